@@ -1,0 +1,23 @@
+"""Filters, one file a rule: `judge(canvas, scores)` says keep, or drop with a reason."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from schemas.records import Canvas, Scores, Verdict
+
+
+class Filter(Protocol):
+    """A rule over one canvas.
+
+    A rule that needs the whole corpus (a quantile) reads it once in `fit`; `frozen` says what it
+    learnt and is kept in the manifest. Other rules leave `fit` empty and return "".
+    """
+
+    def fit(self, corpus: Iterable[tuple[Canvas, Scores]]) -> None:
+        """Read the corpus once, in order, before any call of `judge`."""
+
+    def frozen(self) -> str:
+        """What `fit` found, as short text for the manifest."""
+
+    def judge(self, canvas: Canvas, scores: Scores) -> Verdict:
+        """Keep, or drop with a reason slug and a sentence."""

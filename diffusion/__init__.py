@@ -1,0 +1,1 @@
+"""The bundled fine-tuning and evaluation stage."""

@@ -1,0 +1,1 @@
+"""Prefect, and only here: flows, recipes and the command line."""

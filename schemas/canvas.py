@@ -1,0 +1,64 @@
+"""The canvas format (Eq. 5, Li et al. 2026): fixed headers, reasoning slots, a summary slot; pure.
+
+`B_1` is "<think 1>\\n", `B_j` closes path j-1 and opens path j, `B_S` closes path P and opens the
+summary. The rendered text ends with `CLOSE`, which is not on the decoding canvas. Markers are plain
+text; a path that contains one cannot be told apart from the frame, so `render` refuses it.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+CLOSE = "\n</summary>"
+MARKER = re.compile(r"</?(?:think [0-9]+|summary)>")
+
+
+class Parsed(NamedTuple):
+    """The texts of a canvas."""
+
+    paths: tuple[str, ...]
+    summary: str
+
+
+def header(j: int) -> str:
+    """`B_j`, the fixed text before path `j` (1-based)."""
+    return "<think 1>\n" if j == 1 else f"\n</think {j - 1}>\n<think {j}>\n"
+
+
+def summary_header(paths: int) -> str:
+    """`B_S`, the fixed text before the summary of a canvas with `paths` paths."""
+    return f"\n</think {paths}>\n<summary>\n"
+
+
+def render(paths: Sequence[str], summary: str) -> str:
+    """The canvas text. A ValueError names the part that is empty of paths or holds a marker."""
+    if not paths:
+        raise ValueError("a canvas needs at least one path")
+    for name, text in (*((f"path {j}", p) for j, p in enumerate(paths, 1)), ("summary", summary)):
+        if found := MARKER.search(text):
+            raise ValueError(f"{name} contains the canvas marker {found.group()!r}")
+    body = "".join(header(j) + text for j, text in enumerate(paths, 1))
+    return body + summary_header(len(paths)) + summary + CLOSE
+
+
+def parse(text: str) -> Parsed:
+    """The paths and the summary of a rendered canvas; ValueError where the frame is damaged."""
+    paths: list[str] = []
+    at = 0
+    while True:
+        j = len(paths) + 1
+        opening = header(j)
+        if j > 1 and text.startswith(summary_header(j - 1), at):
+            break
+        if not text.startswith(opening, at):
+            raise ValueError(f"not a canvas: {opening!r} expected at character {at}")
+        at += len(opening)
+        end = text.find(f"\n</think {j}>\n", at)
+        if end < 0:
+            raise ValueError(f"not a canvas: path {j} is not closed")
+        paths.append(text[at:end])
+        at = end
+    at += len(summary_header(len(paths)))
+    if not text.endswith(CLOSE) or len(text) - len(CLOSE) < at:
+        raise ValueError("not a canvas: the summary is not closed")
+    return Parsed(tuple(paths), text[at : len(text) - len(CLOSE)])

@@ -1,0 +1,27 @@
+"""The errors that a user meets; each is also a standard-library error, and each has an exit code."""
+
+
+class PolytraceError(Exception):
+    """Base of all errors raised on purpose; `exit_code` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class UserError(PolytraceError, ValueError):
+    """The user's mistake: the message names file, row and field, and says what to do."""
+
+    exit_code = 2
+
+
+class ShortError(PolytraceError, RuntimeError):
+    """A teacher could not deliver every sample; all that came is kept and the same command resumes."""
+
+    exit_code = 3
+
+
+class NothingReleasedError(PolytraceError, RuntimeError):
+    """Every prompt was rejected; the message lists the top reasons."""
+
+
+class DamagedError(PolytraceError, RuntimeError):
+    """A file of a run does not hold what its manifest says."""

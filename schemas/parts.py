@@ -1,0 +1,58 @@
+"""Find a component by its file name: `curation/filters/seqdep.py` is the filter of kind `seqdep`.
+
+A part's file exposes `build(...)` with typed keyword arguments; those are its options in a recipe.
+Nothing is registered: the folder is the list.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import ConfigDict, ValidationError, validate_call
+
+from schemas.errors import UserError
+
+FAMILIES = {
+    "sources": "curation.sources",
+    "teachers": "curation.teachers",
+    "filters": "curation.filters",
+}
+
+
+def kinds(family: str) -> tuple[str, ...]:
+    """The kinds of a family, sorted; files that begin with "_" are not parts."""
+    package = importlib.import_module(FAMILIES[family])
+    names = (module.name for module in pkgutil.iter_modules(package.__path__))
+    return tuple(sorted(name for name in names if not name.startswith("_")))
+
+
+def hint(name: str, choices: tuple[str, ...]) -> str:
+    """The choices, and the closest one first when there is one."""
+    close = get_close_matches(name, choices, n=1)
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    return f"{meant}choices: {', '.join(choices)}"
+
+
+def build(family: str, kind: str, options: Mapping[str, object], where: str) -> Any:
+    """The part `kind` of `family`, built with `options`; `where` is the recipe field it came from.
+
+    Raises UserError for an unknown kind, an unknown option, or a value of the wrong type.
+    """
+    choices = kinds(family)
+    if kind not in choices:
+        raise UserError(f"{where}.kind: no {family[:-1]} {kind!r}; {hint(kind, choices)}")
+    make = importlib.import_module(f"{FAMILIES[family]}.{kind}").build
+    known = tuple(inspect.signature(make).parameters)
+    for name in options:
+        if name not in known:
+            raise UserError(f"{where}.{name}: unknown option of {kind!r}; {hint(name, known)}")
+    try:
+        checked = validate_call(config=ConfigDict(arbitrary_types_allowed=True))(make)
+        return checked(**options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in (where, *first["loc"]))
+        raise UserError(f"{field}: {first['msg']} (kind {kind!r})") from None

@@ -1,0 +1,214 @@
+"""The recipe: everything that determines a corpus, strict, with a JSON schema for Prefect's form.
+
+`load` reads a YAML file, applies `--set` overrides and validates; an unknown field is an error with
+a suggestion. Sections that choose a part (`source`, `teacher`, `filters`) hold `kind` and the
+options of that part's `build`.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from schemas.errors import UserError
+from schemas.parts import hint
+
+
+class Section(BaseModel):
+    """A strict, frozen part of a recipe."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Part(BaseModel):
+    """`kind` and the options of that part's `build`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    kind: str
+
+    @property
+    def options(self) -> Mapping[str, object]:
+        """Everything but `kind`."""
+        return self.model_extra or {}
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str | Mapping) else value
+
+
+Many = Annotated[tuple[Part, ...], BeforeValidator(_as_list), Field(min_length=1)]
+
+
+class Summary(Section):
+    """How the summary is written: it always ends in the gold answer."""
+
+    template: str = Field(
+        default="The final answer is {answer}",
+        description="Text of the summary; {answer} is the gold answer and must close it.",
+    )
+
+    @model_validator(mode="after")
+    def _ends_in_answer(self) -> "Summary":
+        _, answer, tail = self.template.partition("{answer}")
+        if not answer or any(c.isalnum() for c in tail):
+            raise ValueError('must end in {answer}, as in "The final answer is {answer}"')
+        return self
+
+    def text(self, answer: str) -> str:
+        """The summary for a gold answer."""
+        return self.template.replace("{answer}", answer)
+
+
+class Groups(Section):
+    """Which of a prompt's traces may stand together on a canvas."""
+
+    min_correct: int = Field(default=1, ge=0, description="Least number of correct paths.")
+    max_wrong: int | None = Field(default=None, ge=0, description="Most paths that may be not correct.")
+    similarity: float = Field(
+        default=0.95, gt=0, le=1, description="Two traces at least this similar are near-duplicates."
+    )
+
+
+class CanvasSpec(Section):
+    """Budgets in tokens, and the tokenizers in which they are counted (all must fit)."""
+
+    slot_tokens: int = Field(default=330, ge=1)
+    summary_tokens: int = Field(default=32, ge=1)
+    tokenizer: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = ("tiny/teacher",)
+
+
+class ScorerSpec(Section):
+    """The autoregressive model that measures SeqDep."""
+
+    path: str = "tiny/teacher"
+    batch_tokens: int = Field(default=16384, ge=1, description="Tokens a forward pass may hold.")
+    step_tokens: int = Field(default=64, ge=1, description="Longest step; a longer one is split.")
+    trust_remote_code: bool = False
+
+
+class Release(Section):
+    """How the dataset is cut and described."""
+
+    validation: float = Field(default=0.02, ge=0, lt=1, description="Share of prompts for validation.")
+    rows_per_file: int = Field(default=10_000, ge=1)
+    pretty_name: str | None = None
+    licence: str | None = Field(default=None, description="Overrides the sources' licence on the card.")
+    notice: str | None = Field(default=None, description="A sentence that card and manifest must carry.")
+
+
+class Recipe(Section):
+    """A corpus, fully described."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: int = 0
+    paths: int = Field(default=3, ge=1, le=64, description="P: traces on one canvas.")
+    samples: int | None = Field(default=None, ge=1, description="Traces sampled a prompt (default: paths).")
+    shard_rows: int = Field(default=500, ge=1, description="Prompts in one shard.")
+    source: Many
+    decontaminate: Annotated[tuple[Part, ...], BeforeValidator(_as_list)] = ()
+    teacher: Part
+    summary: Summary = Summary()
+    groups: Groups = Groups()
+    canvas: CanvasSpec = CanvasSpec()
+    scorer: ScorerSpec | None = ScorerSpec()
+    filters: tuple[Part, ...] = ()
+    release: Release = Release()
+    task_runner: Literal["threads"] = "threads"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Recipe":
+        if self.groups.min_correct > self.paths:
+            raise ValueError(f"groups.min_correct is {self.groups.min_correct}, but paths is {self.paths}")
+        if self.samples is not None and self.samples < self.paths:
+            raise ValueError(f"samples is {self.samples}, fewer than paths ({self.paths})")
+        return self
+
+    def digest(self) -> str:
+        """A hash of every field that shapes the corpus."""
+        return digest(self.model_dump(mode="json", exclude={"task_runner"}))
+
+
+def digest(value: object) -> str:
+    """16 hex digits over canonical JSON."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe in a YAML file with `key.sub=value` overrides; UserError says what is wrong."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot read the recipe: {error}") from None
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        row = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"{path}{row}: not valid YAML: {getattr(error, 'problem', error)}") from None
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: a recipe is a mapping of keys, such as 'name: …'")
+    for override in overrides:
+        _apply(data, override)
+    return validate(data, str(path))
+
+
+def validate(data: Mapping[str, object], where: str) -> Recipe:
+    """A recipe from plain data; `where` names it in errors."""
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        raise UserError(f"{where}: " + "; ".join(_explain(e) for e in error.errors()[:5])) from None
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    key, equals, raw = override.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set {override!r}: write key.sub=value")
+    try:
+        value = yaml.safe_load(raw)
+    except yaml.YAMLError:
+        raise UserError(f"--set {key}: {raw!r} is not a YAML value") from None
+    names = key.split(".")
+    here: Any = data
+    for depth, name in enumerate(names):
+        is_last = depth == len(names) - 1
+        if isinstance(here, list):
+            if not name.isdigit() or int(name) > len(here):
+                raise UserError(
+                    f"--set {key}: {name!r} is no index of a list of {len(here)} (append with {len(here)})"
+                )
+            at: Any = int(name)
+            if at == len(here):
+                here.append(None)
+        elif isinstance(here, dict):
+            at = name
+        else:
+            raise UserError(f"--set {key}: {'.'.join(names[:depth])} is a value, not a section")
+        if is_last:
+            here[at] = value
+            return
+        below = here[at] if isinstance(here, list) else here.get(at)
+        if below is None:
+            below = here[at] = [] if names[depth + 1].isdigit() else {}
+        here = below
+
+
+def _explain(error: Any) -> str:
+    """One pydantic error as "field: what is wrong (what to do)"."""
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        section: type[BaseModel] = Recipe
+        for part in error["loc"][:-1]:
+            inner = section.model_fields[str(part)].annotation
+            options = [inner, *getattr(inner, "__args__", ())]
+            section = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
+        return f"{where}: unknown field; {hint(str(error['loc'][-1]), tuple(section.model_fields))}"
+    if error["type"] == "missing":
+        return f"{where}: missing; add it"
+    return f"{where}: {error['msg'].removeprefix('Value error, ')}" if where else error["msg"].removeprefix("Value error, ")

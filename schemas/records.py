@@ -1,0 +1,176 @@
+"""The records of the pipeline: prompts, traces, graded traces, canvases, scores, rejections.
+
+Frozen, slotted, keyword-only dataclasses, and nothing else. `arrow.py` turns them into columns.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Grade(StrEnum):
+    """What a grader says of a trace's answer."""
+
+    CORRECT = "correct"
+    WRONG = "wrong"
+    UNPARSED = "unparsed"  # no answer could be read from the trace
+    TIMEOUT = "timeout"  # the verifier was killed; never counted as right
+
+
+class FinishReason(StrEnum):
+    """Why a teacher stopped writing."""
+
+    STOP = "stop"  # end token or stop string
+    LENGTH = "length"  # cut off by the token limit; a label, not an error
+    UNKNOWN = "unknown"  # recorded traces often do not say
+
+
+class Stage(StrEnum):
+    """The stages of a build, in order; each is also the name of its folder."""
+
+    PROMPTS = "prompts"
+    TRACES = "traces"
+    GRADED = "graded"
+    CANVASES = "canvases"
+    SCORED = "scored"
+    RELEASE = "release"
+
+
+class Level(StrEnum):
+    """What a segment is when SeqDep is measured (METHOD section 2)."""
+
+    PATH = "path"
+    STEP = "step"
+    WINDOW = "window"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A trace that a source already holds."""
+
+    text: str
+    model: str | None = None
+    correct: bool | None = None  # the source's own label
+    finish_reason: FinishReason = FinishReason.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """One problem with its gold answer.
+
+    `id` is a hash of the text alone, `row` the 1-based row of `source` it came from.
+    """
+
+    id: str
+    text: str
+    gold: str
+    source: str
+    row: int
+    licence: str
+    recorded: tuple[Recorded, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """One reasoning path as the teacher wrote it, with everything that shaped it.
+
+    `index` is the sample's number within its prompt; `key` hashes all that determines the sample.
+    """
+
+    prompt_id: str
+    index: int
+    key: str
+    text: str
+    teacher: str
+    revision: str
+    temperature: float | None
+    top_p: float | None
+    max_tokens: int | None
+    seed: int | None
+    hint: str | None
+    finish_reason: FinishReason
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    recorded_correct: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradedTrace:
+    """A trace with its grade; `text` is the trace up to the end of its answer (no run-on)."""
+
+    trace: Trace
+    text: str
+    grade: Grade
+    answer: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canvas:
+    """P paths and a summary for one prompt: one training instance (Eq. 5, Li et al. 2026).
+
+    `path_tokens` [P] and `summary_tokens` are lengths under the widest of the recipe's tokenizers;
+    `similarity` is the highest similarity of two of its paths, in [0, 1].
+    """
+
+    prompt: Prompt
+    paths: tuple[GradedTrace, ...]
+    summary: str
+    summary_by: str  # "template", or the teacher that wrote it
+    path_tokens: tuple[int, ...]
+    summary_tokens: int
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeqDep:
+    """Eq. 4 for one text: N segments, N-1 gains.
+
+    `nats` is the mean gain a segment (Eq. 4), `nats_per_token` the summed gain over the summed
+    tokens of segments 2 to N; both are None where N < 2. `gains` [N-1] is in nats, `tokens` [N].
+    """
+
+    level: Level
+    nats: float | None
+    nats_per_token: float | None
+    gains: tuple[float, ...]
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """All that scorers say of one canvas.
+
+    `path` is measured on the canvas, `step` on its long-CoT twin; `summary_gain` (nats) is
+    log p(S | x, paths) - log p(S | x).
+    """
+
+    prompt_id: str
+    path: SeqDep | None
+    step: SeqDep | None
+    summary_gain: float | None
+    scorer: str
+    scorer_revision: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """A prompt or a trace that was dropped: where, and why.
+
+    `index` is None when the whole prompt was dropped; `reason` is a fixed slug, `detail` a sentence.
+    """
+
+    stage: Stage
+    prompt_id: str
+    source: str
+    row: int
+    index: int | None
+    reason: str
+    detail: str
+
+
+class Verdict(NamedTuple):
+    """What a filter says of a canvas; `reason` is empty when it is kept."""
+
+    keep: bool
+    reason: str = ""
+    detail: str = ""

@@ -1,0 +1,1 @@
+"""Judge a trace, a group or a text."""
