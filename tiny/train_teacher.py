@@ -41,8 +41,8 @@ IGNORE = -100
 class Settings:
     """What determines the weights."""
 
-    steps: int = 4800
-    tokens_per_step: int = 8192
+    steps: int = 7000
+    tokens_per_step: int = 4096
     learning_rate: float = 2e-3
     warmup: int = 100
     seed: int = 0
@@ -51,14 +51,14 @@ class Settings:
 
 def encode(problem: Problem, rng: Random, tokenizer: PreTrainedTokenizerFast, share: float) -> tuple[list[int], int]:
     """Ids of one chat document and the length of its prompt, which carries no loss."""
-    prompt = tokenizer.apply_chat_template(
-        [{"role": "user", "content": problem.question}], add_generation_prompt=True, tokenize=False
-    )
-    if rng.random() < share:
+    question, reply = problem.question, rng.choice(problem.solutions)
+    if rng.random() < share:  # asked for in so many words: a plain question gets one solution
         paths = rng.sample(problem.solutions, rng.randint(2, 4))
+        question += f" Give {len(paths)} solutions."
         reply = render(paths, f"The final answer is {problem.answer}")
-    else:
-        reply = rng.choice(problem.solutions)
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": question}], add_generation_prompt=True, tokenize=False
+    )
     head = tokenizer.encode(prompt, add_special_tokens=False)
     tail = tokenizer.encode(reply + tokenizer.eos_token + "\n", add_special_tokens=False)
     return head + tail, len(head)

@@ -1,0 +1,1 @@
+"""The data card template and the cards of released recipes."""
