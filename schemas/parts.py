@@ -36,15 +36,17 @@ def hint(name: str, choices: tuple[str, ...]) -> str:
     return f"{meant}choices: {', '.join(choices)}"
 
 
+def options(family: str, kind: str, where: str) -> tuple[str, ...]:
+    """The options of a kind; UserError if there is no such kind."""
+    return tuple(inspect.signature(_make(family, kind, where)).parameters)
+
+
 def build(family: str, kind: str, options: Mapping[str, object], where: str) -> Any:
     """The part `kind` of `family`, built with `options`; `where` is the recipe field it came from.
 
     Raises UserError for an unknown kind, an unknown option, or a value of the wrong type.
     """
-    choices = kinds(family)
-    if kind not in choices:
-        raise UserError(f"{where}.kind: no {family[:-1]} {kind!r}; {hint(kind, choices)}")
-    make = importlib.import_module(f"{FAMILIES[family]}.{kind}").build
+    make = _make(family, kind, where)
     known = tuple(inspect.signature(make).parameters)
     for name in options:
         if name not in known:
@@ -56,3 +58,10 @@ def build(family: str, kind: str, options: Mapping[str, object], where: str) -> 
         first = error.errors()[0]
         field = ".".join(str(part) for part in (where, *first["loc"]))
         raise UserError(f"{field}: {first['msg']} (kind {kind!r})") from None
+
+
+def _make(family: str, kind: str, where: str) -> Any:
+    choices = kinds(family)
+    if kind not in choices:
+        raise UserError(f"{where}.kind: no {family[:-1]} {kind!r}; {hint(kind, choices)}")
+    return importlib.import_module(f"{FAMILIES[family]}.{kind}").build

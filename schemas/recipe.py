@@ -18,6 +18,9 @@ from schemas.errors import UserError
 from schemas.parts import hint
 
 
+ROOT = Path(__file__).resolve().parent.parent
+
+
 class Section(BaseModel):
     """A strict, frozen part of a recipe."""
 
@@ -137,6 +140,16 @@ def digest(value: object) -> str:
     """16 hex digits over canonical JSON."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def locate(path: str) -> str:
+    """`path` as it is, or under the project's root where it only exists there.
+
+    Recipes name bundled files ("tiny/teacher") so that they work from any folder; a hub id that is
+    no file anywhere comes back unchanged.
+    """
+    bundled = ROOT / path
+    return str(bundled) if not Path(path).exists() and bundled.exists() else path
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:

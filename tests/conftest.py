@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Machines are shared and slow at times: what counts is the outcome, not how long one example took.
+settings.register_profile("polytrace", deadline=None)
+settings.load_profile("polytrace")
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -1,0 +1,226 @@
+"""A run's files: atomic Parquet shards, the marks that make them count, and the lock.
+
+In: tables and rejections of one stage over one shard. Out: `<stage>/NNNNN.parquet` (except for
+stages without rows of their own), `rejected/<stage>-NNNNN.parquet`, and last `<stage>/NNNNN.json`,
+the mark. A shard exists exactly when its mark does; the mark holds the fingerprint of everything
+that went in and the sha256 of everything that came out.
+"""
+
+import fcntl
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from schemas import arrow
+from schemas.errors import DamagedError, UserError
+from schemas.records import Rejection, Stage
+
+ROW_GROUP = 256
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class File(_Frozen):
+    """One produced file; `path` is relative to the run, with forward slashes."""
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class Reason(_Frozen):
+    """How many prompts or traces were rejected for one reason."""
+
+    stage: Stage
+    kind: Literal["prompt", "trace"]
+    reason: str
+    count: int
+
+
+class Mark(_Frozen):
+    """The completion mark of one stage over one shard.
+
+    `files` holds the shard and, when there are any, its rejections.
+    """
+
+    stage: Stage
+    index: int
+    fingerprint: str
+    files: tuple[File, ...]
+    rejected: tuple[Reason, ...]
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the shard itself."""
+        return self.files[0].sha256
+
+    @property
+    def rows(self) -> int:
+        """The number of rows of the shard itself."""
+        return self.files[0].rows
+
+
+def shard_path(run: Path, stage: Stage, index: int) -> Path:
+    """Where a shard lies."""
+    return run / stage / f"{index:05d}.parquet"
+
+
+def write(
+    run: Path,
+    stage: Stage,
+    index: int,
+    fingerprint: str,
+    data: pa.Table,
+    rejections: Sequence[Rejection],
+) -> Mark:
+    """Write a shard, its rejections and, last, its mark; each is replaced atomically."""
+    mark_path = _mark_path(run, stage, index)
+    mark_path.unlink(missing_ok=True)
+    files = [write_table(run, shard_path(run, stage, index), data)]
+    rejected = run / "rejected" / f"{stage}-{index:05d}.parquet"
+    if rejections:
+        files.append(write_table(run, rejected, arrow.table(Rejection, rejections)))
+    else:
+        rejected.unlink(missing_ok=True)
+    mark = Mark(
+        stage=stage,
+        index=index,
+        fingerprint=fingerprint,
+        files=tuple(files),
+        rejected=count_reasons(rejections),
+    )
+    replace_text(mark_path, mark.model_dump_json(indent=1) + "\n")
+    return mark
+
+
+def count_reasons(rejections: Iterable[Rejection]) -> tuple[Reason, ...]:
+    """Rejections counted by stage, kind and reason, sorted."""
+    counts = Counter(
+        (r.stage, "trace" if r.index is not None else "prompt", r.reason) for r in rejections
+    )
+    return tuple(
+        Reason(stage=stage, kind="trace" if kind == "trace" else "prompt", reason=reason, count=n)
+        for (stage, kind, reason), n in sorted(counts.items())
+    )
+
+
+def write_table(run: Path, path: Path, data: pa.Table) -> File:
+    """Write one Parquet file (zstd, page checksums) under a temporary name, then rename it."""
+    part = path.with_name(path.name + ".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(
+        data,
+        part,
+        compression="zstd",
+        row_group_size=ROW_GROUP,
+        write_page_checksum=True,
+    )
+    commit(part, path)
+    return File(
+        path=path.relative_to(run).as_posix(),
+        rows=data.num_rows,
+        bytes=path.stat().st_size,
+        sha256=sha256(path),
+    )
+
+
+def read(run: Path, stage: Stage, index: int, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of a shard; DamagedError if it cannot be read."""
+    path = shard_path(run, stage, index)
+    try:
+        return pq.read_table(
+            path, columns=list(columns) if columns else None, page_checksum_verification=True
+        )
+    except (OSError, pa.ArrowException) as error:
+        raise DamagedError(f"{path}: cannot be read ({error}); delete it and build again") from None
+
+
+def done(run: Path, stage: Stage, index: int, fingerprint: str) -> Mark | None:
+    """The shard's mark, if it stands for this fingerprint and its files are whole."""
+    mark = read_mark(run, stage, index)
+    if mark is None or mark.fingerprint != fingerprint:
+        return None
+    whole = all(
+        (run / f.path).is_file() and sha256(run / f.path) == f.sha256 for f in mark.files
+    )
+    return mark if whole else None
+
+
+def read_mark(run: Path, stage: Stage, index: int) -> Mark | None:
+    """The mark of a shard, or None where there is none that can be read."""
+    try:
+        return Mark.model_validate_json(_mark_path(run, stage, index).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def drop_after(run: Path, stage: Stage, count: int) -> None:
+    """Remove shards of `stage` numbered `count` or more: a former, longer build left them.
+
+    Traces are never removed: their unused shards stay, without a mark.
+    """
+    for mark in sorted((run / stage).glob("[0-9]*.json")):
+        if int(mark.stem) >= count:
+            mark.unlink()
+            (run / "rejected" / f"{stage}-{mark.stem}.parquet").unlink(missing_ok=True)
+            if stage is not Stage.TRACES:
+                mark.with_suffix(".parquet").unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a small text file atomically and durably."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    commit(part, path)
+
+
+def commit(part: Path, path: Path) -> None:
+    """Make `part` durable, rename it to `path`, make the rename durable."""
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def lock(run: Path) -> Iterator[None]:
+    """Hold the run directory; UserError if another build holds it. Ends with the process."""
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        file = (run / ".lock").open("w")
+    except OSError as error:
+        raise UserError(f"{run}: cannot write there ({error.strerror}); choose another --out") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{run}: another build is running on this directory; wait for it or choose another --out"
+            ) from None
+        yield
+
+
+def _mark_path(run: Path, stage: Stage, index: int) -> Path:
+    return run / stage / f"{index:05d}.json"

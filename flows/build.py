@@ -1,0 +1,107 @@
+"""The build flow: one task is one stage over one shard, one call into `curation`.
+
+In: a recipe. Out: a run directory and an `Outcome`. Prefect conducts: it starts stages in order,
+overlaps shards, and shows where a build stands. What is done is known from the run directory
+alone, so a build may be stopped anywhere and started again.
+"""
+
+import os
+import time
+from functools import lru_cache
+from pathlib import Path
+
+from prefect import flow, task
+from prefect.futures import PrefectFuture
+from prefect.task_runners import ThreadPoolTaskRunner
+from pydantic import BaseModel, ConfigDict
+
+from curation import finish, shards, stages
+from curation.job import Job
+from schemas.recipe import Recipe
+from schemas.outcome import Outcome
+
+
+class Spec(BaseModel):
+    """A job as plain values, the only thing that tasks receive; holds no secrets."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    recipe: str  # canonical JSON
+    run: str
+    limit: int | None
+
+
+@lru_cache(maxsize=1)
+def job_of(spec: Spec) -> Job:
+    """The job in this process; its parts are made once."""
+    return Job(
+        recipe=Recipe.model_validate_json(spec.recipe), run=Path(spec.run), limit=spec.limit
+    )
+
+
+@task(name="read prompts")
+def read_prompts(spec: Spec) -> stages.Census:
+    """All sources into shards of prompts."""
+    return stages.read_prompts(job_of(spec))
+
+
+@task(name="sample traces")
+def sample_traces(spec: Spec, census: stages.Census) -> None:
+    """One long-lived sampling service over all shards."""
+    stages.sample_traces(job_of(spec), census)
+
+
+@task(name="grade", task_run_name="grade {index}")
+def grade(spec: Spec, index: int) -> shards.Mark:
+    """Grades of one shard."""
+    return stages.grade(job_of(spec), index)
+
+
+@task(name="assemble", task_run_name="assemble {index}")
+def assemble(spec: Spec, index: int) -> shards.Mark:
+    """Canvases of one shard."""
+    return stages.assemble(job_of(spec), index)
+
+
+@task(name="score", task_run_name="score {index}")
+def score(spec: Spec, index: int) -> shards.Mark:
+    """SeqDep of one shard."""
+    return stages.score(job_of(spec), index)
+
+
+@task(name="release")
+def release(spec: Spec, census: stages.Census) -> Outcome:
+    """Filters, shards, card and manifest."""
+    return finish.release(job_of(spec), census)
+
+
+@flow(name="build", task_runner=ThreadPoolTaskRunner(max_workers=os.cpu_count() or 2))
+def build(recipe: Recipe, out: str | None = None, limit: int | None = None) -> Outcome:
+    """Build a corpus.
+
+    Args:
+        recipe: What to build.
+        out: The run directory; `runs/<name>` when not given.
+        limit: Read at most this many rows of the sources.
+    """
+    began = time.monotonic()
+    run = Path(out) if out else Path("runs") / recipe.name
+    spec = Spec(recipe=recipe.model_dump_json(), run=str(run), limit=limit)
+    job_of.cache_clear()
+    job = job_of(spec)
+    with shards.lock(run):
+        try:
+            finish.write_recipe(job)
+            census = read_prompts(spec)
+            sample_traces(spec, census)
+            scored: list[PrefectFuture[shards.Mark]] = []
+            for index in range(census.shards):
+                graded = grade.submit(spec, index)
+                joined = assemble.submit(spec, index, wait_for=[graded])
+                scored.append(score.submit(spec, index, wait_for=[joined]))
+            for future in scored:
+                future.result()
+            outcome = release(spec, census)
+        finally:
+            job.close()
+    return outcome.model_copy(update={"seconds": round(time.monotonic() - began, 1)})

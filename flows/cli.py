@@ -1,0 +1,193 @@
+"""The command line: `polytrace build | inspect | verify | doctor`.
+
+Answers go to standard output, progress and errors to standard error. Exit codes: 0 done, 1 nothing
+released, damage found, or an internal fault; 2 the user's mistake; 3 short but resumable. Heavy
+packages are imported by the command that needs them, so that `--help` answers at once.
+"""
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import click
+import typer
+
+from schemas.errors import NothingReleasedError, PolytraceError, UserError
+
+if TYPE_CHECKING:
+    from schemas.outcome import Outcome
+    from schemas.recipe import Recipe
+
+RECIPES = Path(__file__).parent / "recipes"
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Build, check and look at parallel reasoning corpora.",
+)
+
+
+@app.command()
+def build(
+    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a bundled recipe.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as in groups.min_correct=2."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory [default: runs/<name>].")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Read at most this many rows.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Try 20 prompts; print tokens, hours and yield.")
+    ] = False,
+) -> None:
+    """Build a corpus from a recipe.
+
+    The run directory holds every stage; running the same command again goes on where it stopped
+    and does nothing where nothing changed. Bundled recipes: see flows/recipes.
+
+    Examples: polytrace build demo · polytrace build gsm8k_recorded --set source.path=FILE
+    """
+    from schemas.recipe import load
+
+    chosen = load(find_recipe(recipe), set_ or ())
+    if estimate:
+        from curation.estimate import estimate as try_out
+
+        typer.echo(try_out(chosen))
+        return
+    run = out or Path("runs") / chosen.name
+    outcome = _build(chosen, run, limit)
+    if json:
+        typer.echo(outcome.model_dump_json(by_alias=True, exclude={"reused"}))
+    else:
+        _tell(outcome)
+    if not outcome.canvases:
+        from curation.browse import top_reasons
+
+        raise NothingReleasedError(f"nothing was released; top reasons: {top_reasons(run)}")
+
+
+def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
+    """Check the recipe's parts, then run the flow, unless the run directory is up to date."""
+    from curation import finish, shards
+    from curation.job import Job
+
+    job = Job(recipe=recipe, run=run, limit=limit)
+    job.check()
+    with shards.lock(run):
+        if outcome := finish.standing(job):
+            return outcome
+    typer.echo("starting Prefect …", err=True)
+    for name, value in {
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }.items():
+        os.environ.setdefault(name, value)
+    from flows.build import build as flow
+
+    try:
+        outcome: Outcome = flow(recipe, str(run), limit)
+    except PolytraceError:
+        raise
+    except Exception as error:
+        log = run / "polytrace.log"
+        with log.open("a", encoding="utf-8") as file:
+            traceback.print_exc(file=file)
+        raise PolytraceError(
+            f"internal fault ({type(error).__name__}: {error}); the traceback is in {log}; "
+            f"what was made is kept, and the same command goes on"
+        ) from None
+    return outcome
+
+
+def _tell(outcome: "Outcome") -> None:
+    prompts, traces, run = outcome.prompts, outcome.traces, outcome.run_dir
+    state = "up to date, nothing to do" if outcome.reused else f"built in {outcome.seconds:.0f} s"
+    typer.echo(
+        f"{outcome.canvases} canvases ({state})\n"
+        f"  prompts  {prompts.read} read = {prompts.released} released + {prompts.rejected} rejected\n"
+        f"  traces   {traces.had} had = {traces.kept} kept + {traces.rejected} rejected\n"
+        f"  dataset  {run}/release   datasets.load_dataset({str(run) + '/release'!r})\n"
+        f"  card     {run}/release/README.md\n"
+        f"  look     polytrace inspect {run}\n"
+        f"  check    polytrace verify {run}"
+    )
+
+
+def find_recipe(name: str) -> Path:
+    """A recipe file by its path, or a bundled one by its name."""
+    from schemas.parts import hint
+
+    path = Path(name)
+    if path.is_file():
+        return path
+    bundled = RECIPES / f"{path.stem}.yaml"
+    if bundled.is_file() and path.parent in (Path(), Path("flows/recipes")):
+        return bundled
+    names = tuple(sorted(file.stem for file in RECIPES.glob("*.yaml")))
+    raise UserError(f"{name}: no such recipe file, and no bundled recipe; {hint(path.stem, names)}")
+
+
+@app.command()
+def inspect(
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    canvas: Annotated[
+        str, typer.Option("--canvas", help="A canvas by its number or by (the start of) its id.")
+    ] = "0",
+) -> None:
+    """Show what a run made: counts, yields, reasons, and a canvas with its paths side by side."""
+    from curation import browse
+
+    typer.echo(browse.overview(run))
+    typer.echo(browse.show(run, canvas))
+
+
+@app.command()
+def verify(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> None:
+    """Check a run: checksums, schema, conservation, every canvas. Exit 1 on any damage."""
+    from curation.verify import verify as problems_of
+
+    problems = problems_of(run)
+    for problem in problems:
+        typer.echo(problem, err=True)
+    if problems:
+        typer.echo(f"{run}: {len(problems)} problems", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"{run}: sound")
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine can do: versions, accelerator, memory, disk, tokens present."""
+    from flows.doctor import report
+
+    typer.echo(report())
+
+
+def main() -> None:
+    """Run the command line and end with its exit code."""
+    try:
+        code = app(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except click.Abort:
+        code = 130
+    except KeyboardInterrupt:
+        print("polytrace: interrupted; the same command goes on", file=sys.stderr)
+        code = 130
+    except PolytraceError as error:
+        print(f"polytrace: {error}", file=sys.stderr)
+        code = error.exit_code
+    except BrokenPipeError:
+        code = 0
+    sys.exit(code or 0)
+
+
+if __name__ == "__main__":
+    main()

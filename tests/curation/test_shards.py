@@ -1,0 +1,109 @@
+"""Shards: atomic, marked, fingerprinted, locked."""
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from curation import shards
+from schemas import arrow
+from schemas.errors import DamagedError, UserError
+from schemas.records import Prompt, Rejection, Stage
+
+
+def prompt(i: int) -> Prompt:
+    return Prompt(id=str(i), text=f"What is {i}?", gold=str(i), source="s", row=i, licence="mit")
+
+
+def drop(i: int, index: int | None = None) -> Rejection:
+    return Rejection(
+        stage=Stage.PROMPTS, prompt_id=str(i), source="s", row=i, index=index, reason="r", detail="d"
+    )
+
+
+def write(run: Path, rows: int, fingerprint: str = "f", index: int = 0) -> shards.Mark:
+    data = arrow.table(Prompt, [prompt(i) for i in range(rows)])
+    return shards.write(run, Stage.PROMPTS, index, fingerprint, data, [drop(9), drop(8), drop(7, 1)])
+
+
+def test_a_shard_counts_only_under_its_fingerprint(tmp_path: Path) -> None:
+    mark = write(tmp_path, 3)
+    assert shards.done(tmp_path, Stage.PROMPTS, 0, "f") == mark
+    assert shards.done(tmp_path, Stage.PROMPTS, 0, "g") is None
+    assert shards.done(tmp_path, Stage.PROMPTS, 1, "f") is None
+    assert mark.rows == 3
+    assert [(r.kind, r.count) for r in mark.rejected] == [("prompt", 2), ("trace", 1)]
+    table = shards.read(tmp_path, Stage.PROMPTS, 0)
+    assert list(arrow.records(Prompt, table)) == [prompt(i) for i in range(3)]
+
+
+def test_same_rows_same_bytes(tmp_path: Path) -> None:
+    assert write(tmp_path / "a", 500).files == write(tmp_path / "b", 500).files
+
+
+def test_any_flipped_byte_is_found(tmp_path: Path) -> None:
+    write(tmp_path, 3)
+    for path in (tmp_path / "prompts/00000.parquet", tmp_path / "rejected/prompts-00000.parquet"):
+        whole = path.read_bytes()
+        for at in range(0, len(whole), 97):
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+            assert shards.done(tmp_path, Stage.PROMPTS, 0, "f") is None
+        path.write_bytes(whole)
+    assert shards.done(tmp_path, Stage.PROMPTS, 0, "f")
+
+
+def test_a_lost_file_or_mark_is_noticed(tmp_path: Path) -> None:
+    write(tmp_path, 3)
+    (tmp_path / "prompts/00000.json").write_text("{")
+    assert shards.done(tmp_path, Stage.PROMPTS, 0, "f") is None
+    (tmp_path / "prompts/00000.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DamagedError, match=r"00000\.parquet"):
+        shards.read(tmp_path, Stage.PROMPTS, 0)
+
+
+def test_shards_of_a_longer_build_go_but_traces_stay(tmp_path: Path) -> None:
+    for index in range(3):
+        write(tmp_path, 2, index=index)
+        shards.write(tmp_path, Stage.TRACES, index, "f", arrow.table(Prompt, []), [])
+    shards.drop_after(tmp_path, Stage.PROMPTS, 1)
+    shards.drop_after(tmp_path, Stage.TRACES, 1)
+    names = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*"))
+    assert [n for n in names if n.startswith(("prompts/", "rejected/"))] == [
+        "prompts/00000.json",
+        "prompts/00000.parquet",
+        "rejected/prompts-00000.parquet",
+    ]
+    assert "traces/00002.parquet" in names
+    assert "traces/00002.json" not in names
+
+
+def _hold(run: str, ready: "multiprocessing.synchronize.Event") -> None:
+    with shards.lock(Path(run)):
+        ready.set()
+        ready.wait(0)
+        import time
+
+        time.sleep(60)
+
+
+def test_two_builds_on_one_directory(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    holder = context.Process(target=_hold, args=(str(tmp_path), ready))
+    holder.start()
+    try:
+        assert ready.wait(30)
+        with pytest.raises(UserError, match="another build"), shards.lock(tmp_path):
+            pass
+        holder.kill()
+        holder.join()
+        with shards.lock(tmp_path):
+            assert (tmp_path / ".lock").exists()
+    finally:
+        holder.kill()
+
+
+def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write"), shards.lock(tmp_path / "file" / "run"):
+        pass

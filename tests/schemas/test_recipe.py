@@ -1,0 +1,103 @@
+"""The recipe: strict, with errors that help, and overrides."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from schemas.errors import UserError
+from schemas.recipe import ROOT, Recipe, Summary, load, locate
+
+MINIMAL = {"name": "x", "source": {"kind": "jsonl", "path": "a.jsonl"}, "teacher": {"kind": "recorded"}}
+
+
+@pytest.fixture
+def minimal(tmp_path: Path) -> Path:
+    path = tmp_path / "r.yaml"
+    path.write_text(yaml.safe_dump(MINIMAL))
+    return path
+
+
+def test_defaults_are_the_papers(minimal: Path) -> None:
+    recipe = load(minimal)
+    assert (recipe.paths, recipe.canvas.slot_tokens, recipe.canvas.summary_tokens) == (3, 330, 32)
+    assert recipe.source[0].options == {"path": "a.jsonl"}
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("canvas.slot_token=3", "canvas.slot_token: unknown field; did you mean 'slot_tokens'?"),
+        ("pats=3", "pats: unknown field; did you mean 'paths'?"),
+        ("paths=0", "paths: Input should be greater than or equal to 1"),
+        ("paths=three", "paths:"),
+        ("groups.min_correct=4", "groups.min_correct is 4, but paths is 3"),
+        ("samples=2", "samples is 2, fewer than paths (3)"),
+        ("summary.template=none", "must end in {answer}"),
+        ("summary.template='{answer} is right'", "must end in {answer}"),
+        ("source=null", "source"),
+        ("source.kind=[1", "is not a YAML value"),
+        ("noequals", "write key.sub=value"),
+        ("name=a/b", "name"),
+        ("seed.x=1", "seed"),
+        ("paths.0.x=1", "paths"),
+        ("filters.1.kind=length", "append with 0"),
+    ],
+)
+def test_mistakes_are_named(minimal: Path, override: str, says: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load(minimal, [override])
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_overrides_reach_lists_and_new_sections(minimal: Path) -> None:
+    recipe = load(
+        minimal,
+        ["filters.0.kind=length", "filters.0.max_tokens=9", "decontaminate=[]", "groups.min_correct=2"],
+    )
+    assert recipe.filters[0].options == {"max_tokens": 9}
+    assert recipe.groups.min_correct == 2
+
+
+@pytest.mark.parametrize("text", ["- a\n", "a: [1\n", "", "\x00"])
+def test_damaged_files_are_one_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+
+
+def test_yaml_cannot_make_objects(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("name: !!python/object/apply:os.getcwd []\n")
+    with pytest.raises(UserError):
+        load(path)
+
+
+def test_digest_follows_the_corpus_only() -> None:
+    recipe = Recipe.model_validate(MINIMAL)
+    same = Recipe.model_validate({**MINIMAL, "task_runner": "threads"})
+    other = Recipe.model_validate({**MINIMAL, "seed": 1})
+    assert recipe.digest() == same.digest() != other.digest()
+
+
+@pytest.mark.parametrize("template", ["The final answer is {answer}", r"so \boxed{{answer}}", "= {answer}."])
+def test_summary_ends_in_the_answer(template: str) -> None:
+    text = Summary(template=template).text(r"\frac{1}{2}")
+    assert text.rstrip(".}").endswith(r"\frac{1}{2")
+
+
+def test_bundled_paths_are_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert locate("tiny/problems.py") == str(ROOT / "tiny/problems.py")
+    assert locate("org/model") == "org/model"
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "problems.py").touch()
+    assert locate("tiny/problems.py") == "tiny/problems.py"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "flows" / "recipes").glob("*.yaml")), ids=lambda p: p.stem)
+def test_bundled_recipes_are_valid(path: Path) -> None:
+    assert load(path).name == path.stem
