@@ -1,1 +1,1 @@
-"""Make the corpus: prompts, traces, groups, canvases, filters, release. Plain Python, no Prefect."""
+"""Make the corpus: prompts, traces, groups, canvases, filters, release; no Prefect here."""

@@ -19,6 +19,7 @@ from curation.sources import Source
 from curation.teachers import Teacher
 from curation.tokens import TokenCounter
 from schemas import parts
+from schemas.errors import UserError
 from schemas.recipe import Part, Recipe, locate
 from schemas.records import Stage
 from scorers.answer import GradePool
@@ -49,7 +50,16 @@ class Job:
         """The recipe's prompt sources, in order."""
         specs = self.recipe.source
         names = ["source"] if len(specs) == 1 else [f"source.{i}" for i in range(len(specs))]
-        return tuple(_part("sources", s, name) for s, name in zip(specs, names, strict=True))
+        made: tuple[Source, ...] = tuple(
+            _part("sources", spec, name) for spec, name in zip(specs, names, strict=True)
+        )
+        for number, one in enumerate(made):
+            if one.label in {other.label for other in made[:number]}:
+                raise UserError(
+                    f"{names[number]}.label: {one.label!r} is the label of another source; "
+                    f"give each a label of its own"
+                )
+        return made
 
     @cached_property
     def evaluation(self) -> tuple[Source, ...]:
@@ -62,7 +72,7 @@ class Job:
         """The recipe's teacher; its seed is the recipe's unless it has one of its own."""
         spec = self.recipe.teacher
         if "seed" in parts.options("teachers", spec.kind, "teacher") and "seed" not in spec.options:
-            spec = Part(kind=spec.kind, **spec.options, seed=self.recipe.seed)
+            spec = spec.model_copy(update={"seed": self.recipe.seed})
         teacher: Teacher = _part("teachers", spec, "teacher")
         return teacher
 

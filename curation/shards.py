@@ -151,9 +151,7 @@ def done(run: Path, stage: Stage, index: int, fingerprint: str) -> Mark | None:
     mark = read_mark(run, stage, index)
     if mark is None or mark.fingerprint != fingerprint:
         return None
-    whole = all(
-        (run / f.path).is_file() and sha256(run / f.path) == f.sha256 for f in mark.files
-    )
+    whole = all((run / f.path).is_file() and sha256(run / f.path) == f.sha256 for f in mark.files)
     return mark if whole else None
 
 
@@ -211,13 +209,15 @@ def lock(run: Path) -> Iterator[None]:
         run.mkdir(parents=True, exist_ok=True)
         file = (run / ".lock").open("w")
     except OSError as error:
-        raise UserError(f"{run}: cannot write there ({error.strerror}); choose another --out") from None
+        raise UserError(
+            f"{run}: cannot write there ({error.strerror}); choose another --out"
+        ) from None
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(
-                f"{run}: another build is running on this directory; wait for it or choose another --out"
+                f"{run}: another build is running there; wait for it or choose another --out"
             ) from None
         yield
 

@@ -15,10 +15,11 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict
 
-from curation import finish, shards, stages
+from curation import finish, reading, shards, stages, trace_stage
 from curation.job import Job
-from schemas.recipe import Recipe
+from curation.reading import Census
 from schemas.outcome import Outcome
+from schemas.recipe import Recipe
 
 
 class Spec(BaseModel):
@@ -34,21 +35,19 @@ class Spec(BaseModel):
 @lru_cache(maxsize=1)
 def job_of(spec: Spec) -> Job:
     """The job in this process; its parts are made once."""
-    return Job(
-        recipe=Recipe.model_validate_json(spec.recipe), run=Path(spec.run), limit=spec.limit
-    )
+    return Job(recipe=Recipe.model_validate_json(spec.recipe), run=Path(spec.run), limit=spec.limit)
 
 
 @task(name="read prompts")
-def read_prompts(spec: Spec) -> stages.Census:
+def read_prompts(spec: Spec) -> Census:
     """All sources into shards of prompts."""
-    return stages.read_prompts(job_of(spec))
+    return reading.read_prompts(job_of(spec))
 
 
 @task(name="sample traces")
-def sample_traces(spec: Spec, census: stages.Census) -> None:
+def sample_traces(spec: Spec, census: Census) -> None:
     """One long-lived sampling service over all shards."""
-    stages.sample_traces(job_of(spec), census)
+    trace_stage.sample_traces(job_of(spec), census)
 
 
 @task(name="grade", task_run_name="grade {index}")
@@ -70,9 +69,9 @@ def score(spec: Spec, index: int) -> shards.Mark:
 
 
 @task(name="release")
-def release(spec: Spec, census: stages.Census) -> Outcome:
+def release(spec: Spec, census: Census) -> Outcome:
     """Filters, shards, card and manifest."""
-    return finish.release(job_of(spec), census)
+    return finish.make(job_of(spec), census)
 
 
 @flow(name="build", task_runner=ThreadPoolTaskRunner(max_workers=os.cpu_count() or 2))
@@ -97,8 +96,8 @@ def build(recipe: Recipe, out: str | None = None, limit: int | None = None) -> O
             scored: list[PrefectFuture[shards.Mark]] = []
             for index in range(census.shards):
                 graded = grade.submit(spec, index)
-                joined = assemble.submit(spec, index, wait_for=[graded])
-                scored.append(score.submit(spec, index, wait_for=[joined]))
+                joined = assemble.submit(spec, index, wait_for=[graded])  # type: ignore[call-overload]
+                scored.append(score.submit(spec, index, wait_for=[joined]))  # type: ignore[call-overload]
             for future in scored:
                 future.result()
             outcome = release(spec, census)

@@ -35,7 +35,9 @@ def build(
     recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a bundled recipe.")],
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as in groups.min_correct=2."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Override a key, as in groups.min_correct=2."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory [default: runs/<name>].")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Read at most this many rows.")] = None,
@@ -79,8 +81,9 @@ def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
     job = Job(recipe=recipe, run=run, limit=limit)
     job.check()
     with shards.lock(run):
-        if outcome := finish.standing(job):
-            return outcome
+        earlier = finish.standing(job)
+        if earlier is not None:
+            return earlier
     typer.echo("starting Prefect …", err=True)
     for name, value in {
         "PREFECT_LOGGING_LEVEL": "CRITICAL",
@@ -91,7 +94,7 @@ def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
     from flows.build import build as flow
 
     try:
-        outcome: Outcome = flow(recipe, str(run), limit)
+        return flow(recipe, str(run), limit)
     except PolytraceError:
         raise
     except Exception as error:
@@ -102,7 +105,6 @@ def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
             f"internal fault ({type(error).__name__}: {error}); the traceback is in {log}; "
             f"what was made is kept, and the same command goes on"
         ) from None
-    return outcome
 
 
 def _tell(outcome: "Outcome") -> None:
@@ -110,8 +112,9 @@ def _tell(outcome: "Outcome") -> None:
     state = "up to date, nothing to do" if outcome.reused else f"built in {outcome.seconds:.0f} s"
     typer.echo(
         f"{outcome.canvases} canvases ({state})\n"
-        f"  prompts  {prompts.read} read = {prompts.released} released + {prompts.rejected} rejected\n"
-        f"  traces   {traces.had} had = {traces.kept} kept + {traces.rejected} rejected\n"
+        f"  prompts  {prompts.in_} read = {prompts.released} released + "
+        f"{prompts.rejected} rejected\n"
+        f"  traces   {traces.in_} had = {traces.kept} kept + {traces.rejected} rejected\n"
         f"  dataset  {run}/release   datasets.load_dataset({str(run) + '/release'!r})\n"
         f"  card     {run}/release/README.md\n"
         f"  look     polytrace inspect {run}\n"

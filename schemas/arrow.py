@@ -28,6 +28,7 @@ _SCALARS: dict[type, pa.DataType] = {
 MESSAGE = pa.struct([pa.field("role", pa.string()), pa.field("content", pa.string())])
 
 
+@cache
 def _hints(record: type) -> dict[str, Any]:
     return {f.name: get_type_hints(record)[f.name] for f in dataclasses.fields(record)}
 
@@ -65,7 +66,7 @@ def table(record: type[R], rows: Iterable[R]) -> pa.Table:
     """Records of one class as a table."""
     return pa.Table.from_pylist(
         [dataclasses.asdict(row) for row in rows],  # type: ignore[call-overload]
-        schema=schema_of(record),
+        schema=schema_of(record),  # type: ignore[arg-type]
     )
 
 

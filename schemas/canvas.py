@@ -1,8 +1,9 @@
 """The canvas format (Eq. 5, Li et al. 2026): fixed headers, reasoning slots, a summary slot; pure.
 
-`B_1` is "<think 1>\\n", `B_j` closes path j-1 and opens path j, `B_S` closes path P and opens the
-summary. The rendered text ends with `CLOSE`, which is not on the decoding canvas. Markers are plain
-text; a path that contains one cannot be told apart from the frame, so `render` refuses it.
+`B_1` is "<think 1>" and a line break, `B_j` closes path j-1 and opens path j, `B_S` closes path P
+and opens the summary. The rendered text ends with `CLOSE`, which is not on the decoding canvas.
+Markers are plain text; a path that contains one cannot be told apart from the frame, so `render`
+refuses it.
 """
 
 import re
@@ -31,18 +32,26 @@ def summary_header(paths: int) -> str:
 
 
 def render(paths: Sequence[str], summary: str) -> str:
-    """The canvas text. A ValueError names the part that is empty of paths or holds a marker."""
+    """The canvas text; ValueError without a path, or naming the part that holds a marker."""
     if not paths:
         raise ValueError("a canvas needs at least one path")
-    for name, text in (*((f"path {j}", p) for j, p in enumerate(paths, 1)), ("summary", summary)):
-        if found := MARKER.search(text):
-            raise ValueError(f"{name} contains the canvas marker {found.group()!r}")
+    _refuse_markers(paths, summary)
     body = "".join(header(j) + text for j, text in enumerate(paths, 1))
     return body + summary_header(len(paths)) + summary + CLOSE
 
 
+def _refuse_markers(paths: Sequence[str], summary: str) -> None:
+    for name, text in (*((f"path {j}", p) for j, p in enumerate(paths, 1)), ("summary", summary)):
+        if found := MARKER.search(text):
+            raise ValueError(f"{name} contains the canvas marker {found.group()!r}")
+
+
 def parse(text: str) -> Parsed:
-    """The paths and the summary of a rendered canvas; ValueError where the frame is damaged."""
+    """The paths and the summary of a rendered canvas.
+
+    Exactly the inverse of `render`: ValueError where the frame is damaged, or where a part holds a
+    marker, so that no text has two readings.
+    """
     paths: list[str] = []
     at = 0
     while True:
@@ -61,4 +70,6 @@ def parse(text: str) -> Parsed:
     at += len(summary_header(len(paths)))
     if not text.endswith(CLOSE) or len(text) - len(CLOSE) < at:
         raise ValueError("not a canvas: the summary is not closed")
-    return Parsed(tuple(paths), text[at : len(text) - len(CLOSE)])
+    parsed = Parsed(tuple(paths), text[at : len(text) - len(CLOSE)])
+    _refuse_markers(parsed.paths, parsed.summary)
+    return parsed

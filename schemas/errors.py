@@ -1,4 +1,4 @@
-"""The errors that a user meets; each is also a standard-library error, and each has an exit code."""
+"""The errors that a user meets; each is also a standard-library error with an exit code."""
 
 
 class PolytraceError(Exception):
@@ -14,7 +14,7 @@ class UserError(PolytraceError, ValueError):
 
 
 class ShortError(PolytraceError, RuntimeError):
-    """A teacher could not deliver every sample; all that came is kept and the same command resumes."""
+    """A teacher could not deliver every sample; what came is kept, the same command resumes."""
 
     exit_code = 3
 

@@ -41,6 +41,16 @@ def options(family: str, kind: str, where: str) -> tuple[str, ...]:
     return tuple(inspect.signature(_make(family, kind, where)).parameters)
 
 
+def effective(family: str, kind: str, given: Mapping[str, object]) -> Mapping[str, object]:
+    """The options that a kind works with: those given, and the defaults of the others."""
+    parameters = inspect.signature(_make(family, kind, family)).parameters
+    return {
+        name: given.get(name, parameter.default)
+        for name, parameter in parameters.items()
+        if name in given or parameter.default is not inspect.Parameter.empty
+    }
+
+
 def build(family: str, kind: str, options: Mapping[str, object], where: str) -> Any:
     """The part `kind` of `family`, built with `options`; `where` is the recipe field it came from.
 

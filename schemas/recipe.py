@@ -17,7 +17,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from schemas.errors import UserError
 from schemas.parts import hint
 
-
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -71,9 +70,14 @@ class Groups(Section):
     """Which of a prompt's traces may stand together on a canvas."""
 
     min_correct: int = Field(default=1, ge=0, description="Least number of correct paths.")
-    max_wrong: int | None = Field(default=None, ge=0, description="Most paths that may be not correct.")
+    max_wrong: int | None = Field(
+        default=None, ge=0, description="Most paths that may be not correct."
+    )
     similarity: float = Field(
-        default=0.95, gt=0, le=1, description="Two traces at least this similar are near-duplicates."
+        default=0.9,
+        gt=0,
+        le=1,
+        description="Two traces at least this similar are near-duplicates.",
     )
 
 
@@ -97,11 +101,17 @@ class ScorerSpec(Section):
 class Release(Section):
     """How the dataset is cut and described."""
 
-    validation: float = Field(default=0.02, ge=0, lt=1, description="Share of prompts for validation.")
+    validation: float = Field(
+        default=0.02, ge=0, lt=1, description="Share of prompts for validation."
+    )
     rows_per_file: int = Field(default=10_000, ge=1)
     pretty_name: str | None = None
-    licence: str | None = Field(default=None, description="Overrides the sources' licence on the card.")
-    notice: str | None = Field(default=None, description="A sentence that card and manifest must carry.")
+    licence: str | None = Field(
+        default=None, description="Overrides the sources' licence on the card."
+    )
+    notice: str | None = Field(
+        default=None, description="A sentence that card and manifest must carry."
+    )
 
 
 class Recipe(Section):
@@ -110,7 +120,9 @@ class Recipe(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = 0
     paths: int = Field(default=3, ge=1, le=64, description="P: traces on one canvas.")
-    samples: int | None = Field(default=None, ge=1, description="Traces sampled a prompt (default: paths).")
+    samples: int | None = Field(
+        default=None, ge=1, description="Traces sampled a prompt (default: paths)."
+    )
     shard_rows: int = Field(default=500, ge=1, description="Prompts in one shard.")
     source: Many
     decontaminate: Annotated[tuple[Part, ...], BeforeValidator(_as_list)] = ()
@@ -126,7 +138,9 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
         if self.groups.min_correct > self.paths:
-            raise ValueError(f"groups.min_correct is {self.groups.min_correct}, but paths is {self.paths}")
+            raise ValueError(
+                f"groups.min_correct is {self.groups.min_correct}, but paths is {self.paths}"
+            )
         if self.samples is not None and self.samples < self.paths:
             raise ValueError(f"samples is {self.samples}, fewer than paths ({self.paths})")
         return self
@@ -163,7 +177,9 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         row = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{row}: not valid YAML: {getattr(error, 'problem', error)}") from None
+        raise UserError(
+            f"{path}{row}: not valid YAML: {getattr(error, 'problem', error)}"
+        ) from None
     if not isinstance(data, dict):
         raise UserError(f"{path}: a recipe is a mapping of keys, such as 'name: …'")
     for override in overrides:
@@ -194,7 +210,8 @@ def _apply(data: dict[str, Any], override: str) -> None:
         if isinstance(here, list):
             if not name.isdigit() or int(name) > len(here):
                 raise UserError(
-                    f"--set {key}: {name!r} is no index of a list of {len(here)} (append with {len(here)})"
+                    f"--set {key}: {name!r} is no index of a list of {len(here)} "
+                    f"(append with {len(here)})"
                 )
             at: Any = int(name)
             if at == len(here):
@@ -224,4 +241,8 @@ def _explain(error: Any) -> str:
         return f"{where}: unknown field; {hint(str(error['loc'][-1]), tuple(section.model_fields))}"
     if error["type"] == "missing":
         return f"{where}: missing; add it"
-    return f"{where}: {error['msg'].removeprefix('Value error, ')}" if where else error["msg"].removeprefix("Value error, ")
+    return (
+        f"{where}: {error['msg'].removeprefix('Value error, ')}"
+        if where
+        else error["msg"].removeprefix("Value error, ")
+    )

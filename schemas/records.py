@@ -156,7 +156,8 @@ class Scores:
 class Rejection:
     """A prompt or a trace that was dropped: where, and why.
 
-    `index` is None when the whole prompt was dropped; `reason` is a fixed slug, `detail` a sentence.
+    `index` is None when the whole prompt was dropped; `reason` is a fixed slug, `detail` a
+    sentence.
     """
 
     stage: Stage

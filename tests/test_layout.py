@@ -40,7 +40,9 @@ def test_help_is_light() -> None:
         "try:\n    cli.main()\nexcept SystemExit as e:\n    assert e.code == 0, e.code\n"
         "print(json.dumps(sorted(set(m.split('.')[0] for m in sys.modules))))\n"
     )
-    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     *help_text, modules = run.stdout.strip().splitlines()
     assert "build" in "\n".join(help_text)
     assert not set(HEAVY) & set(json.loads(modules))

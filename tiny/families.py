@@ -49,9 +49,7 @@ def _by_tens(a: int, b: int) -> str:
 
 def _running(start: int, step: int, times: int) -> tuple[str, ...]:
     """`start` plus `step`, `times` times, one addition a line."""
-    return tuple(
-        f"{start + step * i} + {step} = {start + step * (i + 1)}" for i in range(times)
-    )
+    return tuple(f"{start + step * i} + {step} = {start + step * (i + 1)}" for i in range(times))
 
 
 @family
@@ -128,7 +126,8 @@ def discount(rng: Random) -> Draft:
     return Draft(
         question=rng.choice(
             (
-                f"A coat costs ${p} and is on sale for {d}% off. What is the sale price in dollars?",
+                f"A coat costs ${p} and is on sale for {d}% off. "
+                f"What is the sale price in dollars?",
                 f"A shop takes {d}% off a ${p} bag. How many dollars does the bag cost now?",
             )
         ),
@@ -159,7 +158,8 @@ def share(rng: Random) -> Draft:
     return Draft(
         question=rng.choice(
             (
-                f"{who} has {a} red and {b} blue {thing} and shares them equally among {n} friends. "
+                f"{who} has {a} red and {b} blue {thing} "
+                f"and shares them equally among {n} friends. "
                 f"How many {thing} does each friend get?",
                 f"{n} friends share {a} old and {b} new {thing} equally. "
                 f"How many {thing} does each one get?",
@@ -169,7 +169,11 @@ def share(rng: Random) -> Draft:
         answer=each,
         ways=(
             (f"{a} + {b} = {a + b}", f"{a + b} / {n} = {each}"),
-            (f"First kind: {a} / {n} = {x}", f"Second kind: {b} / {n} = {y}", f"{x} + {y} = {each}"),
+            (
+                f"First kind: {a} / {n} = {x}",
+                f"Second kind: {b} / {n} = {y}",
+                f"{x} + {y} = {each}",
+            ),
             (
                 f"Altogether {a + b}",
                 f"Since {n} * {each} = {a + b}, each gets {each}",
@@ -302,8 +306,7 @@ def wages(rng: Random) -> Draft:
             (
                 f"{who} works {h} hours a day for {d} days at ${w} an hour. "
                 f"How many dollars does {who} earn?",
-                f"At ${w} an hour, {who} works {d} days of {h} hours. "
-                f"How many dollars is the pay?",
+                f"At ${w} an hour, {who} works {d} days of {h} hours. How many dollars is the pay?",
             )
         ),
         numbers=(h, d, w),

@@ -49,7 +49,9 @@ class Settings:
     canvas_share: float = 0.1
 
 
-def encode(problem: Problem, rng: Random, tokenizer: PreTrainedTokenizerFast, share: float) -> tuple[list[int], int]:
+def encode(
+    problem: Problem, rng: Random, tokenizer: PreTrainedTokenizerFast, share: float
+) -> tuple[list[int], int]:
     """Ids of one chat document and the length of its prompt, which carries no loss."""
     question, reply = problem.question, rng.choice(problem.solutions)
     if rng.random() < share:  # asked for in so many words: a plain question gets one solution
@@ -81,7 +83,9 @@ def batches(
                 document, prompt = encode(next(problems), rng, tokenizer, settings.canvas_share)
                 document = document[: length - at]
                 ids[row, at : at + len(document)] = torch.tensor(document)
-                labels[row, at + prompt : at + len(document)] = ids[row, at + prompt : at + len(document)]
+                labels[row, at + prompt : at + len(document)] = ids[
+                    row, at + prompt : at + len(document)
+                ]
                 at += len(document)
         yield ids, labels
 
@@ -124,9 +128,15 @@ def loss_of(model: LlamaForCausalLM, ids: torch.Tensor, labels: torch.Tensor) ->
     return functional.cross_entropy(logits.float(), target[chosen])
 
 
-def save_state(model: LlamaForCausalLM, optimizer: torch.optim.AdamW, path: Path, step: int) -> None:
+def save_state(
+    model: LlamaForCausalLM, optimizer: torch.optim.AdamW, path: Path, step: int
+) -> None:
     """Weights and optimiser moments in one safetensors file, replaced atomically."""
-    state = {f"model.{name}": value for name, value in model.state_dict().items() if name != "lm_head.weight"}
+    state = {
+        f"model.{name}": value
+        for name, value in model.state_dict().items()
+        if name != "lm_head.weight"
+    }
     for i, slot in optimizer.state_dict()["state"].items():
         state |= {f"optimizer.{i}.{name}": value for name, value in slot.items()}
     part = path.with_suffix(".part")
@@ -138,14 +148,17 @@ def load_state(model: LlamaForCausalLM, optimizer: torch.optim.AdamW, path: Path
     """Undo `save_state`."""
     state = load_file(path)
     model.load_state_dict(
-        {k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")}, strict=False
+        {k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")},
+        strict=False,
     )
     slots: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in state.items():
         if key.startswith("optimizer."):
             _, i, name = key.split(".")
             slots.setdefault(int(i), {})[name] = value
-    optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+    optimizer.load_state_dict(
+        {"state": slots, "param_groups": optimizer.state_dict()["param_groups"]}
+    )
 
 
 def train(settings: Settings, out: Path, every: int) -> None:
@@ -155,12 +168,16 @@ def train(settings: Settings, out: Path, every: int) -> None:
     model = new_model(len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id, settings.seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, betas=(0.9, 0.95), weight_decay=0.1)
     checkpoint, log = out / "checkpoint.safetensors", out / "training_log.jsonl"
-    lines = [json.loads(line) for line in log.read_text().splitlines()] if checkpoint.exists() else []
+    lines = (
+        [json.loads(line) for line in log.read_text().splitlines()] if checkpoint.exists() else []
+    )
     start = lines[-1]["step"] if lines else 0
     if start:
         load_state(model, optimizer, checkpoint)
     began, total = time.monotonic(), 0.0
-    bar = tqdm(batches(settings, tokenizer, start), initial=start, total=settings.steps, unit="step")
+    bar = tqdm(
+        batches(settings, tokenizer, start), initial=start, total=settings.steps, unit="step"
+    )
     for step, (ids, labels) in enumerate(bar, start=start + 1):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step - 1, settings)
@@ -172,7 +189,13 @@ def train(settings: Settings, out: Path, every: int) -> None:
         total += loss.item()
         if step % every == 0 or step == settings.steps:
             seen = (step - 1) % every + 1
-            lines.append({"step": step, "loss": round(total / seen, 4), "seconds": round(time.monotonic() - began)})
+            lines.append(
+                {
+                    "step": step,
+                    "loss": round(total / seen, 4),
+                    "seconds": round(time.monotonic() - began),
+                }
+            )
             bar.set_postfix(loss=f"{total / seen:.3f}")
             total = 0.0
             save_state(model, optimizer, checkpoint, step)
@@ -188,7 +211,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=Settings().steps)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--every", type=int, default=100, help="steps between log lines and checkpoints")
+    parser.add_argument(
+        "--every", type=int, default=100, help="steps between log lines and checkpoints"
+    )
     args = parser.parse_args()
     train(Settings(steps=args.steps, seed=args.seed), args.out, args.every)
 

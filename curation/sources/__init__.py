@@ -12,12 +12,13 @@ class Row:
     """One row as read: a prompt, or the reason why it is none.
 
     `number` is 1-based. Where `reason` is not empty the row is rejected with it; `text` and `gold`
-    may then be empty.
+    may then be empty. An empty `licence` stands for the source's.
     """
 
     number: int
     text: str
     gold: str
+    licence: str = ""
     recorded: tuple[Recorded, ...] = ()
     reason: str = ""
     detail: str = ""

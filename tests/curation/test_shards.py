@@ -17,13 +17,21 @@ def prompt(i: int) -> Prompt:
 
 def drop(i: int, index: int | None = None) -> Rejection:
     return Rejection(
-        stage=Stage.PROMPTS, prompt_id=str(i), source="s", row=i, index=index, reason="r", detail="d"
+        stage=Stage.PROMPTS,
+        prompt_id=str(i),
+        source="s",
+        row=i,
+        index=index,
+        reason="r",
+        detail="d",
     )
 
 
 def write(run: Path, rows: int, fingerprint: str = "f", index: int = 0) -> shards.Mark:
     data = arrow.table(Prompt, [prompt(i) for i in range(rows)])
-    return shards.write(run, Stage.PROMPTS, index, fingerprint, data, [drop(9), drop(8), drop(7, 1)])
+    return shards.write(
+        run, Stage.PROMPTS, index, fingerprint, data, [drop(9), drop(8), drop(7, 1)]
+    )
 
 
 def test_a_shard_counts_only_under_its_fingerprint(tmp_path: Path) -> None:

@@ -8,7 +8,11 @@ import yaml
 from schemas.errors import UserError
 from schemas.recipe import ROOT, Recipe, Summary, load, locate
 
-MINIMAL = {"name": "x", "source": {"kind": "jsonl", "path": "a.jsonl"}, "teacher": {"kind": "recorded"}}
+MINIMAL = {
+    "name": "x",
+    "source": {"kind": "jsonl", "path": "a.jsonl"},
+    "teacher": {"kind": "recorded"},
+}
 
 
 @pytest.fixture
@@ -54,7 +58,12 @@ def test_mistakes_are_named(minimal: Path, override: str, says: str) -> None:
 def test_overrides_reach_lists_and_new_sections(minimal: Path) -> None:
     recipe = load(
         minimal,
-        ["filters.0.kind=length", "filters.0.max_tokens=9", "decontaminate=[]", "groups.min_correct=2"],
+        [
+            "filters.0.kind=length",
+            "filters.0.max_tokens=9",
+            "decontaminate=[]",
+            "groups.min_correct=2",
+        ],
     )
     assert recipe.filters[0].options == {"max_tokens": 9}
     assert recipe.groups.min_correct == 2
@@ -83,13 +92,17 @@ def test_digest_follows_the_corpus_only() -> None:
     assert recipe.digest() == same.digest() != other.digest()
 
 
-@pytest.mark.parametrize("template", ["The final answer is {answer}", r"so \boxed{{answer}}", "= {answer}."])
+@pytest.mark.parametrize(
+    "template", ["The final answer is {answer}", r"so \boxed{{answer}}", "= {answer}."]
+)
 def test_summary_ends_in_the_answer(template: str) -> None:
     text = Summary(template=template).text(r"\frac{1}{2}")
     assert text.rstrip(".}").endswith(r"\frac{1}{2")
 
 
-def test_bundled_paths_are_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bundled_paths_are_found_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert locate("tiny/problems.py") == str(ROOT / "tiny/problems.py")
     assert locate("org/model") == "org/model"
@@ -98,6 +111,8 @@ def test_bundled_paths_are_found_from_anywhere(tmp_path: Path, monkeypatch: pyte
     assert locate("tiny/problems.py") == "tiny/problems.py"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "flows" / "recipes").glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "flows" / "recipes").glob("*.yaml")), ids=lambda p: p.stem
+)
 def test_bundled_recipes_are_valid(path: Path) -> None:
     assert load(path).name == path.stem

@@ -1,0 +1,166 @@
+"""The account of a build: marks, tallies and statistics joined into the manifest.
+
+In: what every stage counted. Out: a `Manifest`, whose sums are checked before it is saved.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+from curation import chain, shards
+from curation.job import Job
+from curation.reading import Census
+from curation.stats import Stats
+from schemas import parts
+from schemas.canvas import header, summary_header
+from schemas.errors import DamagedError
+from schemas.facts import (
+    Dropped,
+    FileFacts,
+    FilterFacts,
+    ModelFacts,
+    Package,
+    PromptCounts,
+    Rejected,
+    ReleaseFile,
+    Shard,
+    TeacherFacts,
+    TokenCounts,
+    TraceCounts,
+)
+from schemas.manifest import Manifest
+from schemas.recipe import locate
+from schemas.records import Stage
+
+SHAPING = ("polytrace", "datasets", "math-verify", "pyarrow", "torch", "transformers")
+
+
+@dataclass(slots=True)
+class Tally:
+    """What happened to the canvases on their way through the filters.
+
+    `seen` and `dropped` have one entry a filter, `rejected` counts (kind, reason).
+    """
+
+    seen: list[int]
+    dropped: list[Counter[str]]
+    rejected: Counter[tuple[str, str]] = field(default_factory=Counter)
+    path_tokens: int = 0
+    summary_tokens: int = 0
+    files: list[FileFacts] = field(default_factory=list)
+
+
+def manifest(
+    job: Job,
+    census: Census,
+    build: str,
+    files: tuple[ReleaseFile, ...],
+    tally: Tally,
+    measured: Stats,
+) -> Manifest:
+    """Every fact of a finished build."""
+    recipe = job.recipe
+    stages_made = [s for s in Stage if s is not Stage.RELEASE]
+    marks = [mark_of(job, stage, i) for stage in stages_made for i in range(census.shards)]
+    rejected: Counter[tuple[Stage, str, str]] = Counter()
+    for mark in marks:
+        for one in mark.rejected:
+            rejected[one.stage, one.kind, one.reason] += one.count
+    for (kind, reason), count in tally.rejected.items():
+        rejected[Stage.RELEASE, kind, reason] += count
+    canvases = sum(file.rows for file in files)
+    had = sum(mark.rows for mark in marks if mark.stage is Stage.TRACES) + sum(
+        n for (stage, kind, _), n in rejected.items() if (stage, kind) == (Stage.TRACES, "trace")
+    )
+    kept = canvases * recipe.paths
+    frame = [header(j) for j in range(1, recipe.paths + 1)] + [summary_header(recipe.paths)]
+    return Manifest(
+        polytrace=version("polytrace"),
+        name=recipe.name,
+        recipe_digest=recipe.digest(),
+        build=build,
+        notice=recipe.release.notice,
+        sources=census.sources,
+        decontamination=census.evaluation,
+        teacher=_teacher(job),
+        scorer=_scorer(job),
+        tokenizers=tuple(
+            ModelFacts(name=Path(path).name or path, revision=chain.revision(path))
+            for path in recipe.canvas.tokenizer
+        ),
+        paths=recipe.paths,
+        slot_tokens=recipe.canvas.slot_tokens,
+        summary_tokens=recipe.canvas.summary_tokens,
+        masks=recipe.paths * recipe.canvas.slot_tokens + recipe.canvas.summary_tokens,
+        header_tokens=sum(job.counter.counts(frame)),
+        prompts=PromptCounts(in_=census.rows, released=canvases, rejected=census.rows - canvases),
+        traces=TraceCounts(in_=had, kept=kept, rejected=had - kept),
+        canvases=canvases,
+        rejected=tuple(
+            Rejected(stage=stage, kind="trace" if kind == "trace" else "prompt", reason=r, count=n)
+            for (stage, kind, r), n in sorted(
+                rejected.items(), key=lambda item: (list(Stage).index(item[0][0]), *item[0][1:])
+            )
+        ),
+        filters=tuple(
+            FilterFacts(
+                kind=spec.kind,
+                options=tuple(f"{key}={value}" for key, value in sorted(spec.options.items())),
+                frozen=rule.frozen(),
+                seen=seen,
+                dropped=tuple(Dropped(reason=r, count=n) for r, n in sorted(dropped.items())),
+            )
+            for spec, rule, seen, dropped in zip(
+                recipe.filters, job.filters, tally.seen, tally.dropped, strict=True
+            )
+        ),
+        grades=measured.grades,
+        tokens=TokenCounts(paths=tally.path_tokens, summaries=tally.summary_tokens),
+        shards=tuple(
+            Shard(
+                stage=mark.stage,
+                index=mark.index,
+                path=file.path,
+                rows=file.rows,
+                bytes=file.bytes,
+                sha256=file.sha256,
+            )
+            for mark in marks
+            for file in mark.files
+        ),
+        release=files,
+        files=tuple(tally.files),
+        packages=tuple(Package(name=name, version=version(name)) for name in SHAPING),
+    )
+
+
+def _teacher(job: Job) -> TeacherFacts:
+    spec = job.recipe.teacher
+    options = parts.effective("teachers", spec.kind, spec.options)
+    temperature, top_p = options.get("temperature"), options.get("top_p")
+    max_tokens, part = options.get("max_tokens"), options.get("part")
+    return TeacherFacts(
+        kind=spec.kind,
+        name=job.teacher.name,
+        revision=job.teacher.revision,
+        temperature=float(temperature) if isinstance(temperature, int | float) else None,
+        top_p=float(top_p) if isinstance(top_p, int | float) else None,
+        max_tokens=max_tokens if isinstance(max_tokens, int) else None,
+        part=part if isinstance(part, str) else None,
+    )
+
+
+def _scorer(job: Job) -> ModelFacts | None:
+    spec = job.recipe.scorer
+    if spec is None:
+        return None
+    return ModelFacts(name=Path(locate(spec.path)).name, revision=chain.revision(spec.path))
+
+
+def mark_of(job: Job, stage: Stage, index: int) -> shards.Mark:
+    """The mark of a shard that must be there."""
+    mark = shards.read_mark(job.run, stage, index)
+    if mark is None:
+        raise DamagedError(f"{job.run}: {stage} shard {index} is missing; build again")
+    return mark

@@ -1,0 +1,73 @@
+"""What each shard of a build depends on: fingerprints, and whether a shard still stands.
+
+In: a job and a shard. Out: a fingerprint over the inputs' sha256, the slice of the recipe that
+matters, and `VERSION`, which is bumped by hand when a stage's meaning changes. A changed filter
+threshold changes no fingerprint here, so nothing before the release is made again.
+"""
+
+from pathlib import Path
+
+from curation import shards
+from curation.job import Job
+from curation.shards import Mark
+from schemas import arrow
+from schemas.recipe import digest, locate
+from schemas.records import Prompt, Stage
+from scorers.revision import directory_revision
+
+VERSION = dict.fromkeys(Stage, 1)
+
+
+def load_prompts(job: Job, index: int) -> list[Prompt]:
+    """The prompts of a shard."""
+    return list(arrow.records(Prompt, shards.read(job.run, Stage.PROMPTS, index)))
+
+
+def standing(job: Job, stage: Stage, index: int) -> Mark | None:
+    """The mark of a shard whose inputs are unchanged and whose files are whole."""
+    try:
+        wanted = fingerprint(job, stage, index)
+    except FileNotFoundError:
+        return None
+    return shards.done(job.run, stage, index, wanted)
+
+
+def fingerprint(job: Job, stage: Stage, index: int) -> str:
+    """What a shard of `stage` depends on; FileNotFoundError where an input is missing."""
+    recipe = job.recipe
+    facts: list[object] = [stage, VERSION[stage], arrow.SCHEMA_VERSION]
+    match stage:
+        case Stage.TRACES:
+            samples = recipe.samples or recipe.paths
+            facts.append(_input(job, Stage.PROMPTS, index))
+            facts.extend(
+                job.teacher.key(prompt, i)
+                for prompt in load_prompts(job, index)
+                for i in range(job.teacher.wanted(prompt, samples))
+            )
+        case Stage.GRADED:
+            facts += [_input(job, Stage.PROMPTS, index), _input(job, Stage.TRACES, index)]
+        case Stage.CANVASES:
+            facts += [_input(job, Stage.PROMPTS, index), _input(job, Stage.GRADED, index)]
+            facts += [repr(job.rules), job.counter.fingerprint()]
+        case Stage.SCORED:
+            facts.append(_input(job, Stage.CANVASES, index))
+            if recipe.scorer is not None:
+                facts += [revision(recipe.scorer.path), recipe.scorer.step_tokens]
+                facts.append(recipe.scorer.batch_tokens)
+        case _:
+            raise AssertionError(f"{stage} is not made shard by shard")
+    return digest(facts)
+
+
+def _input(job: Job, stage: Stage, index: int) -> str:
+    mark = shards.read_mark(job.run, stage, index)
+    if mark is None:
+        raise FileNotFoundError(f"{stage} shard {index} has not been made")
+    return mark.sha256
+
+
+def revision(path: str) -> str:
+    """The state of a model directory; a hub id stands for itself."""
+    here = locate(path)
+    return directory_revision(Path(here)) if Path(here).is_dir() else path

@@ -1,0 +1,84 @@
+"""What a build will cost: try a few prompts for real, then count the rest.
+
+In: a recipe. Out: a few lines: tokens, hours, expected yield. The trial runs in a temporary folder
+through the same stages as a build, so a mistake in the recipe shows here too.
+"""
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from curation import chain, finish, reading, shards, stages, trace_stage
+from curation.job import Job
+from schemas import arrow
+from schemas.recipe import Recipe
+from schemas.records import Stage, Trace
+
+TRIAL = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """Costs measured on `tried` prompts and scaled to `prompts`; times are of this machine."""
+
+    rows: int
+    prompts: int
+    tried: int
+    traces: int
+    tokens: int
+    sampling_seconds: float
+    other_seconds: float
+    released: int
+
+    def text(self) -> str:
+        """The estimate for people."""
+        scale = self.prompts / max(1, self.tried)
+        hours = (self.sampling_seconds + self.other_seconds) * scale / 3600
+        return "\n".join(
+            (
+                f"tried {self.tried} prompts: {self.traces} traces, {self.tokens:,} tokens, "
+                f"{self.sampling_seconds:.1f} s of sampling, "
+                f"{self.other_seconds:.1f} s for the rest",
+                f"{self.rows:,} rows hold {self.prompts:,} usable prompts",
+                f"  teacher tokens   {self.tokens * scale:,.0f}",
+                f"  hours            {hours:.2f} on this machine",
+                f"  expected yield   {self.released * scale:,.0f} canvases "
+                f"({self.released} of {self.tried} tried prompts)",
+            )
+        )
+
+
+def estimate(recipe: Recipe) -> str:
+    """Try the first prompts of `recipe` and scale up; UserError for a mistake in the recipe."""
+    with tempfile.TemporaryDirectory() as folder:
+        job = Job(recipe=recipe.model_copy(update={"shard_rows": TRIAL}), run=Path(folder))
+        try:
+            return _measure(job).text()
+        finally:
+            job.close()
+
+
+def _measure(job: Job) -> Estimate:
+    census = reading.read_prompts(job)
+    one = census.model_copy(update={"shards": 1})
+    tried = len(chain.load_prompts(job, 0))
+    began = time.monotonic()
+    trace_stage.sample_traces(job, one)
+    sampled = time.monotonic()
+    stages.grade(job, 0)
+    stages.assemble(job, 0)
+    stages.score(job, 0)
+    released = finish.passing(job, one)
+    ended = time.monotonic()
+    traces = list(arrow.records(Trace, shards.read(job.run, Stage.TRACES, 0)))
+    return Estimate(
+        rows=census.rows,
+        prompts=census.prompts,
+        tried=tried,
+        traces=len(traces),
+        tokens=sum(trace.completion_tokens or 0 for trace in traces),
+        sampling_seconds=sampled - began,
+        other_seconds=ended - sampled,
+        released=released,
+    )

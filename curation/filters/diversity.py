@@ -1,0 +1,43 @@
+"""Keep canvases whose two most similar paths are different enough.
+
+In a recipe: `{kind: diversity, max_similarity: 0.8}`. The similarity is `Canvas.similarity`, which
+`scorers/diversity.py` measured when the group was chosen; `groups.similarity` is on the same scale,
+and drops single traces where this drops whole canvases.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from curation.filters import Filter
+from schemas.errors import UserError
+from schemas.records import Canvas, Scores, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diversity:
+    """At most `max_similarity` between any two paths."""
+
+    max_similarity: float
+
+    def fit(self, corpus: Iterable[tuple[Canvas, Scores]]) -> None:
+        """Nothing to learn."""
+
+    def frozen(self) -> str:
+        """Nothing was learnt."""
+        return ""
+
+    def judge(self, canvas: Canvas, scores: Scores) -> Verdict:
+        """Drop with `similarity_above`."""
+        if canvas.similarity <= self.max_similarity:
+            return Verdict(True)
+        detail = f"two paths have similarity {canvas.similarity}, at most {self.max_similarity}"
+        return Verdict(False, "similarity_above", f"{detail} allowed")
+
+
+def build(max_similarity: float) -> Filter:
+    """The filter; UserError where the limit is not a similarity."""
+    if not 0 <= max_similarity <= 1:
+        raise UserError(
+            f"filter diversity: max_similarity is {max_similarity}; give a value from 0 to 1"
+        )
+    return Diversity(max_similarity=max_similarity)

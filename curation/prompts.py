@@ -1,0 +1,100 @@
+"""The first stage: rows of all sources in, one prompt or one rejection out for each, in order.
+
+    sources ─► rows ─► readable? ─► in an evaluation set? ─► seen before? ─► Prompt
+                           └───────────────┴─────────────────────┴────────► Rejection
+
+Only prompts that get through count as seen: a damaged row never costs its good copy.
+"""
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from hashlib import blake2b
+from itertools import islice
+
+from curation.decontaminate import EvaluationIndex
+from curation.dedup import CONFLICTING, EXACT, Duplicate, Seen, prompt_id
+from curation.sources import Row, Source
+from curation.sources._fields import printable
+from schemas.records import Prompt, Rejection, Stage
+
+
+def read_prompts(
+    sources: Sequence[Source],
+    index: EvaluationIndex,
+    *,
+    traces: bool,
+    limit: int | None,
+) -> Iterator[Prompt | Rejection]:
+    """Every row of `sources` as a prompt or a rejection, streamed.
+
+    Args:
+        sources: read one after the other; duplicates are found across them.
+        index: the evaluation sets whose problems are kept out; it counts what it finds.
+        traces: read recorded traces too.
+        limit: most rows read, over all sources and before anything is rejected.
+
+    Raises:
+        UserError: a source cannot be read.
+    """
+    if limit is not None and limit <= 0:
+        return
+    seen = Seen()
+    with closing(_rows(sources, traces)) as rows:
+        for number, row in islice(rows, limit):
+            yield judge(row, number, sources, index, seen)
+
+
+def judge(
+    row: Row, number: int, sources: Sequence[Source], index: EvaluationIndex, seen: Seen
+) -> Prompt | Rejection:
+    """What becomes of one row of source `number`."""
+    source = sources[number]
+    if row.reason:
+        return _reject(row, source, row.reason, row.detail)
+    hit = index.find(row.text)
+    if hit is not None:
+        return _reject(row, source, hit.reason, hit.detail)
+    duplicate = seen.add(row.text, row.gold, number, row.number)
+    if duplicate is not None:
+        return _reject(row, source, duplicate.reason, _explain(duplicate, row, sources))
+    return Prompt(
+        id=prompt_id(row.text),
+        text=row.text,
+        gold=row.gold,
+        source=source.label,
+        row=row.number,
+        licence=row.licence or source.licence,
+        recorded=row.recorded,
+    )
+
+
+def _rows(sources: Sequence[Source], traces: bool) -> Generator[tuple[int, Row], None, None]:
+    """(number of the source, row), source after source."""
+    for number, source in enumerate(sources):
+        for row in source.rows(traces=traces):
+            yield number, row
+
+
+def _reject(row: Row, source: Source, reason: str, detail: str) -> Rejection:
+    place = blake2b(
+        f"{source.label}\0{row.number}".encode("utf-8", "surrogatepass"), digest_size=10
+    )
+    return Rejection(
+        stage=Stage.PROMPTS,
+        prompt_id=prompt_id(row.text) if row.text else place.hexdigest(),
+        source=source.label,
+        row=row.number,
+        index=None,
+        reason=reason,
+        detail=detail,
+    )
+
+
+def _explain(duplicate: Duplicate, row: Row, sources: Sequence[Source]) -> str:
+    first = f"row {duplicate.row} of {sources[duplicate.source].label}"
+    if duplicate.reason == CONFLICTING:
+        return (
+            f"the problem of {first} with another gold, {printable(row.gold)!r}; the first is kept"
+        )
+    same = "the text" if duplicate.reason == EXACT else "but for its form the text"
+    return f"repeats {same} of {first}"

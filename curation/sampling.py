@@ -1,0 +1,250 @@
+"""The sampling service: one long-lived loop over all shards. Flow in: shards of prompts, a teacher.
+
+Flows out: for each shard, once, all its traces in order, as soon as its last outcome has come.
+Samples that were paid for before (in the shard's Parquet or its journal) are never asked for again;
+what comes is journaled at least once a second. `ledger.py` keeps the books of a shard.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Lock
+
+from curation.journal import COMMIT_SECONDS
+from curation.ledger import Ledger, Sample, Shard, open_ledger
+from curation.teachers import Failure, Request, Teacher
+from schemas.records import Trace
+
+__all__ = ["Close", "Have", "Progress", "Report", "Shard", "run", "sample_shards"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a run stands; counts are of samples, over the shards opened so far.
+
+    `wanted` is the sum of `done`, `failures` and what is still open. `reused` of the `done` traces
+    were there before the run; `short` of the failures may be delivered by another run.
+    """
+
+    shards: int = 0  # closed
+    wanted: int = 0
+    done: int = 0
+    reused: int = 0
+    failures: int = 0
+    short: int = 0
+    completion_tokens: int = 0  # of new traces
+    damaged: int = 0  # journal lines that could not be read
+
+
+Have = Callable[[int], Sequence[Trace]]
+Close = Callable[[int, Sequence[Trace], Sequence[Failure]], None]
+Report = Callable[[Progress], None]
+
+
+def run(
+    teacher: Teacher,
+    shards: Iterable[Shard],
+    *,
+    samples: int,
+    folder: Path,
+    have: Have,
+    close: Close,
+    progress: Report | None = None,
+) -> Progress:
+    """`sample_shards` for callers that are not async, from any thread."""
+    return asyncio.run(
+        sample_shards(
+            teacher,
+            shards,
+            samples=samples,
+            folder=folder,
+            have=have,
+            close=close,
+            progress=progress,
+        )
+    )
+
+
+async def sample_shards(
+    teacher: Teacher,
+    shards: Iterable[Shard],
+    *,
+    samples: int,
+    folder: Path,
+    have: Have,
+    close: Close,
+    progress: Report | None = None,
+) -> Progress:
+    """Sample every shard, `samples` a prompt, and close each as its last outcome arrives.
+
+    `shards` is read as the teacher asks for requests (in the loop's thread), so that memory holds
+    the shards in flight. `have` gives the traces that a shard's Parquet holds. `close` makes a
+    shard durable, one call at a time, from any thread; only after it has returned, and with no
+    retryable failure, is the shard's journal in `folder` set aside.
+
+    Whatever ends the run early, an error of the teacher too, what has come is committed first. A
+    sample that the teacher leaves out becomes a retryable Failure `not_delivered`; a second outcome
+    for a sample is ignored. Raises ValueError for a prompt id that comes twice and for a trace
+    under a wrong key, DamagedError for two journals of one shard.
+    """
+    service = _Service(teacher, samples, folder, have, close)
+    requests = service.requests(shards)
+    report = progress or (lambda progress: None)
+    try:
+        async with service.committing(), _closing(teacher.sample(requests)) as outcomes:
+            async for outcome in outcomes:
+                service.take(outcome)
+                await service.close_finished()
+                report(service.progress)
+            service.give_up()
+            for _ in requests:  # what the teacher did not even ask for is short too
+                service.give_up()
+                await service.close_finished()
+            await service.close_finished()
+            report(service.progress)
+    finally:
+        service.release()
+    return service.progress
+
+
+class _Service:
+    """The shards in flight, and the way of an outcome into the books of its shard."""
+
+    def __init__(
+        self, teacher: Teacher, samples: int, folder: Path, have: Have, close: Close
+    ) -> None:
+        self.progress = Progress()
+        self._teacher = teacher
+        self._samples = samples
+        self._folder = folder
+        self._have = have
+        self._close_shard = close
+        self._closing = Lock()
+        self._open: dict[int, Ledger] = {}
+        self._missing: dict[Sample, Ledger] = {}
+        self._finished: list[Ledger] = []
+
+    def requests(self, shards: Iterable[Shard]) -> Iterator[Request]:
+        """Every prompt in order, shard by shard, also those with nothing missing."""
+        for shard in shards:
+            ledger = self._open_shard(shard)
+            totals = [self._teacher.wanted(prompt, self._samples) for prompt in shard.prompts]
+            missing = [
+                ledger.missing_of(prompt, total)
+                for prompt, total in zip(shard.prompts, totals, strict=True)
+            ]
+            if not ledger.missing:  # closed at once: a teacher may skip many such shards in one go
+                self._close(ledger)
+                self._count_closed(ledger)
+            for position, prompt in enumerate(shard.prompts):
+                yield Request(
+                    prompt=prompt,
+                    shard=shard.index,
+                    position=position,
+                    total=totals[position],
+                    missing=missing[position],
+                )
+
+    def take(self, outcome: Trace | Failure) -> None:
+        """Enter an outcome; one that nobody waits for is ignored."""
+        sample = (outcome.prompt_id, outcome.index)
+        ledger = self._missing.get(sample)
+        if ledger is None:
+            return
+        ledger.enter(outcome)
+        del self._missing[sample]
+        if isinstance(outcome, Trace):
+            self._count(done=1, completion_tokens=outcome.completion_tokens or 0)
+        else:
+            self._count(failures=1, short=int(outcome.retryable))
+        if not ledger.missing:
+            self._finished.append(ledger)
+
+    def give_up(self) -> None:
+        """Turn all that is still missing into failures."""
+        for prompt_id, index in tuple(self._missing):
+            self.take(
+                Failure(
+                    prompt_id=prompt_id,
+                    index=index,
+                    reason="not_delivered",
+                    detail="the teacher ended without an outcome for this sample",
+                    retryable=True,
+                )
+            )
+
+    async def close_finished(self) -> None:
+        """Close every shard whose last outcome has come."""
+        while self._finished:
+            ledger = self._finished.pop(0)
+            await asyncio.to_thread(self._close, ledger)
+            self._count_closed(ledger)
+
+    @asynccontextmanager
+    async def committing(self) -> AsyncIterator[None]:
+        """Commit all open journals in the background; a disk that fails ends the run."""
+        caller = asyncio.current_task()
+        assert caller is not None
+        committer = asyncio.create_task(self._commit_regularly())
+        committer.add_done_callback(lambda done: None if done.cancelled() else caller.cancel())
+        try:
+            yield
+        except asyncio.CancelledError:
+            if committer.done() and not committer.cancelled():
+                caller.uncancel()
+                committer.result()  # raises what stopped it
+            raise
+        finally:
+            committer.cancel()
+            await asyncio.wait([committer])
+
+    def release(self) -> None:
+        """Commit and close the journals of all shards that are still open."""
+        with ExitStack() as stack:
+            for ledger in self._open.values():
+                stack.callback(ledger.journal.close)
+
+    async def _commit_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(COMMIT_SECONDS / 2)
+            for ledger in tuple(self._open.values()):
+                await asyncio.to_thread(ledger.journal.commit)
+
+    def _open_shard(self, shard: Shard) -> Ledger:
+        have = self._have(shard.index)
+        ledger = open_ledger(shard, self._teacher, self._samples, self._folder, have)
+        if shard.index in self._open or not ledger.missing.isdisjoint(self._missing):
+            raise ValueError(f"shard {shard.index}: the shard or one of its prompts comes twice")
+        self._open[shard.index] = ledger
+        self._missing.update(dict.fromkeys(ledger.missing, ledger))
+        reused = ledger.reused
+        self._count(wanted=len(ledger.keys), done=reused, reused=reused, damaged=ledger.damaged)
+        return ledger
+
+    def _close(self, ledger: Ledger) -> None:
+        ledger.journal.close()
+        with self._closing:
+            self._close_shard(ledger.shard.index, ledger.traces(), ledger.failures())
+        ledger.set_aside()
+
+    def _count_closed(self, ledger: Ledger) -> None:
+        del self._open[ledger.shard.index]
+        self._count(shards=1)
+
+    def _count(self, **more: int) -> None:
+        counts = {name: getattr(self.progress, name) + value for name, value in more.items()}
+        self.progress = replace(self.progress, **counts)
+
+
+@asynccontextmanager
+async def _closing(
+    outcomes: AsyncIterator[Trace | Failure],
+) -> AsyncIterator[AsyncIterator[Trace | Failure]]:
+    """Close a teacher's stream at the end, if it is one that can be closed."""
+    try:
+        yield outcomes
+    finally:
+        if (aclose := getattr(outcomes, "aclose", None)) is not None:
+            await aclose()

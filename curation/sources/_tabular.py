@@ -1,0 +1,183 @@
+"""The source behind every tabular kind: raw records in, rows out, one for one.
+
+    reader (files, hub) ─► record ─► prompt, gold, recorded traces ─► Row, good or with a reason
+
+Checks run in a fixed order and the first fault is the row's reason, so counts are reproducible.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+
+from curation.sources import Row
+from curation.sources._fields import (
+    ABSENT,
+    Columns,
+    Layout,
+    RawRow,
+    TraceColumns,
+    dig,
+    first_present,
+    require,
+    require_traces,
+)
+from curation.sources._gold import CONTROL, SURROGATE, read_gold
+from curation.sources._reader import Reader, Record
+from curation.sources._reasons import Reason
+from curation.sources._traces import recorded
+from schemas.errors import UserError
+
+SAMPLE_ROWS = 100
+MAX_CHARS = 20_000
+PROMPT_NAMES = ("prompt", "problem", "question")
+GOLD_NAMES = ("gold", "answer", "final_answer", "ground_truth")
+
+Resolve = Callable[[Sequence[RawRow], str], Layout]
+"""(first rows, label) -> layout; raises UserError where a needed column is missing."""
+
+
+class Tabular:
+    """Rows with named columns, whatever they are stored in.
+
+    `resolve` decides on the columns when the first rows are seen; `tidy_gold` cleans a gold's text.
+    """
+
+    def __init__(
+        self,
+        *,
+        reader: Reader,
+        resolve: Resolve,
+        licence: str,
+        label: str | None,
+        max_chars: int,
+        strip_annotations: bool = False,
+        tidy_gold: Callable[[str], str] = str.strip,
+    ) -> None:
+        if max_chars < 1:
+            raise UserError(
+                f"source.max_chars is {max_chars}; give at least 1 (default {MAX_CHARS})"
+            )
+        self.label = label or reader.name()
+        self.licence = licence
+        self._reader = reader
+        self._resolve = resolve
+        self._max_chars = max_chars
+        self._strip_annotations = strip_annotations
+        self._tidy_gold = tidy_gold
+        self._found: Layout | None = None
+
+    def fingerprint(self) -> str:
+        """sha256 over the data's fingerprint and every option that shapes a row."""
+        layout = self._layout()
+        traces = layout.traces.model_dump(mode="json") if layout.traces else None
+        facts = (
+            self._reader.fingerprint(),
+            [self.label, self.licence, self._max_chars, self._strip_annotations],
+            [layout.prompt, layout.gold, layout.gold_after, traces, layout.licence],
+        )
+        text = json.dumps(facts, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def rows(self, *, traces: bool) -> Iterator[Row]:
+        """Every record as one row, streamed.
+
+        Raises UserError if there is no row at all, or if a configured column is missing.
+        """
+        layout = self._layout()
+        is_empty = True
+        for record in self._reader.records(layout.paths(traces=traces)):
+            is_empty = False
+            yield self._row(record, layout, traces=traces)
+        if is_empty:
+            raise UserError(f"{self.label}: holds no rows; give a file with at least one")
+
+    def _layout(self) -> Layout:
+        if self._found is None:
+            self._found = self._resolve(self._reader.sample(SAMPLE_ROWS), self.label)
+        return self._found
+
+    def _row(self, record: Record, layout: Layout, *, traces: bool) -> Row:
+        if record.value is None:
+            return _bad(record, "", record.reason, record.detail)
+        raw = dig(record.value, layout.prompt)
+        text = raw.strip() if isinstance(raw, str) else ""
+        reason, detail = prompt_fault(raw, self._max_chars)
+        if reason:
+            return _bad(record, text, reason, f"column {layout.prompt!r}: {detail}")
+        value = dig(record.value, layout.gold) if layout.gold else None
+        gold = read_gold(value, layout.gold_after, self._tidy_gold)
+        if gold.reason:
+            column = f"column {layout.gold!r}" if layout.gold else "no column for the gold"
+            return _bad(record, text, gold.reason, f"{column}: {gold.detail}")
+        spec = layout.traces if traces else None
+        held = (
+            recorded(record.value, spec, strip_annotations=self._strip_annotations) if spec else ()
+        )
+        licence = dig(record.value, layout.licence) if layout.licence else None
+        return Row(
+            number=record.number,
+            text=text,
+            gold=gold.text,
+            licence=licence if isinstance(licence, str) else "",
+            recorded=held,
+        )
+
+
+def prompt_fault(raw: object, max_chars: int) -> tuple[str, str]:
+    """Reason and sentence for a value that cannot be a prompt; two empty strings if it can."""
+    if not isinstance(raw, str):
+        is_absent = raw is None or raw is ABSENT
+        detail = "there is no prompt" if is_absent else f"{type(raw).__name__}, not text"
+        return Reason.MISSING_PROMPT, detail
+    if not raw.strip():
+        return Reason.MISSING_PROMPT, "the prompt is empty"
+    if len(raw) > max_chars:
+        return Reason.TOO_LONG, f"{len(raw)} characters, over max_chars ({max_chars})"
+    if SURROGATE.search(raw):
+        return Reason.BAD_ENCODING, "the prompt holds half of a surrogate pair"
+    if control := CONTROL.search(raw):
+        return Reason.CONTROL_CHARACTERS, f"the prompt holds U+{ord(control[0]):04X}"
+    if not any(c.isalnum() for c in raw):
+        return Reason.MISSING_PROMPT, "the prompt has neither letter nor digit"
+    return "", ""
+
+
+def configured(
+    columns: Columns | None, gold_after: str | None, traces: TraceColumns | None
+) -> Resolve:
+    """The layout that options describe; what they leave open is looked for by the usual names."""
+    if gold_after == "":
+        raise UserError(
+            "source.gold_after is empty; give the mark before the gold, or leave it out"
+        )
+
+    def resolve(sample: Sequence[RawRow], label: str) -> Layout:
+        prompt = columns.prompt if columns else None
+        gold = columns.gold if columns else None
+        if prompt is None:
+            prompt = first_present(sample, PROMPT_NAMES) or PROMPT_NAMES[0]
+        require(sample, prompt, "columns.prompt", label)
+        if gold is None:
+            gold = first_present(sample, GOLD_NAMES)
+        else:
+            require(sample, gold, "columns.gold", label)
+        if traces is not None:
+            require_traces(sample, traces, label)
+        licence = columns.licence if columns else None
+        if licence is not None:
+            require(sample, licence, "columns.licence", label)
+        return Layout(
+            prompt=prompt, gold=gold, gold_after=gold_after, traces=traces, licence=licence
+        )
+
+    return resolve
+
+
+def _bad(record: Record, text: str, reason: str, detail: str) -> Row:
+    return Row(
+        number=record.number,
+        text=text,
+        gold="",
+        reason=str(reason),
+        detail=f"{record.where}: {detail}",
+    )

@@ -1,0 +1,80 @@
+"""GSM8K (Cobbe et al. 2021): grade-school word problems whose gold follows `####`.
+
+From the hub (`openai/gsm8k`, config main), or from files of that schema. The file of recorded
+samples, example_model_solutions.jsonl, is recognised by its columns: gold after `A:`, and four
+models' solutions with their labels.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from curation.sources import Source
+from curation.sources._choose import choose
+from curation.sources._fields import (
+    Layout,
+    RawRow,
+    TraceColumns,
+    first_present,
+    require,
+    require_traces,
+)
+from curation.sources._gold import plain_number
+from curation.sources._tabular import MAX_CHARS, Resolve, Tabular
+
+REPO = "openai/gsm8k"
+
+EXAMPLE_MODELS = ("6b_finetuning", "6b_verification", "175b_finetuning", "175b_verification")
+EXAMPLE_TRACES = TraceColumns(
+    columns={name: f"{name}.solution" for name in EXAMPLE_MODELS}, correct="is_correct"
+)
+
+
+def build(
+    *,
+    path: str | None = None,
+    split: Literal["train", "test"] = "train",
+    revision: str | None = None,
+    traces: TraceColumns | None = None,
+    strip_annotations: bool = True,
+    max_chars: int = MAX_CHARS,
+    licence: str = "mit",
+    label: str | None = None,
+) -> Source:
+    """A GSM8K source.
+
+    Args:
+        path: a file or a folder of Parquet or JSONL files of the schema; default: the hub.
+        split: train or test; on the hub only.
+        revision: branch, tag or commit on the hub.
+        traces: where recorded traces stand; default: as in example_model_solutions.jsonl.
+        strip_annotations: remove `<<48/2=24>>` from recorded traces.
+        max_chars: the longest prompt.
+        licence: SPDX-like id of the data's licence.
+        label: the data's name on cards; default: file name or hub id@commit.
+    """
+    return Tabular(
+        reader=choose(path, repo=REPO, config="main", split=split, revision=revision),
+        resolve=_layout_of(traces),
+        licence=licence,
+        label=label,
+        max_chars=max_chars,
+        strip_annotations=strip_annotations,
+        tidy_gold=plain_number,
+    )
+
+
+def _layout_of(traces: TraceColumns | None) -> Resolve:
+    def resolve(sample: Sequence[RawRow], label: str) -> Layout:
+        require(sample, "question", "kind gsm8k", label)
+        if traces is not None:
+            require_traces(sample, traces, label)
+        is_example = first_present(sample, ("answer", "ground_truth")) == "ground_truth"
+        has_models = first_present(sample, EXAMPLE_MODELS) is not None
+        return Layout(
+            prompt="question",
+            gold="ground_truth" if is_example else "answer",
+            gold_after="A:" if is_example else "####",
+            traces=traces or (EXAMPLE_TRACES if has_models else None),
+        )
+
+    return resolve

@@ -1,0 +1,39 @@
+"""Prompts from JSON Lines: one file, or the .jsonl files of a folder in order of their names."""
+
+from curation.sources import Source
+from curation.sources._fields import Columns, TraceColumns
+from curation.sources._jsonl import JsonlReader
+from curation.sources._tabular import MAX_CHARS, Tabular, configured
+
+
+def build(
+    *,
+    path: str,
+    columns: Columns | None = None,
+    gold_after: str | None = None,
+    traces: TraceColumns | None = None,
+    strip_annotations: bool = False,
+    max_chars: int = MAX_CHARS,
+    licence: str = "unknown",
+    label: str | None = None,
+) -> Source:
+    """A JSONL source.
+
+    Args:
+        path: a file, or a folder of .jsonl, .ndjson or .json files (.gz too).
+        columns: where prompt and gold stand (dotted paths); default: the usual names.
+        gold_after: the gold is what follows the last occurrence of this mark.
+        traces: where recorded traces stand.
+        strip_annotations: remove GSM8K's calculator annotations from recorded traces.
+        max_chars: the longest prompt.
+        licence: SPDX-like id of the data's licence.
+        label: the data's name on cards; default: the file's name.
+    """
+    return Tabular(
+        reader=JsonlReader(path),
+        resolve=configured(columns, gold_after, traces),
+        licence=licence,
+        label=label,
+        max_chars=max_chars,
+        strip_annotations=strip_annotations,
+    )

@@ -1,0 +1,60 @@
+"""OpenR1-Math-220k: problems with one to six generations of DeepSeek-R1 each, Math-Verify labelled.
+
+From the hub (`open-r1/OpenR1-Math-220k`), or from Parquet or JSONL files of that schema. Labels and
+finish reasons are null in many rows. Without a column `answer` every row is a counted rejection.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from curation.sources import Source
+from curation.sources._choose import choose
+from curation.sources._fields import Layout, RawRow, TraceColumns, require
+from curation.sources._tabular import MAX_CHARS, Tabular
+
+REPO = "open-r1/OpenR1-Math-220k"
+
+GENERATIONS = TraceColumns(
+    column="generations",
+    correct="correctness_math_verify",
+    finish_reason="finish_reasons",
+    model_name="deepseek-ai/DeepSeek-R1",  # the data card's only teacher
+)
+
+
+def build(
+    *,
+    path: str | None = None,
+    config: Literal["default", "extended", "all"] = "default",
+    revision: str | None = None,
+    traces: TraceColumns = GENERATIONS,
+    strip_annotations: bool = False,
+    max_chars: int = MAX_CHARS,
+    licence: str = "apache-2.0",
+    label: str | None = None,
+) -> Source:
+    """An OpenR1-Math source.
+
+    Args:
+        path: a file or a folder of Parquet or JSONL files of the schema; default: the hub.
+        config: default (93,733 rows), extended (131,396) or all; on the hub only.
+        revision: branch, tag or commit on the hub.
+        traces: where recorded traces stand; default: `generations` with its labels.
+        strip_annotations: remove GSM8K's calculator annotations from recorded traces.
+        max_chars: the longest prompt.
+        licence: SPDX-like id of the data's licence.
+        label: the data's name on cards; default: file name or hub id@commit.
+    """
+
+    def resolve(sample: Sequence[RawRow], label: str) -> Layout:
+        require(sample, "problem", "kind openr1_math", label)
+        return Layout(prompt="problem", gold="answer", traces=traces)
+
+    return Tabular(
+        reader=choose(path, repo=REPO, config=config, split="train", revision=revision),
+        resolve=resolve,
+        licence=licence,
+        label=label,
+        max_chars=max_chars,
+        strip_annotations=strip_annotations,
+    )

@@ -1,0 +1,104 @@
+"""The most diverse P of K traces. In: similarities and which traces are correct. Out: P positions.
+
+Diversity is the max-min criterion: the closest two of the chosen should be as far apart as can be;
+then the mean distance decides, then the lowest positions. Exhaustive while there are few subsets;
+beyond that greedy with swaps, which honours the same constraint but may miss the optimum.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+EXHAUSTIVE = 20_000  # subsets that are tried one by one: a few milliseconds
+_DIGITS = 12  # sums in another order differ in the last bits; that must not break a tie
+
+
+class Diversity(NamedTuple):
+    """How far apart the chosen are; compared in this order."""
+
+    least: float
+    total: float
+
+
+def most_diverse(
+    similarity_KK: NDArray[np.float64], correct: Sequence[bool], size: int, need: int
+) -> tuple[int, ...]:
+    """Positions, ascending, of the most diverse `size` of K with at least `need` correct ones.
+
+    Args:
+        similarity_KK: symmetric similarities in [0, 1].
+        correct: [K] whether each is correct.
+        size: how many to choose, at most K.
+        need: least number of correct ones, at most `size` and at most the correct ones there are.
+    """
+    available = len(correct)
+    assert size <= available, f"{size} of {available}"
+    assert need <= min(size, sum(correct)), f"{need} correct of {sum(correct)}"
+    if size == available:
+        return tuple(range(size))
+    distance_KK = 1.0 - similarity_KK
+    if math.comb(available, size) <= EXHAUSTIVE:
+        return exhaustive(distance_KK, correct, size, need)
+    return greedy(distance_KK, correct, size, need)
+
+
+def diversity(distance_KK: NDArray[np.float64], chosen: Sequence[int]) -> Diversity:
+    """Least and total pairwise distance of the chosen; one alone is as far as can be."""
+    positions_P = np.array(sorted(chosen), dtype=np.intp)
+    first, second = np.triu_indices(len(positions_P), k=1)
+    pairs = distance_KK[positions_P[first], positions_P[second]].tolist()
+    return Diversity(min(pairs, default=1.0), round(math.fsum(pairs), _DIGITS))
+
+
+def exhaustive(
+    distance_KK: NDArray[np.float64], correct: Sequence[bool], size: int, need: int
+) -> tuple[int, ...]:
+    """The best subset of all, by trying each."""
+    # Lexicographic order, so the first of equals has the lowest positions.
+    subsets_CP = np.array(list(combinations(range(len(correct)), size)))
+    subsets_CP = subsets_CP[np.asarray(correct)[subsets_CP].sum(axis=1) >= need]
+    least_C = np.ones(len(subsets_CP))
+    total_C = np.zeros(len(subsets_CP))
+    for i, j in combinations(range(size), 2):
+        pair_C = distance_KK[subsets_CP[:, i], subsets_CP[:, j]]
+        np.minimum(least_C, pair_C, out=least_C)
+        total_C += pair_C
+    total_C = np.where(least_C == least_C.max(), total_C.round(_DIGITS), -1.0)
+    return tuple(int(k) for k in subsets_CP[int(total_C.argmax())])
+
+
+def greedy(
+    distance_KK: NDArray[np.float64], correct: Sequence[bool], size: int, need: int
+) -> tuple[int, ...]:
+    """A good subset: grown from the best pair, the farthest first, then improved by swaps."""
+    everyone = range(len(correct))
+
+    def joined(base: Sequence[int]) -> tuple[Diversity, tuple[int, ...]] | None:
+        """The best subset of one more than `base` from which `need` can still be reached."""
+        spare = size - len(base) - (need - sum(correct[k] for k in base))  # places for wrong ones
+        open_to = [k for k in everyone if k not in base and (correct[k] or spare > 0)]
+        if spare < 0 or not open_to:
+            return None
+        rest_KR = distance_KK[np.ix_(open_to, list(base))]
+        alone = diversity(distance_KK, base)
+        least_K = np.minimum(rest_KR.min(axis=1, initial=1.0), alone.least)
+        total_K = np.where(least_K == least_K.max(), rest_KR.sum(axis=1).round(_DIGITS), -1.0)
+        subset = tuple(sorted((*base, open_to[int(total_K.argmax())])))
+        return diversity(distance_KK, subset), subset
+
+    starts = (joined(base) for base in ([(k,) for k in everyone] if size > 1 else [()]))
+    best, chosen = max(filter(None, starts), key=lambda found: found[0])  # first of equals
+    while len(chosen) < size:
+        grown = joined(chosen)
+        assert grown is not None, "enough correct ones were asserted by the caller"
+        best, chosen = grown
+    while True:
+        bases = (tuple(k for k in chosen if k != old) for old in chosen)
+        swapped = max(filter(None, map(joined, bases)), key=lambda found: found[0])
+        if swapped[0] <= best:
+            return chosen
+        best, chosen = swapped

@@ -1,0 +1,263 @@
+"""Teacher `transformers_local`: any local causal LM directory. Flows in: requests; out: traces.
+
+Batches are fixed blocks of consecutive positions of a shard and always hold every sample of their
+prompts: a block with one sample missing is sampled whole again and only the missing ones are
+handed out, so that a resumed run writes the same bytes. A block with nothing missing costs nothing,
+and the weights are loaded when the first block needs them.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from random import Random
+
+from curation.teachers import Failure, Request
+from curation.teachers._causal_lm import CausalLM, check, load
+from curation.teachers._part import Part, take
+from schemas.errors import UserError
+from schemas.recipe import digest
+from schemas.records import FinishReason, Prompt, Trace
+from scorers.revision import directory_revision
+
+TEMPLATE_VERSION = 1
+_PROBLEM = "{problem}"
+
+
+def build(
+    path: str,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    max_tokens: int = 330,
+    stop: tuple[str, ...] = (),
+    prompt: str = _PROBLEM,
+    part: Part = "full",
+    seed: int = 0,
+    batch_prompts: int = 64,
+    device: str | None = None,
+    trust_remote_code: bool = False,
+) -> "LocalTeacher":
+    """A teacher out of a model directory; raises UserError where an option makes no sense.
+
+    `prompt` is the user message, `{problem}` in it the problem's text. `temperature: 0` is greedy.
+    `batch_prompts` bounds memory: the cache holds that many prompts times the samples of each.
+    `part: after_think` keeps what follows the last `</think>`.
+    """
+    _require(temperature >= 0, "temperature", f"{temperature} is negative; 0 is greedy")
+    _require(0 < top_p <= 1, "top_p", f"{top_p} is not in (0, 1]")
+    _require(max_tokens >= 1, "max_tokens", f"{max_tokens} is no number of tokens; at least 1")
+    _require(batch_prompts >= 1, "batch_prompts", f"{batch_prompts} is no batch; at least 1")
+    _require(all(stop), "stop", "an empty stop string ends every trace at once; remove it")
+    _require(_PROBLEM in prompt, "prompt", f"{prompt!r} lacks {_PROBLEM}, the problem's place")
+    check(Path(path))
+    sampling = Sampling(
+        temperature=temperature,
+        top_p=top_p,
+        max_tokens=max_tokens,
+        stop=stop,
+        prompt=prompt,
+        part=part,
+        seed=seed,
+    )
+    return LocalTeacher(Path(path), sampling, batch_prompts, device, trust_remote_code)
+
+
+def _require(holds: bool, field: str, message: str) -> None:
+    if not holds:
+        raise UserError(f"teacher.{field}: {message}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """The options that shape a trace."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    stop: tuple[str, ...]
+    prompt: str
+    part: Part
+    seed: int
+
+    def message(self, prompt: Prompt) -> str:
+        """The user message for a problem."""
+        return self.prompt.replace(_PROBLEM, prompt.text)
+
+    def sample_seed(self, prompt: Prompt, index: int) -> int:
+        """The sample's own seed, 63 bits."""
+        name = f"{self.seed}\0{prompt.id}\0{index}".encode("utf-8", "surrogatepass")
+        return int.from_bytes(blake2b(name, digest_size=8).digest(), "big") >> 1
+
+
+class LocalTeacher:
+    """Samples with transformers in this process, one block of a shard at a time."""
+
+    def __init__(
+        self,
+        path: Path,
+        sampling: Sampling,
+        batch_prompts: int,
+        device: str | None,
+        trust_remote_code: bool,
+    ) -> None:
+        self.name = path.absolute().name
+        self.revision = directory_revision(path)
+        self._path = path
+        self._sampling = sampling
+        self._batch_prompts = batch_prompts
+        self._device = device
+        self._trust_remote_code = trust_remote_code
+        self._loaded: CausalLM | None = None
+
+    def wanted(self, prompt: Prompt, samples: int) -> int:
+        """As many as the recipe asks for."""
+        return samples
+
+    def key(self, prompt: Prompt, index: int) -> str:
+        """A hash of all that shapes the sample; the chat template is part of the revision."""
+        options = self._sampling
+        return digest(
+            [
+                "transformers_local",
+                TEMPLATE_VERSION,
+                prompt.id,
+                index,
+                options.message(prompt),
+                options.temperature,
+                options.top_p,
+                options.max_tokens,
+                options.stop,
+                options.part,
+                options.seed,
+                self.name,
+                self.revision,
+            ]
+        )
+
+    async def sample(self, requests: Iterable[Request]) -> AsyncIterator[Trace | Failure]:
+        """Outcomes block by block, as the samples of a block end."""
+        for block in _blocks(requests, self._batch_prompts):
+            if not any(request.missing for request in block):
+                continue
+            outcomes = self._sample_block(block)
+            # A thread, so that journals are committed while the model computes.
+            while (outcome := await asyncio.to_thread(next, outcomes, None)) is not None:
+                yield outcome
+
+    def _model(self) -> CausalLM:
+        if self._loaded is None:
+            self._loaded = load(self._path, self._device, self._trust_remote_code)
+        return self._loaded
+
+    def _sample_block(self, block: list[Request]) -> Iterator[Trace | Failure]:
+        from curation.teachers._decode import Row, sample
+
+        model, options = self._model(), self._sampling
+        fitting: list[tuple[Request, list[int]]] = []
+        for request in block:
+            ids, failures = self._encode(request, model)
+            yield from failures
+            if ids:
+                fitting.append((request, ids))
+        samples = [(at, n) for at, (request, _) in enumerate(fitting) for n in range(request.total)]
+        if not samples:
+            return
+        rows = [
+            Row(prompt=at, uniforms=self._uniforms(fitting[at][0].prompt, n, len(fitting[at][1])))
+            for at, n in samples
+        ]
+        for sampled in sample(
+            model.model,
+            [ids for _, ids in fitting],
+            rows,
+            temperature=options.temperature,
+            top_p=options.top_p,
+            end_ids=model.end_ids,
+            is_stopped=model.stop_test(options.stop),
+        ):
+            at, index = samples[sampled.row]
+            request, ids = fitting[at]
+            if index in request.missing:
+                text, is_cut = _cut(model.decode(sampled.ids, before=ids[-1]), options.stop)
+                reason = FinishReason.STOP if is_cut else sampled.finish_reason
+                yield self._trace(request.prompt, index, text, reason, len(ids), sampled.tokens)
+
+    def _encode(self, request: Request, model: CausalLM) -> tuple[list[int], list[Failure]]:
+        """The prompt's ids, or none and a failure for each missing sample."""
+        try:
+            ids = model.encode(self._sampling.message(request.prompt))
+        except ValueError as error:
+            return [], _failures(request, "prompt_not_encodable", str(error))
+        if model.context is not None and len(ids) >= model.context:
+            detail = f"{len(ids)} tokens leave no room in a context of {model.context}"
+            return [], _failures(request, "prompt_too_long", detail)
+        return ids, []
+
+    def _uniforms(self, prompt: Prompt, index: int, prompt_tokens: int) -> list[float]:
+        """A uniform number for each token that the limits allow.
+
+        Python's generator, because its sequence for a seed is guaranteed to stay the same.
+        """
+        context = self._model().context
+        room = self._sampling.max_tokens if context is None else context - prompt_tokens
+        draw = Random(self._sampling.sample_seed(prompt, index)).random
+        return [draw() for _ in range(min(self._sampling.max_tokens, room))]
+
+    def _trace(
+        self,
+        prompt: Prompt,
+        index: int,
+        text: str,
+        reason: FinishReason,
+        prompt_tokens: int,
+        completion_tokens: int,
+    ) -> Trace:
+        options = self._sampling
+        return Trace(
+            prompt_id=prompt.id,
+            index=index,
+            key=self.key(prompt, index),
+            text=take(text, options.part),
+            teacher=self.name,
+            revision=self.revision,
+            temperature=options.temperature,
+            top_p=options.top_p,
+            max_tokens=options.max_tokens,
+            seed=options.sample_seed(prompt, index),
+            hint=None,
+            finish_reason=reason,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+        )
+
+
+def _blocks(requests: Iterable[Request], size: int) -> Iterator[list[Request]]:
+    """Fixed blocks of consecutive positions of one shard, whatever is missing in them."""
+    block: list[Request] = []
+    for request in requests:
+        place = (request.shard, request.position // size)
+        if block and place != (block[0].shard, block[0].position // size):
+            yield block
+            block = []
+        block.append(request)
+        if request.position % size == size - 1:  # full: the next shard need not be opened yet
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def _failures(request: Request, reason: str, detail: str) -> list[Failure]:
+    return [
+        Failure(
+            prompt_id=request.prompt.id, index=index, reason=reason, detail=detail, retryable=False
+        )
+        for index in request.missing
+    ]
+
+
+def _cut(text: str, stop: tuple[str, ...]) -> tuple[str, bool]:
+    """The text before the first stop string, and whether there was one."""
+    ends = [at for at in (text.find(string) for string in stop) if at >= 0]
+    return (text[: min(ends)], True) if ends else (text, False)

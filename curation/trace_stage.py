@@ -1,0 +1,89 @@
+"""The second stage: sample every shard through one long-lived service, close each into Parquet.
+
+In: shards of prompts and a teacher. Out: `traces/NNNNN.parquet`; a journal while a shard is open.
+A shard that lacks samples which another run may deliver stays open, and the run ends short.
+"""
+
+import time
+from collections.abc import Sequence
+
+from curation import chain, sampling, shards
+from curation.job import Job
+from curation.reading import Census
+from curation.teachers import Failure
+from schemas import arrow
+from schemas.errors import ShortError
+from schemas.records import Rejection, Stage, Trace
+
+
+def sample_traces(job: Job, census: Census) -> None:
+    """Sample every shard that is not complete; ShortError when samples could not be had."""
+    todo = [i for i in range(census.shards) if not chain.standing(job, Stage.TRACES, i)]
+    if not todo:
+        return
+    short: list[Failure] = []
+
+    def close(index: int, traces: Sequence[Trace], failures: Sequence[Failure]) -> None:
+        retryable = [failure for failure in failures if failure.retryable]
+        if retryable:
+            short.extend(retryable)
+            return
+        _close_traces(job, index, traces, failures)
+
+    began, shown = time.monotonic(), 0
+
+    def show(now: sampling.Progress) -> None:
+        nonlocal shown
+        rate = now.completion_tokens / max(1e-9, time.monotonic() - began)
+        note = f"{rate:,.0f} tokens/s, {now.failures} failures"
+        finished = now.done + now.failures
+        job.bars.add(Stage.TRACES, finished - shown, now.wanted, note)
+        shown = finished
+
+    sampling.run(
+        job.teacher,
+        (sampling.Shard(index=i, prompts=chain.load_prompts(job, i)) for i in todo),
+        samples=job.recipe.samples or job.recipe.paths,
+        folder=job.run / Stage.TRACES,
+        have=lambda index: _earlier_traces(job, index),
+        close=close,
+        progress=show,
+    )
+    if short:
+        raise ShortError(
+            f"{len(short)} samples could not be had (first: {short[0].reason}: {short[0].detail}); "
+            f"everything else is kept; run the same command again to get the rest"
+        )
+
+
+def _close_traces(
+    job: Job, index: int, traces: Sequence[Trace], failures: Sequence[Failure]
+) -> None:
+    """Close a shard's journal into Parquet; traces that no longer belong are set aside."""
+    prompts = {prompt.id: prompt for prompt in chain.load_prompts(job, index)}
+    keys = {trace.key for trace in traces}
+    path = shards.shard_path(job.run, Stage.TRACES, index)
+    if any(trace.key not in keys for trace in _earlier_traces(job, index)):
+        aside = path.parent / "superseded" / f"{path.stem}-{shards.sha256(path)[:12]}.parquet"
+        aside.parent.mkdir(exist_ok=True)
+        path.replace(aside)
+    rejections = [
+        Rejection(
+            stage=Stage.TRACES,
+            prompt_id=failure.prompt_id,
+            source=prompts[failure.prompt_id].source,
+            row=prompts[failure.prompt_id].row,
+            index=failure.index,
+            reason=failure.reason,
+            detail=failure.detail,
+        )
+        for failure in failures
+    ]
+    fingerprint = chain.fingerprint(job, Stage.TRACES, index)
+    shards.write(job.run, Stage.TRACES, index, fingerprint, arrow.table(Trace, traces), rejections)
+
+
+def _earlier_traces(job: Job, index: int) -> list[Trace]:
+    if not shards.shard_path(job.run, Stage.TRACES, index).exists():
+        return []
+    return list(arrow.records(Trace, shards.read(job.run, Stage.TRACES, index)))

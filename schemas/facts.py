@@ -1,0 +1,176 @@
+"""The parts of a manifest: strict, frozen groups of facts, plain values only.
+
+In: what a build counted and wrote. Out: the sections of `manifest.json` (see `manifest.py`).
+"""
+
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+
+from schemas.records import Stage
+
+REJECTED_FOLDER = "rejected"
+
+
+def _relative(path: str) -> str:
+    """A POSIX path that stays inside the run."""
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts or "\\" in path or str(pure) != path:
+        raise ValueError("must be a relative path inside the run, with forward slashes")
+    return path
+
+
+Count = Annotated[int, Field(ge=0)]
+RunPath = Annotated[str, Field(min_length=1), AfterValidator(_relative)]
+
+
+class Fact(BaseModel):
+    """A strict, frozen group of facts."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, validate_by_name=True, allow_inf_nan=False
+    )
+
+    @field_validator("*")
+    @classmethod
+    def _is_unicode(cls, value: object) -> object:
+        if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
+            raise ValueError("holds a lone surrogate, which UTF-8 cannot carry")
+        return value
+
+
+class SourceFacts(Fact):
+    """A prompt source and the rows read from it, before de-duplication."""
+
+    label: str
+    licence: str
+    fingerprint: str
+    rows: Count
+
+
+class Decontamination(Fact):
+    """An evaluation set, its rows, and the prompts that were found in it."""
+
+    label: str
+    rows: Count
+    exact: Count
+    ngram: Count
+
+
+class ModelFacts(Fact):
+    """A model or a tokenizer and its revision."""
+
+    name: str
+    revision: str
+
+
+class TeacherFacts(ModelFacts):
+    """What wrote the traces; None where a record does not say.
+
+    `part` is the part of a long generation that became the trace: "full" or "after_think".
+    """
+
+    kind: str
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    part: str | None = None
+
+
+class PromptCounts(Fact):
+    """`in` = `released` + `rejected`."""
+
+    in_: Count = Field(validation_alias="in", serialization_alias="in")
+    released: Count
+    rejected: Count
+
+
+class TraceCounts(Fact):
+    """`in` = `kept` + `rejected`; kept traces stand on released canvases."""
+
+    in_: Count = Field(validation_alias="in", serialization_alias="in")
+    kept: Count
+    rejected: Count
+
+
+class Rejected(Fact):
+    """Prompts or traces that one stage dropped for one reason."""
+
+    stage: Annotated[Stage, Field(strict=False)]
+    kind: Literal["prompt", "trace"]
+    reason: str
+    count: Annotated[int, Field(ge=1)]
+
+
+class Dropped(Fact):
+    """Canvases that a filter dropped for one reason."""
+
+    reason: str
+    count: Count
+
+
+class FilterFacts(Fact):
+    """A filter: its options as "key=value", what it learnt, what it saw and what it dropped."""
+
+    kind: str
+    options: tuple[str, ...]
+    frozen: str
+    seen: Count
+    dropped: tuple[Dropped, ...]
+
+
+class FileFacts(Fact):
+    """A file of the run; `path` is relative to the run."""
+
+    path: RunPath
+    bytes: Count
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+    @property
+    def is_rejections(self) -> bool:
+        """Whether it is a Parquet file of what a stage dropped."""
+        return self.path.startswith(f"{REJECTED_FOLDER}/") and self.path.endswith(".parquet")
+
+
+class Shard(FileFacts):
+    """A Parquet file of one stage over one shard: its rows, or what it dropped (`rejected/`)."""
+
+    stage: Annotated[Stage, Field(strict=False)]
+    index: Count
+    rows: Count
+
+
+class ReleaseFile(FileFacts):
+    """A Parquet file of the released dataset."""
+
+    split: Literal["train", "validation"]
+    rows: Count
+
+
+class Grades(Fact):
+    """Paths by grade."""
+
+    correct: Count = 0
+    wrong: Count = 0
+    unparsed: Count = 0
+    timeout: Count = 0
+
+    @property
+    def total(self) -> int:
+        """All paths."""
+        return self.correct + self.wrong + self.unparsed + self.timeout
+
+
+class TokenCounts(Fact):
+    """Tokens on the released canvases under the widest tokenizer, without headers and fill."""
+
+    paths: Count
+    summaries: Count
+
+
+class Package(Fact):
+    """An installed package that shapes the result."""
+
+    name: str
+    version: str

@@ -1,0 +1,200 @@
+"""A run's manifest: every file with its sha256, every count; written last, so it marks completion.
+
+In: facts of a finished build. Out: `manifest.json`, the same bytes for the same recipe and traces,
+without time or machine path. The file ends in its own checksum: a single changed byte shows.
+"""
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+
+from schemas.arrow import SCHEMA_VERSION
+from schemas.errors import DamagedError, UserError
+from schemas.facts import (
+    Count,
+    Decontamination,
+    Fact,
+    FileFacts,
+    FilterFacts,
+    Grades,
+    ModelFacts,
+    Package,
+    PromptCounts,
+    Rejected,
+    ReleaseFile,
+    Shard,
+    SourceFacts,
+    TeacherFacts,
+    TokenCounts,
+    TraceCounts,
+)
+from schemas.records import Stage
+
+MANIFEST_FILE = "manifest.json"
+RECIPE_FILE = "recipe.yaml"
+RELEASE_FOLDER = "release"
+_REMEDY = "delete the file and run the same polytrace build again"
+
+
+class Manifest(Fact):
+    """All facts of a run. `files` names what is neither a shard nor a release file.
+
+    `masks` = `paths` * `slot_tokens` + `summary_tokens` (METHOD section 1); `header_tokens` come on
+    top. `build` hashes what the release was made of and stands in its files' names.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    polytrace: str
+    name: str
+    recipe_digest: str = Field(pattern=r"^[0-9a-f]{16}$")
+    build: str = Field(pattern=r"^[0-9a-f]{8,12}$")
+    notice: str | None = None
+    sources: tuple[SourceFacts, ...]
+    decontamination: tuple[Decontamination, ...] = ()
+    teacher: TeacherFacts
+    scorer: ModelFacts | None = None
+    tokenizers: tuple[ModelFacts, ...]
+    paths: Annotated[int, Field(ge=1)]
+    slot_tokens: Annotated[int, Field(ge=1)]
+    summary_tokens: Annotated[int, Field(ge=1)]
+    masks: Count
+    header_tokens: Count
+    prompts: PromptCounts
+    traces: TraceCounts
+    canvases: Count
+    rejected: tuple[Rejected, ...] = ()
+    filters: tuple[FilterFacts, ...] = ()
+    grades: Grades
+    tokens: TokenCounts
+    shards: tuple[Shard, ...] = ()
+    release: tuple[ReleaseFile, ...] = ()
+    files: tuple[FileFacts, ...] = ()
+    packages: tuple[Package, ...] = ()
+
+    def named(self) -> Iterator[FileFacts]:
+        """Every file that the manifest vouches for."""
+        yield from self.shards
+        yield from self.release
+        yield from self.files
+
+    def rejections(self) -> Iterator[FileFacts]:
+        """The files of dropped prompts and traces, every stage's."""
+        return (file for file in self.named() if file.is_rejections)
+
+    def check(self) -> list[str]:
+        """The sums that do not hold, one line each; empty when the run is conserved."""
+        return [line for left, right, line in self._sums() if left != right] + self._repeats()
+
+    def _sums(self) -> Iterator[tuple[int, int, str]]:
+        """(left, right, sentence) for every equation between counts."""
+        for name, left, parts in self._equations():
+            sums = " + ".join(f"{value} {part}" for part, value in parts)
+            yield left, sum(value for _, value in parts), f"{name} are {left}, but {sums}"
+
+    def _equations(self) -> Iterator[tuple[str, int, list[tuple[str, int]]]]:
+        prompts, traces = self.prompts, self.traces
+        counted = Counter[str]()
+        at_release = Counter[str]()
+        for entry in self.rejected:
+            counted[entry.kind] += entry.count
+            if entry.stage is Stage.RELEASE and entry.kind == "prompt":
+                at_release[entry.reason] += entry.count
+        yield (
+            "prompts in",
+            prompts.in_,
+            [("released", prompts.released), ("rejected", prompts.rejected)],
+        )
+        yield "traces in", traces.in_, [("kept", traces.kept), ("rejected", traces.rejected)]
+        yield "prompts in", prompts.in_, [("rows in sources", sum(s.rows for s in self.sources))]
+        yield "rejected prompts", prompts.rejected, [("counted by reason", counted["prompt"])]
+        yield "rejected traces", traces.rejected, [("counted by reason", counted["trace"])]
+        yield "released prompts", prompts.released, [("canvases", self.canvases)]
+        yield (
+            "canvases",
+            self.canvases,
+            [("rows in release files", sum(f.rows for f in self.release))],
+        )
+        yield "kept traces", traces.kept, [("paths on canvases", self.paths * self.canvases)]
+        yield "graded paths", self.grades.total, [("kept traces", traces.kept)]
+        masks = [
+            ("in slots", self.paths * self.slot_tokens),
+            ("in the summary", self.summary_tokens),
+        ]
+        yield "masks", self.masks, masks
+        left = [*(f.seen for f in self.filters[1:]), self.canvases]
+        drops = Counter[str]()
+        for number, (one, passed) in enumerate(zip(self.filters, left, strict=False), 1):
+            drops.update({d.reason: d.count for d in one.dropped})
+            dropped = sum(d.count for d in one.dropped)
+            yield (
+                f"canvases seen by filter {number}",
+                one.seen,
+                [("passed", passed), ("dropped", dropped)],
+            )
+        for reason, count in sorted(drops.items()):
+            where = f"prompts dropped by filters as {reason!r}"
+            yield where, count, [("rejected at the release stage", at_release[reason])]
+
+    def _repeats(self) -> list[str]:
+        seen = Counter(file.path for file in self.named())
+        return [f"{path} is named {n} times" for path, n in sorted(seen.items()) if n > 1]
+
+    def text(self) -> str:
+        """The manifest as JSON, ending in its own checksum."""
+        facts = self.model_dump(mode="json", by_alias=True)
+        body = json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
+        facts["checksum"] = hashlib.sha256(body.encode()).hexdigest()
+        return json.dumps(facts, ensure_ascii=False, indent=1) + "\n"
+
+    def save(self, path: Path) -> None:
+        """Write the file atomically and durably: it is there as a whole, or as it was before."""
+        part = path.with_name(path.name + ".part")
+        with part.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(self.text())
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    @classmethod
+    def load(cls, path: Path) -> "Manifest":
+        """Read a manifest; UserError where there is none, DamagedError where it was changed."""
+        try:
+            data = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            raise UserError(
+                f"{path}: no manifest, so no complete run; run polytrace build"
+            ) from None
+        except OSError as error:
+            raise UserError(f"{path}: cannot read the manifest: {error.strerror}") from None
+        try:
+            facts = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise DamagedError(f"{path}: not valid JSON ({error}); {_REMEDY}") from None
+        if not isinstance(facts, dict):
+            raise DamagedError(f"{path}: not a manifest; {_REMEDY}")
+        version = facts.get("schema_version")
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise UserError(
+                f"{path}: schema version {version} is newer than this polytrace; update it"
+            )
+        facts.pop("checksum", None)
+        try:
+            manifest = cls.model_validate_json(json.dumps(facts))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise DamagedError(f"{path}: {where}: {first['msg']}; {_REMEDY}") from None
+        if manifest.text().encode() != data:
+            raise DamagedError(f"{path}: was changed after the build (checksum); {_REMEDY}")
+        return manifest

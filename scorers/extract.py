@@ -1,0 +1,216 @@
+r"""Find the final answer of a trace, and where the trace ends.
+
+In: the text a teacher wrote. Out: the answer as text, and how many characters are the solution.
+A base model often runs on into further "Question:" blocks, which would be read as its answer.
+
+Order of belief: the last of `\boxed{}`, `#### 18` and "The final answer is 18"; the last other
+phrase that announces an answer ("The answer is 18.", "Answer: 18", "A: 18"); a text that is nothing
+but an answer. All patterns are linear in the text.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from scorers.plain_answer import PLACEHOLDER, tidy
+from scorers.run_on import end_of_solution
+
+# One scan for boxes: TeX escapes are skipped, so that `\{` is no brace. Doubled backslashes before
+# "boxed" come from texts that were escaped once too often, and from "\\" at the end of a row.
+_BRACES = re.compile(r"\\{1,4}(?:boxed|fbox)[ \t]{0,3}\{|\\.|[{}]", re.DOTALL)
+_JOIN = re.compile(
+    r"(?:[\s$]|\\[()\[\]]|\\q?quad|\\[ ,;])*"
+    r"(?:[,;]|[,;]?\s*(?:\\text\s*\{\s*)?(?:and|or)(?:\s*\})?)"
+    r"(?:[\s$]|\\[()\[\]]|\\q?quad|\\[ ,;])*"
+)
+_JOIN_CHARACTERS = 60
+
+_HASHES = re.compile(
+    r"^[ \t]{0,8}####[ \t]{0,8}(?P<value>[-+$]{0,3}[0-9.(][^\n]*|[$\\][^\n]*)$", re.M
+)
+# "#### 2. Simplify" and "#### Step 2" are headings, not answers.
+_HEADING = re.compile(r"[0-9]+[.)]?[ \t]+\S+[ \t]+\S+|[0-9]+[.):][ \t]")
+
+_LINE = re.compile(
+    r"^[ \t*]{0,6}A[ \t]?:[ \t*]*(?P<value>\S[^\n]*)$(?!\n+[ \t*]{0,6}B[ \t]?:)", re.M
+)
+_PHRASE = re.compile(
+    r"(?:^[ \t#*_]{0,8}(?:the[ \t]+)?(?P<head>(?:final[ \t]+)?)answer[ \t#*_:]{0,6}\n"
+    r"|\b(?P<final>(?:final[ \t]+)?)answers?\b"
+    r"(?:[ \t]*\([^()\n]{0,40}\)"
+    r"|,?[ \t]+(?:therefore|thus|then|here|now)\b,?"
+    r"|[ \t]+(?:to|for|of|in)[ \t][^\n.:=?!]{1,60}?)?"
+    r"[ \t*_]{0,6}"
+    r"(?::|=|\b(?:is|are|equals|(?:would|will|should|must)[ \t]+be)\b))"
+    r"[\s:*_]{0,10}(?:\\?\")?"
+    r"(?:(?:therefore|thus|then|simply|just|indeed|exactly|approximately|about|equal to|option"
+    r"|choice|for sure|definitely|clearly|probably)\b[ ,:]{0,3}){0,3}"
+    # A look-ahead, so that an announcement inside the rest of the line is found as well.
+    r"(?=(?P<value>[^\n]{1,300}))",
+    re.IGNORECASE | re.M,
+)
+_FORMULA = re.compile(
+    r"\$\$(?P<a>.+?)\$\$|\\\[(?P<b>.+?)\\\]|\\\((?P<c>.+?)\\\)"
+    r"|\$(?P<d>[ \t][^$\n]+[ \t]|[^\s$](?:[^$\n]*[^\s$\\])?)\$(?![0-9])",
+    re.DOTALL,
+)
+_PERCENT = re.compile(r"\s*(?:\\?%|percent\b)")
+_SENTENCE = re.compile(r"\.(?=[\s*\"')]|$)")
+_ASIDE = re.compile(r"\s+(?:because|since|which|as|so|if|when)\b|,\s+(?!and\b|or\b)[a-z]{2,}|\s+—")
+_HEADS_ASIDE = re.compile(r"[-+$\\(]*[0-9]|\(?[A-J]\)?,")
+# Words; scripts without spaces between words count by the letter.
+_PROSE = re.compile(r"[^\W\d_]{3,}|[\u0600-\u1fff\u3040-\uffdc]")
+_COMMAND = re.compile(
+    r"\\(?:text|mathrm|textbf|mbox|operatorname)\s?\{[^{}]{0,60}\}|\\[A-Za-z]+(?:\{[a-z]+\})?"
+)
+_FIGURE = re.compile(r"(?<![\w.,])-?\$?[0-9](?:[0-9,]*[0-9])?(?:\.[0-9]+)?(?:/[0-9]+)?%?(?![\w/])")
+_BARE_CHARACTERS = 100
+_BARE_NUMBER = re.compile(r"[-+0-9.,\s$€£%]*")
+_NOT_AN_ANSWER = re.compile(
+    r"(?:in)?correct\b|wrong\b|right\b|not\b|given\b|found\b|obtained\b|the\b|that\b|as\b|to\b|in\b"
+    r"|what\b|how\b|we\b|you\b|now\b|below\b|above\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extracted:
+    """What a trace announces, and how much of it to keep.
+
+    `answer` is None where nothing announces one (the grader then takes the last formula or number
+    of the text); `end` is a number of characters: `text[:end]` is the solution without run-on.
+    """
+
+    answer: str | None
+    end: int
+
+
+class _Found(NamedTuple):
+    """An announced answer: `stop` is where its announcement ends, `sure` if it cannot be a step."""
+
+    start: int
+    stop: int
+    answer: str
+    sure: bool
+
+
+def extract(text: str) -> Extracted:
+    """The final answer of `text`, and where its solution ends."""
+    boxes, hashes, phrases = _boxes(text), _hashes(text), _phrases(text)
+    announced = [*boxes, *hashes, *phrases]
+    end = end_of_solution(
+        text,
+        any_stop=min((found.stop for found in announced), default=None),
+        sure_stop=min((found.stop for found in announced if found.sure), default=None),
+    )
+    boxes = _joined(text, [box for box in boxes if box.stop <= end])
+    exact = [phrase for phrase in phrases if _is_mathematical(phrase.answer)]
+    sure = sorted([*boxes, *hashes, *(phrase for phrase in exact if phrase.sure)])
+    for kind in (sure, exact, phrases):
+        kept = [found for found in kind if found.start < end]
+        if kept:
+            return Extracted(answer=kept[-1].answer, end=end)
+    return Extracted(answer=_nothing_else(text[:end]), end=end)
+
+
+def _boxes(text: str) -> list[_Found]:
+    """Every closed box with something in it, in order of its start; one pass over the braces."""
+    open_braces: list[re.Match[str]] = []
+    found = []
+    for brace in _BRACES.finditer(text):
+        if brace[0].endswith("{") and brace[0] != "\\{":
+            open_braces.append(brace)
+        elif brace[0] == "}" and open_braces:
+            opening = open_braces.pop()
+            if len(opening[0]) > 1:
+                inside = text[opening.end() : brace.start()]
+                if "boxed" not in inside and not PLACEHOLDER.fullmatch(inside):
+                    found.append(_Found(opening.start(), brace.end(), tidy(inside), True))
+    return sorted(box for box in found if box.answer)
+
+
+def _joined(text: str, boxes: list[_Found]) -> list[_Found]:
+    """The last box, together with those that lead up to it by nothing but "," or "and"."""
+    if not boxes:
+        return []
+    run = [boxes[-1]]
+    for box in reversed(boxes[:-1]):
+        gap = text[box.stop : run[0].start]
+        if len(gap) > _JOIN_CHARACTERS or not _JOIN.fullmatch(gap):
+            break
+        run.insert(0, box)
+    answers = dict.fromkeys(box.answer for box in run)
+    return [_Found(run[0].start, run[-1].stop, ", ".join(answers), True)]
+
+
+def _hashes(text: str) -> list[_Found]:
+    """Lines such as "#### 18", GSM8K's own form."""
+    found = []
+    for line in _HASHES.finditer(text):
+        answer = tidy(line["value"])
+        if answer and not _HEADING.match(answer):
+            found.append(_Found(line.start(), line.end(), answer, True))
+    return found
+
+
+def _phrases(text: str) -> list[_Found]:
+    """Announcing phrases in order: those with mathematics, and those of at most three words."""
+    matches = [*_LINE.finditer(text), *_PHRASE.finditer(text)]
+    found = []
+    for match in sorted(matches, key=lambda match: (match.start("value"), match.start())):
+        answer = _value(text, match.start("value"), match.end("value"))
+        plausible = _is_mathematical(answer) or 0 < len(answer.split()) <= 3
+        if plausible and not _NOT_AN_ANSWER.match(answer) and not PLACEHOLDER.fullmatch(answer):
+            sure = match.re is _PHRASE and bool(match["final"] or match["head"])
+            found.append(_Found(match.start(), match.end("value"), answer, sure))
+    return found
+
+
+def _nothing_else(text: str) -> str | None:
+    """A text that is one short formula or word; bare numbers are left to math-verify's reading."""
+    text = text.strip()
+    if not 0 < len(text) <= _BARE_CHARACTERS or "\n" in text or _BARE_NUMBER.fullmatch(text):
+        return None
+    if PLACEHOLDER.fullmatch(text) or not re.search(r"\w", text):
+        return None
+    prose = _PROSE.findall(_COMMAND.sub(" ", text))
+    return tidy(text) or None if len(prose) <= (" " not in text) else None
+
+
+def _is_mathematical(answer: str) -> bool:
+    return bool(re.search(r"[0-9\\^=]|^\(?[A-Za-z]\)?$", answer))
+
+
+def _value(text: str, start: int, stop: int) -> str:
+    """The answer at the head of an announcement: its formulas, or what its sentence says."""
+    formula = _FORMULA.match(text, start, min(len(text), stop + 2000))
+    if not formula:
+        return _sentence_value(text[start:stop])
+    parts = []
+    while formula:
+        parts.append(tidy(formula["a"] or formula["b"] or formula["c"] or formula["d"]))
+        after = formula.end()
+        # A connector may reach into the next opening delimiter: look for that from `after` on.
+        gap = _JOIN.match(text, after, min(len(text), after + _JOIN_CHARACTERS))
+        formula = _FORMULA.search(text, after, gap.end() + 2000) if gap else None
+        if formula and not _JOIN.fullmatch(text[after : formula.start()]):
+            formula = None
+    percent = r"\%" if _PERCENT.match(text, after) else ""
+    return ", ".join(part for part in parts if part) + percent
+
+
+def _sentence_value(line: str) -> str:
+    """The answer in the first sentence of `line`: "5, because …", "he has 5 apples", "x + 1"."""
+    cut = _SENTENCE.search(line)
+    sentence = line[: cut.start()] if cut else line
+    if _HEADS_ASIDE.match(sentence):
+        aside = _ASIDE.search(sentence)
+        return tidy(sentence[: aside.start()] if aside else sentence)
+    if len(_PROSE.findall(_COMMAND.sub(" ", sentence))) >= 3:
+        formulas = list(_FORMULA.finditer(sentence))
+        figures = set(_FIGURE.findall(sentence, formulas[-1].end() if formulas else 0))
+        if len(figures) == 1:
+            return tidy(figures.pop())
+        if formulas:
+            return tidy(formulas[-1][0])
+    return tidy(sentence)

@@ -1,0 +1,174 @@
+r"""Answers as text: tidy them, wrap them for math-verify, and decide the plain ones without it.
+
+In: an answer or a gold answer as found in the wild. Out: a verdict for identical texts, plain
+numbers and choice letters, or None: then math-verify decides. Whatever is in doubt is None.
+"(B)", "B." and "(B) 12" are choice B, which math-verify does not know.
+
+The rules for numbers are what math-verify 0.9.0 was measured to do: exact for integers and
+fractions; decimals are equal to six places; "28%" equals both 28 and 28/100.
+"""
+
+import re
+from fractions import Fraction
+from typing import NamedTuple
+
+from schemas.records import Grade
+
+PLACEHOLDER = re.compile(r"[\s.\\…]*|[\s\[<]*(?:your |final |the )?answer[\s\]>]*", re.IGNORECASE)
+
+_BETWEEN_FORMULAS = re.compile(
+    r"(?:(?<!\\)\$|\\\))\s{0,9},?\s{0,9}(?:and|or|,)\s{0,9}(?:(?<!\\)\$|\\\()"
+)
+_DELIMITERS = re.compile(r"(?<!\\)(?:\$|\\[()\[\]])")
+_UNITS = re.compile(r"(?P<number>.*[0-9])\s+(?P<words>[a-z]{3,}(?:[ ][a-z]{3,}){0,5})")
+# Words that change a number, or join it to another.
+_NO_UNITS = frozenset(
+    (
+        *("hundred", "hundreds", "thousand", "thousands", "million", "millions", "billion"),
+        *(
+            "billions",
+            "trillion",
+            "trillions",
+            "dozen",
+            "dozens",
+            "pair",
+            "pairs",
+            "score",
+            "gross",
+        ),
+        *(
+            "half",
+            "halves",
+            "third",
+            "thirds",
+            "quarter",
+            "quarters",
+            "percent",
+            "percentage",
+            "pct",
+        ),
+        *("and", "plus", "minus", "times", "over", "less", "more", "than", "factorial", "squared"),
+        *("cubed", "base", "mod", "modulo", "remainder", "sqrt", "sin", "cos", "tan", "cot", "sec"),
+        *("csc", "log", "exp"),
+    )
+)
+_WORDS = re.compile(r"(?=.*[A-Za-z]{4})[A-Za-z]+(?:[ '-][A-Za-z]+)*")
+_TEXT_COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|textnormal)\s?\{([^{}]*)\}")
+_SPACES = re.compile(r"(?<![0-9])\s+|\s+(?![0-9])")
+
+_INTEGER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)"
+_DECIMAL = re.compile(
+    rf"(?P<sign>[-+]?)(?P<digits>{_INTEGER}(?P<point>\.[0-9]+)?)(?P<percent>\\?%)?"
+)
+_FRACTION = re.compile(
+    r"(?P<sign>-?)(?:(?P<a>[0-9]+)/(?P<b>[0-9]+)|\\[dt]?frac\{(?P<c>[0-9]+)\}\{(?P<d>[0-9]+)\})"
+)
+_CHOICE = re.compile(r"\(?(?P<letter>[A-J])(?:[).:](?=\s|$)|$)")
+
+# Doubles hold 15 significant digits; beyond them math-verify's own rounding decides.
+_EXACT_DIGITS = 15
+_SURELY_DIFFERENT = Fraction(2, 10**6)
+_LARGEST_DECIMAL = 10**9
+
+
+class _Number(NamedTuple):
+    value: Fraction
+    decimal: bool
+    percent: bool
+    digits: int
+
+
+def tidy(text: str) -> str:
+    """`text` without math delimiters, markup and closing punctuation, on one line."""
+    text = _BETWEEN_FORMULAS.sub(", ", text)
+    text = " ".join(_DELIMITERS.sub("", text.replace("\0", "")).split())
+    return text.lstrip('*_`" ').rstrip('.,;:*_`" ').removesuffix("\\").strip()
+
+
+def wrap(text: str) -> str:
+    """`text` as a formula that math-verify reads as a whole; takes what `tidy` returned.
+
+    Words are marked as text: as a formula, "listen" would be a product and equal to "silent".
+    """
+    if _WORDS.fullmatch(text):
+        return rf"$\text{{{text}}}$"
+    unit = _UNITS.fullmatch(text)
+    if unit and _is_unit(unit["words"]):
+        return rf"${unit['number']}\text{{ {unit['words']}}}$"
+    return f"${text}$"
+
+
+def quick_grade(answer: str, gold: str) -> Grade | None:
+    """The verdict on two tidied texts where it needs no algebra, else None."""
+    if _same_text(answer) == _same_text(gold):
+        return Grade.CORRECT
+    letter, gold_letter = _CHOICE.match(_bare(answer)), _CHOICE.match(_bare(gold))
+    if letter and gold_letter:
+        return _verdict(letter["letter"] == gold_letter["letter"])
+    one, other = _number(answer), _number(gold)
+    if one is None or other is None:
+        return None
+    return _compare(one, other)
+
+
+def _compare(one: _Number, other: _Number) -> Grade | None:
+    if one.percent or other.percent:
+        # Only the plain case: with decimals or signs the verifier has no simple rule.
+        plain = all(
+            n.value >= 0 and not n.decimal and n.value.denominator == 1 for n in (one, other)
+        )
+        return _verdict(one.value == other.value) if plain else None
+    if not one.decimal and not other.decimal:
+        return _verdict(one.value == other.value)
+    if one.value == other.value and max(one.digits, other.digits) <= _EXACT_DIGITS:
+        return Grade.CORRECT
+    large = max(abs(one.value), abs(other.value)) >= _LARGEST_DECIMAL
+    if not large and abs(one.value - other.value) > _SURELY_DIFFERENT:
+        return Grade.WRONG
+    return None
+
+
+def _number(text: str) -> _Number | None:
+    """`text` as a plain number with an optional currency sign, per cent sign or unit."""
+    text = _strip_unit(text.replace("{,}", ",").replace(r"\!", "")).replace(r"\$", "", 1).strip()
+    fraction = _FRACTION.fullmatch(text)
+    if fraction:
+        top, bottom = fraction["a"] or fraction["c"], fraction["b"] or fraction["d"]
+        if len(top) > _EXACT_DIGITS or len(bottom) > _EXACT_DIGITS or int(bottom) == 0:
+            return None
+        sign = -1 if fraction["sign"] else 1
+        return _Number(Fraction(sign * int(top), int(bottom)), False, False, len(top))
+    decimal = _DECIMAL.fullmatch(text)
+    if not decimal or len(decimal["digits"]) > 40:
+        return None
+    value = Fraction(decimal["sign"] + decimal["digits"].replace(",", ""))
+    digits = sum(character.isdigit() for character in decimal["digits"].lstrip("0."))
+    return _Number(value, decimal["point"] is not None, decimal["percent"] is not None, digits)
+
+
+def _strip_unit(text: str) -> str:
+    r"""`text` without a trailing unit, in words or in `\text{}`; unchanged where that is unsafe."""
+    text = re.sub(r"\s?(?:\^\s?(?:\\circ|\{\s?\\circ\s?\})|°)$", "", text)
+    unit = re.fullmatch(r"(.*[0-9])\s?\\(?:text|mathrm|mbox|textnormal)\{\s*([a-z ]{3,40})\}", text)
+    if unit:
+        return unit[1] if _is_unit(unit[2]) else text
+    words = _UNITS.fullmatch(text)
+    return words["number"] if words and _is_unit(words["words"]) else text
+
+
+def _is_unit(words: str) -> bool:
+    return _NO_UNITS.isdisjoint(words.split())
+
+
+def _same_text(text: str) -> str:
+    """`text` with the differences removed that never change its meaning."""
+    text = re.sub(r"\\(?:left|right|displaystyle|[!,;: ])", "", _TEXT_COMMAND.sub(r"\1", text))
+    return _SPACES.sub("", text.replace(r"\dfrac", r"\frac").replace(r"\tfrac", r"\frac"))
+
+
+def _bare(text: str) -> str:
+    return _TEXT_COMMAND.sub(r"\1", text).strip()
+
+
+def _verdict(same: bool) -> Grade:
+    return Grade.CORRECT if same else Grade.WRONG

@@ -1,0 +1,123 @@
+"""Every filter, found by its file: builds from its documented examples, judges purely, says why."""
+
+import importlib
+import re
+from dataclasses import replace
+
+import pytest
+import yaml
+
+from curation.filters import Filter
+from schemas import parts
+from schemas.records import (
+    Canvas,
+    FinishReason,
+    Grade,
+    GradedTrace,
+    Level,
+    Prompt,
+    Scores,
+    SeqDep,
+    Trace,
+    Verdict,
+)
+
+KINDS = parts.kinds("filters")
+
+
+def examples(kind: str) -> list[dict[str, object]]:
+    """The recipe fragments in the module's docstring: `{kind: …}`."""
+    text = importlib.import_module(f"{parts.FAMILIES['filters']}.{kind}").__doc__ or ""
+    return [yaml.safe_load(found) for found in re.findall(r"`(\{kind:[^`]*\})`", text)]
+
+
+def make(kind: str, options: dict[str, object]) -> Filter:
+    made: Filter = parts.build(
+        "filters", kind, {k: v for k, v in options.items() if k != "kind"}, "filters.0"
+    )
+    return made
+
+
+def instance(number: int) -> tuple[Canvas, Scores]:
+    """Canvas `number` of a small corpus that varies in everything a filter may read."""
+    trace = Trace(
+        prompt_id=f"p{number}",
+        index=0,
+        key="k",
+        text="a",
+        teacher="t",
+        revision="r",
+        temperature=None,
+        top_p=None,
+        max_tokens=None,
+        seed=None,
+        hint=None,
+        finish_reason=FinishReason.STOP,
+        prompt_tokens=None,
+        completion_tokens=None,
+    )
+    grades = [Grade.CORRECT if j < number % 4 else Grade.WRONG for j in range(3)]
+    canvas = Canvas(
+        prompt=Prompt(
+            id=f"p{number}", text="?", gold="7", source="s", row=number + 1, licence="mit"
+        ),
+        paths=tuple(
+            GradedTrace(trace=replace(trace, index=j), text=f"path {j}", grade=grade, answer=None)
+            for j, grade in enumerate(grades)
+        ),
+        summary="The final answer is 7",
+        summary_by="template",
+        path_tokens=(5 + 30 * number, 20, 10 + 20 * number),
+        summary_tokens=5,
+        similarity=number / 20,
+    )
+    level = {
+        at: SeqDep(level=at, nats=float(number), nats_per_token=number / 20, gains=(), tokens=(1,))
+        for at in (Level.PATH, Level.STEP)
+    }
+    scores = Scores(
+        prompt_id=f"p{number}",
+        path=None if number == 19 else level[Level.PATH],
+        step=None if number == 19 else level[Level.STEP],
+        summary_gain=None,
+        scorer="s",
+        scorer_revision="r",
+    )
+    return canvas, scores
+
+
+CORPUS = [instance(number) for number in range(20)]
+
+
+def verdicts(rule: Filter) -> list[Verdict]:
+    return [rule.judge(*pair) for pair in CORPUS]
+
+
+def test_there_are_filters() -> None:
+    assert {"seqdep", "correctness", "length", "diversity"} <= set(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_filter_honours_the_contract(kind: str) -> None:
+    documented = examples(kind)
+    assert documented, f"the docstring of {kind} shows no `{{kind: {kind}, …}}`"
+    for options in documented:
+        assert options["kind"] == kind
+        rule = make(kind, options)
+        rule.fit(iter(CORPUS))
+        found = verdicts(rule)
+        assert found == verdicts(rule), "judge changes with what it has judged"
+        assert found == [rule.judge(*pair) for pair in CORPUS[::-1]][::-1]
+        again = make(kind, options)
+        again.fit(iter(CORPUS))
+        assert (verdicts(again), again.frozen()) == (found, rule.frozen())
+        assert "\n" not in rule.frozen()
+        assert {verdict.keep for verdict in found} == {True, False}, "the example tells nothing"
+        for verdict in found:
+            assert isinstance(verdict, Verdict)
+            if verdict.keep:
+                assert (verdict.reason, verdict.detail) == ("", "")
+            else:
+                assert re.fullmatch(r"[a-z][a-z0-9_]*", verdict.reason)
+                assert verdict.detail.isprintable()
+                assert verdict.detail

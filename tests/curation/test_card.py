@@ -1,0 +1,251 @@
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from datasets.utils.metadata import MetadataConfigs
+from huggingface_hub import DatasetCard, DatasetCardData
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curation import licences, markdown, release, stats
+from curation.card import render_card
+from curation.rows import Released, released
+from curation.terminal import visible
+from schemas.facts import SourceFacts, TeacherFacts
+from schemas.manifest import Manifest
+from schemas.recipe import Recipe
+from tests.curation import samples
+
+NASTY = (
+    "---\nlicense: mit\n---\n# Heading\n```\n````text\n<script>alert(1)</script> "
+    "[x](javascript:y) | `a` **b** \x1b[31m \u202e {{ 7 * 7 }} {% raw %} \x00 ~~~"
+)
+
+
+def measured(tmp_path: Path, recipe: Recipe, count: int = 30) -> tuple[Manifest, stats.Stats]:
+    rows = samples.corpus(count)
+    spec = recipe.release
+    files = release.write_release(
+        tmp_path,
+        samples.BUILD,
+        rows,
+        validation=spec.validation,
+        rows_per_file=spec.rows_per_file,
+    )
+    found = stats.measure(tmp_path, files)
+    manifest = samples.manifest_of(recipe, rows).model_copy(update={"release": files})
+    return manifest, found
+
+
+def render(
+    tmp_path: Path, recipe: Recipe | None = None, example: Released | None = None, **facts: object
+) -> str:
+    recipe = recipe or samples.recipe()
+    manifest, found = measured(tmp_path, recipe)
+    row = example or released(samples.canvas(3), samples.scores(3))
+    return render_card(manifest.model_copy(update=facts), recipe, row, found)
+
+
+def head(card: str) -> DatasetCardData:
+    data = DatasetCard(card).data
+    assert isinstance(data, DatasetCardData)
+    return data
+
+
+def body(card: str) -> str:
+    return card.split("\n---\n", 1)[1]
+
+
+def test_the_metadata_is_what_the_hub_allows(tmp_path: Path) -> None:
+    card = render(tmp_path)
+    data = head(card)
+    assert data.license == "mit"
+    assert data.license in licences.HUB_IDS
+    assert data.language == ["en"]
+    assert data.size_categories == ["n<1K"]
+    assert data.task_categories == ["text-generation"]
+    assert data.pretty_name == "sample"
+    configs = MetadataConfigs.from_dataset_card_data(data)
+    assert configs["default"]["data_files"] == [
+        {"split": "train", "path": "data/train-*.parquet"},
+        {"split": "validation", "path": "data/validation-*.parquet"},
+    ]
+    for entry in configs["default"]["data_files"]:
+        assert list(tmp_path.glob(entry["path"])), "every glob names files that exist"
+
+
+def test_a_split_without_files_is_not_named(tmp_path: Path) -> None:
+    data = head(render(tmp_path, samples.recipe(release={"validation": 0})))
+    files = MetadataConfigs.from_dataset_card_data(data)["default"]["data_files"]
+    assert [entry["split"] for entry in files] == ["train"]
+    assert "configs:" not in render(tmp_path / "none", release=())
+
+
+def test_the_counts_are_the_manifests(tmp_path: Path) -> None:
+    card = render(tmp_path)
+    assert "| prompts | 32 | 30 | 2 |" in card
+    assert "| traces | 123 | 90 | 33 |" in card
+    assert "| canvases | trace | not\\_selected | 30 |" in card
+    assert "| release | prompt | seqdep\\_high | 1 |" in card
+    assert "| seqdep | level=path, max=0.5 | threshold=0.5 | 31 | 1 | 96.8% |" in card
+    assert re.search(r"M = ΣL_j \+ L_S = 3 . 330 \+ 32 = \*\*1,022\*\*", card)
+    assert "tokens): **1,098**" in card
+    assert "| openai/gsm8k | 1,319 | 0 | 0 |" in card
+    for word in ("TRL", "NAP trainer", "load_dataset", "polytrace build recipe.yaml"):
+        assert word in card
+    manifest, found = measured(tmp_path / "again", samples.recipe())
+    assert f"| train | {found.train} |" in card
+    assert f"| correct | {manifest.grades.correct} |" in card
+
+
+def test_twice_gives_the_same_card_without_time_or_place(tmp_path: Path) -> None:
+    first, second = render(tmp_path / "a"), render(tmp_path / "b")
+    assert first == second
+    assert str(tmp_path) not in first
+    assert not re.search(r"20\d\d-\d\d-\d\d|\d\d:\d\d", first)
+
+
+def test_the_notice_stands_on_top(tmp_path: Path) -> None:
+    notice = "evaluation prompts, not for training"
+    recipe = samples.recipe(release={"validation": 0.25, "notice": notice})
+    card = render(tmp_path, recipe)
+    assert body(card).strip().splitlines()[2] == f"> **Notice: {notice}**"
+    assert f"- {notice}" in card
+    assert "Notice" not in render(tmp_path / "b")
+
+
+def test_what_was_not_done_is_said(tmp_path: Path) -> None:
+    teacher = TeacherFacts(kind="recorded", name="R1", revision="r", part="after_think")
+    card = render(
+        tmp_path,
+        scorer=None,
+        decontamination=(),
+        filters=(),
+        rejected=(),
+        teacher=teacher,
+    )
+    assert "**None**: prompts were compared with no evaluation set." in card
+    assert "none; SeqDep was not measured" in card
+    assert "No filter was applied." in card
+    assert "Nothing was rejected." in card
+    assert "only what follows `</think>`" in card
+    recipe = samples.recipe()
+    manifest = samples.manifest_of(recipe, [])
+    empty = render_card(manifest, recipe, None, stats.measure(tmp_path, ()))
+    assert "None was released." in empty
+    assert head(empty).size_categories == ["n<1K"]
+
+
+def test_text_of_others_can_show_but_do_nothing(tmp_path: Path) -> None:
+    canvas, scores = samples.with_text(3, NASTY)
+    sources = (SourceFacts(label=NASTY, licence=NASTY, fingerprint=NASTY, rows=32),)
+    recipe = samples.recipe(release={"pretty_name": NASTY, "notice": NASTY})
+    row = replace(released(canvas, scores), source=NASTY, gold=NASTY)
+    card = render(tmp_path, recipe, row, sources=sources, notice=NASTY)
+    data = head(card)
+    assert data.license == "mit", "the front matter is ours"
+    assert DatasetCard(card).text.lstrip().startswith("# ")
+    assert len(MetadataConfigs.from_dataset_card_data(data)) == 1
+    assert "\x1b" not in card
+    assert "\u202e" not in card
+    assert "\x00" not in card
+    assert "7 * 7" in card.replace("\\", ""), "no template runs"
+    outside = re.sub(r"(?ms)^(`{3,})\w*\n.*?^\1$", "", body(card))
+    assert "<script>" in card
+    assert "<script>" not in re.sub(r"(`+)[^`].*?[^`]\1(?!`)", "", outside)
+    headings = re.findall(r"(?m)^#+ .*", outside)
+    assert len(headings) == 13
+    assert "# Heading" not in headings
+
+
+@given(st.text())
+def test_no_text_closes_its_fence(text: str) -> None:
+    block = markdown.fenced(text).split("\n")
+    fence = re.match("`+", block[0])
+    assert fence is not None
+    assert block[-1] == fence.group()
+    closing = [line for line in block[1:] if line.strip(" ") == fence.group()]
+    assert closing == [block[-1]]
+    assert "\n".join(block[1:-1]) == visible(text)
+
+
+@given(st.text())
+def test_escaped_text_is_one_line_without_live_characters(text: str) -> None:
+    line = markdown.escape(text)
+    assert "\n" not in line
+    assert "\r" not in line
+    assert not re.search(r"(?<!\\)(?:\\\\)*[<>|`\[\]]", line)
+
+
+def test_the_example_is_capped(tmp_path: Path) -> None:
+    row = released(*samples.with_text(3, "x" * 100_000))
+    card = render(tmp_path, None, row)
+    assert len(card) < 25_000
+    assert "more characters]" in card
+
+
+def test_the_printed_recipe_holds_no_folder_and_no_credential(tmp_path: Path) -> None:
+    recipe = samples.recipe(
+        source=[
+            {"kind": "jsonl", "path": "/home/someone/data/a.jsonl", "licence": "mit"},
+            {"kind": "jsonl", "path": "https://user:hunter2@host/a.jsonl?sig=hunter2"},
+            {"kind": "jsonl", "path": "file:///home/someone/b.jsonl"},
+        ],
+        teacher={
+            "kind": "openai_server",
+            "endpoints": ["http://u:hunter2@gpu:8000/v1"],
+            "api_key": "hunter2",
+            "max_tokens": 330,
+            "model": "org/model",
+            "cache": "C:\\Users\\someone\\models",
+        },
+    )
+    card = render(tmp_path, recipe)
+    assert "hunter2" not in card
+    assert "someone" not in card
+    assert "Local folders are shortened" in card
+    for field in ("source.0.path", "source.2.path", "teacher.cache"):
+        assert field in markdown.printable(recipe).shortened
+    assert markdown.printable(recipe).withheld == (
+        "source.1.path",
+        "teacher.endpoints.0",
+        "teacher.api_key",
+    )
+    printed = yaml.safe_load(markdown.printable(recipe).text)
+    assert printed["teacher"]["endpoints"] == ["http://gpu:8000/v1"]
+    assert printed["teacher"]["max_tokens"] == 330
+    assert printed["source"][0]["path"] == "…/a.jsonl"
+    assert markdown.printable(samples.recipe()).withheld == ()
+    assert yaml.safe_load(markdown.printable(samples.recipe()).text) == samples.recipe().model_dump(
+        mode="json"
+    )
+
+
+@pytest.mark.parametrize(
+    ("stated", "wanted"),
+    [
+        (["MIT"], ("mit", None)),
+        (["mit", "MIT"], ("mit", None)),
+        (["Apache-2.0", "MIT"], ("other", licences.SEVERAL)),
+        (["ODC-By-1.0"], ("odc-by", None)),
+        (["GPL-3.0-or-later"], ("gpl-3.0", None)),
+        ([], ("unknown", None)),
+        (["", "unknown"], ("unknown", None)),
+        (["My Own: licence!"], ("other", "my-own-licence")),
+        (["!!"], ("other", "other")),
+    ],
+)
+def test_licences_become_ids_of_the_hub(stated: list[str], wanted: tuple[str, str | None]) -> None:
+    found = licences.combine(stated)
+    assert found == wanted
+    assert found.id in licences.HUB_IDS
+
+
+def test_the_recipes_licence_is_stronger(tmp_path: Path) -> None:
+    recipe = samples.recipe(release={"licence": "CC-BY-4.0"})
+    card = render(tmp_path, recipe)
+    assert head(card).license == "cc-by-4.0"
+    assert "as its makers state it: CC-BY-4.0." in card
+    assert "| problems.jsonl | MIT | 30 |" in card

@@ -1,0 +1,287 @@
+"""A build end to end: the flow through the command line, and its stages without Prefect."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from curation import finish, reading, shards, stages, trace_stage
+from curation.job import Job
+from curation.verify import verify
+from schemas.outcome import Outcome
+from schemas.recipe import ROOT, load
+
+RECIPES = ROOT / "flows" / "recipes"
+
+
+def make(run: Path, recipe: str = "demo", *overrides: str, limit: int | None = None) -> Outcome:
+    """All stages in this process, without Prefect."""
+    job = Job(recipe=load(RECIPES / f"{recipe}.yaml", overrides), run=run, limit=limit)
+    try:
+        finish.write_recipe(job)
+        census = reading.read_prompts(job)
+        trace_stage.sample_traces(job, census)
+        for index in range(census.shards):
+            stages.grade(job, index)
+            stages.assemble(job, index)
+            stages.score(job, index)
+        return finish.make(job, census)
+    finally:
+        job.close()
+
+
+def polytrace(*args: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """The console script as a user runs it."""
+    command = [sys.executable, "-m", "flows.cli", *args]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(cwd / ".prefect")}
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr + done.stdout, done.stderr
+    if check:
+        assert done.returncode == 0, done.stderr
+    return done
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """sha256 of every file below a folder."""
+    return {
+        path.relative_to(folder).as_posix(): shards.sha256(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def rejected(run: Path) -> Counter[tuple[str, str]]:
+    """(kind, reason) of every rejection on disk."""
+    found: Counter[tuple[str, str]] = Counter()
+    for path in (run / "rejected").glob("*.parquet"):
+        for row in pq.read_table(path).to_pylist():
+            found["prompt" if row["index"] is None else "trace", row["reason"]] += 1
+    return found
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small corpus made without Prefect, in four shards."""
+    run = tmp_path_factory.mktemp("small") / "run"
+    make(run, "demo", "shard_rows=12", limit=40)
+    return run
+
+
+def test_the_command_builds_prints_one_object_and_does_nothing_twice(tmp_path: Path) -> None:
+    args = ("build", "demo", "--limit", "24", "--out", "run", "--json")
+    first = polytrace(*args, cwd=tmp_path)
+    said = json.loads(first.stdout)
+    assert list(said) == ["run_dir", "prompts", "traces", "canvases", "seconds"]
+    assert said["prompts"]["in"] == 24 == said["prompts"]["released"] + said["prompts"]["rejected"]
+    assert said["traces"]["in"] == 24 * 6 == said["traces"]["kept"] + said["traces"]["rejected"]
+    assert said["canvases"] == said["prompts"]["released"] > 8
+    assert verify(tmp_path / "run") == []
+    before = contents(tmp_path / "run")
+    times = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*.parquet")}
+    again = json.loads(polytrace(*args, cwd=tmp_path).stdout)
+    assert {**again, "seconds": 0} == {**said, "seconds": 0}
+    assert contents(tmp_path / "run") == before
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*.parquet")} == times
+    # What Prefect conducts is what the stages make without it.
+    make(tmp_path / "plain", limit=24)
+    assert contents(tmp_path / "plain" / "release") == contents(tmp_path / "run" / "release")
+    shown = polytrace("inspect", "run", cwd=tmp_path)
+    assert "24" in shown.stdout
+    assert polytrace("verify", "run", cwd=tmp_path).stdout == "run: sound\n"
+    shard = next((tmp_path / "run/release/data").glob("train-*.parquet"))
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    damaged = polytrace("verify", "run", cwd=tmp_path, check=False)
+    assert damaged.returncode == 1
+    assert shard.name in damaged.stderr
+
+
+def test_conservation_and_reasons(small: Path) -> None:
+    manifest = json.loads((small / "manifest.json").read_text())
+    found = rejected(small)
+    by_kind = Counter[str]()
+    for (kind, reason), count in found.items():
+        assert reason
+        by_kind[kind] += count
+    assert by_kind["prompt"] == manifest["prompts"]["rejected"]
+    assert by_kind["trace"] == manifest["traces"]["rejected"]
+    assert manifest["prompts"]["in"] == 40
+    assert verify(small) == []
+
+
+def test_same_recipe_same_bytes(small: Path, tmp_path: Path) -> None:
+    make(tmp_path / "run", "demo", "shard_rows=12", limit=40)
+    assert contents(tmp_path / "run" / "release") == contents(small / "release")
+    assert (tmp_path / "run/manifest.json").read_bytes() == (small / "manifest.json").read_bytes()
+
+
+def test_a_new_threshold_re_runs_the_filter_onward_only(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    make(run, limit=24)
+    first = contents(run)
+    times = {p: p.stat().st_mtime_ns for p in run.glob("*/[0-9]*")}
+    strict = make(run, "demo", "filters.0.quantile=0.5", limit=24)
+    assert {p: p.stat().st_mtime_ns for p in run.glob("*/[0-9]*")} == times
+    former = [path for path in run.glob("release.*") if path.is_dir()]
+    assert len(former) == 1
+    kept = {f"release/{name}": sha for name, sha in contents(former[0]).items()}
+    assert kept == {name: sha for name, sha in first.items() if name.startswith("release/")}
+    assert strict.prompts.released < json.loads((former[0] / "stats.json").read_text())["rows"]
+    assert verify(run) == []
+    make(run, limit=24)
+    assert contents(run / "release") == contents_of(first, "release/")
+
+
+def contents_of(files: dict[str, str], folder: str) -> dict[str, str]:
+    return {n.removeprefix(folder): sha for n, sha in files.items() if n.startswith(folder)}
+
+
+@pytest.mark.parametrize("seconds", [0.5, 2.0])
+def test_killed_in_the_middle_then_the_same_bytes(
+    small: Path, tmp_path: Path, seconds: float
+) -> None:
+    code = (
+        "import sys; from pathlib import Path; from tests.flows import test_build as t\n"
+        f"t.make(Path({str(tmp_path / 'run')!r}), 'demo', 'shard_rows=12', limit=40)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    traces = tmp_path / "run" / "traces"
+    deadline = time.monotonic() + 120
+    while not any(traces.glob("*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    make(tmp_path / "run", "demo", "shard_rows=12", limit=40)
+    assert contents(tmp_path / "run" / "release") == contents(small / "release")
+
+
+def test_a_damaged_shard_is_made_again(small: Path, tmp_path: Path) -> None:
+    import shutil
+
+    run = tmp_path / "run"
+    shutil.copytree(small, run)
+    for stage in ("graded", "canvases", "scored", "traces", "prompts"):
+        path = run / stage / "00001.parquet"
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+        make(run, "demo", "shard_rows=12", limit=40)
+        assert contents(run / "release") == contents(small / "release")
+        assert path.read_bytes() == (small / stage / "00001.parquet").read_bytes()
+
+
+def bad_inputs() -> Sequence[tuple[str, bytes | None, list[str], str]]:
+    good = b'{"question": "What is 1 + 1?", "answer": "2"}\n'
+    return [
+        ("missing file", None, [], "in.jsonl"),
+        ("empty file", b"", [], "in.jsonl"),
+        ("wrong column", good, ["source.columns.prompt=problem"], "problem"),
+        ("unknown field", good, ["pathz=3"], "pathz"),
+        ("unknown kind", good, ["source.kind=jsonll"], "did you mean 'jsonl'"),
+        ("no model", good, ["teacher.path=."], "teacher"),
+        ("no scorer", good, ["scorer.path=."], "."),
+        ("no tokenizer", good, ["canvas.tokenizer=."], "tokenizer"),
+        ("bad filter", good, ["filters.0.quantile=2"], "quantile"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "overrides", "says"), bad_inputs(), ids=lambda v: str(v)[:20]
+)
+def test_mistakes_are_one_line(
+    tmp_path: Path, name: str, data: bytes | None, overrides: list[str], says: str
+) -> None:
+    if data is not None:
+        (tmp_path / "in.jsonl").write_bytes(data)
+    sets = [part for one in ["source.path=in.jsonl", *overrides] for part in ("--set", one)]
+    done = polytrace("build", "demo", *sets, "--out", "run", cwd=tmp_path, check=False)
+    assert done.returncode == 2, (name, done.stderr)
+    line = done.stderr.strip().splitlines()[-1]
+    assert line.startswith("polytrace: ")
+    assert says in line
+
+
+def test_hostile_rows_are_counted_rejections(tmp_path: Path) -> None:
+    rows = [
+        b'{"question": "What is 1 + 1?", "answer": "2"}',
+        b"{broken",
+        b'{"question": "", "answer": "2"}',
+        b'{"question": "No gold?"}',
+        b'{"question": "' + b"x" * 5_000_000 + b'", "answer": "2"}',
+        b'{"question": "nul \\u0000 here", "answer": "2"}',
+        b'{"question": "half \\ud800 pair", "answer": "2"}',
+        b'{"question": "bytes \xff\xfe", "answer": "2"}',
+        b"[1, 2]",
+        b'{"question": "What is  1 + 1 ?", "answer": "2"}',
+        b'{"question": "<think 1> <|im_end|>", "answer": "</summary>"}',
+    ]
+    (tmp_path / "in.jsonl").write_bytes(b"\n".join(rows))
+    outcome = make(tmp_path / "run", "demo", f"source.path={tmp_path / 'in.jsonl'}")
+    assert outcome.prompts.in_ == len(rows)
+    assert outcome.prompts.released + outcome.prompts.rejected == len(rows)
+    reasons = {reason for kind, reason in rejected(tmp_path / "run") if kind == "prompt"}
+    assert {"broken_json", "missing_prompt", "missing_gold", "too_long"} <= reasons
+    assert verify(tmp_path / "run") == []
+
+
+def test_nothing_released_is_exit_1_with_reasons(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(
+        b'{"question": "What is the meaning of it?", "answer": "42"}\n'
+    )
+    args = (
+        "--set",
+        "source.path=in.jsonl",
+        "--set",
+        "groups.min_correct=3",
+        "--out",
+        "run",
+        "--json",
+    )
+    done = polytrace("build", "demo", *args, cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["prompts"] == {"in": 1, "released": 0, "rejected": 1}
+    assert "too_few" in done.stderr.splitlines()[-1]
+
+
+def test_real_samples_of_four_models(shared_data: Path, tmp_path: Path) -> None:
+    path = shared_data / "gsm8k" / "example_model_solutions.jsonl"
+    outcome = make(tmp_path / "run", "gsm8k_recorded", f"source.path={path}", "scorer=null")
+    assert (outcome.prompts.in_, outcome.traces.in_) == (1319, 5276)
+    assert outcome.canvases > 600
+    assert verify(tmp_path / "run") == []
+    for name in ("release/README.md", "manifest.json"):
+        assert "evaluation prompts, not for training" in (tmp_path / "run" / name).read_text()
+
+
+def test_recorded_traces_lose_their_evaluation_prompts(shared_data: Path, tmp_path: Path) -> None:
+    overrides = [
+        f"source.path={shared_data / 'traces/recorded_traces.jsonl'}",
+        f"decontaminate.0.path={shared_data / 'gsm8k/test.jsonl'}",
+        f"decontaminate.1.path={shared_data / 'math500/test.jsonl'}",
+        "scorer=null",
+    ]
+    outcome = make(tmp_path / "run", "recorded_traces", *overrides)
+    assert outcome.prompts.in_ == 450
+    found = rejected(tmp_path / "run")
+    assert found["prompt", "contaminated_exact"] >= 305
+    assert outcome.canvases > 50
+
+
+def test_two_openr1_rows_are_two_counted_rejections(shared_data: Path, tmp_path: Path) -> None:
+    path = shared_data / "openr1" / "openr1_real_traces.jsonl"
+    overrides = [f"source.path={path}", "decontaminate=[]", "scorer=null"]
+    outcome = make(tmp_path / "run", "openr1_recorded", *overrides)
+    assert (outcome.prompts.in_, outcome.prompts.rejected, outcome.canvases) == (2, 2, 0)
+    assert rejected(tmp_path / "run") == {("prompt", "missing_gold"): 2}

@@ -1,0 +1,332 @@
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from math import log
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from schemas.canvas import CLOSE, render
+from schemas.errors import UserError
+from schemas.records import Level
+from scorers.ar import Scorer, load
+from scorers.packing import Document, Segment, gains
+from scorers.seqdep import Measured, Texts, measure_separately, score
+from tests.scorers import small_models
+
+A = "3 * 12 = 36\n36 + 24 = 60\nThe answer is 60."
+B = "He has 3.5 boxes.  So 60 apples.\n\nThe answer is 60."
+C = "é漢字🙂 naïve <|end|> café!\n x² + y² = 1."
+ITEMS = (
+    Texts(prompt="How many?", paths=(A, B, C), summary="It is 60", long_cot=f"{A}\n\n{B}\n\n{C}"),
+    Texts(prompt="", paths=("1", "", "2"), summary="3", long_cot="1"),  # one token, empty, N = 1
+    Texts(prompt="漢字 <|bot|>?", paths=(C,), summary="", long_cot=""),  # P = 1, N = 0
+    Texts(prompt="x" * 40, paths=(B, B), summary=A, long_cot=C * 3),
+    Texts(prompt="no canvas", paths=(), summary="", long_cot="A.\nB.\n\n C"),
+)
+MODELS: dict[str, dict[str, Any]] = {
+    "LlamaConfig": {},
+    "Qwen2Config": {"num_key_value_heads": 1},
+    "GPT2Config": {"n_positions": 512, "n_embd": 32, "n_layer": 2, "n_head": 2},  # absolute
+    "MistralConfig": {"sliding_window": 40},  # packed up to the window, then separate
+    "BloomConfig": {"n_layer": 2, "n_head": 2},  # ALiBi: separate
+    "MambaConfig": {"state_size": 4},  # state space: separate
+}
+ROUNDS_INSIDE = ("BloomConfig", "MambaConfig")
+
+
+SaveModel = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def save_model(tmp_path_factory: pytest.TempPathFactory) -> SaveModel:
+    """`small_models.save` into a new folder each time."""
+    return lambda config, **options: small_models.save(
+        tmp_path_factory.mktemp(config.lower()), config, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def llama(save_model: SaveModel) -> Path:
+    return save_model("LlamaConfig")
+
+
+@pytest.fixture(scope="module")
+def scorer(llama: Path) -> Scorer:
+    return load(str(llama), dtype=torch.float64)
+
+
+def gaps(one: Measured, other: Measured) -> list[float]:
+    """Differences of two measurements, in nats a scored token."""
+    out = []
+    for a, b in ((one.path, other.path), (one.step, other.step)):
+        assert (a is None) == (b is None)
+        if a is not None and b is not None:
+            assert (a.level, a.tokens, len(a.gains)) == (b.level, b.tokens, len(b.gains))
+            pairs = zip(a.gains, b.gains, a.tokens[1:], strict=True)
+            out += [abs(x - y) / max(1, n) for x, y, n in pairs]
+    assert (one.summary_gain is None) == (other.summary_gain is None)
+    return [*out, abs((one.summary_gain or 0) - (other.summary_gain or 0))]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("config", MODELS)
+def test_equal_to_separate_passes(config: str, dtype: torch.dtype, save_model: SaveModel) -> None:
+    scorer = load(str(save_model(config, **MODELS[config])), dtype=dtype)
+    if dtype == torch.float64 and config in ROUNDS_INSIDE:
+        pytest.skip("computes in float32 inside, whatever its weights are")
+    expected = [measure_separately(scorer, item, step_tokens=7) for item in ITEMS]
+    for batch_tokens in (1, 900):
+        found = score(scorer, ITEMS, batch_tokens=batch_tokens, step_tokens=7)
+        worst = max(gap for pair in zip(found, expected, strict=True) for gap in gaps(*pair))
+        assert worst <= (1e-9 if dtype == torch.float64 else 1e-5)
+
+
+PIECE = st.text(
+    st.sampled_from("3 *=\n.aé漢🙂Tom<|end|>") | st.characters(exclude_categories=["Cs"]),
+    max_size=20,
+)
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(PIECE, max_size=4), PIECE, PIECE, PIECE, st.integers(1, 9))
+def test_equal_to_separate_passes_for_any_text(
+    scorer: Scorer, paths: list[str], prompt: str, summary: str, long_cot: str, cap: int
+) -> None:
+    item = Texts(prompt=prompt, paths=tuple(paths), summary=summary, long_cot=long_cot)
+    (found,) = score(scorer, [item], batch_tokens=4096, step_tokens=cap)
+    assert max(gaps(found, measure_separately(scorer, item, step_tokens=cap))) <= 1e-9
+
+
+def log_prob(scorer: Scorer, before: list[int], wanted: list[int]) -> float:
+    """Nats of `wanted` behind `before`, token by token, from the model alone."""
+    total = 0.0
+    for at, token in enumerate(wanted):
+        ids = torch.tensor([before + wanted[:at]])
+        total += float(scorer.model(ids).logits[0, -1].log_softmax(-1)[token])
+    return total
+
+
+def test_path_level_by_hand(scorer: Scorer) -> None:
+    item = Texts(prompt="Q", paths=("3 * 12.", "36é."), summary="60", long_cot="")
+    tokenizer = scorer.tokenizer
+    x = list(scorer.prompt_ids("Q"))
+    text = render(item.paths, item.summary).removesuffix(CLOSE)
+    ids, starts = (list(part) for part in scorer.encode(text))
+    assert tokenizer.decode(ids) == text
+
+    def slices(head: str, body: str) -> tuple[int, int, int]:
+        begin = text.index(head)
+        edges = (begin, begin + len(head), begin + len(head) + len(body))
+        return tuple(sum(start < edge for start in starts) for edge in edges)  # type: ignore[return-value]
+
+    (measured,) = score(scorer, [item], batch_tokens=999, step_tokens=64)
+    expected = []
+    for head, body in (("\n</think 1>\n<think 2>\n", "36é."), ("\n</think 2>\n<summary>\n", "60")):
+        begin, first, end = slices(head, body)
+        joint = log_prob(scorer, x + ids[:first], ids[first:end])
+        alone = log_prob(scorer, x + ids[begin:first], ids[first:end])
+        expected.append(joint - alone)
+    assert measured.path is not None
+    assert measured.path.level is Level.PATH
+    assert measured.path.gains == pytest.approx([expected[0]], abs=1e-9)
+    assert measured.path.nats == pytest.approx(expected[0], abs=1e-9)
+    assert measured.path.nats_per_token == pytest.approx(expected[0] / measured.path.tokens[1])
+    assert measured.summary_gain == pytest.approx(expected[1], abs=1e-9)
+
+
+def test_step_level_by_hand(scorer: Scorer) -> None:
+    text = "3 * 12 = 36\nSo 36. The end"
+    ids, starts = (list(part) for part in scorer.encode(text))
+    x = list(scorer.prompt_ids("Q"))
+    edges = [sum(start < at for start in starts) for at in (0, 12, 18, len(text))]
+    expected = [
+        log_prob(scorer, x + ids[:a], ids[a:b]) - log_prob(scorer, x, ids[a:b])
+        for a, b in pairwise(edges[1:])
+    ]
+    item = Texts(prompt="Q", paths=(), summary="", long_cot=text)
+    (measured,) = score(scorer, [item], batch_tokens=999, step_tokens=64)
+    assert measured.path is None
+    assert measured.step is not None
+    assert measured.step.tokens == tuple(b - a for a, b in pairwise(edges))
+    assert measured.step.gains == pytest.approx(expected, abs=1e-9)
+    assert measured.step.nats == pytest.approx(sum(expected) / 2, abs=1e-9)
+    assert measured.step.nats_per_token == pytest.approx(
+        sum(expected) / sum(measured.step.tokens[1:]), abs=1e-9
+    )
+
+
+def test_undefined_is_none_and_empty_paths_count(scorer: Scorer) -> None:
+    found = score(scorer, ITEMS, batch_tokens=4096, step_tokens=64)
+    lone = found[1].step
+    assert lone is not None
+    assert (lone.nats, lone.nats_per_token, lone.gains, lone.tokens) == (None, None, (), (1,))
+    empty = found[1].path
+    assert empty is not None
+    assert empty.tokens == (1, 0, 1)
+    assert empty.gains[0] == 0.0
+    assert empty.nats == pytest.approx(sum(empty.gains) / 2)
+    assert empty.nats_per_token == pytest.approx(sum(empty.gains))
+    single = found[2]
+    assert single.path is not None
+    assert (single.path.nats, single.path.nats_per_token, single.path.gains) == (None, None, ())
+    assert single.summary_gain is None
+    assert single.step is not None
+    assert (single.step.nats, single.step.tokens) == (None, ())
+    assert (found[4].path, found[4].summary_gain) == (None, None)
+
+
+def test_too_long_for_the_context_is_none(scorer: Scorer) -> None:
+    item = replace(ITEMS[0], prompt="")
+    tokens = 1 + len(scorer.encode(item.long_cot).ids_T)
+    (fits,) = score(replace(scorer, context=tokens), [item], batch_tokens=4096, step_tokens=8)
+    assert fits.step is not None
+    assert (fits.path, fits.summary_gain) == (None, None)  # the canvas has headers on top
+    none = score(replace(scorer, context=tokens - 1), ITEMS[:2], batch_tokens=4096, step_tokens=8)
+    assert none[0] == Measured(path=None, step=None, summary_gain=None)
+    assert none[1].step is not None
+
+
+def test_a_packed_row_may_be_longer_than_the_context(scorer: Scorer) -> None:
+    text = "Tom ab " * 60
+    item = Texts(prompt="", paths=(), summary="", long_cot=text)
+    assert scorer.context is not None
+    assert 2 * len(scorer.encode(text).ids_T) > scorer.context
+    (found,) = score(scorer, [item], batch_tokens=64, step_tokens=99)
+    assert max(gaps(found, measure_separately(scorer, item, step_tokens=99))) <= 1e-9
+
+
+def test_same_list_same_bits_and_the_order_is_kept(scorer: Scorer) -> None:
+    items = ITEMS * 3
+    first = score(scorer, items, batch_tokens=900, step_tokens=8)
+    assert score(scorer, items, batch_tokens=900, step_tokens=8) == first
+    for item, measured in zip(items, first, strict=True):
+        (alone,) = score(scorer, [item], batch_tokens=900, step_tokens=8)
+        assert max(gaps(measured, alone)) <= 1e-9
+
+
+def test_thread_count_hardly_matters(llama: Path) -> None:
+    single = load(str(llama))  # float32
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(score(single, ITEMS, batch_tokens=900, step_tokens=8))
+    finally:
+        torch.set_num_threads(before)
+    assert max(gap for pair in zip(*found, strict=True) for gap in gaps(*pair)) <= 1e-5
+
+
+def test_batches_keep_to_the_budget_and_progress_counts_items(
+    scorer: Scorer, monkeypatch: Any
+) -> None:
+    shapes: list[tuple[int, int]] = []
+    told: list[int] = []
+    run = Scorer.log_probs
+
+    def watched(self: Scorer, batch: Any) -> torch.Tensor:
+        shapes.append(tuple(batch.ids_BT.shape))
+        return run(self, batch)
+
+    monkeypatch.setattr(Scorer, "log_probs", watched)
+    score(scorer, ITEMS * 4, batch_tokens=1000, step_tokens=8, progress=told.append)
+    assert all(rows * width <= 1000 or rows == 1 for rows, width in shapes)
+    assert any(rows > 1 for rows, _ in shapes)
+    assert sum(told) == 20
+    assert all(told)
+    told.clear()
+    assert score(scorer, [], batch_tokens=1000, step_tokens=8, progress=told.append) == []
+    assert told == []
+
+
+def test_every_token_is_scored_at_most_once(scorer: Scorer, monkeypatch: Any) -> None:
+    batches: list[Any] = []
+    run = Scorer.log_probs
+
+    def watched(self: Scorer, batch: Any) -> torch.Tensor:
+        batches.append(batch)
+        return run(self, batch)
+
+    monkeypatch.setattr(Scorer, "log_probs", watched)
+    item = ITEMS[0]
+    (measured,) = score(scorer, [item], batch_tokens=1, step_tokens=8)
+    assert len(batches) == 2
+    for batch in batches:
+        rows, blocks = batch.rows_R.tolist(), batch.blocks_BT[0].tolist()
+        x = len(scorer.prompt_ids(item.prompt))
+        firsts = sum(row == x - 1 for row in rows)  # x's last row predicts the first of each branch
+        assert len(rows) == len(set(rows)) + max(0, firsts - 1)
+        assert all(blocks[row] > 0 or row == x - 1 for row in rows)
+    assert measured.path is not None
+    assert measured.step is not None
+    assert sum(measured.step.tokens) == len(scorer.encode(item.long_cot).ids_T)
+    summary = scorer.encode(item.summary).ids_T
+    scored = sum(len(batch.targets_R) for batch in batches)
+    expected = sum(measured.step.tokens[1:]) + sum(measured.path.tokens[1:]) + len(summary)
+    assert scored == 2 * expected
+
+
+class UnigramCache(torch.nn.Module):
+    """A model whose next token is drawn from what it sees, smoothed: everything known by hand."""
+
+    device, dtype = torch.device("cpu"), torch.float64
+
+    def __init__(self, vocabulary: int) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(vocabulary, 1)
+
+    def get_input_embeddings(self) -> torch.nn.Module:
+        return self.embedding
+
+    def forward(self, input_ids: Any, attention_mask: Any = None, **_: Any) -> Any:
+        tokens = input_ids.shape[1]
+        mask = attention_mask if attention_mask is not None else torch.zeros(tokens, tokens)
+        seen = (mask[..., :tokens, :] == 0).double().tril().reshape(-1, tokens, tokens)
+        counts = (
+            seen @ torch.nn.functional.one_hot(input_ids, self.embedding.num_embeddings).double()
+        )
+        smooth = counts + 0.5
+        self.logits = (
+            smooth / smooth.sum(-1, keepdim=True)
+        ).log() + 3.0  # any constant may be added
+        return self
+
+
+def test_the_sign_by_hand(scorer: Scorer) -> None:
+    cache = replace(scorer, model=UnigramCache(16), direct_head=False, packed_tokens=None)
+    x, one, other = (1, 2), (3, 4, 5), (6, 7, 8)
+
+    def gain(*segments: tuple[int, ...]) -> tuple[float, ...]:
+        edges = np.cumsum([0, *map(len, segments)]).tolist()
+        document = Document(
+            prompt_T=x,
+            response_T=sum(segments, ()),
+            segments_N=tuple(Segment(a, a, b) for a, b in pairwise(edges)),
+        )
+        return gains(cache, [document], batch_tokens=99, finished=lambda _: None)[0]
+
+    # With n tokens seen, a token seen c times has probability (c + 1/2) / (n + 16/2).
+    joint = sum(log(1.5 / (5 + k + 8)) for k in range(3))
+    alone = sum(log(0.5 / (2 + k + 8)) for k in range(3))
+    assert gain(one, one) == pytest.approx((joint - alone,))
+    assert joint - alone > 2.5  # one path repeated: dependence
+    unseen = sum(log(0.5 / (5 + k + 8)) for k in range(3))
+    assert gain(one, other) == pytest.approx((unseen - alone,))
+    assert unseen - alone < 0  # an unrelated one
+
+
+def test_log_probabilities_that_are_not_finite_are_an_error(
+    scorer: Scorer, monkeypatch: Any
+) -> None:
+    nan = torch.full((9999,), float("nan"))
+    monkeypatch.setattr(Scorer, "log_probs", lambda _, batch: nan[: len(batch.rows_R)])
+    with pytest.raises(UserError, match="not finite"):
+        score(scorer, ITEMS, batch_tokens=999, step_tokens=8)
