@@ -70,6 +70,7 @@ def make(job: Job, census: Census) -> Outcome:
         validation=spec.validation,
         rows_per_file=spec.rows_per_file,
     )
+    job.bars.end(Stage.RELEASE)
     measured = stats.measure(fresh, files)
     shards.replace_text(fresh / "stats.json", measured.text())
     manifest = account.manifest(job, census, build, files, tally, measured)

@@ -114,7 +114,7 @@ class Job:
 
     def close(self) -> None:
         """Stop the verifier's processes and the progress bars."""
-        self.bars.close()
+        self.bars.end(*Stage)
         if "graders" in self.__dict__:
             self.graders.close()
 
@@ -138,29 +138,31 @@ class Bars:
         self._bars: dict[Stage, tqdm[None]] = {}
         self._lock = Lock()
 
-    def add(self, stage: Stage, done: int = 0, total: int | None = None, note: str = "") -> None:
-        """Move a stage's bar by `done`; `total` sets its length, `note` what stands behind it."""
+    def add(self, stage: Stage, done: int = 0, *, more: int = 0, note: str = "") -> None:
+        """Move a stage's bar by `done`; `more` lengthens it, `note` stands behind it."""
         with self._lock:
-            if stage not in self._bars:
-                every = 0.1 if sys.stderr.isatty() else 10.0
-                self._bars[stage] = tqdm(
-                    total=total,
-                    desc=f"{stage:>9}",
-                    unit=UNITS[stage],
-                    mininterval=every,
-                    file=sys.stderr,
-                    position=len(self._bars),
-                )
-            bar = self._bars[stage]
-            if total is not None:
-                bar.total = total
+            bar = self._bars[stage] if stage in self._bars else self._open(stage)
+            if more:
+                bar.total = (bar.total or 0) + more
             if note:
                 bar.set_postfix_str(note, refresh=False)
             bar.update(done)
 
-    def close(self) -> None:
-        """Leave the bars on the screen as they are."""
+    def end(self, *stages: Stage) -> None:
+        """Leave the bars of `stages` on the screen as they are."""
         with self._lock:
-            for bar in self._bars.values():
-                bar.close()
-            self._bars.clear()
+            for stage in stages:
+                if stage in self._bars:
+                    self._bars.pop(stage).close()
+
+    def _open(self, stage: Stage) -> "tqdm[None]":
+        """A new bar; without a terminal it writes a line now and then and moves no cursor."""
+        shown = sys.stderr.isatty()
+        self._bars[stage] = tqdm(
+            desc=f"{stage:>9}",
+            unit=UNITS[stage],
+            mininterval=0.1 if shown else 15.0,
+            file=sys.stderr,
+            position=None if shown else 0,
+        )
+        return self._bars[stage]

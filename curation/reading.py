@@ -60,6 +60,7 @@ def read_prompts(job: Job) -> Census:
     if kept or dropped or not index:
         flush()
         index, total = index + 1, total + len(kept)
+    job.bars.end(Stage.PROMPTS)
     for stage in Stage:
         shards.drop_after(job.run, stage, index)
     census = Census(

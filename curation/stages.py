@@ -14,6 +14,8 @@ from curation.shards import Mark
 from schemas import arrow
 from schemas.records import Canvas, GradedTrace, Rejection, Scores, Stage, Trace
 
+GRADE_BATCH = 256  # traces between two moves of the progress bar
+
 
 def grade(job: Job, index: int) -> Mark:
     """Grade the traces of a shard against their golds."""
@@ -22,12 +24,16 @@ def grade(job: Job, index: int) -> Mark:
         return mark
     golds = {prompt.id: prompt.gold for prompt in chain.load_prompts(job, index)}
     traces = list(arrow.records(Trace, shards.read(job.run, Stage.TRACES, index)))
-    answers = job.graders.grade([(trace.text, golds[trace.prompt_id]) for trace in traces])
-    graded = [
-        GradedTrace(trace=t, text=t.text[: a.end], grade=a.grade, answer=a.answer)
-        for t, a in zip(traces, answers, strict=True)
-    ]
-    job.bars.add(Stage.GRADED, len(graded))
+    job.bars.add(Stage.GRADED, more=len(traces))
+    graded: list[GradedTrace] = []
+    for start in range(0, len(traces), GRADE_BATCH):
+        batch = traces[start : start + GRADE_BATCH]
+        answers = job.graders.grade([(trace.text, golds[trace.prompt_id]) for trace in batch])
+        graded += [
+            GradedTrace(trace=t, text=t.text[: a.end], grade=a.grade, answer=a.answer)
+            for t, a in zip(batch, answers, strict=True)
+        ]
+        job.bars.add(Stage.GRADED, len(batch))
     data = arrow.table(GradedTrace, graded)
     return shards.write(job.run, Stage.GRADED, index, fingerprint, data, ())
 
@@ -42,7 +48,9 @@ def assemble(job: Job, index: int) -> Mark:
         by_prompt.setdefault(graded.trace.prompt_id, []).append(graded)
     canvases: list[Canvas] = []
     rejections: list[Rejection] = []
-    for prompt in chain.load_prompts(job, index):
+    prompts = chain.load_prompts(job, index)
+    job.bars.add(Stage.CANVASES, more=len(prompts))
+    for prompt in prompts:
         bare = replace(prompt, recorded=())  # the chosen traces are on the canvas already
         group = groups.assemble(bare, by_prompt.get(prompt.id, []), job.rules, job.counter)
         rejections.extend(group.rejections)
@@ -59,6 +67,7 @@ def score(job: Job, index: int) -> Mark:
     if mark := shards.done(job.run, Stage.SCORED, index, fingerprint):
         return mark
     canvases = list(load_canvases(job, index))
+    job.bars.add(Stage.SCORED, more=len(canvases))
     data = arrow.table(Scores, _scores(job, canvases))
     return shards.write(job.run, Stage.SCORED, index, fingerprint, data, ())
 

@@ -30,15 +30,15 @@ def sample_traces(job: Job, census: Census) -> None:
             return
         _close_traces(job, index, traces, failures)
 
-    began, shown = time.monotonic(), 0
+    began, shown, wanted = time.monotonic(), 0, 0
 
     def show(now: sampling.Progress) -> None:
-        nonlocal shown
+        nonlocal shown, wanted
         rate = now.completion_tokens / max(1e-9, time.monotonic() - began)
         note = f"{rate:,.0f} tokens/s, {now.failures} failures"
         finished = now.done + now.failures
-        job.bars.add(Stage.TRACES, finished - shown, now.wanted, note)
-        shown = finished
+        job.bars.add(Stage.TRACES, finished - shown, more=now.wanted - wanted, note=note)
+        shown, wanted = finished, now.wanted
 
     sampling.run(
         job.teacher,
@@ -49,6 +49,7 @@ def sample_traces(job: Job, census: Census) -> None:
         close=close,
         progress=show,
     )
+    job.bars.end(Stage.TRACES)
     if short:
         raise ShortError(
             f"{len(short)} samples could not be had (first: {short[0].reason}: {short[0].detail}); "

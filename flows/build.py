@@ -9,6 +9,7 @@ import os
 import time
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from prefect import flow, task
 from prefect.futures import PrefectFuture
@@ -20,6 +21,7 @@ from curation.job import Job
 from curation.reading import Census
 from schemas.outcome import Outcome
 from schemas.recipe import Recipe
+from schemas.records import Stage
 
 
 class Spec(BaseModel):
@@ -74,7 +76,26 @@ def release(spec: Spec, census: Census) -> Outcome:
     return finish.make(job_of(spec), census)
 
 
-@flow(name="build", task_runner=ThreadPoolTaskRunner(max_workers=os.cpu_count() or 2))
+def _finish_shards(spec: Spec, census: Census) -> None:
+    """Grade, assemble and score every shard; the stages of one shard wait for each other."""
+    graded: list[PrefectFuture[shards.Mark]] = []
+    joined: list[PrefectFuture[shards.Mark]] = []
+    scored: list[PrefectFuture[shards.Mark]] = []
+    for index in range(census.shards):
+        graded.append(grade.submit(spec, index))
+        joined.append(assemble.submit(spec, index, wait_for=graded[-1:]))  # type: ignore[call-overload]
+        scored.append(score.submit(spec, index, wait_for=joined[-1:]))  # type: ignore[call-overload]
+    stages_of = {Stage.GRADED: graded, Stage.CANVASES: joined, Stage.SCORED: scored}
+    for stage, futures in stages_of.items():
+        for future in futures:
+            future.result()
+        job_of(spec).bars.end(stage)
+
+
+THREADS: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=os.cpu_count() or 2)
+
+
+@flow(name="build", task_runner=THREADS)
 def build(recipe: Recipe, out: str | None = None, limit: int | None = None) -> Outcome:
     """Build a corpus.
 
@@ -93,13 +114,7 @@ def build(recipe: Recipe, out: str | None = None, limit: int | None = None) -> O
             finish.write_recipe(job)
             census = read_prompts(spec)
             sample_traces(spec, census)
-            scored: list[PrefectFuture[shards.Mark]] = []
-            for index in range(census.shards):
-                graded = grade.submit(spec, index)
-                joined = assemble.submit(spec, index, wait_for=[graded])  # type: ignore[call-overload]
-                scored.append(score.submit(spec, index, wait_for=[joined]))  # type: ignore[call-overload]
-            for future in scored:
-                future.result()
+            _finish_shards(spec, census)
             outcome = release(spec, census)
         finally:
             job.close()

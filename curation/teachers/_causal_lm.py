@@ -114,7 +114,8 @@ def load(path: Path, device: str | None, trust_remote_code: bool) -> CausalLM:
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    quiet: Any = logging
+    quiet.disable_progress_bar()
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust_remote_code}
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, **options)

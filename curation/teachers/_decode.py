@@ -167,7 +167,8 @@ class _Batch:
 class _RoomyLayer(DynamicLayer):
     """Keys and values [R, heads, T, size] with room to grow.
 
-    The layer it replaces copies all of them at every token, which took 70 % of the time here.
+    The layer it replaces copies all of them at every token: a fifth of the time of the tiny teacher
+    at 44 tokens a sample, and more the longer the samples are.
     """
 
     _room: tuple[torch.Tensor, torch.Tensor] | None = None
