@@ -92,7 +92,7 @@ def _finish_shards(spec: Spec, census: Census) -> None:
         job_of(spec).bars.end(stage)
 
 
-THREADS: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=os.cpu_count() or 2)
+THREADS: Any = ThreadPoolTaskRunner(max_workers=os.cpu_count() or 2)
 
 
 @flow(name="build", task_runner=THREADS)

@@ -54,7 +54,7 @@ _NO_UNITS = frozenset(
 )
 _WORDS = re.compile(r"(?=.*[A-Za-z]{4})[A-Za-z]+(?:[ '-][A-Za-z]+)*")
 _TEXT_COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|textnormal)\s?\{([^{}]*)\}")
-_UPRIGHT_E = re.compile(r"\\(?:mathrm|text|rm)\s?\{\s?e\s?\}")
+_UPRIGHT = re.compile(r"\\(?:mathrm|rm)\s?\{\s?([ei])\s?\}")
 _SPACES = re.compile(r"(?<![0-9])\s+|\s+(?![0-9])")
 
 _INTEGER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)"
@@ -91,8 +91,8 @@ def wrap(text: str) -> str:
 
     Words are marked as text: as a formula, "listen" would be a product and equal to "silent".
     """
-    # math-verify 0.9.0 drops the sign before a term with this: 1 - 1/e would equal 1 + 1/e.
-    text = _UPRIGHT_E.sub("e", text)
+    # math-verify 0.9.0 takes these for a unit and drops what follows: 1 - 1/e equals 1 + 1/e.
+    text = _UPRIGHT.sub(r"\1", text)
     if _WORDS.fullmatch(text):
         return rf"$\text{{{text}}}$"
     unit = _UNITS.fullmatch(text)

@@ -42,12 +42,9 @@ class CausalLM:
     def encode(self, message: str) -> list[int]:
         """Ids of one user message with the generation prompt; raw text where there is no template.
 
-        Raises ValueError for text that no tokenizer takes (lone surrogates).
+        Raises UnicodeEncodeError for text that no tokenizer takes (lone surrogates).
         """
-        try:
-            message.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise ValueError(f"not encodable as UTF-8: {error.reason}") from None
+        message.encode("utf-8")
         if self.tokenizer.chat_template is None:
             ids: list[int] = self.tokenizer.encode(message)
         else:

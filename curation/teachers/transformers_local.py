@@ -187,8 +187,8 @@ class LocalTeacher:
         """The prompt's ids, or none and a failure for each missing sample."""
         try:
             ids = model.encode(self._sampling.message(request.prompt))
-        except ValueError as error:
-            return [], _failures(request, "prompt_not_encodable", str(error))
+        except UnicodeEncodeError as error:
+            return [], _failures(request, "prompt_not_encodable", f"not UTF-8: {error.reason}")
         if model.context is not None and len(ids) >= model.context:
             detail = f"{len(ids)} tokens leave no room in a context of {model.context}"
             return [], _failures(request, "prompt_too_long", detail)

@@ -91,4 +91,4 @@ def test_nested_and_null_fields_survive() -> None:
         stage=Stage.CANVASES, prompt_id="p", source="s", row=1, index=None, reason="r", detail="d"
     )
     for record, row in ((Canvas, canvas), (Scores, scores), (Rejection, drop)):
-        assert list(arrow.records(record, arrow.table(record, [row]))) == [row]  # type: ignore[type-var]
+        assert list(arrow.records(record, arrow.table(record, [row]))) == [row]
