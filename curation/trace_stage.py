@@ -12,7 +12,7 @@ from curation.job import Job
 from curation.reading import Census
 from curation.teachers import Failure
 from schemas import arrow
-from schemas.errors import ShortError
+from schemas.errors import DamagedError, ShortError
 from schemas.records import Rejection, Stage, Trace
 
 
@@ -85,6 +85,10 @@ def _close_traces(
 
 
 def _earlier_traces(job: Job, index: int) -> list[Trace]:
+    """What the shard's Parquet holds; nothing where it is damaged: its journal has them all."""
     if not shards.shard_path(job.run, Stage.TRACES, index).exists():
         return []
-    return list(arrow.records(Trace, shards.read(job.run, Stage.TRACES, index)))
+    try:
+        return list(arrow.records(Trace, shards.read(job.run, Stage.TRACES, index)))
+    except DamagedError:
+        return []
