@@ -143,3 +143,9 @@ def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     for value in named:
         ids.extend(value if isinstance(value, list | tuple) else [value])
     return frozenset(int(value) for value in ids if value is not None)
+
+
+def cut_at_stop(text: str, stop: Sequence[str]) -> tuple[str, bool]:
+    """The text before the first stop string, and whether there was one."""
+    ends = [at for at in (text.find(string) for string in stop) if at >= 0]
+    return (text[: min(ends)], True) if ends else (text, False)

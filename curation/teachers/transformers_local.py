@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 
 from curation.teachers import Failure, Request
-from curation.teachers._causal_lm import CausalLM, check, load
+from curation.teachers._causal_lm import CausalLM, check, cut_at_stop, load
 from curation.teachers._part import Part, take
 from schemas.errors import UserError
 from schemas.recipe import digest
@@ -146,8 +146,7 @@ class LocalTeacher:
                 yield outcome
 
     def _model(self) -> CausalLM:
-        if self._loaded is None:
-            self._loaded = load(self._path, self._device, self._trust_remote_code)
+        self._loaded = self._loaded or load(self._path, self._device, self._trust_remote_code)
         return self._loaded
 
     def _sample_block(self, block: list[Request]) -> Iterator[Trace | Failure]:
@@ -179,7 +178,7 @@ class LocalTeacher:
             at, index = samples[sampled.row]
             request, ids = fitting[at]
             if index in request.missing:
-                text, is_cut = _cut(model.decode(sampled.ids, before=ids[-1]), options.stop)
+                text, is_cut = cut_at_stop(model.decode(sampled.ids, before=ids[-1]), options.stop)
                 reason = FinishReason.STOP if is_cut else sampled.finish_reason
                 yield self._trace(request.prompt, index, text, reason, len(ids), sampled.tokens)
 
@@ -199,10 +198,11 @@ class LocalTeacher:
 
         Python's generator, because its sequence for a seed is guaranteed to stay the same.
         """
-        context = self._model().context
-        room = self._sampling.max_tokens if context is None else context - prompt_tokens
+        limit, context = self._sampling.max_tokens, self._model().context
+        if context is not None:
+            limit = min(limit, context - prompt_tokens)
         draw = Random(self._sampling.sample_seed(prompt, index)).random
-        return [draw() for _ in range(min(self._sampling.max_tokens, room))]
+        return [draw() for _ in range(limit)]
 
     def _trace(
         self,
@@ -255,9 +255,3 @@ def _failures(request: Request, reason: str, detail: str) -> list[Failure]:
         )
         for index in request.missing
     ]
-
-
-def _cut(text: str, stop: tuple[str, ...]) -> tuple[str, bool]:
-    """The text before the first stop string, and whether there was one."""
-    ends = [at for at in (text.find(string) for string in stop) if at >= 0]
-    return (text[: min(ends)], True) if ends else (text, False)
