@@ -31,7 +31,7 @@ test: lint
 	$(BIN)/python -m pytest
 
 bench: venv
-	@for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
+	@for name in teacher seqdep corpus; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:
 	rm -rf $(VENV) runs
