@@ -61,7 +61,7 @@ def make(job: Job, census: Census) -> Outcome:
     for old in (job.run / "rejected").glob(f"{Stage.RELEASE}-*.parquet"):
         old.unlink()
     tally = Tally(seen=[0] * len(job.filters), dropped=[Counter() for _ in job.filters])
-    _fit(job, census)
+    _fit(job, range(census.shards))
     spec = job.recipe.release
     files = release.write_release(
         fresh,
@@ -90,23 +90,24 @@ def make(job: Job, census: Census) -> Outcome:
     return _outcome(job, manifest)
 
 
-def passing(job: Job, census: Census) -> int:
-    """How many canvases the filters let through."""
-    _fit(job, census)
-    return sum(drop is None for _, _, drop in _judged(job, census, len(job.filters)))
+def passing(job: Job, index: int) -> int:
+    """How many canvases of one shard the filters let through, had they seen no other."""
+    only = range(index, index + 1)
+    _fit(job, only)
+    return sum(drop is None for _, _, drop in _judged(job, only, len(job.filters)))
 
 
-def _fit(job: Job, census: Census) -> None:
+def _fit(job: Job, indices: range) -> None:
     """Let every filter learn from what the filters before it let through."""
     for number, rule in enumerate(job.filters):
-        rule.fit(pair for _, pair, drop in _judged(job, census, number) if drop is None)
+        rule.fit(pair for _, pair, drop in _judged(job, indices, number) if drop is None)
 
 
 def _judged(
-    job: Job, census: Census, rules: int
+    job: Job, indices: range, rules: int
 ) -> Iterator[tuple[int, tuple[Canvas, Scores], tuple[int, Verdict] | None]]:
     """(shard, canvas with scores, the first of `rules` filters that drops it and why)."""
-    for index in range(census.shards):
+    for index in indices:
         for canvas, scores in stages.shard_corpus(job, index):
             drop = None
             for number, rule in enumerate(job.filters[:rules]):
@@ -121,7 +122,7 @@ def _kept(job: Job, census: Census, tally: Tally) -> Iterator[tuple[Canvas, Scor
     """The canvases that pass every filter; the others are written to `rejected/` shard by shard."""
     rejections: list[Rejection] = []
     shard = 0
-    for index, (canvas, scores), drop in _judged(job, census, len(job.filters)):
+    for index, (canvas, scores), drop in _judged(job, range(census.shards), len(job.filters)):
         job.bars.add(Stage.RELEASE, 1)
         if index != shard:
             _write_rejections(job.run, shard, rejections, tally)

@@ -26,6 +26,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     help="Build, check and look at parallel reasoning corpora.",
 )
 
@@ -39,7 +40,7 @@ def build(
             "--set", metavar="KEY=VALUE", help="Override a key, as in groups.min_correct=2."
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Run directory [default: runs/<name>].")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory (default: runs/<name>).")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Read at most this many rows.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
     estimate: Annotated[
