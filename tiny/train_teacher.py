@@ -39,9 +39,14 @@ IGNORE = -100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What determines the weights."""
+    """What determines the weights: `stop` steps of a schedule of `steps`.
+
+    The whole schedule gives a teacher that solves 85 % of held-out problems at temperature 1.0;
+    groups need wrong paths too, so training stops on the way there, at 72 %.
+    """
 
     steps: int = 7000
+    stop: int = 4000
     tokens_per_step: int = 4096
     learning_rate: float = 2e-3
     warmup: int = 100
@@ -70,7 +75,7 @@ def batches(
     settings: Settings, tokenizer: PreTrainedTokenizerFast, start: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Endless (input ids, labels), both [B, T], from step `start` on."""
-    for step in range(start, settings.steps):
+    for step in range(start, settings.stop):
         length = CONTEXT if step % 8 == 7 else SHORT
         rows = settings.tokens_per_step // length
         rng = Random(f"{settings.seed} {step}")
@@ -162,7 +167,7 @@ def load_state(model: LlamaForCausalLM, optimizer: torch.optim.AdamW, path: Path
 
 
 def train(settings: Settings, out: Path, every: int) -> None:
-    """Train to `settings.steps` and save the model directory."""
+    """Train `settings.stop` steps and save the model directory."""
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = tiny_tokenizer.train(seed=settings.seed)
     model = new_model(len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id, settings.seed)
@@ -174,9 +179,10 @@ def train(settings: Settings, out: Path, every: int) -> None:
     start = lines[-1]["step"] if lines else 0
     if start:
         load_state(model, optimizer, checkpoint)
-    began, total = time.monotonic(), 0.0
+    began = time.monotonic() - (lines[-1]["seconds"] if lines else 0)
+    total = 0.0
     bar = tqdm(
-        batches(settings, tokenizer, start), initial=start, total=settings.steps, unit="step"
+        batches(settings, tokenizer, start), initial=start, total=settings.stop, unit="step"
     )
     for step, (ids, labels) in enumerate(bar, start=start + 1):
         for group in optimizer.param_groups:
@@ -187,7 +193,7 @@ def train(settings: Settings, out: Path, every: int) -> None:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         total += loss.item()
-        if step % every == 0 or step == settings.steps:
+        if step % every == 0 or step == settings.stop:
             seen = (step - 1) % every + 1
             lines.append(
                 {
@@ -209,13 +215,15 @@ def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=Settings().steps)
+    parser.add_argument("--steps", type=int, default=Settings().steps, help="of the schedule")
+    parser.add_argument("--stop", type=int, default=Settings().stop, help="steps that are run")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--every", type=int, default=100, help="steps between log lines and checkpoints"
     )
     args = parser.parse_args()
-    train(Settings(steps=args.steps, seed=args.seed), args.out, args.every)
+    settings = Settings(steps=args.steps, stop=args.stop, seed=args.seed)
+    train(settings, args.out, args.every)
 
 
 if __name__ == "__main__":
