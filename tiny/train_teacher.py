@@ -181,9 +181,7 @@ def train(settings: Settings, out: Path, every: int) -> None:
         load_state(model, optimizer, checkpoint)
     began = time.monotonic() - (lines[-1]["seconds"] if lines else 0)
     total = 0.0
-    bar = tqdm(
-        batches(settings, tokenizer, start), initial=start, total=settings.stop, unit="step"
-    )
+    bar = tqdm(batches(settings, tokenizer, start), initial=start, total=settings.stop, unit="step")
     for step, (ids, labels) in enumerate(bar, start=start + 1):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step - 1, settings)
