@@ -5,6 +5,7 @@ without time, machine path or secret. Foreign text can show, but do nothing (`ma
 """
 
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final
 
 from curation import licences, markdown
@@ -13,7 +14,7 @@ from curation.stats import Distribution, Stats
 from curation.terminal import one_line, shorten
 from schemas import canvas
 from schemas.manifest import Manifest
-from schemas.recipe import Recipe
+from schemas.recipe import Recipe, locate
 from schemas.records import Grade
 
 TAGS = ("polytrace", "math", "reasoning", "parallel-reasoning", "diffusion-language-model")
@@ -22,6 +23,8 @@ PARTS = {
     "after_think": "only what follows `</think>`",
     None: "not applicable: the traces were written for the slot, or the record does not say",
 }
+BUNDLED = "tiny/teacher"
+MOST_TEACHERS = 20  # models that are listed by name
 _SIZES: Final = (
     (1_000, "n<1K"),
     (10_000, "1K<n<10K"),
@@ -60,6 +63,9 @@ def render_card(manifest: Manifest, recipe: Recipe, example: Released | None, st
         metadata=metadata(manifest, recipe, stats),
         title=_title(recipe),
         part=PARTS.get(manifest.teacher.part, markdown.code(manifest.teacher.part or "")),
+        teachers=stats.teachers[:MOST_TEACHERS],
+        more_teachers=stats.teachers[MOST_TEACHERS:],
+        bundled_scorer=recipe.scorer is not None and _is_bundled(recipe.scorer.path),
         layout=_layout(manifest.paths),
         grades=[(grade.value, getattr(manifest.grades, grade)) for grade in Grade],
         distributions=_distributions(stats),
@@ -79,7 +85,10 @@ def metadata(manifest: Manifest, recipe: Recipe, stats: Stats) -> str:
     extra: dict[str, Any] = {"license_name": licence.name} if licence.name else {}
     splits = sorted({file.split for file in manifest.release})
     if splits:
-        globs = [{"split": split, "path": f"data/{split}-*.parquet"} for split in splits]
+        # `datasets` names its cache after the folder and these patterns, not the rows: without
+        # the build id, one release would be answered with the cached rows of another.
+        pattern = "data/{}-" + manifest.build + "-*.parquet"
+        globs = [{"split": split, "path": pattern.format(split)} for split in splits]
         extra["configs"] = [{"config_name": "default", "data_files": globs}]
     data = DatasetCardData(
         language=["en"],
@@ -91,6 +100,11 @@ def metadata(manifest: Manifest, recipe: Recipe, stats: Stats) -> str:
         **extra,
     )
     return data.to_yaml(line_break="\n").rstrip("\n")
+
+
+def _is_bundled(path: str) -> bool:
+    """Whether a scorer is the model that comes with this package."""
+    return Path(locate(path)).resolve() == Path(locate(BUNDLED)).resolve()
 
 
 def _title(recipe: Recipe) -> str:

@@ -23,6 +23,16 @@ def load_prompts(job: Job, index: int) -> list[Prompt]:
     return list(arrow.records(Prompt, shards.read(job.run, Stage.PROMPTS, index)))
 
 
+def trace_keys(job: Job, index: int) -> frozenset[str]:
+    """The keys of every sample that a shard's prompts want."""
+    samples = job.recipe.samples or job.recipe.paths
+    return frozenset(
+        job.teacher.key(prompt, i)
+        for prompt in load_prompts(job, index)
+        for i in range(job.teacher.wanted(prompt, samples))
+    )
+
+
 def standing(job: Job, stage: Stage, index: int) -> Mark | None:
     """The mark of a shard whose inputs are unchanged and whose files are whole."""
     try:
@@ -38,13 +48,7 @@ def fingerprint(job: Job, stage: Stage, index: int) -> str:
     facts: list[object] = [stage, VERSION[stage], arrow.SCHEMA_VERSION]
     match stage:
         case Stage.TRACES:
-            samples = recipe.samples or recipe.paths
-            facts.append(_input(job, Stage.PROMPTS, index))
-            facts.extend(
-                job.teacher.key(prompt, i)
-                for prompt in load_prompts(job, index)
-                for i in range(job.teacher.wanted(prompt, samples))
-            )
+            facts += [_input(job, Stage.PROMPTS, index), sorted(trace_keys(job, index))]
         case Stage.GRADED:
             facts += [_input(job, Stage.PROMPTS, index), _input(job, Stage.TRACES, index)]
         case Stage.CANVASES:

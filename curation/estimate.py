@@ -4,6 +4,7 @@ In: a recipe. Out: a few lines: tokens, hours, expected yield. The trial runs in
 through the same stages as a build, so a mistake in the recipe shows here too.
 """
 
+import json
 import tempfile
 import time
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from curation import chain, finish, reading, shards, stages, trace_stage
 from curation.job import Job
 from schemas import arrow
+from schemas.errors import UserError
 from schemas.recipe import Recipe
 from schemas.records import Stage, Trace
 
@@ -31,30 +33,55 @@ class Estimate:
     other_seconds: float
     released: int
 
+    @property
+    def teacher_tokens(self) -> int:
+        """Tokens the teacher will write."""
+        return round(self.tokens * self.prompts / self.tried)
+
+    @property
+    def hours(self) -> float:
+        """The whole build on this machine."""
+        return (self.sampling_seconds + self.other_seconds) * self.prompts / self.tried / 3600
+
+    @property
+    def canvases(self) -> int:
+        """The expected yield."""
+        return round(self.released * self.prompts / self.tried)
+
+    def json(self) -> str:
+        """The estimate as one object."""
+        return json.dumps(
+            {
+                "prompts": self.prompts,
+                "teacher_tokens": self.teacher_tokens,
+                "hours": round(self.hours, 4),
+                "canvases": self.canvases,
+                "tried": self.tried,
+            }
+        )
+
     def text(self) -> str:
         """The estimate for people."""
-        scale = self.prompts / max(1, self.tried)
-        hours = (self.sampling_seconds + self.other_seconds) * scale / 3600
         return "\n".join(
             (
                 f"tried {self.tried} prompts: {self.traces} traces, {self.tokens:,} tokens, "
                 f"{self.sampling_seconds:.1f} s of sampling, "
                 f"{self.other_seconds:.1f} s for the rest",
                 f"{self.rows:,} rows hold {self.prompts:,} usable prompts",
-                f"  teacher tokens   {self.tokens * scale:,.0f}",
-                f"  hours            {hours:.2f} on this machine",
-                f"  expected yield   {self.released * scale:,.0f} canvases "
+                f"  teacher tokens   {self.teacher_tokens:,}",
+                f"  hours            {self.hours:.2f} on this machine",
+                f"  expected yield   {self.canvases:,} canvases "
                 f"({self.released} of {self.tried} tried prompts)",
             )
         )
 
 
-def estimate(recipe: Recipe) -> str:
+def estimate(recipe: Recipe) -> Estimate:
     """Try the first prompts of `recipe` and scale up; UserError for a mistake in the recipe."""
     with tempfile.TemporaryDirectory() as folder:
         job = Job(recipe=recipe.model_copy(update={"shard_rows": TRIAL}), run=Path(folder))
         try:
-            return _measure(job).text()
+            return _measure(job)
         finally:
             job.close()
 
@@ -62,9 +89,12 @@ def estimate(recipe: Recipe) -> str:
 def _measure(job: Job) -> Estimate:
     """Try the second twenty prompts, after the first twenty have loaded every model."""
     census = reading.read_prompts(job)
-    shard = min(1, census.shards - 1)
-    for index in range(shard):
+    filled = [i for i in range(census.shards) if chain.load_prompts(job, i)][:2]
+    if not filled:
+        raise UserError("nothing to estimate: every row was rejected; build to see the reasons")
+    for index in filled[:-1]:
         _run(job, census, index)
+    shard = filled[-1]
     seconds = _run(job, census, shard)
     traces = list(arrow.records(Trace, shards.read(job.run, Stage.TRACES, shard)))
     return Estimate(

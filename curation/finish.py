@@ -184,7 +184,7 @@ def _swap(run: Path, fresh: Path) -> None:
         same = {p.name for p in (current / "data").glob("*.parquet")} == {
             p.name for p in (fresh / "data").glob("*.parquet")
         }
-        if same:  # the same build once more: nothing to keep twice
+        if same or name == "empty":  # the same build once more, or nothing: not kept
             shutil.rmtree(current)
         else:
             current.rename(former)

@@ -10,7 +10,8 @@ Nothing is lost: every trace is on the canvas or has a rejection. A trace is tri
 A prompt is then refused for its own sake (`prompt_contains_special_token`, `summary_…`) or for its
 group's (`too_few_traces`, `too_few_distinct`, `too_few_correct`, `too_many_wrong`), and what was
 left of its traces is `prompt_rejected`. Otherwise the most diverse P stay and the surplus is
-`not_selected`. "Wrong" is every grade but CORRECT.
+`not_selected`; but where their long-CoT twin is longer than the canvas's M masks, the prompt is
+refused as well (`twin_too_long`). "Wrong" is every grade but CORRECT.
 """
 
 import hashlib
@@ -103,18 +104,11 @@ def assemble(
         len(ordered), len(usable), survivors, rules
     )
     canvas = None
-    if refusal:
-        left = Fault("prompt_rejected", f"{refusal.reason}: {refusal.detail}")
-        faults.update((each.index, left) for each in survivors)
-    else:
+    if refusal is None:
         among_KK = similarity_KK[np.ix_(kept, kept)]
         correct = [each.correct for each in survivors]
         chosen = most_diverse(among_KK, correct, rules.paths, rules.need_correct)
         paths = _shuffled(prompt.id, [survivors[k] for k in chosen], rules.seed)
-        names = ", ".join(str(survivors[k].index) for k in chosen)
-        surplus = Fault("not_selected", f"traces {names} are the most diverse {rules.paths}")
-        unused = (each for k, each in enumerate(survivors) if k not in chosen)
-        faults.update((each.index, surplus) for each in unused)
         canvas = Canvas(
             prompt=prompt,
             paths=tuple(each.graded for each in paths),
@@ -124,6 +118,17 @@ def assemble(
             summary_tokens=summary_tokens,
             similarity=_highest(among_KK, chosen),
         )
+        if refusal := _refuse_twin(counter.count(long_cot(canvas)), rules):
+            canvas = None
+    if canvas is None:
+        assert refusal is not None
+        left = Fault("prompt_rejected", f"{refusal.reason}: {refusal.detail}")
+        faults.update((each.index, left) for each in survivors)
+    else:
+        names = ", ".join(str(survivors[k].index) for k in chosen)
+        surplus = Fault("not_selected", f"traces {names} are the most diverse {rules.paths}")
+        unused = (each for k, each in enumerate(survivors) if k not in chosen)
+        faults.update((each.index, surplus) for each in unused)
     rejections = tuple(_rejections(prompt, refusal, faults))
     placed = len(canvas.paths) if canvas else 0
     assert placed + len(faults) == len(traces), f"{prompt.id}: traces were lost"
@@ -197,6 +202,14 @@ def _refuse_group(
     if correct < rules.need_correct:
         detail = f"{wanted - correct} of {wanted} would be wrong, at most {rules.max_wrong} allowed"
         return Fault("too_many_wrong", detail)
+    return None
+
+
+def _refuse_twin(tokens: int, rules: Rules) -> Fault | None:
+    """Why the twin cannot be trained: it is filled to the canvas's M masks (METHOD section 1)."""
+    masks = rules.paths * rules.slot_tokens + rules.summary_tokens
+    if tokens > masks:
+        return Fault("twin_too_long", f"long_cot has {tokens} tokens, the canvas has {masks} masks")
     return None
 
 

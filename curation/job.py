@@ -5,6 +5,7 @@ directory, limit), so that a stage can run anywhere.
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -53,19 +54,19 @@ class Job:
         made: tuple[Source, ...] = tuple(
             _part("sources", spec, name) for spec, name in zip(specs, names, strict=True)
         )
-        for number, one in enumerate(made):
-            if one.label in {other.label for other in made[:number]}:
-                raise UserError(
-                    f"{names[number]}.label: {one.label!r} is the label of another source; "
-                    f"give each a label of its own"
-                )
+        _distinct_labels(made, names)
         return made
 
     @cached_property
     def evaluation(self) -> tuple[Source, ...]:
         """The evaluation sets that the corpus must not contain."""
-        specs = enumerate(self.recipe.decontaminate)
-        return tuple(_part("sources", spec, f"decontaminate.{i}") for i, spec in specs)
+        names = [f"decontaminate.{i}" for i in range(len(self.recipe.decontaminate))]
+        made: tuple[Source, ...] = tuple(
+            _part("sources", spec, name)
+            for spec, name in zip(self.recipe.decontaminate, names, strict=True)
+        )
+        _distinct_labels(made, names)
+        return made
 
     @cached_property
     def teacher(self) -> Teacher:
@@ -121,7 +122,22 @@ class Job:
     def check(self) -> None:
         """Make every part once, so that a mistake in the recipe shows before any work."""
         _ = (self.sources, self.evaluation, self.teacher, self.counter, self.rules, self.filters)
+        for number, spec in enumerate(self.recipe.filters):
+            if spec.kind == "seqdep" and self.recipe.scorer is None:
+                raise UserError(
+                    f"filters.{number}: seqdep needs a scorer; set scorer.path or take it out"
+                )
         _ = self.scorer
+
+
+def _distinct_labels(sources: Sequence[Source], names: Sequence[str]) -> None:
+    """Counts are kept by label, so two sources must not share one."""
+    for number, one in enumerate(sources):
+        if one.label in {other.label for other in sources[:number]}:
+            raise UserError(
+                f"{names[number]}.label: {one.label!r} is the label of another source; "
+                f"give each a label of its own"
+            )
 
 
 def _part(family: str, spec: Part, where: str) -> Any:

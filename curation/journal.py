@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 import time
+import zlib
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 from schemas.records import FinishReason, Trace
 
 COMMIT_SECONDS = 1.0
+_CHECK = "crc32"
 _FIELDS = tuple(field.name for field in dataclasses.fields(Trace))
 _TYPES: dict[str, tuple[type, ...]] = {
     "prompt_id": (str,),
@@ -151,15 +153,22 @@ def sync_folder(folder: Path) -> None:
 
 def _line(trace: Trace) -> bytes:
     row = {name: getattr(trace, name) for name in _FIELDS}
-    return json.dumps(row, separators=(",", ":")).encode("ascii") + b"\n"
+    return json.dumps({**row, _CHECK: _crc(row)}, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def _crc(row: dict[str, Any]) -> int:
+    """A checksum of a line's fields: a changed text must not pass for the teacher's."""
+    return zlib.crc32(json.dumps(row, separators=(",", ":")).encode("ascii"))
 
 
 def _revive(line: bytes) -> Trace | None:
     """The trace of a line; None where the line is damaged; a disk may hold anything."""
     try:
         row: Any = json.loads(line)
+        if row.pop(_CHECK) != _crc(row):
+            return None
         if not all(isinstance(row[name], kinds) for name, kinds in _TYPES.items()):
             return None
         return Trace(**{**row, "finish_reason": FinishReason(row["finish_reason"])})
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

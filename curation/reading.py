@@ -7,8 +7,6 @@ and `prompts/census.json`, the stage's completion mark. One pass; only hashes st
 from collections import Counter
 from dataclasses import asdict
 
-from pydantic import ValidationError
-
 from curation import chain, prompts, shards
 from curation.decontaminate import build_index
 from curation.job import Job
@@ -76,18 +74,14 @@ def read_prompts(job: Job) -> Census:
         ),
         evaluation=tuple(Decontamination(**asdict(found)) for found in known.found()),
     )
-    shards.replace_text(
-        job.run / Stage.PROMPTS / "census.json", census.model_dump_json(indent=1) + "\n"
-    )
+    shards.replace_text(job.run / Stage.PROMPTS / "census.json", shards.seal(census))
     return census
 
 
 def standing_census(job: Job) -> Census | None:
     """The census of an earlier run over the same inputs, if all its shards are whole."""
-    try:
-        text = (job.run / Stage.PROMPTS / "census.json").read_bytes()
-        census = Census.model_validate_json(text)
-    except (OSError, ValidationError):
+    census = shards.unseal(Census, job.run / Stage.PROMPTS / "census.json")
+    if census is None:
         return None
     if census.fingerprint != _prompts_fingerprint(job):
         return None

@@ -8,22 +8,24 @@ that went in and the sha256 of everything that came out.
 
 import fcntl
 import hashlib
+import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from schemas import arrow
 from schemas.errors import DamagedError, UserError
 from schemas.records import Rejection, Stage
 
 ROW_GROUP = 256
+M = TypeVar("M", bound=BaseModel)
 
 
 class _Frozen(BaseModel):
@@ -100,7 +102,7 @@ def write(
         files=tuple(files),
         rejected=count_reasons(rejections),
     )
-    replace_text(mark_path, mark.model_dump_json(indent=1) + "\n")
+    replace_text(mark_path, seal(mark))
     return mark
 
 
@@ -157,10 +159,7 @@ def done(run: Path, stage: Stage, index: int, fingerprint: str) -> Mark | None:
 
 def read_mark(run: Path, stage: Stage, index: int) -> Mark | None:
     """The mark of a shard, or None where there is none that can be read."""
-    try:
-        return Mark.model_validate_json(_mark_path(run, stage, index).read_bytes())
-    except (OSError, ValidationError):
-        return None
+    return unseal(Mark, _mark_path(run, stage, index))
 
 
 def drop_after(run: Path, stage: Stage, count: int) -> None:
@@ -168,12 +167,34 @@ def drop_after(run: Path, stage: Stage, count: int) -> None:
 
     Traces are never removed: their unused shards stay, without a mark.
     """
-    for mark in sorted((run / stage).glob("[0-9]*.json")):
-        if int(mark.stem) >= count:
-            mark.unlink()
-            (run / "rejected" / f"{stage}-{mark.stem}.parquet").unlink(missing_ok=True)
-            if stage is not Stage.TRACES:
-                mark.with_suffix(".parquet").unlink(missing_ok=True)
+    marks = sorted((run / stage).glob("[0-9]*.json"))
+    data = sorted((run / stage).glob("[0-9]*.parquet")) if stage is not Stage.TRACES else []
+    rejected = sorted((run / "rejected").glob(f"{stage}-*.parquet"))
+    for path in (*marks, *data, *rejected):
+        if int(path.stem.rpartition("-")[2]) >= count:
+            path.unlink()
+
+
+def seal(facts: BaseModel) -> str:
+    """Facts as JSON with a checksum of their own, so that one changed character shows."""
+    body = facts.model_dump(mode="json")
+    return json.dumps({**body, "checksum": _checksum(facts)}, indent=1) + "\n"
+
+
+def unseal(kind: type[M], path: Path) -> M | None:
+    """The facts that `seal` wrote; None where there are none, or where they were changed."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        body = json.loads(text)
+        checksum = body.pop("checksum")
+        facts = kind.model_validate_json(json.dumps(body))
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
+        return None
+    return facts if checksum == _checksum(facts) and text == seal(facts) else None
+
+
+def _checksum(facts: BaseModel) -> str:
+    return hashlib.sha256(facts.model_dump_json().encode()).hexdigest()
 
 
 def sha256(path: Path) -> str:

@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from curation.release import data_path
+from curation.release import ROW_GROUP, data_path
 from schemas.errors import DamagedError
 from schemas.facts import Count, Fact, Grades, ReleaseFile
 
@@ -60,13 +61,27 @@ class Origin(Fact):
     rows: Count
 
 
+class Writer(Fact):
+    """The paths that one revision of a model wrote."""
+
+    name: str
+    revision: str
+    paths: Count
+
+
 class Stats(Fact):
-    """What is in the release; nats as in Eq. 4, lengths in tokens of the widest tokenizer."""
+    """What is in the release; nats as in Eq. 4, lengths in tokens of the widest tokenizer.
+
+    `teachers` come from the rows, the busiest first; `cut_paths` end before their traces do (a
+    run-on after the answer).
+    """
 
     rows: Count
     train: Count
     validation: Count
     origins: tuple[Origin, ...]
+    teachers: tuple[Writer, ...]
+    cut_paths: Count
     grades: Grades
     correct_paths: tuple[Bin, ...]
     path_tokens: Distribution
@@ -96,19 +111,25 @@ def measure(folder: Path, files: Sequence[ReleaseFile]) -> Stats:
     """The statistics of the release in `folder`."""
     splits, origins = Counter[str](), Counter[tuple[str, str]]()
     correct, grades = Counter[int](), Counter[str]()
+    teachers, cut_paths = Counter[tuple[str, str]](), 0
     path_tokens = _Histogram()
     columns = {name: _Histogram() for name in COLUMNS}
     wanted = [*COLUMNS, "correct_paths", "source", "licence"]
-    wanted += ["paths.list.element.grade", "paths.list.element.tokens"]
+    wanted += [f"paths.list.element.{name}" for name in ("grade", "tokens", "text")]
+    wanted += [f"paths.list.element.trace.{name}" for name in ("teacher", "revision", "text")]
     for file in files:
         splits[file.split] += file.rows
         with pq.ParquetFile(data_path(folder, file)) as parquet:
-            for batch in parquet.iter_batches(columns=wanted):
+            for batch in parquet.iter_batches(ROW_GROUP, columns=wanted):
                 for name, histogram in columns.items():
                     histogram.add(batch.column(name).to_pylist())
                 paths = batch.column("paths").flatten()
                 path_tokens.add(paths.field("tokens").to_pylist())
                 grades.update(paths.field("grade").to_pylist())
+                trace = paths.field("trace")
+                models = (trace.field(name).to_pylist() for name in ("teacher", "revision"))
+                teachers.update(zip(*models, strict=True))
+                cut_paths += _cut(paths.field("text"), trace.field("text"))
                 correct.update(batch.column("correct_paths").to_pylist())
                 pair = (batch.column("source").to_pylist(), batch.column("licence").to_pylist())
                 origins.update(zip(*pair, strict=True))
@@ -120,11 +141,22 @@ def measure(folder: Path, files: Sequence[ReleaseFile]) -> Stats:
             Origin(source=source, licence=licence, rows=n)
             for (source, licence), n in sorted(origins.items())
         ),
+        teachers=tuple(
+            Writer(name=name, revision=revision, paths=n)
+            for (name, revision), n in sorted(teachers.items(), key=lambda one: (-one[1], one[0]))
+        ),
+        cut_paths=cut_paths,
         grades=Grades(**grades),
         correct_paths=tuple(Bin(value=value, rows=n) for value, n in sorted(correct.items())),
         path_tokens=path_tokens.distribution(),
         **{name: histogram.distribution() for name, histogram in columns.items()},
     )
+
+
+def _cut(texts: pa.Array, written: pa.Array) -> int:
+    """How many paths are shorter than what the teacher wrote, white space around it aside."""
+    pairs = zip(texts.to_pylist(), written.to_pylist(), strict=True)
+    return sum(text != whole.strip() for text, whole in pairs)
 
 
 class _Histogram:

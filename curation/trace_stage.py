@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 
 from curation import chain, sampling, shards
+from curation.archive import Archive
 from curation.job import Job
 from curation.reading import Census
 from curation.teachers import Failure
@@ -22,6 +23,12 @@ def sample_traces(job: Job, census: Census) -> None:
     if not todo:
         return
     short: list[Failure] = []
+    archive = Archive(job.run / Stage.TRACES)
+
+    def have(index: int) -> list[Trace]:
+        """The shard's own traces, and those that lie in other shards' journals."""
+        traces = _earlier_traces(job, index)
+        return traces + archive.find(chain.trace_keys(job, index) - {t.key for t in traces})
 
     def close(index: int, traces: Sequence[Trace], failures: Sequence[Failure]) -> None:
         retryable = [failure for failure in failures if failure.retryable]
@@ -45,7 +52,7 @@ def sample_traces(job: Job, census: Census) -> None:
         (sampling.Shard(index=i, prompts=chain.load_prompts(job, i)) for i in todo),
         samples=job.recipe.samples or job.recipe.paths,
         folder=job.run / Stage.TRACES,
-        have=lambda index: _earlier_traces(job, index),
+        have=have,
         close=close,
         progress=show,
     )

@@ -6,6 +6,8 @@ alone, so a build may be stopped anywhere and started again.
 """
 
 import os
+import signal
+import sys
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 
 from prefect import flow, task
 from prefect.futures import PrefectFuture
+from prefect.server.api.server import SubprocessASGIServer
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict
 
@@ -92,6 +95,24 @@ def _finish_shards(spec: Spec, census: Census) -> None:
         job_of(spec).bars.end(stage)
 
 
+def stop_at_once() -> None:
+    """End this process as soon as it is asked to: what is committed stays, so nothing is lost.
+
+    Prefect would first report the crash to its server, which the same Ctrl-C has ended. The server
+    is stopped here; the verifier's processes end when their parent does.
+    """
+
+    def stop(number: int, _: object) -> None:
+        print("\npolytrace: interrupted; the same command goes on", file=sys.stderr, flush=True)
+        for server in tuple(SubprocessASGIServer._instances.values()):
+            if server.server_process is not None:
+                server.server_process.kill()
+        os._exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+
+
 THREADS: Any = ThreadPoolTaskRunner(max_workers=os.cpu_count() or 2)
 
 
@@ -111,6 +132,8 @@ def build(recipe: Recipe, out: str | None = None, limit: int | None = None) -> O
     job = job_of(spec)
     with shards.lock(run):
         try:
+            if earlier := finish.standing(job):  # another build may have ended before the lock
+                return earlier
             finish.write_recipe(job)
             census = read_prompts(spec)
             sample_traces(spec, census)

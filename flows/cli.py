@@ -7,11 +7,11 @@ packages are imported by the command that needs them, so that `--help` answers a
 
 import os
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import click
 import typer
 
 from schemas.errors import NothingReleasedError, PolytraceError, UserError
@@ -60,7 +60,8 @@ def build(
     if estimate:
         from curation.estimate import estimate as try_out
 
-        typer.echo(try_out(chosen))
+        tried = try_out(chosen)
+        typer.echo(tried.json() if json else tried.text())
         return
     run = out or Path("runs") / chosen.name
     outcome = _build(chosen, run, limit)
@@ -93,7 +94,9 @@ def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
     }.items():
         os.environ.setdefault(name, value)
     from flows.build import build as flow
+    from flows.build import stop_at_once
 
+    stop_at_once()
     try:
         return flow(recipe, str(run), limit)
     except PolytraceError:
@@ -128,13 +131,15 @@ def find_recipe(name: str) -> Path:
     from schemas.parts import hint
 
     path = Path(name)
-    if path.is_file():
+    if os.path.isfile(path):  # also for a name that no file system takes
         return path
     bundled = RECIPES / f"{path.stem}.yaml"
-    if bundled.is_file() and path.parent in (Path(), Path("flows/recipes")):
+    if os.path.isfile(bundled) and path.parent in (Path(), Path("flows/recipes")):
         return bundled
     names = tuple(sorted(file.stem for file in RECIPES.glob("*.yaml")))
-    raise UserError(f"{name}: no such recipe file, and no bundled recipe; {hint(path.stem, names)}")
+    raise UserError(
+        f"{name[:200]}: no such recipe file, and no bundled recipe; {hint(path.stem, names)}"
+    )
 
 
 @app.command()
@@ -156,6 +161,8 @@ def verify(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> Non
     """Check a run: checksums, schema, conservation, every canvas. Exit 1 on any damage."""
     from curation.verify import verify as problems_of
 
+    if not run.is_dir():
+        raise UserError(f"{run}: no such run directory")
     problems = problems_of(run)
     for problem in problems:
         typer.echo(problem, err=True)
@@ -176,21 +183,18 @@ def doctor() -> None:
 def main() -> None:
     """Run the command line and end with its exit code."""
     try:
-        code = app(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except click.Abort:
-        code = 130
-    except KeyboardInterrupt:
-        print("polytrace: interrupted; the same command goes on", file=sys.stderr)
-        code = 130
+        app()
     except PolytraceError as error:
-        print(f"polytrace: {error}", file=sys.stderr)
-        code = error.exit_code
-    except BrokenPipeError:
-        code = 0
-    sys.exit(code or 0)
+        print(f"polytrace: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except Exception as error:
+        log = Path(tempfile.gettempdir()) / f"polytrace-{os.getpid()}.log"
+        log.write_text(traceback.format_exc(), encoding="utf-8", errors="replace")
+        print(
+            f"polytrace: internal fault ({type(error).__name__}); the traceback is in {log}",
+            file=sys.stderr,
+        )
+        sys.exit(1)
 
 
 if __name__ == "__main__":

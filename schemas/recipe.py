@@ -7,6 +7,8 @@ options of that part's `build`.
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +19,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from schemas.errors import UserError
 from schemas.parts import hint
 
+MOST_VALUES = 10_000  # aliases can make a small file endless
+CREDENTIALS = re.compile(
+    r"://[^/\s@]*:[^/\s@]*@|[?&](?:x-amz-signature|signature|sig|token|access_token)=",
+    re.IGNORECASE,
+)
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -163,7 +170,10 @@ def locate(path: str) -> str:
     no file anywhere comes back unchanged.
     """
     bundled = ROOT / path
-    return str(bundled) if not Path(path).exists() and bundled.exists() else path
+    try:
+        return str(bundled) if not Path(path).exists() and bundled.exists() else path
+    except OSError as error:  # a name that no file system takes
+        raise UserError(f"{path[:80]!r}…: no path: {error.strerror}") from None
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -177,9 +187,10 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         row = f", line {mark.line + 1}" if mark else ""
-        raise UserError(
-            f"{path}{row}: not valid YAML: {getattr(error, 'problem', error)}"
-        ) from None
+        problem = str(getattr(error, "problem", None) or error).splitlines()[0]
+        raise UserError(f"{path}{row}: not valid YAML: {problem}") from None
+    except (ValueError, RecursionError) as error:  # an impossible date, endless nesting
+        raise UserError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(data, dict):
         raise UserError(f"{path}: a recipe is a mapping of keys, such as 'name: …'")
     for override in overrides:
@@ -189,6 +200,10 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 def validate(data: Mapping[str, object], where: str) -> Recipe:
     """A recipe from plain data; `where` names it in errors."""
+    try:
+        _refuse(data)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
@@ -201,14 +216,14 @@ def _apply(data: dict[str, Any], override: str) -> None:
         raise UserError(f"--set {override!r}: write key.sub=value")
     try:
         value = yaml.safe_load(raw)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise UserError(f"--set {key}: {raw!r} is not a YAML value") from None
     names = key.split(".")
     here: Any = data
     for depth, name in enumerate(names):
         is_last = depth == len(names) - 1
         if isinstance(here, list):
-            if not name.isdigit() or int(name) > len(here):
+            if not _is_index(name) or int(name) > len(here):
                 raise UserError(
                     f"--set {key}: {name!r} is no index of a list of {len(here)} "
                     f"(append with {len(here)})"
@@ -225,8 +240,40 @@ def _apply(data: dict[str, Any], override: str) -> None:
             return
         below = here[at] if isinstance(here, list) else here.get(at)
         if below is None:
-            below = here[at] = [] if names[depth + 1].isdigit() else {}
+            below = here[at] = [] if _is_index(names[depth + 1]) else {}
         here = below
+
+
+def _is_index(name: str) -> bool:
+    return name.isascii() and name.isdigit()
+
+
+def _refuse(data: Mapping[str, object]) -> None:
+    """UserError for values that no later stage could carry; credentials are not printed."""
+    waiting: list[tuple[str, object]] = [("", data)]
+    for _ in range(MOST_VALUES):
+        if not waiting:
+            return
+        where, value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting += [(f"{where}.{k}" if where else str(k), inner) for k, inner in value.items()]
+        elif isinstance(value, list | tuple):
+            waiting += [(f"{where}.{number}", inner) for number, inner in enumerate(value)]
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{where}: {value} is no number to work with")
+        elif isinstance(value, str):
+            _refuse_text(value, where)
+    raise UserError(f"more than {MOST_VALUES} values; that is no recipe")
+
+
+def _refuse_text(value: str, where: str) -> None:
+    if CREDENTIALS.search(value):
+        raise UserError(
+            f"{where}: holds a user name, password or signature; a recipe is kept and published, "
+            f"so secrets belong in the environment"
+        )
+    if any("\ud800" <= c <= "\udfff" or c == "\0" for c in value):
+        raise UserError(f"{where}: holds a character that is no text (NUL or half a pair)")
 
 
 def _explain(error: Any) -> str:

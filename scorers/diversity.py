@@ -22,8 +22,13 @@ from rapidfuzz.distance import Indel
 EXACT_CELLS = 1_000_000_000  # |a|·|b| up to which the LCS is computed: at most about 20 ms
 GRAM = 8  # characters of a shingle above it; 4 would give two unrelated 500,000s 0.8, 8 gives 0.4
 
-# Soft hyphen, zero-width and direction marks, word joiner, byte-order mark: no reader sees them.
-_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
+# Unicode's Default_Ignorable_Code_Point without the Hangul and Khmer fillers: soft hyphen, joiners,
+# zero-width and direction marks, variation selectors, byte-order mark, tags. No reader sees them.
+INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\ufe00-\ufe0f\ufeff\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff]"
+)
 _SPACE = re.compile(r"\s+")
 _IDLE_SPACE = re.compile(r"(?<!\w) | (?!\w)")
 
@@ -35,7 +40,7 @@ def normalise(text: str) -> str:
     "12". Compatibility forms stay apart ("10²" is not "102").
     """
     if not text.isascii():
-        text = _INVISIBLE.sub("", text)
+        text = INVISIBLE.sub("", text)
         text = unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
     return _IDLE_SPACE.sub("", _SPACE.sub(" ", text)).casefold()
 

@@ -134,7 +134,10 @@ def recipe(**changes: object) -> Recipe:
 
 
 def write_run(
-    run: Path, rows: Iterable[tuple[Canvas, Scores]], chosen: Recipe | None = None
+    run: Path,
+    rows: Iterable[tuple[Canvas, Scores]],
+    chosen: Recipe | None = None,
+    build: str = BUILD,
 ) -> Manifest:
     """A finished run of `rows`: two more prompts were rejected, and one trace of every prompt."""
     chosen = chosen or recipe()
@@ -164,7 +167,7 @@ def write_run(
     folder = run / "release"
     files = release.write_release(
         folder,
-        BUILD,
+        build,
         rows,
         validation=chosen.release.validation,
         rows_per_file=chosen.release.rows_per_file,
@@ -172,6 +175,7 @@ def write_run(
     measured = stats.measure(folder, files)
     manifest = manifest_of(chosen, rows, measured.grades).model_copy(
         update={
+            "build": build,
             "release": files,
             "shards": tuple(
                 Shard(stage=mark.stage, index=mark.index, **file.model_dump())

@@ -69,8 +69,8 @@ def test_the_metadata_is_what_the_hub_allows(tmp_path: Path) -> None:
     assert data.pretty_name == "sample"
     configs = MetadataConfigs.from_dataset_card_data(data)
     assert configs["default"]["data_files"] == [
-        {"split": "train", "path": "data/train-*.parquet"},
-        {"split": "validation", "path": "data/validation-*.parquet"},
+        {"split": "train", "path": f"data/train-{samples.BUILD}-*.parquet"},
+        {"split": "validation", "path": f"data/validation-{samples.BUILD}-*.parquet"},
     ]
     for entry in configs["default"]["data_files"]:
         assert list(tmp_path.glob(entry["path"])), "every glob names files that exist"
@@ -98,6 +98,39 @@ def test_the_counts_are_the_manifests(tmp_path: Path) -> None:
     manifest, found = measured(tmp_path / "again", samples.recipe())
     assert f"| train | {found.train} |" in card
     assert f"| correct | {manifest.grades.correct} |" in card
+
+
+def test_the_card_claims_no_more_than_was_done(tmp_path: Path) -> None:
+    card = " ".join(render(tmp_path).split())
+    assert "near-copies" not in card
+    assert "a third of" in card and "no paraphrases, no typing mistakes" in card
+    assert "90 of the 90 paths were cut" in card, "the run-on after an answer does not stand"
+    assert "Grading**: plain numbers by rules that give math-verify's verdicts" in card
+
+
+def test_the_models_of_recorded_traces_are_listed(tmp_path: Path) -> None:
+    recipe = samples.recipe()
+    manifest, found = measured(tmp_path, recipe)
+    names = [("Qwen|2", "r1", 50), (NASTY, "", 39), *((f"m{i}", "", 1) for i in range(60))]
+    teachers = tuple(stats.Writer(name=n, revision=r, paths=k) for n, r, k in names)
+    found = found.model_copy(update={"teachers": teachers})
+    card = render_card(manifest, recipe, released(samples.canvas(3), samples.scores(3)), found)
+    (line,) = (line for line in card.splitlines() if line.startswith("- **Models"))
+    assert "Qwen\\|2, revision `r1` (50 paths)" in line
+    assert "m17, revision not recorded (1 path);" in line and "m18" not in line
+    assert line.endswith("; 42 more models (42 paths).")
+    assert "<script>" not in re.sub(r"\\<", "", line)
+    single = render(tmp_path / "b")
+    assert "- **Models that wrote the paths**: tiny, revision `abc` (90 paths)." in single
+
+
+def test_a_scorer_that_knows_only_its_own_kind_of_text_is_named_a_limit(tmp_path: Path) -> None:
+    none = samples.recipe(scorer=None)
+    assert "knows no other text" not in render(tmp_path / "none", none, scorer=None)
+    other = samples.recipe(scorer={"path": "org/model"})
+    assert "knows no other text" not in render(tmp_path / "other", other)
+    bundled = samples.recipe(scorer={"path": "tiny/teacher"})
+    assert "knows no other text" in render(tmp_path / "bundled", bundled)
 
 
 def test_twice_gives_the_same_card_without_time_or_place(tmp_path: Path) -> None:

@@ -29,6 +29,11 @@ def problems(path: Path) -> list[str]:
         return [row.get("problem") or row["question"] for row in map(json.loads, lines)]
 
 
+def hidden(text: str, mark: str) -> str:
+    """The text with an invisible character in every word of four letters."""
+    return re.sub("([a-z]{3})([a-z])", rf"\1{mark}\2", text)
+
+
 PLANTED: dict[str, Callable[[str], str]] = {
     "as it is": lambda t: t,
     "white space": lambda t: "  " + re.sub(r"\s+", "\n  ", t) + "\n",
@@ -37,6 +42,11 @@ PLANTED: dict[str, Callable[[str], str]] = {
     "no dollars": lambda t: t.replace("$", ""),
     "latex brackets": lambda t: re.sub(r"\$([^$]+)\$", r"\\(\1\\)", t),
     "no full stop": lambda t: t.rstrip(". "),
+    "curly apostrophes": lambda t: t.replace("'", "\u2019"),
+    "zero-width space in words": lambda t: hidden(t, "\u200b"),
+    "soft hyphen in words": lambda t: hidden(t, "\u00ad"),
+    "byte-order mark in words": lambda t: hidden(t, "\ufeff"),
+    "word joiner everywhere": "\u2060".join,
 }
 INSIDE: dict[str, Callable[[str], str]] = {
     "longer text": lambda t: (
@@ -76,7 +86,8 @@ def test_every_gsm8k_test_problem_is_found(shared_data: Path) -> None:
     path = shared_data / "gsm8k" / "test.jsonl"
     index = build_index([source("gsm8k", path)])
     for text in problems(path):
-        for change in (PLANTED["upper case"], INSIDE["longer text"]):
+        changes = ("upper case", "zero-width space in words", "curly apostrophes")
+        for change in (*(PLANTED[name] for name in changes), INSIDE["longer text"]):
             assert index.find(change(text)) is not None
 
 

@@ -29,6 +29,20 @@ SAME = [
     ("\uff15 apples", "5 apples"),
     ("10^{\\text{th}}", "10^th"),
     ("90°", "90 \\circ"),
+    ("f'(2)", "f\u2019(2)"),
+    ("f'(2)", "f\u2032(2)"),
+    ("f''(2)", "f\u2033(2)"),
+    ("f'(2)", "f^{\\prime}(2)"),
+    ("f''(2)", "f^{\\prime\\prime}(2)"),
+    ("x_1'", "x_{1}'"),
+    ("the boys' 3 cats", "the boys\u2019 3 cats"),
+    ("I'm Cyrus' 'friend'", "i\u2019m cyrus \u2018friend\u2019"),
+    ("the letter 'a' stands", "the letter \u201ca\u201d stands"),
+    ("costs $.50 each", "costs $0.50 each"),
+    ("It is 5.Then", "It is 5. Then"),
+    ("Hello!! \u201cGo home!\u201d (now!)", "hello, go home (now)"),
+    ("\u7b54\u6848\u662f\u4ec0\u4e48!", "\u7b54\u6848\u662f\u4ec0\u4e48"),
+    ("\\pi!", "\u03c0!"),
 ]
 
 APART = [
@@ -45,7 +59,27 @@ APART = [
     ("\\leftarrow x", "arrow x"),
     ("{1, 2}", "(1, 2)"),
     ("50%", "50"),
+    ("find f(2)", "find f'(2)"),
+    ("find f'(2)", "find f''(2)"),
+    ("find f'g", "find f g"),
+    ("$AB'$", "$AB$"),
+    ("$AB'C'$", "$AB'C$"),
+    ("$(fg)'$", "$(fg)$"),
+    ("$\\alpha'$", "$\\alpha$"),
+    ("$x_{1}'$", "$x_{1}$"),
+    ("16' long", "16 long"),
+    (".5 of 20", "5 of 20"),
+    ("$-.5$", "$-5$"),
+    ("Compute ab! where ab = 3", "Compute ab where ab = 3"),
+    ("$abc! + 1$", "$abc + 1$"),
+    ("$\\alpha!$", "$\\alpha$"),
+    ("$(n)!$", "$(n)$"),
+    ("what is 5!", "what is 5"),
 ]
+
+INVISIBLE = (
+    "\u00ad\u034f\u061c\u180e\u200b\u200c\u200d\u200e\u202a\u2060\u2066\u206f\ufe0f\ufeff\U000e0041"
+)
 
 
 @pytest.mark.parametrize(("one", "two"), SAME)
@@ -56,6 +90,12 @@ def test_the_same_problem(one: str, two: str) -> None:
 @pytest.mark.parametrize(("one", "two"), APART)
 def test_two_problems(one: str, two: str) -> None:
     assert normalise(one) != normalise(two)
+
+
+@pytest.mark.parametrize("mark", INVISIBLE, ids=ascii)
+def test_what_no_reader_sees_does_not_matter(mark: str) -> None:
+    for text in (*dict(SAME), *dict(APART)):
+        assert normalise(mark.join(text)) == normalise(text)
 
 
 @given(st.text(max_size=80))
@@ -83,6 +123,10 @@ def test_reasons_and_places() -> None:
     assert seen.add("What is 1 - 1?", "0", 3, 2**40) is None
     assert seen.add("What is 1 - 1?", "$0$", 4, 1) == Duplicate(reason=EXACT, source=3, row=2**40)
     assert len(seen) == 2
+    assert seen.add("What is half of 1?", ".5", 5, 1) is None
+    for row, gold in enumerate(("0.50", "5"), 1):
+        found = seen.add("What is half of 1?", gold, 6, row)
+        assert found is not None and found.reason == (EXACT if row == 1 else CONFLICTING)
 
 
 @given(st.lists(st.integers(0, 3000), max_size=4000))

@@ -273,6 +273,22 @@ def test_a_prompt_that_can_have_no_canvas(
     assert {r.reason for r in others} == {"prompt_rejected"}
 
 
+def test_the_twin_fits_the_same_masks(counter: TokenCounter) -> None:
+    """Three full slots and a full summary leave no room for the blank lines between them."""
+    traces = [graded(i, text.ljust(60, "xyz"[i])) for i, text in enumerate(DISTINCT[:3])]
+    result = assemble(PROMPT, traces, rules(summary_tokens=21), counter)
+    assert result.canvas is None
+    first, *others = result.rejections
+    assert (first.index, first.reason) == (None, "twin_too_long")
+    assert first.detail == "long_cot has 207 tokens, the canvas has 201 masks"
+    assert [r.index for r in others] == [0, 1, 2]
+    assert {r.reason for r in others} == {"prompt_rejected"}
+    assert {r.detail for r in others} == {f"twin_too_long: {first.detail}"}
+    roomy = assemble(PROMPT, traces, rules(summary_tokens=27), counter).canvas
+    assert roomy is not None
+    assert counter.count(long_cot(roomy)) == 207 == 3 * 60 + 27
+
+
 def test_the_surplus_is_not_selected(counter: TokenCounter) -> None:
     close = DISTINCT[0].replace("buys", "gets")
     result = assemble(PROMPT, [*good(), graded(4, close)], rules(similarity=0.99), counter)
@@ -304,6 +320,7 @@ def test_repeated_indices_and_foreign_traces_are_a_programmers_mistake(
 SCRAPS = (
     *DISTINCT,
     *(text + "!" for text in DISTINCT),
+    *(text.ljust(60, pad) for text, pad in zip(DISTINCT, "wxyz", strict=True)),
     DISTINCT[0].upper(),
     "",
     "\u200b",
@@ -330,7 +347,7 @@ limits = st.builds(
     min_correct=st.integers(0, 1),
     max_wrong=st.none() | st.integers(0, 4),
     similarity=st.sampled_from([0.5, 0.9, 1.0]),
-    summary_tokens=st.sampled_from([1, 32, 32, 32]),
+    summary_tokens=st.sampled_from([1, 21, 21, 32]),
     seed=st.integers(0, 3),
 )
 
@@ -362,6 +379,8 @@ def test_nothing_is_lost_and_every_limit_holds(
     assert grades.count(Grade.CORRECT) >= limits.min_correct
     assert limits.paths - grades.count(Grade.CORRECT) <= most_wrong
     assert max(result.canvas.path_tokens) <= limits.slot_tokens
+    masks = limits.paths * limits.slot_tokens + limits.summary_tokens
+    assert counter.count(long_cot(result.canvas)) <= masks
     pairs = [similarity(a.text, b.text) for a, b in combinations(paths, 2)]
     assert result.canvas.similarity == max(pairs, default=0.0) < limits.similarity or not pairs
     assert parse(response(result.canvas)).paths == tuple(path.text for path in paths)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -179,6 +180,49 @@ def test_the_split_depends_on_nothing_but_the_prompt(tmp_path: Path) -> None:
     assert 0.1 < share < 0.5
 
 
+def in_another_process(code: str, home: Path, *runs: Path) -> Any:
+    """What the code prints as JSON, with `home` as the cache of `datasets`."""
+    environment = {
+        **os.environ,
+        "HF_HOME": str(home),
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, runs)],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_one_cache_never_gives_the_rows_of_another_build(tmp_path: Path) -> None:
+    """`datasets` names its cache after the folder, `release` in every run, and the metadata."""
+    rows = samples.corpus(12)
+    parts = {"a": (rows[:4], "a" * 12), "b": (rows[4:9], "b" * 12), "new": (rows[9:], "c" * 12)}
+    for name, (some, build) in parts.items():
+        samples.write_run(tmp_path / name, some, build=build)
+    code = (
+        "import json, pathlib, sys, datasets\n"
+        "a, b, new = map(pathlib.Path, sys.argv[1:])\n"
+        "def ids(run):\n"
+        "    data = datasets.load_dataset(str(run / 'release'))\n"
+        "    return sorted(one for split in data.values() for one in split['id'])\n"
+        "answer = [ids(a), ids(b), ids(a)]\n"
+        "a.rename(a.with_name('former'))\n"
+        "new.rename(a)\n"
+        "print(json.dumps([*answer, ids(a), ids(b)]))\n"
+    )
+    runs = (tmp_path / name for name in parts)
+    found = in_another_process(code, tmp_path / "home", *runs)
+    wanted = {name: sorted(c.prompt.id for c, _ in some) for name, (some, _) in parts.items()}
+    assert found == [wanted[name] for name in ("a", "b", "a", "new", "b")]
+
+
 def test_load_dataset_reads_the_folder(tmp_path: Path) -> None:
     both, one = tmp_path / "both", tmp_path / "one"
     samples.write_run(both, samples.corpus(40))
@@ -198,22 +242,7 @@ def test_load_dataset_reads_the_folder(tmp_path: Path) -> None:
         "        'seed': train.features['paths'].feature['trace']['seed'].dtype}\n"
         "print(json.dumps(answer))\n"
     )
-    environment = {
-        **os.environ,
-        "HF_HOME": str(tmp_path / "home"),
-        "HF_HUB_OFFLINE": "1",
-        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(both), str(one)],
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
+    answer = in_another_process(code, tmp_path / "home", both, one)
     assert sum(answer[str(both)]["rows"].values()) == 40
     assert set(answer[str(both)]["rows"]) == {"train", "validation"}
     assert answer[str(one)]["rows"] == {"train": 3}
@@ -230,6 +259,8 @@ def test_statistics_are_measured_and_the_same_twice(tmp_path: Path) -> None:
     canvases = [samples.canvas(i) for i in range(40)]
     assert found.rows == found.train + found.validation == 40
     assert found.grades.total == 40 * samples.P
+    assert found.cut_paths == 40 * samples.P, "every sample runs on into another question"
+    assert [(t.name, t.revision, t.paths) for t in found.teachers] == [("tiny", "abc", 120)]
     assert sum(bin.value * bin.rows for bin in found.correct_paths) == found.grades.correct
     tokens = sorted(n for c in canvases for n in c.path_tokens)
     assert found.path_tokens.mean == pytest.approx(sum(tokens) / len(tokens), abs=1e-4)
@@ -255,6 +286,28 @@ def test_statistics_of_values_that_are_no_numbers(tmp_path: Path) -> None:
     assert (found.summary_gain_nats.count, found.summary_gain_nats.missing) == (0, 1)
     json.loads(found.text(), parse_constant=pytest.fail)
     assert stats.measure(tmp_path, ()).rows == 0
+
+
+def test_statistics_name_every_teacher_and_count_the_cut_paths(tmp_path: Path) -> None:
+    def row(number: int, *teachers: tuple[str, str]) -> tuple[Canvas, Scores]:
+        base = samples.canvas(number)
+        paths = tuple(
+            replace(path, trace=replace(path.trace, teacher=name, text=text))
+            for path, (name, text) in zip(base.paths, teachers, strict=True)
+        )
+        return replace(base, paths=paths), samples.scores(number)
+
+    texts = [path.text for path in samples.canvas(2).paths]
+    rows = [
+        row(2, ("m", f" {texts[0]}\n"), ("B", texts[1]), ("m", f"{texts[2]}\n\nQuestion: x")),
+        samples.corpus(1)[0],
+    ]
+    found = stats.measure(
+        tmp_path,
+        release.write_release(tmp_path, samples.BUILD, rows, validation=0, rows_per_file=9),
+    )
+    assert [(t.name, t.paths) for t in found.teachers] == [("tiny", 3), ("m", 2), ("B", 1)]
+    assert found.cut_paths == 4
 
 
 def test_every_text_survives(tmp_path: Path) -> None:

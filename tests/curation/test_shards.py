@@ -115,3 +115,22 @@ def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot write"), shards.lock(tmp_path / "file" / "run"):
         pass
+
+
+def test_a_changed_mark_is_no_mark(tmp_path: Path) -> None:
+    write(tmp_path, 3)
+    path = tmp_path / "prompts/00000.json"
+    text = path.read_text()
+    path.write_text(text.replace('"count": 2', '"count": 3'))
+    assert shards.read_mark(tmp_path, Stage.PROMPTS, 0) is None
+    path.write_text(text + " ")
+    assert shards.read_mark(tmp_path, Stage.PROMPTS, 0) is None
+    path.write_text(text)
+    assert shards.done(tmp_path, Stage.PROMPTS, 0, "f")
+
+
+def test_surplus_files_without_a_mark_go_too(tmp_path: Path) -> None:
+    write(tmp_path, 2, index=2)
+    (tmp_path / "prompts/00002.json").unlink()
+    shards.drop_after(tmp_path, Stage.PROMPTS, 1)
+    assert not list(tmp_path.rglob("*00002*"))

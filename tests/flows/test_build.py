@@ -2,12 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,9 +16,11 @@ import pytest
 
 from curation import finish, reading, shards, stages, trace_stage
 from curation.job import Job
+from curation.teachers import Failure, Request
 from curation.verify import verify
 from schemas.outcome import Outcome
 from schemas.recipe import ROOT, load
+from schemas.records import Stage, Trace
 
 RECIPES = ROOT / "flows" / "recipes"
 
@@ -168,8 +171,6 @@ def test_killed_in_the_middle_then_the_same_bytes(
 
 
 def test_a_damaged_shard_is_made_again(small: Path, tmp_path: Path) -> None:
-    import shutil
-
     run = tmp_path / "run"
     shutil.copytree(small, run)
     for stage in ("graded", "canvases", "scored", "traces", "prompts"):
@@ -285,3 +286,42 @@ def test_two_openr1_rows_are_two_counted_rejections(shared_data: Path, tmp_path:
     outcome = make(tmp_path / "run", "openr1_recorded", *overrides)
     assert (outcome.prompts.in_, outcome.prompts.rejected, outcome.canvases) == (2, 2, 0)
     assert rejected(tmp_path / "run") == {("prompt", "missing_gold"): 2}
+
+
+def test_traces_are_bought_once_wherever_their_prompt_stands(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    make(run, "demo", "shard_rows=12", "samples=3", limit=24)
+    for rows in (5, 24):
+        job = Job(
+            recipe=load(RECIPES / "demo.yaml", [f"shard_rows={rows}", "samples=3"]),
+            run=run,
+            limit=24,
+        )
+        census = reading.read_prompts(job)
+        job.teacher.sample = _never  # type: ignore[method-assign]
+        trace_stage.sample_traces(job, census)
+        job.close()
+        found = sum(shards.read(run, Stage.TRACES, i).num_rows for i in range(census.shards))
+        assert found == 24 * 3
+
+
+async def _never(requests: Iterable[Request]) -> AsyncIterator[Trace | Failure]:
+    for request in requests:
+        assert not request.missing, request
+    return
+    yield
+
+
+def test_a_changed_census_or_journal_is_not_believed(small: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(small, run)
+    census = run / "prompts" / "census.json"
+    census.write_text(census.read_text().replace('"rows": 40', '"rows": 41', 1))
+    make(run, "demo", "shard_rows=12", limit=40)
+    assert contents(run / "release") == contents(small / "release")
+    journal = run / "traces" / "00001.jsonl.done"
+    journal.write_text(journal.read_text().replace("The answer is", "The answer was", 1))
+    (run / "traces" / "00001.parquet").unlink()
+    make(run, "demo", "shard_rows=12", limit=40)
+    assert contents(run / "release") == contents(small / "release")
+    assert verify(run) == []

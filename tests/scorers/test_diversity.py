@@ -32,6 +32,7 @@ def test_normalise_is_idempotent(text: str) -> None:
         ("Total: $ 5", "total:$5"),
         ("caf\u00e9", "cafe\u0301"),
         ("a\u200bb\ufeff", "ab"),
+        ("a\u034fb\ufe0f", "a\u061cb"),
         ("x\u00a0y", "x y"),
         ("Stra\u00dfe", "STRASSE"),
         ("", " \n\t"),

@@ -1,0 +1,137 @@
+"""The command line: exit codes, one-line errors, signals, and what must never be printed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from schemas.recipe import ROOT
+
+
+def start(*args: str, cwd: Path) -> subprocess.Popen[str]:
+    """The console script in a session of its own, as a terminal starts it."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(cwd / ".prefect")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", *args],
+        cwd=cwd,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def run(*args: str, cwd: Path) -> tuple[int, str, str]:
+    process = start(*args, cwd=cwd)
+    out, err = process.communicate(timeout=300)
+    assert "Traceback" not in out + err, err
+    return process.returncode, out, err
+
+
+def alive(group: int) -> list[str]:
+    """The command lines of a process group's members, those that only wait to be reaped aside."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, pgrp = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
+            command = (folder / "cmdline").read_text()
+        except OSError:
+            continue
+        if int(pgrp) == group and state != "Z":
+            found.append(command)
+    return found
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("build", "demo", "--limit", "0"),
+        ("build", "demo", "--limit", "x"),
+        ("build", "demo", "--bogus"),
+        ("build",),
+        ("bild",),
+        ("inspect", "nowhere"),
+        ("verify", "nowhere"),
+        ("build", "demmo"),
+        ("build", "x" * 5000),
+        ("build", "demo", "--set", "release.notice=2024-13-45"),
+        ("build", "demo", "--set", "seed=!!int x"),
+        ("build", "demo", "--set", "filters.²=1"),
+        ("build", "demo", "--set", "teacher.temperature=.inf"),
+        ("build", "demo", "--set", "scorer=null"),
+        ("build", "demo", "--set", 'release.notice="\\ud800"'),
+        ("build", "demo", "--set", "source.path=" + "y" * 5000),
+        ("build", "demo", "--set", "decontaminate=[{kind: gsm8k, path: a/x}, {kind: jsonl}]"),
+    ],
+    ids=lambda args: " ".join(args)[:40],
+)
+def test_a_users_mistake_ends_with_2_and_no_traceback(
+    args: tuple[str, ...], tmp_path: Path
+) -> None:
+    code, out, err = run(*args, cwd=tmp_path)
+    assert code == 2, err
+    assert out == ""
+    assert err.strip()
+
+
+def test_help_without_arguments(tmp_path: Path) -> None:
+    code, out, err = run(cwd=tmp_path)
+    assert code == 2
+    assert "build" in out + err
+
+
+def test_aliases_that_multiply_are_refused(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x]", *(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 40))]
+    (tmp_path / "r.yaml").write_text("\n".join(lines))
+    code, _, err = run("build", "r.yaml", cwd=tmp_path)
+    assert code == 2
+    assert "values" in err
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://user:hunter2@host/x.jsonl",
+        "s3://b/x?X-Amz-Signature=hunter2",
+        "https://h/?token=hunter2",
+    ],
+)
+def test_credentials_are_refused_and_never_printed(tmp_path: Path, url: str) -> None:
+    code, out, err = run("build", "demo", "--set", f"source.path={url}", cwd=tmp_path)
+    assert code == 2
+    assert "source.path" in err
+    assert "hunter2" not in out + err
+    assert not [p for p in tmp_path.rglob("*") if p.is_file() and b"hunter2" in p.read_bytes()]
+
+
+def test_the_estimate_is_one_object(tmp_path: Path) -> None:
+    code, out, _ = run("build", "demo", "--estimate", "--json", "--set", "filters=[]", cwd=tmp_path)
+    assert code == 0
+    said = json.loads(out)
+    assert said["tried"] == 20
+    assert 0 < said["canvases"] <= said["prompts"] == 400
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_ends_at_once_and_leaves_no_process(tmp_path: Path, number: int) -> None:
+    process = start("build", "demo", "--out", "run", "--set", "shard_rows=20", cwd=tmp_path)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run/traces/00000.json").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    os.killpg(process.pid, number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert "the same command goes on" in err
+    assert "Traceback" not in err
+    deadline = time.monotonic() + 10
+    while left := alive(process.pid):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.2)
