@@ -12,6 +12,8 @@ from typing import NamedTuple
 from curation.tokens import TokenCounter
 from schemas.canvas import MARKER
 from schemas.records import FinishReason, Grade, GradedTrace
+from scorers.ending import breaks_off
+from scorers.extract import extract
 
 _HEAD = 64  # characters a slot token of a text that are counted first
 _SLACK = 16  # tokens by which a head may be longer than within its text, where it is cut
@@ -82,11 +84,25 @@ def _text_fault(graded: GradedTrace, text: str, counter: TokenCounter) -> Fault 
     cut = graded.trace.finish_reason is FinishReason.LENGTH
     if cut and len(text) >= len(graded.trace.text.strip()):
         return Fault("truncated", f"the teacher was stopped by its limit: {_limit(graded)}")
+    if broken := _broken_off(graded, text):
+        return Fault("truncated", f"announces no answer and {broken}")
     if found := MARKER.search(text):
         return Fault("contains_marker", f"{found.group()!r} at character {found.start()}")
     if special := counter.special(text):
         return Fault("contains_special_token", f"{special!r}")
     return None
+
+
+def _broken_off(graded: GradedTrace, text: str) -> str | None:
+    """How a trace breaks off of which nobody knows why its teacher stopped; None if it does not.
+
+    Only the text can tell, so that a right trace, and one that announces an answer, is believed.
+    """
+    unknown = graded.trace.finish_reason is FinishReason.UNKNOWN
+    if not unknown or graded.grade is Grade.CORRECT:
+        return None
+    broken = breaks_off(text)
+    return broken if broken and extract(text).answer is None else None
 
 
 def _limit(graded: GradedTrace) -> str:

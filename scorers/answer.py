@@ -13,14 +13,13 @@ from types import TracebackType
 from typing import Self
 
 from schemas.records import Grade
+from scorers.conclusion import conclusion
 from scorers.extract import Extracted, extract
 from scorers.grade_pool import Question, Reply, WorkerPool
-from scorers.plain_answer import quick_grade, tidy, wrap
+from scorers.notation import to_latex
+from scorers.plain_answer import LONGEST_ANSWER_CHARACTERS, quick_grade, tidy, wrap
 
 __all__ = ["Answer", "Extracted", "GradePool", "extract"]
-
-# No answer is longer. It also keeps a question within a pipe's buffer, so that asking never blocks.
-LONGEST_ANSWER_CHARACTERS = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,17 +101,10 @@ def _first_answer(text: str, gold: str) -> tuple[Answer, Question | None]:
     first = Answer(grade=Grade.UNPARSED, answer=answer, end=end)
     if not 0 < len(expected) <= LONGEST_ANSWER_CHARACTERS:
         return first, None
-    read = _conclusion(text[:end]) if answer is None else wrap(answer)
-    return first, Question(read, wrap(expected)) if read else None
-
-
-def _conclusion(text: str) -> str:
-    """The last paragraph, where math-verify looks for a formula or number if nothing is announced.
-
-    No more than that: in a trace that breaks off, a number of some earlier step is not an answer.
-    """
-    paragraph = text.rstrip().rsplit("\n\n", 1)[-1]
-    return paragraph[-LONGEST_ANSWER_CHARACTERS:]
+    if answer is not None:
+        return first, Question(wrap(answer), wrap(expected))
+    read = conclusion(text, end)
+    return first, Question(read, wrap(expected)) if read and to_latex(expected) else None
 
 
 def _with_reply(before: Answer, reply: Reply | None) -> Answer:

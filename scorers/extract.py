@@ -3,9 +3,9 @@ r"""Find the final answer of a trace, and where the trace ends.
 In: the text a teacher wrote. Out: the answer as text, and how many characters are the solution.
 A base model often runs on into further "Question:" blocks, which would be read as its answer.
 
-Order of belief: the last of `\boxed{}`, `#### 18` and "The final answer is 18"; the last other
-phrase that announces an answer ("The answer is 18.", "Answer: 18", "A: 18"); a text that is nothing
-but an answer. All patterns are linear in the text.
+Order of belief: the last of `\boxed{}`, `#### 18` and "The final answer is 18", unless another
+announcement follows it; the last other phrase that announces an answer ("The answer is 18.",
+"Answer: 18", "A: 18"); a text that is nothing but an answer. All patterns are linear in the text.
 """
 
 import re
@@ -14,17 +14,11 @@ from typing import NamedTuple
 
 from scorers.plain_answer import PLACEHOLDER, tidy
 from scorers.run_on import end_of_solution
+from scorers.sentence import COMMAND, JOIN, JOIN_CHARACTERS, PROSE, announced_value
 
 # One scan for boxes: TeX escapes are skipped, so that `\{` is no brace. Doubled backslashes before
 # "boxed" come from texts that were escaped once too often, and from "\\" at the end of a row.
 _BRACES = re.compile(r"\\{1,4}(?:boxed|fbox)[ \t]{0,3}\{|\\.|[{}]", re.DOTALL)
-_JOIN = re.compile(
-    r"(?:[\s$]|\\[()\[\]]|\\q?quad|\\[ ,;])*"
-    r"(?:[,;]|[,;]?\s*(?:\\text\s*\{\s*)?(?:and|or)(?:\s*\})?)"
-    r"(?:[\s$]|\\[()\[\]]|\\q?quad|\\[ ,;])*"
-)
-_JOIN_CHARACTERS = 60
-
 _HASHES = re.compile(
     r"^[ \t]{0,8}####[ \t]{0,8}(?P<value>[-+$]{0,3}[0-9.(][^\n]*|[$\\][^\n]*)$", re.M
 )
@@ -39,7 +33,7 @@ _PHRASE = re.compile(
     r"|\b(?P<final>(?:final[ \t]+)?)answers?\b"
     r"(?:[ \t]*\([^()\n]{0,40}\)"
     r"|,?[ \t]+(?:therefore|thus|then|here|now)\b,?"
-    r"|[ \t]+(?:to|for|of|in)[ \t][^\n.:=?!]{1,60}?)?"
+    r"|[ \t]+(?:to|for|of|in)[ \t](?!(?:part|step)\b)[^\n.:=?!]{1,60}?)?"
     r"[ \t*_]{0,6}"
     r"(?::|=|\b(?:is|are|equals|(?:would|will|should|must)[ \t]+be)\b))"
     r"[\s:*_]{0,10}(?:\\?\")?"
@@ -49,21 +43,13 @@ _PHRASE = re.compile(
     r"(?=(?P<value>[^\n]{1,300}))",
     re.IGNORECASE | re.M,
 )
-_FORMULA = re.compile(
-    r"\$\$(?P<a>.+?)\$\$|\\\[(?P<b>.+?)\\\]|\\\((?P<c>.+?)\\\)"
-    r"|\$(?P<d>[ \t][^$\n]+[ \t]|[^\s$](?:[^$\n]*[^\s$\\])?)\$(?![0-9])",
-    re.DOTALL,
+# "18? No": an answer that is asked for is none.
+_ASKED = re.compile(r"[^.!\n]{0,40}\?")
+_TAKEN_BACK = re.compile(
+    r"[.!?]\s+(?:but |oh,? |hmm,? )?(?:wait|no|actually)\b[^.!?\n]{0,30}"
+    r"\b(?:wrong|incorrect|not (?:right|correct)|mistake)\b",
+    re.IGNORECASE,
 )
-_PERCENT = re.compile(r"\s*(?:\\?%|percent\b)")
-_SENTENCE = re.compile(r"\.(?=[\s*\"')]|$)")
-_ASIDE = re.compile(r"\s+(?:because|since|which|as|so|if|when)\b|,\s+(?!and\b|or\b)[a-z]{2,}|\s+—")
-_HEADS_ASIDE = re.compile(r"[-+$\\(]*[0-9]|\(?[A-J]\)?,")
-# Words; scripts without spaces between words count by the letter.
-_PROSE = re.compile(r"[^\W\d_]{3,}|[\u0600-\u1fff\u3040-\uffdc]")
-_COMMAND = re.compile(
-    r"\\(?:text|mathrm|textbf|mbox|operatorname)\s?\{[^{}]{0,60}\}|\\[A-Za-z]+(?:\{[a-z]+\})?"
-)
-_FIGURE = re.compile(r"(?<![\w.,])-?\$?[0-9](?:[0-9,]*[0-9])?(?:\.[0-9]+)?(?:/[0-9]+)?%?(?![\w/])")
 _BARE_CHARACTERS = 100
 _BARE_NUMBER = re.compile(r"[-+0-9.,\s$€£%]*")
 _NOT_AN_ANSWER = re.compile(
@@ -102,12 +88,21 @@ def extract(text: str) -> Extracted:
         text,
         any_stop=min((found.stop for found in announced), default=None),
         sure_stop=min((found.stop for found in announced if found.sure), default=None),
+        last_start=max((found.start for found in announced), default=None),
     )
     boxes = _joined(text, [box for box in boxes if box.stop <= end])
     exact = [phrase for phrase in phrases if _is_mathematical(phrase.answer)]
     sure = sorted([*boxes, *hashes, *(phrase for phrase in exact if phrase.sure)])
-    for kind in (sure, exact, phrases):
+    # A trace that goes on behind its box and announces another answer has changed its mind.
+    later = [
+        phrase
+        for phrase in exact
+        if sure and phrase.start >= sure[-1].stop and _is_short(phrase.answer)
+    ]
+    for kind in (later, sure, exact, phrases):
         kept = [found for found in kind if found.start < end]
+        if kept and _TAKEN_BACK.search(text, kept[-1].start, min(end, kept[-1].stop + 80)):
+            return Extracted(answer=None, end=end)
         if kept:
             return Extracted(answer=kept[-1].answer, end=end)
     return Extracted(answer=_nothing_else(text[:end]), end=end)
@@ -136,7 +131,7 @@ def _joined(text: str, boxes: list[_Found]) -> list[_Found]:
     run = [boxes[-1]]
     for box in reversed(boxes[:-1]):
         gap = text[box.stop : run[0].start]
-        if len(gap) > _JOIN_CHARACTERS or not _JOIN.fullmatch(gap):
+        if len(gap) > JOIN_CHARACTERS or not JOIN.fullmatch(gap):
             break
         run.insert(0, box)
     answers = dict.fromkeys(box.answer for box in run)
@@ -158,7 +153,9 @@ def _phrases(text: str) -> list[_Found]:
     matches = [*_LINE.finditer(text), *_PHRASE.finditer(text)]
     found = []
     for match in sorted(matches, key=lambda match: (match.start("value"), match.start())):
-        answer = _value(text, match.start("value"), match.end("value"))
+        answer = announced_value(text, match.start("value"), match.end("value"))
+        if _ASKED.match(text, match.start("value"), match.end("value")):
+            continue
         plausible = _is_mathematical(answer) or 0 < len(answer.split()) <= 3
         if plausible and not _NOT_AN_ANSWER.match(answer) and not PLACEHOLDER.fullmatch(answer):
             sure = match.re is _PHRASE and bool(match["final"] or match["head"])
@@ -173,7 +170,7 @@ def _nothing_else(text: str) -> str | None:
         return None
     if PLACEHOLDER.fullmatch(text) or not re.search(r"\w", text):
         return None
-    prose = _PROSE.findall(_COMMAND.sub(" ", text))
+    prose = PROSE.findall(COMMAND.sub(" ", text))
     return tidy(text) or None if len(prose) <= (" " not in text) else None
 
 
@@ -181,36 +178,6 @@ def _is_mathematical(answer: str) -> bool:
     return bool(re.search(r"[0-9\\^=]|^\(?[A-Za-z]\)?$", answer))
 
 
-def _value(text: str, start: int, stop: int) -> str:
-    """The answer at the head of an announcement: its formulas, or what its sentence says."""
-    formula = _FORMULA.match(text, start, min(len(text), stop + 2000))
-    if not formula:
-        return _sentence_value(text[start:stop])
-    parts = []
-    while formula:
-        parts.append(tidy(formula["a"] or formula["b"] or formula["c"] or formula["d"]))
-        after = formula.end()
-        # A connector may reach into the next opening delimiter: look for that from `after` on.
-        gap = _JOIN.match(text, after, min(len(text), after + _JOIN_CHARACTERS))
-        formula = _FORMULA.search(text, after, gap.end() + 2000) if gap else None
-        if formula and not _JOIN.fullmatch(text[after : formula.start()]):
-            formula = None
-    percent = r"\%" if _PERCENT.match(text, after) else ""
-    return ", ".join(part for part in parts if part) + percent
-
-
-def _sentence_value(line: str) -> str:
-    """The answer in the first sentence of `line`: "5, because …", "he has 5 apples", "x + 1"."""
-    cut = _SENTENCE.search(line)
-    sentence = line[: cut.start()] if cut else line
-    if _HEADS_ASIDE.match(sentence):
-        aside = _ASIDE.search(sentence)
-        return tidy(sentence[: aside.start()] if aside else sentence)
-    if len(_PROSE.findall(_COMMAND.sub(" ", sentence))) >= 3:
-        formulas = list(_FORMULA.finditer(sentence))
-        figures = set(_FIGURE.findall(sentence, formulas[-1].end() if formulas else 0))
-        if len(figures) == 1:
-            return tidy(figures.pop())
-        if formulas:
-            return tidy(formulas[-1][0])
-    return tidy(sentence)
+def _is_short(answer: str) -> bool:
+    """A value with a unit at most: a remark on an answer that stands already is none."""
+    return "=" not in answer and len(PROSE.findall(COMMAND.sub(" ", answer))) <= 2

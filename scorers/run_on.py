@@ -14,6 +14,9 @@ _NEXT = re.compile(
     r"|(?P<hard>Human|HUMAN|User|USER)[ \t*]{0,4}:"
     r"|(?P<turn>Your turn\b|(?:[^\n]{0,40}[ \t,])?[Cc]an you (?:now )?(?:solve|answer|find)\b"
     r"|Now,? (?:solve|answer) (?:the|this)(?: next| following)? (?:question|problem))"
+    r"|(?P<after>Here(?:'s|\u2019s| is) (?:your|the|a|another|one more)(?: next| new| similar)?"
+    r" (?:question|problem|exercise)\b|(?:The )?[Nn]ext (?:question|problem|exercise)\b"
+    r"|Now,? (?:solve|answer|try|do) (?:the|this|another|a)\b)"
     r")"
     r"|(?P<token><\|(?:im_start|im_end|endoftext|end_of_text|eot_id|user)\|>|</s>|\[INST\])",
     re.M,
@@ -21,13 +24,16 @@ _NEXT = re.compile(
 _LETTER_LINE_CHARACTERS = 25  # a bare "Q:" line shorter than this may name a set or a statement
 
 
-def end_of_solution(text: str, *, any_stop: int | None, sure_stop: int | None) -> int:
+def end_of_solution(
+    text: str, *, any_stop: int | None, sure_stop: int | None, last_start: int | None = None
+) -> int:
     """The length of `text` before the first block that begins another problem.
 
     `any_stop` is where the first announced answer stops, `sure_stop` the first that cannot be a
-    step's (a box, "#### 18", "final answer"). A block after an announced answer is run-on. Without
-    one, only a chat turn is, or a block after a blank line and a text with figures in it. A trace
-    that opens blocks of its own ("Question 1: … Answer: …") is cut only after `sure_stop`.
+    step's (a box, "#### 18", "final answer"), `last_start` where the last one starts. A block after
+    an announced answer is run-on. Without one, only a chat turn is, or, where none is announced
+    later either, a block after a blank line and a text with figures in it. A trace that opens
+    blocks of its own ("Question 1: … Answer: …") is cut only after `sure_stop`.
     """
     figure = re.search(r"[0-9]", text)
     own_blocks = False
@@ -35,17 +41,31 @@ def end_of_solution(text: str, *, any_stop: int | None, sure_stop: int | None) -
         start = block.start()
         stop = sure_stop if own_blocks else any_stop
         announced = stop is not None and stop <= start
-        has_figure = figure is not None and figure.start() < start
-        if announced or (has_figure and _stands_alone(block, own_blocks)):
+        alone = figure is not None and figure.start() < start and _stands_alone(block, own_blocks)
+        follows = last_start is not None and last_start >= start
+        if announced or (alone and (is_turn(block) or not follows)):
             return len(text[:start].rstrip())
         own_blocks = own_blocks or block["soft"] is not None
     return len(text)
 
 
+def is_turn(block: re.Match[str]) -> bool:
+    """Whether a block is a chat turn, which no solution holds."""
+    return bool(block["hard"] or block["token"])
+
+
+def ends_at_turn(text: str, end: int) -> bool:
+    """Whether `text` was cut at `end` before a chat turn: its writer had finished there."""
+    block = _NEXT.search(text, end)
+    return block is not None and is_turn(block) and not text[end : block.start()].strip()
+
+
 def _stands_alone(block: re.Match[str], own_blocks: bool) -> bool:
     """Whether a block is another problem although no answer came before it."""
-    if block["hard"] or block["token"]:
+    if is_turn(block):
         return True
+    if block["after"]:
+        return False
     before = block.string[max(0, block.start() - 200) : block.start()]
     blank = re.search(r"\n[ \t]*\n[ \t]*$", before) is not None
     if own_blocks or block["turn"] or not blank or before.rstrip().endswith(":"):

@@ -27,7 +27,7 @@ from schemas.facts import (
     TraceCounts,
 )
 from schemas.manifest import Manifest
-from schemas.recipe import Recipe, validate
+from schemas.recipe import Recipe
 from schemas.records import (
     Canvas,
     FinishReason,
@@ -130,7 +130,9 @@ def recipe(**changes: object) -> Recipe:
         "teacher": {"kind": "recorded"},
         "release": {"validation": 0.25, "rows_per_file": 16},
     }
-    return validate(data | changes, "sample")
+    return Recipe.model_validate(
+        data | changes
+    )  # the card does not rely on the recipe being checked
 
 
 def write_run(

@@ -4,12 +4,15 @@ import random
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.records import Grade
 from scorers.answer import tidy_gold
 from scorers.extract import extract
 from scorers.grade_pool import Question, WorkerPool
 from scorers.plain_answer import quick_grade, wrap
+from scorers.unseen import differ
 
 Samples = Sequence[tuple[str, str, bool | None]]
 
@@ -33,7 +36,7 @@ Samples = Sequence[tuple[str, str, bool | None]]
         ("1,22", "1.22", None),
         ("5 x", "5", None),
         ("5!", "5", None),
-        ("\u0665", "5", None),
+        ("\u0665", "5", Grade.UNPARSED),
         ("12:30", "12:30", Grade.CORRECT),
         (r"\left(1,\tfrac12\right)", r"(1, \dfrac12)", Grade.CORRECT),
         ("1 2", "12", None),
@@ -44,6 +47,14 @@ Samples = Sequence[tuple[str, str, bool | None]]
 )
 def test_plain_rules(answer: str, gold: str, grade: Grade | None) -> None:
     assert quick_grade(answer, gold) == grade
+
+
+@given(st.text() | st.text(alphabet="\\{}text 19/,.:_AB²½√∞%$~;()[]", max_size=40))
+def test_any_text_is_compared_without_fault_and_equals_itself(text: str) -> None:
+    assert quick_grade(text, text) is Grade.CORRECT
+    assert not differ(text, text)
+    assert quick_grade(text, "7") in (None, *Grade)
+    assert wrap(text).startswith("$")
 
 
 def random_number(rng: random.Random) -> str:

@@ -1,0 +1,96 @@
+"""The value that the sentence behind an announcement names: "The answer is …".
+
+In: a text and where its announcement ends. Out: the answer as text: the formulas there, or what the
+sentence says. Words that change a number stay with it, so that "3 thousand" never becomes 3.
+"""
+
+import re
+
+from scorers.plain_answer import tidy
+from scorers.units import changes_number
+
+JOIN = re.compile(
+    r"(?:[\s$]|\\[()\[\]]|\\q?quad|\\[ ,;])*"
+    r"(?:[,;]|[,;]?\s*(?:\\text\s*\{\s*)?(?:and|or)(?:\s*\})?)"
+    r"(?:[\s$]|\\[()\[\]]|\\q?quad|\\[ ,;])*"
+)
+JOIN_CHARACTERS = 60
+
+_FORMULA = re.compile(
+    r"\$\$(?P<a>.+?)\$\$|\\\[(?P<b>.+?)\\\]|\\\((?P<c>.+?)\\\)"
+    r"|\$(?P<d>[ \t][^$\n]+[ \t]|[^\s$](?:[^$\n]*[^\s$\\])?)\$(?![0-9])",
+    re.DOTALL,
+)
+_PERCENT = re.compile(r"\s*(?:\\?%|percent\b)")
+_SENTENCE = re.compile(r"\.(?=[\s*\"')]|$)")
+# "I. II and III": the full stop ends no sentence.
+_NAMES_GO_ON = re.compile(
+    r"\(?(?:[A-J]|[IVX]{1,4})\)?\.\s+\(?(?:[A-J]|[IVX]{1,4})\)?\s*(?:,|\band\b|\bor\b|\.|$)"
+)
+# "$3$ for part (a), and $4$ for part (b)"
+_PART = re.compile(r"[ \t]*(?:for|in)[ \t]+(?:the[ \t]+)?(?:part\b|first\b|\([a-z0-9]\))")
+_PART_CHARACTERS = 300
+_ASIDE = re.compile(r"\s+(?:because|since|which|as|so|if|when)\b|,\s+(?!and\b|or\b)[a-z]{2,}|\s+—")
+_HEADS_ASIDE = re.compile(r"[-+$\\(]*[0-9]|\(?[A-J]\)?,")
+# Words; scripts without spaces between words count by the letter.
+PROSE = re.compile(r"[^\W\d_]{3,}|[\u0600-\u1fff\u3040-\uffdc]")
+COMMAND = re.compile(
+    r"\\(?:text|mathrm|textbf|mbox|operatorname)\s?\{[^{}]{0,60}\}|\\[A-Za-z]+(?:\{[a-z]+\})?"
+)
+_FIGURE = re.compile(r"(?<![\w.,])-?\$?[0-9](?:[0-9,]*[0-9])?(?:\.[0-9]+)?(?:/[0-9]+)?%?(?![\w/])")
+_WORDS_BEHIND = re.compile(r"(?:\s{1,3}[A-Za-z]+){1,3}")
+_CHANGED_BEFORE = re.compile(
+    r"\b(?:than|not|negative|minus|below|above|between|at (?:least|most)|over|under|half of|twice"
+    r"|double|square of|root of|percent of)\s+\$?$",
+    re.IGNORECASE,
+)
+
+
+def announced_value(text: str, start: int, stop: int) -> str:
+    """The answer at the head of an announcement: its formulas, or what its sentence says."""
+    formula = _FORMULA.match(text, start, min(len(text), stop + 2000))
+    if not formula:
+        return _sentence_value(text[start:stop])
+    parts = []
+    while formula:
+        parts.append(tidy(formula["a"] or formula["b"] or formula["c"] or formula["d"]))
+        after = formula.end()
+        # A connector may reach into the next opening delimiter: look for that from `after` on.
+        gap = JOIN.match(text, after, min(len(text), after + JOIN_CHARACTERS))
+        formula = _FORMULA.search(text, after, gap.end() + 2000) if gap else None
+        if formula and not JOIN.fullmatch(text[after : formula.start()]):
+            formula = None
+    if _PART.match(text, after):
+        sentence = text[after : after + _PART_CHARACTERS].split("\n", 1)[0]
+        parts.extend(tidy(other[0]) for other in _FORMULA.finditer(sentence))
+    percent = r"\%" if _PERCENT.match(text, after) else ""
+    return ", ".join(part for part in parts if part) + percent
+
+
+def _sentence_value(line: str) -> str:
+    """The answer in the first sentence of `line`: "5, because …", "he has 5 apples", "x + 1"."""
+    cut = None if _NAMES_GO_ON.match(line) else _SENTENCE.search(line)
+    sentence = line[: cut.start()] if cut else line
+    if _HEADS_ASIDE.match(sentence):
+        aside = _ASIDE.search(sentence)
+        return tidy(sentence[: aside.start()] if aside else sentence)
+    if len(PROSE.findall(COMMAND.sub(" ", sentence))) >= 3:
+        formulas = list(_FORMULA.finditer(sentence))
+        found = list(_FIGURE.finditer(sentence, formulas[-1].end() if formulas else 0))
+        if any(_is_changed(sentence, figure) for figure in found):
+            return tidy(sentence)
+        figures = {figure[0] for figure in found}
+        if len(figures) == 1:
+            return tidy(figures.pop())
+        if formulas:
+            return tidy(formulas[-1][0])
+    return tidy(sentence)
+
+
+def _is_changed(sentence: str, figure: re.Match[str]) -> bool:
+    """Whether the words around a figure make it another value: "less than 18", "3 thousand"."""
+    behind = _WORDS_BEHIND.match(sentence, figure.end())
+    before = sentence[max(0, figure.start() - 20) : figure.start()]
+    return _CHANGED_BEFORE.search(before) is not None or (
+        behind is not None and changes_number(behind[0])
+    )

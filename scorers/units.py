@@ -1,0 +1,115 @@
+r"""Which words after a number are a unit, that is: leave the number as it is.
+
+In: words, such as "apples per day". Out: whether they may be dropped, and which measure they name.
+Long words may be any noun, short ones only known abbreviations. Words that change a number, compare
+it, deny it, or join it to another are no unit.
+"""
+
+import re
+
+
+def _listed(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+# Known measures by canonical name: two answers that name different ones are different.
+_MEASURES = {
+    "dollar": "dollar dollars usd bucks",
+    "cent": "cent cents",
+    "euro": "euro euros eur",
+    "metre": "m meter meters metre metres",
+    "centimetre": "cm centimeter centimeters centimetre centimetres",
+    "millimetre": "mm millimeter millimeters millimetre millimetres",
+    "kilometre": "km kilometer kilometers kilometre kilometres",
+    "inch": "in inch inches",
+    "foot": "ft foot feet",
+    "yard": "yd yard yards",
+    "mile": "mi mile miles",
+    "second": "s sec second seconds",
+    "minute": "min minute minutes",
+    "hour": "h hr hrs hour hours",
+    "day": "day days",
+    "week": "week weeks",
+    "month": "month months",
+    "year": "yr year years",
+    "gram": "g gram grams",
+    "kilogram": "kg kilogram kilograms",
+    "pound": "lb lbs pound pounds",
+    "ounce": "oz ounce ounces",
+    "litre": "l L liter liters litre litres",
+    "millilitre": "ml mL milliliter milliliters",
+    "am": "am AM",
+    "pm": "pm PM",
+}
+_CANONICAL = {word: name for name, words in _MEASURES.items() for word in words.split()}
+_SHORT = _listed("of a an in on at by to mph kph km kg ft lb oz V W J N A K Hz sq cu")
+_SHORT_LINKS = _listed("of a an the in at by per each")
+
+_CHANGERS = _listed(
+    # counts and scales
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
+    " sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety"
+    " hundred hundreds thousand thousands million millions billion billions trillion trillions"
+    " quadrillion lakh lakhs crore crores grand mil mils mill mille myriad bn mio dozen dozens pair"
+    " pairs couple couples score scores gross half halves quarter quarters percent percentage"
+    " percents pct percentile permille once twice thrice double triple fold twofold threefold"
+    # operations
+    " and plus minus times over less more than factorial factorials squared cubed power powers base"
+    " mod modulo remainder remainders sqrt sin cos tan cot sec csc log exp root roots divided"
+    " multiplied added subtracted raised increased decreased reduced doubled tripled halved square"
+    " sum difference product quotient ratio parts out exponent degree"
+    # comparisons, denials, alternatives
+    " not nor neither none never without wrong incorrect false negative positive below above under"
+    " short beyond within between but except excluding until least most fewer greater larger"
+    " smaller bigger higher lower other else instead versus others either maybe perhaps possibly"
+    " approximately roughly about almost nearly around exceeding missing loss debt"
+    " deficit overdrawn"
+    " recurring repeating unless while where when because should would could was were does"
+    " with then"
+)
+# What opens another clause.
+_CONJUNCTIONS = _listed("and with because while when where then so")
+# "fifths", "twentieths", "hundredths"; the ordinals that are nouns of measure stay units.
+_ORDINAL = re.compile(r".*(?:th|ths|thirds?|illions?|illiard|teen|ty-\w+)")
+_NOUNS_LIKE_ORDINALS = _listed(
+    "month months length lengths width widths depth depths tooth teeth cloth cloths bath baths moth"
+    " moths path paths growth health earth wealth booth booths breath breaths birth births mouth"
+    " mouths south north youth youths death deaths"
+)
+_SPLIT = re.compile(r"[\s,.]+")
+
+
+def is_unit(words: str) -> bool:
+    """Whether `words`, found behind a number, leave it as it is."""
+    listed = [word for word in _SPLIT.split(words.replace("-", " ")) if word]
+    if not listed or listed[-1] in _SHORT_LINKS - {"each"}:
+        return not listed
+    return all(_is_plain(word, first=index == 0) for index, word in enumerate(listed))
+
+
+def changes_number(words: str) -> bool:
+    """Whether one of `words`, running text behind a number, makes it another number."""
+    for word in words.casefold().split():
+        if word in _CONJUNCTIONS:
+            return False
+        ordinal = _ORDINAL.fullmatch(word) and word not in _NOUNS_LIKE_ORDINALS
+        if word in _CHANGERS or (ordinal and word.endswith(("s", "d"))):
+            return True
+    return False
+
+
+def _is_plain(word: str, *, first: bool) -> bool:
+    if word in _CANONICAL:
+        return not (first and word == "second")
+    lower = word.lower()
+    if not re.fullmatch(r"[a-z]+(?:'s)?|[a-z]+/[a-z]+", lower) or lower in _CHANGERS:
+        return False
+    if len(word) < 3:
+        return word in _SHORT or (not first and word in _SHORT_LINKS)
+    return lower in _NOUNS_LIKE_ORDINALS or not _ORDINAL.fullmatch(lower)
+
+
+def measure(words: str) -> str | None:
+    """The measure that `words` name, by its canonical name; None where they name none known."""
+    listed = words.split()
+    return _CANONICAL.get(listed[0].rstrip(".,")) if listed else None
