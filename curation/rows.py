@@ -59,9 +59,11 @@ class Released:
     seqdep_path_nats: float | None
     seqdep_path_nats_per_token: float | None
     seqdep_path_gains: tuple[float, ...] | None
+    seqdep_path_tokens: tuple[int, ...] | None
     seqdep_step_nats: float | None
     seqdep_step_nats_per_token: float | None
     seqdep_step_gains: tuple[float, ...] | None
+    seqdep_step_tokens: tuple[int, ...] | None
     summary_gain_nats: float | None
     scorer: str | None
     scorer_revision: str | None
@@ -97,9 +99,11 @@ def released(canvas: Canvas, scores: Scores) -> Released:
         seqdep_path_nats=path_nats,
         seqdep_path_nats_per_token=path_mean,
         seqdep_path_gains=path_gains,
+        seqdep_path_tokens=scores.path.tokens if scores.path else None,
         seqdep_step_nats=step_nats,
         seqdep_step_nats_per_token=step_mean,
         seqdep_step_gains=step_gains,
+        seqdep_step_tokens=scores.step.tokens if scores.step else None,
         summary_gain_nats=scores.summary_gain,
         scorer=scores.scorer or None,
         scorer_revision=scores.scorer_revision or None,
