@@ -83,13 +83,13 @@ def metadata(manifest: Manifest, recipe: Recipe, stats: Stats) -> str:
 
     licence = _licence(manifest, recipe, stats)
     extra: dict[str, Any] = {"license_name": licence.name} if licence.name else {}
-    splits = sorted({file.split for file in manifest.release})
-    if splits:
-        # `datasets` names its cache after the folder and these patterns, not the rows: without
-        # the build id, one release would be answered with the cached rows of another.
-        pattern = "data/{}-" + manifest.build + "-*.parquet"
-        globs = [{"split": split, "path": pattern.format(split)} for split in splits]
-        extra["configs"] = [{"config_name": "default", "data_files": globs}]
+    # `datasets` names its cache after the folder and these patterns, not the rows: without the
+    # build id, one release would be answered with the cached rows of another. An empty release
+    # names its train files all the same, or `datasets` would load stats.json as data.
+    splits = sorted({file.split for file in manifest.release}) or ["train"]
+    pattern = "data/{}-" + manifest.build + "-*.parquet"
+    globs = [{"split": split, "path": pattern.format(split)} for split in splits]
+    extra["configs"] = [{"config_name": "default", "data_files": globs}]
     data = DatasetCardData(
         language=["en"],
         license=licence.id,

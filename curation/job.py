@@ -123,9 +123,15 @@ class Job:
         """Make every part once, so that a mistake in the recipe shows before any work."""
         _ = (self.sources, self.evaluation, self.teacher, self.counter, self.rules, self.filters)
         for number, spec in enumerate(self.recipe.filters):
-            if spec.kind == "seqdep" and self.recipe.scorer is None:
+            if spec.kind != "seqdep":
+                continue
+            if self.recipe.scorer is None:
                 raise UserError(
                     f"filters.{number}: seqdep needs a scorer; set scorer.path or take it out"
+                )
+            if self.recipe.paths == 1 and spec.options.get("level", "path") == "path":
+                raise UserError(
+                    f"filters.{number}: one path has no SeqDep at path level; set level=step"
                 )
         _ = self.scorer
 

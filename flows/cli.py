@@ -8,6 +8,7 @@ packages are imported by the command that needs them, so that `--help` answers a
 import os
 import sys
 import tempfile
+import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -40,7 +41,9 @@ def build(
             "--set", metavar="KEY=VALUE", help="Override a key, as in groups.min_correct=2."
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Run directory (default: runs/<name>).")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run directory (default: runs/NAME, the recipe's name).")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Read at most this many rows.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
     estimate: Annotated[
@@ -64,7 +67,9 @@ def build(
         typer.echo(tried.json() if json else tried.text())
         return
     run = out or Path("runs") / chosen.name
+    began = time.monotonic()
     outcome = _build(chosen, run, limit)
+    outcome = outcome.model_copy(update={"seconds": round(time.monotonic() - began, 1)})
     if json:
         typer.echo(outcome.model_dump_json(by_alias=True, exclude={"reused"}))
     else:
@@ -86,11 +91,12 @@ def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
         earlier = finish.standing(job)
         if earlier is not None:
             return earlier
-    typer.echo("starting Prefect …", err=True)
+    typer.echo("starting Prefect (about ten seconds) …", err=True)
     for name, value in {
         "PREFECT_LOGGING_LEVEL": "CRITICAL",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     }.items():
         os.environ.setdefault(name, value)
     from flows.build import build as flow
@@ -114,6 +120,9 @@ def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
 def _tell(outcome: "Outcome") -> None:
     prompts, traces, run = outcome.prompts, outcome.traces, outcome.run_dir
     state = "up to date, nothing to do" if outcome.reused else f"built in {outcome.seconds:.0f} s"
+    if not outcome.canvases:
+        typer.echo(f"0 canvases ({state}); every rejection is in {run}/rejected")
+        return
     typer.echo(
         f"{outcome.canvases} canvases ({state})\n"
         f"  prompts  {prompts.in_} read = {prompts.released} released + "

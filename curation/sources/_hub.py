@@ -93,7 +93,7 @@ def resolve(repo: str, revision: str | None) -> str:
         at = f" at revision {revision!r}" if revision else ""
         raise UserError(
             f"source {repo}{at}: the Hugging Face hub did not answer or has no such dataset "
-            f"({one_line(error)}); check name and network, or set source.path to files of it"
+            f"({one_line(error)}); check name and network, or give it the path of local files"
         ) from None
     if not found:
         raise UserError(f"source {repo}: the hub names no commit; set source.revision")

@@ -676,7 +676,7 @@ def test_an_unreachable_hub_is_one_line() -> None:
     )
     lines = result.stdout.splitlines()
     assert len(lines) == 3
-    assert all("hub did not answer" in line and "source.path" in line for line in lines)
+    assert all("hub did not answer" in line and "the path of local files" in line for line in lines)
     assert "openai/gsm8k" in lines[1] and "OpenR1-Math-220k" in lines[2]
 
 

@@ -254,6 +254,11 @@ def test_nothing_released_is_exit_1_with_reasons(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert json.loads(done.stdout)["prompts"] == {"in": 1, "released": 0, "rejected": 1}
     assert "too_few" in done.stderr.splitlines()[-1]
+    code = "import datasets, sys; datasets.load_dataset(sys.argv[1])"
+    env = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-c", code, str(tmp_path / "run" / "release")]
+    loaded = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert loaded.returncode != 0  # an empty release must not pass its statistics for data
 
 
 def test_real_samples_of_four_models(shared_data: Path, tmp_path: Path) -> None:
