@@ -17,6 +17,7 @@ from curation.job import Job
 from curation.reading import Census
 from curation.rows import read_rows
 from schemas import arrow
+from schemas.durable import replace_text
 from schemas.errors import DamagedError, UserError
 from schemas.manifest import Manifest
 from schemas.outcome import Outcome
@@ -29,7 +30,7 @@ MANIFEST = "manifest.json"
 def write_recipe(job: Job) -> None:
     """Keep the resolved recipe in the run directory."""
     text = yaml.safe_dump(job.recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    shards.replace_text(job.run / "recipe.yaml", text)
+    replace_text(job.run / "recipe.yaml", text)
 
 
 def standing(job: Job) -> Outcome | None:
@@ -72,12 +73,10 @@ def make(job: Job, census: Census) -> Outcome:
     )
     job.bars.end(Stage.RELEASE)
     measured = stats.measure(fresh, files)
-    shards.replace_text(fresh / "stats.json", measured.text())
+    replace_text(fresh / "stats.json", measured.text())
     manifest = account.manifest(job, census, build, files, tally, measured)
     example = next(iter(read_rows(release.data_path(fresh, files[0]))), None) if files else None
-    shards.replace_text(
-        fresh / "README.md", card.render_card(manifest, job.recipe, example, measured)
-    )
+    replace_text(fresh / "README.md", card.render_card(manifest, job.recipe, example, measured))
     named = [
         release.describe(fresh / name, f"release/{name}") for name in ("README.md", "stats.json")
     ]

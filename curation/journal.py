@@ -15,6 +15,7 @@ from threading import Lock
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from schemas.durable import sync_folder
 from schemas.records import FinishReason, Trace
 
 COMMIT_SECONDS = 1.0
@@ -140,15 +141,6 @@ class Journal:
         except OSError:  # a full disk must not leave half a line for the next one to run into
             os.ftruncate(self._file, start)
             raise
-
-
-def sync_folder(folder: Path) -> None:
-    """Make new and renamed entries of a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _line(trace: Trace) -> bytes:

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from curation.journal import Journal, sync_folder
+from curation.journal import Journal
 from curation.teachers import Failure, Teacher
+from schemas.durable import sync_folder
 from schemas.errors import DamagedError
 from schemas.records import Prompt, Trace
 

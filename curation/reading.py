@@ -11,6 +11,7 @@ from curation import chain, prompts, shards
 from curation.decontaminate import build_index
 from curation.job import Job
 from schemas import arrow
+from schemas.durable import replace_text
 from schemas.facts import Count, Decontamination, Fact, SourceFacts
 from schemas.recipe import digest
 from schemas.records import Prompt, Rejection, Stage
@@ -74,7 +75,7 @@ def read_prompts(job: Job) -> Census:
         ),
         evaluation=tuple(Decontamination(**asdict(found)) for found in known.found()),
     )
-    shards.replace_text(job.run / Stage.PROMPTS / "census.json", shards.seal(census))
+    replace_text(job.run / Stage.PROMPTS / "census.json", shards.seal(census))
     return census
 
 

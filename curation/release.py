@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from curation import shards
 from curation.rows import Released, released
 from schemas import arrow
+from schemas.durable import commit
 from schemas.errors import DamagedError
 from schemas.facts import FileFacts, ReleaseFile
 from schemas.manifest import RELEASE_FOLDER
@@ -124,7 +125,7 @@ class _Writer:
         if self._open is None:
             return
         self._open.close()
-        shards.commit(self._part, self._file)
+        commit(self._part, self._file)
         facts = describe(self._file, f"{RELEASE_FOLDER}/data/{self._file.name}")
         self.files.append(ReleaseFile(split=self._split, rows=self._written, **facts.model_dump()))
         self._open, self._written = None, 0

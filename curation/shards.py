@@ -9,7 +9,6 @@ that went in and the sha256 of everything that came out.
 import fcntl
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from schemas import arrow
+from schemas.durable import commit, replace_text
 from schemas.errors import DamagedError, UserError
 from schemas.records import Rejection, Stage
 
@@ -201,26 +201,6 @@ def sha256(path: Path) -> str:
     """The hash of a file, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a small text file atomically and durably."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    commit(part, path)
-
-
-def commit(part: Path, path: Path) -> None:
-    """Make `part` durable, rename it to `path`, make the rename durable."""
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ without time or machine path. The file ends in its own checksum: a single change
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from schemas.arrow import SCHEMA_VERSION
+from schemas.durable import replace_text
 from schemas.errors import DamagedError, UserError
 from schemas.facts import (
     Count,
@@ -154,17 +154,7 @@ class Manifest(Fact):
 
     def save(self, path: Path) -> None:
         """Write the file atomically and durably: it is there as a whole, or as it was before."""
-        part = path.with_name(path.name + ".part")
-        with part.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(self.text())
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        replace_text(path, self.text())
 
     @classmethod
     def load(cls, path: Path) -> "Manifest":

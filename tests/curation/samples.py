@@ -11,6 +11,7 @@ from curation import card, release, shards, stats
 from curation.rows import read_rows
 from schemas import arrow
 from schemas.canvas import header, summary_header
+from schemas.durable import replace_text
 from schemas.facts import (
     Decontamination,
     Dropped,
@@ -165,7 +166,7 @@ def write_run(
     late_file = run / "rejected" / "release-00000.parquet"
     shards.write_table(run, late_file, arrow.table(Rejection, filtered))
     text = yaml.safe_dump(chosen.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    shards.replace_text(run / "recipe.yaml", text)
+    replace_text(run / "recipe.yaml", text)
     folder = run / "release"
     files = release.write_release(
         folder,
@@ -187,9 +188,9 @@ def write_run(
         }
     )
     example = next(iter(read_rows(release.data_path(folder, files[0]))), None) if files else None
-    shards.replace_text(folder / "stats.json", measured.text())
+    replace_text(folder / "stats.json", measured.text())
     text = card.render_card(manifest, chosen, example, measured)
-    shards.replace_text(folder / "README.md", text)
+    replace_text(folder / "README.md", text)
     named = (
         "rejected/release-00000.parquet",
         "recipe.yaml",
