@@ -5,11 +5,9 @@ Out: answers and faults; a log of requests that survives SIGKILL (`behaviour.ser
 
 import asyncio
 import os
-import random
 import signal
 import socket
 import struct
-import sys
 import time
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -30,9 +28,6 @@ from benchmarks.loopback.protocol import (
 )
 from benchmarks.loopback.text import Sample, sample, share
 
-# Below the ports that the kernel hands out: while the server is down, a client that connects to
-# such a port from such a port would reach itself, and another process could take the port.
-PORTS = range(20_000, 30_000)
 _MAX_BODY = 64 * 2**20  # bytes
 _FOR_EVER = 86_400.0  # seconds
 _KINDS = {
@@ -228,34 +223,3 @@ def _reset(request: web.Request) -> None:
         connection = request.transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         request.transport.abort()
-
-
-async def serve(server: Server, port: int, keep_alive: float, *, until_eof: bool) -> None:
-    """Listen, print the port, stay until killed or until standard input ends."""
-    # A client that goes away stops its request, as in vLLM.
-    runner = web.AppRunner(
-        server.app(), access_log=None, handler_cancellation=True, keepalive_timeout=keep_alive
-    )
-    await runner.setup()
-    listener = _listener(port)
-    await web.SockSite(runner, listener, backlog=1024).start()
-    print(listener.getsockname()[1], flush=True)
-    end = asyncio.Event()
-    if until_eof:
-        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), end.set)
-    await end.wait()
-    os._exit(0)  # nobody is left to wait for requests in flight
-
-
-def _listener(port: int) -> socket.socket:
-    for candidate in [port] if port else random.sample(PORTS, 100):
-        listener = socket.socket()
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(("127.0.0.1", candidate))
-        except OSError as error:
-            listener.close()
-            reason = error
-        else:
-            return listener
-    raise reason
