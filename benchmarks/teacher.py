@@ -13,7 +13,8 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 
 from benchmarks.lines import Line, ratio, report
 from curation.dedup import prompt_id
-from curation.teachers import Request
+from curation.sampling import none_lacks
+from curation.teachers import Request, Wanted
 from curation.teachers.transformers_local import build
 from schemas.recipe import ROOT
 from schemas.records import Prompt, Trace
@@ -69,14 +70,14 @@ def _ours(rows: list[dict[str, str]], seed: int) -> float:
             ),
             shard=0,
             position=i,
-            total=SAMPLES,
+            wanted=Wanted(SAMPLES, SAMPLES),
             missing=tuple(range(SAMPLES)),
         )
         for i, row in enumerate(rows)
     ]
 
     async def consume() -> int:
-        outcomes = [outcome async for outcome in teacher.sample(iter(requests))]
+        outcomes = [outcome async for outcome in teacher.sample(iter(requests), none_lacks)]
         return sum((o.completion_tokens or 0) for o in outcomes if isinstance(o, Trace))
 
     began = time.perf_counter()

@@ -20,9 +20,14 @@ class Archive:
         self._names = sorted({path.name.partition(".")[0] for path in folder.glob("*.jsonl*")})
         self._places: dict[str, str] | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no journal."""
+        return not self._names
+
     def find(self, keys: Set[str]) -> list[Trace]:
         """The traces of `keys` that any journal holds."""
-        if not keys or not self._names:
+        if not keys or self.is_empty:
             return []
         if self._places is None:
             self._places = {t.key: name for name in self._names for t in self._read(name)}

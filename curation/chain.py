@@ -29,7 +29,7 @@ def trace_keys(job: Job, index: int) -> frozenset[str]:
     return frozenset(
         job.teacher.key(prompt, i)
         for prompt in load_prompts(job, index)
-        for i in range(job.teacher.wanted(prompt, samples))
+        for i in range(job.teacher.wanted(prompt, samples).most)
     )
 
 

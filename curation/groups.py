@@ -95,7 +95,7 @@ def assemble(
     faults: dict[int, Fault] = {}
     usable = screen(ordered, rules.slot_tokens, counter, faults)
     similarity_KK = matrix([each.graded.text for each in usable])
-    kept = _distinct(usable, similarity_KK, rules.similarity, faults)
+    kept = distinct(usable, similarity_KK, rules.similarity, faults)
     survivors = [usable[k] for k in kept]
 
     summary = Summary(template=rules.summary_template).text(prompt.gold)
@@ -145,7 +145,7 @@ def long_cot(canvas: Canvas) -> str:
     return "\n\n".join((*(path.text for path in canvas.paths), canvas.summary))
 
 
-def _distinct(
+def distinct(
     usable: Sequence[Usable],
     similarity_KK: NDArray[np.float64],
     threshold: float,

@@ -1,6 +1,7 @@
 """The journal: what has been paid for is never lost. Flows in: traces; flows out: the same traces.
 
 One JSON line a trace, appended and group-committed: `append` buffers, `commit` writes and fsyncs.
+A prompt that the teacher refused for good has its line too, so that it is never asked for again.
 A crash costs at most what was appended since the last commit. Lines are plain ASCII, so lone
 surrogates and NUL bytes in a teacher's text survive.
 """
@@ -15,12 +16,14 @@ from threading import Lock
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from curation.teachers import Failure
 from schemas.durable import sync_folder
 from schemas.records import FinishReason, Trace
 
 COMMIT_SECONDS = 1.0
 _CHECK = "crc32"
 _FIELDS = tuple(field.name for field in dataclasses.fields(Trace))
+_REFUSED = "refused"  # the field that only a refusal has: its reason
 _TYPES: dict[str, tuple[type, ...]] = {
     "prompt_id": (str,),
     "index": (int,),
@@ -31,30 +34,41 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
+class Refusal(NamedTuple):
+    """A sample that the teacher refused for good, under the sample's key."""
+
+    key: str
+    failure: Failure
+
+
 class Reading(NamedTuple):
     """What a journal file holds; `damaged` lines were skipped, `torn` trailing bytes left out."""
 
     traces: list[Trace]
     damaged: int
     torn: int
+    refusals: list[Refusal]
 
 
 def read(path: Path) -> Reading:
-    """Every whole trace of a journal in order, duplicates included; a missing file is empty."""
+    """Every whole line of a journal in order, duplicates included; a missing file is empty."""
     traces: list[Trace] = []
+    refusals: list[Refusal] = []
     damaged = torn = 0
     try:
         with path.open("rb") as file:
             for line in file:
                 if not line.endswith(b"\n"):
                     torn = len(line)
-                elif (trace := _revive(line)) is None:
+                elif (entry := _revive(line)) is None:
                     damaged += 1
+                elif isinstance(entry, Trace):
+                    traces.append(entry)
                 else:
-                    traces.append(trace)
+                    refusals.append(entry)
     except FileNotFoundError:
         pass
-    return Reading(traces, damaged, torn)
+    return Reading(traces, damaged, torn, refusals)
 
 
 class Journal:
@@ -91,9 +105,9 @@ class Journal:
                 os.fsync(file.fileno())
         return reading
 
-    def append(self, trace: Trace) -> None:
-        """Buffer a trace; commits by itself when the buffer is older than `COMMIT_SECONDS`."""
-        line, now = _line(trace), time.monotonic()
+    def append(self, entry: Trace | Refusal) -> None:
+        """Buffer an entry; commits by itself when the buffer is older than `COMMIT_SECONDS`."""
+        line, now = _line(entry), time.monotonic()
         with self._lines_lock:
             if not self._lines:
                 self._oldest = now
@@ -143,24 +157,58 @@ class Journal:
             raise
 
 
-def _line(trace: Trace) -> bytes:
-    row = {name: getattr(trace, name) for name in _FIELDS}
-    return json.dumps({**row, _CHECK: _crc(row)}, separators=(",", ":")).encode("ascii") + b"\n"
+def _line(entry: Trace | Refusal) -> bytes:
+    row = _trace_row(entry) if isinstance(entry, Trace) else _refusal_row(entry)
+    body = _json(row)
+    return b'%s,"%s":%d}\n' % (body[:-1], _CHECK.encode(), zlib.crc32(body))
 
 
-def _crc(row: dict[str, Any]) -> int:
-    """A checksum of a line's fields: a changed text must not pass for the teacher's."""
-    return zlib.crc32(json.dumps(row, separators=(",", ":")).encode("ascii"))
+def _trace_row(trace: Trace) -> dict[str, object]:
+    return {name: getattr(trace, name) for name in _FIELDS}
 
 
-def _revive(line: bytes) -> Trace | None:
-    """The trace of a line; None where the line is damaged; a disk may hold anything."""
+def _refusal_row(refusal: Refusal) -> dict[str, object]:
+    failure = refusal.failure
+    return {
+        "key": refusal.key,
+        "prompt_id": failure.prompt_id,
+        "index": failure.index,
+        _REFUSED: failure.reason,
+        "detail": failure.detail,
+    }
+
+
+def _json(row: dict[str, Any]) -> bytes:
+    return json.dumps(row, separators=(",", ":")).encode("ascii")
+
+
+def _revive(line: bytes) -> Trace | Refusal | None:
+    """What a line holds; None where the line is damaged; a disk may hold anything.
+
+    The checksum is over the fields, so that a changed text does not pass for the teacher's.
+    """
     try:
         row: Any = json.loads(line)
-        if row.pop(_CHECK) != _crc(row):
+        if row.pop(_CHECK) != zlib.crc32(_json(row)):
             return None
+        if _REFUSED in row:
+            return _revive_refusal(row)
         if not all(isinstance(row[name], kinds) for name, kinds in _TYPES.items()):
             return None
         return Trace(**{**row, "finish_reason": FinishReason(row["finish_reason"])})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
+
+
+def _revive_refusal(row: dict[str, Any]) -> Refusal | None:
+    failure = Failure(
+        prompt_id=row["prompt_id"],
+        index=row["index"],
+        reason=row[_REFUSED],
+        detail=row["detail"],
+        retryable=False,
+    )
+    refusal = Refusal(row["key"], failure)
+    texts = (refusal.key, failure.prompt_id, failure.reason, failure.detail)
+    whole = all(isinstance(text, str) for text in texts) and isinstance(failure.index, int)
+    return refusal if whole else None

@@ -12,11 +12,12 @@ journal back and goes on appending, so that the traces of former settings stay a
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from curation.journal import Journal
-from curation.teachers import Failure, Teacher
+from curation import journal
+from curation.journal import Journal, Refusal
+from curation.teachers import Failure, Request, SampleOutcome, Spare, Teacher, Wanted
 from schemas.durable import sync_folder
 from schemas.errors import DamagedError
 from schemas.records import Prompt, Trace
@@ -35,41 +36,78 @@ class Shard:
 
 @dataclass(slots=True, kw_only=True)
 class Ledger:
-    """The books of a shard; `keys` holds every wanted sample in order.
+    """The books of a shard; `keys` holds every sample that may be wanted, in order.
 
-    `reused` traces were there when the shard was opened; `damaged` journal lines were skipped.
+    `spares` are the missing samples that are wanted only where others fall short. `reused` traces
+    were there when the shard was opened; `damaged` journal lines were skipped; `held` counts the
+    characters of the traces in memory.
     """
 
-    shard: Shard
+    index: int
     keys: dict[Sample, str]
     missing: set[Sample]
+    spares: frozenset[Sample]
     journal: Journal
     reused: int
     damaged: int
+    held: int
     _traces: dict[str, Trace]
-    _failures: dict[Sample, Failure] = field(default_factory=dict)
+    _failures: dict[Sample, Failure]
+    is_spilled: bool = False
 
-    def missing_of(self, prompt: Prompt, wanted: int) -> tuple[int, ...]:
-        """The samples of a prompt that are not yet paid for."""
-        return tuple(index for index in range(wanted) if (prompt.id, index) in self.missing)
+    def request(self, prompt: Prompt, position: int, wanted: Wanted) -> Request:
+        """What a teacher is told of one prompt."""
+        samples = [(prompt.id, index) for index in range(wanted.most)]
+        have = (self._traces.get(self.keys[sample]) for sample in samples)
+        refusals = (self._failures.get(sample) for sample in samples)
+        return Request(
+            prompt=prompt,
+            shard=self.index,
+            position=position,
+            wanted=wanted,
+            missing=tuple(sample[1] for sample in samples if sample in self.missing),
+            have=tuple(trace for trace in have if trace is not None),
+            refusal=next((refusal for refusal in refusals if refusal is not None), None),
+        )
 
-    def enter(self, outcome: Trace | Failure) -> None:
-        """Take an outcome for a missing sample; ValueError for a trace under a wrong key."""
+    def enter(self, outcome: SampleOutcome) -> None:
+        """Take an outcome for a missing sample.
+
+        Raises ValueError for a trace under a wrong key, and for a firm sample that was left out.
+        """
         sample = (outcome.prompt_id, outcome.index)
+        key = self.keys[sample]
+        if isinstance(outcome, Spare) and sample not in self.spares:
+            raise ValueError(f"the teacher left out {sample}, which is wanted in any case")
         if isinstance(outcome, Failure):
             self._failures[sample] = outcome
-        elif outcome.key == self.keys[sample]:
+            if not outcome.retryable:
+                self.journal.append(Refusal(key, outcome))
+        elif isinstance(outcome, Trace):
+            if outcome.key != key:
+                raise ValueError(f"the trace for {sample} has key {outcome.key}, not {key}")
             self.journal.append(outcome)
-            self._traces[outcome.key] = outcome
-        else:
-            raise ValueError(
-                f"the trace for {sample} has key {outcome.key}, not {self.keys[sample]}"
-            )
+            self._traces[key] = outcome
+            self.held += len(outcome.text)
         self.missing.remove(sample)
 
-    def traces(self) -> list[Trace]:
-        """All traces of the shard, by position of the prompt and number of the sample."""
-        return [self._traces[key] for key in self.keys.values() if key in self._traces]
+    def spill(self) -> None:
+        """Let go of the traces: the journal has them, and `traces` brings them back."""
+        self._traces = {}
+        self.held = 0
+        self.is_spilled = True
+
+    def traces(self, have: Sequence[Trace]) -> list[Trace]:
+        """All traces of the shard, by position of the prompt and number of the sample.
+
+        `have` are those that lie outside the journal; they are looked at only after a spill.
+        """
+        found = self._traces
+        if self.is_spilled:
+            earlier = {trace.key: trace for trace in have}
+            kept = {trace.key: trace for trace in journal.read(self.journal.path).traces}
+            found = earlier | kept | found
+        return [found[key] for key in self.keys.values() if key in found]
 
     def failures(self) -> list[Failure]:
         """All failures, in the same order."""
@@ -85,39 +123,49 @@ class Ledger:
 
 
 def open_ledger(
-    shard: Shard, teacher: Teacher, samples: int, folder: Path, have: Sequence[Trace]
+    shard: Shard, wanted: Sequence[Wanted], teacher: Teacher, folder: Path, have: Sequence[Trace]
 ) -> Ledger:
-    """Open a shard's books; `have` are the traces of its Parquet.
+    """Open a shard's books; `wanted` of each prompt, `have` are the traces of its Parquet.
 
     Raises ValueError for a prompt id that comes twice, DamagedError for two journals.
     """
-    wanted = [
+    pairs = [
         ((prompt.id, index), teacher.key(prompt, index))
-        for prompt in shard.prompts
-        for index in range(teacher.wanted(prompt, samples))
+        for prompt, number in zip(shard.prompts, wanted, strict=True)
+        for index in range(number.most)
     ]
-    keys = dict(wanted)
-    if len(keys) < len(wanted):
+    keys = dict(pairs)
+    if len(keys) < len(pairs):
         raise ValueError(f"shard {shard.index}: a prompt id comes twice")
     expected = frozenset(keys.values())
     found = {trace.key: trace for trace in have if trace.key in expected}
-    journal = Journal(folder / f"{shard.index:05}.jsonl")
+    book = Journal(folder / f"{shard.index:05}.jsonl")
+    refused: dict[str, Failure] = {}
     damaged = 0
     if len(found) < len(expected):
-        _reopen(journal.path)
-        reading = journal.load()
+        _reopen(book.path)
+        reading = book.load()
         damaged = reading.damaged
         for trace in reading.traces:
             if trace.key in expected:
                 found.setdefault(trace.key, trace)
+        refused = {refusal.key: refusal.failure for refusal in reading.refusals}
+    failures = {
+        sample: refused[key] for sample, key in keys.items() if key in refused and key not in found
+    }
+    missing = {s for s, key in keys.items() if key not in found and s not in failures}
+    firm = {prompt.id: number.firm for prompt, number in zip(shard.prompts, wanted, strict=True)}
     return Ledger(
-        shard=shard,
+        index=shard.index,
         keys=keys,
-        missing={sample for sample, key in keys.items() if key not in found},
-        journal=journal,
+        missing=missing,
+        spares=frozenset(sample for sample in missing if sample[1] >= firm[sample[0]]),
+        journal=book,
         reused=len(found),
         damaged=damaged,
+        held=sum(len(trace.text) for trace in found.values()),
         _traces=found,
+        _failures=failures,
     )
 
 

@@ -14,18 +14,21 @@ from threading import Lock
 
 from curation.journal import COMMIT_SECONDS
 from curation.ledger import Ledger, Sample, Shard, open_ledger
-from curation.teachers import Failure, Request, Teacher
-from schemas.records import Trace
+from curation.teachers import Failure, Lacks, Outcomes, Request, SampleOutcome, Teacher
+from schemas.records import Prompt, Trace
 
 __all__ = ["Close", "Have", "Progress", "Report", "Shard", "run", "sample_shards"]
+
+HELD_CHARACTERS = 64_000_000  # of traces in memory; beyond it the largest open shard spills
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """Where a run stands; counts are of samples, over the shards opened so far.
 
-    `wanted` is the sum of `done`, `failures` and what is still open. `reused` of the `done` traces
-    were there before the run; `short` of the failures may be delivered by another run.
+    `wanted` is the sum of `done`, `failures` and what is still open; spare samples count from when
+    they come. `reused` of the `done` traces were there before the run; `short` of the failures may
+    be delivered by another run.
     """
 
     shards: int = 0  # closed
@@ -43,6 +46,11 @@ Close = Callable[[int, Sequence[Trace], Sequence[Failure]], None]
 Report = Callable[[Progress], None]
 
 
+def none_lacks(prompt: Prompt, traces: Sequence[Trace]) -> int:
+    """Any traces will do: no spare sample is ever asked for."""
+    return 0
+
+
 def run(
     teacher: Teacher,
     shards: Iterable[Shard],
@@ -51,6 +59,7 @@ def run(
     folder: Path,
     have: Have,
     close: Close,
+    lacks: Lacks = none_lacks,
     progress: Report | None = None,
 ) -> Progress:
     """`sample_shards` for callers that are not async, from any thread."""
@@ -62,6 +71,7 @@ def run(
             folder=folder,
             have=have,
             close=close,
+            lacks=lacks,
             progress=progress,
         )
     )
@@ -75,6 +85,7 @@ async def sample_shards(
     folder: Path,
     have: Have,
     close: Close,
+    lacks: Lacks = none_lacks,
     progress: Report | None = None,
 ) -> Progress:
     """Sample every shard, `samples` a prompt, and close each as its last outcome arrives.
@@ -82,27 +93,28 @@ async def sample_shards(
     `shards` is read as the teacher asks for requests (in the loop's thread), so that memory holds
     the shards in flight. `have` gives the traces that a shard's Parquet holds. `close` makes a
     shard durable, one call at a time, from any thread; only after it has returned, and with no
-    retryable failure, is the shard's journal in `folder` set aside.
+    retryable failure, is the shard's journal in `folder` set aside. `lacks` says how many spare
+    samples a prompt needs. `progress` is called with every outcome and about twice a second; what
+    it raises ends the run.
 
     Whatever ends the run early, an error of the teacher too, what has come is committed first. A
     sample that the teacher leaves out becomes a retryable Failure `not_delivered`; a second outcome
     for a sample is ignored. Raises ValueError for a prompt id that comes twice and for a trace
     under a wrong key, DamagedError for two journals of one shard.
     """
-    service = _Service(teacher, samples, folder, have, close)
-    requests = service.requests(shards)
     report = progress or (lambda progress: None)
+    service = _Service(teacher, samples, folder, have, close, report)
+    requests = service.requests(shards)
     try:
-        async with service.committing(), _closing(teacher.sample(requests)) as outcomes:
+        async with service.committing(), _closing(teacher.sample(requests, lacks)) as outcomes:
             async for outcome in outcomes:
                 service.take(outcome)
-                await service.close_finished()
-                report(service.progress)
+                await service.relieve()
             service.give_up()
             for _ in requests:  # what the teacher did not even ask for is short too
                 service.give_up()
-                await service.close_finished()
-            await service.close_finished()
+                await service.relieve()
+            await service.relieve()
             report(service.progress)
     finally:
         service.release()
@@ -113,9 +125,16 @@ class _Service:
     """The shards in flight, and the way of an outcome into the books of its shard."""
 
     def __init__(
-        self, teacher: Teacher, samples: int, folder: Path, have: Have, close: Close
+        self,
+        teacher: Teacher,
+        samples: int,
+        folder: Path,
+        have: Have,
+        close: Close,
+        report: Report,
     ) -> None:
         self.progress = Progress()
+        self._report = report
         self._teacher = teacher
         self._samples = samples
         self._folder = folder
@@ -123,31 +142,27 @@ class _Service:
         self._close_shard = close
         self._closing = Lock()
         self._open: dict[int, Ledger] = {}
+        self._held = 0  # characters of traces in memory
         self._missing: dict[Sample, Ledger] = {}
         self._finished: list[Ledger] = []
 
     def requests(self, shards: Iterable[Shard]) -> Iterator[Request]:
         """Every prompt in order, shard by shard, also those with nothing missing."""
         for shard in shards:
-            ledger = self._open_shard(shard)
-            totals = [self._teacher.wanted(prompt, self._samples) for prompt in shard.prompts]
-            missing = [
-                ledger.missing_of(prompt, total)
-                for prompt, total in zip(shard.prompts, totals, strict=True)
+            wanted = [self._teacher.wanted(prompt, self._samples) for prompt in shard.prompts]
+            have = self._have(shard.index)
+            ledger = open_ledger(shard, wanted, self._teacher, self._folder, have)
+            requests = [  # now, while all of the shard's traces are in memory
+                ledger.request(prompt, position, number)
+                for position, (prompt, number) in enumerate(zip(shard.prompts, wanted, strict=True))
             ]
+            self._enter(ledger)
             if not ledger.missing:  # closed at once: a teacher may skip many such shards in one go
                 self._close(ledger)
                 self._count_closed(ledger)
-            for position, prompt in enumerate(shard.prompts):
-                yield Request(
-                    prompt=prompt,
-                    shard=shard.index,
-                    position=position,
-                    total=totals[position],
-                    missing=missing[position],
-                )
+            yield from requests
 
-    def take(self, outcome: Trace | Failure) -> None:
+    def take(self, outcome: SampleOutcome) -> None:
         """Enter an outcome; one that nobody waits for is ignored."""
         sample = (outcome.prompt_id, outcome.index)
         ledger = self._missing.get(sample)
@@ -155,12 +170,16 @@ class _Service:
             return
         ledger.enter(outcome)
         del self._missing[sample]
+        more = int(sample in ledger.spares)
         if isinstance(outcome, Trace):
-            self._count(done=1, completion_tokens=outcome.completion_tokens or 0)
-        else:
-            self._count(failures=1, short=int(outcome.retryable))
+            tokens = outcome.completion_tokens or 0
+            self._held += len(outcome.text)
+            self._count(wanted=more, done=1, completion_tokens=tokens)
+        elif isinstance(outcome, Failure):
+            self._count(wanted=more, failures=1, short=int(outcome.retryable))
         if not ledger.missing:
             self._finished.append(ledger)
+        self._report(self.progress)
 
     def give_up(self) -> None:
         """Turn all that is still missing into failures."""
@@ -175,12 +194,16 @@ class _Service:
                 )
             )
 
-    async def close_finished(self) -> None:
-        """Close every shard whose last outcome has come."""
+    async def relieve(self) -> None:
+        """Close every shard whose last outcome has come; spill when too much is in memory."""
         while self._finished:
             ledger = self._finished.pop(0)
             await asyncio.to_thread(self._close, ledger)
             self._count_closed(ledger)
+        if self._held > HELD_CHARACTERS and len(self._open) > 1:
+            largest = max(self._open.values(), key=lambda ledger: ledger.held)
+            self._held -= largest.held
+            largest.spill()
 
     @asynccontextmanager
     async def committing(self) -> AsyncIterator[None]:
@@ -211,26 +234,32 @@ class _Service:
             await asyncio.sleep(COMMIT_SECONDS / 2)
             for ledger in tuple(self._open.values()):
                 await asyncio.to_thread(ledger.journal.commit)
+            self._report(self.progress)
 
-    def _open_shard(self, shard: Shard) -> Ledger:
-        have = self._have(shard.index)
-        ledger = open_ledger(shard, self._teacher, self._samples, self._folder, have)
-        if shard.index in self._open or not ledger.missing.isdisjoint(self._missing):
-            raise ValueError(f"shard {shard.index}: the shard or one of its prompts comes twice")
-        self._open[shard.index] = ledger
+    def _enter(self, ledger: Ledger) -> None:
+        if ledger.index in self._open or not ledger.missing.isdisjoint(self._missing):
+            raise ValueError(f"shard {ledger.index}: the shard or one of its prompts comes twice")
+        self._open[ledger.index] = ledger
         self._missing.update(dict.fromkeys(ledger.missing, ledger))
-        reused = ledger.reused
-        self._count(wanted=len(ledger.keys), done=reused, reused=reused, damaged=ledger.damaged)
-        return ledger
+        self._held += ledger.held
+        self._count(
+            wanted=len(ledger.keys) - len(ledger.spares),
+            done=ledger.reused,
+            reused=ledger.reused,
+            failures=len(ledger.failures()),
+            damaged=ledger.damaged,
+        )
 
     def _close(self, ledger: Ledger) -> None:
         ledger.journal.close()
         with self._closing:
-            self._close_shard(ledger.shard.index, ledger.traces(), ledger.failures())
+            traces = ledger.traces(self._have(ledger.index) if ledger.is_spilled else ())
+            self._close_shard(ledger.index, traces, ledger.failures())
         ledger.set_aside()
 
     def _count_closed(self, ledger: Ledger) -> None:
-        del self._open[ledger.shard.index]
+        del self._open[ledger.index]
+        self._held -= ledger.held
         self._count(shards=1)
 
     def _count(self, **more: int) -> None:
@@ -240,8 +269,8 @@ class _Service:
 
 @asynccontextmanager
 async def _closing(
-    outcomes: AsyncIterator[Trace | Failure],
-) -> AsyncIterator[AsyncIterator[Trace | Failure]]:
+    outcomes: Outcomes,
+) -> AsyncIterator[Outcomes]:
     """Close a teacher's stream at the end, if it is one that can be closed."""
     try:
         yield outcomes

@@ -12,9 +12,12 @@ from curation.archive import Archive
 from curation.job import Job
 from curation.reading import Census
 from curation.teachers import Failure
+from curation.top_up import TopUp
 from schemas import arrow
 from schemas.errors import DamagedError, ShortError
 from schemas.records import Rejection, Stage, Trace
+
+LOOK_SECONDS = 0.2  # between two moves of the progress bar
 
 
 def sample_traces(job: Job, census: Census) -> None:
@@ -28,6 +31,8 @@ def sample_traces(job: Job, census: Census) -> None:
     def have(index: int) -> list[Trace]:
         """The shard's own traces, and those that lie in other shards' journals."""
         traces = _earlier_traces(job, index)
+        if archive.is_empty:
+            return traces
         return traces + archive.find(chain.trace_keys(job, index) - {t.key for t in traces})
 
     def close(index: int, traces: Sequence[Trace], failures: Sequence[Failure]) -> None:
@@ -38,12 +43,17 @@ def sample_traces(job: Job, census: Census) -> None:
         _close_traces(job, index, traces, failures)
 
     began, shown, wanted = time.monotonic(), 0, 0
+    next_look = 0.0
 
     def show(now: sampling.Progress) -> None:
-        nonlocal shown, wanted
+        nonlocal shown, wanted, next_look
+        if time.monotonic() < next_look and now.done + now.failures < now.wanted:
+            return
+        next_look = time.monotonic() + LOOK_SECONDS
         rate = now.completion_tokens / max(1e-9, time.monotonic() - began)
-        note = f"{rate:,.0f} tokens/s, {now.failures} failures"
+        notes = (f"{rate:,.0f} tokens/s", job.teacher.note, f"{now.failures} failures")
         finished = now.done + now.failures
+        note = ", ".join(filter(None, notes))
         job.bars.add(Stage.TRACES, finished - shown, more=now.wanted - wanted, note=note)
         shown, wanted = finished, now.wanted
 
@@ -54,6 +64,7 @@ def sample_traces(job: Job, census: Census) -> None:
         folder=job.run / Stage.TRACES,
         have=have,
         close=close,
+        lacks=TopUp(job.rules, job.counter).lacks,
         progress=show,
     )
     job.bars.end(Stage.TRACES)

@@ -1,31 +1,25 @@
 """Teachers, one file each. A teacher turns requests into traces and decides on batching itself."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from schemas.records import Prompt, Trace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """One prompt to be sampled.
+class Wanted(NamedTuple):
+    """How many samples a prompt gets: `firm` in any case, up to `most` while usable ones lack."""
 
-    `shard` and `position` say where the prompt stands, so that a teacher can form its batches from
-    the shard. `total` samples are wanted; those in `missing` (indices below `total`) are not yet
-    paid for. Requests with nothing missing are passed too.
-    """
-
-    prompt: Prompt
-    shard: int
-    position: int
-    total: int
-    missing: tuple[int, ...]
+    firm: int
+    most: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A sample that could not be delivered, and why; `retryable` if running again may help."""
+    """A sample that could not be delivered, and why; `retryable` if running again may help.
+
+    What is not retryable is a refusal of the prompt: it is recorded and never asked for again.
+    """
 
     prompt_id: str
     index: int
@@ -34,20 +28,64 @@ class Failure:
     retryable: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spare:
+    """A sample beyond the firm ones that was not needed, and is not asked for."""
+
+    prompt_id: str
+    index: int
+
+
+SampleOutcome = Trace | Failure | Spare
+Outcomes = AsyncIterator[SampleOutcome]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One prompt to be sampled.
+
+    `shard` and `position` say where the prompt stands, so that a teacher can form its batches from
+    the shard. `wanted` samples are wanted; those in `missing` (indices below `wanted.most`) are not
+    yet decided: `have` are the traces that are there, `refusal` says that the prompt was refused
+    before. Requests with nothing missing are passed too.
+    """
+
+    prompt: Prompt
+    shard: int
+    position: int
+    wanted: Wanted
+    missing: tuple[int, ...]
+    have: tuple[Trace, ...] = ()
+    refusal: Failure | None = None
+
+
+Lacks = Callable[[Prompt, Sequence[Trace]], int]
+"""How many more usable, distinct traces a canvas wants beside the given ones; from any thread."""
+
+
 class Teacher(Protocol):
     """A model, or a record of one, that writes traces.
 
-    `name` and `revision` go into every trace. Nothing is made up: a sample is a Trace or a Failure.
+    `name` and `revision` go into every trace. Nothing is made up: a sample is a Trace, a Failure,
+    or a Spare.
     """
 
     name: str
     revision: str
 
-    def wanted(self, prompt: Prompt, samples: int) -> int:
+    @property
+    def note(self) -> str:
+        """What the teacher does just now; empty if there is nothing to say."""
+
+    def wanted(self, prompt: Prompt, samples: int) -> Wanted:
         """How many samples this prompt gets when the recipe asks for `samples`."""
 
     def key(self, prompt: Prompt, index: int) -> str:
         """A hash of everything that shapes sample `index`: messages, parameters, seed, model."""
 
-    def sample(self, requests: Iterable[Request]) -> AsyncIterator[Trace | Failure]:
-        """Consume `requests` lazily; yield one outcome for every missing sample, in any order."""
+    def sample(self, requests: Iterable[Request], lacks: Lacks) -> Outcomes:
+        """Consume `requests` lazily; yield one outcome for every missing sample, in any order.
+
+        Raises ShortError where the model cannot be reached any more, UserError for a mistake in
+        the recipe that only the model could tell.
+        """

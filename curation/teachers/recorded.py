@@ -1,38 +1,61 @@
 """Teacher `recorded`: the traces that the source already holds. Flows in: prompts with traces.
 
 Flows out: one trace for each, in the source's order, under the name of the model that wrote it.
-Nothing is sampled, so sampling parameters and token counts are unknown (None).
+Nothing is sampled, so sampling parameters and token counts are unknown (None). With `top_up`,
+another teacher writes what a prompt still lacks to make a canvas.
 """
 
-from collections.abc import AsyncIterator, Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import aclosing
+from dataclasses import replace
 
-from curation.teachers import Failure, Request
+from curation.teachers import Lacks, Outcomes, Request, Teacher, Wanted
 from curation.teachers._part import Part, take
+from schemas import parts
+from schemas.recipe import Part as Spec
 from schemas.recipe import digest
 from schemas.records import Prompt, Trace
 
 TEMPLATE_VERSION = 1
 
 
-def build(part: Part = "full") -> "RecordedTeacher":
-    """The recorded traces; `part: after_think` keeps what follows the last `</think>`."""
-    return RecordedTeacher(part)
+def build(part: Part = "full", top_up: Spec | None = None) -> "RecordedTeacher":
+    """The recorded traces; `part: after_think` keeps what follows the last `</think>`.
+
+    `top_up` is a teacher (its `kind` and options) that can give spare samples.
+    """
+    served: Teacher | None = None
+    if top_up is not None:
+        served = parts.build("teachers", top_up.kind, top_up.options, "teacher.top_up")
+    return RecordedTeacher(part, served)
 
 
 class RecordedTeacher:
-    """Hands out `Prompt.recorded`."""
+    """Hands out `Prompt.recorded`, and asks `served` for what lacks."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: Part, served: Teacher | None = None) -> None:
         self.name = "recorded"
         self.revision = "recorded"
         self._part = part
+        self._served = served
 
-    def wanted(self, prompt: Prompt, samples: int) -> int:
+    @property
+    def note(self) -> str:
+        """What the other teacher does."""
+        return self._served.note if self._served else ""
+
+    def wanted(self, prompt: Prompt, samples: int) -> Wanted:
         """All that is recorded, whatever the recipe asks for: surplus traces are chosen from."""
-        return len(prompt.recorded)
+        there = len(prompt.recorded)
+        if self._served is None:
+            return Wanted(there, there)
+        return Wanted(there, there + self._served.wanted(prompt, samples).most)
 
     def key(self, prompt: Prompt, index: int) -> str:
         """A hash of prompt, index, part and the record itself."""
+        if self._served is not None and index >= len(prompt.recorded):
+            return self._served.key(prompt, index)
         record = prompt.recorded[index]
         return digest(
             [
@@ -48,11 +71,34 @@ class RecordedTeacher:
             ]
         )
 
-    async def sample(self, requests: Iterable[Request]) -> AsyncIterator[Trace | Failure]:
-        """The missing traces in order."""
+    async def sample(self, requests: Iterable[Request], lacks: Lacks) -> Outcomes:
+        """The missing traces in order; where another teacher tops up, its traces among them."""
+        if self._served is None:
+            for request in requests:
+                for index in request.missing:
+                    yield self._trace(request.prompt, index)
+            return
+        there: deque[Trace] = deque()
+        passed = self._pass_on(requests, there)
+        async with aclosing(self._served.sample(passed, lacks)) as outcomes:  # type: ignore[type-var]
+            async for outcome in outcomes:
+                while there:
+                    yield there.popleft()
+                yield outcome
+        while there:
+            yield there.popleft()
+
+    def _pass_on(self, requests: Iterable[Request], there: deque[Trace]) -> Iterator[Request]:
+        """Requests for what is not recorded; the recorded traces go to `there`."""
         for request in requests:
-            for index in request.missing:
-                yield self._trace(request.prompt, index)
+            recorded = len(request.prompt.recorded)
+            fresh = [self._trace(request.prompt, i) for i in request.missing if i < recorded]
+            there.extend(fresh)
+            yield replace(
+                request,
+                have=tuple(sorted((*request.have, *fresh), key=lambda trace: trace.index)),
+                missing=tuple(index for index in request.missing if index >= recorded),
+            )
 
     def _trace(self, prompt: Prompt, index: int) -> Trace:
         record = prompt.recorded[index]

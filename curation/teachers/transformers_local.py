@@ -7,13 +7,13 @@ and the weights are loaded when the first block needs them.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from random import Random
 
-from curation.teachers import Failure, Request
+from curation.teachers import Failure, Lacks, Outcomes, Request, Wanted
 from curation.teachers._causal_lm import CausalLM, check, cut_at_stop, load
 from curation.teachers._part import Part, take
 from schemas.errors import UserError
@@ -93,6 +93,8 @@ class Sampling:
 class LocalTeacher:
     """Samples with transformers in this process, one block of a shard at a time."""
 
+    note = ""
+
     def __init__(
         self,
         path: Path,
@@ -110,9 +112,9 @@ class LocalTeacher:
         self._trust_remote_code = trust_remote_code
         self._loaded: CausalLM | None = None
 
-    def wanted(self, prompt: Prompt, samples: int) -> int:
-        """As many as the recipe asks for."""
-        return samples
+    def wanted(self, prompt: Prompt, samples: int) -> Wanted:
+        """As many as the recipe asks for: a block is sampled whole, so there are no spares."""
+        return Wanted(samples, samples)
 
     def key(self, prompt: Prompt, index: int) -> str:
         """A hash of all that shapes the sample; the chat template is part of the revision."""
@@ -135,7 +137,7 @@ class LocalTeacher:
             ]
         )
 
-    async def sample(self, requests: Iterable[Request]) -> AsyncIterator[Trace | Failure]:
+    async def sample(self, requests: Iterable[Request], lacks: Lacks) -> Outcomes:
         """Outcomes block by block, as the samples of a block end."""
         for block in _blocks(requests, self._batch_prompts):
             if not any(request.missing for request in block):
@@ -159,7 +161,9 @@ class LocalTeacher:
             yield from failures
             if ids:
                 fitting.append((request, ids))
-        samples = [(at, n) for at, (request, _) in enumerate(fitting) for n in range(request.total)]
+        samples = [
+            (at, n) for at, (request, _) in enumerate(fitting) for n in range(request.wanted.most)
+        ]
         if not samples:
             return
         rows = [

@@ -79,7 +79,7 @@ def test_a_torn_tail_is_dropped_and_appending_goes_on(cut: int) -> None:
         assert path.read_bytes() == data[: data.rfind(b"\n", 0, len(data) - cut) + 1]
         book.append(trace(9))
         book.close()
-        assert read(path) == ([*(trace(n) for n in range(whole)), trace(9)], 0, 0)
+        assert read(path) == ([*(trace(n) for n in range(whole)), trace(9)], 0, 0, [])
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_damaged_line_is_counted_and_skipped(tmp_path: Path, damage: bytes) ->
         book.commit()
         path.write_bytes(path.read_bytes() + damage + b"\n")
         book.append(trace(1))
-    assert Journal(path).load() == ([trace(0), trace(1)], 1, 0)
+    assert Journal(path).load() == ([trace(0), trace(1)], 1, 0, [])
 
 
 def test_a_wrong_type_or_an_unknown_finish_reason_is_damage(tmp_path: Path) -> None:
@@ -116,13 +116,13 @@ def test_a_wrong_type_or_an_unknown_finish_reason_is_damage(tmp_path: Path) -> N
         + line.replace(b'"stop"', b'"tired"')
         + line.replace(b'"hint"', b'"hinted"')
     )
-    assert read(path) == ([trace(0)], 3, 0)
+    assert read(path) == ([trace(0)], 3, 0, [])
 
 
 def test_a_missing_file_is_empty_and_no_file_is_made_for_nothing(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "j"
     with Journal(path) as book:
-        assert book.load() == ([], 0, 0)
+        assert book.load() == ([], 0, 0, [])
     assert not path.exists()
 
 

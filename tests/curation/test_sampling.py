@@ -4,7 +4,7 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from random import Random
 from threading import Thread
@@ -13,7 +13,7 @@ import pytest
 
 from curation.journal import read
 from curation.sampling import Progress, Shard, run
-from curation.teachers import Failure, Request
+from curation.teachers import Failure, Lacks, Outcomes, Request, Wanted
 from schemas.errors import DamagedError
 from schemas.records import FinishReason, Prompt, Trace
 
@@ -23,6 +23,7 @@ class Scripted:
 
     name = "scripted"
     revision = "1"
+    note = ""
 
     def __init__(self, tag: str = "", shuffle: int | None = None) -> None:
         self.tag = tag
@@ -30,8 +31,9 @@ class Scripted:
         self.asked: list[tuple[str, int]] = []
         self.passed: list[str] = []
 
-    def wanted(self, prompt: Prompt, samples: int) -> int:
-        return 0 if prompt.text == "none" else samples
+    def wanted(self, prompt: Prompt, samples: int) -> Wanted:
+        most = 0 if prompt.text == "none" else samples
+        return Wanted(most, most)
 
     def key(self, prompt: Prompt, index: int) -> str:
         return f"{self.tag}/{prompt.id}/{index}"
@@ -57,7 +59,7 @@ class Scripted:
     def outcome(self, prompt: Prompt, index: int) -> Trace | Failure:
         return self.trace(prompt, index)
 
-    async def sample(self, requests: Iterable[Request]) -> AsyncIterator[Trace | Failure]:
+    async def sample(self, requests: Iterable[Request], lacks: Lacks) -> Outcomes:
         wishes = ((r.prompt, i) for r in self._passing(requests) for i in r.missing)
         if self.shuffle is not None:
             wishes_list = list(wishes)
@@ -119,7 +121,9 @@ def go(
 
 def in_order(teacher: Scripted, shard: Shard, samples: int = 2) -> tuple[Trace, ...]:
     return tuple(
-        teacher.trace(one, i) for one in shard.prompts for i in range(teacher.wanted(one, samples))
+        teacher.trace(one, i)
+        for one in shard.prompts
+        for i in range(teacher.wanted(one, samples).most)
     )
 
 
@@ -199,7 +203,7 @@ def test_an_error_of_the_teacher_keeps_all_that_came(tmp_path: Path) -> None:
 class Short(Scripted):
     """Delivers sample 0 of the first shard and then loses interest."""
 
-    async def sample(self, requests: Iterable[Request]) -> AsyncIterator[Trace | Failure]:
+    async def sample(self, requests: Iterable[Request], lacks: Lacks) -> Outcomes:
         for request in requests:
             if request.shard > 0:
                 return
@@ -223,7 +227,7 @@ def test_what_is_not_delivered_is_a_failure_and_the_journal_stays_open(tmp_path:
 class Refusing(Scripted):
     """Refuses one prompt for good, and says everything twice."""
 
-    async def sample(self, requests: Iterable[Request]) -> AsyncIterator[Trace | Failure]:
+    async def sample(self, requests: Iterable[Request], lacks: Lacks) -> Outcomes:
         for request in requests:
             for index in request.missing:
                 if request.prompt.id == "0-1":
@@ -304,7 +308,7 @@ class Slow(Scripted):
         self.seconds = seconds
         self.meanwhile = meanwhile
 
-    async def sample(self, requests: Iterable[Request]) -> AsyncIterator[Trace | Failure]:
+    async def sample(self, requests: Iterable[Request], lacks: Lacks) -> Outcomes:
         (request, *_) = requests
         yield self.trace(request.prompt, 0)
         await asyncio.sleep(self.seconds)

@@ -21,8 +21,16 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from curation.sampling import Shard, run
-from curation.teachers import Failure, Request, Teacher, recorded, transformers_local
+from curation.sampling import Shard, none_lacks, run
+from curation.teachers import (
+    Failure,
+    Request,
+    SampleOutcome,
+    Teacher,
+    Wanted,
+    recorded,
+    transformers_local,
+)
 from curation.teachers._part import take
 from schemas import parts
 from schemas.errors import UserError
@@ -50,14 +58,14 @@ PROMPTS = [prompt(text) for text in PROBLEMS]
 def requests(prompts: Sequence[Prompt], total: int, missing: Sequence[int] | None = None) -> Any:
     wanted = tuple(range(total)) if missing is None else tuple(missing)
     return [
-        Request(prompt=one, shard=0, position=at, total=total, missing=wanted)
+        Request(prompt=one, shard=0, position=at, wanted=Wanted(total, total), missing=wanted)
         for at, one in enumerate(prompts)
     ]
 
 
-def outcomes(teacher: Teacher, wishes: Iterable[Request]) -> list[Trace | Failure]:
-    async def collect() -> list[Trace | Failure]:
-        return [outcome async for outcome in teacher.sample(wishes)]
+def outcomes(teacher: Teacher, wishes: Iterable[Request]) -> list[SampleOutcome]:
+    async def collect() -> list[SampleOutcome]:
+        return [outcome async for outcome in teacher.sample(wishes, none_lacks)]
 
     return asyncio.run(collect())
 
@@ -78,7 +86,8 @@ def test_recorded_traces_come_as_they_stand() -> None:
         Recorded(text=""),
     )
     teacher = recorded.build()
-    assert teacher.wanted(one, samples=5) == 2 and teacher.wanted(prompt("p"), samples=5) == 0
+    assert teacher.wanted(one, samples=5) == (2, 2)
+    assert teacher.wanted(prompt("p"), samples=5) == (0, 0)
     first, second = outcomes(teacher, requests([one], 2))
     assert isinstance(first, Trace) and isinstance(second, Trace)
     assert (first.text, first.teacher, first.recorded_correct) == ("a <think>", "gpt", True)
@@ -236,7 +245,7 @@ def test_nothing_missing_loads_nothing_and_blocks_are_read_one_at_a_time(lm: Pat
             yield request
 
     async def first() -> None:
-        async for _ in teacher.sample(lazily()):
+        async for _ in teacher.sample(lazily(), none_lacks):
             break
 
     asyncio.run(first())

@@ -16,11 +16,11 @@ import pytest
 
 from curation import finish, reading, shards, stages, trace_stage
 from curation.job import Job
-from curation.teachers import Failure, Request
+from curation.teachers import Lacks, Request, SampleOutcome
 from curation.verify import verify
 from schemas.outcome import Outcome
 from schemas.recipe import ROOT, load
-from schemas.records import Stage, Trace
+from schemas.records import Stage
 
 RECIPES = ROOT / "flows" / "recipes"
 
@@ -310,7 +310,7 @@ def test_traces_are_bought_once_wherever_their_prompt_stands(tmp_path: Path) -> 
         assert found == 24 * 3
 
 
-async def _never(requests: Iterable[Request]) -> AsyncIterator[Trace | Failure]:
+async def _never(requests: Iterable[Request], lacks: Lacks) -> AsyncIterator[SampleOutcome]:
     for request in requests:
         assert not request.missing, request
     return

@@ -1,0 +1,172 @@
+"""All endpoints of a teacher: who takes the next request, who is well, when to give up.
+
+In: addresses. Out: the endpoint with most room, at any moment. One task an endpoint watches it:
+while it is up it finds its limit, while it is down it asks whether it is well again. When none is
+up for longer than the patience, or one serves another model, `fatal` holds the error to end with.
+"""
+
+import asyncio
+import os
+import resource
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from curation.teachers._endpoint import Endpoint, State
+from schemas.errors import PolytraceError, ShortError, UserError
+
+if TYPE_CHECKING:
+    import aiohttp
+
+START_SECONDS = 60.0  # patience with endpoints none of which has answered yet
+_TICK = 1.0  # seconds between two looks at a server's metrics
+_HEALTH = (0.25, 2.0)  # first and longest wait between two looks at a server that is down
+_TRIAL = (0.25, 5.0)  # the same between two trials of a server that says it is well
+_SPARE_FILES = 256
+
+
+class Fleet:
+    """The endpoints while sampling goes on.
+
+    Args:
+        urls: base addresses.
+        model: the model they must serve, and its revision ("": any).
+        revision: see `model`.
+        in_flight: samples in flight at each endpoint; None: found from its metrics.
+        timeout: seconds one request may take.
+        patience: seconds without any endpoint after which the run ends short.
+        key: sent as a bearer token; in no message and no log.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        model: str,
+        revision: str,
+        in_flight: int | None,
+        timeout: float,
+        patience: float,
+        key: str | None,
+    ) -> None:
+        self._urls = urls
+        self._model, self._revision = model, revision
+        self._in_flight, self._timeout, self._patience = in_flight, timeout, patience
+        self._key = key
+        self.endpoints: list[Endpoint] = []
+        self.fatal: PolytraceError | None = None
+        self.on_change: Callable[[], None] = lambda: None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the endpoints are watched."""
+        return self._session is not None
+
+    def open(self) -> None:
+        """Start to watch every endpoint; in a running event loop."""
+        import aiohttp
+
+        _allow_files(len(self._urls) * (self._in_flight or 1024) + _SPARE_FILES)
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0),  # its default of 100 would throttle unseen
+            timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=10),
+            headers=headers,
+        )
+        self.endpoints = [Endpoint(url, self._session, self._in_flight) for url in self._urls]
+        self._tasks = [asyncio.create_task(self._watch(one)) for one in self.endpoints]
+
+    async def close(self) -> None:
+        """Leave nothing running."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+
+    def pick(self) -> Endpoint | None:
+        """The endpoint with the largest free share of its limit, if any has room."""
+        best = max(self.endpoints, key=lambda one: one.room(), default=None)
+        return best if best is not None and best.room() > 0 else None
+
+    @property
+    def in_flight(self) -> int:
+        """Samples in flight at all endpoints."""
+        return sum(one.in_flight for one in self.endpoints)
+
+    def note(self) -> str:
+        """What goes on, for the progress bar."""
+        down = [one for one in self.endpoints if one.state is State.DOWN]
+        waiting = f", waiting for {down[0].url}: {down[0].cause}"[:120] if down else ""
+        return f"{self.in_flight} in flight{waiting}"
+
+    async def _watch(self, endpoint: Endpoint) -> None:
+        trial = _TRIAL[0]
+        try:
+            while True:
+                endpoint.changed.clear()
+                if endpoint.state is State.DOWN:
+                    is_first = not endpoint.has_been_up
+                    if not is_first:  # a server that says it is well and fails all the same
+                        await asyncio.sleep(trial)
+                        trial = min(_TRIAL[1], trial * 2)
+                    await self._revive(endpoint)
+                    if is_first:
+                        endpoint.up()
+                    else:
+                        endpoint.state = State.TRIAL
+                elif endpoint.state is State.UP:
+                    await endpoint.measure()
+                    trial = _TRIAL[0]
+                self.on_change()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(endpoint.changed.wait(), _TICK)
+        except PolytraceError as error:
+            self.fatal = error
+            self.on_change()
+
+    async def _revive(self, endpoint: Endpoint) -> None:
+        """Return when the server is well; ShortError when nobody has been for too long."""
+        pause = _HEALTH[0]
+        while problem := await endpoint.probe(self._model, self._revision):
+            endpoint.cause = problem
+            self._check_patience(endpoint)
+            await asyncio.sleep(pause)
+            pause = min(_HEALTH[1], pause * 2)
+        self._check_patience(endpoint)
+
+    def _check_patience(self, endpoint: Endpoint) -> None:
+        if any(one.state is State.UP or one.in_flight for one in self.endpoints):
+            return
+        since = max(one.down_since for one in self.endpoints)
+        is_new = not any(one.has_been_up for one in self.endpoints)
+        patience = min(START_SECONDS, self._patience) if is_new else self._patience
+        if time.monotonic() - since < patience:
+            return
+        what = "cannot be reached" if is_new else "is gone"
+        others = f" (and {len(self.endpoints) - 1} more)" if len(self.endpoints) > 1 else ""
+        raise ShortError(
+            f"teacher.endpoints: {endpoint.url}{others} {what} after {patience:g} s: "
+            f"{endpoint.cause}; start the server (or mend the address) and run the same command "
+            f"again: everything that came is kept"
+        )
+
+
+def read_key(variable: str | None) -> str | None:
+    """The key in an environment variable; UserError where the variable is not set."""
+    if variable is None:
+        return None
+    if key := os.environ.get(variable):
+        return key
+    raise UserError(f"teacher.api_key_env: the environment has no {variable}; export it")
+
+
+def _allow_files(wanted: int) -> None:
+    """Raise the soft limit of open files: every request in flight is a connection."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

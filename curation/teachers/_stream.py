@@ -1,0 +1,273 @@
+"""The stream of samples: many requests in flight, no barrier, nothing asked for twice.
+
+In: requests, read only as there is room for them. Out: outcomes as they come. A request's failure
+is not the server's failure: what a server could not answer while it was down is asked again and
+charged to no prompt; a request that fails while its server answers others is asked again a bounded
+number of times. Only `Group` decides what is asked for, and only a reply makes a trace.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+
+from curation.teachers import Lacks, Request, SampleOutcome
+from curation.teachers._endpoint import (
+    BusyError,
+    Endpoint,
+    RejectedError,
+    State,
+    UnavailableError,
+)
+from curation.teachers._fleet import Fleet
+from curation.teachers._group import Group
+from curation.teachers._wire import BadReplyError, Choice, Sampling, choices
+from schemas.errors import UserError
+
+ATTEMPTS = 8  # failures charged to one request, and
+GIVE_UP_SECONDS = 120.0  # how long it must have failed for, until it is given up
+LONGEST_PAUSE = 30.0
+MOST_JUDGING = 64  # groups whose traces are looked at, until no more are read
+MOST_WAITING = 4096  # outcomes that nobody has taken yet, until no more is asked
+MOST_REFUSED = 8  # prompts refused before any answer: then it is the recipe that is refused
+CONTEXT = ("context length", "context_length", "maximum model length", "max_model_len", "too long")
+
+
+@dataclass(slots=True, kw_only=True)
+class Work:
+    """One HTTP request for some samples of a prompt, and how it fared so far."""
+
+    group: Group
+    indices: tuple[int, ...]
+    attempts: int = 0
+    since: float | None = None  # when it failed first
+    not_before: float = 0.0
+
+
+class Stream:
+    """One run of sampling at a fleet; only one `run` each."""
+
+    def __init__(self, sampling: Sampling, fleet: Fleet, *, grouped: bool, give_up: float) -> None:
+        self._sampling, self._fleet, self._grouped = sampling, fleet, grouped
+        self._give_up = min(GIVE_UP_SECONDS, give_up)
+        self._path = "/chat/completions" if sampling.api == "chat" else "/completions"
+        self._ready: deque[Work] = deque()
+        self._outcomes: deque[SampleOutcome] = deque()
+        self._news = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._requests: Iterator[Request] = iter(())
+        self._lacks: Lacks = lambda prompt, traces: 0
+        self._is_read = False
+        self._open = 0  # groups that are not decided yet
+        self._judging = 0  # of them those whose traces are looked at
+        self._later = 0  # works that wait for their time
+        self._has_answered = False
+        self._refused: list[tuple[Work, str]] = []
+        self._error: BaseException | None = None
+
+    async def run(
+        self, requests: Iterable[Request], lacks: Lacks
+    ) -> AsyncGenerator[SampleOutcome, None]:
+        """Every outcome; raises what ends the run early."""
+        self._requests, self._lacks = iter(requests), lacks
+        self._fleet.on_change = self._pump
+        try:
+            self._pump()
+            while self._outcomes or self._open or not self._is_read:
+                while self._outcomes:
+                    yield self._outcomes.popleft()
+                if error := self._error or self._fleet.fatal:
+                    raise error
+                self._news.clear()
+                self._pump()  # what was taken made room
+                if not self._outcomes and (self._open or not self._is_read):
+                    await self._news.wait()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._fleet.close()
+
+    def _pump(self) -> None:
+        """Send as much as there is room for; called whenever something changed."""
+        try:
+            self._fill()
+            if self._refused and not (self._tasks or self._ready or self._later):
+                self._settle_refused()  # they are the last ones
+        except Exception as error:  # of the requests' iterator: the run must end with it
+            self._error = error
+        is_over = self._is_read and not self._open
+        if self._outcomes or self._error or self._fleet.fatal or is_over:
+            self._news.set()
+
+    def _fill(self) -> None:
+        while len(self._outcomes) < MOST_WAITING and not (self._error or self._fleet.fatal):
+            endpoint = self._fleet.pick()
+            if self._fleet.is_open and endpoint is None:
+                return
+            work = self._next()
+            if work is None:
+                return
+            if endpoint is None:  # nobody is asked anything before there is something to ask
+                self._ready.appendleft(work)
+                self._fleet.open()
+                return
+            endpoint.in_flight += len(work.indices)
+            self._start(self._perform(work, endpoint))
+
+    def _next(self) -> Work | None:
+        """The next work: what came back first, then new requests."""
+        while True:
+            while self._ready:
+                work = self._ready.popleft()
+                if not work.group.refusal:
+                    return work
+                self._drop(work)
+            if self._is_read or self._judging >= MOST_JUDGING:
+                return None
+            request = next(self._requests, None)
+            if request is None:
+                self._is_read = True
+            elif request.missing:
+                self._open += 1
+                group = Group(request)
+                if not self._ask(group):
+                    self._settle(group)
+
+    def _start(self, coroutine: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._end)
+
+    def _end(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            self._error = self._error or task.exception()
+            self._pump()
+
+    async def _perform(self, work: Work, endpoint: Endpoint) -> None:
+        """One request and what comes of it."""
+        began, is_trial = time.monotonic(), endpoint.state is State.TRIAL
+        try:
+            body = self._sampling.body(work.group.prompt, work.indices, is_vllm=endpoint.is_vllm)
+            reply = await endpoint.post(self._path, body)
+            found = choices(reply, len(work.indices), self._sampling.part)
+        except BusyError as busy:
+            endpoint.succeed()
+            endpoint.paused_until = time.monotonic() + busy.seconds
+            asyncio.get_running_loop().call_later(busy.seconds, self._pump)
+            self._ready.append(work)
+        except (UnavailableError, BadReplyError) as error:
+            endpoint.fail(error)
+            is_its_own = is_trial or endpoint.last_success > began  # others were answered
+            self._again(work, error, charged=is_its_own)
+        except RejectedError as error:
+            endpoint.succeed()
+            self._reject(work, endpoint, error)
+        except TypeError as error:  # a lone surrogate, which no JSON carries
+            self._refuse(work, "prompt_not_encodable", f"not UTF-8: {error}")
+        else:
+            endpoint.succeed()
+            self._deliver(work, found)
+        finally:
+            endpoint.in_flight -= len(work.indices)
+
+    def _deliver(self, work: Work, found: Sequence[Choice]) -> None:
+        """Traces of a reply; what it left out is asked again."""
+        self._has_answered = True
+        self._settle_refused()
+        for choice in found:
+            trace = self._sampling.trace(work.group.prompt, work.indices[choice.number], choice)
+            work.group.enter(trace)
+            self._outcomes.append(trace)
+        came = {work.indices[choice.number] for choice in found}
+        if rest := tuple(index for index in work.indices if index not in came):
+            self._ready.append(replace(work, indices=rest))
+        elif work.group.is_idle:
+            self._settle(work.group)
+
+    def _again(self, work: Work, error: Exception, *, charged: bool) -> None:
+        """Ask once more, later where the request itself seems to be at fault, or give it up."""
+        now = time.monotonic()
+        work.since = work.since if work.since is not None else now
+        work.attempts += charged
+        if work.attempts >= ATTEMPTS and now - work.since >= self._give_up:
+            for index in work.indices:
+                self._outcomes.append(work.group.fail(index, "server_error", str(error)))
+            if work.group.is_idle:
+                self._settle(work.group)
+        elif charged:
+            self._later += 1
+            pause = min(LONGEST_PAUSE, 0.25 * 2**work.attempts, self._give_up / 4)
+            asyncio.get_running_loop().call_later(pause, self._return, work)
+        else:
+            self._ready.append(work)
+
+    def _return(self, work: Work) -> None:
+        self._later -= 1
+        self._ready.append(work)
+        self._pump()
+
+    def _reject(self, work: Work, endpoint: Endpoint, error: RejectedError) -> None:
+        """A reply that says no: to this prompt, or to the recipe."""
+        said = f"{endpoint.url} answers {error.status}: {error}"
+        if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            self._error = UserError(f"teacher.api_key_env: {said}; name a variable with a key")
+        elif error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+            self._error = UserError(f"teacher.endpoints, teacher.model or teacher.api: {said}")
+        elif error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or any(
+            words in str(error).lower() for words in CONTEXT
+        ):
+            self._refuse(work, "context_length", str(error))
+        elif self._has_answered:
+            self._refuse(work, "refused_by_server", f"HTTP {error.status}: {error}")
+        else:  # perhaps it is an option that the server does not know: wait for a first answer
+            self._refused.append((work, f"HTTP {error.status}: {error}"))
+            if len({id(one.group) for one, _ in self._refused}) >= MOST_REFUSED:
+                self._error = UserError(f"teacher: the server takes no request: {said}")
+
+    def _settle_refused(self) -> None:
+        held, self._refused = self._refused, []
+        for work, message in held:
+            self._refuse(work, "refused_by_server", message)
+
+    def _refuse(self, work: Work, reason: str, detail: str) -> None:
+        work.group.refuse(reason, detail)
+        self._drop(work)
+
+    def _drop(self, work: Work) -> None:
+        work.group.release(work.indices)
+        if work.group.is_idle:
+            self._settle(work.group)
+
+    def _ask(self, group: Group) -> bool:
+        """Make work of what the group wants now; False if it wants nothing."""
+        fresh = group.ask()
+        if not fresh:
+            return False
+        batches = self._sampling.batches(group.prompt, fresh) if self._grouped else None
+        for indices in batches or [(index,) for index in fresh]:
+            self._ready.append(Work(group=group, indices=indices))
+        return True
+
+    def _settle(self, group: Group) -> None:
+        """All that was asked is in: look whether spare samples are needed, or close the books."""
+        if group.may_widen():
+            self._judging += 1
+            self._start(self._judge(group))
+        else:
+            self._outcomes.extend(group.rest())
+            self._open -= 1
+
+    async def _judge(self, group: Group) -> None:
+        lacking = await asyncio.to_thread(self._lacks, group.prompt, group.traces())
+        self._judging -= 1
+        if lacking <= 0:
+            group.close()
+        else:
+            group.widen(lacking)
+            if self._ask(group):
+                return
+        self._settle(group)

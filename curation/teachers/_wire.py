@@ -1,0 +1,219 @@
+"""What goes over the wire to an OpenAI-compatible server, and what comes back; pure.
+
+In: sampling settings and a prompt; out: the JSON body of a request. In: the bytes of a reply; out:
+its choices. A reply that is not what was asked for raises `BadReplyError`: nothing is made up.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any, Literal, NamedTuple
+
+import orjson
+
+from curation.teachers._part import Part, take
+from schemas.recipe import digest
+from schemas.records import FinishReason, Prompt, Trace
+
+PROBLEM, HINT = "{problem}", "{hint}"
+SEED_SPACING = 1024  # sibling i of a request has seed + i, so two prompts' seeds must lie apart
+TEMPLATE_VERSION = 1
+UNSTATED = "unstated"
+Api = Literal["chat", "completions"]
+
+
+class BadReplyError(Exception):
+    """A reply with status 200 that holds no samples."""
+
+
+class Choice(NamedTuple):
+    """One sample of a reply; `number` is its place in the request, `tokens` None where unknown."""
+
+    number: int
+    text: str
+    finish_reason: FinishReason
+    tokens: int | None
+    prompt_tokens: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """Everything that shapes a sample, the endpoint aside."""
+
+    api: Api
+    model: str
+    revision: str
+    temperature: float
+    top_p: float
+    max_tokens: int
+    stop: tuple[str, ...]
+    system: str | None
+    prompt: str
+    hints: tuple[str, ...]
+    part: Part
+    seeds: bool
+    seed: int
+    extra: Mapping[str, Any]
+
+    @cached_property
+    def settings(self) -> str:
+        """A hash of all of them; a seed that is not sent shapes nothing."""
+        facts = dataclasses.asdict(self) | {"seed": self.seed if self.seeds else None}
+        return digest(["openai_server", TEMPLATE_VERSION, facts])
+
+    def key(self, prompt: Prompt, index: int) -> str:
+        """A hash of everything that shapes sample `index`."""
+        name = f"{self.settings}\0{index}\0{prompt.id}\0{prompt.text}"
+        return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+    def hint(self, index: int) -> str | None:
+        """The method hint of a sample; path j gets hint j, and they repeat."""
+        return self.hints[index % len(self.hints)] if self.hints else None
+
+    def message(self, prompt: Prompt, index: int) -> str:
+        """The user message: the hint stands at its place, else after the problem."""
+        hint = self.hint(index)
+        text = self.prompt
+        if hint is not None and HINT not in text:
+            text = f"{text}\n\n{HINT}"
+        # The problem last: it may hold anything, also the other placeholder.
+        return text.replace(HINT, hint or "").replace(PROBLEM, prompt.text)
+
+    def sample_seed(self, prompt: Prompt, index: int) -> int | None:
+        """The sample's own seed, below 2^53, so that every JSON reader keeps it."""
+        if not self.seeds:
+            return None
+        name = f"{self.seed}\0{prompt.id}".encode("utf-8", "surrogatepass")
+        start = int.from_bytes(blake2b(name, digest_size=8).digest(), "big") >> 21
+        return start * SEED_SPACING + index
+
+    def batches(self, prompt: Prompt, indices: Sequence[int]) -> list[tuple[int, ...]]:
+        """Samples that one request with `n` can ask for: one message, consecutive seeds."""
+        batches: list[list[int]] = []
+        for index in sorted(indices, key=lambda i: (self.message(prompt, i), i)):
+            last = batches[-1] if batches else None
+            same = last is not None and self.hint(last[-1]) == self.hint(index)
+            if last is not None and same and (not self.seeds or index == last[-1] + 1):
+                last.append(index)
+            else:
+                batches.append([index])
+        return [tuple(batch) for batch in batches]
+
+    def trace(self, prompt: Prompt, index: int, choice: Choice) -> Trace:
+        """The trace of a reply."""
+        return Trace(
+            prompt_id=prompt.id,
+            index=index,
+            key=self.key(prompt, index),
+            text=choice.text,
+            teacher=self.model,
+            revision=self.revision or UNSTATED,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            max_tokens=self.max_tokens,
+            seed=self.sample_seed(prompt, index),
+            hint=self.hint(index),
+            finish_reason=choice.finish_reason,
+            prompt_tokens=choice.prompt_tokens,
+            completion_tokens=choice.tokens,
+        )
+
+    def body(self, prompt: Prompt, indices: Sequence[int], *, is_vllm: bool) -> bytes:
+        """The JSON of one request for `indices`."""
+        message = self.message(prompt, indices[0])
+        body: dict[str, Any] = {"model": self.model}
+        if self.api == "chat":
+            system = [{"role": "system", "content": self.system}] if self.system else []
+            body["messages"] = [*system, {"role": "user", "content": message}]
+        else:
+            body["prompt"] = message
+        body |= {
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "max_tokens": self.max_tokens,
+            "n": len(indices),
+        }
+        if self.stop:
+            body["stop"] = list(self.stop)
+        if (seed := self.sample_seed(prompt, indices[0])) is not None:
+            body["seed"] = seed
+        if is_vllm:  # its default deletes special tokens, and what stood between them runs together
+            body["skip_special_tokens"] = False
+        return orjson.dumps(body | dict(self.extra))
+
+
+def choices(reply: bytes, asked: int, part: Part) -> list[Choice]:
+    """The samples of a reply, at most `asked`; BadReplyError where there are none."""
+    try:
+        data = orjson.loads(reply)
+    except orjson.JSONDecodeError:
+        raise BadReplyError(f"no JSON: {reply[:80]!r}") from None
+    if not isinstance(data, dict) or not isinstance(data.get("choices"), list):
+        raise BadReplyError(f"no choices: {reply[:80]!r}")
+    found = data["choices"][:asked]
+    if not found:
+        raise BadReplyError("the list of choices is empty")
+    tokens = _count(data.get("usage"), "completion_tokens") if len(found) == 1 else None
+    prompt_tokens = _count(data.get("usage"), "prompt_tokens")
+    made = [
+        _choice(one, number, asked, part, tokens, prompt_tokens) for number, one in enumerate(found)
+    ]
+    if len({choice.number for choice in made}) < len(made):
+        raise BadReplyError("two choices have one index")
+    return made
+
+
+def _choice(
+    raw: object,
+    number: int,
+    asked: int,
+    part: Part,
+    tokens: int | None,
+    prompt_tokens: int | None,
+) -> Choice:
+    if not isinstance(raw, dict):
+        raise BadReplyError(f"choice {number} is no object")
+    index = raw.get("index", number)
+    if not isinstance(index, int) or not 0 <= index < asked:
+        raise BadReplyError(f"choice {number} of {asked} has index {index!r}")
+    reason = raw.get("finish_reason")
+    if reason in (None, "abort", "error"):  # the engine broke off: that is no sample
+        raise BadReplyError(f"choice {number} was broken off (finish_reason {reason!r})")
+    message = raw.get("message", raw)
+    if not isinstance(message, dict):
+        raise BadReplyError(f"choice {number} has no message")
+    content, thought = message.get("content", message.get("text")), _thought(message)
+    if not (isinstance(content, str) or thought is not None or message.get("content", 0) is None):
+        raise BadReplyError(f"choice {number} has no text")
+    known = {"stop": FinishReason.STOP, "length": FinishReason.LENGTH}
+    return Choice(
+        number=index,
+        text=reply_text(thought, content if isinstance(content, str) else "", part),
+        finish_reason=known.get(str(reason), FinishReason.UNKNOWN),
+        tokens=tokens,
+        prompt_tokens=prompt_tokens,
+    )
+
+
+def reply_text(thought: str | None, content: str, part: Part) -> str:
+    """The trace of a reply whose server may have parted thinking and answer."""
+    if thought is None:
+        return take(content, part)
+    if part == "full":
+        return "\n\n".join(text for text in (thought.strip(), content.strip()) if text)
+    return take(content, part) if "</think>" in content else content.strip()
+
+
+def _thought(message: Mapping[str, Any]) -> str | None:
+    for name in ("reasoning", "reasoning_content"):
+        value = message.get(name)
+        if isinstance(value, str) and value:
+            return value
+    return None
+
+
+def _count(usage: object, name: str) -> int | None:
+    value = usage.get(name) if isinstance(usage, dict) else None
+    return value if isinstance(value, int) and value >= 0 else None

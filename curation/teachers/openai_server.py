@@ -1,0 +1,178 @@
+"""Teacher `openai_server`: models behind OpenAI-compatible endpoints, vLLM first.
+
+Flows in: requests; flows out: traces as the servers answer, many at a time, in no order. A prompt
+whose traces are empty, truncated, over-long, unusable or the same gets spare samples, up to
+`top_up`. Nothing is asked of a server before a sample is missing.
+"""
+
+from collections.abc import Iterable
+from contextlib import aclosing
+from math import isfinite
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from curation.teachers import Lacks, Outcomes, Request, Wanted
+from curation.teachers._endpoint import address
+from curation.teachers._fleet import Fleet, read_key
+from curation.teachers._part import Part
+from curation.teachers._stream import Stream
+from curation.teachers._wire import HINT, PROBLEM, SEED_SPACING, UNSTATED, Api, Sampling
+from schemas.errors import UserError
+from schemas.records import Prompt
+
+OURS = ("model", "messages", "prompt", "temperature", "top_p", "max_tokens", "n", "seed", "stop")
+Few = Annotated[tuple[str, ...], Field(max_length=1000)]
+
+
+def build(
+    model: str,
+    endpoints: str | Few = (),
+    revision: str = "",
+    api: Api = "chat",
+    requests: Literal["single", "group"] = "single",
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    max_tokens: int = 330,
+    stop: Few = (),
+    system: str | None = None,
+    prompt: str = PROBLEM,
+    hints: Few = (),
+    part: Part = "full",
+    seeds: bool = False,
+    seed: int = 0,
+    top_up: int = 3,
+    in_flight: int | None = None,
+    timeout_seconds: float = 600.0,
+    patience_seconds: float = 600.0,
+    api_key_env: str | None = None,
+    extra: dict[str, Any] | None = None,
+) -> "OpenAIServer":
+    """A teacher out of addresses; raises UserError where an option makes no sense.
+
+    Args:
+        model: the name under which the servers know the model; checked against /v1/models.
+        endpoints: base addresses, such as http://localhost:8000/v1; all serve the same model.
+        revision: the model's commit; part of every trace's key, checked where a server tells it.
+        api: chat completions, or plain completions of the prompt as it is.
+        requests: one request a sample, or one request with `n` for all samples of a prompt.
+        temperature: 0 is greedy.
+        top_p: nucleus, in (0, 1].
+        max_tokens: of one sample.
+        stop: stop strings.
+        system: the system message.
+        prompt: the user message; `{problem}` in it is the problem's text, `{hint}` the hint.
+        hints: method hints; path j gets hint j, and they repeat.
+        part: `after_think` keeps only what follows the last `</think>`.
+        seeds: send each sample a seed of its own; some servers cannot take them.
+        seed: the seeds' seed.
+        top_up: at most so many more samples a prompt, where usable and distinct ones lack.
+        in_flight: samples in flight at each endpoint; found from its /metrics when not set.
+        timeout_seconds: of one request.
+        patience_seconds: without any endpoint, until the run ends short.
+        api_key_env: the name of the environment variable that holds the key.
+        extra: more fields of the request, such as min_p or chat_template_kwargs.
+    """
+    _require(isfinite(temperature) and temperature >= 0, "temperature", "0 (greedy) or more")
+    _require(0 < top_p <= 1, "top_p", "in (0, 1]")
+    _require(max_tokens >= 1, "max_tokens", "at least 1")
+    _require(0 <= top_up < SEED_SPACING // 2, "top_up", f"0 to {SEED_SPACING // 2 - 1}")
+    _require(in_flight is None or in_flight >= 1, "in_flight", "at least 1, or not set")
+    _require(timeout_seconds > 0, "timeout_seconds", "above 0")
+    _require(patience_seconds > 0, "patience_seconds", "above 0")
+    _require(all(stop), "stop", "without empty strings: they would end every trace at once")
+    _require(PROBLEM in prompt, "prompt", f"with {PROBLEM}, the problem's place")
+    _require(bool(hints) or HINT not in prompt, "hints", f"given, since prompt holds {HINT}")
+    _require(all(hint.strip() for hint in hints), "hints", "without empty ones")
+    for name in extra or {}:
+        _require(name not in OURS, f"extra.{name}", f"set as teacher.{name}, or not at all")
+    sampling = Sampling(
+        api=api,
+        model=model,
+        revision=revision,
+        temperature=temperature,
+        top_p=top_p,
+        max_tokens=max_tokens,
+        stop=stop,
+        system=system,
+        prompt=prompt,
+        hints=hints,
+        part=part,
+        seeds=seeds,
+        seed=seed,
+        extra=extra or {},
+    )
+    given = (endpoints,) if isinstance(endpoints, str) else endpoints
+    urls = tuple(dict.fromkeys(address(one) for one in given))
+    return OpenAIServer(
+        sampling,
+        urls,
+        grouped=requests == "group",
+        top_up=top_up,
+        in_flight=in_flight,
+        timeout=timeout_seconds,
+        patience=patience_seconds,
+        api_key_env=api_key_env,
+    )
+
+
+def _require(holds: bool, field: str, wanted: str) -> None:
+    if not holds:
+        raise UserError(f"teacher.{field}: must be {wanted}")
+
+
+class OpenAIServer:
+    """Samples over HTTP; see `build` for the options."""
+
+    def __init__(
+        self,
+        sampling: Sampling,
+        urls: tuple[str, ...],
+        *,
+        grouped: bool,
+        top_up: int,
+        in_flight: int | None,
+        timeout: float,
+        patience: float,
+        api_key_env: str | None,
+    ) -> None:
+        self.name = sampling.model
+        self.revision = sampling.revision or UNSTATED
+        self._sampling, self._urls = sampling, urls
+        self._grouped, self._top_up = grouped, top_up
+        self._in_flight, self._timeout, self._patience = in_flight, timeout, patience
+        self._api_key_env = api_key_env
+        self._fleet: Fleet | None = None
+
+    @property
+    def note(self) -> str:
+        """Samples in flight, and who is waited for."""
+        return self._fleet.note() if self._fleet else ""
+
+    def wanted(self, prompt: Prompt, samples: int) -> Wanted:
+        """As many as the recipe asks for, and the spare ones."""
+        return Wanted(samples, samples + self._top_up)
+
+    def key(self, prompt: Prompt, index: int) -> str:
+        """A hash of all that shapes the sample; the address of a server does not."""
+        return self._sampling.key(prompt, index)
+
+    async def sample(self, requests: Iterable[Request], lacks: Lacks) -> Outcomes:
+        """Outcomes as they come; the servers are asked when the first sample is missing."""
+        if not self._urls:
+            raise UserError(
+                "teacher.endpoints: none; give the address of a server, or add serve: to start one"
+            )
+        self._fleet = Fleet(
+            self._urls,
+            model=self._sampling.model,
+            revision=self._sampling.revision,
+            in_flight=self._in_flight,
+            timeout=self._timeout,
+            patience=self._patience,
+            key=read_key(self._api_key_env),
+        )
+        stream = Stream(self._sampling, self._fleet, grouped=self._grouped, give_up=self._patience)
+        async with aclosing(stream.run(requests, lacks)) as outcomes:
+            async for outcome in outcomes:
+                yield outcome
