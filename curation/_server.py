@@ -187,8 +187,9 @@ def _port_was_taken(fault: _Fault) -> bool:
 
 
 def _ending(status: int) -> str:
-    """A warden's exit status in words."""
-    return f"was ended by signal {status - 128}" if status > 128 else f"ended with status {status}"
+    """A warden's exit status in words: negative if it was killed itself, 128 + n for signal n."""
+    number = -status if status < 0 else status - 128
+    return f"was ended by signal {number}" if number > 0 else f"ended with status {status}"
 
 
 def _tell_to_end(process: "subprocess.Popen[bytes]") -> None:
