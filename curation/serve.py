@@ -56,8 +56,9 @@ class Servers:
 
     @property
     def failure(self) -> str | None:
-        """What became of a server that has used up its restarts; None while all is well."""
-        return next((one.failure for one in self._servers if one.failure), None)
+        """What became of the servers, once all have used up their restarts; None before."""
+        failures = [one.failure for one in self._servers]
+        return failures[0] if all(failures) else None
 
     def start(self) -> tuple[str, ...]:
         """Start all servers; their base URLs, once each has answered /health.
@@ -108,8 +109,10 @@ class Servers:
         for server in self._servers:
             if server.error is not None:
                 raise server.error
-        if self.failure or self._is_closed:
-            raise ShortError(self.failure or "serve: the servers were closed while they started")
+            if server.failure is not None:
+                raise ShortError(server.failure)
+        if self._is_closed:
+            raise ShortError("serve: the servers were closed while they started")
 
 
 def plans(spec: Serve, model: str, name: str, logs: Path, gpus: Sequence[str]) -> tuple[Plan, ...]:

@@ -24,6 +24,17 @@ CREDENTIALS = re.compile(
     r"://[^/\s@]*:[^/\s@]*@|[?&](?:x-amz-signature|signature|sig|token|access_token)=",
     re.IGNORECASE,
 )
+SUMMARY_PROMPT = """\
+Several attempts at one problem; some may be wrong. The correct answer is {answer}.
+
+Problem:
+{problem}
+
+{paths}
+
+In at most 20 words, say what decides between the attempts, then end with: {closing}"""
+# Options of a teacher that say where it is asked, by whom and how hastily.
+OPERATIONAL = ("endpoints", "in_flight", "timeout_seconds", "patience_seconds", "api_key_env")
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -60,12 +71,30 @@ class Summary(Section):
         default="The final answer is {answer}",
         description="Text of the summary; {answer} is the gold answer and must close it.",
     )
+    by: Literal["template", "teacher"] = Field(
+        default="template",
+        description="Who writes it; a teacher's summary that does not end in the gold answer, or "
+        "does not fit, is replaced by the template's.",
+    )
+    prompt: str = Field(
+        default=SUMMARY_PROMPT,
+        description="What the teacher is asked; {problem}, {paths}, {answer} and {closing} (the "
+        "template's text) are filled in.",
+    )
+    attempts: int = Field(default=2, ge=1, le=100, description="Summaries asked for at most.")
+    max_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="Tokens a reply may have, thinking included (default: canvas.summary_tokens).",
+    )
 
     @model_validator(mode="after")
     def _ends_in_answer(self) -> "Summary":
         _, answer, tail = self.template.partition("{answer}")
         if not answer or any(c.isalnum() for c in tail):
             raise ValueError('must end in {answer}, as in "The final answer is {answer}"')
+        if "{paths}" not in self.prompt or "{answer}" not in self.prompt:
+            raise ValueError("prompt must hold {paths} and {answer}: a summary is of both")
         return self
 
     def text(self, answer: str) -> str:
@@ -221,9 +250,18 @@ class Recipe(Section):
             raise ValueError(f"samples is {self.samples}, fewer than paths ({self.paths})")
         return self
 
+    def shaping(self) -> dict[str, Any]:
+        """The fields that shape the corpus as plain values: not where and how fast it is made."""
+        facts = self.model_dump(mode="json", exclude={"task_runner", "serve"})
+        for teacher in (facts["teacher"], facts["teacher"].get("top_up")):
+            if isinstance(teacher, dict):
+                for name in OPERATIONAL:
+                    teacher.pop(name, None)
+        return facts
+
     def digest(self) -> str:
         """A hash of every field that shapes the corpus."""
-        return digest(self.model_dump(mode="json", exclude={"task_runner", "serve"}))
+        return digest(self.shaping())
 
 
 def digest(value: object) -> str:
