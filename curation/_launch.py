@@ -6,6 +6,7 @@ the supervision needs. Nothing here starts a thread or keeps state.
 
 import ctypes
 import http.client
+import json
 import os
 import re
 import shlex
@@ -13,6 +14,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
@@ -72,8 +74,8 @@ def start(plan: Plan, port: int, grace: float, log: BinaryIO) -> "subprocess.Pop
     environment["PATH"] = os.pathsep.join([tools, os.environ.get("PATH", os.defpath)])
     environment["PYTHONSAFEPATH"] = "1"  # else `-m` imports from the folder one happens to be in
     warden = (sys.executable, "-I", "-S", str(WARDEN), "outer", str(os.getpid()), str(grace))
-    return subprocess.Popen(
-        [*warden, *plan.command(port)],
+    process = subprocess.Popen(
+        warden,
         stdin=subprocess.PIPE,
         stdout=log,
         stderr=subprocess.STDOUT,
@@ -81,6 +83,17 @@ def start(plan: Plan, port: int, grace: float, log: BinaryIO) -> "subprocess.Pop
         env=environment,
         bufsize=0,
     )
+    tell(process, json.dumps(plan.command(port)).encode() + b"\n")
+    return process
+
+
+def tell(process: "subprocess.Popen[bytes]", word: bytes) -> None:
+    """Write to a warden; one that is gone already shows it by its status."""
+    assert process.stdin is not None
+    data = memoryview(word)
+    with suppress(BrokenPipeError):
+        while data:
+            data = data[process.stdin.write(data) or 0 :]
 
 
 def dialled(host: str) -> str:

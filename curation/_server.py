@@ -9,7 +9,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from curation import _launch
@@ -196,8 +195,7 @@ def _tell_to_end(process: "subprocess.Popen[bytes]") -> None:
     """Tell the warden, not by the pipe's end alone: a process forked by this one may hold it."""
     assert process.stdin is not None
     if not process.stdin.closed:
-        with suppress(BrokenPipeError):
-            process.stdin.write(b"\n")
+        _launch.tell(process, b"\n")
         process.stdin.close()
 
 

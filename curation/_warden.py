@@ -1,9 +1,10 @@
 """The process between a build and a server: it sees to it that no server is ever left behind.
 
-Started by path with `-I`: it needs nothing of the project. In: a command, and at its standard input
-a pipe that the parent holds open. Out: the command's exit status, after every process that came of
-the command is gone. It ends them when the command exits, when a byte comes through the pipe, when
-the pipe closes or the parent's id changes (the parent ended, by whatever signal), or on SIGTERM.
+Started by path with `-I`: it needs nothing of the project. In: through a pipe that the parent holds
+open, a command as one line of JSON (not as arguments: who kills by the server's name means the
+server). Out: the command's exit status, after every process that came of the command is gone. It
+ends them when the command exits, when another byte comes through the pipe, when the pipe closes or
+the parent's id changes (the parent ended, by whatever signal), or on SIGTERM.
 
 Two stand in a row: `outer` starts `inner`, `inner` starts the command. Each is a child subreaper,
 so processes that lose their parent come to it, from sessions of their own too. Whichever of the two
@@ -12,6 +13,7 @@ itself (PR_SET_PDEATHSIG). Outside Linux the command's process group is all that
 """
 
 import ctypes
+import json
 import os
 import select
 import signal
@@ -49,8 +51,14 @@ class Warden:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the parent's thread may have blocked some
         _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
-    def run(self, command: Sequence[str], stdin: int, death_signal: int, grace: float) -> int:
-        """The command's exit status, 128 + n for signal n; nothing is left of it afterwards."""
+    def run(
+        self, command: Sequence[str], word: bytes | None, death_signal: int, grace: float
+    ) -> int:
+        """The command's exit status, 128 + n for signal n; nothing is left of it afterwards.
+
+        It gets `word` through a pipe that stays open, or no input at all. `death_signal` is what
+        the kernel sends it if this process is killed, `grace` the seconds it has after SIGTERM.
+        """
         me = os.getpid()
 
         def prepare() -> None:
@@ -60,12 +68,19 @@ class Warden:
 
         try:
             process = subprocess.Popen(
-                command, stdin=stdin, start_new_session=True, preexec_fn=prepare
+                command,
+                stdin=subprocess.DEVNULL if word is None else subprocess.PIPE,
+                start_new_session=True,
+                preexec_fn=prepare,
+                bufsize=0,
             )
         except OSError as error:
             print(f"cannot start {command[0]}: {error.strerror}", file=sys.stderr, flush=True)
             return CANNOT_START
         self._child = process.pid
+        if word is not None and process.stdin is not None:
+            with suppress(BrokenPipeError):
+                process.stdin.write(word)
         while self._status is None and not self._is_told:
             self._look()
         self._end(grace)
@@ -174,17 +189,28 @@ def _load_prctl() -> Callable[[int, int], object]:
 _prctl = _load_prctl()  # loaded before any fork
 
 
-def main(role: str, parent: str, grace: str, *command: str) -> int:
+def first_line(descriptor: int) -> bytes:
+    """What comes through a pipe up to the first line feed; what follows is left in it."""
+    line = b""
+    while not line.endswith(b"\n"):
+        if not (byte := os.read(descriptor, 1)):
+            break
+        line += byte
+    return line
+
+
+def main(role: str, parent: str, grace: str) -> int:
     """Run as `outer` (which starts an `inner`) or as `inner` (which starts the command)."""
     warden = Warden(int(parent))
     seconds = float(grace)
+    line = first_line(0)
+    if not line.endswith(b"\n"):
+        return CANNOT_START  # the parent ended
     if role == "inner":
-        return warden.run(command, subprocess.DEVNULL, signal.SIGKILL, seconds)
-    inner = (sys.executable, "-I", "-S", __file__, "inner", str(os.getpid()), grace, *command)
+        return warden.run(json.loads(line), None, signal.SIGKILL, seconds)
+    inner = (sys.executable, "-I", "-S", __file__, "inner", str(os.getpid()), grace)
     # SIGTERM lets the inner one clean up if this one is killed.
-    return warden.run(
-        inner, subprocess.PIPE, signal.SIGTERM, seconds + LEFTOVER_SECONDS + KILL_SECONDS
-    )
+    return warden.run(inner, line, signal.SIGTERM, seconds + LEFTOVER_SECONDS + KILL_SECONDS)
 
 
 if __name__ == "__main__":

@@ -243,6 +243,16 @@ def test_a_killed_warden_leaves_nothing_and_the_server_comes_back(bench: Bench, 
         assert facts(url)["pid"] != before
 
 
+def test_who_kills_by_the_servers_name_hits_no_warden(bench: Bench) -> None:
+    """`pkill -9 -f vllm` does not match vLLM's engine: a warden must be left to end that."""
+    with bench.servers("--grandchild", str(bench.grandchildren), restarts=0) as servers:
+        server = facts(servers.start()[0])["pid"]
+        for pid in wardens_of(server):
+            assert b"vllm" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+        os.kill(server, signal.SIGKILL)
+        wait_for(lambda: not is_running(bench.pids("grandchildren")[0]))
+
+
 def test_both_wardens_killed_leave_no_server(bench: Bench) -> None:
     with bench.servers(restarts=0) as servers:
         (url,) = servers.start()
