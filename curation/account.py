@@ -61,7 +61,7 @@ def manifest(
 ) -> Manifest:
     """Every fact of a finished build."""
     recipe = job.recipe
-    stages_made = [s for s in Stage if s is not Stage.RELEASE]
+    stages_made = [s for s in chain.stages_of(recipe) if s is not Stage.RELEASE]
     marks = [mark_of(job, stage, i) for stage in stages_made for i in range(census.shards)]
     rejected: Counter[tuple[Stage, str, str]] = Counter()
     for mark in marks:

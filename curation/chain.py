@@ -11,11 +11,23 @@ from curation import shards
 from curation.job import Job
 from curation.shards import Mark
 from schemas import arrow
-from schemas.recipe import digest, locate
+from schemas.recipe import Recipe, digest, locate
 from schemas.records import Prompt, Stage
 from scorers.revision import directory_revision
 
 VERSION = dict.fromkeys(Stage, 1)
+_NOBODY = Prompt(id="", text="", gold="", source="", row=0, licence="")
+
+
+def stages_of(recipe: Recipe) -> tuple[Stage, ...]:
+    """The stages that a recipe has, in order."""
+    skipped = () if recipe.summary.by == "teacher" else (Stage.SUMMARIES,)
+    return tuple(stage for stage in Stage if stage not in skipped)
+
+
+def canvas_stage(recipe: Recipe) -> Stage:
+    """The stage whose canvases are scored and released."""
+    return Stage.SUMMARIES if recipe.summary.by == "teacher" else Stage.CANVASES
 
 
 def load_prompts(job: Job, index: int) -> list[Prompt]:
@@ -54,8 +66,12 @@ def fingerprint(job: Job, stage: Stage, index: int) -> str:
         case Stage.CANVASES:
             facts += [_input(job, Stage.PROMPTS, index), _input(job, Stage.GRADED, index)]
             facts += [repr(job.rules), job.counter.fingerprint()]
+        case Stage.SUMMARIES:
+            facts += [_input(job, Stage.CANVASES, index), repr(job.rules)]
+            facts += [job.counter.fingerprint(), recipe.summary.model_dump(mode="json")]
+            facts.append(job.summariser.key(_NOBODY, 0))  # every setting of its teacher
         case Stage.SCORED:
-            facts.append(_input(job, Stage.CANVASES, index))
+            facts.append(_input(job, canvas_stage(recipe), index))
             if recipe.scorer is not None:
                 facts += [revision(recipe.scorer.path), recipe.scorer.step_tokens]
                 facts.append(recipe.scorer.batch_tokens)

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from curation import chain, finish, reading, shards, stages, trace_stage
+from curation import chain, finish, reading, shards, stages, summary_stage, trace_stage
 from curation.job import Job
 from schemas import arrow
 from schemas.errors import UserError
@@ -116,5 +116,6 @@ def _run(job: Job, census: reading.Census, index: int) -> tuple[float, float]:
     sampled = time.monotonic()
     stages.grade(job, index)
     stages.assemble(job, index)
+    summary_stage.write_summaries(job, census.model_copy(update={"shards": index + 1}))
     stages.score(job, index)
     return sampled - began, time.monotonic() - sampled

@@ -42,7 +42,9 @@ def standing(job: Job) -> Outcome | None:
     census = reading.standing_census(job)
     if census is None or manifest.recipe_digest != job.recipe.digest():
         return None
-    for stage in (Stage.TRACES, Stage.GRADED, Stage.CANVASES, Stage.SCORED):
+    for stage in chain.stages_of(job.recipe):
+        if stage in (Stage.PROMPTS, Stage.RELEASE):
+            continue
         if not all(chain.standing(job, stage, index) for index in range(census.shards)):
             return None
     if manifest.build != _build_id(job, census):
@@ -168,7 +170,7 @@ def _write_rejections(run: Path, index: int, rejections: list[Rejection], tally:
 def _small_files(job: Job, census: Census) -> Iterator[str]:
     """The recipe, the census and the marks, relative to the run."""
     yield from ("recipe.yaml", f"{Stage.PROMPTS}/census.json")
-    for stage in Stage:
+    for stage in chain.stages_of(job.recipe):
         if stage is not Stage.RELEASE:
             yield from (f"{stage}/{index:05d}.json" for index in range(census.shards))
 
@@ -193,7 +195,10 @@ def _swap(run: Path, fresh: Path) -> None:
 def _build_id(job: Job, census: Census) -> str:
     """What the release depends on, as 12 hex digits; it names the release's files."""
     inputs = [
-        [account.mark_of(job, stage, index).sha256 for stage in (Stage.CANVASES, Stage.SCORED)]
+        [
+            account.mark_of(job, stage, index).sha256
+            for stage in (chain.canvas_stage(job.recipe), Stage.SCORED)
+        ]
         for index in range(census.shards)
     ]
     facts = job.recipe.model_dump(mode="json", include={"name", "filters", "release"})

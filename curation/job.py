@@ -10,18 +10,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from curation import staff
 from curation.filters import Filter
 from curation.groups import Rules
+from curation.serve import Servers
 from curation.sources import Source
 from curation.teachers import Teacher
 from curation.tokens import TokenCounter
-from schemas import parts
 from schemas.errors import UserError
-from schemas.recipe import Part, Recipe, locate
+from schemas.recipe import Recipe, locate
 from schemas.records import Stage
 from scorers.answer import GradePool
 
@@ -33,6 +34,7 @@ UNITS = {
     Stage.TRACES: "trace",
     Stage.GRADED: "trace",
     Stage.CANVASES: "prompt",
+    Stage.SUMMARIES: "summary",
     Stage.SCORED: "canvas",
     Stage.RELEASE: "canvas",
 }
@@ -52,7 +54,7 @@ class Job:
         specs = self.recipe.source
         names = ["source"] if len(specs) == 1 else [f"source.{i}" for i in range(len(specs))]
         made: tuple[Source, ...] = tuple(
-            _part("sources", spec, name) for spec, name in zip(specs, names, strict=True)
+            staff.part("sources", spec, name) for spec, name in zip(specs, names, strict=True)
         )
         _distinct_labels(made, names)
         return made
@@ -62,7 +64,7 @@ class Job:
         """The evaluation sets that the corpus must not contain."""
         names = [f"decontaminate.{i}" for i in range(len(self.recipe.decontaminate))]
         made: tuple[Source, ...] = tuple(
-            _part("sources", spec, name)
+            staff.part("sources", spec, name)
             for spec, name in zip(self.recipe.decontaminate, names, strict=True)
         )
         _distinct_labels(made, names)
@@ -70,12 +72,35 @@ class Job:
 
     @cached_property
     def teacher(self) -> Teacher:
-        """The recipe's teacher; its seed is the recipe's unless it has one of its own."""
-        spec = self.recipe.teacher
-        if "seed" in parts.options("teachers", spec.kind, "teacher") and "seed" not in spec.options:
-            spec = spec.model_copy(update={"seed": self.recipe.seed})
-        teacher: Teacher = _part("teachers", spec, "teacher")
-        return teacher
+        """The recipe's teacher; asks no server before `serve:` has started it."""
+        return staff.teacher(self.recipe, ())
+
+    @cached_property
+    def summariser(self) -> Teacher:
+        """The teacher as it writes summaries."""
+        return staff.summariser(self.recipe, ())
+
+    @cached_property
+    def _servers(self) -> Servers | None:
+        """The servers of `serve:`, started when somebody is to be asked."""
+        spec, name = self.recipe.serve, staff.model(self.recipe)
+        if spec is None or name is None:
+            return None
+        return Servers(spec, locate(spec.model or name), name, self.run / "serve")
+
+    @cached_property
+    def _addresses(self) -> tuple[str, ...]:
+        return self._servers.start() if self._servers else ()
+
+    def at_work(self, stage: Stage) -> Teacher:
+        """The teacher of a stage that samples, with its servers running."""
+        make = staff.summariser if stage is Stage.SUMMARIES else staff.teacher
+        return make(self.recipe, self._addresses)
+
+    @property
+    def server_failure(self) -> str | None:
+        """Why the servers of `serve:` will not come back, if so."""
+        return self._servers.failure if self._servers else None
 
     @cached_property
     def counter(self) -> TokenCounter:
@@ -91,7 +116,7 @@ class Job:
     def filters(self) -> tuple[Filter, ...]:
         """The recipe's filters, in order; made anew for every release, because they learn."""
         specs = enumerate(self.recipe.filters)
-        return tuple(_part("filters", spec, f"filters.{i}") for i, spec in specs)
+        return tuple(staff.part("filters", spec, f"filters.{i}") for i, spec in specs)
 
     @cached_property
     def scorer(self) -> "Scorer | None":
@@ -114,14 +139,17 @@ class Job:
         return GradePool()
 
     def close(self) -> None:
-        """Stop the verifier's processes and the progress bars."""
+        """Stop the servers, the verifier's processes and the progress bars."""
         self.bars.end(*Stage)
+        if "_servers" in self.__dict__ and self._servers is not None:
+            self._servers.close()
         if "graders" in self.__dict__:
             self.graders.close()
 
     def check(self) -> None:
         """Make every part once, so that a mistake in the recipe shows before any work."""
         _ = (self.sources, self.evaluation, self.teacher, self.counter, self.rules, self.filters)
+        staff.check(self.recipe)
         for number, spec in enumerate(self.recipe.filters):
             if spec.kind != "seqdep":
                 continue
@@ -144,13 +172,6 @@ def _distinct_labels(sources: Sequence[Source], names: Sequence[str]) -> None:
                 f"{names[number]}.label: {one.label!r} is the label of another source; "
                 f"give each a label of its own"
             )
-
-
-def _part(family: str, spec: Part, where: str) -> Any:
-    options = dict(spec.options)
-    if isinstance(options.get("path"), str):
-        options["path"] = locate(str(options["path"]))
-    return parts.build(family, spec.kind, options, where)
 
 
 class Bars:

@@ -84,7 +84,7 @@ def printable(recipe: Recipe) -> Printable:
             return "…/" + re.split(r"[\\/]", local.rstrip("\\/"))[-1]
         return bare
 
-    facts = clean(recipe.model_dump(mode="json"), "", "")
+    facts = clean(recipe.shaping(), "", "")
     text = yaml.safe_dump(facts, sort_keys=False, allow_unicode=True, width=100)
     return Printable(text.rstrip("\n"), tuple(shortened), tuple(withheld))
 

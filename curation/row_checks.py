@@ -3,17 +3,14 @@
 In: a row, the manifest, and the recipe where it could be read. Out: problems, as short sentences.
 """
 
-import re
 from collections.abc import Iterator
 
 from curation.rows import Released
+from curation.summaries import ends_in
 from schemas import canvas
 from schemas.manifest import Manifest
 from schemas.recipe import Recipe
 from schemas.records import Grade
-
-# What may not stand before a gold answer that closes a summary: it would belong to the answer.
-_RUNS_ON = re.compile(r"(?:\w|\d[.,/]|(?:^|[\s(=:$])[-\u2212])$")
 
 
 def check(row: Released, manifest: Manifest, recipe: Recipe | None) -> Iterator[str]:
@@ -72,7 +69,4 @@ def _closes(row: Released, recipe: Recipe | None) -> bool:
     """Whether the summary ends in the gold answer."""
     if row.summary_by == "template" and recipe is not None:
         return row.summary == recipe.summary.text(row.gold)
-    before, gold, after = row.summary.rpartition(row.gold)
-    if not row.gold or not gold or any(char.isalnum() for char in after):
-        return False
-    return not (row.gold[0].isalnum() and _RUNS_ON.search(before))
+    return ends_in(row.summary, row.gold)

@@ -111,8 +111,8 @@ def _scores(job: Job, canvases: Sequence[Canvas]) -> list[Scores]:
 
 
 def load_canvases(job: Job, index: int) -> Iterator[Canvas]:
-    """The canvases of a shard."""
-    return arrow.records(Canvas, shards.read(job.run, Stage.CANVASES, index))
+    """The canvases of a shard, with the summaries they are released with."""
+    return arrow.records(Canvas, shards.read(job.run, chain.canvas_stage(job.recipe), index))
 
 
 def shard_corpus(job: Job, index: int) -> Iterator[tuple[Canvas, Scores]]:

@@ -11,7 +11,7 @@ from curation import chain, sampling, shards
 from curation.archive import Archive
 from curation.job import Job
 from curation.reading import Census
-from curation.teachers import Failure
+from curation.teachers import Failure, Teacher
 from curation.top_up import TopUp
 from schemas import arrow
 from schemas.errors import DamagedError, ShortError
@@ -42,37 +42,54 @@ def sample_traces(job: Job, census: Census) -> None:
             return
         _close_traces(job, index, traces, failures)
 
-    began, shown, wanted = time.monotonic(), 0, 0
-    next_look = 0.0
-
-    def show(now: sampling.Progress) -> None:
-        nonlocal shown, wanted, next_look
-        if time.monotonic() < next_look and now.done + now.failures < now.wanted:
-            return
-        next_look = time.monotonic() + LOOK_SECONDS
-        rate = now.completion_tokens / max(1e-9, time.monotonic() - began)
-        notes = (f"{rate:,.0f} tokens/s", job.teacher.note, f"{now.failures} failures")
-        finished = now.done + now.failures
-        note = ", ".join(filter(None, notes))
-        job.bars.add(Stage.TRACES, finished - shown, more=now.wanted - wanted, note=note)
-        shown, wanted = finished, now.wanted
-
+    teacher = job.at_work(Stage.TRACES)
     sampling.run(
-        job.teacher,
+        teacher,
         (sampling.Shard(index=i, prompts=chain.load_prompts(job, i)) for i in todo),
         samples=job.recipe.samples or job.recipe.paths,
         folder=job.run / Stage.TRACES,
         have=have,
         close=close,
         lacks=TopUp(job.rules, job.counter).lacks,
-        progress=show,
+        progress=Show(job, Stage.TRACES, teacher),
     )
     job.bars.end(Stage.TRACES)
     if short:
-        raise ShortError(
-            f"{len(short)} samples could not be had (first: {short[0].reason}: {short[0].detail}); "
-            f"everything else is kept; run the same command again to get the rest"
-        )
+        raise short_error(short)
+
+
+def short_error(short: Sequence[Failure]) -> ShortError:
+    """What to tell of samples that another run may get."""
+    first = short[0]
+    return ShortError(
+        f"{len(short)} samples could not be had (first: prompt {first.prompt_id}: {first.reason}: "
+        f"{first.detail}); everything else is kept; run the same command again to get the rest"
+    )
+
+
+class Show:
+    """Moves the bar of a stage that samples."""
+
+    def __init__(self, job: Job, stage: Stage, teacher: Teacher) -> None:
+        self._job, self._stage, self._teacher = job, stage, teacher
+        self._began = time.monotonic()
+        self._last = sampling.Progress()
+        self._next_look = 0.0
+
+    def __call__(self, now: sampling.Progress) -> None:
+        """Show where the run stands, a few times a second."""
+        if failure := self._job.server_failure:
+            raise ShortError(failure)
+        time_now = time.monotonic()
+        if time_now < self._next_look and now.done + now.failures < now.wanted:
+            return
+        self._next_look = time_now + LOOK_SECONDS
+        rate = now.completion_tokens / max(1e-9, time_now - self._began)
+        notes = (f"{rate:,.0f} tokens/s", self._teacher.note, f"{now.failures} failures")
+        before, self._last = self._last, now
+        done = now.done + now.failures - before.done - before.failures
+        more = now.wanted - before.wanted
+        self._job.bars.add(self._stage, done, more=more, note=", ".join(filter(None, notes)))
 
 
 def _close_traces(

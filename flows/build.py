@@ -19,7 +19,7 @@ from prefect.server.api.server import SubprocessASGIServer
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict
 
-from curation import finish, reading, shards, stages, trace_stage
+from curation import finish, reading, shards, stages, summary_stage, trace_stage
 from curation.job import Job
 from curation.reading import Census
 from schemas.outcome import Outcome
@@ -67,6 +67,12 @@ def assemble(spec: Spec, index: int) -> shards.Mark:
     return stages.assemble(job_of(spec), index)
 
 
+@task(name="write summaries")
+def write_summaries(spec: Spec, census: Census) -> None:
+    """One long-lived service over all canvases, where the recipe's teacher writes summaries."""
+    summary_stage.write_summaries(job_of(spec), census)
+
+
 @task(name="score", task_run_name="score {index}")
 def score(spec: Spec, index: int) -> shards.Mark:
     """SeqDep of one shard."""
@@ -83,16 +89,19 @@ def _finish_shards(spec: Spec, census: Census) -> None:
     """Grade, assemble and score every shard; the stages of one shard wait for each other."""
     graded: list[PrefectFuture[shards.Mark]] = []
     joined: list[PrefectFuture[shards.Mark]] = []
-    scored: list[PrefectFuture[shards.Mark]] = []
     for index in range(census.shards):
         graded.append(grade.submit(spec, index))
         joined.append(assemble.submit(spec, index, wait_for=graded[-1:]))  # type: ignore[call-overload]
-        scored.append(score.submit(spec, index, wait_for=joined[-1:]))  # type: ignore[call-overload]
-    stages_of = {Stage.GRADED: graded, Stage.CANVASES: joined, Stage.SCORED: scored}
-    for stage, futures in stages_of.items():
-        for future in futures:
-            future.result()
-        job_of(spec).bars.end(stage)
+    before: list[Any] = list(joined)
+    if job_of(spec).recipe.summary.by == "teacher":
+        before = [write_summaries.submit(spec, census, wait_for=joined)] * census.shards  # type: ignore[call-overload]
+    scored = [
+        score.submit(spec, index, wait_for=before[index : index + 1])  # type: ignore[call-overload]
+        for index in range(census.shards)
+    ]
+    for future in (*graded, *joined, *before, *scored):
+        future.result()
+    job_of(spec).bars.end(*Stage)
 
 
 def stop_at_once() -> None:

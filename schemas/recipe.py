@@ -24,6 +24,17 @@ CREDENTIALS = re.compile(
     r"://[^/\s@]*:[^/\s@]*@|[?&](?:x-amz-signature|signature|sig|token|access_token)=",
     re.IGNORECASE,
 )
+SUMMARY_PROMPT = """\
+Several attempts at one problem; some may be wrong. The correct answer is {answer}.
+
+Problem:
+{problem}
+
+{paths}
+
+In at most 20 words, say what decides between the attempts, then end with: {closing}"""
+# Options of a teacher that say where it is asked, by whom and how hastily.
+OPERATIONAL = ("endpoints", "in_flight", "timeout_seconds", "patience_seconds", "api_key_env")
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -60,12 +71,30 @@ class Summary(Section):
         default="The final answer is {answer}",
         description="Text of the summary; {answer} is the gold answer and must close it.",
     )
+    by: Literal["template", "teacher"] = Field(
+        default="template",
+        description="Who writes it; a teacher's summary that does not end in the gold answer, or "
+        "does not fit, is replaced by the template's.",
+    )
+    prompt: str = Field(
+        default=SUMMARY_PROMPT,
+        description="What the teacher is asked; {problem}, {paths}, {answer} and {closing} (the "
+        "template's text) are filled in.",
+    )
+    attempts: int = Field(default=2, ge=1, le=100, description="Summaries asked for at most.")
+    max_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="Tokens a reply may have, thinking included (default: canvas.summary_tokens).",
+    )
 
     @model_validator(mode="after")
     def _ends_in_answer(self) -> "Summary":
         _, answer, tail = self.template.partition("{answer}")
         if not answer or any(c.isalnum() for c in tail):
             raise ValueError('must end in {answer}, as in "The final answer is {answer}"')
+        if "{paths}" not in self.prompt or "{answer}" not in self.prompt:
+            raise ValueError("prompt must hold {paths} and {answer}: a summary is of both")
         return self
 
     def text(self, answer: str) -> str:
@@ -105,6 +134,72 @@ class ScorerSpec(Section):
     trust_remote_code: bool = False
 
 
+def _as_words(value: object) -> object:
+    """Options as text: YAML reads the 4096 of `[--max-model-len, 4096]` as a number."""
+    if not isinstance(value, list | tuple):
+        return value
+    return [str(v) if isinstance(v, int | float) and not isinstance(v, bool) else v for v in value]
+
+
+# Options of vLLM's server that are ours to give, and what to set instead.
+_SERVER_OPTIONS = {
+    "--model": "set serve.model",
+    "--served-model-name": "the teacher's model name is taken; take it out",
+    "--host": "set serve.host",
+    "--port": "a free one is chosen; take it out",
+    "--uds": "the server is spoken to over TCP; take it out",
+    "--tensor-parallel-size": "set serve.gpus_per_server",
+    "-tp": "set serve.gpus_per_server",
+    "--api-key": "a recipe is published; set VLLM_API_KEY in the environment",
+    "--hf-token": "a recipe is published; set HF_TOKEN in the environment",
+    "--ssl-keyfile": "the server is spoken to over plain HTTP; take it out",
+    "--ssl-certfile": "the server is spoken to over plain HTTP; take it out",
+}
+
+
+class Serve(Section):
+    """vLLM servers that a build starts, watches, restarts and ends; shapes no corpus."""
+
+    model: str | None = Field(
+        default=None, description="Directory or hub id that is served (default: teacher.model)."
+    )
+    python: str | None = Field(
+        default=None,
+        description="Interpreter of the environment that holds vLLM (default: this one).",
+    )
+    servers: int | None = Field(
+        default=None,
+        ge=1,
+        description="Servers (default: as many as the visible GPUs allow; one without a GPU).",
+    )
+    gpus_per_server: int = Field(
+        default=1, ge=1, description="GPUs of one server (tensor parallel)."
+    )
+    args: Annotated[tuple[str, ...], BeforeValidator(_as_words)] = Field(
+        default=(),
+        description='More options of vLLM\'s server, such as ["--max-model-len", "4096"].',
+    )
+    host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="Address to bind; any other than 127.0.0.1 opens the server to the network.",
+    )
+    start_seconds: float = Field(
+        default=1800, gt=0, description="Longest wait until a server answers, in seconds."
+    )
+    restarts: int = Field(
+        default=5, ge=0, description="How often a server that died or hangs is started again."
+    )
+
+    @model_validator(mode="after")
+    def _leaves_ours_alone(self) -> "Serve":
+        for arg in self.args:
+            name = arg.partition("=")[0].replace("_", "-")
+            if name in _SERVER_OPTIONS:
+                raise ValueError(f"args: {name} does not belong here: {_SERVER_OPTIONS[name]}")
+        return self
+
+
 class Release(Section):
     """How the dataset is cut and described."""
 
@@ -134,6 +229,9 @@ class Recipe(Section):
     source: Many
     decontaminate: Annotated[tuple[Part, ...], BeforeValidator(_as_list)] = ()
     teacher: Part
+    serve: Serve | None = Field(
+        default=None, description="Start the teacher's vLLM servers (default: they run already)."
+    )
     summary: Summary = Summary()
     groups: Groups = Groups()
     canvas: CanvasSpec = CanvasSpec()
@@ -152,9 +250,18 @@ class Recipe(Section):
             raise ValueError(f"samples is {self.samples}, fewer than paths ({self.paths})")
         return self
 
+    def shaping(self) -> dict[str, Any]:
+        """The fields that shape the corpus as plain values: not where and how fast it is made."""
+        facts = self.model_dump(mode="json", exclude={"task_runner", "serve"})
+        for teacher in (facts["teacher"], facts["teacher"].get("top_up")):
+            if isinstance(teacher, dict):
+                for name in OPERATIONAL:
+                    teacher.pop(name, None)
+        return facts
+
     def digest(self) -> str:
         """A hash of every field that shapes the corpus."""
-        return digest(self.model_dump(mode="json", exclude={"task_runner"}))
+        return digest(self.shaping())
 
 
 def digest(value: object) -> str:

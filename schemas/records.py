@@ -32,6 +32,7 @@ class Stage(StrEnum):
     TRACES = "traces"
     GRADED = "graded"
     CANVASES = "canvases"
+    SUMMARIES = "summaries"  # only where a teacher writes them
     SCORED = "scored"
     RELEASE = "release"
 

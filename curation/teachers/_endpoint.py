@@ -6,6 +6,7 @@ nothing is sent; when it is well again one request is sent on TRIAL, whose succe
 """
 
 import asyncio
+import os
 import re
 import time
 from email.utils import parsedate_to_datetime
@@ -251,4 +252,12 @@ def _retry_after(header: str | None) -> float:
 
 
 def _reason(error: Exception) -> str:
+    """Why there is no connection, in a few words."""
+    import aiohttp
+
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"cannot find the host {error.host}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        number = error.os_error.errno
+        return os.strerror(number).lower() if number else str(error)
     return str(error) or type(error).__name__

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 START_SECONDS = 60.0  # patience with endpoints none of which has answered yet
 _TICK = 1.0  # seconds between two looks at a server's metrics
 _HEALTH = (0.25, 2.0)  # first and longest wait between two looks at a server that is down
-_TRIAL = (0.25, 5.0)  # the same between two trials of a server that says it is well
+_TRIAL = (0.1, 0.5)  # the same between two trials of a server that says it is well
 _SPARE_FILES = 256
 
 

@@ -26,8 +26,7 @@ from curation.teachers._group import Group
 from curation.teachers._wire import BadReplyError, Choice, Sampling, choices
 from schemas.errors import UserError
 
-ATTEMPTS = 8  # failures charged to one request, and
-GIVE_UP_SECONDS = 120.0  # how long it must have failed for, until it is given up
+ATTEMPTS = 5  # failures charged to one request, until it may be given up
 LONGEST_PAUSE = 30.0
 MOST_JUDGING = 64  # groups whose traces are looked at, until no more are read
 MOST_WAITING = 4096  # outcomes that nobody has taken yet, until no more is asked
@@ -47,11 +46,14 @@ class Work:
 
 
 class Stream:
-    """One run of sampling at a fleet; only one `run` each."""
+    """One run of sampling at a fleet; only one `run` each.
+
+    `give_up` is for how many seconds a request must have failed, besides `ATTEMPTS` times.
+    """
 
     def __init__(self, sampling: Sampling, fleet: Fleet, *, grouped: bool, give_up: float) -> None:
         self._sampling, self._fleet, self._grouped = sampling, fleet, grouped
-        self._give_up = min(GIVE_UP_SECONDS, give_up)
+        self._give_up = give_up
         self._path = "/chat/completions" if sampling.api == "chat" else "/completions"
         self._ready: deque[Work] = deque()
         self._outcomes: deque[SampleOutcome] = deque()

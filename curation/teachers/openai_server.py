@@ -69,7 +69,8 @@ def build(
         top_up: at most so many more samples a prompt, where usable and distinct ones lack.
         in_flight: samples in flight at each endpoint; found from its /metrics when not set.
         timeout_seconds: of one request.
-        patience_seconds: without any endpoint, until the run ends short.
+        patience_seconds: without any endpoint, until the run ends short; a request that fails
+            for a fifth of it, while its server is well, is given up.
         api_key_env: the name of the environment variable that holds the key.
         extra: more fields of the request, such as min_p or chat_template_kwargs.
     """
@@ -172,7 +173,9 @@ class OpenAIServer:
             patience=self._patience,
             key=read_key(self._api_key_env),
         )
-        stream = Stream(self._sampling, self._fleet, grouped=self._grouped, give_up=self._patience)
+        stream = Stream(
+            self._sampling, self._fleet, grouped=self._grouped, give_up=self._patience / 5
+        )
         async with aclosing(stream.run(requests, lacks)) as outcomes:
             async for outcome in outcomes:
                 yield outcome

@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from curation import finish, reading, shards, stages, trace_stage
+from curation import finish, reading, shards, stages, summary_stage, trace_stage
 from curation.job import Job
 from curation.teachers import Lacks, Request, SampleOutcome
 from curation.verify import verify
@@ -35,6 +35,8 @@ def make(run: Path, recipe: str = "demo", *overrides: str, limit: int | None = N
         for index in range(census.shards):
             stages.grade(job, index)
             stages.assemble(job, index)
+        summary_stage.write_summaries(job, census)
+        for index in range(census.shards):
             stages.score(job, index)
         return finish.make(job, census)
     finally:

@@ -1,0 +1,98 @@
+"""The teachers of a recipe: its own, and the same model as it writes summaries.
+
+In: a recipe, and the addresses of servers that `serve:` started. Out: parts of the family
+`teachers`. What a recipe leaves open is filled in here: seed, addresses, revision.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from curation.teachers import Teacher
+from schemas import parts
+from schemas.errors import UserError
+from schemas.recipe import Part, Recipe, locate
+from scorers.revision import directory_revision
+
+
+def teacher(recipe: Recipe, addresses: Sequence[str]) -> Teacher:
+    """The recipe's teacher; its seed is the recipe's unless it has one of its own."""
+    made: Teacher = part("teachers", _completed(recipe, recipe.teacher, addresses), "teacher")
+    return made
+
+
+def summariser(recipe: Recipe, addresses: Sequence[str]) -> Teacher:
+    """The teacher that writes, with a summary's message, length and number of attempts."""
+    spec = _completed(recipe, _writer(recipe), addresses)
+    known = parts.options("teachers", spec.kind, "teacher")
+    if "prompt" not in known:
+        raise UserError(
+            f"summary.by: a teacher of kind {spec.kind!r} writes nothing; set summary.by=template, "
+            f"or give it a teacher.top_up that can write"
+        )
+    changed: dict[str, object] = {
+        "prompt": "{problem}",
+        "hints": (),
+        "stop": (),
+        "system": None,
+        "top_up": recipe.summary.attempts - 1,
+        "max_tokens": recipe.summary.max_tokens or recipe.canvas.summary_tokens,
+    }
+    update = {name: value for name, value in changed.items() if name in known}
+    made: Teacher = part("teachers", spec.model_copy(update=update), "teacher")
+    return made
+
+
+def model(recipe: Recipe) -> str | None:
+    """The name of the model that a server is asked for; None where no server is asked."""
+    asked = _writer(recipe).options.get("model")
+    return asked if isinstance(asked, str) else None
+
+
+def check(recipe: Recipe) -> None:
+    """UserError where nobody serves the model, or nobody asks the server, or nobody can write."""
+    spec = _writer(recipe)
+    asks = "endpoints" in parts.options("teachers", spec.kind, "teacher")
+    where = "teacher" if spec is recipe.teacher else "teacher.top_up"
+    if asks and not spec.options.get("endpoints") and recipe.serve is None:
+        raise UserError(
+            f"{where}.endpoints: none; give the address of a server that runs "
+            f"(http://localhost:8000/v1), or add serve: to the recipe to start one"
+        )
+    if recipe.serve is not None and not asks:
+        raise UserError(f"serve: a teacher of kind {spec.kind!r} asks no server; take it out")
+    if recipe.serve is not None and spec.options.get("endpoints"):
+        raise UserError(f"{where}.endpoints: serve: starts the servers; take one of the two out")
+    if recipe.summary.by == "teacher":
+        summariser(recipe, ())
+
+
+def part(family: str, spec: Part, where: str) -> Any:
+    """A part of a recipe; a path in it is found from any folder."""
+    options = dict(spec.options)
+    if isinstance(options.get("path"), str):
+        options["path"] = locate(str(options["path"]))
+    return parts.build(family, spec.kind, options, where)
+
+
+def _writer(recipe: Recipe) -> Part:
+    """The part that writes: the teacher, or what tops up its recorded traces."""
+    below = recipe.teacher.options.get("top_up")
+    return Part.model_validate(below) if isinstance(below, Mapping) else recipe.teacher
+
+
+def _completed(recipe: Recipe, spec: Part, addresses: Sequence[str]) -> Part:
+    known = parts.options("teachers", spec.kind, "teacher")
+    given = spec.options
+    more: dict[str, object] = {}
+    if "seed" in known and "seed" not in given:
+        more["seed"] = recipe.seed
+    if "endpoints" in known and addresses:
+        more["endpoints"] = tuple(addresses)
+    if "revision" in known and not given.get("revision") and recipe.serve is not None:
+        served = Path(locate(recipe.serve.model or str(given.get("model", ""))))
+        if served.is_dir():
+            more["revision"] = directory_revision(served)
+    if isinstance(below := given.get("top_up"), Mapping):
+        more["top_up"] = _completed(recipe, Part.model_validate(below), addresses)
+    return spec.model_copy(update=more)

@@ -1,0 +1,498 @@
+"""The served teacher against a real HTTP server that misbehaves: nothing lost, nothing made up."""
+
+import dataclasses
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.loopback import Behaviour, Loopback
+from curation.dedup import prompt_id
+from curation.journal import read
+from curation.sampling import Progress, Shard, none_lacks, run
+from curation.teachers import Failure, Lacks
+from curation.teachers.openai_server import OpenAIServer, build
+from schemas.errors import ShortError, UserError
+from schemas.records import FinishReason, Prompt, Trace
+
+P = 3
+
+
+@pytest.fixture(scope="module")
+def loopback() -> Iterator[Loopback]:
+    with Loopback() as server:
+        yield server
+
+
+@pytest.fixture
+def server(loopback: Loopback) -> Loopback:
+    """A well-behaved server with an empty log."""
+    if not loopback.is_alive:
+        loopback.restart(Behaviour())
+    loopback.set(Behaviour())
+    loopback.forget()
+    return loopback
+
+
+def prompt(text: str) -> Prompt:
+    return Prompt(id=prompt_id(text), text=text, gold="1", source="s", row=1, licence="l")
+
+
+def shards(count: int = 3, size: int = 10) -> list[Shard]:
+    return [
+        Shard(index=s, prompts=[prompt(f"What is {s} + {n}?") for n in range(size)])
+        for s in range(count)
+    ]
+
+
+class Closed:
+    """What came, shard by shard."""
+
+    def __init__(self) -> None:
+        self.traces: dict[int, list[Trace]] = {}
+        self.failures: list[Failure] = []
+
+    def close(self, index: int, traces: Sequence[Trace], failures: Sequence[Failure]) -> None:
+        self.traces[index] = list(traces)
+        self.failures += failures
+
+    @property
+    def all(self) -> list[Trace]:
+        return [trace for index in sorted(self.traces) for trace in self.traces[index]]
+
+
+def sample(
+    teacher: OpenAIServer,
+    folder: Path,
+    parts: Iterable[Shard] | None = None,
+    lacks: Lacks = none_lacks,
+) -> tuple[Progress, Closed]:
+    closed = Closed()
+    end = run(
+        teacher,
+        shards() if parts is None else parts,
+        samples=P,
+        folder=folder,
+        have=lambda index: (),
+        close=closed.close,
+        lacks=lacks,
+    )
+    return end, closed
+
+
+def made(server: Loopback, **options: Any) -> OpenAIServer:
+    return build(
+        **{
+            "model": "loop",
+            "endpoints": (server.url,),
+            "seeds": True,
+            "in_flight": 8,
+            "patience_seconds": 60.0,
+            **options,
+        }
+    )
+
+
+def assert_whole(end: Progress, closed: Closed, count: int = 90) -> None:
+    assert (end.done, end.failures, end.short) == (count, 0, 0)
+    assert len(closed.all) == count == len({trace.key for trace in closed.all})
+    assert not closed.failures
+
+
+@pytest.fixture(scope="module")
+def undisturbed(loopback: Loopback, tmp_path_factory: pytest.TempPathFactory) -> list[Trace]:
+    loopback.set(Behaviour())
+    return sample(made(loopback), tmp_path_factory.mktemp("undisturbed"))[1].all
+
+
+def test_every_sample_is_asked_once_and_carries_what_shaped_it(
+    server: Loopback, tmp_path: Path
+) -> None:
+    end, closed = sample(made(server, revision="abc", top_p=0.9), tmp_path)
+    assert_whole(end, closed)
+    assert len(server.served()) == 90 and max(one.in_flight for one in server.served()) <= 8
+    trace = closed.all[4]
+    assert (trace.teacher, trace.revision, trace.index) == ("loop", "abc", 1)
+    assert (trace.temperature, trace.top_p, trace.max_tokens) == (1.0, 0.9, 330)
+    assert trace.finish_reason is FinishReason.STOP and trace.hint is None
+    assert trace.prompt_tokens and trace.completion_tokens and trace.text
+    seeds = {one.seed for one in server.served()}
+    assert len(seeds) == 90 and None not in seeds
+    by_prompt = {
+        t.prompt_id: sorted(x.seed or 0 for x in closed.all if x.prompt_id == t.prompt_id)
+        for t in closed.all
+    }
+    firsts = sorted(seeds[0] for seeds in by_prompt.values())
+    assert all(seeds == [seeds[0] + j for j in range(P)] for seeds in by_prompt.values())
+    assert all(b - a >= P for a, b in pairwise(firsts))
+
+
+FAULTS = {
+    "resets": Behaviour(reset_next=14),
+    "hangs": Behaviour(hang_next=3),
+    "500 bursts": Behaviour(fail_next=15),
+    "malformed": Behaviour(malformed_next=10),
+    "empty choices": Behaviour(empty_next=10),
+    "broken off": Behaviour(abort_next=5),
+    "429": Behaviour(fail_next=10, fail_status=429, retry_after="0.3"),
+    "outage": Behaviour(outage_s=3.0),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_costs_no_sample_and_makes_none_up(
+    server: Loopback, tmp_path: Path, undisturbed: list[Trace], fault: str
+) -> None:
+    server.set(FAULTS[fault])
+    end, closed = sample(made(server, timeout_seconds=1.5), tmp_path)
+    assert_whole(end, closed)
+    assert closed.all == undisturbed
+
+
+def test_an_empty_place_at_the_start_is_waited_for_and_then_named(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+    teacher = build(model="loop", endpoints=(url,), patience_seconds=1.0)
+    with pytest.raises(ShortError, match="cannot be reached after 1 s") as caught:
+        sample(teacher, tmp_path)
+    assert f"{url} cannot be reached after 1 s: connection refused" in str(caught.value)
+    assert "start the server" in str(caught.value)
+    assert caught.value.exit_code == 3
+
+
+def test_a_server_that_comes_late_is_waited_for(tmp_path: Path) -> None:
+    with Loopback() as late:
+        late.kill()
+        timer = threading.Timer(1.0, late.restart)
+        timer.start()
+        end, closed = sample(made(late), tmp_path)
+        timer.join()
+        assert_whole(end, closed)
+
+
+def test_nothing_missing_asks_nobody(server: Loopback, tmp_path: Path) -> None:
+    sample(made(server), tmp_path)
+    server.forget()
+    gone = build(model="loop", endpoints=("http://127.0.0.1:9/v1",), seeds=True)
+    end, closed = sample(gone, tmp_path)
+    assert_whole(end, closed)
+    assert end.reused == 90 and server.served() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "behaviour", "message"),
+    [
+        ({"model": "other"}, Behaviour(), r"teacher\.model: .* serves 'loop', not 'other'"),
+        (
+            {"revision": "1234"},
+            Behaviour(root="/models/m/snapshots/" + "ab" * 20),
+            r"teacher\.revision: .* serves revision abab",
+        ),
+        ({}, Behaviour(refuse_substring="What"), "takes no request: .* answers 400"),
+        ({"endpoints": ()}, Behaviour(), r"teacher\.endpoints: none"),
+        ({"api_key_env": "NO_SUCH_VARIABLE"}, Behaviour(), "environment has no NO_SUCH_VARIABLE"),
+    ],
+)
+def test_mistakes_are_named_and_buy_nothing(
+    server: Loopback,
+    tmp_path: Path,
+    options: dict[str, Any],
+    behaviour: Behaviour,
+    message: str,
+) -> None:
+    server.set(behaviour)
+    with pytest.raises(UserError, match=message):
+        sample(made(server, **options), tmp_path)
+    assert not any(one.status == 200 for one in server.served())
+
+
+def test_a_revision_that_the_server_confirms(server: Loopback, tmp_path: Path) -> None:
+    server.set(Behaviour(root="/models/m/snapshots/" + "ab" * 20))
+    end, closed = sample(made(server, revision="abab"), tmp_path)
+    assert_whole(end, closed)
+
+
+def test_a_key_is_sent_and_shown_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Loopback(require_key="very-secret") as guarded:
+        with pytest.raises(UserError, match=r"teacher\.api_key_env"):
+            sample(made(guarded), tmp_path)
+        monkeypatch.setenv("LOOP_KEY", "very-wrong")
+        with pytest.raises(UserError, match=r"teacher\.api_key_env") as caught:
+            sample(made(guarded, api_key_env="LOOP_KEY"), tmp_path)
+        assert "very" not in str(caught.value)
+        monkeypatch.setenv("LOOP_KEY", "very-secret")
+        assert_whole(*sample(made(guarded, api_key_env="LOOP_KEY"), tmp_path))
+    assert not any(b"very-secret" in path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_a_prompt_beyond_the_context_is_rejected_and_never_asked_again(
+    server: Loopback, tmp_path: Path
+) -> None:
+    server.set(Behaviour(context_limit=100))
+    long = prompt("long " * 40)
+    parts = [Shard(index=0, prompts=[prompt("1 + 1?"), long, prompt("2 + 2?")])]
+    end, closed = sample(made(server), tmp_path, parts)
+    assert (end.done, end.failures, end.short) == (6, 3, 0)
+    assert {(f.prompt_id, f.reason, f.retryable) for f in closed.failures} == {
+        (long.id, "context_length", False)
+    }
+    assert "maximum context length" in closed.failures[0].detail
+    asked = Counter(one.prompt[:5] for one in server.served())
+    assert asked["long "] <= P
+    server.forget()
+    again = sample(made(server), tmp_path, parts)[1]  # its Parquet is gone: the journal knows
+    assert server.served() == [] and again.failures == closed.failures
+
+
+def test_one_prompt_that_is_refused_is_rejected_and_the_others_are_had(
+    server: Loopback, tmp_path: Path
+) -> None:
+    server.set(Behaviour(refuse_substring="What is 1 + 4"))
+    end, closed = sample(made(server), tmp_path)
+    assert (end.done, end.failures, end.short) == (87, 3, 0)
+    assert {f.reason for f in closed.failures} == {"refused_by_server"}
+    only = [Shard(index=0, prompts=[prompt("What is 1 + 4?")])]  # no other answer to compare with
+    assert sample(made(server), tmp_path / "only", only)[0].failures == P
+
+
+def test_half_a_character_is_refused_not_sent(server: Loopback, tmp_path: Path) -> None:
+    parts = [Shard(index=0, prompts=[prompt("half \ud800"), prompt("2 + 2?")])]
+    end, closed = sample(made(server), tmp_path, parts)
+    assert (end.done, end.failures, end.short) == (3, 3, 0)
+    assert {f.reason for f in closed.failures} == {"prompt_not_encodable"}
+
+
+def test_a_poisonous_prompt_is_given_up_and_stays_open(server: Loopback, tmp_path: Path) -> None:
+    server.set(Behaviour(poison_substring="What is 1 + 4"))
+    end, closed = sample(made(server, patience_seconds=15.0), tmp_path)
+    assert (end.done, end.failures, end.short) == (87, 3, 3)
+    assert {(f.reason, f.retryable) for f in closed.failures} == {("server_error", True)}
+    server.set(Behaviour())
+    server.forget()
+    assert_whole(*sample(made(server), tmp_path))
+    assert len(server.served()) == 3
+
+
+def test_a_server_that_only_fails_ends_short_and_keeps_all(
+    server: Loopback, tmp_path: Path
+) -> None:
+    teacher = made(server, patience_seconds=2.0)
+    server.set(Behaviour(latency_s=0.05))
+    timer = threading.Timer(0.3, lambda: server.set(Behaviour(status=503)))
+    timer.start()
+    with pytest.raises(ShortError, match="is gone after 2 s: HTTP 503"):
+        sample(teacher, tmp_path)
+    timer.join()
+    kept = sum(len(read(path).traces) for path in tmp_path.glob("*.jsonl*"))
+    assert 0 < kept == sum(one.status == 200 for one in server.served())
+    server.set(Behaviour())
+    server.forget()
+    end, closed = sample(teacher, tmp_path)
+    assert_whole(end, closed)
+    assert len(server.served()) == 90 - kept
+
+
+def test_a_server_that_is_killed_and_comes_back(
+    server: Loopback, tmp_path: Path, undisturbed: list[Trace]
+) -> None:
+    server.set(Behaviour(latency_s=0.05))
+
+    def kill_and_restart() -> None:
+        time.sleep(0.25)
+        server.kill()
+        time.sleep(1.0)
+        server.restart()
+
+    thread = threading.Thread(target=kill_and_restart)
+    thread.start()
+    end, closed = sample(made(server), tmp_path)
+    thread.join()
+    assert_whole(end, closed)
+    assert closed.all == undisturbed
+    answered = Counter(one.digest for one in server.served() if one.status == 200)
+    assert len(answered) == 90 and max(answered.values()) == 1  # nothing was paid for twice
+
+
+def test_a_server_that_freezes_is_left_by_the_timeout(server: Loopback, tmp_path: Path) -> None:
+    server.set(Behaviour(latency_s=0.05))
+    timers = [threading.Timer(0.2, server.pause), threading.Timer(2.5, server.resume)]
+    for timer in timers:
+        timer.start()
+    end, closed = sample(made(server, timeout_seconds=1.0), tmp_path)
+    for timer in timers:
+        timer.join()
+    assert_whole(end, closed)
+
+
+def test_one_of_two_endpoints_dies_and_the_other_goes_on(
+    server: Loopback, tmp_path: Path, undisturbed: list[Trace]
+) -> None:
+    server.set(Behaviour(latency_s=0.05))
+    with Loopback(Behaviour(latency_s=0.05)) as other:
+        timer = threading.Timer(0.2, other.kill)
+        timer.start()
+        end, closed = sample(made(server, endpoints=(server.url, other.url)), tmp_path)
+        timer.join()
+        assert_whole(end, closed)
+        assert closed.all == undisturbed
+        assert other.served() and len(server.served()) > len(other.served())
+
+
+def test_the_faster_endpoint_gets_more(server: Loopback, tmp_path: Path) -> None:
+    server.set(Behaviour(latency_s=0.02))
+    with Loopback(Behaviour(latency_s=0.2)) as slow:
+        teacher = made(server, endpoints=(server.url, slow.url), in_flight=4)
+        assert_whole(*sample(teacher, tmp_path))
+        assert len(server.served()) > 3 * len(slow.served()) > 0
+
+
+def test_one_request_for_all_samples_of_a_prompt(
+    server: Loopback, tmp_path: Path, undisturbed: list[Trace]
+) -> None:
+    server.set(Behaviour(fewer_next=5))
+    end, closed = sample(made(server, requests="group"), tmp_path)
+    assert_whole(end, closed)
+    assert [t.text for t in closed.all] == [
+        t.text for t in undisturbed
+    ]  # seed + i is the sibling's
+    asked = Counter(one.n for one in server.served())
+    assert asked == {3: 30, 1: 5}
+    assert {t.completion_tokens for t in closed.all if t.index == 0} - {None} == set()
+
+
+def test_hints_differ_by_path_and_are_recorded(server: Loopback, tmp_path: Path) -> None:
+    hints = ("Work backwards.", "Use algebra.")
+    teacher = made(server, hints=hints, prompt="Solve: {problem} {hint}", requests="group")
+    end, closed = sample(teacher, tmp_path, shards(1))
+    assert_whole(end, closed, 30)
+    assert [t.hint for t in closed.all[:3]] == [hints[0], hints[1], hints[0]]
+    asked = {one.prompt for one in server.served()}
+    assert "Solve: What is 0 + 3? Use algebra." in asked and len(asked) == 20
+
+
+@pytest.mark.parametrize("api", ["chat", "completions"])
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
+def test_thinking_that_stands_apart_is_read(
+    server: Loopback, tmp_path: Path, field: Any, api: str
+) -> None:
+    server.set(Behaviour(reasoning=field, reasoning_only=True))
+    only = sample(made(server, api=api), tmp_path / "only", shards(1))[1].all
+    assert all("The answer is" in trace.text for trace in only)
+    cut = sample(made(server, api=api, part="after_think"), tmp_path / "cut", shards(1))[1].all
+    assert {trace.text for trace in cut} == ({""} if api == "chat" else {t.text for t in cut})
+    server.set(Behaviour(reasoning=field, reasoning_only=False))
+    after = sample(made(server, part="after_think"), tmp_path / "after", shards(1))[1].all
+    assert all(t.text.startswith("The answer is") for t in after)
+
+
+def usable(prompt: Prompt, traces: Sequence[Trace]) -> int:
+    """P whole and distinct texts are wanted."""
+    whole = {t.text for t in traces if t.text and t.finish_reason is FinishReason.STOP}
+    return max(0, P - len(whole))
+
+
+@pytest.mark.parametrize("requests", ["single", "group"])
+def test_unusable_siblings_are_topped_up_within_bounds(
+    server: Loopback, tmp_path: Path, requests: str
+) -> None:
+    server.set(Behaviour(length_share=0.2, empty_text_share=0.1, duplicate_share=0.1))
+    teacher = made(server, top_up=4, requests=requests)
+    end, closed = sample(teacher, tmp_path, lacks=usable)
+    assert end.failures == 0 and 90 < end.done <= 30 * (P + 4) and end.wanted == end.done
+    groups: dict[str, list[Trace]] = {}
+    for trace in closed.all:
+        groups.setdefault(trace.prompt_id, []).append(trace)
+    for traces in groups.values():
+        assert [t.index for t in traces] == list(range(len(traces)))
+        enough = not usable(prompt("x"), traces)
+        assert enough or len(traces) == P + 4
+        assert usable(prompt("x"), traces[:-1]) or len(traces) == P  # not one more than needed
+    server.forget()
+    again = sample(teacher, tmp_path, lacks=usable)
+    assert again[1].all == closed.all and server.served() == []
+
+
+def test_recorded_groups_are_topped_up_by_a_server(server: Loopback, tmp_path: Path) -> None:
+    from curation.teachers import recorded
+    from schemas.recipe import Part
+    from schemas.records import Recorded
+
+    def had(n: int) -> tuple[Recorded, ...]:
+        return tuple(
+            Recorded(text=f"Solution {i}.", finish_reason=FinishReason.STOP) for i in range(n)
+        )
+
+    prompts = [dataclasses.replace(prompt(f"{n} recorded?"), recorded=had(n)) for n in range(5)]
+    spec = Part.model_validate(
+        {"kind": "openai_server", "model": "loop", "endpoints": [server.url], "seeds": True}
+    )
+    teacher = recorded.build(top_up=spec)
+    closed = Closed()
+    end = run(
+        teacher,
+        [Shard(index=0, prompts=prompts)],
+        samples=P,
+        folder=tmp_path,
+        have=lambda index: (),
+        close=closed.close,
+        lacks=usable,
+    )
+    by_prompt = [[t.teacher for t in closed.all if t.prompt_id == p.id] for p in prompts]
+    ours = ["recorded"]
+    assert by_prompt == [["loop"] * 3, ours + ["loop"] * 2, ours * 2 + ["loop"], ours * 3, ours * 4]
+    assert (end.done, end.failures) == (16, 0) and len(server.served()) == 6
+
+
+def test_concurrency_is_found_from_the_metrics(server: Loopback, tmp_path: Path) -> None:
+    server.set(Behaviour(latency_s=0.3, max_running=100))
+    parts = shards(count=2, size=400)
+    end, _ = sample(made(server, in_flight=None), tmp_path, parts)
+    assert end.done == 2400
+    flights = [one.in_flight for one in server.served()]
+    assert max(flights[:64]) <= 64 < max(flights)  # it starts carefully, and grows
+    settled = sorted(flights[1200:2200])
+    assert 100 <= settled[len(settled) // 2] <= 125  # all run, a few wait
+
+
+def test_two_runs_at_once_are_no_concern_of_the_keys(server: Loopback) -> None:
+    one, other = made(server), made(server, endpoints=("http://elsewhere:1/v1",))
+    p = prompt("1 + 1?")
+    assert one.key(p, 0) == other.key(p, 0) != one.key(p, 1)
+    different: list[dict[str, Any]] = [
+        {"model": "m"}, {"revision": "r"}, {"temperature": 0.5}, {"top_p": 0.5}, {"stop": ("a",)},
+        {"max_tokens": 5}, {"system": "s"}, {"prompt": "a {problem}"}, {"hints": ("h",)},
+        {"part": "after_think"}, {"seeds": False}, {"seed": 1}, {"api": "completions"},
+        {"extra": {"min_p": 0.1}},
+    ]  # fmt: skip
+    keys = {made(server, **options).key(p, 0) for options in different}
+    assert len(keys | {one.key(p, 0)}) == len(different) + 1
+    unsent = made(server, seeds=False).key(p, 0)
+    assert made(server, seeds=False, seed=1).key(p, 0) == unsent  # a seed that is not sent
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temperature": -1.0}, r"teacher\.temperature: must be 0"),
+        ({"top_p": 0.0}, r"teacher\.top_p"),
+        ({"prompt": "Solve it."}, r"teacher\.prompt: must be with \{problem\}"),
+        ({"prompt": "{problem} {hint}"}, r"teacher\.hints"),
+        ({"stop": ("",)}, r"teacher\.stop"),
+        ({"top_up": -1}, r"teacher\.top_up"),
+        ({"in_flight": 0}, r"teacher\.in_flight"),
+        ({"extra": {"n": 2}}, r"teacher\.extra\.n"),
+        ({"endpoints": ("localhost:8000",)}, r"teacher\.endpoints: 'localhost:8000' is no address"),
+        ({"endpoints": ("ftp://host",)}, r"teacher\.endpoints"),
+        ({"endpoints": ("http://host:port",)}, r"teacher\.endpoints"),
+    ],
+)
+def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        build(**{"model": "m", **options})
