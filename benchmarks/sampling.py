@@ -7,7 +7,6 @@ is: one prompt with n = 4, unless it says otherwise. Needs no GPU; about six min
 
 import heapq
 import json
-import os
 import sys
 import tempfile
 import threading
@@ -16,17 +15,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
-from typing import Literal
 
 from benchmarks import peers
 from benchmarks.clients import Work, bare, builds
 from benchmarks.lines import Line, interleaved, ratio, report
 from benchmarks.loopback import Behaviour, Loopback, Served
-from benchmarks.peers import Measured, PeerError
+from benchmarks.peers.compare import compare
 
 LATENCY = Behaviour(latency_s=0.05)
 RUNS = 5
-PEER_RUNS = 3
 
 
 def main() -> None:
@@ -169,25 +166,30 @@ def memory(server: Loopback, folder: Path) -> list[Line]:
     server.set(Behaviour(latency_s=0.05, text_bytes=4_000))
     above = []
     for prompts in (20_000, 5_000):
-        done = peers.ours(server, Work(prompts=prompts, slot_tokens=4_096))
-        above.append(done.said["peak_mb"] - done.said["import_mb"])
+        said = peers.ours(server, Work(prompts=prompts, slot_tokens=4_096)).said
+        peak, imported = said["peak_mb"], said["import_mb"]
+        above.append(None if peak is None or imported is None else peak - imported)
+    large, small = above
+    reason = "memory is read from /proc, which is not here" if large is None else None
     return [
         Line(
             name="peak_rss_above_import_mb",
-            value=round(above[0]),
+            value=large and round(large),
             unit="MB",
             better="lower",
             target=150,
             n=1,
+            reason=reason,
         ),
         Line(
             name="peak_rss_20k_vs_5k",
-            value=round(above[0] / above[1], 2),
+            value=round(large / small, 2) if large and small else None,
             unit="ratio of MB above import",
             better="lower",
-            target=1.25,
-            baseline=f"5,000 prompts, {above[1]:.0f} MB",
+            target=1.1,
+            baseline=f"5,000 prompts, {small:.0f} MB" if small else None,
             n=1,
+            reason=reason,
         ),
     ]
 
@@ -195,80 +197,13 @@ def memory(server: Loopback, folder: Path) -> list[Line]:
 def distilabel(server: Loopback, folder: Path) -> list[Line]:
     """500 prompts x 4 with n = 4, as many in flight as distilabel sends: all 500."""
     work = Work(prompts=500, in_flight=500)
-    return _peer(server, work, "distilabel", "'distilabel[openai]==1.5.3' requests")
+    return compare(server, work, "distilabel", "'distilabel[openai]==1.5.3' requests")
 
 
 def curator(server: Loopback, folder: Path) -> list[Line]:
     """2,000 requests for one sample each: curator keeps one choice of an answer."""
     work = Work(prompts=500, in_flight=200, grouped=False)
-    return _peer(server, work, "curator", "bespokelabs-curator==0.1.31")
-
-
-def _peer(server: Loopback, work: Work, name: str, packages: str) -> list[Line]:
-    """A peer beside ours on the same server, in turn; its lines say why where it is not here."""
-    variable = f"POLYTRACE_{name.upper()}_PYTHON"
-    python = os.environ.get(variable)
-    theirs: list[Measured] = []
-    ours: list[Measured] = []
-    reason = None
-    for run in range(PEER_RUNS + 1):
-        is_last = run == PEER_RUNS  # for memory
-        try:
-            if python and not reason:
-                theirs.append(peers.measure(server, python, f"{name}_run.py", work, watch=is_last))
-        except PeerError as error:
-            reason = str(error)
-        ours.append(peers.ours(server, work, watch=is_last))
-    if not python:
-        reason = (
-            f"{variable} names no interpreter; make one: python3.11 -m venv {name} && "
-            f"{name}/bin/pip install {packages}"
-        )
-    rates, spread = None, None
-    if not reason:
-        speeds = [[one.requests_per_s for one in runs[:-1]] for runs in (ours, theirs)]
-        rates, spread = ratio(*speeds)
-    return [
-        *_figures(name, [] if reason else theirs, reason),
-        *_figures(f"polytrace_beside_{name}", ours, None),
-        Line(
-            name=f"vs_{name}",
-            value=rates,
-            unit="ratio of requests/s",
-            better="higher",
-            target=1.0,
-            baseline=f"{name}; from the first request to the data set in hand",
-            n=0 if reason else PEER_RUNS,
-            spread=spread,
-            reason=reason,
-        ),
-    ]
-
-
-def _figures(who: str, runs: Sequence[Measured], reason: str | None) -> list[Line]:
-    """Speed over all runs but the last, memory of the last."""
-    rates, walls = [r.requests_per_s for r in runs[:-1]], [r.wall_s for r in runs[:-1]]
-    peaks = [r.peak_mb for r in runs[-1:] if r.peak_mb is not None]
-    unknown = reason or "memory is read from /proc, which is not here"
-    return [
-        _figure(f"{who}_requests_per_s", "requests/s", "higher", rates, reason),
-        _figure(f"{who}_wall_s", "seconds with start-up", "lower", walls, reason),
-        _figure(f"{who}_peak_mb", "MB of all processes (PSS)", "lower", peaks, unknown),
-    ]
-
-
-def _figure(
-    name: str, unit: str, better: Literal["higher", "lower"], found: list[float], reason: str | None
-) -> Line:
-    return Line(
-        name=name,
-        value=round(median(found), 1) if found else None,
-        unit=unit,
-        better=better,
-        n=len(found),
-        spread=(round(min(found), 1), round(max(found), 1)) if found else None,
-        reason=None if found else reason,
-    )
+    return compare(server, work, "curator", "bespokelabs-curator==0.1.31")
 
 
 def _both(server: Loopback, folder: Path, work: Work, runs: int) -> dict[str, list[float]]:

@@ -18,7 +18,6 @@ from typing import IO
 from benchmarks.clients import Work
 from benchmarks.loopback import Loopback
 
-ROOT = Path(__file__).resolve().parents[2]
 MB = 1e6
 _LOOK_SECONDS = 0.1
 
@@ -34,7 +33,7 @@ class Measured:
     wall_s: float
     requests_per_s: float
     peak_mb: float | None  # None where nobody watched or the system does not tell
-    said: Mapping[str, float]  # the process's last line
+    said: Mapping[str, float | None]  # the process's last line
 
 
 class PeerError(RuntimeError):
@@ -62,7 +61,7 @@ def measure(
                 start_new_session=True,  # so that all its processes are known by their session
             )
         except OSError as error:
-            raise PeerError(f"{python}: {error.strerror}") from None
+            raise PeerError(f"no interpreter that can be started ({error.strerror})") from None
         watcher = _Watch(process.pid) if watch else None
         output, _ = process.communicate()
         wall = time.monotonic() - began
@@ -70,10 +69,10 @@ def measure(
         if process.returncode:
             raise PeerError(f"{script} ended with {process.returncode}: {_last(errors)}")
     said: dict[str, float] = json.loads(output.splitlines()[-1])
-    # curator asks for its rate limits with an empty message first
-    served = [one for one in server.served() if one.prompt]
     if said["samples"] != work.prompts * work.samples:
         raise PeerError(f"{script}: {said['samples']} samples of {work.prompts * work.samples}")
+    # curator asks for its rate limits with an empty message first
+    served = [one for one in server.served() if one.prompt]
     return Measured(
         wall_s=wall,
         requests_per_s=len(served) / (said["returned"] - served[0].arrived),

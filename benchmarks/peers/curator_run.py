@@ -2,10 +2,11 @@
 
     python curator_run.py URL PROMPTS SAMPLES FOLDER
 
-Set in its favour: limits a minute that cannot bind (its default is 200 requests a minute), 50
-requests in flight unless CURATOR_IN_FLIGHT says otherwise, no viewer, no telemetry, no price list
-from the network. It keeps choices[0] of an answer only, so every sample is a prompt of its own.
-Prints one JSON line: how many samples its data set holds. `__init__.py` measures the process.
+Set in its favour: limits a minute that cannot bind (its default is 200 requests a minute), 200
+requests in flight (at 50 it is slower, at 500 it reaches 180), no cache, no viewer, no telemetry,
+no price list from the network. It keeps choices[0] of an answer only, so every sample is a prompt
+of its own. Prints one JSON line: how many samples its data set holds, and when it had it.
+`__init__.py` measures the process.
 """
 
 import importlib.util
@@ -34,6 +35,7 @@ if _litellm is not None and _litellm.origin is not None:
 from bespokelabs import curator  # type: ignore[import-not-found]  # noqa: E402
 
 UNBOUND = 10_000_000
+IN_FLIGHT = 200
 
 
 def main(url: str, prompts: int, samples: int, folder: str) -> None:
@@ -45,7 +47,7 @@ def main(url: str, prompts: int, samples: int, folder: str) -> None:
             "base_url": url,
             "max_requests_per_minute": UNBOUND,
             "max_tokens_per_minute": UNBOUND * 1000,
-            "max_concurrent_requests": int(os.environ.get("CURATOR_IN_FLIGHT", "50")),
+            "max_concurrent_requests": IN_FLIGHT,
         },
         generation_params={"temperature": 1.0, "max_tokens": 2048},
     )

@@ -3,8 +3,8 @@
     python distilabel_run.py URL PROMPTS SAMPLES FOLDER
 
 Set in its favour: one batch that holds every prompt, so that its barrier comes once and all
-requests are in flight together; `n` samples a request; no cache to look in; no retry. Prints one
-JSON line: how many samples its data set holds. `benchmarks/peers/__init__.py` measures the process.
+requests are in flight together; `n` samples a request; no cache to look in. Prints one JSON line:
+how many samples its data set holds, and when it had it. `__init__.py` measures the process.
 """
 
 import json
