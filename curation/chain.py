@@ -47,6 +47,8 @@ def trace_keys(job: Job, index: int) -> frozenset[str]:
 
 def standing(job: Job, stage: Stage, index: int) -> Mark | None:
     """The mark of a shard whose inputs are unchanged and whose files are whole."""
+    if shards.read_mark(job.run, stage, index) is None:
+        return None  # before the inputs are read for nothing
     try:
         wanted = fingerprint(job, stage, index)
     except FileNotFoundError:

@@ -6,9 +6,11 @@ what comes is journaled at least once a second. `ledger.py` keeps the books of a
 """
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from threading import Lock
 
@@ -19,6 +21,7 @@ from schemas.records import Prompt, Trace
 
 __all__ = ["Close", "Have", "Progress", "Report", "Shard", "run", "sample_shards"]
 
+THREADS = 2  # for commits, closing shards, long texts
 HELD_CHARACTERS = 64_000_000  # of traces in memory; beyond it the largest open shard spills
 
 
@@ -63,18 +66,23 @@ def run(
     progress: Report | None = None,
 ) -> Progress:
     """`sample_shards` for callers that are not async, from any thread."""
-    return asyncio.run(
-        sample_shards(
-            teacher,
-            shards,
-            samples=samples,
-            folder=folder,
-            have=have,
-            close=close,
-            lacks=lacks,
-            progress=progress,
+    # A full collection over all that is imported halts every connection for a third of a second.
+    gc.freeze()
+    try:
+        return asyncio.run(
+            sample_shards(
+                teacher,
+                shards,
+                samples=samples,
+                folder=folder,
+                have=have,
+                close=close,
+                lacks=lacks,
+                progress=progress,
+            )
         )
-    )
+    finally:
+        gc.unfreeze()
 
 
 async def sample_shards(
@@ -102,6 +110,8 @@ async def sample_shards(
     for a sample is ignored. Raises ValueError for a prompt id that comes twice and for a trace
     under a wrong key, DamagedError for two journals of one shard.
     """
+    # Few threads: each keeps memory of its own, and what they do takes turns anyway.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
     report = progress or (lambda progress: None)
     service = _Service(teacher, samples, folder, have, close, report)
     requests = service.requests(shards)
@@ -133,7 +143,7 @@ class _Service:
         close: Close,
         report: Report,
     ) -> None:
-        self.progress = Progress()
+        self._counts = dict.fromkeys((field.name for field in fields(Progress)), 0)
         self._report = report
         self._teacher = teacher
         self._samples = samples
@@ -262,9 +272,14 @@ class _Service:
         self._held -= ledger.held
         self._count(shards=1)
 
+    @property
+    def progress(self) -> Progress:
+        """Where the run stands now."""
+        return Progress(**self._counts)
+
     def _count(self, **more: int) -> None:
-        counts = {name: getattr(self.progress, name) + value for name, value in more.items()}
-        self.progress = replace(self.progress, **counts)
+        for name, value in more.items():
+            self._counts[name] += value
 
 
 @asynccontextmanager

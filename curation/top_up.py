@@ -13,6 +13,7 @@ from curation.tokens import TokenCounter
 from schemas.records import Grade, GradedTrace, Prompt, Trace
 from scorers.diversity import matrix
 from scorers.extract import extract
+from scorers.run_on import may_run_on
 
 
 class TopUp:
@@ -26,7 +27,7 @@ class TopUp:
         graded = [
             GradedTrace(
                 trace=trace,
-                text=trace.text[: extract(trace.text).end],
+                text=_whole(trace.text),
                 grade=Grade.UNPARSED,
                 answer=None,
             )
@@ -36,3 +37,8 @@ class TopUp:
         similarity_KK = matrix([each.graded.text for each in usable])
         kept = distinct(usable, similarity_KK, self._rules.similarity, {})
         return max(0, self._rules.paths - len(kept))
+
+
+def _whole(text: str) -> str:
+    """The text up to the end of its answer; most texts end there, and are not searched for it."""
+    return text[: extract(text).end] if may_run_on(text) else text

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from curation import chain, sampling, shards
 from curation.archive import Archive
 from curation.job import Job
+from curation.memory import give_back
 from curation.reading import Census
 from curation.teachers import Failure, Teacher
 from curation.top_up import TopUp
@@ -96,7 +97,7 @@ def _close_traces(
     job: Job, index: int, traces: Sequence[Trace], failures: Sequence[Failure]
 ) -> None:
     """Close a shard's journal into Parquet; traces that no longer belong are set aside."""
-    prompts = {prompt.id: prompt for prompt in chain.load_prompts(job, index)}
+    prompts = {p.id: p for p in chain.load_prompts(job, index)} if failures else {}
     keys = {trace.key for trace in traces}
     path = shards.shard_path(job.run, Stage.TRACES, index)
     if any(trace.key not in keys for trace in _earlier_traces(job, index)):
@@ -117,6 +118,7 @@ def _close_traces(
     ]
     fingerprint = chain.fingerprint(job, Stage.TRACES, index)
     shards.write(job.run, Stage.TRACES, index, fingerprint, arrow.table(Trace, traces), rejections)
+    give_back()
 
 
 def _earlier_traces(job: Job, index: int) -> list[Trace]:

@@ -49,6 +49,11 @@ def end_of_solution(
     return len(text)
 
 
+def may_run_on(text: str) -> bool:
+    """Whether `text` holds what could begin another problem; a text that does not is whole."""
+    return _NEXT.search(text) is not None
+
+
 def is_turn(block: re.Match[str]) -> bool:
     """Whether a block is a chat turn, which no solution holds."""
     return bool(block["hard"] or block["token"])

@@ -28,8 +28,12 @@ from schemas.errors import UserError
 
 ATTEMPTS = 5  # failures charged to one request, until it may be given up
 LONGEST_PAUSE = 30.0
+MOST_AT_ONCE = 8  # replies looked at between two turns of the connections
+CALM_SECONDS = 0.002  # without a reply: then there is time to look at those that came
+LATE_SECONDS = 0.1  # a reply waits no longer for calm
+LONG_CHARACTERS = 20_000  # of a prompt's traces; more are looked at in a thread
 MOST_JUDGING = 64  # groups whose traces are looked at, until no more are read
-MOST_WAITING = 4096  # outcomes that nobody has taken yet, until no more is asked
+MOST_WAITING = 2048  # samples that came and nobody has taken yet, until no more are asked for
 MOST_REFUSED = 8  # prompts refused before any answer: then it is the recipe that is refused
 CONTEXT = ("context length", "context_length", "maximum model length", "max_model_len", "too long")
 
@@ -56,6 +60,8 @@ class Stream:
         self._give_up = give_up
         self._path = "/chat/completions" if sampling.api == "chat" else "/completions"
         self._ready: deque[Work] = deque()
+        self._replies: deque[tuple[Work, Sequence[Choice], float]] = deque()  # and when they came
+        self._waiting = 0  # samples in them
         self._outcomes: deque[SampleOutcome] = deque()
         self._news = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -78,19 +84,41 @@ class Stream:
         try:
             self._pump()
             while self._outcomes or self._open or not self._is_read:
+                for work, found in self._due():
+                    self._deliver(work, found)
                 while self._outcomes:
                     yield self._outcomes.popleft()
                 if error := self._error or self._fleet.fatal:
                     raise error
                 self._news.clear()
                 self._pump()  # what was taken made room
-                if not self._outcomes and (self._open or not self._is_read):
+                if self._replies:
+                    await asyncio.sleep(self._rest())
+                elif not self._outcomes and (self._open or not self._is_read):
                     await self._news.wait()
         finally:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._fleet.close()
+
+    def _due(self) -> Iterator[tuple[Work, Sequence[Choice]]]:
+        """Replies to look at now, a few: while more of them come, sending the next goes first."""
+        if self._rest() and not self._error:
+            return
+        for _ in range(min(len(self._replies), MOST_AT_ONCE)):
+            work, found, _ = self._replies.popleft()
+            self._waiting -= len(found)
+            yield work, found
+
+    def _rest(self) -> float:
+        """Seconds to leave the processor to the connections; 0 when replies are to be looked at."""
+        if not self._replies or self._error or self._waiting > MOST_WAITING // 2:
+            return 0.0
+        now = time.monotonic()
+        is_calm = now - self._replies[-1][2] > CALM_SECONDS
+        is_late = now - self._replies[0][2] > LATE_SECONDS
+        return 0.0 if is_calm or is_late else CALM_SECONDS
 
     def _pump(self) -> None:
         """Send as much as there is room for; called whenever something changed."""
@@ -104,11 +132,13 @@ class Stream:
         except Exception as error:  # of the requests' iterator: the run must end with it
             self._error = error
         is_over = self._is_read and not self._open
-        if self._outcomes or self._error or self._fleet.fatal or is_over:
+        if self._replies or self._outcomes or self._error or self._fleet.fatal or is_over:
             self._news.set()
 
     def _fill(self) -> None:
-        while len(self._outcomes) < MOST_WAITING and not (self._error or self._fleet.fatal):
+        while not (self._error or self._fleet.fatal):
+            if len(self._outcomes) + self._waiting >= MOST_WAITING:
+                return
             endpoint = self._fleet.pick()
             if self._fleet.is_open and endpoint is None:
                 return
@@ -178,14 +208,15 @@ class Stream:
             self._refuse(work, "prompt_not_encodable", f"not UTF-8: {error}")
         else:
             endpoint.succeed()
-            self._deliver(work, found)
+            self._has_answered = True
+            self._settle_refused()
+            self._replies.append((work, found, time.monotonic()))
+            self._waiting += len(found)
         finally:
             endpoint.in_flight -= len(work.indices)
 
     def _deliver(self, work: Work, found: Sequence[Choice]) -> None:
         """Traces of a reply; what it left out is asked again."""
-        self._has_answered = True
-        self._settle_refused()
         for choice in found:
             trace = self._sampling.trace(work.group.prompt, work.indices[choice.number], choice)
             work.group.enter(trace)
@@ -266,20 +297,29 @@ class Stream:
 
     def _settle(self, group: Group) -> None:
         """All that was asked is in: look whether spare samples are needed, or close the books."""
-        if group.may_widen():
-            self._judging += 1
-            self._start(self._judge(group))
-        else:
-            self._outcomes.extend(group.rest())
-            self._open -= 1
+        while group.may_widen():
+            traces = group.traces()
+            if sum(len(trace.text) for trace in traces) > LONG_CHARACTERS:
+                self._judging += 1
+                self._start(self._judge(group))
+                return
+            # A thread for so little would cost more than it frees: it takes turns with this one.
+            if self._widen(group, self._lacks(group.prompt, traces)):
+                return
+        self._outcomes.extend(group.rest())
+        self._open -= 1
 
     async def _judge(self, group: Group) -> None:
+        """The same for long texts, which would keep every connection waiting."""
         lacking = await asyncio.to_thread(self._lacks, group.prompt, group.traces())
         self._judging -= 1
+        if not self._widen(group, lacking):
+            self._settle(group)
+
+    def _widen(self, group: Group, lacking: int) -> bool:
+        """Ask for as many as lack; False where there is nothing to ask."""
         if lacking <= 0:
             group.close()
-        else:
-            group.widen(lacking)
-            if self._ask(group):
-                return
-        self._settle(group)
+            return False
+        group.widen(lacking)
+        return self._ask(group)

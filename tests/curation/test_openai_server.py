@@ -460,7 +460,7 @@ def test_concurrency_is_found_from_the_metrics(server: Loopback, tmp_path: Path)
     flights = [one.in_flight for one in server.served()]
     assert max(flights[:64]) <= 64 < max(flights)  # it starts carefully, and grows
     settled = sorted(flights[1200:2200])
-    assert 100 <= settled[len(settled) // 2] <= 125  # all run, a few wait
+    assert 90 <= settled[len(settled) // 2] <= 130  # all run, a few wait
 
 
 def test_without_metrics_it_says_how_many_are_in_flight(
