@@ -72,6 +72,7 @@ class Endpoint:
         self._set_by_hand = limit
         self._limit = limit or _load.START
         self._ceiling: tuple[int, float] | None = None  # and since when
+        self._had = 0  # samples in flight when it went down; 0 once that is settled
         self.state = State.DOWN
         self.cause = "not asked yet"
         self.has_been_up = False
@@ -134,15 +135,24 @@ class Endpoint:
         if is_lost or self.state is State.TRIAL or self._failures >= MOST_FAILURES:
             if self.state is State.UP:
                 self.down_since = time.monotonic()
-                if is_lost:
-                    self._ceiling = (max(1, min(self.limit, self.in_flight) // 2), self.down_since)
+                self._had = max(1, min(self.limit, self.in_flight))
+            if is_lost:
+                self._die()
             self.state, self.cause = State.DOWN, str(error)
             self.changed.set()
 
     def up(self) -> None:
         """The server is well."""
-        self.state, self.has_been_up, self._failures = State.UP, True, 0
+        self.state, self.has_been_up, self._failures, self._had = State.UP, True, 0, 0
+        if self._ceiling:  # a large model takes minutes to start: they are not its minute
+            self._ceiling = (self._ceiling[0], time.monotonic())
         self.changed.set()
+
+    def _die(self) -> None:
+        """The server is gone, not only ill: perhaps of what it held, so it gets half of that."""
+        if self._had:
+            self._ceiling = (max(1, self._had // 2), time.monotonic())
+            self._had = 0
 
     async def probe(self, model: str, revision: str) -> str | None:
         """Why the server is not well, None where it is; UserError if it serves another model."""
@@ -150,6 +160,8 @@ class Endpoint:
             try:
                 status, content = await self._get(path)
             except UnavailableError as error:
+                if error.is_lost:  # vLLM answers 500 when its engine dies, and then is gone
+                    self._die()
                 return str(error)
             if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
                 raise UserError(
