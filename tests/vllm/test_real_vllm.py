@@ -28,6 +28,8 @@ pytestmark = pytest.mark.vllm
 PROMPTS, P, SPARES, SHARD_ROWS = 200, 3, 3, 50
 MIDDLE = 100  # samples in the journals when the server is killed
 PATIENCE = 240.0
+MOST_COMMANDS = 5
+SMALL_STEPS = ("--max-num-batched-tokens", "768")
 SPECIAL = ("<|im_start|>", "<|im_end|>", "<|endoftext|>")
 
 
@@ -57,6 +59,10 @@ def teacher(**more: object) -> dict[str, object]:
         "timeout_seconds": 60,
         **more,
     }
+
+
+def serve(python: Path, *more: str) -> dict[str, object]:
+    return {"python": str(python), "model": str(MODEL), "args": [*OPTIONS, *more]}
 
 
 class Build:
@@ -210,10 +216,32 @@ def test_an_engine_that_is_killed_is_started_again_by_the_build(
         build.end()
 
 
-def serve(python: Path, *more: str, restarts: int = 5) -> dict[str, object]:
-    return {
-        "python": str(python),
-        "model": str(MODEL),
-        "args": [*OPTIONS, *more],
-        "restarts": restarts,
-    }
+def test_an_engine_that_dies_of_seeds(vllm_python: Path, tmp_path: Path) -> None:
+    """vLLM's CPU engine dies when a full step cuts a seeded prompt in two.
+
+    Steps are small here, so that it happens at once, and again until few enough are in flight.
+    """
+    wanted = recipe(teacher=teacher(seeds=True), serve=serve(vllm_python, *SMALL_STEPS))
+    build = Build(tmp_path, wanted)
+    try:
+        had: list[Trace] = []
+        for _ in range(MOST_COMMANDS):
+            status = build.wait()
+            now = build.journaled()
+            assert {trace.key for trace in had} <= {trace.key for trace in now}
+            assert_bought_once(now)
+            had = now
+            if status != 3:
+                break
+            assert len(had) < P * PROMPTS or "could not be had" in build.said()
+            build.start()
+        assert status == 0, build.said()
+        assert_complete(build)
+        assert "restart 1 of" in build.said()
+        log = (build.run / "serve" / "server-0.log").read_text()
+        assert "CPU Generator does not use offset" in log
+        assert None not in {trace.seed for trace in had}
+        assert len({trace.seed for trace in had}) == len(had)
+        assert not any(one.is_running() for one in build.family)
+    finally:
+        build.end()
