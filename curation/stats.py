@@ -73,7 +73,7 @@ class Stats(Fact):
     """What is in the release; nats as in Eq. 4, lengths in tokens of the widest tokenizer.
 
     `teachers` come from the rows, the busiest first; `cut_paths` end before their traces do (a
-    run-on after the answer).
+    run-on after the answer); `written_summaries` are a teacher's, the others the template's.
     """
 
     rows: Count
@@ -82,6 +82,7 @@ class Stats(Fact):
     origins: tuple[Origin, ...]
     teachers: tuple[Writer, ...]
     cut_paths: Count
+    written_summaries: Count
     grades: Grades
     correct_paths: tuple[Bin, ...]
     path_tokens: Distribution
@@ -111,10 +112,10 @@ def measure(folder: Path, files: Sequence[ReleaseFile]) -> Stats:
     """The statistics of the release in `folder`."""
     splits, origins = Counter[str](), Counter[tuple[str, str]]()
     correct, grades = Counter[int](), Counter[str]()
-    teachers, cut_paths = Counter[tuple[str, str]](), 0
+    teachers, cut_paths, written = Counter[tuple[str, str]](), 0, 0
     path_tokens = _Histogram()
     columns = {name: _Histogram() for name in COLUMNS}
-    wanted = [*COLUMNS, "correct_paths", "source", "licence"]
+    wanted = [*COLUMNS, "correct_paths", "source", "licence", "summary_by"]
     wanted += [f"paths.list.element.{name}" for name in ("grade", "tokens", "text")]
     wanted += [f"paths.list.element.trace.{name}" for name in ("teacher", "revision", "text")]
     for file in files:
@@ -130,6 +131,7 @@ def measure(folder: Path, files: Sequence[ReleaseFile]) -> Stats:
                 models = (trace.field(name).to_pylist() for name in ("teacher", "revision"))
                 teachers.update(zip(*models, strict=True))
                 cut_paths += _cut(paths.field("text"), trace.field("text"))
+                written += sum(by != "template" for by in batch.column("summary_by").to_pylist())
                 correct.update(batch.column("correct_paths").to_pylist())
                 pair = (batch.column("source").to_pylist(), batch.column("licence").to_pylist())
                 origins.update(zip(*pair, strict=True))
@@ -146,6 +148,7 @@ def measure(folder: Path, files: Sequence[ReleaseFile]) -> Stats:
             for (name, revision), n in sorted(teachers.items(), key=lambda one: (-one[1], one[0]))
         ),
         cut_paths=cut_paths,
+        written_summaries=written,
         grades=Grades(**grades),
         correct_paths=tuple(Bin(value=value, rows=n) for value, n in sorted(correct.items())),
         path_tokens=path_tokens.distribution(),

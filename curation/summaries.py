@@ -37,8 +37,10 @@ def message(canvas: Canvas, spec: Summary) -> str:
 
 def ends_in(text: str, gold: str) -> bool:
     """Whether a text closes with the gold answer, and with nothing that would change it."""
+    if not gold:
+        return False
     before, found, after = text.rpartition(gold)
-    if not gold or not found or not _CLOSING.fullmatch(after):
+    if not found or not _CLOSING.fullmatch(after):
         return False
     return not (gold[0].isalnum() and _RUNS_ON.search(before))
 

@@ -2,15 +2,18 @@
 
 In: request bodies. Out: reply bytes, or an error that says whose fault it was. The breaker: an
 endpoint is UP until a connection is refused or three requests in a row fail; then it is DOWN, and
-nothing is sent; when it is well again one request is sent on TRIAL, whose success makes it UP.
+nothing is sent; when it is well again one request is sent on TRIAL, whose success makes it UP. A
+server that broke its connections gets half of what it had for a minute: it may have died of it.
 """
 
 import asyncio
+import os
 import re
 import time
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from http import HTTPStatus
+from math import isfinite
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 PROBE_SECONDS = 10.0
+LONGEST_RETRY_AFTER = 86_400.0
 CEILING_SECONDS = 60.0  # how long a server that died gets half of what it had
 MOST_FAILURES = 3  # in a row, until nothing more is sent
 _OVERLOADED = 529  # not in HTTPStatus; several gateways use it
@@ -39,11 +43,15 @@ class State(Enum):
 
 
 class UnavailableError(Exception):
-    """The server could not answer; it says nothing about the request. `is_lost`: no connection."""
+    """The server could not answer; that says nothing about the request.
 
-    def __init__(self, cause: str, *, is_lost: bool = False) -> None:
+    `is_refused`: nobody listens. `is_lost`: there is no connection, or it broke.
+    """
+
+    def __init__(self, cause: str, *, is_refused: bool = False, is_lost: bool = False) -> None:
         super().__init__(cause)
-        self.is_lost = is_lost
+        self.is_refused = is_refused
+        self.is_lost = is_lost or is_refused
 
 
 class BusyError(Exception):
@@ -80,6 +88,8 @@ class Endpoint:
         self.paused_until = 0.0
         self.in_flight = 0
         self.is_vllm = False
+        self.has_metrics = True
+        self._is_tried = False  # the request on trial has been sent
         self._failures = 0
         self.changed = asyncio.Event()
 
@@ -91,7 +101,7 @@ class Endpoint:
     def room(self) -> float:
         """The free share of the limit, in (0, 1]; 0 where nothing may be sent."""
         if self.state is State.TRIAL:
-            return 0.0 if self.in_flight else 0.01  # after every endpoint that is up
+            return 0.0 if self._is_tried else 0.01  # after every endpoint that is up
         if self.state is State.DOWN or time.monotonic() < self.paused_until:
             return 0.0
         return max(0.0, 1 - self.in_flight / self.limit)
@@ -102,10 +112,12 @@ class Endpoint:
 
         headers = {"Content-Type": "application/json"}
         try:
-            async with self._session.post(self.url + path, data=body, headers=headers) as reply:
+            async with self._session.post(
+                self.url + path, data=body, headers=headers, allow_redirects=False
+            ) as reply:
                 content = await reply.read()
         except aiohttp.ClientConnectorError as error:
-            raise UnavailableError(_reason(error), is_lost=True) from None
+            raise UnavailableError(_reason(error), is_refused=True) from None
         except TimeoutError:
             raise UnavailableError("no answer within teacher.timeout_seconds") from None
         except (aiohttp.ClientError, OSError) as error:
@@ -115,7 +127,7 @@ class Endpoint:
         message = _message(content) or reply.reason or "no reason given"
         if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
             raise BusyError(_retry_after(reply.headers.get("Retry-After")))
-        if reply.status in _SERVER_FAULTS or reply.status < HTTPStatus.BAD_REQUEST:
+        if reply.status in _SERVER_FAULTS:
             raise UnavailableError(f"HTTP {reply.status}: {message}")
         raise RejectedError(reply.status, message)
 
@@ -128,18 +140,27 @@ class Endpoint:
 
     def fail(self, error: Exception) -> None:
         """No answer came; too many of these and nothing more is sent."""
-        is_lost = isinstance(error, UnavailableError) and error.is_lost
+        cause = error if isinstance(error, UnavailableError) else UnavailableError(str(error))
         self._failures += 1
         if self.state is State.DOWN:
             return
-        if is_lost or self.state is State.TRIAL or self._failures >= MOST_FAILURES:
+        if cause.is_refused or self.state is State.TRIAL or self._failures >= MOST_FAILURES:
             if self.state is State.UP:
                 self.down_since = time.monotonic()
                 self._had = max(1, min(self.limit, self.in_flight))
-            if is_lost:
+            if cause.is_lost:
                 self._die()
-            self.state, self.cause = State.DOWN, str(error)
+            self.state, self.cause = State.DOWN, str(cause)
             self.changed.set()
+
+    def begin(self, samples: int) -> None:
+        """A request for so many samples is sent."""
+        self.in_flight += samples
+        self._is_tried = True
+
+    def try_out(self) -> None:
+        """The server says that it is well again: the next request will show."""
+        self.state, self._is_tried = State.TRIAL, False
 
     def up(self) -> None:
         """The server is well."""
@@ -160,7 +181,7 @@ class Endpoint:
             try:
                 status, content = await self._get(path)
             except UnavailableError as error:
-                if error.is_lost:  # vLLM answers 500 when its engine dies, and then is gone
+                if error.is_refused:  # vLLM answers 500 when its engine dies, and then is gone
                     self._die()
                 return str(error)
             if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
@@ -187,6 +208,7 @@ class Endpoint:
         except UnavailableError:
             return
         load = _load.parse(content.decode("utf-8", "replace")) if status == HTTPStatus.OK else None
+        self.has_metrics = load is not None
         if load is not None:
             self._limit = _load.next_limit(self._limit, self.in_flight, load)
 
@@ -195,8 +217,10 @@ class Endpoint:
 
         timeout = aiohttp.ClientTimeout(total=PROBE_SECONDS)
         try:
-            async with self._session.get(url, timeout=timeout) as reply:
+            async with self._session.get(url, timeout=timeout, allow_redirects=False) as reply:
                 return reply.status, await reply.read()
+        except aiohttp.ClientConnectorError as error:
+            raise UnavailableError(_reason(error), is_refused=True) from None
         except TimeoutError:
             raise UnavailableError(f"{url} does not answer") from None
         except (aiohttp.ClientError, OSError) as error:
@@ -253,14 +277,22 @@ def _retry_after(header: str | None) -> float:
     if header is None:
         return 1.0
     try:
-        return max(0.0, float(header))
+        seconds = float(header)
     except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
-    except (ValueError, TypeError):
-        return 1.0
+        try:
+            seconds = parsedate_to_datetime(header).timestamp() - time.time()
+        except (ValueError, TypeError):
+            return 1.0
+    return min(max(0.0, seconds), LONGEST_RETRY_AFTER) if isfinite(seconds) else 1.0
 
 
 def _reason(error: Exception) -> str:
+    """Why there is no connection, in a few words."""
+    import aiohttp
+
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"cannot find the host {error.host}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        number = error.os_error.errno
+        return os.strerror(number).lower() if number else str(error)
     return str(error) or type(error).__name__

@@ -8,10 +8,13 @@ up for longer than the patience, or one serves another model, `fatal` holds the 
 import asyncio
 import os
 import resource
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from tqdm import tqdm
 
 from curation.teachers._endpoint import Endpoint, State
 from schemas.errors import PolytraceError, ShortError, UserError
@@ -58,6 +61,7 @@ class Fleet:
         self.fatal: PolytraceError | None = None
         self.on_change: Callable[[], None] = lambda: None
         self._tasks: list[asyncio.Task[None]] = []
+        self._told: list[Endpoint] = []
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -72,7 +76,8 @@ class Fleet:
         _allow_files(len(self._urls) * (self._in_flight or 1024) + _SPARE_FILES)
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),  # its default of 100 would throttle unseen
+            # The default limit of 100 would throttle unseen; vLLM drops idle connections after 5 s.
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4),
             timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=10),
             headers=headers,
         )
@@ -99,9 +104,12 @@ class Fleet:
 
     def note(self) -> str:
         """What goes on, for the progress bar."""
-        down = [one for one in self.endpoints if one.state is State.DOWN]
-        waiting = f", waiting for {down[0].url}: {down[0].cause}"[:120] if down else ""
-        return f"{self.in_flight} in flight{waiting}"
+        for one in self.endpoints:
+            if one.state is State.DOWN:
+                return f"{self.in_flight} in flight, waiting for {one.url}: {one.cause}"[:120]
+            if (pause := one.paused_until - time.monotonic()) > 1:
+                return f"{self.in_flight} in flight, {one.url} asks for {pause:.0f} s of rest"
+        return f"{self.in_flight} in flight"
 
     async def _watch(self, endpoint: Endpoint) -> None:
         trial = _TRIAL[0]
@@ -117,9 +125,10 @@ class Fleet:
                     if is_first:
                         endpoint.up()
                     else:
-                        endpoint.state = State.TRIAL
+                        endpoint.try_out()
                 elif endpoint.state is State.UP:
                     await endpoint.measure()
+                    self._tell_of_metrics(endpoint)
                     trial = _TRIAL[0]
                 self.on_change()
                 with suppress(TimeoutError):
@@ -127,6 +136,15 @@ class Fleet:
         except PolytraceError as error:
             self.fatal = error
             self.on_change()
+
+    def _tell_of_metrics(self, endpoint: Endpoint) -> None:
+        if self._in_flight is None and not endpoint.has_metrics and endpoint not in self._told:
+            self._told.append(endpoint)
+            tqdm.write(
+                f"teacher: {endpoint.url} tells no load (vLLM's /metrics): {endpoint.limit} "
+                f"samples are kept in flight; set teacher.in_flight to what it can take",
+                file=sys.stderr,
+            )
 
     async def _revive(self, endpoint: Endpoint) -> None:
         """Return when the server is well; ShortError when nobody has been for too long."""

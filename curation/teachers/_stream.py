@@ -97,7 +97,10 @@ class Stream:
         try:
             self._fill()
             if self._refused and not (self._tasks or self._ready or self._later):
-                self._settle_refused()  # they are the last ones
+                if self._has_answered:
+                    self._settle_refused()
+                else:  # and there are no others
+                    self._error = self._error or self._refuses_all()
         except Exception as error:  # of the requests' iterator: the run must end with it
             self._error = error
         is_over = self._is_read and not self._open
@@ -116,7 +119,7 @@ class Stream:
                 self._ready.appendleft(work)
                 self._fleet.open()
                 return
-            endpoint.in_flight += len(work.indices)
+            endpoint.begin(len(work.indices))
             self._start(self._perform(work, endpoint))
 
     def _next(self) -> Work | None:
@@ -132,7 +135,10 @@ class Stream:
             request = next(self._requests, None)
             if request is None:
                 self._is_read = True
-            elif request.missing:
+                continue
+            # A trace under one of our keys: the server took these settings before.
+            self._has_answered |= any(t.teacher == self._sampling.model for t in request.have)
+            if request.missing:
                 self._open += 1
                 group = Group(request)
                 if not self._ask(group):
@@ -228,12 +234,16 @@ class Stream:
         else:  # perhaps it is an option that the server does not know: wait for a first answer
             self._refused.append((work, f"HTTP {error.status}: {error}"))
             if len({id(one.group) for one, _ in self._refused}) >= MOST_REFUSED:
-                self._error = UserError(f"teacher: the server takes no request: {said}")
+                self._error = self._refuses_all()
 
     def _settle_refused(self) -> None:
         held, self._refused = self._refused, []
         for work, message in held:
             self._refuse(work, "refused_by_server", message)
+
+    def _refuses_all(self) -> UserError:
+        said = self._refused[0][1]
+        return UserError(f"teacher: the server has taken no request so far: {said}")
 
     def _refuse(self, work: Work, reason: str, detail: str) -> None:
         work.group.refuse(reason, detail)

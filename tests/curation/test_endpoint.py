@@ -77,12 +77,14 @@ def test_a_server_that_was_only_ill_keeps_its_limit() -> None:
         asyncio.run(check(server))
 
 
-def test_a_lost_connection_is_a_death() -> None:
+def test_a_refused_connection_is_a_death() -> None:
     async def check(server: Loopback) -> None:
         async with endpoint(server, 32) as one:
-            one.fail(UnavailableError("reset", is_lost=True))
+            one.fail(UnavailableError("refused", is_refused=True))
             assert one.state is State.DOWN and one.limit == 16
-            one.fail(UnavailableError("reset", is_lost=True))  # one death, however many it took
+            one.fail(
+                UnavailableError("refused", is_refused=True)
+            )  # one death, however many it took
             assert one.limit == 16
 
     with Loopback() as server:

@@ -3,6 +3,7 @@
 import math
 import tracemalloc
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -266,3 +267,25 @@ def test_fit_holds_one_float_a_canvas() -> None:
     tracemalloc.stop()
     assert rule.frozen() == "0.25"
     assert peak < 8 * count * 2.5  # an array that grows is copied once
+
+
+def test_count_keeps_an_even_share_that_no_order_changes() -> None:
+    def at(n: int) -> tuple[Canvas, Scores]:
+        one = canvas()
+        return replace(one, prompt=replace(one.prompt, id=f"p{n}")), UNSCORED
+
+    corpus = [at(n) for n in range(50)]
+    rule, reverse = build("count", most=20), build("count", most=20)
+    rule.fit(corpus)
+    reverse.fit(corpus[::-1])
+    kept = {pair[0].prompt.id for pair in corpus if rule.judge(*pair).keep}
+    assert len(kept) == 20 and rule.frozen() == reverse.frozen() != ""
+    grown = build("count", most=20)
+    grown.fit([*corpus, *(at(n) for n in range(50, 55))])
+    still = {pair[0].prompt.id for pair in corpus if grown.judge(*pair).keep}
+    assert still <= kept and len(still) >= 15
+    roomy = build("count", most=50)
+    roomy.fit(corpus)
+    assert roomy.frozen() == "" and all(roomy.judge(*pair).keep for pair in corpus)
+    with pytest.raises(UserError, match="give 1 or more"):
+        build("count", most=0)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -162,7 +163,8 @@ def test_an_empty_place_at_the_start_is_waited_for_and_then_named(tmp_path: Path
     teacher = build(model="loop", endpoints=(url,), patience_seconds=1.0)
     with pytest.raises(ShortError, match="cannot be reached after 1 s") as caught:
         sample(teacher, tmp_path)
-    assert url in str(caught.value) and "start the server" in str(caught.value)
+    assert f"{url} cannot be reached after 1 s: connection refused" in str(caught.value)
+    assert "start the server" in str(caught.value)
     assert caught.value.exit_code == 3
 
 
@@ -194,7 +196,7 @@ def test_nothing_missing_asks_nobody(server: Loopback, tmp_path: Path) -> None:
             Behaviour(root="/models/m/snapshots/" + "ab" * 20),
             r"teacher\.revision: .* serves revision abab",
         ),
-        ({}, Behaviour(refuse_substring="What"), "takes no request: .* answers 400"),
+        ({}, Behaviour(refuse_substring="What"), "taken no request so far: HTTP 400"),
         ({"endpoints": ()}, Behaviour(), r"teacher\.endpoints: none"),
         ({"api_key_env": "NO_SUCH_VARIABLE"}, Behaviour(), "environment has no NO_SUCH_VARIABLE"),
     ],
@@ -257,8 +259,9 @@ def test_one_prompt_that_is_refused_is_rejected_and_the_others_are_had(
     end, closed = sample(made(server), tmp_path)
     assert (end.done, end.failures, end.short) == (87, 3, 0)
     assert {f.reason for f in closed.failures} == {"refused_by_server"}
-    only = [Shard(index=0, prompts=[prompt("What is 1 + 4?")])]  # no other answer to compare with
-    assert sample(made(server), tmp_path / "only", only)[0].failures == P
+    only = [Shard(index=0, prompts=[prompt("What is 1 + 4?")])]
+    with pytest.raises(UserError, match="taken no request so far: HTTP 400"):
+        sample(made(server), tmp_path / "only", only)  # no other answer to compare with
 
 
 def test_half_a_character_is_refused_not_sent(server: Loopback, tmp_path: Path) -> None:
@@ -458,6 +461,59 @@ def test_concurrency_is_found_from_the_metrics(server: Loopback, tmp_path: Path)
     assert max(flights[:64]) <= 64 < max(flights)  # it starts carefully, and grows
     settled = sorted(flights[1200:2200])
     assert 100 <= settled[len(settled) // 2] <= 125  # all run, a few wait
+
+
+def test_without_metrics_it_says_how_many_are_in_flight(
+    server: Loopback, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.set(Behaviour(latency_s=0.02, metrics=False))
+    end, _ = sample(made(server, in_flight=None), tmp_path, shards(2, 200))
+    assert end.done == 1200
+    assert max(one.in_flight for one in server.served()) == 64
+    assert capsys.readouterr().err.count("set teacher.in_flight") == 1
+
+
+def test_a_prompt_that_was_refused_last_time_does_not_stop_the_rest(
+    server: Loopback, tmp_path: Path
+) -> None:
+    one, other = prompt("What is 1 + 1?"), prompt("What is 2 + 2?")
+    sample(made(server), tmp_path, [Shard(index=0, prompts=[one])])
+    server.set(Behaviour(refuse_substring="2 + 2"))
+    end, closed = sample(made(server, top_up=0), tmp_path, [Shard(index=0, prompts=[one, other])])
+    assert (end.done, end.failures, end.short) == (3, 3, 0)
+    assert {f.reason for f in closed.failures} == {"refused_by_server"}
+
+
+class Redirecting(BaseHTTPRequestHandler):
+    """Sends every request somewhere else."""
+
+    target = ""
+
+    def do_POST(self) -> None:
+        self._send(307)
+
+    def do_GET(self) -> None:
+        self._send(404)
+
+    def _send(self, status: int) -> None:
+        self.send_response(status)
+        self.send_header("Location", self.target + self.path)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+def test_a_server_cannot_send_us_elsewhere(server: Loopback, tmp_path: Path) -> None:
+    Redirecting.target = server.url.removesuffix("/v1")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Redirecting) as elsewhere:
+        threading.Thread(target=elsewhere.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{elsewhere.server_port}/v1"
+        with pytest.raises(UserError, match="HTTP 307"):
+            sample(made(server, endpoints=(url,)), tmp_path)
+        elsewhere.shutdown()
+    assert server.served() == []
 
 
 def test_two_runs_at_once_are_no_concern_of_the_keys(server: Loopback) -> None:

@@ -11,9 +11,18 @@ from threading import Thread
 
 import pytest
 
+from curation import sampling
 from curation.journal import read
+from curation.ledger import Ledger
 from curation.sampling import Progress, Shard, run
-from curation.teachers import Failure, Lacks, Outcomes, Request, Wanted
+from curation.teachers import (
+    Failure,
+    Lacks,
+    Outcomes,
+    Request,
+    Spare,
+    Wanted,
+)
 from schemas.errors import DamagedError
 from schemas.records import FinishReason, Prompt, Trace
 
@@ -365,3 +374,107 @@ def test_kill_9_costs_no_committed_sample(tmp_path: Path) -> None:
     end = go(again, shards(10, 10), tmp_path, parquet)
     assert len(again.asked) == 200 - kept and end.reused == kept
     assert all(parquet.traces[s.index] == in_order(again, s) for s in shards(10, 10))
+
+
+class Sparing(Scripted):
+    """Two firm samples and two spare ones, of which odd prompts need one."""
+
+    def wanted(self, prompt: Prompt, samples: int) -> Wanted:
+        return Wanted(2, 4)
+
+    async def sample(self, requests: Iterable[Request], lacks: Lacks) -> Outcomes:
+        for request in requests:
+            for index in request.missing:
+                if index < 2 + lacks(request.prompt, request.have):
+                    self.asked.append((request.prompt.id, index))
+                    yield self.trace(request.prompt, index)
+                else:
+                    yield Spare(prompt_id=request.prompt.id, index=index)
+
+
+def odd(prompt: Prompt, traces: Sequence[Trace]) -> int:
+    return int(prompt.id[-1]) % 2
+
+
+def test_spare_samples_count_only_when_they_come(tmp_path: Path) -> None:
+    parquet, again = Parquet(), Sparing()
+    end = run_sparing(Sparing(), tmp_path, parquet)
+    assert end == Progress(shards=3, wanted=30, done=30, completion_tokens=60)
+    indices = [[t.index for t in parquet.traces[0] if t.prompt_id == f"0-{n}"] for n in range(4)]
+    assert indices == [[0, 1], [0, 1, 2]] * 2
+    before = dict(parquet.traces)
+    end = run_sparing(again, tmp_path, parquet)
+    assert again.asked == [] and (end.reused, end.wanted) == (30, 30) and parquet.traces == before
+
+
+def run_sparing(teacher: Sparing, folder: Path, parquet: Parquet) -> Progress:
+    return run(
+        teacher,
+        shards(),
+        samples=2,
+        folder=folder,
+        have=parquet.have,
+        close=parquet.close,
+        lacks=odd,
+    )
+
+
+def test_a_firm_sample_may_not_be_left_out(tmp_path: Path) -> None:
+    class Lazy(Sparing):
+        async def sample(self, requests: Iterable[Request], lacks: Lacks) -> Outcomes:
+            for request in requests:
+                yield Spare(prompt_id=request.prompt.id, index=0)
+
+    with pytest.raises(ValueError, match="wanted in any case"):
+        run_sparing(Lazy(), tmp_path, Parquet())
+
+
+def test_a_refusal_survives_a_crash_and_is_told(tmp_path: Path) -> None:
+    told: list[Failure | None] = []
+
+    class Refusing(Scripted):
+        async def sample(self, requests: Iterable[Request], lacks: Lacks) -> Outcomes:
+            for request in requests:
+                told.append(request.refusal)
+                for index in request.missing:
+                    if request.prompt.id == "0-0":
+                        yield Failure(
+                            prompt_id="0-0", index=index, reason="r", detail="d", retryable=False
+                        )
+                    elif request.prompt.id == "0-2":
+                        raise ConnectionError("the server is gone")
+                    else:
+                        yield self.trace(request.prompt, index)
+
+    with pytest.raises(ConnectionError):
+        go(Refusing(), shards(1), tmp_path, Parquet())
+    told.clear()
+    again, parquet = Scripted(), Parquet()
+    end = go(again, shards(1), tmp_path, parquet)
+    assert (end.done, end.failures, end.short) == (6, 2, 0) and ("0-0", 0) not in again.asked
+    assert [(f.reason, f.detail, f.index) for f in parquet.failures[0]] == [
+        ("r", "d", 0),
+        ("r", "d", 1),
+    ]
+    with pytest.raises(ConnectionError):
+        go(Refusing(), [Shard(index=5, prompts=[prompt("0-0"), prompt("0-2")])], tmp_path, parquet)
+    go(Refusing(), shards(1)[:1], tmp_path, Parquet())
+    assert any(one is not None and one.reason == "r" for one in told)
+
+
+def test_what_is_too_much_for_memory_is_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "HELD_CHARACTERS", 10)
+    parquet, teacher = Parquet(), Scripted(shuffle=3)  # all shards are open at once
+    spilled: list[int] = []
+    spill = Ledger.spill
+
+    def watched(book: Ledger) -> None:
+        spilled.append(book.index)
+        spill(book)
+
+    monkeypatch.setattr(Ledger, "spill", watched)
+    end = go(teacher, shards(), tmp_path, parquet)
+    assert len(spilled) > 3 and end.done == 24
+    assert all(parquet.traces[s.index] == in_order(teacher, s) for s in shards())

@@ -145,12 +145,18 @@ def test_the_model_and_its_revision(vllm_server: RealVLLM, tmp_path: Path) -> No
     assert {trace.revision for trace in found.traces} == {revision}
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"extra": {"min_p": 7}}, "min_p"),
+        ({"requests": "group", "temperature": 0.0}, "n must be 1"),  # greedy siblings are one
+    ],
+)
 def test_an_option_that_the_server_refuses_is_the_recipes_fault(
-    vllm_server: RealVLLM, tmp_path: Path
+    vllm_server: RealVLLM, tmp_path: Path, options: dict[str, Any], says: str
 ) -> None:
-    made = teacher(vllm_server, extra={"min_p": 7})
-    with pytest.raises(UserError, match=r"takes no request: .* answers 400: .*min_p"):
-        Sampled(made, tmp_path, prompts(20))
+    with pytest.raises(UserError, match=rf"has taken no request so far: HTTP 400: .*{says}"):
+        Sampled(teacher(vllm_server, **options), tmp_path, prompts(3))
 
 
 def test_the_limit_is_found_from_the_metrics(vllm_server: RealVLLM, tmp_path: Path) -> None:

@@ -1,0 +1,41 @@
+"""Every teacher, found by its file: keys, what is wanted, and nothing asked for nothing."""
+
+import asyncio
+
+import pytest
+
+from curation.sampling import none_lacks
+from curation.teachers import SampleOutcome, Teacher
+from schemas import parts
+from schemas.records import Prompt, Recorded
+
+KINDS = parts.kinds("teachers")
+OPTIONS: dict[str, dict[str, object]] = {
+    "openai_server": {"model": "m", "endpoints": ["http://127.0.0.1:9/v1"]},
+    "recorded": {},
+    "transformers_local": {"path": "tiny/teacher"},
+}
+
+
+def prompt(text: str) -> Prompt:
+    recorded = tuple(Recorded(text=f"Solution {n}.") for n in range(3))
+    return Prompt(id=text, text=text, gold="1", source="s", row=1, licence="l", recorded=recorded)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_teacher_honours_the_contract(kind: str) -> None:
+    assert kind in OPTIONS, f"name options with which {kind} can be built"
+    teacher: Teacher = parts.build("teachers", kind, OPTIONS[kind], "teacher")
+    again: Teacher = parts.build("teachers", kind, OPTIONS[kind], "teacher")
+    assert teacher.name and teacher.revision and isinstance(teacher.note, str)
+    prompts = [prompt("1 + 1?"), prompt("2 + 2?")]
+    wanted = teacher.wanted(prompts[0], 3)
+    assert 0 < wanted.firm <= wanted.most
+    keys = [teacher.key(one, n) for one in prompts for n in range(wanted.firm)]
+    assert len(set(keys)) == len(keys) and all(keys)
+    assert keys == [again.key(one, n) for one in prompts for n in range(wanted.firm)]
+
+    async def all_of_nothing() -> list[SampleOutcome]:
+        return [outcome async for outcome in teacher.sample(iter(()), none_lacks)]
+
+    assert asyncio.run(all_of_nothing()) == []

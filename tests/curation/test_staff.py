@@ -1,0 +1,89 @@
+"""The teachers of a recipe: what is filled in, and what is refused before any work."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curation import staff
+from schemas.errors import UserError
+from schemas.recipe import ROOT, Recipe, validate
+from schemas.records import Prompt
+
+PROMPT = Prompt(id="p", text="1 + 1?", gold="2", source="s", row=1, licence="l")
+SERVED = {"kind": "openai_server", "model": "m", "endpoints": ["http://h:1/v1"]}
+
+
+def recipe(**changes: Any) -> Recipe:
+    base = {"name": "r", "source": {"kind": "jsonl", "path": "x"}, "teacher": SERVED}
+    return validate(base | changes, "recipe")
+
+
+def key(one: Recipe) -> str:
+    return staff.teacher(one, ()).key(PROMPT, 0)
+
+
+def test_the_recipes_seed_is_the_teachers_unless_it_has_its_own() -> None:
+    seeded = {**SERVED, "seeds": True}
+    assert key(recipe(seed=1, teacher=seeded)) != key(recipe(seed=2, teacher=seeded))
+    own = {**seeded, "seed": 5}
+    assert key(recipe(seed=1, teacher=own)) == key(recipe(seed=2, teacher=own))
+
+
+def test_where_and_how_fast_a_teacher_is_asked_changes_no_digest() -> None:
+    base = recipe()
+    for changes in (
+        {"endpoints": ["http://other:2/v1"]},
+        {"in_flight": 9},
+        {"timeout_seconds": 5},
+        {"patience_seconds": 5},
+        {"api_key_env": "KEY"},
+    ):
+        other = recipe(teacher={**SERVED, **changes})
+        assert other.digest() == base.digest() and key(other) == key(base)
+        assert "endpoints" not in str(other.shaping())
+    assert recipe(teacher={**SERVED, "max_tokens": 9}).digest() != base.digest()
+    nested = {"kind": "recorded", "top_up": SERVED}
+    moved = {"kind": "recorded", "top_up": {**SERVED, "endpoints": ["http://other:2/v1"]}}
+    assert recipe(teacher=nested).digest() == recipe(teacher=moved).digest()
+
+
+def test_a_served_directory_gives_its_revision() -> None:
+    teacher = {"kind": "openai_server", "model": "tiny/teacher"}
+    made = staff.teacher(recipe(teacher=teacher, serve={}), ())
+    stated = staff.teacher(recipe(teacher={**teacher, "revision": "abc"}, serve={}), ())
+    assert len(made.revision) == 12 and stated.revision == "abc"
+    assert (ROOT / "tiny/teacher").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"teacher": {"kind": "openai_server", "model": "m"}}, r"teacher\.endpoints: none"),
+        (
+            {"teacher": {"kind": "recorded", "top_up": {"kind": "openai_server", "model": "m"}}},
+            r"teacher\.top_up\.endpoints: none",
+        ),
+        ({"teacher": {"kind": "recorded"}, "serve": {}}, "serve: a teacher of kind 'recorded'"),
+        ({"serve": {}}, r"teacher\.endpoints: serve: starts the servers"),
+        (
+            {"teacher": {"kind": "recorded"}, "summary": {"by": "teacher"}},
+            r"summary\.by: a teacher of kind 'recorded' writes nothing",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        staff.check(recipe(**changes))
+
+
+def test_summaries_are_written_by_whoever_writes(tmp_path: Path) -> None:
+    nested = {"kind": "recorded", "top_up": SERVED}
+    one = recipe(teacher=nested, summary={"by": "teacher", "attempts": 4})
+    assert staff.model(one) == "m" and staff.model(recipe(teacher={"kind": "recorded"})) is None
+    writer = staff.summariser(one, ())
+    assert writer.name == "m" and writer.wanted(PROMPT, 1) == (1, 4)
+    local = {"kind": "transformers_local", "path": "tiny/teacher"}
+    assert staff.summariser(recipe(teacher=local, summary={"by": "teacher"}), ()).name == "teacher"
+    longer = recipe(teacher=SERVED, summary={"by": "teacher", "max_tokens": 900})
+    assert staff.summariser(longer, ()).key(PROMPT, 0) != writer.key(PROMPT, 0)
