@@ -1,0 +1,138 @@
+"""Two clients for one server: a bare loop over HTTP, and the sampling stage of a build.
+
+In: a server's address, how many prompts, samples of each, requests in flight. The bare loop reads
+every answer and keeps nothing: it is what the client library and the server can do at most. Ours is
+the stage itself (`curation/trace_stage.py`): journal, top-up rules, shards closed into Parquet.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from curation import reading, shards, trace_stage
+from curation.job import Job
+from curation.reading import Census
+from schemas.errors import ShortError
+from schemas.recipe import validate
+from schemas.records import Stage
+
+MAX_TOKENS = 2048  # the loopback server does not obey it, but a request without it is no request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What is asked of a server; `grouped` asks for all samples of a prompt in one request."""
+
+    prompts: int
+    samples: int = 4
+    in_flight: int = 50  # requests
+    grouped: bool = True
+    slot_tokens: int = 330  # a trace of 400 bytes has about 200; a longer one would be topped up
+
+    @property
+    def requests(self) -> int:
+        """How many that makes."""
+        return self.prompts if self.grouped else self.prompts * self.samples
+
+
+def question(number: int) -> str:
+    """The text of a prompt."""
+    return f"What is {number} + {number}? [gold {2 * number}]"
+
+
+def bare(url: str, work: Work) -> None:
+    """Workers over one iterator: send, read, parse, forget."""
+    asyncio.run(_bare(url + "/chat/completions", work))
+
+
+async def _bare(url: str, work: Work) -> None:
+    import aiohttp
+
+    n = work.samples if work.grouped else 1
+    numbers = iter(range(work.requests))
+    connector = aiohttp.TCPConnector(limit=0)
+    headers = {"Content-Type": "application/json"}
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
+
+        async def worker() -> None:
+            for number in numbers:
+                body = orjson.dumps(
+                    {
+                        "model": "loop",
+                        "messages": [{"role": "user", "content": question(number)}],
+                        "temperature": 1.0,
+                        "max_tokens": MAX_TOKENS,
+                        "n": n,
+                    }
+                )
+                async with session.post(url, data=body) as answer:
+                    parsed = orjson.loads(await answer.read())
+                if len(parsed["choices"]) != n:
+                    raise RuntimeError(f"{len(parsed['choices'])} choices, not {n}")
+
+        await asyncio.gather(*(worker() for _ in range(work.in_flight)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """A build whose prompts are read and whose traces are not sampled yet."""
+
+    job: Job
+    census: Census
+
+    def sample(self) -> int:
+        """Run the stage; how many traces it has made durable, also where it ends short."""
+        try:
+            trace_stage.sample_traces(self.job, self.census)
+        except ShortError:
+            pass
+        finally:
+            self.job.close()
+        marks = (shards.read_mark(self.job.run, Stage.TRACES, i) for i in range(self.census.shards))
+        return sum(mark.rows for mark in marks if mark is not None)
+
+
+def prepare(folder: Path, url: str, work: Work) -> Build:
+    """A build in `folder`, as far as its prompts."""
+    source = folder / "prompts.jsonl"
+    with source.open("w", encoding="utf-8") as file:
+        for i in range(work.prompts):
+            file.write(json.dumps({"question": question(i), "answer": str(2 * i)}) + "\n")
+    recipe = validate(
+        {
+            "name": "benchmark",
+            "paths": work.samples,
+            "source": {
+                "kind": "jsonl",
+                "path": str(source),
+                "columns": {"prompt": "question", "gold": "answer"},
+            },
+            "teacher": {
+                "kind": "openai_server",
+                "model": "loop",
+                "endpoints": url,
+                "requests": "group" if work.grouped else "single",
+                "in_flight": work.in_flight * (work.samples if work.grouped else 1),
+                "max_tokens": MAX_TOKENS,
+            },
+            "canvas": {"slot_tokens": work.slot_tokens, "tokenizer": "tiny/teacher"},
+            "scorer": None,
+        },
+        "benchmark",
+    )
+    job = Job(recipe=recipe, run=folder / "run")
+    return Build(job=job, census=reading.read_prompts(job))
+
+
+def builds(folder: Path, url: str, work: Work, count: int) -> Callable[[], int]:
+    """`count` builds, all prepared now; every call samples the next."""
+    ready = []
+    for number in range(count):
+        (folder / str(number)).mkdir()
+        ready.append(prepare(folder / str(number), url, work))
+    waiting = iter(ready)
+    return lambda: next(waiting).sample()

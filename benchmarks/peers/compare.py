@@ -1,0 +1,85 @@
+"""A peer beside ours on one server: the same requests, as many in flight, in turn, in processes.
+
+In: a peer's name, the environment variable that holds its interpreter. Out: lines for both and the
+ratio; where the peer is not here or fails, its lines have no value and say why.
+"""
+
+import os
+from collections.abc import Sequence
+from statistics import median
+from typing import Literal
+
+from benchmarks import peers
+from benchmarks.clients import Work
+from benchmarks.lines import Line, ratio
+from benchmarks.loopback import Loopback
+from benchmarks.peers import Measured, PeerError
+
+RUNS = 3  # for speed, and one more for memory
+
+
+def compare(server: Loopback, work: Work, name: str, packages: str) -> list[Line]:
+    """The lines of a peer, of ours beside it, and of the ratio; `packages` is what pip installs."""
+    variable = f"POLYTRACE_{name.upper()}_PYTHON"
+    python = os.environ.get(variable)
+    theirs: list[Measured] = []
+    ours: list[Measured] = []
+    reason = None
+    for run in range(RUNS + 1):
+        is_last = run == RUNS  # for memory
+        try:
+            if python and not reason:
+                theirs.append(peers.measure(server, python, f"{name}_run.py", work, watch=is_last))
+        except PeerError as error:
+            reason = f"{variable}: {error}"
+        ours.append(peers.ours(server, work, watch=is_last))
+    if not python:
+        reason = (
+            f"{variable} names no interpreter; make one: python3.11 -m venv {name} && "
+            f"{name}/bin/pip install {packages}"
+        )
+    rates, spread = None, None
+    if not reason:
+        speeds = [[one.requests_per_s for one in runs[:-1]] for runs in (ours, theirs)]
+        rates, spread = ratio(*speeds)
+    return [
+        *_figures(name, [] if reason else theirs, reason),
+        *_figures(f"polytrace_beside_{name}", ours, None),
+        Line(
+            name=f"vs_{name}",
+            value=rates,
+            unit="ratio of requests/s",
+            better="higher",
+            target=1.0,
+            baseline=f"{name}; from the first request to the data set in hand",
+            n=0 if reason else RUNS,
+            spread=spread,
+            reason=reason,
+        ),
+    ]
+
+
+def _figures(who: str, runs: Sequence[Measured], reason: str | None) -> list[Line]:
+    """Speed over all runs but the last, memory of the last."""
+    rates, walls = [r.requests_per_s for r in runs[:-1]], [r.wall_s for r in runs[:-1]]
+    peaks = [r.peak_mb for r in runs[-1:] if r.peak_mb is not None]
+    unknown = reason or "memory is read from /proc, which is not here"
+    return [
+        _figure(f"{who}_requests_per_s", "requests/s", "higher", rates, reason),
+        _figure(f"{who}_wall_s", "seconds with start-up", "lower", walls, reason),
+        _figure(f"{who}_peak_mb", "MB of all processes (PSS)", "lower", peaks, unknown),
+    ]
+
+
+def _figure(
+    name: str, unit: str, better: Literal["higher", "lower"], found: list[float], reason: str | None
+) -> Line:
+    return Line(
+        name=name,
+        value=round(median(found), 1) if found else None,
+        unit=unit,
+        better=better,
+        n=len(found),
+        spread=(round(min(found), 1), round(max(found), 1)) if found else None,
+        reason=None if found else reason,
+    )
