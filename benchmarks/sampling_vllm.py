@@ -5,7 +5,8 @@ CPU build, both ways in turn on one server. Ours is timed from nothing to the la
 the teacher is made, the server probed, the limit found from its metrics while sampling, every
 sample journaled, every shard closed into Parquet, the client shut down. The raw loop is timed from
 the opening of its session to its closing: N workers post the same bodies one after another and
-read the usage of each reply, no more; the best N of a few, by its median.
+read the usage of each reply, no more (what a dropped connection lost is posted again); the best N
+of a few, by its median.
 """
 
 import asyncio
@@ -129,7 +130,7 @@ def _ours(url: str, prompts: Sequence[Prompt], folder: Path) -> float:
 async def _raw(url: str, prompts: Sequence[Prompt], workers: int) -> float:
     """Tokens a second of `workers` loops that post and read, no more."""
     jobs = iter([prompt for prompt in prompts for _ in range(SAMPLES)])
-    tokens = 0
+    address, tokens = f"{url}/chat/completions", 0
 
     async def work(session: aiohttp.ClientSession) -> None:
         nonlocal tokens
@@ -144,11 +145,15 @@ async def _raw(url: str, prompts: Sequence[Prompt], workers: int) -> float:
                 "skip_special_tokens": False,
             }
             headers = {"Content-Type": "application/json"}
-            async with session.post(
-                f"{url}/chat/completions", data=orjson.dumps(body), headers=headers
-            ) as reply:
-                reply.raise_for_status()
-                tokens += orjson.loads(await reply.read())["usage"]["completion_tokens"]
+            data = orjson.dumps(body)
+            while True:
+                try:
+                    async with session.post(address, data=data, headers=headers) as reply:
+                        reply.raise_for_status()
+                        tokens += orjson.loads(await reply.read())["usage"]["completion_tokens"]
+                        break
+                except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+                    continue  # vLLM drops connections that it takes for idle
 
     began = time.perf_counter()
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:

@@ -45,13 +45,12 @@ class State(Enum):
 class UnavailableError(Exception):
     """The server could not answer; that says nothing about the request.
 
-    `is_refused`: nobody listens. `is_lost`: there is no connection, or it broke.
+    `is_refused`: nobody listens there.
     """
 
-    def __init__(self, cause: str, *, is_refused: bool = False, is_lost: bool = False) -> None:
+    def __init__(self, cause: str, *, is_refused: bool = False) -> None:
         super().__init__(cause)
         self.is_refused = is_refused
-        self.is_lost = is_lost or is_refused
 
 
 class BusyError(Exception):
@@ -121,7 +120,7 @@ class Endpoint:
         except TimeoutError:
             raise UnavailableError("no answer within teacher.timeout_seconds") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise UnavailableError(_reason(error), is_lost=True) from None
+            raise UnavailableError(_reason(error)) from None
         if reply.status == HTTPStatus.OK:
             return content
         message = _message(content) or reply.reason or "no reason given"
@@ -148,7 +147,7 @@ class Endpoint:
             if self.state is State.UP:
                 self.down_since = time.monotonic()
                 self._had = max(1, min(self.limit, self.in_flight))
-            if cause.is_lost:
+            if cause.is_refused:
                 self._die()
             self.state, self.cause = State.DOWN, str(cause)
             self.changed.set()
@@ -224,7 +223,7 @@ class Endpoint:
         except TimeoutError:
             raise UnavailableError(f"{url} does not answer") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise UnavailableError(_reason(error), is_lost=True) from None
+            raise UnavailableError(_reason(error)) from None
 
     def _check(self, content: bytes, model: str, revision: str) -> None:
         try:

@@ -77,6 +77,20 @@ def test_a_server_that_was_only_ill_keeps_its_limit() -> None:
         asyncio.run(check(server))
 
 
+def test_broken_connections_of_a_server_that_is_well_are_no_death() -> None:
+    """A slow vLLM drops connections that it takes for idle, several at once."""
+
+    async def check(server: Loopback) -> None:
+        async with endpoint(server, 32) as one:
+            fail(one, UnavailableError("reset"))
+            assert await one.probe("loop", "") is None
+            one.up()
+            assert one.limit == 32
+
+    with Loopback() as server:
+        asyncio.run(check(server))
+
+
 def test_a_refused_connection_is_a_death() -> None:
     async def check(server: Loopback) -> None:
         async with endpoint(server, 32) as one:
