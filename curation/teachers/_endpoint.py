@@ -45,13 +45,12 @@ class State(Enum):
 class UnavailableError(Exception):
     """The server could not answer; that says nothing about the request.
 
-    `is_refused`: nobody listens. `is_lost`: there is no connection, or it broke.
+    `is_refused`: nobody listens there.
     """
 
-    def __init__(self, cause: str, *, is_refused: bool = False, is_lost: bool = False) -> None:
+    def __init__(self, cause: str, *, is_refused: bool = False) -> None:
         super().__init__(cause)
         self.is_refused = is_refused
-        self.is_lost = is_lost or is_refused
 
 
 class BusyError(Exception):
@@ -80,6 +79,7 @@ class Endpoint:
         self._set_by_hand = limit
         self._limit = limit or _load.START
         self._ceiling: tuple[int, float] | None = None  # and since when
+        self._had = 0  # samples in flight when it went down; 0 once that is settled
         self.state = State.DOWN
         self.cause = "not asked yet"
         self.has_been_up = False
@@ -120,7 +120,7 @@ class Endpoint:
         except TimeoutError:
             raise UnavailableError("no answer within teacher.timeout_seconds") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise UnavailableError(_reason(error), is_lost=True) from None
+            raise UnavailableError(_reason(error)) from None
         if reply.status == HTTPStatus.OK:
             return content
         message = _message(content) or reply.reason or "no reason given"
@@ -146,8 +146,9 @@ class Endpoint:
         if cause.is_refused or self.state is State.TRIAL or self._failures >= MOST_FAILURES:
             if self.state is State.UP:
                 self.down_since = time.monotonic()
-                if cause.is_lost:
-                    self._ceiling = (max(1, min(self.limit, self.in_flight) // 2), self.down_since)
+                self._had = max(1, min(self.limit, self.in_flight))
+            if cause.is_refused:
+                self._die()
             self.state, self.cause = State.DOWN, str(cause)
             self.changed.set()
 
@@ -162,8 +163,16 @@ class Endpoint:
 
     def up(self) -> None:
         """The server is well."""
-        self.state, self.has_been_up, self._failures = State.UP, True, 0
+        self.state, self.has_been_up, self._failures, self._had = State.UP, True, 0, 0
+        if self._ceiling:  # a large model takes minutes to start: they are not its minute
+            self._ceiling = (self._ceiling[0], time.monotonic())
         self.changed.set()
+
+    def _die(self) -> None:
+        """The server is gone, not only ill: perhaps of what it held, so it gets half of that."""
+        if self._had:
+            self._ceiling = (max(1, self._had // 2), time.monotonic())
+            self._had = 0
 
     async def probe(self, model: str, revision: str) -> str | None:
         """Why the server is not well, None where it is; UserError if it serves another model."""
@@ -171,6 +180,8 @@ class Endpoint:
             try:
                 status, content = await self._get(path)
             except UnavailableError as error:
+                if error.is_refused:  # vLLM answers 500 when its engine dies, and then is gone
+                    self._die()
                 return str(error)
             if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
                 raise UserError(
@@ -207,10 +218,12 @@ class Endpoint:
         try:
             async with self._session.get(url, timeout=timeout, allow_redirects=False) as reply:
                 return reply.status, await reply.read()
+        except aiohttp.ClientConnectorError as error:
+            raise UnavailableError(_reason(error), is_refused=True) from None
         except TimeoutError:
             raise UnavailableError(f"{url} does not answer") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise UnavailableError(_reason(error), is_lost=True) from None
+            raise UnavailableError(_reason(error)) from None
 
     def _check(self, content: bytes, model: str, revision: str) -> None:
         try:

@@ -1,0 +1,167 @@
+"""Sampling from a real vLLM server against a raw loop that saturates it: tokens a second of each.
+
+`python -m benchmarks.sampling_vllm`: the demo's 400 prompts x 9 with the bundled teacher on vLLM's
+CPU build, both ways in turn on one server. Ours is timed from nothing to the last shard on disk:
+the teacher is made, the server probed, the limit found from its metrics while sampling, every
+sample journaled, every shard closed into Parquet, the client shut down. The raw loop is timed from
+the opening of its session to its closing: N workers post the same bodies one after another and
+read the usage of each reply, no more (what a dropped connection lost is posted again); the best N
+of a few, by its median. A run takes half a minute, since the client's start and the two seconds in
+which it finds its limit are timed too. Both ways load all cores of a small machine: what else runs
+there moves the ratio by a tenth and more.
+"""
+
+import asyncio
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import aiohttp
+import orjson
+
+from benchmarks.lines import Line, ratio, report
+from benchmarks.real_vllm import MISSING, NAME, RealVLLM, interpreter
+from curation import sampling, shards
+from curation.dedup import prompt_id
+from curation.teachers import Failure
+from curation.teachers.openai_server import build
+from schemas import arrow
+from schemas.recipe import ROOT
+from schemas.records import Prompt, Stage, Trace
+
+SAMPLES, SHARD_ROWS, RUNS, MAX_TOKENS = 9, 100, 3, 72
+WORKERS = (144, 192)  # its scheduler runs 128 at once
+
+
+def main() -> None:
+    """Measure and print."""
+    python = interpreter()
+    if python is None:
+        report("sampling_vllm", *_lines([], {}, reason=MISSING))
+        return
+    prompts = _prompts()
+    ours: list[float] = []
+    raw: dict[int, list[float]] = {workers: [] for workers in WORKERS}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with RealVLLM(python, folder / "server.log") as server:
+            asyncio.run(_raw(server.url, prompts[:50], max(WORKERS)))  # warm
+            for number in range(RUNS):
+                ours.append(_ours(server.url, prompts, folder / str(number)))
+                for workers, rates in raw.items():
+                    rates.append(asyncio.run(_raw(server.url, prompts, workers)))
+    report("sampling_vllm", *_lines(ours, raw))
+
+
+def _lines(
+    ours: Sequence[float], raw: dict[int, list[float]], reason: str | None = None
+) -> Iterator[Line]:
+    """The ratio, run by run, and both rates."""
+    best = max(raw, key=lambda workers: statistics.median(raw[workers]), default=0)
+    value, spread = ratio(list(ours), raw[best]) if ours else (None, None)
+    yield Line(
+        name="real_vllm_vs_raw_loop",
+        value=value,
+        unit="ratio of tokens/s",
+        better="higher",
+        target=0.97,
+        baseline=f"{best} raw aiohttp workers on the same server" if ours else None,
+        n=len(ours),
+        spread=spread,
+        reason=reason,
+    )
+    rates = {
+        "real_vllm_tokens_per_s": ours,
+        "real_vllm_raw_loop_tokens_per_s": raw.get(best, []),
+    }
+    for name, found in rates.items():
+        yield Line(
+            name=name,
+            value=round(statistics.median(found)) if found else None,
+            unit="tokens/s",
+            better="higher",
+            n=len(found),
+            spread=(round(min(found)), round(max(found))) if found else None,
+            reason=reason,
+        )
+
+
+def _prompts() -> list[Prompt]:
+    lines = (ROOT / "tiny/prompts/demo.jsonl").read_bytes().splitlines()
+    rows = [orjson.loads(line) for line in lines]
+    return [
+        Prompt(
+            id=prompt_id(row["question"]),
+            text=row["question"],
+            gold=row["answer"],
+            source="demo",
+            row=number + 1,
+            licence="",
+        )
+        for number, row in enumerate(rows)
+    ]
+
+
+def _ours(url: str, prompts: Sequence[Prompt], folder: Path) -> float:
+    """Tokens a second of the sampling service, from nothing to the last shard on disk."""
+
+    def close(index: int, traces: Sequence[Trace], failures: Sequence[Failure]) -> None:
+        assert not failures and len(traces) == SAMPLES * SHARD_ROWS
+        shards.write(folder, Stage.TRACES, index, "", arrow.table(Trace, traces), ())
+
+    began = time.perf_counter()
+    teacher = build(model=NAME, endpoints=(url,), max_tokens=MAX_TOKENS, top_up=0)
+    end = sampling.run(
+        teacher,
+        (
+            sampling.Shard(index=start // SHARD_ROWS, prompts=prompts[start : start + SHARD_ROWS])
+            for start in range(0, len(prompts), SHARD_ROWS)
+        ),
+        samples=SAMPLES,
+        folder=folder / Stage.TRACES,
+        have=lambda index: (),
+        close=close,
+    )
+    seconds = time.perf_counter() - began
+    assert end.done == SAMPLES * len(prompts)
+    return end.completion_tokens / seconds
+
+
+async def _raw(url: str, prompts: Sequence[Prompt], workers: int) -> float:
+    """Tokens a second of `workers` loops that post and read, no more."""
+    jobs = iter([prompt for prompt in prompts for _ in range(SAMPLES)])
+    address, tokens = f"{url}/chat/completions", 0
+
+    async def work(session: aiohttp.ClientSession) -> None:
+        nonlocal tokens
+        for prompt in jobs:
+            body = {
+                "model": NAME,
+                "messages": [{"role": "user", "content": prompt.text}],
+                "temperature": 1.0,
+                "top_p": 1.0,
+                "max_tokens": MAX_TOKENS,
+                "n": 1,
+                "skip_special_tokens": False,
+            }
+            headers = {"Content-Type": "application/json"}
+            data = orjson.dumps(body)
+            while True:
+                try:
+                    async with session.post(address, data=data, headers=headers) as reply:
+                        reply.raise_for_status()
+                        tokens += orjson.loads(await reply.read())["usage"]["completion_tokens"]
+                        break
+                except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+                    continue  # vLLM drops connections that it takes for idle
+
+    began = time.perf_counter()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        await asyncio.gather(*(work(session) for _ in range(workers)))
+    return tokens / (time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    main()
