@@ -1,36 +1,25 @@
-"""One OpenAI-compatible server: what it answers, how much it holds, and whether it can be reached.
+"""One OpenAI-compatible server: how much it holds, and whether it can be reached.
 
-In: request bodies. Out: reply bytes, or an error that says whose fault it was. The breaker: an
-endpoint is UP until a connection is refused or three requests in a row fail; then it is DOWN, and
-nothing is sent; when it is well again one request is sent on TRIAL, whose success makes it UP. A
-server that broke its connections gets half of what it had for a minute: it may have died of it.
+In: what became of requests, and what the server says of itself. Out: whether to send more. The
+breaker: an endpoint is UP until a connection is refused or three requests in a row fail; then it is
+DOWN, and nothing is sent; when it is well again one request is sent on TRIAL, whose success makes
+it UP. A server that was gone gets half of what it had for a minute: it may have died of it.
 """
 
 import asyncio
-import os
 import re
 import time
-from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from http import HTTPStatus
-from math import isfinite
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import orjson
 
 from curation.teachers import _load
+from curation.teachers._http import Connection, UnavailableError
 from schemas.errors import UserError
 
-if TYPE_CHECKING:
-    import aiohttp
-
-PROBE_SECONDS = 10.0
-LONGEST_RETRY_AFTER = 86_400.0
 CEILING_SECONDS = 60.0  # how long a server that died gets half of what it had
 MOST_FAILURES = 3  # in a row, until nothing more is sent
-_OVERLOADED = 529  # not in HTTPStatus; several gateways use it
-_SERVER_FAULTS = {408, 409, 425, _OVERLOADED, *range(500, 512), *range(520, 528)}
 _SHA = re.compile(r"/snapshots/([0-9a-f]{40})(?:/|$)")
 
 
@@ -42,52 +31,24 @@ class State(Enum):
     DOWN = auto()
 
 
-class UnavailableError(Exception):
-    """The server could not answer; that says nothing about the request.
-
-    `is_refused`: nobody listens there.
-    """
-
-    def __init__(self, cause: str, *, is_refused: bool = False) -> None:
-        super().__init__(cause)
-        self.is_refused = is_refused
-
-
-class BusyError(Exception):
-    """The server asks to be left alone for `seconds` (429)."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"too many requests; wait {seconds:g} s")
-        self.seconds = seconds
-
-
-class RejectedError(Exception):
-    """The server understood the request and will not have it (4xx); asking again is no use."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 class Endpoint:
-    """A server at `url` (".../v1"); `limit` bounds the samples in flight, None: found by itself."""
+    """A server; `limit` bounds the samples in flight, None: found by itself."""
 
-    def __init__(self, url: str, session: "aiohttp.ClientSession", limit: int | None) -> None:
-        self.url = url
-        self._session = session
-        self._root = url.removesuffix("/v1")
+    def __init__(self, connection: Connection, limit: int | None) -> None:
+        self.connection = connection
+        self.url = connection.url
         self._set_by_hand = limit
-        self._limit = limit or _load.START
+        self._limit = limit or _load.UNKNOWN
         self._ceiling: tuple[int, float] | None = None  # and since when
         self._had = 0  # samples in flight when it went down; 0 once that is settled
         self.state = State.DOWN
-        self.cause = "not asked yet"
+        self.cause = "connecting"
         self.has_been_up = False
         self.down_since = self.last_success = time.monotonic()
         self.paused_until = 0.0
         self.in_flight = 0
         self.is_vllm = False
-        self.has_metrics = True
+        self.has_metrics = False
         self._is_tried = False  # the request on trial has been sent
         self._failures = 0
         self.changed = asyncio.Event()
@@ -104,31 +65,6 @@ class Endpoint:
         if self.state is State.DOWN or time.monotonic() < self.paused_until:
             return 0.0
         return max(0.0, 1 - self.in_flight / self.limit)
-
-    async def post(self, path: str, body: bytes) -> bytes:
-        """The reply to one request; UnavailableError, BusyError or RejectedError else."""
-        import aiohttp
-
-        headers = {"Content-Type": "application/json"}
-        try:
-            async with self._session.post(
-                self.url + path, data=body, headers=headers, allow_redirects=False
-            ) as reply:
-                content = await reply.read()
-        except aiohttp.ClientConnectorError as error:
-            raise UnavailableError(_reason(error), is_refused=True) from None
-        except TimeoutError:
-            raise UnavailableError("no answer within teacher.timeout_seconds") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise UnavailableError(_reason(error)) from None
-        if reply.status == HTTPStatus.OK:
-            return content
-        message = _message(content) or reply.reason or "no reason given"
-        if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
-            raise BusyError(_retry_after(reply.headers.get("Retry-After")))
-        if reply.status in _SERVER_FAULTS:
-            raise UnavailableError(f"HTTP {reply.status}: {message}")
-        raise RejectedError(reply.status, message)
 
     def succeed(self) -> None:
         """An answer came."""
@@ -176,9 +112,9 @@ class Endpoint:
 
     async def probe(self, model: str, revision: str) -> str | None:
         """Why the server is not well, None where it is; UserError if it serves another model."""
-        for path in (f"{self._root}/health", f"{self.url}/models"):
+        for path in (f"{self.connection.root}/health", f"{self.url}/models"):
             try:
-                status, content = await self._get(path)
+                status, content = await self.connection.get(path)
             except UnavailableError as error:
                 if error.is_refused:  # vLLM answers 500 when its engine dies, and then is gone
                     self._die()
@@ -203,27 +139,15 @@ class Endpoint:
         if self._set_by_hand is not None:
             return
         try:
-            status, content = await self._get(f"{self._root}/metrics")
+            status, content = await self.connection.get(f"{self.connection.root}/metrics")
         except UnavailableError:
             return
         load = _load.parse(content.decode("utf-8", "replace")) if status == HTTPStatus.OK else None
+        if load is not None and not self.has_metrics:
+            self._limit = _load.START
         self.has_metrics = load is not None
         if load is not None:
             self._limit = _load.next_limit(self._limit, self.in_flight, load)
-
-    async def _get(self, url: str) -> tuple[int, bytes]:
-        import aiohttp
-
-        timeout = aiohttp.ClientTimeout(total=PROBE_SECONDS)
-        try:
-            async with self._session.get(url, timeout=timeout, allow_redirects=False) as reply:
-                return reply.status, await reply.read()
-        except aiohttp.ClientConnectorError as error:
-            raise UnavailableError(_reason(error), is_refused=True) from None
-        except TimeoutError:
-            raise UnavailableError(f"{url} does not answer") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise UnavailableError(_reason(error)) from None
 
     def _check(self, content: bytes, model: str, revision: str) -> None:
         try:
@@ -242,56 +166,3 @@ class Endpoint:
             raise UserError(
                 f"teacher.revision: {self.url} serves revision {stated}, not {revision}"
             )
-
-
-def address(endpoint: str) -> str:
-    """An endpoint's base address, ".../v1" where no path is given; UserError if it is none."""
-    try:
-        parts = urlsplit(endpoint)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
-        _ = parts.port
-    except ValueError:
-        usable = False
-    if not usable or parts.query or parts.fragment or parts.username:
-        raise UserError(
-            f"teacher.endpoints: {endpoint!r} is no address such as http://localhost:8000/v1"
-        )
-    return endpoint.rstrip("/") + ("" if parts.path.strip("/") else "/v1")
-
-
-def _message(content: bytes) -> str:
-    """What an error reply says, in one line."""
-    try:
-        data = orjson.loads(content)
-        inner = data.get("error", data)
-        found = inner.get("message", inner) if isinstance(inner, dict) else inner
-        text = found if isinstance(found, str) else str(data.get("detail", found))
-    except (orjson.JSONDecodeError, AttributeError):
-        text = content.decode("utf-8", "replace")
-    return " ".join(text.split())[:300]
-
-
-def _retry_after(header: str | None) -> float:
-    """Seconds of a Retry-After header: a number or a date; one second where it is neither."""
-    if header is None:
-        return 1.0
-    try:
-        seconds = float(header)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(header).timestamp() - time.time()
-        except (ValueError, TypeError):
-            return 1.0
-    return min(max(0.0, seconds), LONGEST_RETRY_AFTER) if isfinite(seconds) else 1.0
-
-
-def _reason(error: Exception) -> str:
-    """Why there is no connection, in a few words."""
-    import aiohttp
-
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return f"cannot find the host {error.host}"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        number = error.os_error.errno
-        return os.strerror(number).lower() if number else str(error)
-    return str(error) or type(error).__name__

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from curation.teachers._endpoint import Endpoint, State
+from curation.teachers._http import Connection
 from schemas.errors import PolytraceError, ShortError, UserError
 
 if TYPE_CHECKING:
@@ -81,7 +82,9 @@ class Fleet:
             timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=10),
             headers=headers,
         )
-        self.endpoints = [Endpoint(url, self._session, self._in_flight) for url in self._urls]
+        self.endpoints = [
+            Endpoint(Connection(self._session, url), self._in_flight) for url in self._urls
+        ]
         self._tasks = [asyncio.create_task(self._watch(one)) for one in self.endpoints]
 
     async def close(self) -> None:
@@ -123,6 +126,7 @@ class Fleet:
                         trial = min(_TRIAL[1], trial * 2)
                     await self._revive(endpoint)
                     if is_first:
+                        await endpoint.measure()  # first, so that the first requests are enough
                         endpoint.up()
                     else:
                         endpoint.try_out()

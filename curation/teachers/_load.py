@@ -8,7 +8,8 @@ and more than a few only make every reply late.
 import re
 from dataclasses import dataclass
 
-START = 64  # samples in flight before the server has said anything
+START = 256  # samples in flight at first: what vLLM runs at once by default, or less
+UNKNOWN = 64  # at a server that tells no load
 MOST = 4096
 _LINE = re.compile(
     r"^vllm:(num_requests_running|num_requests_waiting|kv_cache_usage_perc|gpu_cache_usage_perc)"

@@ -14,15 +14,10 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from curation.teachers import Lacks, Request, SampleOutcome
-from curation.teachers._endpoint import (
-    BusyError,
-    Endpoint,
-    RejectedError,
-    State,
-    UnavailableError,
-)
+from curation.teachers._endpoint import Endpoint, State
 from curation.teachers._fleet import Fleet
 from curation.teachers._group import Group
+from curation.teachers._http import BusyError, RejectedError, UnavailableError
 from curation.teachers._wire import BadReplyError, Choice, Sampling, choices
 from schemas.errors import UserError
 
@@ -190,7 +185,7 @@ class Stream:
         began, is_trial = time.monotonic(), endpoint.state is State.TRIAL
         try:
             body = self._sampling.body(work.group.prompt, work.indices, is_vllm=endpoint.is_vllm)
-            reply = await endpoint.post(self._path, body)
+            reply = await endpoint.connection.post(self._path, body)
             found = choices(reply, len(work.indices), self._sampling.part)
         except BusyError as busy:
             endpoint.succeed()

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from curation.teachers import Lacks, Outcomes, Request, Wanted
-from curation.teachers._endpoint import address
 from curation.teachers._fleet import Fleet, read_key
+from curation.teachers._http import address
 from curation.teachers._part import Part
 from curation.teachers._stream import Stream
 from curation.teachers._wire import HINT, PROBLEM, SEED_SPACING, UNSTATED, Api, Sampling

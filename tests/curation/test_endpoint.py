@@ -15,15 +15,15 @@ from curation.teachers._endpoint import (
     MOST_FAILURES,
     Endpoint,
     State,
-    UnavailableError,
 )
+from curation.teachers._http import Connection, UnavailableError
 
 
 @asynccontextmanager
 async def endpoint(server: Loopback, in_flight: int) -> AsyncIterator[Endpoint]:
     """One that is up and holds its limit."""
     async with aiohttp.ClientSession() as session:
-        one = Endpoint(server.url, session, in_flight)
+        one = Endpoint(Connection(session, server.url), in_flight)
         assert await one.probe("loop", "") is None
         one.up()
         one.in_flight = in_flight

@@ -458,7 +458,7 @@ def test_concurrency_is_found_from_the_metrics(server: Loopback, tmp_path: Path)
     end, _ = sample(made(server, in_flight=None), tmp_path, parts)
     assert end.done == 2400
     flights = [one.in_flight for one in server.served()]
-    assert max(flights[:64]) <= 64 < max(flights)  # it starts carefully, and grows
+    assert 150 < max(flights) <= 256  # as much as vLLM runs by default, which is too much here
     settled = sorted(flights[1200:2200])
     assert 90 <= settled[len(settled) // 2] <= 130  # all run, a few wait
 
@@ -551,3 +551,10 @@ def test_two_runs_at_once_are_no_concern_of_the_keys(server: Loopback) -> None:
 def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         build(**{"model": "m", **options})
+
+
+def test_a_server_that_takes_more_gets_more(server: Loopback, tmp_path: Path) -> None:
+    server.set(Behaviour(latency_s=0.4, max_running=600))
+    end, _ = sample(made(server, in_flight=None), tmp_path, shards(count=2, size=600))
+    assert end.done == 3600
+    assert max(one.in_flight for one in server.served()) > 400
