@@ -30,6 +30,7 @@ class Pace:
     unhealthy: float = 60.0  # without a reply until a living server is started again
     backoff: float = 1.0  # before the first restart; doubles with each
     grace: float = 10.0  # from SIGTERM to SIGKILL
+    steady: float = 3600.0  # a life that lasted so long forgets the restarts before it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,10 @@ class Server:
     def _supervise(self) -> None:
         """Lives of the server, until closing, the first that never answers, or one too many."""
         restarts = moves = 0
+        began = time.monotonic()
         while (fault := self._live()) is not None:
+            if time.monotonic() - began > self._pace.steady:
+                restarts = 0
             if not self.ready.is_set():
                 if _port_was_taken(fault) and moves < OTHER_PORTS:
                     moves += 1
@@ -100,7 +104,7 @@ class Server:
             if restarts == self._plan.restarts:
                 self.failure = (
                     f"{self._name()} {self._describe(fault)}; it has been started again "
-                    f"{restarts} times, all that serve.restarts allows"
+                    f"{restarts} times in a row, all that serve.restarts allows"
                 )
                 self._say(self.failure)
                 return
@@ -108,6 +112,7 @@ class Server:
             restarts += 1
             self._say(f"{self._name()} {fault.what}; restart {restarts} of {self._plan.restarts}")
             self._closing.wait(pause)
+            began = time.monotonic()
 
     def _live(self) -> _Fault | None:
         """One life, from its start until nothing is left of it; None when closing."""

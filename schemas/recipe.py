@@ -188,7 +188,9 @@ class Serve(Section):
         default=1800, gt=0, description="Longest wait until a server answers, in seconds."
     )
     restarts: int = Field(
-        default=5, ge=0, description="How often a server that died or hangs is started again."
+        default=5,
+        ge=0,
+        description="How often in a row (less than an hour apart) a server is started again.",
     )
 
     @model_validator(mode="after")

@@ -85,6 +85,8 @@ def build(
     _require(PROBLEM in prompt, "prompt", f"with {PROBLEM}, the problem's place")
     _require(bool(hints) or HINT not in prompt, "hints", f"given, since prompt holds {HINT}")
     _require(all(hint.strip() for hint in hints), "hints", "without empty ones")
+    alike = requests == "group" and temperature == 0
+    _require(not alike, "requests", "single at temperature 0: all samples of a request are alike")
     for name in extra or {}:
         _require(name not in OURS, f"extra.{name}", f"set as teacher.{name}, or not at all")
     sampling = Sampling(

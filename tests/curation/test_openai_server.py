@@ -543,6 +543,7 @@ def test_two_runs_at_once_are_no_concern_of_the_keys(server: Loopback) -> None:
         ({"top_up": -1}, r"teacher\.top_up"),
         ({"in_flight": 0}, r"teacher\.in_flight"),
         ({"extra": {"n": 2}}, r"teacher\.extra\.n"),
+        ({"requests": "group", "temperature": 0.0}, r"teacher\.requests: must be single"),
         ({"endpoints": ("localhost:8000",)}, r"teacher\.endpoints: 'localhost:8000' is no address"),
         ({"endpoints": ("ftp://host",)}, r"teacher\.endpoints"),
         ({"endpoints": ("http://host:port",)}, r"teacher\.endpoints"),

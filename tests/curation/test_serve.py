@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -278,6 +278,17 @@ def test_a_dead_server_comes_back_at_its_port_so_often_and_no_more(bench: Bench)
         assert "serve.restarts" in servers.failure and url in servers.failure
         assert not any(map(is_running, bench.pids("lives") + bench.pids("grandchildren")))
         assert len(bench.pids("lives")) == 3
+
+
+def test_a_long_life_forgets_the_restarts_before_it(bench: Bench) -> None:
+    pace = replace(PACE, steady=0.0)
+    with Servers(bench.spec(restarts=1), "m", "m", bench.logs, gpus=(), pace=pace) as servers:
+        (url,) = servers.start()
+        for life in (1, 2, 3):
+            wait_for(lambda: facts(url))
+            os.kill(facts(url)["pid"], signal.SIGKILL)
+            wait_for(lambda n=life: len(bench.pids("lives")) > n)  # type: ignore[misc]
+        assert servers.failure is None
 
 
 @pytest.mark.parametrize("illness", ["/hang", "/sick"])

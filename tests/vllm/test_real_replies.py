@@ -149,7 +149,6 @@ def test_the_model_and_its_revision(vllm_server: RealVLLM, tmp_path: Path) -> No
     ("options", "says"),
     [
         ({"extra": {"min_p": 7}}, "min_p"),
-        ({"requests": "group", "temperature": 0.0}, "n must be 1"),  # greedy siblings are one
     ],
 )
 def test_an_option_that_the_server_refuses_is_the_recipes_fault(
@@ -165,4 +164,4 @@ def test_the_limit_is_found_from_the_metrics(vllm_server: RealVLLM, tmp_path: Pa
     assert "vllm:kv_cache_usage_perc" in vllm_server.metrics()
     found = Sampled(teacher(vllm_server), tmp_path, prompts(160))
     assert (found.end.done, found.end.failures) == (160 * P, 0)
-    assert found.most_in_flight() > _load.START  # its scheduler runs 128, so 64 are too few
+    assert found.most_in_flight() > _load.UNKNOWN  # its scheduler runs 128, so 64 are too few
