@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http import HTTPStatus
 
 from curation.teachers import Lacks, Request, SampleOutcome
@@ -18,30 +18,17 @@ from curation.teachers._endpoint import Endpoint, State
 from curation.teachers._fleet import Fleet
 from curation.teachers._group import Group
 from curation.teachers._http import BusyError, RejectedError, UnavailableError
+from curation.teachers._inbox import Inbox, Work
 from curation.teachers._wire import BadReplyError, Choice, Sampling, choices
 from schemas.errors import UserError
 
 ATTEMPTS = 5  # failures charged to one request, until it may be given up
 LONGEST_PAUSE = 30.0
-MOST_AT_ONCE = 8  # replies looked at between two turns of the connections
-CALM_SECONDS = 0.002  # without a reply: then there is time to look at those that came
-LATE_SECONDS = 0.1  # a reply waits no longer for calm
 LONG_CHARACTERS = 20_000  # of a prompt's traces; more are looked at in a thread
 MOST_JUDGING = 64  # groups whose traces are looked at, until no more are read
 MOST_WAITING = 2048  # samples that came and nobody has taken yet, until no more are asked for
 MOST_REFUSED = 8  # prompts refused before any answer: then it is the recipe that is refused
 CONTEXT = ("context length", "context_length", "maximum model length", "max_model_len", "too long")
-
-
-@dataclass(slots=True, kw_only=True)
-class Work:
-    """One HTTP request for some samples of a prompt, and how it fared so far."""
-
-    group: Group
-    indices: tuple[int, ...]
-    attempts: int = 0
-    since: float | None = None  # when it failed first
-    not_before: float = 0.0
 
 
 class Stream:
@@ -55,8 +42,7 @@ class Stream:
         self._give_up = give_up
         self._path = "/chat/completions" if sampling.api == "chat" else "/completions"
         self._ready: deque[Work] = deque()
-        self._replies: deque[tuple[Work, Sequence[Choice], float]] = deque()  # and when they came
-        self._waiting = 0  # samples in them
+        self._inbox = Inbox()
         self._outcomes: deque[SampleOutcome] = deque()
         self._news = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -79,16 +65,17 @@ class Stream:
         try:
             self._pump()
             while self._outcomes or self._open or not self._is_read:
-                for work, found in self._due():
+                error = self._error or self._fleet.fatal
+                for work, found in self._inbox.take(everything=error is not None):
                     self._deliver(work, found)
                 while self._outcomes:
                     yield self._outcomes.popleft()
-                if error := self._error or self._fleet.fatal:
+                if error is not None:
                     raise error
                 self._news.clear()
                 self._pump()  # what was taken made room
-                if self._replies:
-                    await asyncio.sleep(self._rest())
+                if self._inbox:
+                    await asyncio.sleep(self._inbox.rest())
                 elif not self._outcomes and (self._open or not self._is_read):
                     await self._news.wait()
         finally:
@@ -96,24 +83,6 @@ class Stream:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._fleet.close()
-
-    def _due(self) -> Iterator[tuple[Work, Sequence[Choice]]]:
-        """Replies to look at now, a few: while more of them come, sending the next goes first."""
-        if self._rest() and not self._error:
-            return
-        for _ in range(min(len(self._replies), MOST_AT_ONCE)):
-            work, found, _ = self._replies.popleft()
-            self._waiting -= len(found)
-            yield work, found
-
-    def _rest(self) -> float:
-        """Seconds to leave the processor to the connections; 0 when replies are to be looked at."""
-        if not self._replies or self._error or self._waiting > MOST_WAITING // 2:
-            return 0.0
-        now = time.monotonic()
-        is_calm = now - self._replies[-1][2] > CALM_SECONDS
-        is_late = now - self._replies[0][2] > LATE_SECONDS
-        return 0.0 if is_calm or is_late else CALM_SECONDS
 
     def _pump(self) -> None:
         """Send as much as there is room for; called whenever something changed."""
@@ -127,12 +96,12 @@ class Stream:
         except Exception as error:  # of the requests' iterator: the run must end with it
             self._error = error
         is_over = self._is_read and not self._open
-        if self._replies or self._outcomes or self._error or self._fleet.fatal or is_over:
+        if self._inbox or self._outcomes or self._error or self._fleet.fatal or is_over:
             self._news.set()
 
     def _fill(self) -> None:
         while not (self._error or self._fleet.fatal):
-            if len(self._outcomes) + self._waiting >= MOST_WAITING:
+            if len(self._outcomes) + self._inbox.samples >= MOST_WAITING:
                 return
             endpoint = self._fleet.pick()
             if self._fleet.is_open and endpoint is None:
@@ -205,8 +174,7 @@ class Stream:
             endpoint.succeed()
             self._has_answered = True
             self._settle_refused()
-            self._replies.append((work, found, time.monotonic()))
-            self._waiting += len(found)
+            self._inbox.put(work, found)
         finally:
             endpoint.in_flight -= len(work.indices)
 

@@ -559,3 +559,16 @@ def test_a_server_that_takes_more_gets_more(server: Loopback, tmp_path: Path) ->
     end, _ = sample(made(server, in_flight=None), tmp_path, shards(count=2, size=600))
     assert end.done == 3600
     assert max(one.in_flight for one in server.served()) > 400
+
+
+def test_what_came_before_the_end_is_kept(server: Loopback, tmp_path: Path) -> None:
+    """All that the server answered is journaled, also what was not looked at when the run ended."""
+    server.set(Behaviour(latency_s=0.1))
+    timer = threading.Timer(0.35, lambda: server.set(Behaviour(status=401)))
+    timer.start()
+    with pytest.raises(UserError, match="answers 401"):
+        sample(made(server, in_flight=30), tmp_path, shards(count=20))
+    timer.join()
+    kept = sum(len(read(path).traces) for path in tmp_path.glob("*.jsonl*"))
+    answered = sum(one.status == 200 for one in server.served())
+    assert answered - 30 < kept <= answered and kept > 0  # those on their way are lost with it
