@@ -69,4 +69,5 @@ def _closes(row: Released, recipe: Recipe | None) -> bool:
     """Whether the summary ends in the gold answer."""
     if row.summary_by == "template" and recipe is not None:
         return row.summary == recipe.summary.text(row.gold)
-    return ends_in(row.summary, row.gold)
+    closing = recipe.summary.text(row.gold) if recipe is not None else ""
+    return ends_in(row.summary, row.gold, closing)

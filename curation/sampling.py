@@ -7,6 +7,7 @@ what comes is journaled at least once a second. `ledger.py` keeps the books of a
 
 import asyncio
 import gc
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
@@ -21,6 +22,8 @@ from schemas.records import Prompt, Trace
 
 __all__ = ["Close", "Have", "Progress", "Report", "Shard", "run", "sample_shards"]
 
+BREATH_SECONDS = 0.05  # between two turns of what goes on beside the stream
+MOST_FINISHED = 2  # shards that wait to be closed, until no more outcomes are taken
 THREADS = 2  # for commits, closing shards, long texts
 HELD_CHARACTERS = 64_000_000  # of traces in memory; beyond it the largest open shard spills
 
@@ -124,9 +127,10 @@ async def sample_shards(
             for _ in requests:  # what the teacher did not even ask for is short too
                 service.give_up()
                 await service.relieve()
-            await service.relieve()
+            await service.close_all()
             report(service.progress)
     finally:
+        await service.settle()
         service.release()
     return service.progress
 
@@ -155,6 +159,9 @@ class _Service:
         self._held = 0  # characters of traces in memory
         self._missing: dict[Sample, Ledger] = {}
         self._finished: list[Ledger] = []
+        self._breath = time.monotonic()
+        self._closer: asyncio.Task[None] | None = None  # one shard at a time, beside the stream
+        self._writer = ThreadPoolExecutor(1)  # for commits alone: nothing may keep them waiting
 
     def requests(self, shards: Iterable[Shard]) -> Iterator[Request]:
         """Every prompt in order, shard by shard, also those with nothing missing."""
@@ -206,14 +213,33 @@ class _Service:
 
     async def relieve(self) -> None:
         """Close every shard whose last outcome has come; spill when too much is in memory."""
-        while self._finished:
-            ledger = self._finished.pop(0)
-            await asyncio.to_thread(self._close, ledger)
-            self._count_closed(ledger)
-        if self._held > HELD_CHARACTERS and len(self._open) > 1:
-            largest = max(self._open.values(), key=lambda ledger: ledger.held)
-            self._held -= largest.held
-            largest.spill()
+        if (now := time.monotonic()) - self._breath > BREATH_SECONDS:  # a teacher may never wait
+            await asyncio.sleep(0)
+            self._breath = now
+        closer = self._closer
+        if closer is not None and (closer.done() or len(self._finished) > MOST_FINISHED):
+            await closer
+            self._closer = None
+        if self._finished and self._closer is None:
+            self._closer = asyncio.create_task(self._close_next(self._finished.pop(0)))
+        if self._held > HELD_CHARACTERS:
+            growing = [ledger for ledger in self._open.values() if ledger.missing]
+            if len(growing) > 1:
+                largest = max(growing, key=lambda ledger: ledger.held)
+                self._held -= largest.held
+                largest.spill()
+
+    async def close_all(self) -> None:
+        """Close what is finished, to the last."""
+        while self._finished or self._closer is not None:
+            if self._closer is not None:
+                await self._closer
+            self._closer = None
+            await self.relieve()
+
+    async def _close_next(self, ledger: Ledger) -> None:
+        await asyncio.to_thread(self._close, ledger)
+        self._count_closed(ledger)
 
     @asynccontextmanager
     async def committing(self) -> AsyncIterator[None]:
@@ -233,9 +259,15 @@ class _Service:
             committer.cancel()
             await asyncio.wait([committer])
 
+    async def settle(self) -> None:
+        """Let a shard that is being closed be closed, also when the run ends with an error."""
+        if self._closer is not None:
+            await asyncio.wait([self._closer])
+
     def release(self) -> None:
         """Commit and close the journals of all shards that are still open."""
         with ExitStack() as stack:
+            stack.callback(self._writer.shutdown)
             for ledger in self._open.values():
                 stack.callback(ledger.journal.close)
 
@@ -243,7 +275,8 @@ class _Service:
         while True:
             await asyncio.sleep(COMMIT_SECONDS / 2)
             for ledger in tuple(self._open.values()):
-                await asyncio.to_thread(ledger.journal.commit)
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._writer, ledger.journal.commit)
             self._report(self.progress)
 
     def _enter(self, ledger: Ledger) -> None:

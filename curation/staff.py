@@ -11,7 +11,7 @@ from typing import Any
 from curation.teachers import Teacher
 from schemas import parts
 from schemas.errors import UserError
-from schemas.recipe import Part, Recipe, locate
+from schemas.recipe import Part, Recipe, Serve, digest, locate
 from scorers.revision import directory_revision
 
 
@@ -75,6 +75,17 @@ def part(family: str, spec: Part, where: str) -> Any:
     return parts.build(family, spec.kind, options, where)
 
 
+def _served_revision(serve: Serve, model: str) -> str:
+    """What a server that we start serves: a directory's state, and options that shape samples."""
+    name = serve.model or model
+    where = Path(locate(name))
+    revision = directory_revision(where) if where.is_dir() else ""
+    options = serve.shaping_args()
+    if not options and (revision or serve.model is None):
+        return revision
+    return digest([revision or name, options])[:12]
+
+
 def _writer(recipe: Recipe) -> Part:
     """The part that writes: the teacher, or what tops up its recorded traces."""
     below = recipe.teacher.options.get("top_up")
@@ -90,9 +101,11 @@ def _completed(recipe: Recipe, spec: Part, addresses: Sequence[str]) -> Part:
     if "endpoints" in known and addresses:
         more["endpoints"] = tuple(addresses)
     if "revision" in known and not given.get("revision") and recipe.serve is not None:
-        served = Path(locate(recipe.serve.model or str(given.get("model", ""))))
-        if served.is_dir():
-            more["revision"] = directory_revision(served)
+        more["revision"] = _served_revision(recipe.serve, str(given.get("model", "")))
+    if "patience_seconds" in known and recipe.serve is not None:
+        given_patience = given.get("patience_seconds", 600.0)  # a restart takes as long as a start
+        patience = given_patience if isinstance(given_patience, int | float) else 600.0
+        more["patience_seconds"] = max(patience, recipe.serve.start_seconds + 60)
     if isinstance(below := given.get("top_up"), Mapping):
         more["top_up"] = _completed(recipe, Part.model_validate(below), addresses)
     return spec.model_copy(update=more)

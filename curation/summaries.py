@@ -17,9 +17,22 @@ from schemas.canvas import MARKER
 from schemas.recipe import Summary
 from schemas.records import Canvas, FinishReason, Trace
 
-# What may not stand before the gold answer, for it would belong to it: "12", "3.2", "-2", "x^2".
-_RUNS_ON = re.compile(r"(?:[\w^]|\d[.,/]|(?:^|[\s(=:$])[-\u2212])$")
-_CLOSING = re.compile(r"(?:[\s.$*)}\]\"'\u201d\u2019]|\\[)\]])*")
+# What may wrap an answer at the end of a text: "**18**", "\\boxed{18}", "$18$", "(18)".
+_WRAPS = (
+    ("$$", "$$"),
+    ("$", "$"),
+    ("**", "**"),
+    ("\\(", "\\)"),
+    ("\\[", "\\]"),
+    ("\\boxed{", "}"),
+    ("\\text{", "}"),
+    ("(", ")"),
+)
+# What may stand before it: whatever is not known to part the two belongs to the answer.
+_PARTS = re.compile(
+    r"(?:^|[:\n]\s*|(?<![<>!=])=\s*|\b(?:is|are|be|equals|answer|holds|gives|get|so|to)[\s,]+)$",
+    re.IGNORECASE,
+)
 _PLACE = re.compile(r"\{(problem|paths|answer|closing)\}")
 
 
@@ -35,14 +48,37 @@ def message(canvas: Canvas, spec: Summary) -> str:
     return _PLACE.sub(lambda found: texts[found[1]], spec.prompt)
 
 
-def ends_in(text: str, gold: str) -> bool:
-    """Whether a text closes with the gold answer, and with nothing that would change it."""
+def ends_in(text: str, gold: str, closing: str = "") -> bool:
+    """Whether a text closes with the gold answer, and with nothing that would change it.
+
+    `closing` is the sentence that was asked for; a text that ends in it needs no further look.
+    """
+    body, wanted = _bare(text), _bare(closing)
     if not gold:
         return False
-    before, found, after = text.rpartition(gold)
-    if not found or not _CLOSING.fullmatch(after):
-        return False
-    return not (gold[0].isalnum() and _RUNS_ON.search(before))
+    if wanted and gold in wanted and body.endswith(wanted):
+        before = body[: -len(wanted)]
+        return not before or not (before[-1].isalnum() or before[-1] in "-\u2212")
+    before_gold = _before(body, gold.strip())
+    return before_gold is not None and _PARTS.search(before_gold) is not None
+
+
+def _bare(text: str) -> str:
+    """Without the full stop and the white space at its end."""
+    return text.strip().rstrip(".").rstrip()
+
+
+def _before(body: str, gold: str) -> str | None:
+    """What stands before the gold answer that ends `body`, its wraps taken off; None: none does."""
+    if body.endswith(gold):
+        return body[: -len(gold)]
+    for opening, closing in _WRAPS:
+        if body.endswith(closing):
+            inner = _before(_bare(body[: -len(closing)]), gold)
+            if inner is not None:  # "(x = 18)": the wrap holds more than the answer
+                has_opening = inner.rstrip().endswith(opening)
+                return inner.rstrip()[: -len(opening)] if has_opening else inner
+    return None
 
 
 def best(
@@ -55,12 +91,15 @@ def best(
 def _accepted(
     canvas: Canvas, written: Sequence[Trace], rules: Rules, counter: TokenCounter
 ) -> Iterator[Canvas]:
+    closing = Summary(template=rules.summary_template).text(canvas.prompt.gold)
     masks = rules.paths * rules.slot_tokens + rules.summary_tokens
     for trace in sorted(written, key=lambda trace: trace.index):
         text = trace.text.strip()
         if trace.finish_reason is FinishReason.LENGTH or not is_unicode(text):
             continue
-        if not ends_in(text, canvas.prompt.gold) or MARKER.search(text) or counter.special(text):
+        if MARKER.search(text) or counter.special(text):
+            continue
+        if not ends_in(text, canvas.prompt.gold, closing):
             continue
         tokens = counter.count(text)
         made = replace(canvas, summary=text, summary_by=trace.teacher, summary_tokens=tokens)

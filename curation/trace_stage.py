@@ -44,16 +44,19 @@ def sample_traces(job: Job, census: Census) -> None:
         _close_traces(job, index, traces, failures)
 
     teacher = job.at_work(Stage.TRACES)
+    samples = job.recipe.samples or job.recipe.paths
+    show = Show(job, Stage.TRACES, teacher, census.prompts * samples * len(todo) // census.shards)
     sampling.run(
         teacher,
         (sampling.Shard(index=i, prompts=chain.load_prompts(job, i)) for i in todo),
-        samples=job.recipe.samples or job.recipe.paths,
+        samples=samples,
         folder=job.run / Stage.TRACES,
         have=have,
         close=close,
         lacks=TopUp(job.rules, job.counter).lacks,
-        progress=Show(job, Stage.TRACES, teacher),
+        progress=show,
     )
+    show.end()
     job.bars.end(Stage.TRACES)
     if short:
         raise short_error(short)
@@ -69,10 +72,11 @@ def short_error(short: Sequence[Failure]) -> ShortError:
 
 
 class Show:
-    """Moves the bar of a stage that samples."""
+    """Moves the bar of a stage that samples; `expected` samples, until it is known exactly."""
 
-    def __init__(self, job: Job, stage: Stage, teacher: Teacher) -> None:
+    def __init__(self, job: Job, stage: Stage, teacher: Teacher, expected: int = 0) -> None:
         self._job, self._stage, self._teacher = job, stage, teacher
+        self._expected, self._total = expected, 0
         self._began = time.monotonic()
         self._last = sampling.Progress()
         self._next_look = 0.0
@@ -89,8 +93,13 @@ class Show:
         notes = (f"{rate:,.0f} tokens/s", self._teacher.note, f"{now.failures} failures")
         before, self._last = self._last, now
         done = now.done + now.failures - before.done - before.failures
-        more = now.wanted - before.wanted
+        more = max(now.wanted, self._expected) - self._total
+        self._total += more
         self._job.bars.add(self._stage, done, more=more, note=", ".join(filter(None, notes)))
+
+    def end(self) -> None:
+        """All is wanted that will be: no more is expected."""
+        self._job.bars.add(self._stage, more=self._last.wanted - self._total)
 
 
 def _close_traces(

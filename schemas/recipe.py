@@ -21,7 +21,7 @@ from schemas.parts import hint
 
 MOST_VALUES = 10_000  # aliases can make a small file endless
 CREDENTIALS = re.compile(
-    r"://[^/\s@]*:[^/\s@]*@|[?&](?:x-amz-signature|signature|sig|token|access_token)=",
+    r"://[^/\s@]*@|[?&](?:x-amz-signature|signature|sig|token|access_token)=",
     re.IGNORECASE,
 )
 SUMMARY_PROMPT = """\
@@ -33,6 +33,23 @@ Problem:
 {paths}
 
 In at most 20 words, say what decides between the attempts, then end with: {closing}"""
+# Options of vLLM's server that change what a model writes.
+SHAPING_ARGS = (
+    "chat-template",
+    "dtype",
+    "generation-config",
+    "hf-overrides",
+    "kv-cache-dtype",
+    "load-format",
+    "lora-modules",
+    "override-generation-config",
+    "quantization",
+    "reasoning-parser",
+    "revision",
+    "speculative-config",
+    "tokenizer",
+    "tokenizer-revision",
+)
 # Options of a teacher that say where it is asked, by whom and how hastily.
 OPERATIONAL = ("endpoints", "in_flight", "timeout_seconds", "patience_seconds", "api_key_env")
 ROOT = Path(__file__).resolve().parent.parent
@@ -193,6 +210,17 @@ class Serve(Section):
         description="How often in a row (less than an hour apart) a server is started again.",
     )
 
+    def shaping_args(self) -> tuple[str, ...]:
+        """Those of `args` that change what the model writes, with their values."""
+        kept: list[str] = []
+        is_kept = False
+        for arg in self.args:
+            if arg.startswith("--"):
+                is_kept = arg.partition("=")[0].removeprefix("--").replace("_", "-") in SHAPING_ARGS
+            if is_kept:
+                kept.append(arg)
+        return tuple(kept)
+
     @model_validator(mode="after")
     def _leaves_ours_alone(self) -> "Serve":
         for arg in self.args:
@@ -255,6 +283,8 @@ class Recipe(Section):
     def shaping(self) -> dict[str, Any]:
         """The fields that shape the corpus as plain values: not where and how fast it is made."""
         facts = self.model_dump(mode="json", exclude={"task_runner", "serve"})
+        if self.serve is not None and (self.serve.model or self.serve.shaping_args()):
+            facts["serve"] = {"model": self.serve.model, "args": self.serve.shaping_args()}
         for teacher in (facts["teacher"], facts["teacher"].get("top_up")):
             if isinstance(teacher, dict):
                 for name in OPERATIONAL:

@@ -19,6 +19,7 @@ from curation.teachers._http import Connection, UnavailableError
 from schemas.errors import UserError
 
 CEILING_SECONDS = 60.0  # how long a server that died gets half of what it had
+SHORTEST_REST, LONGEST_REST = 0.5, 60.0  # seconds after a 429
 MOST_FAILURES = 3  # in a row, until nothing more is sent
 _SHA = re.compile(r"/snapshots/([0-9a-f]{40})(?:/|$)")
 
@@ -32,13 +33,14 @@ class State(Enum):
 
 
 class Endpoint:
-    """A server; `limit` bounds the samples in flight, None: found by itself."""
+    """A server; `limit` bounds the samples in flight, None: found, and at most `most`."""
 
-    def __init__(self, connection: Connection, limit: int | None) -> None:
+    def __init__(self, connection: Connection, limit: int | None, most: int = _load.MOST) -> None:
         self.connection = connection
         self.url = connection.url
         self._set_by_hand = limit
-        self._limit = limit or _load.UNKNOWN
+        self._most = most
+        self._limit = min(most, limit or _load.UNKNOWN)
         self._ceiling: tuple[int, float] | None = None  # and since when
         self._had = 0  # samples in flight when it went down; 0 once that is settled
         self.state = State.DOWN
@@ -46,6 +48,8 @@ class Endpoint:
         self.has_been_up = False
         self.down_since = self.last_success = time.monotonic()
         self.paused_until = 0.0
+        self.busy_since: float | None = None  # nothing but 429 came since
+        self._busy = 0
         self.in_flight = 0
         self.is_vllm = False
         self.has_metrics = False
@@ -70,6 +74,7 @@ class Endpoint:
         """An answer came."""
         self.last_success = time.monotonic()
         self._failures = 0
+        self.busy_since, self._busy = None, 0
         if self.state is State.TRIAL:
             self.up()
 
@@ -80,6 +85,8 @@ class Endpoint:
         if self.state is State.DOWN:
             return
         if cause.is_refused or self.state is State.TRIAL or self._failures >= MOST_FAILURES:
+            if cause.is_timeout and self._set_by_hand is None:
+                self._limit = max(1, self._limit // 2)  # more than it can answer in time
             if self.state is State.UP:
                 self.down_since = time.monotonic()
                 self._had = max(1, min(self.limit, self.in_flight))
@@ -87,6 +94,22 @@ class Endpoint:
                 self._die()
             self.state, self.cause = State.DOWN, str(cause)
             self.changed.set()
+
+    def rest(self, seconds: float) -> float:
+        """The server asks for `seconds` of rest; how long it gets, longer each time in a row."""
+        now = time.monotonic()
+        self.busy_since = now if self.busy_since is None else self.busy_since
+        self._busy += 1
+        seconds = max(seconds, min(LONGEST_REST, SHORTEST_REST * 2 ** min(self._busy // 64, 10)))
+        self.paused_until = max(self.paused_until, now + seconds)
+        self._failures = 0
+        if self.state is State.TRIAL:
+            self.up()
+        return self.paused_until - now
+
+    def not_tried(self) -> None:
+        """The request that was to be the trial was never sent."""
+        self._is_tried = False
 
     def begin(self, samples: int) -> None:
         """A request for so many samples is sent."""
@@ -119,6 +142,10 @@ class Endpoint:
                 if error.is_refused:  # vLLM answers 500 when its engine dies, and then is gone
                     self._die()
                 return str(error)
+            if path.endswith("/health"):  # a gateway may hide it
+                if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                    return f"HTTP {status} from {path}"
+                continue
             if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
                 raise UserError(
                     f"teacher.endpoints: {path} answers {status}: "
@@ -127,7 +154,7 @@ class Endpoint:
             has_route = status not in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
             if has_route and status != HTTPStatus.OK:
                 return f"HTTP {status} from {path}"
-            if has_route and path.endswith("/models"):
+            if has_route:
                 self._check(content, model, revision)
         return None
 
@@ -144,10 +171,10 @@ class Endpoint:
             return
         load = _load.parse(content.decode("utf-8", "replace")) if status == HTTPStatus.OK else None
         if load is not None and not self.has_metrics:
-            self._limit = _load.START
+            self._limit = min(self._most, _load.START)
         self.has_metrics = load is not None
         if load is not None:
-            self._limit = _load.next_limit(self._limit, self.in_flight, load)
+            self._limit = min(self._most, _load.next_limit(self._limit, self.in_flight, load))
 
     def _check(self, content: bytes, model: str, revision: str) -> None:
         try:

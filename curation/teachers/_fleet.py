@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from curation.teachers import _load
 from curation.teachers._endpoint import Endpoint, State
 from curation.teachers._http import Connection
-from schemas.errors import PolytraceError, ShortError, UserError
+from schemas.errors import ShortError, UserError
 
 if TYPE_CHECKING:
     import aiohttp
@@ -59,7 +60,7 @@ class Fleet:
         self._in_flight, self._timeout, self._patience = in_flight, timeout, patience
         self._key = key
         self.endpoints: list[Endpoint] = []
-        self.fatal: PolytraceError | None = None
+        self.fatal: Exception | None = None
         self.on_change: Callable[[], None] = lambda: None
         self._tasks: list[asyncio.Task[None]] = []
         self._told: list[Endpoint] = []
@@ -74,7 +75,7 @@ class Fleet:
         """Start to watch every endpoint; in a running event loop."""
         import aiohttp
 
-        _allow_files(len(self._urls) * (self._in_flight or 1024) + _SPARE_FILES)
+        most = _allow_files(self._in_flight or _load.MOST, len(self._urls))
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._session = aiohttp.ClientSession(
             # The default limit of 100 would throttle unseen; vLLM drops idle connections after 5 s.
@@ -82,9 +83,8 @@ class Fleet:
             timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=10),
             headers=headers,
         )
-        self.endpoints = [
-            Endpoint(Connection(self._session, url), self._in_flight) for url in self._urls
-        ]
+        connections = [Connection(self._session, url, self._key) for url in self._urls]
+        self.endpoints = [Endpoint(one, self._in_flight, most) for one in connections]
         self._tasks = [asyncio.create_task(self._watch(one)) for one in self.endpoints]
 
     async def close(self) -> None:
@@ -115,11 +115,14 @@ class Fleet:
         return f"{self.in_flight} in flight"
 
     async def _watch(self, endpoint: Endpoint) -> None:
-        trial = _TRIAL[0]
+        trial, is_told = _TRIAL[0], False
         try:
             while True:
                 endpoint.changed.clear()
                 if endpoint.state is State.DOWN:
+                    if endpoint.has_been_up and trial == _TRIAL[0]:
+                        _say(f"{endpoint.url} fails ({endpoint.cause}); nothing is sent there")
+                        is_told = True
                     is_first = not endpoint.has_been_up
                     if not is_first:  # a server that says it is well and fails all the same
                         await asyncio.sleep(trial)
@@ -133,22 +136,37 @@ class Fleet:
                 elif endpoint.state is State.UP:
                     await endpoint.measure()
                     self._tell_of_metrics(endpoint)
+                    self._check_rest(endpoint)
                     trial = _TRIAL[0]
+                    if is_told:
+                        _say(f"{endpoint.url} is back")
+                        is_told = False
                 self.on_change()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(endpoint.changed.wait(), _TICK)
-        except PolytraceError as error:
+        except Exception as error:  # also one that nobody thought of: the run must not hang
             self.fatal = error
             self.on_change()
 
     def _tell_of_metrics(self, endpoint: Endpoint) -> None:
         if self._in_flight is None and not endpoint.has_metrics and endpoint not in self._told:
             self._told.append(endpoint)
-            tqdm.write(
-                f"teacher: {endpoint.url} tells no load (vLLM's /metrics): {endpoint.limit} "
-                f"samples are kept in flight; set teacher.in_flight to what it can take",
-                file=sys.stderr,
+            _say(
+                f"{endpoint.url} tells no load (vLLM's /metrics): {endpoint.limit} samples are "
+                f"kept in flight; set teacher.in_flight to what it can take"
             )
+
+    def _check_rest(self, endpoint: Endpoint) -> None:
+        """ShortError when nobody has had anything but 429 for too long."""
+        now = time.monotonic()
+        for one in self.endpoints:
+            is_busy = one.busy_since is not None and now - one.busy_since > self._patience
+            if one.state is not State.DOWN and not is_busy:
+                return
+        raise ShortError(
+            f"teacher.endpoints: {endpoint.url} has answered nothing but 429 (too many requests) "
+            f"for {self._patience:g} s; everything that came is kept; run the same command later"
+        )
 
     async def _revive(self, endpoint: Endpoint) -> None:
         """Return when the server is well; ShortError when nobody has been for too long."""
@@ -177,18 +195,33 @@ class Fleet:
         )
 
 
+def _say(line: str) -> None:
+    """A line of its own, above the progress bar."""
+    tqdm.write(f"{time.strftime('%H:%M:%S')} teacher: {line}", file=sys.stderr)
+
+
 def read_key(variable: str | None) -> str | None:
     """The key in an environment variable; UserError where the variable is not set."""
     if variable is None:
         return None
-    if key := os.environ.get(variable):
+    if not variable.isidentifier():  # perhaps it is the key itself: not repeated
+        raise UserError("teacher.api_key_env: is no name of an environment variable")
+    key = os.environ.get(variable, "").strip()
+    if any(not c.isprintable() for c in key):
+        raise UserError(f"teacher.api_key_env: {variable} holds a character that no key has")
+    if key:
         return key
     raise UserError(f"teacher.api_key_env: the environment has no {variable}; export it")
 
 
-def _allow_files(wanted: int) -> None:
-    """Raise the soft limit of open files: every request in flight is a connection."""
+def _allow_files(in_flight: int, endpoints: int) -> int:
+    """Raise the soft limit of open files: every request in flight is a connection.
+
+    Returns how many an endpoint may have, which is less than wanted where the hard limit is low.
+    """
+    wanted = in_flight * endpoints + _SPARE_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return max(1, (most - _SPARE_FILES) // endpoints)

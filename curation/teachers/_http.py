@@ -3,6 +3,7 @@
 Redirects are not followed and no proxy is used: nobody is asked but who was named.
 """
 
+import errno
 import os
 import time
 from email.utils import parsedate_to_datetime
@@ -21,18 +22,19 @@ if TYPE_CHECKING:
 PROBE_SECONDS = 10.0
 LONGEST_RETRY_AFTER = 86_400.0
 _OVERLOADED = 529  # not in HTTPStatus; several gateways use it
-_SERVER_FAULTS = {408, 409, 425, _OVERLOADED, *range(500, 512), *range(520, 528)}
+_SERVER_FAULTS = {408, 409, 425, _OVERLOADED, 500, *range(502, 512), *range(520, 528)}
 
 
 class UnavailableError(Exception):
     """The server could not answer; that says nothing about the request.
 
-    `is_refused`: nobody listens there.
+    `is_refused`: nobody listens there; `is_timeout`: the answer took too long.
     """
 
-    def __init__(self, cause: str, *, is_refused: bool = False) -> None:
+    def __init__(self, cause: str, *, is_refused: bool = False, is_timeout: bool = False) -> None:
         super().__init__(cause)
         self.is_refused = is_refused
+        self.is_timeout = is_timeout
 
 
 class BusyError(Exception):
@@ -56,6 +58,11 @@ class Connection(NamedTuple):
 
     session: "aiohttp.ClientSession"
     url: str
+    key: str | None = None
+
+    def hide(self, text: str) -> str:
+        """A text of the server's without the key, which it may repeat."""
+        return text.replace(self.key, "***") if self.key else text
 
     @property
     def root(self) -> str:
@@ -73,17 +80,18 @@ class Connection(NamedTuple):
             ) as reply:
                 content = await reply.read()
         except aiohttp.ClientConnectorError as error:
-            raise UnavailableError(_reason(error), is_refused=True) from None
+            raise UnavailableError(_reason(error), is_refused=_is_refusal(error)) from None
         except TimeoutError:
-            raise UnavailableError("no answer within teacher.timeout_seconds") from None
+            cause = "no answer within teacher.timeout_seconds"
+            raise UnavailableError(cause, is_timeout=True) from None
         except (aiohttp.ClientError, OSError) as error:
             raise UnavailableError(_reason(error)) from None
         if reply.status == HTTPStatus.OK:
             return content
-        message = _message(content) or reply.reason or "no reason given"
+        message = self.hide(_message(content) or reply.reason or "no reason given")
         if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
             raise BusyError(_retry_after(reply.headers.get("Retry-After")))
-        if reply.status in _SERVER_FAULTS:
+        if reply.status in _SERVER_FAULTS or reply.status < HTTPStatus.MULTIPLE_CHOICES:
             raise UnavailableError(f"HTTP {reply.status}: {message}")
         raise RejectedError(reply.status, message)
 
@@ -96,7 +104,7 @@ class Connection(NamedTuple):
             async with self.session.get(url, timeout=timeout, allow_redirects=False) as reply:
                 return reply.status, await reply.read()
         except aiohttp.ClientConnectorError as error:
-            raise UnavailableError(_reason(error), is_refused=True) from None
+            raise UnavailableError(_reason(error), is_refused=_is_refusal(error)) from None
         except TimeoutError:
             raise UnavailableError(f"{url} does not answer") from None
         except (aiohttp.ClientError, OSError) as error:
@@ -105,13 +113,15 @@ class Connection(NamedTuple):
 
 def address(endpoint: str) -> str:
     """An endpoint's base address, ".../v1" where no path is given; UserError if it is none."""
+    if "@" in endpoint:
+        raise UserError("teacher.endpoints: an address holds no name or key; see api_key_env")
     try:
         parts = urlsplit(endpoint)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname)
-        _ = parts.port
+        _ = parts.port, (parts.hostname or "").encode("idna")
     except ValueError:
         usable = False
-    if not usable or parts.query or parts.fragment or parts.username:
+    if not usable or parts.query or parts.fragment or any(c.isspace() for c in endpoint):
         raise UserError(
             f"teacher.endpoints: {endpoint!r} is no address such as http://localhost:8000/v1"
         )
@@ -126,7 +136,7 @@ def _message(content: bytes) -> str:
         found = inner.get("message", inner) if isinstance(inner, dict) else inner
         text = found if isinstance(found, str) else str(data.get("detail", found))
     except (orjson.JSONDecodeError, AttributeError):
-        text = content.decode("utf-8", "replace")
+        text = "" if content.lstrip().startswith(b"<") else content.decode("utf-8", "replace")
     return " ".join(text.split())[:300]
 
 
@@ -144,12 +154,19 @@ def _retry_after(header: str | None) -> float:
     return min(max(0.0, seconds), LONGEST_RETRY_AFTER) if isfinite(seconds) else 1.0
 
 
+def _is_refusal(error: "aiohttp.ClientConnectorError") -> bool:
+    """Whether nobody listens there, and not we have run out of files."""
+    return error.os_error.errno not in (errno.EMFILE, errno.ENFILE)
+
+
 def _reason(error: Exception) -> str:
     """Why there is no connection, in a few words."""
     import aiohttp
 
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return f"cannot find the host {error.host}"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
+        return f"its certificate is not accepted: {error}"
     if isinstance(error, aiohttp.ClientConnectorError):
         number = error.os_error.errno
         return os.strerror(number).lower() if number else str(error)

@@ -7,6 +7,7 @@ and more than a few only make every reply late.
 
 import re
 from dataclasses import dataclass
+from math import isfinite
 
 START = 256  # samples in flight at first: what vLLM runs at once by default, or less
 UNKNOWN = 64  # at a server that tells no load
@@ -33,9 +34,12 @@ def parse(metrics: str) -> Load | None:
     values: dict[str, list[float]] = {}
     for name, number in _LINE.findall(metrics):
         try:
-            values.setdefault(name, []).append(float(number))
+            value = float(number)
         except ValueError:
             return None
+        if not isfinite(value):
+            return None
+        values.setdefault(name, []).append(value)
     if "num_requests_running" not in values or "num_requests_waiting" not in values:
         return None
     usage = values.get("kv_cache_usage_perc", values.get("gpu_cache_usage_perc", [0.0]))

@@ -20,7 +20,7 @@ from curation.teachers._group import Group
 from curation.teachers._http import BusyError, RejectedError, UnavailableError
 from curation.teachers._inbox import Inbox, Work
 from curation.teachers._wire import BadReplyError, Choice, Sampling, choices
-from schemas.errors import UserError
+from schemas.errors import PolytraceError, ShortError, UserError
 
 ATTEMPTS = 5  # failures charged to one request, until it may be given up
 LONGEST_PAUSE = 30.0
@@ -28,7 +28,15 @@ LONG_CHARACTERS = 20_000  # of a prompt's traces; more are looked at in a thread
 MOST_JUDGING = 64  # groups whose traces are looked at, until no more are read
 MOST_WAITING = 2048  # samples that came and nobody has taken yet, until no more are asked for
 MOST_REFUSED = 8  # prompts refused before any answer: then it is the recipe that is refused
-CONTEXT = ("context length", "context_length", "maximum model length", "max_model_len", "too long")
+PROMPT_FAULTS = (400, 413, 422)
+CONTEXT = (
+    "context length",
+    "context size",
+    "context_length",
+    "maximum model length",
+    "max_model_len",
+    "too long",
+)
 
 
 class Stream:
@@ -124,14 +132,15 @@ class Stream:
                 if not work.group.refusal:
                     return work
                 self._drop(work)
-            if self._is_read or self._judging >= MOST_JUDGING:
+            is_full = len(self._outcomes) + self._inbox.samples >= MOST_WAITING
+            if self._is_read or is_full or self._judging >= MOST_JUDGING:
                 return None
             request = next(self._requests, None)
             if request is None:
                 self._is_read = True
                 continue
             # A trace under one of our keys: the server took these settings before.
-            self._has_answered |= any(t.teacher == self._sampling.model for t in request.have)
+            self._has_answered |= any(t.teacher == self._sampling.name for t in request.have)
             if request.missing:
                 self._open += 1
                 group = Group(request)
@@ -157,18 +166,22 @@ class Stream:
             reply = await endpoint.connection.post(self._path, body)
             found = choices(reply, len(work.indices), self._sampling.part)
         except BusyError as busy:
-            endpoint.succeed()
-            endpoint.paused_until = time.monotonic() + busy.seconds
-            asyncio.get_running_loop().call_later(busy.seconds, self._pump)
+            pause = endpoint.rest(busy.seconds)
+            asyncio.get_running_loop().call_later(pause, self._pump)
             self._ready.append(work)
-        except (UnavailableError, BadReplyError) as error:
+        except BadReplyError as bad:
+            error = UnavailableError(endpoint.connection.hide(str(bad)))
+            endpoint.fail(error)
+            self._again(work, error, charged=is_trial or endpoint.last_success > began)
+        except UnavailableError as error:
             endpoint.fail(error)
             is_its_own = is_trial or endpoint.last_success > began  # others were answered
             self._again(work, error, charged=is_its_own)
         except RejectedError as error:
             endpoint.succeed()
             self._reject(work, endpoint, error)
-        except TypeError as error:  # a lone surrogate, which no JSON carries
+        except TypeError as error:  # a lone surrogate, which no JSON carries; nothing was sent
+            endpoint.not_tried()
             self._refuse(work, "prompt_not_encodable", f"not UTF-8: {error}")
         else:
             endpoint.succeed()
@@ -185,8 +198,9 @@ class Stream:
             work.group.enter(trace)
             self._outcomes.append(trace)
         came = {work.indices[choice.number] for choice in found}
-        if rest := tuple(index for index in work.indices if index not in came):
-            self._ready.append(replace(work, indices=rest))
+        if rest := [index for index in work.indices if index not in came]:
+            batches = self._sampling.batches(work.group.prompt, rest)  # a seed is the first's alone
+            self._ready.extend(replace(work, indices=indices) for indices in batches)
         elif work.group.is_idle:
             self._settle(work.group)
 
@@ -215,20 +229,29 @@ class Stream:
     def _reject(self, work: Work, endpoint: Endpoint, error: RejectedError) -> None:
         """A reply that says no: to this prompt, or to the recipe."""
         said = f"{endpoint.url} answers {error.status}: {error}"
-        if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            self._error = UserError(f"teacher.api_key_env: {said}; name a variable with a key")
-        elif error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
-            self._error = UserError(f"teacher.endpoints, teacher.model or teacher.api: {said}")
+        if error.status not in PROMPT_FAULTS:
+            self._error = self._ending(error.status, said)
         elif error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or any(
             words in str(error).lower() for words in CONTEXT
         ):
             self._refuse(work, "context_length", str(error))
-        elif self._has_answered:
-            self._refuse(work, "refused_by_server", f"HTTP {error.status}: {error}")
-        else:  # perhaps it is an option that the server does not know: wait for a first answer
+        else:  # perhaps not this prompt is refused but the recipe: wait for the next answer
             self._refused.append((work, f"HTTP {error.status}: {error}"))
             if len({id(one.group) for one, _ in self._refused}) >= MOST_REFUSED:
                 self._error = self._refuses_all()
+
+    def _ending(self, status: int, said: str) -> PolytraceError:
+        """What ends the run because it would be the same for every prompt."""
+        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            return UserError(f"teacher.api_key_env: {said}; name a variable with a key")
+        if status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+            return UserError(f"teacher.endpoints, teacher.model or teacher.api: {said}")
+        if status < HTTPStatus.BAD_REQUEST:
+            return UserError(f"teacher.endpoints: {said}; name the address that it sends to")
+        return ShortError(
+            f"teacher.endpoints: {said}; everything that came is kept; mend that and run the same "
+            f"command again"
+        )
 
     def _settle_refused(self) -> None:
         held, self._refused = self._refused, []
@@ -236,8 +259,8 @@ class Stream:
             self._refuse(work, "refused_by_server", message)
 
     def _refuses_all(self) -> UserError:
-        said = self._refused[0][1]
-        return UserError(f"teacher: the server has taken no request so far: {said}")
+        said, so_far = self._refused[0][1], "" if self._has_answered else " so far"
+        return UserError(f"teacher: the server has taken no request{so_far}: {said}")
 
     def _refuse(self, work: Work, reason: str, detail: str) -> None:
         work.group.refuse(reason, detail)

@@ -5,10 +5,12 @@ its choices. A reply that is not what was asked for raises `BadReplyError`: noth
 """
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
+from pathlib import PurePath
 from typing import Any, Literal, NamedTuple
 
 import orjson
@@ -21,11 +23,25 @@ PROBLEM, HINT = "{problem}", "{hint}"
 SEED_SPACING = 1024  # sibling i of a request has seed + i, so two prompts' seeds must lie apart
 TEMPLATE_VERSION = 1
 UNSTATED = "unstated"
+# What vLLM would else take from the model's generation_config.json (its own default), unseen by us;
+# and it would delete special tokens, so that what stood between them ran together.
+VLLM = {
+    "top_k": -1,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "skip_special_tokens": False,
+}
 Api = Literal["chat", "completions"]
 
 
 class BadReplyError(Exception):
     """A reply with status 200 that holds no samples."""
+
+
+class BrokenOffError(BadReplyError):
+    """A choice that the engine did not finish."""
 
 
 class Choice(NamedTuple):
@@ -62,6 +78,11 @@ class Sampling:
         """A hash of all of them; a seed that is not sent shapes nothing."""
         facts = dataclasses.asdict(self) | {"seed": self.seed if self.seeds else None}
         return digest(["openai_server", TEMPLATE_VERSION, facts])
+
+    @property
+    def name(self) -> str:
+        """The model's name; of a local directory its last part, since traces are published."""
+        return PurePath(self.model).name if PurePath(self.model).is_absolute() else self.model
 
     def key(self, prompt: Prompt, index: int) -> str:
         """A hash of everything that shapes sample `index`."""
@@ -108,7 +129,7 @@ class Sampling:
             index=index,
             key=self.key(prompt, index),
             text=choice.text,
-            teacher=self.model,
+            teacher=self.name,
             revision=self.revision or UNSTATED,
             temperature=self.temperature,
             top_p=self.top_p,
@@ -139,30 +160,45 @@ class Sampling:
             body["stop"] = list(self.stop)
         if (seed := self.sample_seed(prompt, indices[0])) is not None:
             body["seed"] = seed
-        if is_vllm:  # its default deletes special tokens, and what stood between them runs together
-            body["skip_special_tokens"] = False
+        if is_vllm:
+            body |= VLLM
+            if len(indices) > 1:  # else the reply tells the tokens of all samples together
+                body["return_token_ids"] = True
         return orjson.dumps(body | dict(self.extra))
 
 
 def choices(reply: bytes, asked: int, part: Part) -> list[Choice]:
     """The samples of a reply, at most `asked`; BadReplyError where there are none."""
     try:
-        data = orjson.loads(reply)
-    except orjson.JSONDecodeError:
+        data = _parse(reply)
+    except ValueError:
         raise BadReplyError(f"no JSON: {reply[:80]!r}") from None
     if not isinstance(data, dict) or not isinstance(data.get("choices"), list):
         raise BadReplyError(f"no choices: {reply[:80]!r}")
     found = data["choices"][:asked]
     if not found:
         raise BadReplyError("the list of choices is empty")
-    tokens = _count(data.get("usage"), "completion_tokens") if len(found) == 1 else None
+    is_one = asked == len(data["choices"]) == 1  # usage is of all choices, and of none alone
+    tokens = _count(data.get("usage"), "completion_tokens") if is_one else None
     prompt_tokens = _count(data.get("usage"), "prompt_tokens")
-    made = [
-        _choice(one, number, asked, part, tokens, prompt_tokens) for number, one in enumerate(found)
-    ]
+    made, broken = [], None
+    for number, one in enumerate(found):
+        try:
+            made.append(_choice(one, number, asked, part, tokens, prompt_tokens))
+        except BrokenOffError as error:  # its siblings are whole, and paid for
+            broken = error
+    if broken is not None and not made:
+        raise broken
     if len({choice.number for choice in made}) < len(made):
         raise BadReplyError("two choices have one index")
     return made
+
+
+def _parse(reply: bytes) -> Any:
+    try:
+        return orjson.loads(reply)
+    except orjson.JSONDecodeError:  # it takes no half of a surrogate pair, which a text may hold
+        return json.loads(reply)
 
 
 def _choice(
@@ -180,19 +216,24 @@ def _choice(
         raise BadReplyError(f"choice {number} of {asked} has index {index!r}")
     reason = raw.get("finish_reason")
     if reason in (None, "abort", "error"):  # the engine broke off: that is no sample
-        raise BadReplyError(f"choice {number} was broken off (finish_reason {reason!r})")
+        raise BrokenOffError(f"choice {number} was broken off (finish_reason {reason!r})")
     message = raw.get("message", raw)
     if not isinstance(message, dict):
         raise BadReplyError(f"choice {number} has no message")
     content, thought = message.get("content", message.get("text")), _thought(message)
     if not (isinstance(content, str) or thought is not None or message.get("content", 0) is None):
         raise BadReplyError(f"choice {number} has no text")
-    known = {"stop": FinishReason.STOP, "length": FinishReason.LENGTH}
+    known = {
+        "stop": FinishReason.STOP,
+        "length": FinishReason.LENGTH,
+        "max_tokens": FinishReason.LENGTH,
+        "content_filter": FinishReason.LENGTH,  # cut off as well
+    }
     return Choice(
         number=index,
         text=reply_text(thought, content if isinstance(content, str) else "", part),
         finish_reason=known.get(str(reason), FinishReason.UNKNOWN),
-        tokens=tokens,
+        tokens=len(ids) if isinstance(ids := raw.get("token_ids"), list) else tokens,
         prompt_tokens=prompt_tokens,
     )
 
@@ -209,7 +250,7 @@ def reply_text(thought: str | None, content: str, part: Part) -> str:
 def _thought(message: Mapping[str, Any]) -> str | None:
     for name in ("reasoning", "reasoning_content"):
         value = message.get(name)
-        if isinstance(value, str) and value:
+        if isinstance(value, str):  # empty too: the server parts the two
             return value
     return None
 

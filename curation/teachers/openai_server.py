@@ -139,7 +139,7 @@ class OpenAIServer:
         patience: float,
         api_key_env: str | None,
     ) -> None:
-        self.name = sampling.model
+        self.name = sampling.name
         self.revision = sampling.revision or UNSTATED
         self._sampling, self._urls = sampling, urls
         self._grouped, self._top_up = grouped, top_up

@@ -21,7 +21,9 @@ def test_vllms_gauges_are_read_and_added_over_engines() -> None:
     assert parse(old) == Load(running=7, waiting=2, kv_usage=0.5)
 
 
-@pytest.mark.parametrize("text", ["", "up 1", METRICS.replace("vllm:", "sglang:")])
+@pytest.mark.parametrize(
+    "text", ["", "up 1", METRICS.replace("vllm:", "sglang:"), METRICS.replace("3.0", "1e999")]
+)
 def test_others_are_not(text: str) -> None:
     assert parse(text) is None
 

@@ -18,6 +18,7 @@ from curation.dedup import prompt_id
 from curation.journal import read
 from curation.sampling import Progress, Shard, none_lacks, run
 from curation.teachers import Failure, Lacks
+from curation.teachers._wire import BadReplyError, Sampling, choices
 from curation.teachers.openai_server import OpenAIServer, build
 from schemas.errors import ShortError, UserError
 from schemas.records import FinishReason, Prompt, Trace
@@ -547,6 +548,12 @@ def test_two_runs_at_once_are_no_concern_of_the_keys(server: Loopback) -> None:
         ({"endpoints": ("localhost:8000",)}, r"teacher\.endpoints: 'localhost:8000' is no address"),
         ({"endpoints": ("ftp://host",)}, r"teacher\.endpoints"),
         ({"endpoints": ("http://host:port",)}, r"teacher\.endpoints"),
+        ({"endpoints": ("http://a..b:8000/v1",)}, r"teacher\.endpoints: 'http://a\.\.b"),
+        ({"endpoints": (f"http://{'a' * 70}/v1",)}, r"teacher\.endpoints"),
+        (
+            {"endpoints": ("http://sk-key@host/v1",)},
+            r"teacher\.endpoints: an address holds no name",
+        ),
     ],
 )
 def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> None:
@@ -572,3 +579,115 @@ def test_what_came_before_the_end_is_kept(server: Loopback, tmp_path: Path) -> N
     kept = sum(len(read(path).traces) for path in tmp_path.glob("*.jsonl*"))
     answered = sum(one.status == 200 for one in server.served())
     assert answered - 30 < kept <= answered and kept > 0  # those on their way are lost with it
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(402, ShortError), (307, UserError), (202, ShortError), (418, ShortError)]
+)
+def test_what_the_server_says_of_itself_is_no_prompts_fault(
+    server: Loopback, tmp_path: Path, status: int, error: type[Exception]
+) -> None:
+    server.set(Behaviour(latency_s=0.03))
+    timer = threading.Timer(0.15, lambda: server.set(Behaviour(status=status)))
+    timer.start()
+    with pytest.raises(error, match=str(status)):
+        sample(made(server, patience_seconds=2.0), tmp_path, shards(count=20))
+    timer.join()
+    server.set(Behaviour())
+    end, closed = sample(made(server), tmp_path, shards(count=20))
+    assert_whole(end, closed, 600)  # nobody was refused for good
+    assert end.reused > 0
+
+
+def test_a_server_that_suddenly_refuses_everything_refuses_no_prompt(
+    server: Loopback, tmp_path: Path
+) -> None:
+    server.set(Behaviour(latency_s=0.03))
+    timer = threading.Timer(0.15, lambda: server.set(Behaviour(refuse_substring="What")))
+    timer.start()
+    with pytest.raises(UserError, match="has taken no request: HTTP 400"):
+        sample(made(server), tmp_path, shards(count=20))
+    timer.join()
+    server.set(Behaviour())
+    assert_whole(*sample(made(server), tmp_path, shards(count=20)), 600)
+
+
+@pytest.mark.parametrize("retry_after", [None, "0", "-5", "86400", "nan", "soon"])
+def test_a_server_that_is_only_busy_ends_the_run_short(
+    server: Loopback, tmp_path: Path, retry_after: str | None
+) -> None:
+    server.set(Behaviour(status=429, retry_after=retry_after))
+    with pytest.raises(ShortError, match="nothing but 429"):
+        sample(made(server, patience_seconds=1.5), tmp_path)
+    assert len(server.served()) < 200
+
+
+def test_a_missing_middle_sibling_gets_its_own_seed() -> None:
+    sampling = made_sampling(seeds=True)
+    one = prompt("1 + 1?")
+    assert sampling.batches(one, [0, 2]) == [(0,), (2,)]
+    reply = b'{"choices": [{"index": 0, "finish_reason": "stop", "text": "a"}, '
+    broken = b'{"index": 1, "finish_reason": "abort", "text": "b"}, '
+    last = (
+        b'{"index": 2, "finish_reason": "stop", "text": "c"}], "usage": {"completion_tokens": 9}}'
+    )
+    found = choices(reply + broken + last, 3, "full")
+    assert [(c.number, c.text, c.tokens) for c in found] == [(0, "a", None), (2, "c", None)]
+    with pytest.raises(BadReplyError, match="broken off"):
+        choices(reply.replace(b"stop", b"abort")[:-2] + b"]}", 1, "full")
+
+
+def made_sampling(**options: Any) -> Sampling:
+    return build(**{"model": "m", **options})._sampling
+
+
+def test_a_reply_with_half_a_character_is_kept_as_it_is() -> None:
+    reply = b'{"choices": [{"index": 0, "finish_reason": "stop", "text": "\\ud800 1"}]}'
+    assert choices(reply, 1, "full")[0].text == "\ud800 1"
+
+
+@pytest.mark.parametrize("key", ["a\nb", "a\x00b"])
+def test_a_key_that_no_header_carries(
+    server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    if "\x00" not in key:
+        monkeypatch.setenv("LOOP_KEY", key)
+        with pytest.raises(UserError, match="LOOP_KEY holds a character"):
+            sample(made(server, api_key_env="LOOP_KEY"), tmp_path)
+    with pytest.raises(UserError, match="is no name of an environment variable") as caught:
+        sample(made(server, api_key_env=f"sk-{key}"), tmp_path)
+    assert key not in str(caught.value)
+    monkeypatch.setenv("LOOP_KEY", "good\n")  # as files of secrets end
+    assert_whole(*sample(made(server, api_key_env="LOOP_KEY"), tmp_path))
+
+
+class Echoing(Redirecting):
+    """Answers 400 with everything that was sent."""
+
+    def do_POST(self) -> None:
+        said = f"bad headers: {self.headers['Authorization']}".encode()
+        self.send_response(400)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+
+def test_a_key_that_a_server_repeats_is_not_repeated(
+    server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOP_KEY", "very-secret")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Echoing) as echoing:
+        threading.Thread(target=echoing.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{echoing.server_port}"
+        with pytest.raises(UserError, match=r"bad headers: Bearer \*\*\*"):
+            sample(made(server, endpoints=(url,), api_key_env="LOOP_KEY"), tmp_path)
+        echoing.shutdown()
+
+
+def test_a_prompt_that_cannot_be_sent_is_no_trial(server: Loopback, tmp_path: Path) -> None:
+    """An outage in the middle, and the next prompt in line holds half a surrogate pair."""
+    bad = [prompt(f"half {n} \ud800") for n in range(20)]
+    mixed = [p for pair in zip(shards(1, 20)[0].prompts, bad, strict=True) for p in pair]
+    server.set(Behaviour(latency_s=0.03, fail_next=8))
+    end, _ = sample(made(server, in_flight=4), tmp_path, [Shard(index=0, prompts=mixed)])
+    assert (end.done, end.failures, end.short) == (60, 60, 0)

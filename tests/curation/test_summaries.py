@@ -26,6 +26,9 @@ SPEC = Summary(by="teacher")
         ("It is (B).", "(B)"),
         ("\\(x = 5\\)", "5"),
         ("The answer is **7**", "7"),
+        ("x = 7.", "7"),
+        ("Answer:\n7", "7"),
+        ("7", "7"),
     ],
 )
 def test_texts_that_close_with_the_answer(text: str, gold: str) -> None:
@@ -48,10 +51,42 @@ def test_texts_that_close_with_the_answer(text: str, gold: str) -> None:
         ("The final answer is 18!", "18"),
         ("", "18"),
         ("The final answer is 18", ""),
+        ("It is \\boxed{-2}", "2"),
+        ("It is **-2**", "2"),
+        ("It is - 2", "2"),
+        ("It is \u20132.", "2"),
+        ("It is \\frac{1}{2}", "2"),
+        ("It is 1 / 2", "2"),
+        ("It is 10^{2}", "2"),
+        ("It is \\pm 2", "2"),
+        ("It is \\sqrt{3}", "3"),
+        ("It is \u221a3", "3"),
+        ("It is 1e-3", "3"),
+        ("It is 2*3", "3"),
+        ("x<3", "3"),
+        ("x<=3", "3"),
+        ("It is -(3)", "3"),
+        ("It is -$3$", "3"),
+        ("It is 1{,}500", "500"),
+        ("It is 1 500", "500"),
+        ("It is -\\frac{1}{2}", "\\frac{1}{2}"),
+        ("It is 3\\frac{1}{2}", "\\frac{1}{2}"),
+        ("It is 5\\sqrt{2}", "\\sqrt{2}"),
+        ("It is 3.5", ".5"),
+        ("It is 3-1", "-1"),
+        ("It is 2 1/2", "1/2"),
+        ("It is 2*x+1", "x+1"),
+        ("It is a_{1}", "1"),
     ],
 )
 def test_texts_that_do_not(text: str, gold: str) -> None:
     assert not ends_in(text, gold)
+
+
+def test_the_sentence_that_was_asked_for_is_believed() -> None:
+    assert ends_in("Path 1 errs. Thus the value: 7!", "7!", "Thus the value: 7!")
+    assert not ends_in("Nonsense7", "7", "7")
+    assert not ends_in("The value is 8", "7", "The value is 7")
 
 
 def written(canvas: Canvas, index: int, text: str, reason: str = "stop") -> Trace:
@@ -94,7 +129,7 @@ def test_the_first_that_is_sound_is_taken(fine: Path, rules: Rules) -> None:
 
 def test_a_summary_that_makes_the_twin_too_long_is_not_taken(fine: Path, rules: Rules) -> None:
     canvas, counter = sample_canvas(4), TokenCounter([str(fine)])
-    one = [written(canvas, 0, f"It is surely {canvas.prompt.gold}")]
+    one = [written(canvas, 0, f"Surely it is {canvas.prompt.gold}")]
     assert best(canvas, one, rules, counter) is not None
     tight = replace(rules, slot_tokens=max(canvas.path_tokens), summary_tokens=20)
     assert best(canvas, one, tight, counter) is None
