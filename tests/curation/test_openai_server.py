@@ -511,7 +511,7 @@ def test_a_server_cannot_send_us_elsewhere(server: Loopback, tmp_path: Path) -> 
     with ThreadingHTTPServer(("127.0.0.1", 0), Redirecting) as elsewhere:
         threading.Thread(target=elsewhere.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{elsewhere.server_port}/v1"
-        with pytest.raises(UserError, match="HTTP 307"):
+        with pytest.raises(UserError, match="answers 307"):
             sample(made(server, endpoints=(url,)), tmp_path)
         elsewhere.shutdown()
     assert server.served() == []
