@@ -6,13 +6,13 @@ without time, machine path or secret. Foreign text can show, but do nothing (`ma
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from curation import licences, markdown
+from curation import licences, markdown, staff
 from curation.rows import Released
 from curation.stats import Distribution, Stats
 from curation.terminal import one_line, shorten
-from schemas import canvas
+from schemas import canvas, parts
 from schemas.manifest import Manifest
 from schemas.recipe import Recipe, locate
 from schemas.records import Grade
@@ -62,6 +62,7 @@ def render_card(manifest: Manifest, recipe: Recipe, example: Released | None, st
         example=example,
         metadata=metadata(manifest, recipe, stats),
         title=_title(recipe),
+        served=_served(recipe),
         part=PARTS.get(manifest.teacher.part, markdown.code(manifest.teacher.part or "")),
         teachers=stats.teachers[:MOST_TEACHERS],
         more_teachers=stats.teachers[MOST_TEACHERS:],
@@ -75,6 +76,27 @@ def render_card(manifest: Manifest, recipe: Recipe, example: Released | None, st
         withheld=printed.withheld,
     )
     return text.rstrip("\n") + "\n"
+
+
+class Served(NamedTuple):
+    """How a teacher behind a server was asked."""
+
+    top_up: int
+    hints: int
+    seeds: bool
+
+
+def _served(recipe: Recipe) -> Served | None:
+    spec = staff.writer(recipe)
+    if spec.kind != "openai_server":
+        return None
+    options = parts.effective("teachers", spec.kind, spec.options)
+    top_up, hints = options.get("top_up"), options.get("hints")
+    return Served(
+        top_up=top_up if isinstance(top_up, int) else 0,
+        hints=len(hints) if isinstance(hints, list | tuple) else 0,
+        seeds=options.get("seeds") is True,
+    )
 
 
 def metadata(manifest: Manifest, recipe: Recipe, stats: Stats) -> str:

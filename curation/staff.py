@@ -23,7 +23,7 @@ def teacher(recipe: Recipe, addresses: Sequence[str]) -> Teacher:
 
 def summariser(recipe: Recipe, addresses: Sequence[str]) -> Teacher:
     """The teacher that writes, with a summary's message, length and number of attempts."""
-    spec = _completed(recipe, _writer(recipe), addresses)
+    spec = _completed(recipe, writer(recipe), addresses)
     known = parts.options("teachers", spec.kind, "teacher")
     if "prompt" not in known:
         raise UserError(
@@ -45,13 +45,13 @@ def summariser(recipe: Recipe, addresses: Sequence[str]) -> Teacher:
 
 def model(recipe: Recipe) -> str | None:
     """The name of the model that a server is asked for; None where no server is asked."""
-    asked = _writer(recipe).options.get("model")
+    asked = writer(recipe).options.get("model")
     return asked if isinstance(asked, str) else None
 
 
 def check(recipe: Recipe) -> None:
     """UserError where nobody serves the model, or nobody asks the server, or nobody can write."""
-    spec = _writer(recipe)
+    spec = writer(recipe)
     asks = "endpoints" in parts.options("teachers", spec.kind, "teacher")
     where = "teacher" if spec is recipe.teacher else "teacher.top_up"
     if asks and not spec.options.get("endpoints") and recipe.serve is None:
@@ -86,7 +86,7 @@ def _served_revision(serve: Serve, model: str) -> str:
     return digest([revision or name, options])[:12]
 
 
-def _writer(recipe: Recipe) -> Part:
+def writer(recipe: Recipe) -> Part:
     """The part that writes: the teacher, or what tops up its recorded traces."""
     below = recipe.teacher.options.get("top_up")
     return Part.model_validate(below) if isinstance(below, Mapping) else recipe.teacher

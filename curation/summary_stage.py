@@ -5,6 +5,8 @@ with the teacher's summary where one was accepted. A recipe with template summar
 stage. What a summary costs is kept like a trace: journaled, found by key, never bought twice.
 """
 
+import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -29,6 +31,7 @@ def write_summaries(job: Job, census: Census) -> None:
     archive = Archive(folder)
     rules, counter, teacher = job.rules, job.counter, job.summariser
     short: list[Failure] = []
+    by: Counter[str] = Counter()
     waiting: dict[str, Canvas] = {}  # of open shards
 
     def asked(index: int) -> Iterator[sampling.Shard]:
@@ -58,6 +61,7 @@ def write_summaries(job: Job, census: Census) -> None:
             texts = written.get(canvas.prompt.id, [])
             made.append(summaries.best(canvas, texts, rules, counter) or canvas)
             waiting.pop(canvas.prompt.id, None)
+        by.update(canvas.summary_by for canvas in made)
         fingerprint = chain.fingerprint(job, Stage.SUMMARIES, index)
         data = arrow.table(Canvas, made)
         shards.write(job.run, Stage.SUMMARIES, index, fingerprint, data, ())
@@ -74,6 +78,12 @@ def write_summaries(job: Job, census: Census) -> None:
         progress=Show(job, Stage.SUMMARIES, at_work),
     )
     job.bars.end(Stage.SUMMARIES)
+    kept = by.total() - by["template"]
+    print(
+        f"summaries: {kept} of {by.total()} end in the known answer and fit; "
+        f"the template stands for the others",
+        file=sys.stderr,
+    )
     if short:
         raise short_error(short)
 
