@@ -125,6 +125,7 @@ def prepare(folder: Path, url: str, work: Work) -> Build:
         "benchmark",
     )
     job = Job(recipe=recipe, run=folder / "run")
+    job.check()  # as the command does: it makes every part before any work
     return Build(job=job, census=reading.read_prompts(job))
 
 
