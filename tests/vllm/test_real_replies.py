@@ -25,7 +25,7 @@ pytestmark = pytest.mark.vllm
 
 P = 3
 TEMPLATE = "<|im_start|>user\n{problem}<|im_end|>\n<|im_start|>assistant\n"
-SPECIAL = ("<|im_start|>", "<|im_end|>", "<|endoftext|>")
+END = "<|im_end|>"
 
 
 def prompts(count: int) -> list[Prompt]:
@@ -88,7 +88,7 @@ def test_both_apis_and_one_request_for_one_or_all(
     assert vllm_server.answered() - before == 16 * P  # vLLM counts every sample of an `n`
     solved = 0
     for trace in found.traces:
-        assert trace.text and not any(token in trace.text for token in SPECIAL)
+        assert trace.text and END not in trace.text  # a token in its midst is the model's, and kept
         assert trace.finish_reason in (FinishReason.STOP, FinishReason.LENGTH)
         assert trace.prompt_tokens and trace.prompt_tokens > 10
         assert trace.completion_tokens and 0 < trace.completion_tokens <= 72

@@ -30,7 +30,7 @@ MIDDLE = 100  # samples in the journals when the server is killed
 PATIENCE = 240.0
 MOST_COMMANDS = 5
 SMALL_STEPS = ("--max-num-batched-tokens", "768")
-SPECIAL = ("<|im_start|>", "<|im_end|>", "<|endoftext|>")
+END = "<|im_end|>"
 
 
 def recipe(**more: object) -> dict[str, object]:
@@ -152,8 +152,11 @@ def assert_bought_once(traces: Sequence[Trace]) -> None:
         assert trace.completion_tokens and 0 < trace.completion_tokens <= 72
         assert trace.finish_reason is FinishReason.STOP or trace.completion_tokens == 72
         assert trace.prompt_tokens and trace.prompt_tokens > 10
-        assert not any(token in trace.text for token in SPECIAL), trace.text
+        assert END not in trace.text  # what ended it is no part of it
         assert (trace.teacher, trace.temperature, trace.max_tokens) == (NAME, 1.0, 72)
+    # A model may write another special token in its midst, as rarely as it does: that is seen, and
+    # rejected later; vLLM's default would have hidden it.
+    assert sum("<|" in trace.text for trace in traces) < len(traces) / 50
 
 
 def assert_complete(build: Build) -> None:
