@@ -19,7 +19,7 @@ from tqdm import tqdm
 from curation._launch import Plan, visible_gpus
 from curation._server import Pace, Server
 from schemas.errors import ShortError, UserError
-from schemas.recipe import Serve
+from schemas.serve import Serve
 
 __all__ = ["Pace", "Servers", "plans"]
 

@@ -34,10 +34,10 @@ def write_summaries(job: Job, census: Census) -> None:
     by: Counter[str] = Counter()
     waiting: dict[str, Canvas] = {}  # of open shards
 
-    def asked(index: int) -> Iterator[sampling.Shard]:
+    def asked(index: int) -> sampling.Shard:
         canvases = list(load(job, index))
         waiting.update((canvas.prompt.id, canvas) for canvas in canvases)
-        yield sampling.Shard(index=index, prompts=[ask(job, canvas) for canvas in canvases])
+        return sampling.Shard(index=index, prompts=[ask(job, canvas) for canvas in canvases])
 
     def have(index: int) -> list[Trace]:
         """What was bought before lies in journals alone; this stage's Parquet holds canvases."""
@@ -69,7 +69,7 @@ def write_summaries(job: Job, census: Census) -> None:
     at_work = job.at_work(Stage.SUMMARIES)
     sampling.run(
         at_work,
-        (shard for index in todo for shard in asked(index)),
+        map(asked, todo),
         samples=1,
         folder=folder,
         have=have,

@@ -78,9 +78,8 @@ class Endpoint:
         if self.state is State.TRIAL:
             self.up()
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, cause: UnavailableError) -> None:
         """No answer came; too many of these and nothing more is sent."""
-        cause = error if isinstance(error, UnavailableError) else UnavailableError(str(error))
         self._failures += 1
         if self.state is State.DOWN:
             return

@@ -107,9 +107,13 @@ class Stream:
         if self._inbox or self._outcomes or self._error or self._fleet.fatal or is_over:
             self._news.set()
 
+    @property
+    def _is_full(self) -> bool:
+        return len(self._outcomes) + self._inbox.samples >= MOST_WAITING
+
     def _fill(self) -> None:
         while not (self._error or self._fleet.fatal):
-            if len(self._outcomes) + self._inbox.samples >= MOST_WAITING:
+            if self._is_full:
                 return
             endpoint = self._fleet.pick()
             if self._fleet.is_open and endpoint is None:
@@ -132,8 +136,7 @@ class Stream:
                 if not work.group.refusal:
                     return work
                 self._drop(work)
-            is_full = len(self._outcomes) + self._inbox.samples >= MOST_WAITING
-            if self._is_read or is_full or self._judging >= MOST_JUDGING:
+            if self._is_read or self._is_full or self._judging >= MOST_JUDGING:
                 return None
             request = next(self._requests, None)
             if request is None:

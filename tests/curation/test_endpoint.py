@@ -30,7 +30,7 @@ async def endpoint(server: Loopback, in_flight: int) -> AsyncIterator[Endpoint]:
         yield one
 
 
-def fail(one: Endpoint, error: Exception) -> None:
+def fail(one: Endpoint, error: UnavailableError) -> None:
     for _ in range(MOST_FAILURES):
         one.fail(error)
     assert one.state is State.DOWN

@@ -20,7 +20,8 @@ import pytest
 from curation import _launch, _server
 from curation.serve import Pace, Servers, plans
 from schemas.errors import ShortError, UserError
-from schemas.recipe import Recipe, Serve, validate
+from schemas.recipe import Recipe, validate
+from schemas.serve import Serve
 from scorers.answer import GradePool
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -160,7 +161,7 @@ import os, sys, time
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from curation.serve import Pace, Servers
-from schemas.recipe import Serve
+from schemas.serve import Serve
 
 folder = Path({folder!r})
 args = ("--grandchild", str(folder / "grandchildren"))
