@@ -54,6 +54,7 @@ class Endpoint:
         self.is_vllm = False
         self.has_metrics = False
         self._is_tried = False  # the request on trial has been sent
+        self._is_near = False  # its limit: requests have waited there
         self._failures = 0
         self.changed = asyncio.Event()
 
@@ -122,6 +123,7 @@ class Endpoint:
     def up(self) -> None:
         """The server is well."""
         self.state, self.has_been_up, self._failures, self._had = State.UP, True, 0, 0
+        self._is_near = False
         if self._ceiling:  # a large model takes minutes to start: they are not its minute
             self._ceiling = (self._ceiling[0], time.monotonic())
         self.changed.set()
@@ -173,7 +175,9 @@ class Endpoint:
             self._limit = min(self._most, _load.START)
         self.has_metrics = load is not None
         if load is not None:
-            self._limit = min(self._most, _load.next_limit(self._limit, self.in_flight, load))
+            found = _load.next_limit(self._limit, self.in_flight, load, is_near=self._is_near)
+            self._is_near |= found < self._limit
+            self._limit = min(self._most, found)
 
     def _check(self, content: bytes, model: str, revision: str) -> None:
         try:

@@ -158,6 +158,8 @@ class Fleet:
 
     def _check_rest(self, endpoint: Endpoint) -> None:
         """ShortError when nobody has had anything but 429 for too long."""
+        if endpoint.state is State.DOWN:  # meanwhile: that is another matter
+            return
         now = time.monotonic()
         for one in self.endpoints:
             is_busy = one.busy_since is not None and now - one.busy_since > self._patience

@@ -50,16 +50,17 @@ def parse(metrics: str) -> Load | None:
     )
 
 
-def next_limit(limit: int, in_flight: int, load: Load) -> int:
+def next_limit(limit: int, in_flight: int, load: Load, *, is_near: bool) -> int:
     """The limit of samples in flight for the next second.
 
-    It grows by half while the server takes all it is given at once, stays while a few wait (an
-    eighth of what runs), and shrinks by what waits beyond that.
+    It grows by half while the server takes all it is given at once, by an eighth once it is known
+    to be near (`is_near`: requests have waited), stays while a few wait (an eighth of what runs),
+    and shrinks to what is in flight less what waits beyond that.
     """
     margin = max(2, load.running // 8)
     if load.waiting > margin:
-        return max(1, limit - (load.waiting - margin))
+        return max(1, min(limit, in_flight - (load.waiting - margin)))
     is_used = in_flight >= 0.9 * limit
     if load.waiting == 0 and is_used and load.kv_usage < _FULL:
-        return min(MOST, limit + max(1, limit // 2))
+        return min(MOST, limit + max(1, limit // (8 if is_near else 2)))
     return limit

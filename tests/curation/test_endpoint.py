@@ -16,6 +16,7 @@ from curation.teachers._endpoint import (
     Endpoint,
     State,
 )
+from curation.teachers._fleet import Fleet
 from curation.teachers._http import Connection, UnavailableError
 
 
@@ -100,6 +101,36 @@ def test_a_refused_connection_is_a_death() -> None:
                 UnavailableError("refused", is_refused=True)
             )  # one death, however many it took
             assert one.limit == 16
+
+    with Loopback() as server:
+        asyncio.run(check(server))
+
+
+def test_a_server_that_fails_while_its_load_is_looked_at_is_not_busy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No 429 came: the run goes on and waits for the server."""
+
+    async def fails(self: Endpoint) -> None:
+        monkeypatch.undo()
+        for _ in range(MOST_FAILURES):
+            self.fail(UnavailableError("Server disconnected"))
+
+    async def check(server: Loopback) -> None:
+        fleet = Fleet(
+            (server.url,), model="loop", revision="", in_flight=4, timeout=5, patience=5, key=None
+        )
+        monkeypatch.setattr(Endpoint, "measure", fails)
+        changes = asyncio.Event()
+        fleet.on_change = changes.set
+        fleet.open()
+        (one,) = fleet.endpoints
+        one.state, one.has_been_up = State.UP, True
+        while one.state is not State.TRIAL and fleet.fatal is None:
+            changes.clear()
+            await changes.wait()
+        await fleet.close()
+        assert fleet.fatal is None
 
     with Loopback() as server:
         asyncio.run(check(server))

@@ -32,16 +32,24 @@ def load(running: int, waiting: int, kv_usage: float = 0.1) -> Load:
     return Load(running=running, waiting=waiting, kv_usage=kv_usage)
 
 
-def test_it_grows_while_nothing_waits_and_all_is_used() -> None:
-    assert next_limit(64, 64, load(64, 0)) == 96
-    assert next_limit(1, 1, load(1, 0)) == 2
-    assert next_limit(MOST, MOST, load(MOST, 0)) == MOST
-    assert next_limit(64, 20, load(20, 0)) == 64  # it is not this limit that holds it back
-    assert next_limit(64, 64, load(64, 0, kv_usage=0.99)) == 64  # more would evict one another
+@pytest.mark.parametrize("is_near", [False, True])
+def test_it_grows_while_nothing_waits_and_all_is_used(is_near: bool) -> None:
+    def limit(limit: int, in_flight: int, found: Load) -> int:
+        return next_limit(limit, in_flight, found, is_near=is_near)
+
+    assert limit(64, 64, load(64, 0)) == (72 if is_near else 96)
+    assert limit(1, 1, load(1, 0)) == 2
+    assert limit(MOST, MOST, load(MOST, 0)) == MOST
+    assert limit(64, 20, load(20, 0)) == 64  # it is not this limit that holds it back
+    assert limit(64, 64, load(64, 0, kv_usage=0.99)) == 64  # more would evict one another
 
 
 def test_it_shrinks_by_what_waits_too_long_and_a_few_may_wait() -> None:
-    assert next_limit(256, 256, load(100, 156)) == 256 - (156 - 12)
-    assert next_limit(112, 112, load(100, 12)) == 112
-    assert next_limit(4, 4, load(1, 3)) == 3
-    assert next_limit(2, 2, load(100, 500)) == 1  # others' requests: never nothing
+    def limit(limit: int, in_flight: int, found: Load) -> int:
+        return next_limit(limit, in_flight, found, is_near=False)
+
+    assert limit(256, 256, load(100, 156)) == 256 - (156 - 12)
+    assert limit(112, 112, load(100, 12)) == 112
+    assert limit(112, 150, load(100, 50)) == 112  # what waits is on its way out already
+    assert limit(4, 4, load(1, 3)) == 3
+    assert limit(2, 2, load(100, 500)) == 1  # others' requests: never nothing
