@@ -87,11 +87,11 @@ def kill(processes: Iterable[Process]) -> None:
 class RealVLLM:
     """A server that keeps its port over `kill` and `start`; a context manager that leaves none."""
 
-    def __init__(self, python: Path, log: Path, *options: str) -> None:
+    def __init__(self, python: Path, log: Path, *options: str, model: Path = MODEL) -> None:
         self._plan = _launch.Plan(
             number=0,
             python=str(python),
-            model=str(MODEL),
+            model=str(model),
             name=NAME,
             host="127.0.0.1",
             args=(*OPTIONS, *options),

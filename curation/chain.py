@@ -15,7 +15,7 @@ from schemas.recipe import Recipe, digest, locate
 from schemas.records import Prompt, Stage
 from scorers.revision import directory_revision
 
-VERSION = dict.fromkeys(Stage, 1)
+VERSION = dict.fromkeys(Stage, 1) | {Stage.SCORED: 2}
 _NOBODY = Prompt(id="", text="", gold="", source="", row=0, licence="")
 
 
@@ -75,8 +75,8 @@ def fingerprint(job: Job, stage: Stage, index: int) -> str:
         case Stage.SCORED:
             facts.append(_input(job, canvas_stage(recipe), index))
             if recipe.scorer is not None:
-                facts += [revision(recipe.scorer.path), recipe.scorer.step_tokens]
-                facts.append(recipe.scorer.batch_tokens)
+                facts.append(revision(recipe.scorer.path))
+                facts.append(recipe.scorer.model_dump(exclude={"path", "trust_remote_code"}))
         case _:
             raise AssertionError(f"{stage} is not made shard by shard")
     return digest(facts)

@@ -126,7 +126,11 @@ class Job:
         spec = self.recipe.scorer
         if spec is None:
             return None
-        return ar.load(locate(spec.path), trust_remote_code=spec.trust_remote_code)
+        return ar.load(
+            locate(spec.path),
+            chat=spec.prompt == "chat",
+            trust_remote_code=spec.trust_remote_code,
+        )
 
     @cached_property
     def bars(self) -> "Bars":

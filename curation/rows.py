@@ -41,7 +41,8 @@ class ReleasedPath:
 class Released:
     """One row of the dataset; the fields are the columns of `schemas.arrow.RELEASE`.
 
-    `seqdep_*` and `summary_gain_nats` are in nats and None where nothing was measured.
+    `seqdep_*`, `sibling_gains` (a token) and `summary_gain_nats` are in nats and None where nothing
+    was measured; `seqdep_is_cut` says that some of it was measured on a part of the text only.
     """
 
     id: str
@@ -64,7 +65,14 @@ class Released:
     seqdep_step_nats_per_token: float | None
     seqdep_step_gains: tuple[float, ...] | None
     seqdep_step_tokens: tuple[int, ...] | None
+    seqdep_window_nats: float | None
+    seqdep_window_nats_per_token: float | None
+    seqdep_window_gains: tuple[float, ...] | None
+    seqdep_window_tokens: tuple[int, ...] | None
+    seqdep_is_cut: bool
     summary_gain_nats: float | None
+    sibling_gains: tuple[tuple[float | None, ...], ...] | None
+    near_copies: tuple[tuple[int, ...], ...] | None
     scorer: str | None
     scorer_revision: str | None
     source: str
@@ -80,6 +88,8 @@ def released(canvas: Canvas, scores: Scores) -> Released:
     response = groups.response(canvas)
     path_nats, path_mean, path_gains = _columns(scores.path)
     step_nats, step_mean, step_gains = _columns(scores.step)
+    window_nats, window_mean, window_gains = _columns(scores.window)
+    siblings = scores.siblings
     return Released(
         id=prompt.id,
         prompt=prompt.text,
@@ -104,7 +114,14 @@ def released(canvas: Canvas, scores: Scores) -> Released:
         seqdep_step_nats_per_token=step_mean,
         seqdep_step_gains=step_gains,
         seqdep_step_tokens=scores.step.tokens if scores.step else None,
+        seqdep_window_nats=window_nats,
+        seqdep_window_nats_per_token=window_mean,
+        seqdep_window_gains=window_gains,
+        seqdep_window_tokens=scores.window.tokens if scores.window else None,
+        seqdep_is_cut=any(s.is_cut for s in (scores.path, scores.step, scores.window) if s),
         summary_gain_nats=scores.summary_gain,
+        sibling_gains=siblings.gains_per_token if siblings else None,
+        near_copies=siblings.near_copies if siblings else None,
         scorer=scores.scorer or None,
         scorer_revision=scores.scorer_revision or None,
         source=prompt.source,

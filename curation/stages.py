@@ -76,7 +76,13 @@ def _scores(job: Job, canvases: Sequence[Canvas]) -> list[Scores]:
     spec, scorer = job.recipe.scorer, job.scorer
     if spec is None or scorer is None:
         empty = Scores(
-            prompt_id="", path=None, step=None, summary_gain=None, scorer="", scorer_revision=""
+            prompt_id="",
+            path=None,
+            step=None,
+            window=None,
+            summary_gain=None,
+            scorer="",
+            scorer_revision="",
         )
         return [replace(empty, prompt_id=canvas.prompt.id) for canvas in canvases]
     from scorers import seqdep
@@ -84,17 +90,22 @@ def _scores(job: Job, canvases: Sequence[Canvas]) -> list[Scores]:
     texts = [
         seqdep.Texts(
             prompt=canvas.prompt.text,
+            text=groups.long_cot(canvas),
             paths=tuple(path.text for path in canvas.paths),
             summary=canvas.summary,
-            long_cot=groups.long_cot(canvas),
         )
         for canvas in canvases
     ]
     measured = seqdep.score(
         scorer,
         texts,
-        batch_tokens=spec.batch_tokens,
-        step_tokens=spec.step_tokens,
+        seqdep.Settings(
+            batch_tokens=spec.batch_tokens,
+            step_tokens=spec.step_tokens,
+            window_tokens=spec.window_tokens,
+            keep_part=spec.keep_part,
+            siblings=spec.siblings,
+        ),
         progress=lambda n: job.bars.add(Stage.SCORED, n),
     )
     return [
@@ -102,7 +113,9 @@ def _scores(job: Job, canvases: Sequence[Canvas]) -> list[Scores]:
             prompt_id=canvas.prompt.id,
             path=one.path,
             step=one.step,
+            window=one.window,
             summary_gain=one.summary_gain,
+            siblings=one.siblings,
             scorer=scorer.name,
             scorer_revision=scorer.revision,
         )

@@ -127,6 +127,22 @@ class ScorerSpec(Section):
     path: str = "tiny/teacher"
     batch_tokens: int = Field(default=16384, ge=1, description="Tokens a forward pass may hold.")
     step_tokens: int = Field(default=64, ge=1, description="Longest step; a longer one is split.")
+    window_tokens: int = Field(
+        default=64, ge=1, description="Length of a window, the length control for steps."
+    )
+    prompt: Literal["chat", "raw"] = Field(
+        default="chat",
+        description="Prompts go through its chat template, if it has one, or are raw text.",
+    )
+    keep_part: bool = Field(
+        default=False,
+        description="Of what exceeds the scorer's context, score the part that fits and mark it "
+        "(default: leave its scores empty).",
+    )
+    siblings: bool = Field(
+        default=False,
+        description="Measure every path given every other one; near-copies are named in the row.",
+    )
     trust_remote_code: bool = False
 
 

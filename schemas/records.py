@@ -128,6 +128,7 @@ class SeqDep:
 
     `nats` is the mean gain a segment (Eq. 4), `nats_per_token` the summed gain over the summed
     tokens of segments 2 to N; both are None where N < 2. `gains` [N-1] is in nats, `tokens` [N].
+    `is_cut`: only the part that fits into the scorer's context was measured.
     """
 
     level: Level
@@ -135,22 +136,38 @@ class SeqDep:
     nats_per_token: float | None
     gains: tuple[float, ...]
     tokens: tuple[int, ...]
+    is_cut: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Siblings:
+    """What the paths of a canvas say of one another.
+
+    `gains_per_token` [P, P]: nats a token that path j gains from path i before it, at row i and
+    column j; None on the diagonal. `near_copies` are the pairs (i, j), 0-based, where path i spares
+    at least half of path j's nats.
+    """
+
+    gains_per_token: tuple[tuple[float | None, ...], ...]
+    near_copies: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
     """All that scorers say of one canvas.
 
-    `path` is measured on the canvas, `step` on its long-CoT twin; `summary_gain` (nats) is
-    log p(S | x, paths) - log p(S | x).
+    `path` is measured on the canvas, `step` and `window` on its long-CoT twin; `summary_gain`
+    (nats) is log p(S | x, paths) - log p(S | x). `siblings` is measured where the recipe asks.
     """
 
     prompt_id: str
     path: SeqDep | None
     step: SeqDep | None
+    window: SeqDep | None
     summary_gain: float | None
     scorer: str
     scorer_revision: str
+    siblings: Siblings | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """The model room: load any causal language model as a scorer, and try out what it really does.
 
-In: a local model directory. Out: a `Scorer` that knows whether custom attention masks are honoured
+In: a local model directory. Out: a `Scorer` that knows whether the model takes our attention
 and whether the output head may be applied to single rows. Neither is taken from a model's name: one
 small random example is scored both ways when the model is loaded.
 """
@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AttentionInterface, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from schemas.errors import UserError
+from scorers.attention import NAME, Branch, forward
 from scorers.causal import Batch, Scorer, Tokens, plain_tokenizer
 from scorers.revision import directory_revision
 
@@ -25,6 +26,7 @@ __all__ = ["Batch", "Scorer", "Tokens", "load"]
 # The mean difference (nats a token) up to which two ways of scoring count as the same. Many models
 # round to float32 inside (norms, softmax), so float64 has the bound of float32.
 _TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.float16: 0.02, torch.bfloat16: 0.1}
+AttentionInterface.register(NAME, forward)
 _WINDOWS = ("sliding_window", "attention_chunk_size", "window_size", "attention_window")
 
 
@@ -33,11 +35,13 @@ def load(
     *,
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
+    chat: bool = True,
     trust_remote_code: bool = False,
 ) -> Scorer:
     """The scorer in a local model directory.
 
     The default is float32 on a CPU and bfloat16 on a GPU, whatever the checkpoint's own type.
+    `chat` puts prompts through the chat template, if there is one; else they are raw text.
     Raises UserError where the directory is none, does not hold a whole causal language model, or
     holds a tokenizer without character offsets.
     """
@@ -60,6 +64,7 @@ def load(
         model=model.to(device).eval().requires_grad_(False),
         tokenizer=tokenizer,
         plain=plain_tokenizer(tokenizer.backend_tokenizer),
+        chat=chat,
     )
     return _tried(scorer, path)
 
@@ -122,7 +127,7 @@ def _tried(scorer: Scorer, path: str) -> Scorer:
     packed = Batch(
         ids_BT=torch.cat([ids_T, segment])[None],
         positions_BT=torch.cat([torch.arange(18), torch.arange(6, 13)])[None],
-        blocks_BT=torch.tensor([[0] * 6 + [1] * 12 + [2] * 7]),
+        branches=(Branch(0, 6, 6, 18), Branch(0, 6, 18, 25)),
         rows_R=torch.cat([joint.rows_R, torch.tensor([5]), torch.arange(18, 24)]),
         targets_R=segment.repeat(2),
     )
@@ -139,7 +144,7 @@ def _agrees(scorer: Scorer, batch: Batch, expected_R: Tensor, allowed: float) ->
 
 
 def _exact_tokens(config: Any) -> int | None:
-    """The longest packed row that local attention or a length-dependent rotary scale allows."""
+    """The longest sequence that local attention or a length-dependent rotary scale allows."""
     limits = [getattr(config, name, None) for name in _WINDOWS]
     rope = getattr(config, "rope_parameters", None) or {}
     for scale in (rope, *(value for value in rope.values() if isinstance(value, Mapping))):

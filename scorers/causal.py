@@ -7,15 +7,18 @@ Axes: B batch, T tokens, R rows whose next token is wanted, V vocabulary, H hidd
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from datetime import date
 from itertools import accumulate
+from threading import Lock
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from schemas.errors import UserError
+from scorers.attention import Branch, Layout, through
 
 _CHUNK_LOGITS = 1 << 24  # logits held in float32 at a time: 64 MiB, whatever the vocabulary
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -34,15 +37,15 @@ class Batch:
     """Right-padded rows of tokens, and which of their tokens' log-probabilities are wanted.
 
     `rows_R` are flat indices b*T + t of the rows that predict, `targets_R` the ids they predict.
-    With `blocks_BT` the rows are packed: token i sees token j <= i where j's block is 0 or i's own,
-    and `positions_BT` are its positions. Without, attention is plainly causal.
+    With `branches` there is one row, which holds many sequences that share their beginnings, and
+    `positions_BT` are the positions of its tokens. Without, attention is plainly causal.
     """
 
     ids_BT: Tensor
     rows_R: Tensor
     targets_R: Tensor
     positions_BT: Tensor | None = None
-    blocks_BT: Tensor | None = None
+    branches: tuple[Branch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +53,10 @@ class Scorer:
     """A causal language model that scores text.
 
     `name` and `revision` (a hash of the files that shape the model) go into records. `context` is
-    the longest text in tokens (None: no limit). `packed_tokens` is the longest packed row that
-    equals separate passes (None: any; 0: the model honours no custom mask). `direct_head` says
-    whether the output head may be applied to single rows; if not, a pass makes all its logits.
+    the longest text in tokens (None: no limit). `packed_tokens` is the longest sequence that may
+    share a row with others (None: any; 0: the model does not take our attention). `direct_head`
+    says whether the output head may be applied to single rows; if not, a pass makes all its logits.
+    `chat` says whether prompts go through the model's chat template, if it has one.
     """
 
     name: str
@@ -63,6 +67,9 @@ class Scorer:
     model: Any
     tokenizer: Any
     plain: Any  # the tokenizer that reads special tokens as text and trims no offsets
+    chat: bool = True
+    # A pass sets the model's attention, so that there is one at a time.
+    lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     def prompt_ids(self, prompt: str) -> tuple[int, ...]:
         """The ids of `x`: chat template with generation prompt, else the raw text; never empty.
@@ -93,16 +100,16 @@ class Scorer:
         """Log-probabilities [R] in nats, on the CPU: float32, or float64 for a float64 model."""
         device = self.model.device
         inputs: dict[str, Any] = {"input_ids": batch.ids_BT.to(device), "use_cache": False}
-        if batch.blocks_BT is not None and batch.positions_BT is not None:
-            inputs["attention_mask"] = _mask(batch.blocks_BT.to(device), self.model.dtype)
+        if batch.positions_BT is not None:
             inputs["position_ids"] = batch.positions_BT.to(device)
+        with self.lock, self._attention(batch):
+            if self.direct_head:
+                source = self.model.base_model(**inputs).last_hidden_state.flatten(0, 1)
+                vocabulary = self.model.get_output_embeddings().weight.shape[0]
+            else:
+                source = self.model(**inputs).logits.flatten(0, 1)
+                vocabulary = source.shape[-1]
         rows_R, targets_R = batch.rows_R.to(device), batch.targets_R.to(device)
-        if self.direct_head:
-            source = self.model.base_model(**inputs).last_hidden_state.flatten(0, 1)
-            vocabulary = self.model.get_output_embeddings().weight.shape[0]
-        else:
-            source = self.model(**inputs).logits.flatten(0, 1)
-            vocabulary = source.shape[-1]
         size = max(1, _CHUNK_LOGITS // vocabulary)
         chunks = [
             self._chosen(source[rows_r], targets_r)
@@ -112,8 +119,14 @@ class Scorer:
         ]
         return torch.cat(chunks).cpu()
 
+    def _attention(self, batch: Batch) -> AbstractContextManager[None]:
+        if not batch.branches:
+            return nullcontext()
+        tokens, model = batch.ids_BT.shape[1], self.model
+        return through(model, Layout(tokens, batch.branches, model.dtype, model.device))
+
     def _chat_ids(self, prompt: str) -> tuple[int, ...]:
-        if not self.tokenizer.chat_template:
+        if not self.chat or not self.tokenizer.chat_template:
             return self.encode(prompt).ids_T
         from jinja2 import TemplateError  # only templates need it
 
@@ -166,13 +179,3 @@ def plain_tokenizer(backend: Any) -> Any:
     plain.no_truncation()
     plain.no_padding()
     return plain
-
-
-def _mask(blocks_BT: Tensor, dtype: torch.dtype) -> Tensor:
-    """The additive mask [B, 1, T, T] of a packed batch; as a float, it suits every kernel."""
-    tokens = blocks_BT.shape[1]
-    past_TT = torch.ones(tokens, tokens, dtype=torch.bool, device=blocks_BT.device).tril()
-    key_B1T, query_BT1 = blocks_BT[:, None, :], blocks_BT[:, :, None]
-    seen_BTT = past_TT & ((key_B1T == 0) | (key_B1T == query_BT1))
-    mask_BTT = torch.zeros(seen_BTT.shape, dtype=dtype, device=blocks_BT.device)
-    return mask_BTT.masked_fill_(~seen_BTT, float("-inf"))[:, None]

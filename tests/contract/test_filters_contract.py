@@ -79,6 +79,7 @@ def instance(number: int) -> tuple[Canvas, Scores]:
         prompt_id=f"p{number}",
         path=None if number == 19 else level[Level.PATH],
         step=None if number == 19 else level[Level.STEP],
+        window=None,
         summary_gain=None,
         scorer="s",
         scorer_revision="r",

@@ -114,6 +114,7 @@ def scores(i: int) -> Scores:
         prompt_id=prompt(i).id,
         path=path,
         step=step,
+        window=step and replace(step, level=Level.WINDOW),
         summary_gain=2.0,
         scorer="tiny",
         scorer_revision="abc",

@@ -77,6 +77,7 @@ def scores(path: float | None = 0.2, step: float | None = 0.4) -> Scores:
         prompt_id="p",
         path=seqdep(Level.PATH, None if path is None else path * 10, path),
         step=seqdep(Level.STEP, None if step is None else step * 10, step),
+        window=None,
         summary_gain=None,
         scorer="s",
         scorer_revision="r",
@@ -84,7 +85,13 @@ def scores(path: float | None = 0.2, step: float | None = 0.4) -> Scores:
 
 
 UNSCORED = Scores(
-    prompt_id="p", path=None, step=None, summary_gain=None, scorer="", scorer_revision=""
+    prompt_id="p",
+    path=None,
+    step=None,
+    window=None,
+    summary_gain=None,
+    scorer="",
+    scorer_revision="",
 )
 
 

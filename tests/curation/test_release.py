@@ -92,6 +92,7 @@ def test_what_was_not_measured_is_null(tmp_path: Path) -> None:
         prompt_id=samples.prompt(1).id,
         path=None,
         step=samples.scores(1).step,
+        window=None,
         summary_gain=None,
         scorer="",
         scorer_revision="",

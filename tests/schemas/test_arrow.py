@@ -18,11 +18,12 @@ from schemas.records import (
     Rejection,
     Scores,
     SeqDep,
+    Siblings,
     Stage,
     Trace,
 )
 
-ALL = (Recorded, Prompt, Trace, GradedTrace, Canvas, SeqDep, Scores, Rejection)
+ALL = (Recorded, Prompt, Trace, GradedTrace, Canvas, SeqDep, Siblings, Scores, Rejection)
 
 
 @pytest.mark.parametrize("record", ALL)
@@ -85,7 +86,14 @@ def test_nested_and_null_fields_survive() -> None:
     )
     step = SeqDep(level=Level.STEP, nats=None, nats_per_token=None, gains=(), tokens=(4,))
     scores = Scores(
-        prompt_id="p", path=None, step=step, summary_gain=None, scorer="m", scorer_revision="r"
+        prompt_id="p",
+        path=None,
+        step=step,
+        window=None,
+        summary_gain=None,
+        scorer="m",
+        scorer_revision="r",
+        siblings=Siblings(gains_per_token=((None, 0.5), (0.25, None)), near_copies=((0, 1),)),
     )
     drop = Rejection(
         stage=Stage.CANVASES, prompt_id="p", source="s", row=1, index=None, reason="r", detail="d"

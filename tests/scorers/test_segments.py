@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scorers.segments import Span, steps, token_slice, windows
+from scorers.segments import Span, token_slice
+from scorers.segments.step import steps
+from scorers.segments.window import windows
 
 TEXT = st.text(
     alphabet=st.one_of(

@@ -1,6 +1,6 @@
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from math import log
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,20 @@ from schemas.canvas import CLOSE, render
 from schemas.errors import UserError
 from schemas.records import Level
 from scorers.ar import Scorer, load
-from scorers.packing import Document, Segment, gains
-from scorers.seqdep import Measured, Texts, measure_separately, score
+from scorers.packing import Document, Segment
+from scorers.packing import score as score_documents
+from scorers.seqdep import Measured, Settings, Texts, measure_separately, score
 from tests.scorers import small_models
 
 A = "3 * 12 = 36\n36 + 24 = 60\nThe answer is 60."
 B = "He has 3.5 boxes.  So 60 apples.\n\nThe answer is 60."
 C = "é漢字🙂 naïve <|end|> café!\n x² + y² = 1."
 ITEMS = (
-    Texts(prompt="How many?", paths=(A, B, C), summary="It is 60", long_cot=f"{A}\n\n{B}\n\n{C}"),
-    Texts(prompt="", paths=("1", "", "2"), summary="3", long_cot="1"),  # one token, empty, N = 1
-    Texts(prompt="漢字 <|bot|>?", paths=(C,), summary="", long_cot=""),  # P = 1, N = 0
-    Texts(prompt="x" * 40, paths=(B, B), summary=A, long_cot=C * 3),
-    Texts(prompt="no canvas", paths=(), summary="", long_cot="A.\nB.\n\n C"),
+    Texts(prompt="How many?", paths=(A, B, C), summary="It is 60", text=f"{A}\n\n{B}\n\n{C}"),
+    Texts(prompt="", paths=("1", "", "2"), summary="3", text="1"),  # one token, empty, N = 1
+    Texts(prompt="漢字 <|bot|>?", paths=(C,), summary="", text=""),  # P = 1, N = 0
+    Texts(prompt="x" * 40, paths=(B, B), summary=A, text=C * 3),
+    Texts(prompt="no canvas", paths=(), summary="", text="A.\nB.\n\n C"),
 )
 MODELS: dict[str, dict[str, Any]] = {
     "LlamaConfig": {},
@@ -38,6 +39,17 @@ MODELS: dict[str, dict[str, Any]] = {
     "MambaConfig": {"state_size": 4},  # state space: separate
 }
 ROUNDS_INSIDE = ("BloomConfig", "MambaConfig")
+
+
+def plan(batch_tokens: int = 4096, *, steps: int = 64) -> Settings:
+    """Everything that can be measured; windows differ from steps."""
+    return Settings(
+        batch_tokens=batch_tokens,
+        step_tokens=steps,
+        window_tokens=steps + 3,
+        canvas_steps=True,
+        siblings=True,
+    )
 
 
 SaveModel = Callable[..., Path]
@@ -61,15 +73,26 @@ def scorer(llama: Path) -> Scorer:
     return load(str(llama), dtype=torch.float64)
 
 
+LEVELS = ("path", "step", "window", "canvas_step", "canvas_window")
+
+
 def gaps(one: Measured, other: Measured) -> list[float]:
     """Differences of two measurements, in nats a scored token."""
     out = []
-    for a, b in ((one.path, other.path), (one.step, other.step)):
+    pairs = [(getattr(one, name), getattr(other, name)) for name in LEVELS]
+    for a, b in pairs:
         assert (a is None) == (b is None)
         if a is not None and b is not None:
             assert (a.level, a.tokens, len(a.gains)) == (b.level, b.tokens, len(b.gains))
-            pairs = zip(a.gains, b.gains, a.tokens[1:], strict=True)
-            out += [abs(x - y) / max(1, n) for x, y, n in pairs]
+            each = zip(a.gains, b.gains, a.tokens[1:], strict=True)
+            out += [abs(x - y) / max(1, n) for x, y, n in each]
+    assert (one.siblings is None) == (other.siblings is None)
+    if one.siblings is not None and other.siblings is not None:
+        cells = [s.gains_per_token for s in (one.siblings, other.siblings)]
+        for x, y in zip(*(chain.from_iterable(rows) for rows in cells), strict=True):
+            assert (x is None) == (y is None)
+            out.append(abs((x or 0) - (y or 0)))
+        assert one.siblings.near_copies == other.siblings.near_copies
     assert (one.summary_gain is None) == (other.summary_gain is None)
     return [*out, abs((one.summary_gain or 0) - (other.summary_gain or 0))]
 
@@ -80,9 +103,9 @@ def test_equal_to_separate_passes(config: str, dtype: torch.dtype, save_model: S
     scorer = load(str(save_model(config, **MODELS[config])), dtype=dtype)
     if dtype == torch.float64 and config in ROUNDS_INSIDE:
         pytest.skip("computes in float32 inside, whatever its weights are")
-    expected = [measure_separately(scorer, item, step_tokens=7) for item in ITEMS]
+    expected = [measure_separately(scorer, item, plan(steps=7)) for item in ITEMS]
     for batch_tokens in (1, 900):
-        found = score(scorer, ITEMS, batch_tokens=batch_tokens, step_tokens=7)
+        found = score(scorer, ITEMS, plan(batch_tokens, steps=7))
         worst = max(gap for pair in zip(found, expected, strict=True) for gap in gaps(*pair))
         assert worst <= (1e-9 if dtype == torch.float64 else 1e-5)
 
@@ -98,11 +121,11 @@ PIECE = st.text(
 )
 @given(st.lists(PIECE, max_size=4), PIECE, PIECE, PIECE, st.integers(1, 9))
 def test_equal_to_separate_passes_for_any_text(
-    scorer: Scorer, paths: list[str], prompt: str, summary: str, long_cot: str, cap: int
+    scorer: Scorer, paths: list[str], prompt: str, summary: str, text: str, cap: int
 ) -> None:
-    item = Texts(prompt=prompt, paths=tuple(paths), summary=summary, long_cot=long_cot)
-    (found,) = score(scorer, [item], batch_tokens=4096, step_tokens=cap)
-    assert max(gaps(found, measure_separately(scorer, item, step_tokens=cap))) <= 1e-9
+    item = Texts(prompt=prompt, paths=tuple(paths), summary=summary, text=text)
+    (found,) = score(scorer, [item], plan(4096, steps=cap))
+    assert max(gaps(found, measure_separately(scorer, item, plan(steps=cap)))) <= 1e-9
 
 
 def log_prob(scorer: Scorer, before: list[int], wanted: list[int]) -> float:
@@ -115,7 +138,7 @@ def log_prob(scorer: Scorer, before: list[int], wanted: list[int]) -> float:
 
 
 def test_path_level_by_hand(scorer: Scorer) -> None:
-    item = Texts(prompt="Q", paths=("3 * 12.", "36é."), summary="60", long_cot="")
+    item = Texts(prompt="Q", paths=("3 * 12.", "36é."), summary="60", text="")
     tokenizer = scorer.tokenizer
     x = list(scorer.prompt_ids("Q"))
     text = render(item.paths, item.summary).removesuffix(CLOSE)
@@ -127,7 +150,7 @@ def test_path_level_by_hand(scorer: Scorer) -> None:
         edges = (begin, begin + len(head), begin + len(head) + len(body))
         return tuple(sum(start < edge for start in starts) for edge in edges)  # type: ignore[return-value]
 
-    (measured,) = score(scorer, [item], batch_tokens=999, step_tokens=64)
+    (measured,) = score(scorer, [item], plan(999, steps=64))
     expected = []
     for head, body in (("\n</think 1>\n<think 2>\n", "36é."), ("\n</think 2>\n<summary>\n", "60")):
         begin, first, end = slices(head, body)
@@ -151,8 +174,8 @@ def test_step_level_by_hand(scorer: Scorer) -> None:
         log_prob(scorer, x + ids[:a], ids[a:b]) - log_prob(scorer, x, ids[a:b])
         for a, b in pairwise(edges[1:])
     ]
-    item = Texts(prompt="Q", paths=(), summary="", long_cot=text)
-    (measured,) = score(scorer, [item], batch_tokens=999, step_tokens=64)
+    item = Texts(prompt="Q", paths=(), summary="", text=text)
+    (measured,) = score(scorer, [item], plan(999, steps=64))
     assert measured.path is None
     assert measured.step is not None
     assert measured.step.tokens == tuple(b - a for a, b in pairwise(edges))
@@ -164,7 +187,7 @@ def test_step_level_by_hand(scorer: Scorer) -> None:
 
 
 def test_undefined_is_none_and_empty_paths_count(scorer: Scorer) -> None:
-    found = score(scorer, ITEMS, batch_tokens=4096, step_tokens=64)
+    found = score(scorer, ITEMS, plan(4096, steps=64))
     lone = found[1].step
     assert lone is not None
     assert (lone.nats, lone.nats_per_token, lone.gains, lone.tokens) == (None, None, (), (1,))
@@ -178,37 +201,42 @@ def test_undefined_is_none_and_empty_paths_count(scorer: Scorer) -> None:
     assert single.path is not None
     assert (single.path.nats, single.path.nats_per_token, single.path.gains) == (None, None, ())
     assert single.summary_gain is None
-    assert single.step is not None
-    assert (single.step.nats, single.step.tokens) == (None, ())
+    assert single.step is None
     assert (found[4].path, found[4].summary_gain) == (None, None)
 
 
 def test_too_long_for_the_context_is_none(scorer: Scorer) -> None:
     item = replace(ITEMS[0], prompt="")
-    tokens = 1 + len(scorer.encode(item.long_cot).ids_T)
-    (fits,) = score(replace(scorer, context=tokens), [item], batch_tokens=4096, step_tokens=8)
+    tokens = 1 + len(scorer.encode(item.text).ids_T)
+    (fits,) = score(replace(scorer, context=tokens), [item], plan(4096, steps=8))
     assert fits.step is not None
     assert (fits.path, fits.summary_gain) == (None, None)  # the canvas has headers on top
-    none = score(replace(scorer, context=tokens - 1), ITEMS[:2], batch_tokens=4096, step_tokens=8)
-    assert none[0] == Measured(path=None, step=None, summary_gain=None)
+    none = score(replace(scorer, context=tokens - 1), ITEMS[:2], plan(4096, steps=8))
+    assert none[0] == Measured(
+        path=None,
+        step=None,
+        window=None,
+        summary_gain=None,
+        siblings=none[0].siblings,
+    )
     assert none[1].step is not None
 
 
 def test_a_packed_row_may_be_longer_than_the_context(scorer: Scorer) -> None:
     text = "Tom ab " * 60
-    item = Texts(prompt="", paths=(), summary="", long_cot=text)
+    item = Texts(prompt="", paths=(), summary="", text=text)
     assert scorer.context is not None
     assert 2 * len(scorer.encode(text).ids_T) > scorer.context
-    (found,) = score(scorer, [item], batch_tokens=64, step_tokens=99)
-    assert max(gaps(found, measure_separately(scorer, item, step_tokens=99))) <= 1e-9
+    (found,) = score(scorer, [item], plan(64, steps=99))
+    assert max(gaps(found, measure_separately(scorer, item, plan(steps=99)))) <= 1e-9
 
 
 def test_same_list_same_bits_and_the_order_is_kept(scorer: Scorer) -> None:
     items = ITEMS * 3
-    first = score(scorer, items, batch_tokens=900, step_tokens=8)
-    assert score(scorer, items, batch_tokens=900, step_tokens=8) == first
+    first = score(scorer, items, plan(900, steps=8))
+    assert score(scorer, items, plan(900, steps=8)) == first
     for item, measured in zip(items, first, strict=True):
-        (alone,) = score(scorer, [item], batch_tokens=900, step_tokens=8)
+        (alone,) = score(scorer, [item], plan(900, steps=8))
         assert max(gaps(measured, alone)) <= 1e-9
 
 
@@ -219,7 +247,7 @@ def test_thread_count_hardly_matters(llama: Path) -> None:
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            found.append(score(single, ITEMS, batch_tokens=900, step_tokens=8))
+            found.append(score(single, ITEMS, plan(900, steps=8)))
     finally:
         torch.set_num_threads(before)
     assert max(gap for pair in zip(*found, strict=True) for gap in gaps(*pair)) <= 1e-5
@@ -228,22 +256,34 @@ def test_thread_count_hardly_matters(llama: Path) -> None:
 def test_batches_keep_to_the_budget_and_progress_counts_items(
     scorer: Scorer, monkeypatch: Any
 ) -> None:
-    shapes: list[tuple[int, int]] = []
+    batches: list[Any] = []
     told: list[int] = []
     run = Scorer.log_probs
 
     def watched(self: Scorer, batch: Any) -> torch.Tensor:
-        shapes.append(tuple(batch.ids_BT.shape))
+        batches.append(batch)
         return run(self, batch)
 
     monkeypatch.setattr(Scorer, "log_probs", watched)
-    score(scorer, ITEMS * 4, batch_tokens=1000, step_tokens=8, progress=told.append)
-    assert all(rows * width <= 1000 or rows == 1 for rows, width in shapes)
-    assert any(rows > 1 for rows, _ in shapes)
+    for packed in (True, False):
+        exact = scorer if packed else replace(scorer, packed_tokens=0)
+        batches.clear()
+        told.clear()
+        score(exact, ITEMS * 4, plan(1000, steps=8), progress=told.append)
+        documents = [
+            len({b.x_start for b in batch.branches}) if packed else len(batch.ids_BT)
+            for batch in batches
+        ]
+        assert all(
+            n == 1 or batch.ids_BT.numel() <= 1000
+            for n, batch in zip(documents, batches, strict=True)
+        )
+        assert max(documents) > 1
+        assert all(bool(batch.branches) == packed for batch in batches)
     assert sum(told) == 20
     assert all(told)
     told.clear()
-    assert score(scorer, [], batch_tokens=1000, step_tokens=8, progress=told.append) == []
+    assert score(scorer, [], plan(1000, steps=8), progress=told.append) == []
     assert told == []
 
 
@@ -257,21 +297,26 @@ def test_every_token_is_scored_at_most_once(scorer: Scorer, monkeypatch: Any) ->
 
     monkeypatch.setattr(Scorer, "log_probs", watched)
     item = ITEMS[0]
-    (measured,) = score(scorer, [item], batch_tokens=1, step_tokens=8)
+    settings = Settings(batch_tokens=1, step_tokens=8, window_tokens=8)
+    (measured,) = score(scorer, [item], settings)
     assert len(batches) == 2
     for batch in batches:
-        rows, blocks = batch.rows_R.tolist(), batch.blocks_BT[0].tolist()
+        rows = batch.rows_R.tolist()
         x = len(scorer.prompt_ids(item.prompt))
         firsts = sum(row == x - 1 for row in rows)  # x's last row predicts the first of each branch
         assert len(rows) == len(set(rows)) + max(0, firsts - 1)
-        assert all(blocks[row] > 0 or row == x - 1 for row in rows)
+        assert all(row >= x - 1 for row in rows)
+        tokens = x + sum(b.end - b.start for b in batch.branches)
+        assert tokens == batch.ids_BT.numel(), "no padding, and nothing twice"
     assert measured.path is not None
     assert measured.step is not None
-    assert sum(measured.step.tokens) == len(scorer.encode(item.long_cot).ids_T)
+    assert sum(measured.step.tokens) == len(scorer.encode(item.text).ids_T)
     summary = scorer.encode(item.summary).ids_T
     scored = sum(len(batch.targets_R) for batch in batches)
-    expected = sum(measured.step.tokens[1:]) + sum(measured.path.tokens[1:]) + len(summary)
-    assert scored == 2 * expected
+    assert measured.window is not None
+    canvas = sum(measured.path.tokens[1:]) + len(summary)
+    step, window = sum(measured.step.tokens[1:]), sum(measured.window.tokens[1:])
+    assert scored == 2 * canvas + step + window + max(step, window)  # one joint pass for both
 
 
 class UnigramCache(torch.nn.Module):
@@ -301,7 +346,7 @@ class UnigramCache(torch.nn.Module):
 
 
 def test_the_sign_by_hand(scorer: Scorer) -> None:
-    cache = replace(scorer, model=UnigramCache(16), direct_head=False, packed_tokens=None)
+    cache = replace(scorer, model=UnigramCache(16), direct_head=False, packed_tokens=0)
     x, one, other = (1, 2), (3, 4, 5), (6, 7, 8)
 
     def gain(*segments: tuple[int, ...]) -> tuple[float, ...]:
@@ -309,9 +354,10 @@ def test_the_sign_by_hand(scorer: Scorer) -> None:
         document = Document(
             prompt_T=x,
             response_T=sum(segments, ()),
-            segments_N=tuple(Segment(a, a, b) for a, b in pairwise(edges)),
+            segmentations=(tuple(Segment(a, a, b) for a, b in pairwise(edges)),),
         )
-        return gains(cache, [document], batch_tokens=99, finished=lambda _: None)[0]
+        ((found,),) = score_documents(cache, [document], batch_tokens=99, finished=lambda _: None)
+        return found.gains
 
     # With n tokens seen, a token seen c times has probability (c + 1/2) / (n + 16/2).
     joint = sum(log(1.5 / (5 + k + 8)) for k in range(3))
@@ -329,4 +375,4 @@ def test_log_probabilities_that_are_not_finite_are_an_error(
     nan = torch.full((9999,), float("nan"))
     monkeypatch.setattr(Scorer, "log_probs", lambda _, batch: nan[: len(batch.rows_R)])
     with pytest.raises(UserError, match="not finite"):
-        score(scorer, ITEMS, batch_tokens=999, step_tokens=8)
+        score(scorer, ITEMS, plan(999, steps=8))

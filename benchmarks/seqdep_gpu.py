@@ -1,0 +1,97 @@
+"""SeqDep on a GPU: the floor, tokens a second, and the share of the matrix-product rate.
+
+`python -m benchmarks.seqdep_gpu`, called by `benchmarks.seqdep` where there is a GPU: a random
+Llama of 1.1 B parameters in bfloat16, 16 documents of 50 segments of 40 tokens in one pass.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from benchmarks.lines import Line, interleaved, ratio
+from benchmarks.models import random_llama
+from benchmarks.seqdep import document, packed, packed_tokens, plain_forward
+from scorers import ar
+from scorers.packing import score
+
+DOCUMENTS, SEGMENTS, RUNS = 16, 50, 5
+SIZE = 8192  # of the square matrices whose product is the rate to compare with
+
+
+def main() -> None:
+    """Measure and print one JSON object a line."""
+    with tempfile.TemporaryDirectory() as name:
+        path = random_llama(
+            Path(name) / "model", vocabulary=32_768, layers=22, hidden=2048, heads=32
+        )
+        scorer = ar.load(str(path))
+    parameters = sum(p.numel() for p in scorer.model.parameters())
+    documents = [document(SEGMENTS)] * DOCUMENTS
+    tokens = DOCUMENTS * packed_tokens(SEGMENTS)
+
+    def ours() -> None:
+        score(scorer, documents, batch_tokens=tokens, finished=lambda _: None)
+
+    ours()  # compile
+    seconds = min(_timed(ours) for _ in range(RUNS))
+    left = torch.randn(SIZE, SIZE, device="cuda", dtype=torch.bfloat16)
+    right = torch.randn_like(left)
+    flops = 2 * SIZE**3 / min(_timed(lambda: left @ right) for _ in range(4 * RUNS))
+    embedding = scorer.model.get_input_embeddings().weight.numel()
+    used = 2 * (parameters - embedding) * tokens / seconds  # attention left out
+    one = document(102)
+    packed(scorer, one)
+    ways = {
+        "packed": lambda: packed(scorer, one),
+        "floor": lambda: plain_forward(scorer, packed_tokens(102)),
+    }
+    interleaved(ways, 1)  # warm
+    both = interleaved(ways, RUNS)
+    value, spread = ratio(both["packed"], both["floor"])
+    device = torch.cuda.get_device_name()
+    for line in (
+        Line(
+            name="gpu_tokens_per_s",
+            value=round(tokens / seconds),
+            unit=f"packed tokens/s, {parameters / 1e9:.1f} B parameters, bfloat16, {device}",
+            better="higher",
+            n=RUNS,
+        ),
+        Line(
+            name="gpu_share_of_matmul_rate",
+            value=round(used / flops, 3),
+            unit="ratio of FLOP/s",
+            better="higher",
+            target=0.45,
+            baseline=f"bfloat16 product of {SIZE} x {SIZE} matrices, {flops / 1e12:.0f} TFLOP/s",
+            n=RUNS,
+        ),
+        Line(
+            name="gpu_packed_vs_floor_8k",
+            value=value,
+            unit="ratio of seconds",
+            better="lower",
+            target=1.10,
+            baseline=f"a plain causal forward over as many tokens, {min(both['floor']):.3f} s",
+            n=RUNS,
+            spread=spread,
+        ),
+    ):
+        print(json.dumps(asdict(line)))
+
+
+def _timed(work: Callable[[], object]) -> float:
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    work()
+    torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()
