@@ -80,8 +80,9 @@ class Corpus:
         require(sample, self.text_column, "--text-column", self.name)
         if self.prompt_column:
             require(sample, self.prompt_column, "--prompt-column", self.name)
-        first = next(_of_row(Record(number=1, where="", value=row), self) for row in sample)
-        self.is_canvases = bool(first.paths)
+        rows = (Record(number=n, where="", value=row) for n, row in enumerate(sample, 1))
+        documents = [document for row in rows for document in _of_row(row, self)]
+        self.holds_canvases = any(document.paths for document in documents)
 
     def fingerprint(self) -> str:
         """Changes whenever the documents do."""
