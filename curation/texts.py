@@ -47,6 +47,7 @@ class Corpus:
         where: a file, a folder, a run directory, or `hub:NAME`.
         prompt_column: where the prompt stands; None: the usual names, else no prompt.
         text_column: where the text stands; None: the usual names.
+        no_prompt: there is none, whatever the columns are called.
         config: of a dataset on the hub.
         split: likewise.
         revision: likewise.
@@ -60,6 +61,7 @@ class Corpus:
         *,
         prompt_column: str | None = None,
         text_column: str | None = None,
+        no_prompt: bool = False,
         config: str | None = None,
         split: str = "train",
         revision: str | None = None,
@@ -75,7 +77,7 @@ class Corpus:
             names = ", ".join(sorted(map(str, sample[0])))
             raise UserError(f"{self.name}: no text column; name one of {names} with --text-column")
         self.text_column = found
-        if self.prompt_column == self.text_column:
+        if no_prompt or self.prompt_column == self.text_column:
             self.prompt_column = None
         require(sample, self.text_column, "--text-column", self.name)
         if self.prompt_column:

@@ -1,4 +1,4 @@
-"""The command line: `polytrace build | inspect | verify | doctor`.
+"""The command line: `polytrace build | inspect | verify | score | seqdep-report | doctor`.
 
 Answers go to standard output, progress and errors to standard error. Exit codes: 0 done, 1 nothing
 released, damage found, or an internal fault; 2 the user's mistake; 3 short but resumable. Heavy
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows import scoring
 from schemas.errors import NothingReleasedError, PolytraceError, UserError
 
 if TYPE_CHECKING:
@@ -179,6 +180,10 @@ def verify(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> Non
         typer.echo(f"{run}: {len(problems)} problems", err=True)
         raise typer.Exit(1)
     typer.echo(f"{run}: sound")
+
+
+for command in (scoring.score, scoring.seqdep_report):
+    app.command()(command)
 
 
 @app.command()

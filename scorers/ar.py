@@ -6,6 +6,7 @@ small random example is scored both ways when the model is loaded.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from transformers.utils import logging
 from schemas.errors import UserError
 from scorers.attention import NAME, Branch, forward
 from scorers.causal import Batch, Scorer, Tokens, plain_tokenizer
-from scorers.revision import directory_revision
+from scorers.revision import SHAPING, directory_revision
 
 __all__ = ["Batch", "Scorer", "Tokens", "load"]
 
@@ -27,6 +28,7 @@ __all__ = ["Batch", "Scorer", "Tokens", "load"]
 # round to float32 inside (norms, softmax), so float64 has the bound of float32.
 _TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.float16: 0.02, torch.bfloat16: 0.1}
 AttentionInterface.register(NAME, forward)
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _WINDOWS = ("sliding_window", "attention_chunk_size", "window_size", "attention_window")
 
 
@@ -38,14 +40,16 @@ def load(
     chat: bool = True,
     trust_remote_code: bool = False,
 ) -> Scorer:
-    """The scorer in a local model directory.
+    """The scorer in a local model directory, or under a hub id (fetched once, weights only).
 
     The default is float32 on a CPU and bfloat16 on a GPU, whatever the checkpoint's own type.
     `chat` puts prompts through the chat template, if there is one; else they are raw text.
-    Raises UserError where the directory is none, does not hold a whole causal language model, or
-    holds a tokenizer without character offsets.
+    Raises UserError where a hub id cannot be fetched, or the directory is none, does not hold a
+    whole causal language model, or holds a tokenizer without character offsets.
     """
     directory = Path(os.path.abspath(os.path.expanduser(path)))
+    if not directory.exists() and _HUB_ID.fullmatch(path):
+        directory = _fetched(path, code=trust_remote_code)
     if not (directory / "config.json").is_file():
         what = "holds no config.json" if directory.is_dir() else "is no directory"
         raise UserError(f"scorer {path}: {what}; give the local directory of a causal LM")
@@ -89,6 +93,21 @@ def _read(directory: Path, path: str, dtype: torch.dtype, trust: bool) -> tuple[
             "it is no whole causal LM"
         )
     return model, tokenizer
+
+
+def _fetched(name: str, *, code: bool) -> Path:
+    """The snapshot of a model on the hub; what would be run is fetched only where it is allowed."""
+    from huggingface_hub import snapshot_download
+
+    kinds = [kind for kind in SHAPING if kind != "*.py" or code]
+    try:
+        return Path(snapshot_download(name, allow_patterns=kinds, ignore_patterns=["*.bin*"]))
+    except Exception as error:  # offline, unknown, gated: each is its own class
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"scorer {name}: is no local directory, and the hub did not give it ({said}); check "
+            f"name and network"
+        ) from None
 
 
 def _name(directory: Path) -> str:

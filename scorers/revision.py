@@ -12,7 +12,7 @@ from pathlib import Path
 from schemas.errors import UserError
 
 # What loading a model and its tokenizer can read; logs, cards and optimiser states are left out.
-_SHAPING = (
+SHAPING = (
     "config.json",
     "generation_config.json",
     "tokenizer*.json",
@@ -53,7 +53,7 @@ def directory_revision(path: Path) -> str:
 
 
 def _shapes(entry: Path) -> bool:
-    return entry.is_file() and any(fnmatch(entry.name, pattern) for pattern in _SHAPING)
+    return entry.is_file() and any(fnmatch(entry.name, pattern) for pattern in SHAPING)
 
 
 @cache

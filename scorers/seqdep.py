@@ -49,6 +49,7 @@ class Settings:
             else it is not scored at all.
         canvas_steps: measure steps and windows on the canvas too.
         siblings: measure every path given every other one.
+        levels: what is measured; a canvas without its path level has no summary gain either.
     """
 
     batch_tokens: int = 16384
@@ -57,6 +58,7 @@ class Settings:
     keep_part: bool = False
     canvas_steps: bool = False
     siblings: bool = False
+    levels: tuple[Level, ...] = tuple(Level)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +200,7 @@ def _canvas(
     if settings.canvas_steps:
         levels[Level.STEP] = cut(lambda t, starts: steps(t, starts, settings.step_tokens))
         levels[Level.WINDOW] = cut(lambda t, starts: windows(t, starts, settings.window_tokens))
-    return _fitted(scorer, prompt_T, ids_T, levels, keep_part=settings.keep_part)
+    return _fitted(scorer, prompt_T, ids_T, levels, settings)
 
 
 def _text(scorer: Scorer, prompt_T: tuple[int, ...], text: str, settings: Settings) -> _Part | None:
@@ -213,7 +215,7 @@ def _text(scorer: Scorer, prompt_T: tuple[int, ...], text: str, settings: Settin
         Level.STEP: slices(steps(text, starts_T, settings.step_tokens)),
         Level.WINDOW: slices(windows(text, starts_T, settings.window_tokens)),
     }
-    return _fitted(scorer, prompt_T, ids_T, levels, keep_part=settings.keep_part)
+    return _fitted(scorer, prompt_T, ids_T, levels, settings)
 
 
 def _fitted(
@@ -221,14 +223,14 @@ def _fitted(
     prompt_T: tuple[int, ...],
     ids_T: tuple[int, ...],
     levels: dict[Level, tuple[Segment, ...]],
-    *,
-    keep_part: bool,
+    settings: Settings,
 ) -> _Part | None:
     """The document, or the part of it that the scorer's context holds, or nothing."""
     room = len(ids_T) if scorer.context is None else scorer.context - len(prompt_T)
     is_cut = len(ids_T) > room
-    if is_cut and (not keep_part or room < 1):
+    if is_cut and (not settings.keep_part or room < 1):
         return None
+    levels = {level: found for level, found in levels.items() if level in settings.levels}
     return _Part(
         Document(
             prompt_T=prompt_T,
@@ -251,7 +253,7 @@ def _measured(parts: _Parts, terms: Sequence[Sequence[Terms]]) -> Measured:
     canvas = _levels(parts.canvas, terms[0], has_summary=True)
     text = _levels(parts.text, terms[1])
     gain = None
-    if parts.canvas is not None and not parts.canvas.is_cut:
+    if parts.canvas is not None and not parts.canvas.is_cut and Level.PATH in parts.canvas.levels:
         segments_N, path = parts.canvas.document.segmentations[0], terms[0][0]
         gain = path.gains[-1] if scored_tokens(segments_N)[-1] else None
     return Measured(

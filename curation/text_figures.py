@@ -1,0 +1,136 @@
+"""What the scores of a corpus say together: means, curves over length, means by segment.
+
+In: a file of scores. Out: `Figures`, as JSON and as text for a terminal.
+"""
+
+import dataclasses
+import json
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from curation.text_scores import TextScores
+from schemas.records import Level
+from scorers.curve import FEW, Curve, Estimate, curve
+
+MOST_INDICES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class AtIndex:
+    """Segment n (2 …) over all documents that have one: its mean gain."""
+
+    index: int
+    documents: int
+    nats: float
+    nats_per_token: float
+
+
+@dataclass(frozen=True, slots=True)
+class LevelFigures:
+    """One level: curves of nats a segment (Eq. 4) and of nats a token, and means by index."""
+
+    level: Level
+    nats: Curve
+    nats_per_token: Curve
+    by_index: tuple[AtIndex, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A corpus: documents scored, cut and not scored by reason, and the figures of each level."""
+
+    documents: int
+    cut: int
+    near_copies: int
+    not_scored: dict[str, int]
+    levels: tuple[LevelFigures, ...]
+
+    def json(self) -> str:
+        """All figures."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    def text(self) -> str:
+        """The means and slopes, aligned."""
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        yield f"{self.documents} documents scored" + (
+            f", {self.cut} of them in the part that fits the scorer" if self.cut else ""
+        )
+        for reason, count in sorted(self.not_scored.items()):
+            yield f"{count} not scored: {reason}"
+        if self.near_copies:
+            yield f"{self.near_copies} with paths that nearly repeat one another"
+        yield f"{'level':8}{'nats a segment':>26}{'nats a token':>26}{'per 1,000 tokens':>28}"
+        for one in self.levels:
+            yield (
+                f"{one.level:8}{shown(one.nats.mean):>26}{shown(one.nats_per_token.mean):>26}"
+                f"{shown(one.nats_per_token.slope, few=one.nats.documents):>28}"
+            )
+
+
+def shown(estimate: Estimate | None, *, few: int = FEW) -> str:
+    """A value with its interval, or why there is none."""
+    if estimate is None:
+        return f"under {FEW} documents" if few < FEW else "undefined"
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+
+
+class _Points(NamedTuple):
+    """One entry a document, in little memory."""
+
+    tokens: "array[float]"
+    nats: "array[float]"
+    nats_per_token: "array[float]"
+
+
+def figures(scores: Iterable[TextScores]) -> Figures:
+    """The figures of all scores; they are streamed, and only sums and numbers are kept."""
+    reasons: Counter[str] = Counter()
+    points: dict[Level, _Points] = {}
+    sums: dict[tuple[Level, int], list[float]] = {}
+    documents = cut = copies = 0
+    for one in scores:
+        if one.reason:
+            reasons[one.reason] += 1
+            continue
+        documents += 1
+        levels = [level for level in (one.path, one.step, one.window) if level is not None]
+        cut += any(level.is_cut for level in levels)
+        copies += bool(one.siblings and one.siblings.near_copies)
+        for found in levels:
+            if found.nats is None or found.nats_per_token is None:
+                continue
+            row = points.setdefault(found.level, _Points(array("d"), array("d"), array("d")))
+            for column, value in zip(
+                row, (one.tokens, found.nats, found.nats_per_token), strict=True
+            ):
+                column.append(value)
+            for index, gain in enumerate(found.gains[:MOST_INDICES], 2):
+                total = sums.setdefault((found.level, index), [0, 0.0, 0])
+                total[0] += 1
+                total[1] += gain
+                total[2] += found.tokens[index - 1]
+    return Figures(
+        documents=documents,
+        cut=cut,
+        near_copies=copies,
+        not_scored=dict(reasons),
+        levels=tuple(
+            LevelFigures(
+                level=level,
+                nats=curve(points[level].nats, points[level].tokens),
+                nats_per_token=curve(points[level].nats_per_token, points[level].tokens),
+                by_index=tuple(
+                    AtIndex(index, int(n), nats / n, nats / tokens if tokens else 0.0)
+                    for (found, index), (n, nats, tokens) in sorted(sums.items())
+                    if found is level
+                ),
+            )
+            for level in Level
+            if level in points
+        ),
+    )

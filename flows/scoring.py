@@ -1,0 +1,237 @@
+"""The commands `polytrace score` and `polytrace seqdep-report`: SeqDep of any corpus.
+
+Heavy packages are imported by the command that needs them, as in `cli.py`.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from schemas.errors import NothingReleasedError, UserError
+from schemas.records import Level
+
+if TYPE_CHECKING:
+    from scorers.causal import Scorer
+
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        help="Causal language model: a local directory, or an id on the Hugging Face hub.",
+    ),
+]
+StepTokens = Annotated[int, typer.Option(min=1, help="Longest step, in the scorer's tokens.")]
+WindowTokens = Annotated[int, typer.Option(min=1, help="Length of a window.")]
+BatchTokens = Annotated[
+    int, typer.Option(min=1, help="Tokens of one pass; halved when memory runs out.")
+]
+Device = Annotated[
+    str | None, typer.Option(help="cpu, cuda, cuda:1 … (default: a GPU if there is one).")
+]
+Remote = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
+]
+
+
+class PromptForm(StrEnum):
+    """How prompts are put to the scorer."""
+
+    CHAT = "chat"
+    RAW = "raw"
+
+
+class TooLong(StrEnum):
+    """What becomes of a document that exceeds the scorer's context."""
+
+    PART = "part"
+    REJECT = "reject"
+
+
+def score(
+    model: Model,
+    input_: Annotated[
+        str,
+        typer.Option(
+            "--input",
+            metavar="FILE|DIR|hub:NAME",
+            help="JSON Lines, Parquet, a folder of them, a run, or a dataset on the hub.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The scores, a row a document: .parquet or .jsonl.")],
+    prompt_column: Annotated[
+        str | None, typer.Option(help="Column of the prompt (default: prompt, problem, … or none).")
+    ] = None,
+    text_column: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of the text, or of a list of texts (default: text, response, …)."
+        ),
+    ] = None,
+    no_prompt: Annotated[
+        bool,
+        typer.Option("--no-prompt", help="Score texts without a prompt, whatever columns say."),
+    ] = False,
+    segments: Annotated[
+        str, typer.Option(help="Levels, by comma: path (canvases only), step, window.")
+    ] = "path,step,window",
+    step_tokens: StepTokens = 64,
+    window_tokens: WindowTokens = 64,
+    prompt: Annotated[
+        PromptForm, typer.Option(help="Prompts go through the chat template, or are raw text.")
+    ] = PromptForm.CHAT,
+    too_long: Annotated[
+        TooLong,
+        typer.Option(help="Beyond the scorer's context: score the part that fits, or none."),
+    ] = TooLong.PART,
+    siblings: Annotated[
+        bool, typer.Option("--siblings", help="Canvases: measure every path given every other one.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Score at most this many texts.")] = None,
+    config: Annotated[str | None, typer.Option(help="hub: the dataset's config.")] = None,
+    split: Annotated[str, typer.Option(help="hub: the dataset's split.")] = "train",
+    revision: Annotated[str | None, typer.Option(help="hub: the dataset's revision.")] = None,
+    batch_tokens: BatchTokens = 16384,
+    device: Device = None,
+    trust_remote_code: Remote = False,
+) -> None:
+    """Measure the sequential dependence (SeqDep, Eq. 4) of any corpus.
+
+    Every document gets a row: nats a segment and a token at each level, the gain of every segment,
+    and how many tokens it has. Means, curves over length and means by segment are printed and kept
+    in OUT.figures.json. A text in the canvas format is scored at path level too. The same command
+    goes on where it stopped.
+
+    Examples: polytrace score --model tiny/teacher --input runs/demo --out demo.parquet ·
+    polytrace score --model Qwen/Qwen2.5-1.5B --input hub:open-r1/OpenR1-Math-220k
+    --text-column generations --out openr1.parquet
+    """
+    from curation.text_figures import figures
+    from curation.text_scores import read_scores, score_corpus
+    from curation.texts import Corpus
+    from schemas.durable import replace_text
+    from schemas.recipe import locate
+    from scorers.seqdep import Settings
+
+    settings = Settings(
+        batch_tokens=batch_tokens,
+        step_tokens=step_tokens,
+        window_tokens=window_tokens,
+        keep_part=too_long is TooLong.PART,
+        canvas_steps=True,
+        siblings=siblings,
+        levels=_levels(segments),
+    )
+    corpus = Corpus(
+        input_,
+        prompt_column=prompt_column,
+        text_column=text_column,
+        no_prompt=no_prompt,
+        config=config,
+        split=split,
+        revision=revision,
+    )
+    if settings.levels == (Level.PATH,) and not corpus.holds_canvases:
+        raise UserError(
+            f"--segments path: column {corpus.text_column!r} of {corpus.name} holds no canvases "
+            f"(texts that begin with <think 1>); use step or window"
+        )
+    scorer = load(locate(model), prompt, device, trust_remote_code)
+    typer.echo(
+        f"{corpus.name}: text in column {corpus.text_column!r}, "
+        f"{f'prompt in {corpus.prompt_column!r}' if corpus.prompt_column else 'no prompt'}; "
+        f"scorer {scorer.name} ({scorer.revision}), {scorer.model.dtype}, {scorer.model.device}",
+        err=True,
+    )
+    from tqdm import tqdm
+
+    with tqdm(desc="scored", unit="text", total=limit, dynamic_ncols=True) as bar:
+        score_corpus(corpus, scorer, settings, out, limit=limit, progress=bar.update)
+    found = figures(read_scores(out))
+    replace_text(out.with_name(out.name + ".figures.json"), found.json())
+    typer.echo(found.text())
+    typer.echo(f"scores   {out}\nfigures  {out}.figures.json")
+    if not found.documents:
+        raise NothingReleasedError(f"{corpus.name}: no document could be scored; see {out}")
+
+
+def load(model: str, prompt: PromptForm, device: str | None, trust: bool) -> "Scorer":
+    """The scorer; UserError for a device that is none."""
+    from scorers import ar
+
+    try:
+        return ar.load(
+            model, device=device, chat=prompt is PromptForm.CHAT, trust_remote_code=trust
+        )
+    except (RuntimeError, AssertionError) as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"--device {device}: cannot be used ({said})") from None
+
+
+def _levels(segments: str) -> tuple[Level, ...]:
+    names = [name.strip() for name in segments.split(",")]
+    if unknown := [name for name in names if name not in set(Level)]:
+        choices = ", ".join(Level)
+        raise UserError(f"--segments: {unknown[0]!r} is no level; choose from {choices}")
+    return tuple(level for level in Level if level in names)
+
+
+def seqdep_report(
+    model: Model,
+    run: Annotated[Path, typer.Argument(help="A run directory: its canvases and their twins.")],
+    out: Annotated[Path, typer.Option(help="Folder of the report.")],
+    web: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|DIR|hub:NAME", help="Web text, scored without prompt."),
+    ] = None,
+    long_cot: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE|DIR|hub:NAME",
+            help="Ordinary long chain-of-thought, with prompts; may be given several times.",
+        ),
+    ] = None,
+    long_cot_column: Annotated[
+        str | None, typer.Option(help="Its text column (default: generations, solution, answer …).")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=2, help="Documents of each corpus, at most.")] = 400,
+    step_tokens: StepTokens = 64,
+    window_tokens: WindowTokens = 64,
+    prompt: Annotated[
+        PromptForm, typer.Option(help="Prompts go through the chat template, or are raw text.")
+    ] = PromptForm.CHAT,
+    batch_tokens: BatchTokens = 16384,
+    device: Device = None,
+    trust_remote_code: Remote = False,
+) -> None:
+    """Draw the paper's Figures 3 and 7 for a run: is its corpus less sequential than ordinary text?
+
+    Scores web text, long chain-of-thought, the run's long-CoT twins and its canvases, and two
+    controls of the path level: paths taken from other prompts, and one path repeated. Writes
+    report.md, seqdep.png, seqdep.svg and figures.json, and keeps the scores in OUT/scores.
+
+    Example: polytrace seqdep-report runs/demo --model tiny/teacher --web web.jsonl
+    --long-cot openr1.jsonl --out report
+    """
+    from curation.seqdep_report import Inputs, report
+    from schemas.recipe import locate
+    from scorers.seqdep import Settings
+
+    scorer = load(locate(model), prompt, device, trust_remote_code)
+    settings = Settings(
+        batch_tokens=batch_tokens,
+        step_tokens=step_tokens,
+        window_tokens=window_tokens,
+        keep_part=True,
+        canvas_steps=True,
+    )
+    inputs = Inputs(
+        run=run, web=web, long_cot=tuple(long_cot or ()), long_cot_column=long_cot_column
+    )
+    from tqdm import tqdm
+
+    with tqdm(desc="scored", unit="text", dynamic_ncols=True) as bar:
+        text = report(inputs, scorer, settings, out, limit=limit, progress=bar.update)
+    typer.echo(text)
+    typer.echo(f"report   {out / 'report.md'}\npicture  {out / 'seqdep.png'}")
