@@ -50,10 +50,10 @@ def draw(panels: Sequence[Panel], path: Path, *, title: str, note: str) -> None:
         "savefig.dpi": 110,
     }
     with mpl.rc_context(plain):
-        figure, axes = plt.subplots(
-            2, len(panels), figsize=(3.4 * len(panels), 6.2), squeeze=False, sharey="row"
-        )
+        figure, axes = plt.subplots(2, len(panels), figsize=(3.4 * len(panels), 6.2), squeeze=False)
         for column, panel in enumerate(panels):
+            for row in axes if 0 < column < len(panels) - 1 else ():
+                row[column].sharey(row[0])  # the last panel has a scale of its own
             for row, label in enumerate(("nats a segment (Eq. 4)", "nats a token")):
                 _axis(axes[row][column], panel, row)
                 if column == 0:
@@ -64,7 +64,7 @@ def draw(panels: Sequence[Panel], path: Path, *, title: str, note: str) -> None:
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
         if note:
             figure.text(0.01, 0.005, textwrap.fill(note, 140), fontsize=9, color="#b00020")
-        figure.tight_layout(rect=(0, 0.05 if note else 0, 1, 0.98))
+        figure.tight_layout(rect=(0, 0.06 if note else 0, 1, 1))
         figure.savefig(path.with_suffix(".png"), metadata={"Software": None})
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
         plt.close(figure)

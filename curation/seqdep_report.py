@@ -105,15 +105,16 @@ def report(
     found = {name: figures(read(name)) for name in scores}
     is_bundled = scorer.revision == directory_revision(ROOT / "tiny" / "teacher")
     note = BUNDLED if is_bundled else ""
-    title = f"SeqDep by {scorer.name}"
-    draw(list(_panels(found, read)), out / "seqdep", title=title, note=note)
+    title = f"Sequential dependence (SeqDep), scored by {scorer.name}"
+    verdict = _verdict(found)
+    draw(list(_panels(found, read)), out / "seqdep", title=title, note=f"{verdict} {note}")
     replace_text(
         out / "figures.json",
         json.dumps({name: dataclasses.asdict(one) for name, one in found.items()}, indent=2) + "\n",
     )
     table = "\n".join(_table(found))
-    replace_text(out / "report.md", _page(table, scorer, settings, found, note))
-    return table
+    replace_text(out / "report.md", _page(f"{table}\n\n{verdict}", scorer, settings, found, note))
+    return f"{table}\n{verdict}" + (f"\n{note}" if note else "")
 
 
 def _all(inputs: Inputs, limit: int) -> Iterator[tuple[str, int, Documents, tuple[Level, ...]]]:
@@ -184,6 +185,29 @@ def _table(found: dict[str, Figures]) -> Iterator[str]:
                 f"| {NAMES[name]} | {one.level} | {curve.documents} | {shown(one.nats.mean)} "
                 f"| {shown(curve.mean)} | {slope} | {_trend(one)} |"
             )
+
+
+def _verdict(found: dict[str, Figures]) -> str:
+    """Where the paths stand between their controls, if the scorer tells these apart at all."""
+    means = {
+        name: one.nats_per_token.mean
+        for name in ("canvas", "others", "repeated")
+        for one in found[name].levels
+        if one.level is Level.PATH
+    }
+    own, others, repeated = (means.get(name) for name in ("canvas", "others", "repeated"))
+    if own is None or others is None or repeated is None:
+        return "Path level: too few canvases to say anything."
+    if repeated.low <= others.high:
+        return (
+            "Path level says nothing here: this scorer gains no more from one path repeated than "
+            "from paths of other prompts, so it could not see a dependence between paths."
+        )
+    share = (own.value - others.value) / (repeated.value - others.value)
+    return (
+        f"Path level: {share:.0%} of the way from paths of other prompts (0 %) to one path "
+        f"repeated (100 %)."
+    )
 
 
 def _trend(one: LevelFigures) -> str:

@@ -145,7 +145,7 @@ class Siblings:
 
     `gains_per_token` [P, P]: nats a token that path j gains from path i before it, at row i and
     column j; None on the diagonal. `near_copies` are the pairs (i, j), 0-based, where path i spares
-    at least half of path j's nats.
+    at least half of path j's nats, and 0.2 nats a token or more.
     """
 
     gains_per_token: tuple[tuple[float | None, ...], ...]

@@ -23,8 +23,9 @@ from scorers.segments.path import framed
 from scorers.segments.step import steps
 from scorers.segments.window import windows
 
-# A path half of whose surprise vanishes at the sight of another one repeats it.
-NEAR_COPY = 0.5
+# A path half of whose surprise vanishes at the sight of another one repeats it, unless there was
+# hardly any: a scorer that knows a path by heart cannot tell what repeats it.
+NEAR_COPY_SHARE, NEAR_COPY_NATS_PER_TOKEN = 0.5, 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,13 +303,15 @@ def _siblings(pairs: Sequence[_Part | None], terms: Sequence[Sequence[Terms]]) -
     """The matrix of gains, given path i in row i; of each pair the second path is measured."""
     size = round(len(pairs) ** 0.5)
     gains: list[float | None] = []
-    shares: list[float] = []
-    for pair, found in zip(pairs, terms, strict=True):
+    copies: list[tuple[int, int]] = []
+    for number, (pair, found) in enumerate(zip(pairs, terms, strict=True)):
         tokens = scored_tokens(pair.document.segmentations[0])[1] if pair else 0
-        gain = found[0].gains[0] if tokens else 0.0
-        gains.append(gain / tokens if tokens else None)
-        shares.append(gain / -found[0].alone[0] if tokens and found[0].alone[0] < 0 else 0.0)
+        gains.append(found[0].gains[0] / tokens if tokens else None)
+        if tokens:
+            enough = max(-found[0].alone[0] * NEAR_COPY_SHARE, tokens * NEAR_COPY_NATS_PER_TOKEN)
+            if found[0].gains[0] >= enough:
+                copies.append(divmod(number, size))
     return Siblings(
         gains_per_token=tuple(tuple(gains[i * size : (i + 1) * size]) for i in range(size)),
-        near_copies=tuple(divmod(n, size) for n, share in enumerate(shares) if share >= NEAR_COPY),
+        near_copies=tuple(copies),
     )
