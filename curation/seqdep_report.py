@@ -120,6 +120,8 @@ def report(
 def _all(inputs: Inputs, limit: int) -> Iterator[tuple[str, int, Documents, tuple[Level, ...]]]:
     """Name, number, documents and levels of everything that is scored."""
     ordinary = (Level.STEP, Level.WINDOW)
+    if not any((inputs.run / inner).is_dir() for inner in ("release/data", "data")):
+        raise UserError(f"{inputs.run}: is no run; give a directory that polytrace build made")
     canvases = Corpus(str(inputs.run), prompt_column="prompt", text_column="response")
     if not canvases.holds_canvases:
         raise UserError(f"{inputs.run}: holds no canvases; give a run that released some")

@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # torch is loaded only by the process that scores
     from scorers.seqdep import Settings
 
 PART_DOCUMENTS = 256
+VERSION = 1  # bumped by hand when scores change their meaning
 TOO_LONG = "context_length"
 
 
@@ -173,6 +174,7 @@ def _fingerprint(
     corpus: Documents, scorer: "Scorer", settings: "Settings", limit: int | None
 ) -> str:
     facts = [
+        VERSION,
         corpus.fingerprint(),
         scorer.revision,
         str(scorer.model.dtype),

@@ -1,0 +1,181 @@
+"""Scores of any corpus: every document has a row, and a broken-off run goes on."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curation import text_scores
+from curation.seqdep_report import Control, Inputs, report
+from curation.text_figures import figures
+from curation.text_scores import TextScores, read_scores, score_corpus
+from curation.texts import Corpus, Text
+from schemas.errors import UserError
+from schemas.records import Level, SeqDep
+from scorers import ar
+from scorers.causal import Scorer
+from scorers.seqdep import Settings
+from tests.curation import samples
+from tests.scorers import small_models
+
+SETTINGS = Settings(step_tokens=8, window_tokens=8, keep_part=True, canvas_steps=True)
+ROWS = [
+    {"prompt": f"{i}?", "text": f"{i} and {i}. So {i + i}. Done" * (1 + i % 3)} for i in range(20)
+]
+ROWS[7] = {"prompt": "7?", "text": ""}
+
+
+@pytest.fixture(scope="module")
+def scorer(tmp_path_factory: pytest.TempPathFactory) -> Scorer:
+    return ar.load(str(small_models.save(tmp_path_factory.mktemp("llama"), "LlamaConfig")))
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    path = tmp_path / "in.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return Corpus(str(path))
+
+
+def run(corpus: Any, scorer: Scorer, out: Path, **options: Any) -> list[TextScores]:
+    told: list[int] = []
+    usual: dict[str, Any] = {"limit": None, "progress": told.append}
+    score_corpus(corpus, scorer, SETTINGS, out, **{**usual, **options})
+    found = list(read_scores(out))
+    assert sum(told) == len(found)
+    return found
+
+
+def test_every_document_has_a_row(corpus: Corpus, scorer: Scorer, tmp_path: Path) -> None:
+    found = run(corpus, scorer, tmp_path / "out.parquet")
+    assert [one.row for one in found] == list(range(1, 21))
+    assert [one.reason for one in found if one.reason] == ["missing_text"]
+    for one in found:
+        assert (one.step is None) == bool(one.reason)
+        if one.step is not None and one.window is not None:
+            assert one.tokens == sum(one.step.tokens) == sum(one.window.tokens)
+            assert one.path is None
+    assert run(corpus, scorer, tmp_path / "out.jsonl") == found
+    assert len(run(corpus, scorer, tmp_path / "five.parquet", limit=5)) == 5
+
+
+def test_a_broken_off_run_goes_on_and_ends_in_the_same_bytes(
+    corpus: Corpus, scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_scores, "PART_DOCUMENTS", 4)
+    run(corpus, scorer, tmp_path / "whole.parquet")
+    scored = text_scores._scored
+    calls: list[int] = []
+
+    def breaks(*args: Any) -> Iterator[TextScores]:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return scored(*args)
+
+    monkeypatch.setattr(text_scores, "_scored", breaks)
+    out = tmp_path / "out.parquet"
+    with pytest.raises(KeyboardInterrupt):
+        run(corpus, scorer, out)
+    assert not out.exists()
+    run(corpus, scorer, out)
+    assert len(calls) == 3 + 3  # two parts stood already
+    assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    run(corpus, scorer, out)
+    assert len(calls) == 6  # all of it stands
+    assert not list(tmp_path.glob("*.parts"))
+
+
+def test_other_scores_are_not_written_over(corpus: Corpus, scorer: Scorer, tmp_path: Path) -> None:
+    out = tmp_path / "out.parquet"
+    run(corpus, scorer, out)
+    with pytest.raises(UserError, match="holds other scores"):
+        run(corpus, scorer, out, limit=3)
+    with pytest.raises(UserError, match=r"\.parquet or a \.jsonl"):
+        run(corpus, scorer, tmp_path / "out.csv")
+
+
+def test_what_exceeds_the_context_is_cut_or_named(scorer: Scorer, tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text(json.dumps({"text": "Tom has 3 boxes. " * 200}) + "\n" + '{"text": "A. B."}\n')
+    found = run(Corpus(str(path)), scorer, tmp_path / "part.parquet")
+    assert found[0].step is not None and found[0].step.is_cut and found[0].tokens == 511
+    whole = dataclasses.replace(SETTINGS, keep_part=False)
+    out = tmp_path / "whole.parquet"
+    score_corpus(Corpus(str(path)), scorer, whole, out, limit=None, progress=lambda n: None)
+    first, second = read_scores(out)
+    assert (first.reason, first.step) == ("context_length", None)
+    assert "512 tokens" in first.detail
+    assert second.step is not None
+
+
+def test_figures_by_hand() -> None:
+    def one(row: int, gains: tuple[float, ...], tokens: tuple[int, ...]) -> TextScores:
+        step = SeqDep(
+            level=Level.STEP,
+            nats=sum(gains) / len(gains),
+            nats_per_token=sum(gains) / sum(tokens[1:]),
+            gains=gains,
+            tokens=tokens,
+        )
+        return dataclasses.replace(text_scores._row(Text(row=row)), step=step, tokens=sum(tokens))
+
+    rows = [one(1, (2.0, 4.0), (5, 2, 2)), one(2, (1.0,), (3, 4))]
+    rows.append(dataclasses.replace(rows[0], reason="bad", step=None))
+    found = figures(rows)
+    assert (found.documents, found.not_scored) == (2, {"bad": 1})
+    (step,) = found.levels
+    assert step.nats.mean is not None and step.nats.mean.value == pytest.approx(2.0)
+    assert [(i.index, i.documents, i.nats) for i in step.by_index] == [(2, 2, 1.5), (3, 1, 4.0)]
+    assert step.by_index[0].nats_per_token == pytest.approx(3.0 / 6)
+    assert json.loads(found.json())["levels"][0]["level"] == "step"
+    assert "under 30 documents" in found.text()
+
+
+def test_controls_are_made_of_the_same_paths(tmp_path: Path) -> None:
+    corpus = released(tmp_path, 4)
+    own = list(corpus.texts())
+    others = list(Control(corpus, "others", 9).texts())
+    repeated = list(Control(corpus, "repeated", 9).texts())
+    for i, (one, other, same) in enumerate(zip(own, others, repeated, strict=True)):
+        assert other.prompt == same.prompt == one.prompt
+        assert other.paths == tuple(own[(i + j) % 4].paths[j] for j in range(3))
+        assert same.paths == (one.paths[0],) * 3
+        assert other.summary == same.summary == ""
+
+
+def released(folder: Path, count: int) -> Corpus:
+    from curation import release
+
+    release.write_release(
+        folder, samples.BUILD, samples.corpus(count), validation=0, rows_per_file=99
+    )
+    return Corpus(str(folder))
+
+
+def test_a_report_has_a_table_a_picture_and_its_scores(tmp_path: Path, scorer: Scorer) -> None:
+    run_folder, out = tmp_path / "run", tmp_path / "report"
+    released(run_folder, 8)
+    web = tmp_path / "web.jsonl"
+    web.write_text("".join(json.dumps({"text": row["text"] or "x"}) + "\n" for row in ROWS))
+    inputs = Inputs(run=run_folder, web=str(web), long_cot=(), long_cot_column=None)
+
+    def make() -> str:
+        return report(inputs, scorer, SETTINGS, out, limit=50, progress=lambda n: None)
+
+    table = make()
+    for name in ("web text", "twin of this corpus", "other prompts", "one path repeated"):
+        assert name in table
+    page = (out / "report.md").read_text()
+    assert table.splitlines()[0] in page and "under 30 documents" in page and "seqdep.png" in page
+    assert (out / "seqdep.png").read_bytes()[:4] == b"\x89PNG"
+    first = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    assert set(first) == {"report.md", "seqdep.png", "seqdep.svg", "figures.json"}
+    make()
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == first
+    with pytest.raises(UserError, match="is no run"):
+        bad = Inputs(run=web, web=None, long_cot=(), long_cot_column=None)
+        report(bad, scorer, SETTINGS, out, limit=50, progress=lambda n: None)
