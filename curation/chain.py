@@ -76,7 +76,9 @@ def fingerprint(job: Job, stage: Stage, index: int) -> str:
             facts.append(_input(job, canvas_stage(recipe), index))
             if recipe.scorer is not None:
                 facts.append(revision(recipe.scorer.path))
-                facts.append(recipe.scorer.model_dump(exclude={"path", "trust_remote_code"}))
+                facts.append(
+                    recipe.scorer.model_dump(exclude={"path", "trust_remote_code", "devices"})
+                )
         case _:
             raise AssertionError(f"{stage} is not made shard by shard")
     return digest(facts)

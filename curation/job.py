@@ -27,7 +27,7 @@ from schemas.records import Stage
 from scorers.answer import GradePool
 
 if TYPE_CHECKING:  # torch is loaded only by the process that scores
-    from scorers.ar import Scorer
+    from scorers.pool import Scorers
 
 UNITS = {
     Stage.PROMPTS: "row",
@@ -119,18 +119,19 @@ class Job:
         return tuple(staff.part("filters", spec, f"filters.{i}") for i, spec in specs)
 
     @cached_property
-    def scorer(self) -> "Scorer | None":
-        """The autoregressive scorer, if the recipe has one."""
-        from scorers import ar
+    def scorers(self) -> "Scorers | None":
+        """The autoregressive scorer on its devices, if the recipe has one."""
+        from scorers.pool import Model, Scorers
 
         spec = self.recipe.scorer
         if spec is None:
             return None
-        return ar.load(
-            locate(spec.path),
+        model = Model(
+            path=locate(spec.path),
             chat=spec.prompt == "chat",
             trust_remote_code=spec.trust_remote_code,
         )
+        return Scorers(model, spec.devices)
 
     @cached_property
     def bars(self) -> "Bars":
@@ -149,6 +150,8 @@ class Job:
             self._servers.close()
         if "graders" in self.__dict__:
             self.graders.close()
+        if (scorers := self.__dict__.get("scorers")) is not None:
+            scorers.close()
 
     def check(self) -> None:
         """Make every part once, so that a mistake in the recipe shows before any work."""
@@ -165,7 +168,9 @@ class Job:
                 raise UserError(
                     f"filters.{number}: one path has no SeqDep at path level; set level=step"
                 )
-        _ = self.scorer
+        if self.scorers is not None:  # the build's own job loads it again, once it is needed
+            self.scorers.close()
+            del self.scorers
 
 
 def _distinct_labels(sources: Sequence[Source], names: Sequence[str]) -> None:

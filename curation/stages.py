@@ -73,8 +73,8 @@ def score(job: Job, index: int) -> Mark:
 
 
 def _scores(job: Job, canvases: Sequence[Canvas]) -> list[Scores]:
-    spec, scorer = job.recipe.scorer, job.scorer
-    if spec is None or scorer is None:
+    spec, scorers = job.recipe.scorer, job.scorers
+    if spec is None or scorers is None:
         empty = Scores(
             prompt_id="",
             path=None,
@@ -85,10 +85,10 @@ def _scores(job: Job, canvases: Sequence[Canvas]) -> list[Scores]:
             scorer_revision="",
         )
         return [replace(empty, prompt_id=canvas.prompt.id) for canvas in canvases]
-    from scorers import seqdep
+    from scorers.seqdep import Settings, Texts
 
     texts = [
-        seqdep.Texts(
+        Texts(
             prompt=canvas.prompt.text,
             text=groups.long_cot(canvas),
             paths=tuple(path.text for path in canvas.paths),
@@ -96,10 +96,9 @@ def _scores(job: Job, canvases: Sequence[Canvas]) -> list[Scores]:
         )
         for canvas in canvases
     ]
-    measured = seqdep.score(
-        scorer,
+    measured = scorers.score(
         texts,
-        seqdep.Settings(
+        Settings(
             batch_tokens=spec.batch_tokens,
             step_tokens=spec.step_tokens,
             window_tokens=spec.window_tokens,
@@ -116,8 +115,8 @@ def _scores(job: Job, canvases: Sequence[Canvas]) -> list[Scores]:
             window=one.window,
             summary_gain=one.summary_gain,
             siblings=one.siblings,
-            scorer=scorer.name,
-            scorer_revision=scorer.revision,
+            scorer=scorers.facts.name,
+            scorer_revision=scorers.facts.revision,
         )
         for canvas, one in zip(canvases, measured, strict=True)
     ]

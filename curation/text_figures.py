@@ -102,9 +102,9 @@ def figures(scores: Iterable[TextScores]) -> Figures:
         cut += any(level.is_cut for level in levels)
         copies += bool(one.siblings and one.siblings.near_copies)
         for found in levels:
+            row = points.setdefault(found.level, _Points(array("d"), array("d"), array("d")))
             if found.nats is None or found.nats_per_token is None:
                 continue
-            row = points.setdefault(found.level, _Points(array("d"), array("d"), array("d")))
             for column, value in zip(
                 row, (one.tokens, found.nats, found.nats_per_token), strict=True
             ):

@@ -15,7 +15,7 @@ from schemas.records import Level
 if TYPE_CHECKING:
     from scorers.causal import Scorer
 
-Model = Annotated[
+ModelName = Annotated[
     str,
     typer.Option(
         "--model",
@@ -50,7 +50,7 @@ class TooLong(StrEnum):
 
 
 def score(
-    model: Model,
+    model: ModelName,
     input_: Annotated[
         str,
         typer.Option(
@@ -111,7 +111,6 @@ def score(
     from curation.text_scores import read_scores, score_corpus
     from curation.texts import Corpus
     from schemas.durable import replace_text
-    from schemas.recipe import locate
     from scorers.seqdep import Settings
 
     settings = Settings(
@@ -137,7 +136,7 @@ def score(
             f"--segments path: column {corpus.text_column!r} of {corpus.name} holds no canvases "
             f"(texts that begin with <think 1>); use step or window"
         )
-    scorer = load(locate(model), prompt, device, trust_remote_code)
+    scorer = _load(model, prompt, device, trust_remote_code)
     typer.echo(
         f"{corpus.name}: text in column {corpus.text_column!r}, "
         f"{f'prompt in {corpus.prompt_column!r}' if corpus.prompt_column else 'no prompt'}; "
@@ -156,17 +155,12 @@ def score(
         raise NothingReleasedError(f"{corpus.name}: no document could be scored; see {out}")
 
 
-def load(model: str, prompt: PromptForm, device: str | None, trust: bool) -> "Scorer":
-    """The scorer; UserError for a device that is none."""
-    from scorers import ar
+def _load(model: str, prompt: PromptForm, device: str | None, trust: bool) -> "Scorer":
+    from schemas.recipe import locate
+    from scorers.pool import Model
 
-    try:
-        return ar.load(
-            model, device=device, chat=prompt is PromptForm.CHAT, trust_remote_code=trust
-        )
-    except (RuntimeError, AssertionError) as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"--device {device}: cannot be used ({said})") from None
+    is_chat = prompt is PromptForm.CHAT
+    return Model(path=locate(model), chat=is_chat, trust_remote_code=trust).load(device)
 
 
 def _levels(segments: str) -> tuple[Level, ...]:
@@ -178,7 +172,7 @@ def _levels(segments: str) -> tuple[Level, ...]:
 
 
 def seqdep_report(
-    model: Model,
+    model: ModelName,
     run: Annotated[Path, typer.Argument(help="A run directory: its canvases and their twins.")],
     out: Annotated[Path, typer.Option(help="Folder of the report.")],
     web: Annotated[
@@ -215,10 +209,9 @@ def seqdep_report(
     --long-cot openr1.jsonl --out report
     """
     from curation.seqdep_report import Inputs, report
-    from schemas.recipe import locate
     from scorers.seqdep import Settings
 
-    scorer = load(locate(model), prompt, device, trust_remote_code)
+    scorer = _load(model, prompt, device, trust_remote_code)
     settings = Settings(
         batch_tokens=batch_tokens,
         step_tokens=step_tokens,

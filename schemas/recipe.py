@@ -143,6 +143,10 @@ class ScorerSpec(Section):
         default=False,
         description="Measure every path given every other one; near-copies are named in the row.",
     )
+    devices: Annotated[tuple[str, ...] | None, BeforeValidator(_as_list)] = Field(
+        default=None,
+        description="Devices, each with a process of its own (default: every GPU, else the CPU).",
+    )
     trust_remote_code: bool = False
 
 
@@ -201,6 +205,8 @@ class Recipe(Section):
         facts = self.model_dump(mode="json", exclude={"task_runner", "serve"})
         if self.serve is not None and (self.serve.model or self.serve.shaping_args()):
             facts["serve"] = {"model": self.serve.model, "args": self.serve.shaping_args()}
+        if facts["scorer"] is not None:
+            facts["scorer"].pop("devices")
         for teacher in (facts["teacher"], facts["teacher"].get("top_up")):
             if isinstance(teacher, dict):
                 for name in OPERATIONAL:

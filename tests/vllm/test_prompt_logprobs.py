@@ -27,7 +27,7 @@ def nats(server: RealVLLM, ids: list[int], first: int) -> float:
     )
     with urllib.request.urlopen(request, timeout=60) as reply:
         found = json.loads(reply.read())["choices"][0]["prompt_logprobs"]
-    return sum(found[at][str(ids[at])]["logprob"] for at in range(first, len(ids)))
+    return float(sum(found[at][str(ids[at])]["logprob"] for at in range(first, len(ids))))
 
 
 def test_the_terms_are_vllms(vllm_server: RealVLLM, tiny_teacher: Path) -> None:
