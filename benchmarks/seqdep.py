@@ -11,6 +11,7 @@ the prompt once; its processes are stopped while ours runs. Ways take turns.
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -37,6 +38,7 @@ ROWS = 512  # of the output head at a time, as the scorer takes them
 FLOOR = {"512": 6, "2k": 25, "8k": 102}  # segments: 504, 2,024 and 8,184 packed tokens
 NAIVE = {20: RUNS, 100: 1}  # segments, runs: 100 take minutes
 VLLM_SEGMENTS = 20
+SIZES = (10_000, 100_000)  # texts
 
 
 def main() -> None:
@@ -45,7 +47,7 @@ def main() -> None:
         model = random_llama(Path(name) / "model", vocabulary=VOCABULARY)
         scorer = ar.load(str(model))
         lines = [*_floor(scorer), *_naive(scorer), *_vllm(scorer, model, Path(name))]
-    lines += [_memory(), *_gpu()]
+    lines += [_memory(), _corpus_size(), *_gpu()]
     report("seqdep", *lines)
 
 
@@ -234,6 +236,36 @@ def _memory() -> Line:
         better="lower",
         target=1.3,
         baseline=f"V = 8,192: {peaks[8_192]:.0f} MB for {packed_tokens(102):,} tokens",
+        n=1,
+    )
+
+
+def _corpus_size() -> Line:
+    """Peak memory of `polytrace score` over short texts, with a model that weighs nothing."""
+    peaks = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        model = random_llama(folder / "model", vocabulary=257, layers=1, hidden=64, heads=1)
+        for rows in SIZES:
+            texts = folder / f"{rows}.jsonl"
+            texts.write_text("".join(f'{{"text": "{n}. So {n}."}}\n' for n in range(rows)))
+            options = ("--model", str(model), "--input", str(texts), "--window-tokens", "4")
+            command = [sys.executable, "-m", "flows.cli", "score", *options]
+            command += ["--out", str(folder / f"{rows}.parquet")]
+            process = subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            _, status, usage = os.wait4(process.pid, 0)
+            assert status == 0
+            peaks[rows] = usage.ru_maxrss / 1024
+    small, large = SIZES
+    return Line(
+        name="score_rss_100k_vs_10k",
+        value=round(peaks[large] / peaks[small], 2),
+        unit="ratio of peak MB",
+        better="lower",
+        target=1.1,
+        baseline=f"{small:,} texts, {peaks[small]:.0f} MB with Python, torch and the model",
         n=1,
     )
 

@@ -183,9 +183,10 @@ def _seqdep(row: Released) -> str:
     if row.scorer is None:
         return "SeqDep: not measured (no scorer)"
     path, step = row.seqdep_path_nats_per_token, row.seqdep_step_nats_per_token
+    window = row.seqdep_window_nats_per_token
     values = ", ".join(
         f"{name} {'undefined' if value is None else f'{value:+.4f}'}"
-        for name, value in (("path", path), ("step", step))
+        for name, value in (("path", path), ("step", step), ("window", window))
     )
     gain = "" if row.summary_gain_nats is None else f"; summary {row.summary_gain_nats:+.2f} nats"
     return f"SeqDep, nats a token: {values}{gain}; scorer {one_line(row.scorer)}"

@@ -170,6 +170,8 @@ def _distributions(stats: Stats) -> list[tuple[str, Distribution]]:
         ("SeqDep of paths, nats a token", stats.seqdep_path_nats_per_token),
         ("SeqDep of steps (`long_cot`), nats", stats.seqdep_step_nats),
         ("SeqDep of steps (`long_cot`), nats a token", stats.seqdep_step_nats_per_token),
+        ("SeqDep of windows (`long_cot`), nats", stats.seqdep_window_nats),
+        ("SeqDep of windows (`long_cot`), nats a token", stats.seqdep_window_nats_per_token),
         ("gain of the summary, nats", stats.summary_gain_nats),
     ]
 

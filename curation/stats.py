@@ -27,6 +27,8 @@ COLUMNS = (
     "seqdep_path_nats_per_token",
     "seqdep_step_nats",
     "seqdep_step_nats_per_token",
+    "seqdep_window_nats",
+    "seqdep_window_nats_per_token",
     "summary_gain_nats",
 )
 
@@ -92,6 +94,8 @@ class Stats(Fact):
     seqdep_path_nats_per_token: Distribution
     seqdep_step_nats: Distribution
     seqdep_step_nats_per_token: Distribution
+    seqdep_window_nats: Distribution
+    seqdep_window_nats_per_token: Distribution
     summary_gain_nats: Distribution
 
     def text(self) -> str:
