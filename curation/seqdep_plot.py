@@ -60,7 +60,8 @@ def draw(panels: Sequence[Panel], path: Path, *, title: str, note: str) -> None:
                     axes[row][column].set_ylabel(f"SeqDep, {label}")
             axes[0][column].set_title(textwrap.fill(panel.title, 30), fontsize=10)
             axes[1][column].set_xlabel("tokens")
-            axes[0][column].legend(fontsize=7, frameon=False, loc="upper left")
+            if panel.series:
+                axes[0][column].legend(fontsize=7, frameon=False, loc="upper left")
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
         if note:
             figure.text(0.01, 0.005, textwrap.fill(note, 140), fontsize=9, color="#b00020")
@@ -75,6 +76,7 @@ def _axis(axis: "Axes", panel: Panel, row: int) -> None:
     for series, colour in zip(panel.series, COLOURS, strict=False):
         is_few = len(series.points) < FEW
         label = f"{series.label} ({len(series.points)}{', points only' if is_few else ''})"
+        bins = series.nats if row == 0 else series.nats_per_token
         axis.scatter(
             [point[0] for point in series.points],
             [point[1 + row] for point in series.points],
@@ -82,9 +84,8 @@ def _axis(axis: "Axes", panel: Panel, row: int) -> None:
             alpha=0.9 if is_few else 0.2,
             color=colour,
             linewidths=0,
-            label=label if is_few else None,
+            label=None if bins else label,
         )
-        bins = series.nats if row == 0 else series.nats_per_token
         if bins:
             tokens = [one.tokens for one in bins]
             low, high = [one.quartile_1 for one in bins], [one.quartile_3 for one in bins]

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Literal
 
 from curation.seqdep_plot import Panel, Series, draw
 from curation.text_figures import Figures, LevelFigures, figures, shown
-from curation.text_scores import Documents, TextScores, read_scores, score_corpus
+from curation.text_scores import Documents, TextScores, make_folder, read_scores, score_corpus
 from curation.texts import Corpus, Text
 from schemas.durable import replace_text
 from schemas.errors import UserError
 from schemas.recipe import ROOT
 from schemas.records import Level
+from scorers.curve import FEW
 from scorers.revision import directory_revision
 
 if TYPE_CHECKING:  # torch is loaded only by the process that scores
@@ -66,6 +67,10 @@ class Control:
         """As many canvases as there are, without summaries."""
         found = [one for one in islice(self._corpus.texts(), self._limit) if one.paths]
         for i, one in enumerate(found):
+            if self._kind == "others" and len(found) < len(one.paths):
+                detail = f"{len(found)} prompts cannot lend {len(one.paths)} paths"
+                yield Text(row=one.row, reason="too_few_prompts", detail=detail)
+                continue
             if self._kind == "repeated":
                 paths = (one.paths[0],) * len(one.paths)
             else:  # path j of the j-th canvas from here, in a circle
@@ -92,8 +97,8 @@ def report(
     """
     scores: dict[str, list[Path]] = {}
     folder = out / "scores"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, number, documents, levels in _all(inputs, limit):
+    make_folder(folder)
+    for name, number, documents, levels in list(_all(inputs, limit)):  # mistakes show first
         path = folder / f"{name}{number or ''}.parquet"
         chosen = dataclasses.replace(settings, levels=levels)
         score_corpus(documents, scorer, chosen, path, limit=limit, progress=progress)
@@ -164,7 +169,7 @@ def _series(label: str, one: LevelFigures, scores: Iterator[TextScores]) -> Seri
     for row in scores:
         level = {Level.PATH: row.path, Level.STEP: row.step, Level.WINDOW: row.window}[one.level]
         if level is not None and level.nats is not None and level.nats_per_token is not None:
-            points.append((row.tokens, level.nats, level.nats_per_token))
+            points.append((sum(level.tokens), level.nats, level.nats_per_token))
     return Series(
         label=label,
         points=tuple(points),
@@ -199,7 +204,9 @@ def _verdict(found: dict[str, Figures]) -> str:
     }
     own, others, repeated = (means.get(name) for name in ("canvas", "others", "repeated"))
     if own is None or others is None or repeated is None:
-        return "Path level: too few canvases to say anything."
+        return "Path level: undefined, because the canvases have one path or are too few."
+    if repeated.low is None or others.high is None:
+        return f"Path level: under {FEW} canvases say nothing."
     if repeated.low <= others.high:
         return (
             "Path level says nothing here: this scorer gains no more from one path repeated than "
@@ -215,7 +222,7 @@ def _verdict(found: dict[str, Figures]) -> str:
 def _trend(one: LevelFigures) -> str:
     """What the interval of the slope of nats a token allows to say."""
     slope = one.nats_per_token.slope
-    if slope is None:
+    if slope is None or slope.low is None or slope.high is None:
         return "not shown"
     if slope.low > 0:
         return "rising"
@@ -236,7 +243,8 @@ def _page(
         "SeqDep (Eq. 4, Li et al. 2026) is what a segment gains, in nats, from the segments before "
         "it; 0 means that it could have been written without them. Intervals are 95 %, over "
         "documents. Compare corpora at one level only: canvases and twins hold the same text, and "
-        "longer segments gain more. Path level is read between its two controls.",
+        "longer segments gain more. On a canvas, steps and windows begin anew with every path, and "
+        "headers are seen but not scored. Path level is read between its two controls.",
         "",
         table,
         "",

@@ -76,6 +76,8 @@ def shown(estimate: Estimate | None, *, few: int = FEW) -> str:
     """A value with its interval, or why there is none."""
     if estimate is None:
         return f"under {FEW} documents" if few < FEW else "undefined"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.3f}"
     return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
@@ -106,7 +108,7 @@ def figures(scores: Iterable[TextScores]) -> Figures:
             if found.nats is None or found.nats_per_token is None:
                 continue
             for column, value in zip(
-                row, (one.tokens, found.nats, found.nats_per_token), strict=True
+                row, (sum(found.tokens), found.nats, found.nats_per_token), strict=True
             ):
                 column.append(value)
             for index, gain in enumerate(found.gains[:MOST_INDICES], 2):

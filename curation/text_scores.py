@@ -24,7 +24,7 @@ from curation.texts import Text
 from schemas import arrow
 from schemas.durable import commit, replace_text
 from schemas.errors import UserError
-from schemas.records import SeqDep, Siblings
+from schemas.records import Level, SeqDep, Siblings
 
 if TYPE_CHECKING:  # torch is loaded only by the process that scores
     from scorers.causal import Scorer
@@ -76,19 +76,19 @@ def score_corpus(
 ) -> str:
     """Write the scores of all documents to `out`; returns the fingerprint of what shaped them.
 
-    UserError where `out` holds other scores, or where its suffix is neither .parquet nor .jsonl.
+    UserError where `out` holds other scores.
     """
-    if out.suffix not in (".parquet", ".jsonl"):
-        raise UserError(f"{out}: the scores go into a .parquet or a .jsonl file; name one")
     fingerprint = _fingerprint(corpus, scorer, settings, limit)
     state, parts = _beside(out, ".state"), _beside(out, ".parts")
     if out.exists():
-        if state.is_file() and state.read_text().strip() == fingerprint:
-            progress(sum(1 for _ in read_scores(out)))
-            return fingerprint
-        raise UserError(f"{out}: holds other scores; remove it, or choose another --out")
+        check_out(out)
+        if state.read_text().strip() != fingerprint:
+            raise UserError(f"{out}: holds other scores; remove it, or choose another --out")
+        shutil.rmtree(parts, ignore_errors=True)
+        progress(sum(1 for _ in read_scores(out)))
+        return fingerprint
     folder = parts / fingerprint
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     documents = islice(corpus.texts(), limit)
     number = 0
     while batch := list(islice(documents, PART_DOCUMENTS)):
@@ -98,10 +98,29 @@ def score_corpus(
         else:
             progress(len(batch))
         number += 1
+    replace_text(state, fingerprint + "\n")  # first: scores never stand beside another's state
     _join([folder / f"{n:06}.parquet" for n in range(number)], out)
-    replace_text(state, fingerprint + "\n")
     shutil.rmtree(parts)
     return fingerprint
+
+
+def check_out(out: Path) -> None:
+    """UserError where scores cannot be written to `out`; what is there and no score is kept."""
+    if out.suffix not in (".parquet", ".jsonl"):
+        raise UserError(f"{out}: the scores go into a .parquet or a .jsonl file; name one")
+    if out.exists() and not (out.is_file() and _beside(out, ".state").is_file()):
+        raise UserError(f"{out}: exists, and holds no scores of this command; choose another --out")
+    make_folder(out.absolute().parent)
+
+
+def make_folder(folder: Path) -> None:
+    """The folder and those above it; UserError where that is not possible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be made ({error.strerror}); choose another --out"
+        ) from None
 
 
 def read_scores(path: Path) -> Iterator[TextScores]:
@@ -140,6 +159,9 @@ def _scored(
         step = found.canvas_step if one.paths else found.step
         window = found.canvas_window if one.paths else found.window
         lengths = [sum(level.tokens) for level in (window, step, found.path) if level]
+        if settings.levels == (Level.PATH,) and not one.paths:
+            yield _row(one, reason="no_canvas", detail="has no <think 1> … <summary> frame")
+            continue
         if not lengths:
             detail = f"more than the {scorer.context} tokens that the scorer can see"
             yield _row(one, reason=TOO_LONG, detail=detail)

@@ -70,7 +70,10 @@ class Corpus:
         self.name = self._reader.name()
         sample = self._reader.sample(SAMPLE_ROWS)
         if not sample:
-            raise UserError(f"{self.name}: holds no rows to score")
+            raise UserError(
+                f"{self.name}: its first {SAMPLE_ROWS} rows hold nothing that can be read as JSON "
+                f"Lines or Parquet"
+            )
         self.prompt_column = prompt_column or first_present(sample, PROMPT_NAMES)
         found = text_column or first_present(sample, TEXT_NAMES)
         if found is None:
@@ -102,11 +105,17 @@ def _reader(where: str, config: str | None, split: str, revision: str | None) ->
         name = where.removeprefix(HUB)
         return HubReader(repo=name, config=config, split=split, revision=revision)
     folder = Path(where).expanduser()
-    for inner in (folder / "release" / "data", folder / "data"):  # a run, a release
-        if inner.is_dir():
-            folder = inner
-            break
+    if not folder.exists():
+        raise UserError(f"{where}: no such file or folder")
+    if (folder / "release" / "data").is_dir():  # a run
+        folder = folder / "release" / "data"
+    elif (folder / "data").is_dir() and not any(_is_data(file) for file in folder.iterdir()):
+        folder = folder / "data"  # a release
     return choose(str(folder), repo="", config="", split="", revision=None)
+
+
+def _is_data(file: Path) -> bool:
+    return file.is_file() and file.name.endswith((".parquet", ".jsonl", ".jsonl.gz"))
 
 
 def _of_row(record: Record, corpus: Corpus) -> Iterator[Text]:

@@ -108,7 +108,7 @@ def score(
     --text-column generations --out openr1.parquet
     """
     from curation.text_figures import figures
-    from curation.text_scores import read_scores, score_corpus
+    from curation.text_scores import check_out, read_scores, score_corpus
     from curation.texts import Corpus
     from schemas.durable import replace_text
     from scorers.seqdep import Settings
@@ -131,11 +131,9 @@ def score(
         split=split,
         revision=revision,
     )
-    if settings.levels == (Level.PATH,) and not corpus.holds_canvases:
-        raise UserError(
-            f"--segments path: column {corpus.text_column!r} of {corpus.name} holds no canvases "
-            f"(texts that begin with <think 1>); use step or window"
-        )
+    check_out(out)
+    if Path(input_).is_dir() and Path(input_).resolve() in out.resolve().parents:
+        raise UserError(f"--out {out}: lies in the folder that is read; choose another place")
     scorer = _load(model, prompt, device, trust_remote_code)
     typer.echo(
         f"{corpus.name}: text in column {corpus.text_column!r}, "

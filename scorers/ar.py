@@ -28,6 +28,7 @@ __all__ = ["Batch", "Scorer", "Tokens", "load"]
 # round to float32 inside (norms, softmax), so float64 has the bound of float32.
 _TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.float16: 0.02, torch.bfloat16: 0.1}
 AttentionInterface.register(NAME, forward)
+_TRIAL_TOKENS = 18
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _WINDOWS = ("sliding_window", "attention_chunk_size", "window_size", "attention_window")
 
@@ -59,6 +60,8 @@ def load(
     if not tokenizer.is_fast:
         raise UserError(f"scorer {path}: its tokenizer gives no offsets; add a tokenizer.json")
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if isinstance(context, int) and 0 < context < _TRIAL_TOKENS:
+        raise UserError(f"scorer {path}: sees {context} tokens only; take one with more context")
     scorer = Scorer(
         name=_name(directory),
         revision=directory_revision(directory),
@@ -125,7 +128,7 @@ def _tried(scorer: Scorer, path: str) -> Scorer:
     UserError where later tokens change earlier predictions.
     """
     vocabulary = scorer.model.get_input_embeddings().weight.shape[0]
-    ids_T = torch.randint(vocabulary, (18,), generator=torch.Generator().manual_seed(0))
+    ids_T = torch.randint(vocabulary, (_TRIAL_TOKENS,), generator=torch.Generator().manual_seed(0))
     segment = ids_T[11:]
     joint = Batch(ids_BT=ids_T[None], rows_R=torch.arange(10, 17), targets_R=segment)
     alone_T = torch.cat([ids_T[:6], segment])

@@ -28,6 +28,7 @@ NAME = "polytrace_packed"
 _SHORT = 256
 _BUCKET = 16  # copies of similar length share a batch
 _MASK_ELEMENTS = 1 << 22  # of one batch of copies: 16 MiB in float32
+_KEYS = 1 << 13  # of one batch of copies, each with its own copy of `x`
 _FLEX_TOKENS = 1024  # rows are padded to a multiple: FlexAttention compiles once a length
 _IGNORED = {"dropout", "is_causal", "use_cache", "output_attentions", "output_hidden_states"}
 _HARMLESS = {"position_ids", "cache_position", "sliding_window", "return_dict"}
@@ -80,7 +81,8 @@ class Layout:
         for branch in short:
             group = groups[-1] if groups else []
             most = max(_keys(b) for b in (*group, branch))
-            is_full = (len(group) + 1) * _bucket(branch) * most > _MASK_ELEMENTS
+            keys = (len(group) + 1) * most
+            is_full = keys > _KEYS or keys * _bucket(branch) > _MASK_ELEMENTS
             if not group or is_full or _bucket(group[0]) != _bucket(branch):
                 groups.append([branch])
             else:
@@ -102,7 +104,13 @@ class Layout:
             return (query >= key) & (x_T[key] == x_T[query]) & is_near
 
         return create_block_mask(
-            sees, None, None, self.padded, self.padded, device=str(self.device)
+            sees,
+            None,
+            None,
+            self.padded,
+            self.padded,
+            device=str(self.device),
+            _compile=self.device.type == "cuda",  # else it is made of a whole [T, T]
         )
 
     @property

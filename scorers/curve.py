@@ -23,11 +23,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A value with its 95 % interval."""
+    """A value with its 95 % interval, which is None of under `FEW` documents."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,9 @@ def curve(values_D: Sequence[float], tokens_D: Sequence[float], *, seed: int = 0
     values, tokens = np.asarray(values_D, float), np.asarray(tokens_D, float)
     if len(values) < 2:
         return Curve(len(values), None, None, ())
-    has_curve = len(values) >= FEW and tokens.min() < tokens.max()
+    if len(values) < FEW:  # a bootstrap of few is far too sure of itself
+        return Curve(len(values), Estimate(float(values.mean()), None, None), None, ())
+    has_curve = tokens.min() < tokens.max()
     means, slopes = _bootstrap(values, tokens, seed)
     return Curve(
         documents=len(values),

@@ -23,6 +23,8 @@ from scorers.segments.path import framed
 from scorers.segments.step import steps
 from scorers.segments.window import windows
 
+# No token stands for more characters on average: a longer text need not be encoded to be cut.
+_MOST_CHARACTERS = 32
 # A path half of whose surprise vanishes at the sight of another one repeats it, unless there was
 # hardly any: a scorer that knows a path by heart cannot tell what repeats it.
 NEAR_COPY_SHARE, NEAR_COPY_NATS_PER_TOKEN = 0.5, 0.2
@@ -87,6 +89,7 @@ class _Part:
     document: Document
     levels: tuple[Level, ...]
     is_cut: bool
+    paths: int  # 0 where it is no canvas
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +178,7 @@ def _canvas(
 ) -> _Part | None:
     """The canvas text without its close; segments R_1 … R_P and S, each behind its header."""
     text, headers, bodies = framed(item.paths, item.summary)
-    ids_T, starts_T = scorer.encode(text)
+    ids_T, starts_T = scorer.encode(_head(scorer, text))
 
     def segment(header: Span, pieces: Iterable[Span]) -> list[Segment]:
         """Slices of the pieces; the first brings its header."""
@@ -201,11 +204,12 @@ def _canvas(
     if settings.canvas_steps:
         levels[Level.STEP] = cut(lambda t, starts: steps(t, starts, settings.step_tokens))
         levels[Level.WINDOW] = cut(lambda t, starts: windows(t, starts, settings.window_tokens))
-    return _fitted(scorer, prompt_T, ids_T, levels, settings)
+    return _fitted(scorer, prompt_T, ids_T, levels, settings, paths=len(item.paths))
 
 
 def _text(scorer: Scorer, prompt_T: tuple[int, ...], text: str, settings: Settings) -> _Part | None:
     """A text; segments are its steps and windows (one without a token of its own is none)."""
+    text = _head(scorer, text)
     ids_T, starts_T = scorer.encode(text)
 
     def slices(spans: Iterable[Span]) -> tuple[Segment, ...]:
@@ -219,12 +223,22 @@ def _text(scorer: Scorer, prompt_T: tuple[int, ...], text: str, settings: Settin
     return _fitted(scorer, prompt_T, ids_T, levels, settings)
 
 
+def _head(scorer: Scorer, text: str) -> str:
+    """The text, or as much of it as is too long for the scorer for certain."""
+    most = None if scorer.context is None else scorer.context * _MOST_CHARACTERS
+    if most is None or len(text) <= most:
+        return text
+    return text[:most] if len(scorer.encode(text[:most]).ids_T) > (scorer.context or 0) else text
+
+
 def _fitted(
     scorer: Scorer,
     prompt_T: tuple[int, ...],
     ids_T: tuple[int, ...],
     levels: dict[Level, tuple[Segment, ...]],
     settings: Settings,
+    *,
+    paths: int = 0,
 ) -> _Part | None:
     """The document, or the part of it that the scorer's context holds, or nothing."""
     room = len(ids_T) if scorer.context is None else scorer.context - len(prompt_T)
@@ -240,6 +254,7 @@ def _fitted(
         ),
         tuple(levels),
         is_cut,
+        paths,
     )
 
 
@@ -251,7 +266,7 @@ def _cut(segments_N: Iterable[Segment], room: int) -> tuple[Segment, ...]:
 
 def _measured(parts: _Parts, terms: Sequence[Sequence[Terms]]) -> Measured:
     """Terms of all documents as records; the canvas's last segment is the summary."""
-    canvas = _levels(parts.canvas, terms[0], has_summary=True)
+    canvas = _levels(parts.canvas, terms[0])
     text = _levels(parts.text, terms[1])
     gain = None
     if parts.canvas is not None and not parts.canvas.is_cut and Level.PATH in parts.canvas.levels:
@@ -268,9 +283,7 @@ def _measured(parts: _Parts, terms: Sequence[Sequence[Terms]]) -> Measured:
     )
 
 
-def _levels(
-    part: _Part | None, terms: Sequence[Terms], *, has_summary: bool = False
-) -> dict[Level, SeqDep]:
+def _levels(part: _Part | None, terms: Sequence[Terms]) -> dict[Level, SeqDep]:
     if part is None:
         return {}
     found = {}
@@ -278,8 +291,8 @@ def _levels(
         part.levels, part.document.segmentations, terms, strict=True
     ):
         gains, tokens_N = both.gains, scored_tokens(segments_N)
-        if level is Level.PATH and has_summary and not part.is_cut:
-            gains, tokens_N = gains[:-1], tokens_N[:-1]
+        if level is Level.PATH:  # what is left of the summary is no path
+            gains, tokens_N = gains[: part.paths - 1], tokens_N[: part.paths]
         found[level] = seqdep(level, gains, tokens_N, is_cut=part.is_cut)
     return found
 

@@ -11,8 +11,9 @@ import pytest
 from curation import text_scores
 from curation.seqdep_report import Control, Inputs, report
 from curation.text_figures import figures
-from curation.text_scores import TextScores, read_scores, score_corpus
+from curation.text_scores import TextScores, check_out, read_scores, score_corpus
 from curation.texts import Corpus, Text
+from schemas.canvas import render
 from schemas.errors import UserError
 from schemas.records import Level, SeqDep
 from scorers import ar
@@ -95,7 +96,49 @@ def test_other_scores_are_not_written_over(corpus: Corpus, scorer: Scorer, tmp_p
     with pytest.raises(UserError, match="holds other scores"):
         run(corpus, scorer, out, limit=3)
     with pytest.raises(UserError, match=r"\.parquet or a \.jsonl"):
-        run(corpus, scorer, tmp_path / "out.csv")
+        check_out(tmp_path / "out.csv")
+    with pytest.raises(UserError, match="holds no scores of this command"):
+        check_out(tmp_path / "in.jsonl")
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be made"):
+        check_out(tmp_path / "file" / "out.jsonl")
+
+
+def test_a_kill_at_the_end_costs_nothing_and_mixes_nothing(
+    corpus: Corpus, scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out.parquet"
+    run(corpus, scorer, out)
+    out.unlink()  # as the message advises
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("_join", "replace_text"):
+        with monkeypatch.context() as patch:
+            patch.setattr(text_scores, name, killed)
+            with pytest.raises(KeyboardInterrupt):
+                run(corpus, scorer, out, limit=5)
+        assert not out.exists()
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(corpus, scorer, out, limit=5)
+    with pytest.raises(UserError, match="holds other scores"):
+        run(corpus, scorer, out)
+    assert len(run(corpus, scorer, out, limit=5)) == 5
+    assert not list(tmp_path.glob("*.parts"))
+
+
+def test_path_level_of_what_is_no_canvas_says_so(scorer: Scorer, tmp_path: Path) -> None:
+    path, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    rows = [render(("a b", "c d"), "e"), "just a text."]
+    path.write_text("".join(json.dumps({"text": row}) + "\n" for row in rows))
+    only = dataclasses.replace(SETTINGS, levels=(Level.PATH,))
+    score_corpus(Corpus(str(path)), scorer, only, out, limit=None, progress=lambda n: None)
+    first, second = read_scores(out)
+    assert first.path is not None and not first.reason
+    assert second.reason == "no_canvas"
 
 
 def test_what_exceeds_the_context_is_cut_or_named(scorer: Scorer, tmp_path: Path) -> None:
@@ -147,6 +190,11 @@ def test_controls_are_made_of_the_same_paths(tmp_path: Path) -> None:
         assert other.summary == same.summary == ""
 
 
+def test_too_few_prompts_lend_no_paths(tmp_path: Path) -> None:
+    found = list(Control(released(tmp_path, 2), "others", 9).texts())
+    assert [one.reason for one in found] == ["too_few_prompts"] * 2
+
+
 def released(folder: Path, count: int) -> Corpus:
     from curation import release
 
@@ -170,6 +218,7 @@ def test_a_report_has_a_table_a_picture_and_its_scores(tmp_path: Path, scorer: S
     for name in ("web text", "twin of this corpus", "other prompts", "one path repeated"):
         assert name in table
     page = (out / "report.md").read_text()
+    assert "under 30 canvases say nothing" in table
     assert table.splitlines()[0] in page and "under 30 documents" in page and "seqdep.png" in page
     assert (out / "seqdep.png").read_bytes()[:4] == b"\x89PNG"
     first = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}

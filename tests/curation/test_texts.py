@@ -30,7 +30,7 @@ def test_columns_are_found_or_named(tmp_path: Path) -> None:
         Corpus(where, text_column="txt")
     with pytest.raises(UserError, match="name one of b with --text-column"):
         Corpus(lines(tmp_path / "b.jsonl", [{"b": "x"}]))
-    with pytest.raises(UserError, match="no rows"):
+    with pytest.raises(UserError, match="its first 100 rows hold nothing"):
         Corpus(lines(tmp_path / "c.jsonl", []))
     with pytest.raises(UserError, match="no such file"):
         Corpus(str(tmp_path / "gone.jsonl"))
@@ -77,6 +77,14 @@ def test_a_damaged_canvas_is_a_text(tmp_path: Path) -> None:
     text = render(("a", "b"), "c")
     where = lines(tmp_path / "a.jsonl", [{"text": text}, {"text": text[:-3]}])
     assert [bool(one.paths) for one in Corpus(where).texts()] == [True, False]
+
+
+def test_a_folder_of_files_is_read_before_its_data_folder(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    lines(tmp_path / "data" / "b.jsonl", [{"text": "inner"}])
+    assert [one.text for one in Corpus(str(tmp_path)).texts()] == ["inner"]
+    lines(tmp_path / "a.jsonl", [{"text": "outer"}])
+    assert [one.text for one in Corpus(str(tmp_path)).texts()] == ["outer"]
 
 
 def test_parquet_and_folders(tmp_path: Path) -> None:

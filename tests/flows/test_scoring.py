@@ -41,7 +41,8 @@ def test_scores_of_any_file(tmp_path: Path, texts: Path) -> None:
         (("--text-column", "txt"), "no column 'txt'"),
         (("--out", "out.csv"), ".parquet or a .jsonl"),
         (("--segments", "word"), "'word' is no level"),
-        (("--segments", "path"), "holds no canvases"),
+        (("--out", "texts.jsonl"), "holds no scores of this command"),
+        (("--out", "texts.jsonl/out.jsonl"), "cannot be made"),
         (("--device", "cuda:9"), "cannot be used"),
         (("--prompt", "both"), "--prompt"),
     ],
@@ -60,6 +61,12 @@ def test_nothing_to_score_is_no_success(tmp_path: Path) -> None:
     options = ("--model", "tiny/teacher", "--input", "in.jsonl", "--out", "out.jsonl")
     code, out, err = run("score", *options, cwd=tmp_path)
     assert code == 1 and "1 not scored: missing_text" in out and "no document" in err
+
+
+def test_scores_do_not_go_into_the_folder_that_is_read(tmp_path: Path, texts: Path) -> None:
+    options = ("--model", "tiny/teacher", "--input", ".", "--out", "out.parquet")
+    code, _, err = run("score", *options, cwd=tmp_path)
+    assert code == 2 and "lies in the folder that is read" in err
 
 
 def test_a_report_of_a_run(tmp_path: Path, texts: Path) -> None:

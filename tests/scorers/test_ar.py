@@ -257,3 +257,9 @@ def test_imports_are_torch_and_transformers_alone() -> None:
     packages, ours = json.loads(run.stdout)
     assert set(packages) <= {"scorers", "schemas"}
     assert set(ours) <= {"schemas", "schemas.canvas", "schemas.errors", "schemas.records"}
+
+
+def test_a_context_too_short_to_try_is_named(save_model: SaveModel) -> None:
+    config = {"max_position_embeddings": 8, "n_embd": 32, "n_layer": 2, "n_head": 2}
+    with pytest.raises(UserError, match="sees 8 tokens only"):
+        load(str(save_model("GPT2Config", **config)))

@@ -80,6 +80,13 @@ def test_long_and_short_copies_side_by_side(documents: list[Document]) -> None:
     assert torch.allclose(by_blocks(q, k, v, where, None), expected, atol=1e-12)
 
 
+def test_a_long_prompt_is_not_copied_for_all_at_once() -> None:
+    where = layout([(4000, [10, *([16] * 60)])])
+    assert len(where.copies) > 10
+    assert max(batch.keys_NK.numel() for batch in where.copies) <= 1 << 13
+    assert sum(len(batch.keys_NK) for batch in where.copies) == 60
+
+
 def test_what_changes_the_result_and_is_not_known_is_refused() -> None:
     q, k, v = tensors(4, 2, 2)
     module: Any = SimpleNamespace(is_causal=True)

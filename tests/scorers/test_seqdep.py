@@ -391,8 +391,35 @@ def test_the_part_that_fits_is_scored_and_marked(scorer: Scorer) -> None:
         assert found.path.is_cut and found.summary_gain is None
         assert sum(found.step.tokens) == min(len(ids), context - 1)
         assert max(gaps(found, measure_separately(small, item, asked))) <= 1e-9
+        # The cut may fall into the summary: what is left of that is no path.
+        assert len(found.path.tokens) <= len(item.paths)
+    (whole,) = score(scorer, [item], asked)
+    assert whole.path is not None
+    canvas = scorer.encode(render(item.paths, item.summary).removesuffix(CLOSE)).ids_T
+    (found,) = score(replace(scorer, context=len(canvas)), [item], asked)  # x is one token
+    assert found.path is not None and found.path.is_cut and not whole.path.is_cut
+    assert found.path.gains == pytest.approx(whole.path.gains, abs=1e-9)
+    assert found.path.tokens == whole.path.tokens
     (none,) = score(replace(scorer, context=1), [item], replace(plan(), keep_part=True))
     assert (none.path, none.step) == (None, None)  # x alone fills it
+
+
+def test_a_huge_text_is_not_encoded_to_be_cut(scorer: Scorer, monkeypatch: Any) -> None:
+    encoded: list[int] = []
+    encode = Scorer.encode
+
+    def watched(self: Scorer, text: str) -> Any:
+        encoded.append(len(text))
+        return encode(self, text)
+
+    text = "Tom has 3 boxes. " * 3000
+    small, asked = replace(scorer, context=64), Settings(keep_part=True)
+    (expected,) = score(small, [Texts(prompt="", text=text[:2000])], asked)
+    monkeypatch.setattr(Scorer, "encode", watched)
+    (found,) = score(small, [Texts(prompt="", text=text)], asked)
+    assert found == expected and max(encoded) == 64 * 32
+    blank = "x" + " " * 5000  # one token may stand for more characters than that
+    assert score(small, [Texts(prompt="", text=blank)], asked)[0].step is not None
 
 
 def test_copies_of_all_lengths_and_levels_in_one_pass(scorer: Scorer) -> None:
