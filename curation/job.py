@@ -170,7 +170,7 @@ class Job:
                 )
         if self.scorers is not None:  # the build's own job loads it again, once it is needed
             self.scorers.close()
-            del self.scorers
+        self.__dict__.pop("scorers")
 
 
 def _distinct_labels(sources: Sequence[Source], names: Sequence[str]) -> None:
