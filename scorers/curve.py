@@ -16,7 +16,7 @@ FEW = 30
 SAMPLES, SAMPLES_OF_MANY, MANY = 2_000, 400, 10_000
 BINS = 10
 PER_TOKENS = 1_000  # a slope is a change a thousand tokens
-_CELLS = 1 << 22  # drawn at a time
+_CELLS = 1 << 20  # drawn at a time
 
 Floats = NDArray[np.float64]
 
