@@ -108,8 +108,7 @@ def report(
         return chain.from_iterable(map(read_scores, scores[name]))
 
     found = {name: figures(read(name)) for name in scores}
-    is_bundled = scorer.revision == directory_revision(ROOT / "tiny" / "teacher")
-    note = BUNDLED if is_bundled else ""
+    note = note_on(scorer)
     title = f"Sequential dependence (SeqDep), scored by {scorer.name}"
     verdict = _verdict(found)
     draw(list(_panels(found, read)), out / "seqdep", title=title, note=f"{verdict} {note}")
@@ -120,6 +119,12 @@ def report(
     table = "\n".join(_table(found))
     replace_text(out / "report.md", _page(f"{table}\n\n{verdict}", scorer, settings, found, note))
     return f"{table}\n{verdict}" + (f"\n{note}" if note else "")
+
+
+def note_on(scorer: "Scorer") -> str:
+    """What a reader must know of the bundled scorer; nothing of others."""
+    is_bundled = scorer.revision == directory_revision(ROOT / "tiny" / "teacher")
+    return BUNDLED if is_bundled else ""
 
 
 def _all(inputs: Inputs, limit: int) -> Iterator[tuple[str, int, Documents, tuple[Level, ...]]]:

@@ -15,7 +15,7 @@ from curation.text_scores import TextScores
 from schemas.records import Level
 from scorers.curve import FEW, Curve, Estimate, curve
 
-MOST_INDICES = 64
+MOST_INDICES, SHOWN_INDICES = 64, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,9 @@ class Figures:
 
     documents: int
     cut: int
+    canvases: int
+    siblings: int  # canvases whose siblings were measured
+    sibling_gain: float | None  # nats a token from one other path, mean over pairs
     near_copies: int
     not_scored: dict[str, int]
     levels: tuple[LevelFigures, ...]
@@ -62,14 +65,22 @@ class Figures:
         )
         for reason, count in sorted(self.not_scored.items()):
             yield f"{count} not scored: {reason}"
-        if self.near_copies:
-            yield f"{self.near_copies} with paths that nearly repeat one another"
-        yield f"{'level':8}{'nats a segment':>26}{'nats a token':>26}{'per 1,000 tokens':>28}"
+        if self.canvases:
+            yield f"{self.canvases} canvases: steps and windows begin anew with every path"
+        if self.sibling_gain is not None:
+            yield (
+                f"a path gains {self.sibling_gain:+.3f} nats a token from one sibling; "
+                f"{self.near_copies} of {self.siblings} canvases hold near-copies"
+            )
+        yield f"{'level':8}{'nats a segment':>26}{'nats a token':>26}{'slope per 1,000 tokens':>28}"
         for one in self.levels:
             yield (
                 f"{one.level:8}{shown(one.nats.mean):>26}{shown(one.nats_per_token.mean):>26}"
                 f"{shown(one.nats_per_token.slope, few=one.nats.documents):>28}"
             )
+        for one in self.levels:
+            found = (f"{at.index}: {at.nats:.2f}" for at in one.by_index[:SHOWN_INDICES])
+            yield f"{one.level:8}nats of segment {', '.join(found) or '2: none has one'}"
 
 
 def shown(estimate: Estimate | None, *, few: int = FEW) -> str:
@@ -94,7 +105,8 @@ def figures(scores: Iterable[TextScores]) -> Figures:
     reasons: Counter[str] = Counter()
     points: dict[Level, _Points] = {}
     sums: dict[tuple[Level, int], list[float]] = {}
-    documents = cut = copies = 0
+    documents = cut = copies = canvases = 0
+    siblings, pairs, pair_gain = 0, 0, 0.0
     for one in scores:
         if one.reason:
             reasons[one.reason] += 1
@@ -102,7 +114,12 @@ def figures(scores: Iterable[TextScores]) -> Figures:
         documents += 1
         levels = [level for level in (one.path, one.step, one.window) if level is not None]
         cut += any(level.is_cut for level in levels)
-        copies += bool(one.siblings and one.siblings.near_copies)
+        canvases += one.path is not None
+        if one.siblings is not None:
+            siblings += 1
+            copies += bool(one.siblings.near_copies)
+            gains = [g for row in one.siblings.gains_per_token for g in row if g is not None]
+            pairs, pair_gain = pairs + len(gains), pair_gain + sum(gains)
         for found in levels:
             row = points.setdefault(found.level, _Points(array("d"), array("d"), array("d")))
             if found.nats is None or found.nats_per_token is None:
@@ -119,6 +136,9 @@ def figures(scores: Iterable[TextScores]) -> Figures:
     return Figures(
         documents=documents,
         cut=cut,
+        canvases=canvases,
+        siblings=siblings,
+        sibling_gain=pair_gain / pairs if pairs else None,
         near_copies=copies,
         not_scored=dict(reasons),
         levels=tuple(

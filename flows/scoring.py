@@ -3,6 +3,8 @@
 Heavy packages are imported by the command that needs them, as in `cli.py`.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -107,6 +109,7 @@ def score(
     polytrace score --model Qwen/Qwen2.5-1.5B --input hub:open-r1/OpenR1-Math-220k
     --text-column generations --out openr1.parquet
     """
+    from curation.seqdep_report import note_on
     from curation.text_figures import figures
     from curation.text_scores import check_out, read_scores, score_corpus
     from curation.texts import Corpus
@@ -143,14 +146,30 @@ def score(
     )
     from tqdm import tqdm
 
-    with tqdm(desc="scored", unit="text", total=limit, dynamic_ncols=True) as bar:
+    with (
+        _told_to_go_on(),
+        tqdm(desc="scored", unit="text", total=limit, dynamic_ncols=True) as bar,
+    ):
         score_corpus(corpus, scorer, settings, out, limit=limit, progress=bar.update)
     found = figures(read_scores(out))
     replace_text(out.with_name(out.name + ".figures.json"), found.json())
     typer.echo(found.text())
+    if note := note_on(scorer):
+        typer.echo(note)
+    if siblings and not found.siblings:
+        typer.echo("no canvases of two paths or more: --siblings had nothing to measure")
     typer.echo(f"scores   {out}\nfigures  {out}.figures.json")
     if not found.documents:
         raise NothingReleasedError(f"{corpus.name}: no document could be scored; see {out}")
+
+
+@contextmanager
+def _told_to_go_on() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("\ninterrupted; what was scored is kept, and the same command goes on", err=True)
+        raise
 
 
 def _load(model: str, prompt: PromptForm, device: str | None, trust: bool) -> "Scorer":
@@ -222,7 +241,8 @@ def seqdep_report(
     )
     from tqdm import tqdm
 
-    with tqdm(desc="scored", unit="text", dynamic_ncols=True) as bar:
+    with _told_to_go_on(), tqdm(desc="scored", unit="text", dynamic_ncols=True) as bar:
         text = report(inputs, scorer, settings, out, limit=limit, progress=bar.update)
     typer.echo(text)
-    typer.echo(f"report   {out / 'report.md'}\npicture  {out / 'seqdep.png'}")
+    typer.echo(f"report   {out}/report.md\npicture  {out}/seqdep.png, {out}/seqdep.svg")
+    typer.echo(f"figures  {out}/figures.json\nscores   {out}/scores")
