@@ -36,7 +36,7 @@ PROMPT, SEGMENT, VOCABULARY = 64, 40, 32_768
 RUNS = 5
 ROWS = 512  # of the output head at a time, as the scorer takes them
 FLOOR = {"512": 6, "2k": 25, "8k": 102}  # segments: 504, 2,024 and 8,184 packed tokens
-NAIVE = {20: RUNS, 100: 1}  # segments, runs: 100 take minutes
+NAIVE = {20: RUNS, 100: 3}  # segments, runs: 100 take minutes
 VLLM_SEGMENTS = 20
 SIZES = (10_000, 100_000)  # texts
 
