@@ -57,7 +57,7 @@ class Control:
     """Canvases whose paths are not their own: of other prompts, or the first one repeated."""
 
     def __init__(self, corpus: Corpus, kind: Literal["others", "repeated"], limit: int) -> None:
-        self.name, self._corpus, self._kind, self._limit = corpus.name, corpus, kind, limit
+        self._corpus, self._kind, self._limit = corpus, kind, limit
 
     def fingerprint(self) -> str:
         """Changes whenever the documents do."""

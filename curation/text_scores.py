@@ -73,8 +73,8 @@ def score_corpus(
     *,
     limit: int | None,
     progress: Callable[[int], None],
-) -> str:
-    """Write the scores of all documents to `out`; returns the fingerprint of what shaped them.
+) -> None:
+    """Write the scores of all documents to `out`, or find them there.
 
     UserError where `out` holds other scores.
     """
@@ -86,7 +86,7 @@ def score_corpus(
             raise UserError(f"{out}: holds other scores; remove it, or choose another --out")
         shutil.rmtree(parts, ignore_errors=True)
         progress(sum(1 for _ in read_scores(out)))
-        return fingerprint
+        return
     folder = parts / fingerprint
     make_folder(folder)
     documents = islice(corpus.texts(), limit)
@@ -101,7 +101,6 @@ def score_corpus(
     replace_text(state, fingerprint + "\n")  # first: scores never stand beside another's state
     _join([folder / f"{n:06}.parquet" for n in range(number)], out)
     shutil.rmtree(parts)
-    return fingerprint
 
 
 def check_out(out: Path) -> None:

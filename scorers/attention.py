@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -30,8 +30,11 @@ _BUCKET = 16  # copies of similar length share a batch
 _MASK_ELEMENTS = 1 << 22  # of one batch of copies: 16 MiB in float32
 _KEYS = 1 << 13  # of one batch of copies, each with its own copy of `x`
 _FLEX_TOKENS = 1024  # rows are padded to a multiple: FlexAttention compiles once a length
-_IGNORED = {"dropout", "is_causal", "use_cache", "output_attentions", "output_hidden_states"}
-_HARMLESS = {"position_ids", "cache_position", "sliding_window", "return_dict"}
+# What transformers passes along and what changes nothing here: windows are kept to by the packing.
+_KNOWN = {
+    *("dropout", "is_causal", "use_cache", "output_attentions", "output_hidden_states"),
+    *("position_ids", "cache_position", "sliding_window", "return_dict"),
+}
 
 
 class Branch(NamedTuple):
@@ -46,8 +49,8 @@ class Branch(NamedTuple):
 class Copies(NamedTuple):
     """A batch of short copies: where their queries and keys lie, and what each query sees.
 
-    `queries_NL` and `keys_NK` are indices into the row (padded with 0), `mask_N1LK` is added to the
-    scores, `real_NL` marks queries that are no padding.
+    `queries_NL` and `keys_NK` are indices into the row (padded with the last query, with 0),
+    `mask_N1LK` is added to the scores, `real_NL` marks queries that are no padding.
     """
 
     queries_NL: Tensor
@@ -192,7 +195,7 @@ def forward(
     NotImplementedError for an option that would change the result and is not known here.
     """
     given = {name for name, value in options.items() if value is not None}
-    if unknown := sorted(given - _IGNORED - _HARMLESS):
+    if unknown := sorted(given - _KNOWN):
         raise NotImplementedError(f"packed attention knows no {unknown[0]}")
     layout = _layout.get()
     if layout is None or attention_mask is not None:
@@ -243,11 +246,6 @@ def by_blocks(
     return out[:, :, : query.shape[2]]
 
 
+@cache
 def _compiled() -> Any:
-    global _flex
-    if _flex is None:
-        _flex = torch.compile(flex_attention, dynamic=False)
-    return _flex
-
-
-_flex: Any = None
+    return torch.compile(flex_attention, dynamic=False)
