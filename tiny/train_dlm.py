@@ -1,0 +1,289 @@
+"""Train the tiny DLM: a masked-diffusion ModernBERT of 3 M parameters on the generator's problems.
+
+`python -m tiny.train_dlm --out tiny/dlm` writes one ordinary model directory (config, tokenizer,
+`model.safetensors`) with `training_log.jsonl` beside it. Steps, batches and masks follow from the
+seed alone; a checkpoint every `--every` steps lets the same command go on after a stop.
+`python -m tiny.measure_dlm` measures the result and writes its card.
+
+A row is a prompt, one solution, and fill up to the length that the whole batch shares: nothing is
+padded. One step in eight has windows as long as a canvas, so that the model is before fine-tuning
+what LLaDA is: it writes one solution into a long row of masks and fills the rest.
+
+Axes: B rows of a batch, T tokens of a row, M masked tokens of a batch.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional
+from tqdm import tqdm
+from transformers import (
+    AutoTokenizer,
+    ModernBertConfig,
+    ModernBertForMaskedLM,
+    PreTrainedTokenizerFast,
+)
+from transformers.utils import logging as transformers_logging
+
+from schemas.durable import commit, replace_text
+from tiny.problems import Problem, stream
+
+transformers_logging.disable_progress_bar()
+
+TEACHER = Path(__file__).with_name("teacher")
+MASK = "<|mask|>"
+CONTEXT = 1024
+CANVAS_MASKS = 156  # 3 slots of 48 and a summary of 12, as in the recipes of the tiny models
+EPSILON = 1e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What determines the weights."""
+
+    steps: int = 15_000
+    rows: int = 64
+    learning_rate: float = 2e-3
+    matrix_learning_rate: float = 0.02
+    warmup: int = 100
+    decay: float = 0.4  # the last share of the steps, in which the learning rate goes to zero
+    seed: int = 0
+
+
+class Example(NamedTuple):
+    """Ids of a prompt and of one of its solutions."""
+
+    prompt: list[int]
+    solution: list[int]
+
+    @property
+    def length(self) -> int:
+        """Tokens of both."""
+        return len(self.prompt) + len(self.solution)
+
+
+class Batch(NamedTuple):
+    """A masked batch: what the model sees, what is asked, both [B, T], and where, [B, T] bool."""
+
+    ids_BT: Tensor
+    targets_BT: Tensor
+    masked_BT: Tensor
+
+
+def tokenizer_with_mask() -> PreTrainedTokenizerFast:
+    """The tiny teacher's tokenizer, and a mask token behind its last id."""
+    tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(TEACHER)
+    tokenizer.add_special_tokens({"mask_token": MASK})
+    return tokenizer
+
+
+def encode(problem: Problem, rng: Random, tokenizer: PreTrainedTokenizerFast) -> Example:
+    """A prompt with one of its solutions, chosen by `rng`."""
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": problem.question}], add_generation_prompt=True, tokenize=False
+    )
+    return Example(
+        tokenizer.encode(prompt, add_special_tokens=False),
+        tokenizer.encode(rng.choice(problem.solutions), add_special_tokens=False),
+    )
+
+
+def batches(
+    settings: Settings, tokenizer: PreTrainedTokenizerFast, start: int = 0
+) -> Iterator[Batch]:
+    """The batches from step `start` on; eight are cut from one sorted draw, to be of like length."""
+    for octave in range(start // 8, math.ceil(settings.steps / 8)):
+        rng = Random(f"{settings.seed} {octave}")
+        count = 8 * settings.rows
+        problems = islice(stream(settings.seed, "train", start=octave * count), count)
+        examples = sorted((encode(p, rng, tokenizer) for p in problems), key=lambda e: e.length)
+        cut = [examples[i : i + settings.rows] for i in range(0, count, settings.rows)]
+        lengths = [rows[-1].length + rng.randint(1, 16) for rows in cut]
+        lengths[0] = CANVAS_MASKS + max(len(e.prompt) for e in cut[0])
+        order = rng.sample(range(8), 8)
+        for place, i in enumerate(order):
+            step = octave * 8 + place
+            if start <= step < settings.steps:
+                yield _mask(cut[i], lengths[i], step, settings, tokenizer)
+
+
+def _mask(
+    examples: list[Example],
+    length: int,
+    step: int,
+    settings: Settings,
+    tokenizer: PreTrainedTokenizerFast,
+) -> Batch:
+    """Fill every row to `length`, then mask it at a ratio of its own (Eq. 1, Li et al. 2026)."""
+    targets_BT = torch.full((len(examples), length), tokenizer.eos_token_id)
+    answer_BT = torch.ones(len(examples), length, dtype=torch.bool)
+    for row, (prompt, solution) in enumerate(examples):
+        targets_BT[row, : len(prompt) + len(solution)] = torch.tensor(prompt + solution)
+        answer_BT[row, : len(prompt)] = False
+    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
+    rows = len(examples)
+    t_B = (torch.randperm(rows, generator=generator) + torch.rand(1, generator=generator)) / rows
+    p_B1 = ((1 - EPSILON) * t_B + EPSILON)[:, None]
+    masked_BT = answer_BT & (torch.rand(targets_BT.shape, generator=generator) < p_B1)
+    return Batch(
+        targets_BT.masked_fill(masked_BT, tokenizer.mask_token_id), targets_BT, masked_BT
+    )
+
+
+def learning_rate(step: int, settings: Settings) -> float:
+    """Share of the peak: linear warm-up, constant, then linear to zero."""
+    rest = (settings.steps - step) / (settings.decay * settings.steps)
+    return min(1.0, (step + 1) / settings.warmup, rest)
+
+
+def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> ModernBertForMaskedLM:
+    """An untrained DLM; every layer sees the whole row."""
+    torch.manual_seed(seed)
+    return ModernBertForMaskedLM(
+        ModernBertConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=256,
+            intermediate_size=512,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            max_position_embeddings=CONTEXT,
+            global_attn_every_n_layers=1,
+            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=None,
+            cls_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            sep_token_id=tokenizer.eos_token_id,
+        )
+    )
+
+
+def loss_of(model: ModernBertForMaskedLM, batch: Batch) -> Tensor:
+    """Mean cross-entropy of the masked tokens, head computed on those rows only."""
+    with torch.autocast("cpu", torch.bfloat16):
+        hidden_BTH = model.model(input_ids=batch.ids_BT).last_hidden_state
+        logits_MV = model.decoder(model.head(hidden_BTH[batch.masked_BT]))
+    return functional.cross_entropy(logits_MV.float(), batch.targets_BT[batch.masked_BT])
+
+
+class Optimizers(NamedTuple):
+    """Muon for the matrices of the layers, AdamW for everything else."""
+
+    matrices: torch.optim.Muon
+    others: torch.optim.AdamW
+
+    def step(self, share: float, settings: Settings) -> None:
+        """Update at `share` of the peak learning rates, and forget the gradients."""
+        for optimizer, peak in (
+            (self.matrices, settings.matrix_learning_rate),
+            (self.others, settings.learning_rate),
+        ):
+            for group in optimizer.param_groups:
+                group["lr"] = peak * share
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+
+def optimizers_of(model: ModernBertForMaskedLM) -> Optimizers:
+    """The two optimisers of a model."""
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and ".layers." in n]
+    chosen = {id(p) for p in matrices}
+    return Optimizers(
+        torch.optim.Muon(matrices, lr=1.0, momentum=0.95, weight_decay=0.01),
+        torch.optim.AdamW(
+            [p for p in model.parameters() if id(p) not in chosen],
+            lr=1.0,
+            betas=(0.9, 0.95),
+            weight_decay=0.01,
+        ),
+    )
+
+
+def save_state(model: ModernBertForMaskedLM, optimizers: Optimizers, path: Path) -> None:
+    """Weights and optimiser moments in one safetensors file, replaced atomically."""
+    state = {f"model.{name}": value for name, value in model.named_parameters()}
+    for which, optimizer in enumerate(optimizers):
+        for i, slot in optimizer.state_dict()["state"].items():
+            state |= {f"optimizer.{which}.{i}.{name}": value for name, value in slot.items()}
+    part = path.with_suffix(".part")
+    save_file(state, part)
+    commit(part, path)
+
+
+def load_state(model: ModernBertForMaskedLM, optimizers: Optimizers, path: Path) -> None:
+    """Undo `save_state`."""
+    state = load_file(path)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(state[f"model.{name}"])
+    for which, optimizer in enumerate(optimizers):
+        slots: dict[int, dict[str, Tensor]] = {}
+        for key, value in state.items():
+            if key.startswith(f"optimizer.{which}."):
+                _, _, i, name = key.split(".")
+                slots.setdefault(int(i), {})[name] = value
+        optimizer.load_state_dict(
+            {"state": slots, "param_groups": optimizer.state_dict()["param_groups"]}
+        )
+
+
+def train(settings: Settings, out: Path, every: int) -> None:
+    """Train `settings.steps` steps and save the model directory."""
+    out.mkdir(parents=True, exist_ok=True)
+    tokenizer = tokenizer_with_mask()
+    model = new_model(tokenizer, settings.seed)
+    optimizers = optimizers_of(model)
+    checkpoint, log = out / "checkpoint.safetensors", out / "training_log.jsonl"
+    lines = (
+        [json.loads(line) for line in log.read_text().splitlines()] if checkpoint.exists() else []
+    )
+    start = lines[-1]["step"] if lines else 0
+    if start:
+        load_state(model, optimizers, checkpoint)
+    began = time.monotonic() - (lines[-1]["seconds"] if lines else 0)
+    total = 0.0
+    bar = tqdm(batches(settings, tokenizer, start), initial=start, total=settings.steps)
+    for step, batch in enumerate(bar, start=start + 1):
+        loss = loss_of(model, batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizers.step(learning_rate(step - 1, settings), settings)
+        total += loss.item()
+        if step % every == 0 or step == settings.steps:
+            mean = total / ((step - 1) % every + 1)
+            seconds = round(time.monotonic() - began)
+            lines.append({"step": step, "loss": round(mean, 4), "seconds": seconds})
+            bar.set_postfix(loss=f"{mean:.3f}")
+            total = 0.0
+            save_state(model, optimizers, checkpoint)
+            replace_text(log, "".join(json.dumps(line) + "\n" for line in lines))
+            model.save_pretrained(out)
+            tokenizer.save_pretrained(out)
+    checkpoint.unlink(missing_ok=True)
+
+
+def main() -> None:
+    """Read the command line and train."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=Settings().steps)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--every", type=int, default=200, help="steps between log lines and checkpoints"
+    )
+    args = parser.parse_args()
+    train(Settings(steps=args.steps, seed=args.seed), args.out, args.every)
+
+
+if __name__ == "__main__":
+    main()
