@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from curation.screen import Fault, Usable, is_unicode, screen
 from curation.subset import most_diverse
 from curation.tokens import TokenCounter
-from schemas.canvas import MARKER, render
+from schemas.canvas import MARKER, render, twin
 from schemas.recipe import Recipe, Summary
 from schemas.records import Canvas, GradedTrace, Prompt, Rejection, Stage
 from scorers.diversity import matrix
@@ -142,7 +142,7 @@ def response(canvas: Canvas) -> str:
 
 def long_cot(canvas: Canvas) -> str:
     """The twin: the same paths and summary in ordinary left-to-right form, without markers."""
-    return "\n\n".join((*(path.text for path in canvas.paths), canvas.summary))
+    return twin([path.text for path in canvas.paths], canvas.summary)
 
 
 def distinct(

@@ -40,6 +40,11 @@ def render(paths: Sequence[str], summary: str) -> str:
     return body + summary_header(len(paths)) + summary + CLOSE
 
 
+def twin(paths: Sequence[str], summary: str) -> str:
+    """The long-CoT twin: the same texts in ordinary left-to-right form, without markers."""
+    return "\n\n".join((*paths, summary))
+
+
 def _refuse_markers(paths: Sequence[str], summary: str) -> None:
     for name, text in (*((f"path {j}", p) for j, p in enumerate(paths, 1)), ("summary", summary)):
         if found := MARKER.search(text):

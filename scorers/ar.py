@@ -20,7 +20,7 @@ from transformers.utils import logging
 from schemas.errors import UserError
 from scorers.attention import NAME, Branch, forward
 from scorers.causal import Batch, Scorer, Tokens, plain_tokenizer
-from scorers.revision import SHAPING, directory_revision
+from scorers.revision import directory_revision, fetched
 
 __all__ = ["Batch", "Scorer", "Tokens", "load"]
 
@@ -50,7 +50,7 @@ def load(
     """
     directory = Path(os.path.abspath(os.path.expanduser(path)))
     if not directory.exists() and _HUB_ID.fullmatch(path):
-        directory = _fetched(path, code=trust_remote_code)
+        directory = fetched(path, f"scorer {path}", code=trust_remote_code)
     if not (directory / "config.json").is_file():
         what = "holds no config.json" if directory.is_dir() else "is no directory"
         raise UserError(f"scorer {path}: {what}; give the local directory of a causal LM")
@@ -96,21 +96,6 @@ def _read(directory: Path, path: str, dtype: torch.dtype, trust: bool) -> tuple[
             "it is no whole causal LM"
         )
     return model, tokenizer
-
-
-def _fetched(name: str, *, code: bool) -> Path:
-    """The snapshot of a model on the hub; what would be run is fetched only where it is allowed."""
-    from huggingface_hub import snapshot_download
-
-    kinds = [kind for kind in SHAPING if kind != "*.py" or code]
-    try:
-        return Path(snapshot_download(name, allow_patterns=kinds, ignore_patterns=["*.bin*"]))
-    except Exception as error:  # offline, unknown, gated: each is its own class
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"scorer {name}: is no local directory, and the hub did not give it ({said}); check "
-            f"name and network"
-        ) from None
 
 
 def _name(directory: Path) -> str:

@@ -52,6 +52,24 @@ def directory_revision(path: Path) -> str:
     return _hash(path.resolve(), state)
 
 
+def fetched(name: str, what: str, *, code: bool) -> Path:
+    """The snapshot of a model on the hub; what would be run is fetched only where it is allowed.
+
+    `what` names it in the UserError that is raised where the hub does not give it.
+    """
+    from huggingface_hub import snapshot_download
+
+    kinds = [kind for kind in SHAPING if kind != "*.py" or code]
+    try:
+        return Path(snapshot_download(name, allow_patterns=kinds, ignore_patterns=["*.bin*"]))
+    except Exception as error:  # offline, unknown, gated: each is its own class
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"{what}: is no local directory, and the hub did not give it ({said}); check "
+            f"name and network"
+        ) from None
+
+
 def _shapes(entry: Path) -> bool:
     return entry.is_file() and any(fnmatch(entry.name, pattern) for pattern in SHAPING)
 

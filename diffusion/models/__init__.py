@@ -1,0 +1,159 @@
+"""Load and save masked-diffusion language models: one file a family, chosen by the model type.
+
+In: a directory (or hub id) with `config.json`, safetensors and a tokenizer. Out: a `Dlm`; and the
+same layout again, so that the family's original code can go on with the weights. A family is a
+file here that has
+
+- `MODEL_TYPES`: the `model_type`s of the configs it takes (none: it takes what nobody else does);
+- `SHIFT`: whether the logits of position i are read at i - 1;
+- `build(folder, config, dtype, trust)`: the transformers network with its weights;
+- `blank(config, dtype, trust)`: the same network untrained (the config is the parsed config.json);
+- `special_ids(config, tokenizer)`: mask and fill;
+- `write(net, source, folder)`: the weights in the layout of `source`.
+"""
+
+import importlib
+import json
+import pkgutil
+import shutil
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple, Protocol, cast
+
+import torch
+from transformers import AutoTokenizer
+from transformers.utils import logging
+
+from diffusion.denoiser import Denoiser, Dlm
+from schemas.errors import UserError
+from scorers.revision import fetched
+
+Config = Mapping[str, Any]
+
+
+class SpecialIds(NamedTuple):
+    """The token that is denoised, and the one that fills a slot behind its text."""
+
+    mask: int
+    fill: int
+
+
+class Family(Protocol):
+    """What a file of this package provides; see the module's text."""
+
+    MODEL_TYPES: tuple[str, ...]
+    SHIFT: bool
+
+    def build(self, folder: Path, config: Config, dtype: torch.dtype, trust: bool) -> Any:
+        """The network with its weights."""
+
+    def blank(self, config: Config, dtype: torch.dtype, trust: bool) -> Any:
+        """The network without them."""
+
+    def special_ids(self, config: Config, tokenizer: Any) -> SpecialIds:
+        """Mask and fill; UserError where there is none."""
+
+    def write(self, net: Any, source: Path, folder: Path) -> None:
+        """The weights of `net` as files in `folder`, named and typed as in `source`."""
+
+
+@cache
+def families() -> Mapping[str, ModuleType]:
+    """Every family by its name."""
+    names = sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+    return {name: importlib.import_module(f"{__name__}.{name}") for name in names}
+
+
+def family_of(config: Config) -> tuple[str, Family]:
+    """The family that takes a config's model type, and its name."""
+    kind, fallback = config.get("model_type"), None
+    for name, module in families().items():
+        if kind in module.MODEL_TYPES:
+            return name, cast(Family, module)
+        if not module.MODEL_TYPES:
+            fallback = name, cast(Family, module)
+    assert fallback is not None
+    return fallback
+
+
+def load(
+    name: str,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+    trust_remote_code: bool = False,
+) -> Dlm:
+    """The model in the directory `name`, or of that name on the hub.
+
+    Raises UserError where the directory holds no such model, names or shapes of weights do not
+    match, or the tokenizer has no mask token.
+    """
+    folder = directory_of(name, trust_remote_code)
+    config = read_config(folder)
+    family_name, family = family_of(config)
+    tokenizer = read_tokenizer(folder, trust_remote_code)
+    ids = family.special_ids(config, tokenizer)
+    net = family.build(folder, config, dtype, trust_remote_code)
+    rows = net.get_input_embeddings().weight.shape[0]
+    for what, number in (("mask", ids.mask), ("fill", ids.fill), ("last", len(tokenizer) - 1)):
+        if number >= rows:
+            raise UserError(
+                f"{folder}: the {what} token's id {number} is beyond the model's {rows} "
+                "embeddings; give the model its own tokenizer"
+            )
+    context = getattr(net.config, "max_position_embeddings", None)
+    return Dlm(
+        family=family_name,
+        denoiser=Denoiser(net.to(device), shift=family.SHIFT),
+        tokenizer=tokenizer,
+        mask_id=ids.mask,
+        fill_id=ids.fill,
+        context=context if isinstance(context, int) and context > 0 else None,
+        folder=folder,
+    )
+
+
+def save(dlm: Dlm, folder: Path) -> None:
+    """Write the model in its family's own layout; everything but the weights is copied."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in sorted(dlm.folder.iterdir()):
+        if file.is_file() and ".safetensors" not in file.name and file.suffix in _KEPT:
+            shutil.copyfile(file, folder / file.name)
+    cast(Family, families()[dlm.family]).write(dlm.denoiser.net, dlm.folder, folder)
+
+
+_KEPT = (".json", ".jinja", ".txt", ".model", ".py", ".tiktoken")
+
+
+def directory_of(name: str, trust_remote_code: bool) -> Path:
+    """A local directory, or the snapshot of a hub id."""
+    if Path(name).is_dir():
+        return Path(name)
+    return fetched(name, f"model {name}", code=trust_remote_code)
+
+
+def read_config(folder: Path) -> Config:
+    """The parsed config.json."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}: no model directory: config.json: {error}") from None
+    if not isinstance(config, dict):
+        raise UserError(f"{folder}/config.json: is no mapping; take a model's own directory")
+    return config
+
+
+def read_tokenizer(folder: Path, trust: bool) -> Any:
+    """The tokenizer beside a model."""
+    cast(Any, logging).disable_progress_bar()
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust)
+    except Exception as error:  # tokenizers raises bare Exception, remote code raises anything
+        raise UserError(f"{folder}: its tokenizer cannot be read: {first_line(error)}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

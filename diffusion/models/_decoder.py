@@ -1,0 +1,119 @@
+"""Decoder checkpoints with their own names, in transformers' classes run bidirectionally.
+
+In: safetensors of a family's own layout, and a function from its names to transformers'. Out: the
+network with exactly those weights (nothing missing, left over or of another shape), and back.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import save_torch_state_dict
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from diffusion.bidirectional import NAME
+from schemas.errors import UserError
+
+Rename = Callable[[str], str | None]
+_SHOWN = 4
+
+
+def blank(architecture: Any, config: Any, dtype: torch.dtype) -> Any:
+    """An untrained network of a transformers class."""
+    prepared = _prepared(config)
+    return architecture._from_config(prepared, dtype=dtype)
+
+
+def build(
+    folder: Path, architecture: Any, config: Any, rename: Rename, dtype: torch.dtype
+) -> Any:
+    """The network with the weights in `folder`; UserError lists every kind of mismatch."""
+    with torch.device("meta"):
+        shapes = {n: tuple(t.shape) for n, t in architecture(_prepared(config)).state_dict().items()}
+    if config.tie_word_embeddings:
+        shapes.pop("lm_head.weight", None)
+    weights: dict[str, Tensor] = {}
+    left_over, misshapen = [], []
+    for name, tensor in tensors(folder):
+        ours = rename(name)
+        if ours is None or ours not in shapes:
+            left_over.append(name)
+        elif tuple(tensor.shape) != shapes[ours]:
+            misshapen.append(f"{name} {list(tensor.shape)} (expected {list(shapes[ours])})")
+        else:
+            weights[ours] = tensor
+    named = {rename(name) for name in header(folder)}
+    missing = sorted(shapes.keys() - named)
+    faults = [
+        f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{' …' if len(names) > _SHOWN else ''}"
+        for what, names in (
+            ("missing", missing),
+            ("left over", left_over),
+            ("of another shape", misshapen),
+        )
+        if names
+    ]
+    if faults:
+        raise UserError(f"{folder}: its weights do not match its config.json; {'; '.join(faults)}")
+    return architecture.from_pretrained(
+        None, config=_prepared(config), state_dict=weights, dtype=dtype
+    )
+
+
+def write(net: Any, source: Path, folder: Path, rename: Rename) -> None:
+    """The weights of `net` under the names and in the types of the checkpoint in `source`."""
+    state = net.state_dict()
+    made = {}
+    for name, dtype in header(source).items():
+        ours = rename(name)
+        assert ours is not None, f"{name} was loaded from {source}"
+        made[name] = state[ours].detach().to("cpu", dtype).contiguous().clone()
+    save_torch_state_dict(made, folder, metadata={"format": "pt"})
+
+
+def tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of a checkpoint with its name."""
+    for file in _files(folder):
+        with _opened(file) as weights:
+            for name in sorted(weights.keys()):
+                yield name, weights.get_tensor(name)
+
+
+def header(folder: Path) -> Mapping[str, torch.dtype]:
+    """The names and types of a checkpoint's tensors, without reading them."""
+    found = {}
+    for file in _files(folder):
+        with _opened(file) as weights:
+            for name in weights.keys():  # noqa: SIM118 - a file, not a mapping
+                found[name] = _DTYPES[weights.get_slice(name).get_dtype()]
+    return found
+
+
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+}
+
+
+def _files(folder: Path) -> list[Path]:
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise UserError(f"{folder}: holds no safetensors; other formats are not loaded")
+    return files
+
+
+def _opened(file: Path) -> Any:
+    try:
+        return safe_open(file, "pt")
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{file}: cannot be read: {error}; fetch it again") from None
+
+
+def _prepared(config: Any) -> Any:
+    config._attn_implementation = NAME
+    config.use_cache = False
+    return config

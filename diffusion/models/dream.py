@@ -1,0 +1,78 @@
+"""Dream: Qwen2 weights without the causal mask, logits shifted by one (METHOD section 5).
+
+In: a Dream directory. Out: transformers' own `Qwen2ForCausalLM`, run bidirectionally; its names are
+Dream's.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+from diffusion.models import Config, SpecialIds, _decoder
+from schemas.errors import UserError
+
+MODEL_TYPES = ("Dream", "dream")
+SHIFT = True
+_MASK, _PAD = 151666, 151643  # of Dream-7B; a config may say otherwise
+_NEEDED = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "max_position_embeddings",
+    "rope_theta",
+    "rms_norm_eps",
+)
+
+
+def rename(name: str) -> str | None:
+    """transformers' name of a weight: the same."""
+    return name
+
+
+def build(folder: Path, config: Config, dtype: torch.dtype, trust: bool) -> Any:
+    """The network with its weights; remote code is never needed."""
+    return _decoder.build(folder, Qwen2ForCausalLM, _qwen2(config), rename, dtype)
+
+
+def blank(config: Config, dtype: torch.dtype, trust: bool) -> Any:
+    """The network untrained."""
+    return _decoder.blank(Qwen2ForCausalLM, _qwen2(config), dtype)
+
+
+def special_ids(config: Config, tokenizer: Any) -> SpecialIds:
+    """`<|mask|>` and `<|endoftext|>`, which Dream pads and fills with."""
+    return SpecialIds(config.get("mask_token_id") or _MASK, config.get("pad_token_id") or _PAD)
+
+
+def write(net: Any, source: Path, folder: Path) -> None:
+    """Dream's own layout."""
+    _decoder.write(net, source, folder, rename)
+
+
+def _qwen2(config: Config) -> Qwen2Config:
+    if missing := [key for key in _NEEDED if key not in config]:
+        raise UserError(f"config.json: {', '.join(missing)} missing; take Dream's own")
+    if config.get("use_sliding_window") or config.get("rope_scaling"):
+        raise UserError(
+            "config.json: use_sliding_window and rope_scaling are not Dream's; take its own"
+        )
+    return Qwen2Config(
+        vocab_size=config["vocab_size"],
+        hidden_size=config["hidden_size"],
+        intermediate_size=config["intermediate_size"],
+        num_hidden_layers=config["num_hidden_layers"],
+        num_attention_heads=config["num_attention_heads"],
+        num_key_value_heads=config.get("num_key_value_heads"),
+        hidden_act=config.get("hidden_act", "silu"),
+        max_position_embeddings=config["max_position_embeddings"],
+        rms_norm_eps=config["rms_norm_eps"],
+        rope_parameters={"rope_type": "default", "rope_theta": config["rope_theta"]},
+        tie_word_embeddings=config.get("tie_word_embeddings", False),
+        pad_token_id=config.get("pad_token_id"),
+        bos_token_id=config.get("bos_token_id"),
+        eos_token_id=config.get("eos_token_id"),
+    )

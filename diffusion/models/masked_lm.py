@@ -1,0 +1,78 @@
+"""Any masked language model that transformers knows (`AutoModelForMaskedLM`), such as ModernBERT.
+
+In: a model directory. Out: its network. Position i predicts i; mask and fill are the tokenizer's.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForMaskedLM
+
+from diffusion.models import Config, SpecialIds, _decoder, first_line
+from schemas.errors import UserError
+
+MODEL_TYPES: tuple[str, ...] = ()  # whatever no other family takes
+SHIFT = False
+
+
+def build(folder: Path, config: Config, dtype: torch.dtype, trust: bool) -> Any:
+    """The network with its weights; code that comes with the model runs only with `trust`."""
+    _decoder.header(folder)  # safetensors, or nothing: other formats are pickles
+    auto: Any = AutoModelForMaskedLM
+    try:
+        net, info = auto.from_pretrained(
+            folder,
+            dtype=dtype,
+            local_files_only=True,
+            trust_remote_code=trust,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except Exception as error:  # an unknown type, a damaged file, or whatever remote code raises
+        raise UserError(
+            f"{folder}: cannot be loaded as a masked language model: {first_line(error)}"
+        ) from error
+    for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if names := sorted(map(str, info[what])):
+            raise UserError(
+                f"{folder}: its weights do not match its config.json; {len(names)} "
+                f"{what.removesuffix('_keys')}: {', '.join(names[:4])}"
+            )
+    if net.get_output_embeddings() is None:
+        raise UserError(f"{folder}: {type(net).__name__} names no output embeddings; not supported")
+    return net
+
+
+def blank(config: Config, dtype: torch.dtype, trust: bool) -> Any:
+    """The network untrained."""
+    try:
+        known = AutoConfig.for_model(**config)
+        return AutoModelForMaskedLM.from_config(known, dtype=dtype, trust_remote_code=trust)
+    except Exception as error:
+        raise UserError(
+            f"config.json: no masked language model that transformers knows: {first_line(error)}"
+        ) from error
+
+
+def special_ids(config: Config, tokenizer: Any) -> SpecialIds:
+    """The tokenizer's mask; its EOS, or SEP where there is none."""
+    if tokenizer.mask_token_id is None:
+        raise UserError(
+            f"{tokenizer.name_or_path}: its tokenizer has no mask token; take a masked language "
+            "model, LLaDA or Dream"
+        )
+    fill = tokenizer.eos_token_id
+    if fill is None:
+        fill = tokenizer.sep_token_id
+    if fill is None:
+        raise UserError(f"{tokenizer.name_or_path}: its tokenizer has no EOS token to fill with")
+    return SpecialIds(tokenizer.mask_token_id, fill)
+
+
+def write(net: Any, source: Path, folder: Path) -> None:
+    """transformers' own layout, in the types of the checkpoint in `source`."""
+    (dtype,) = set(_decoder.header(source).values())  # transformers saves one type
+    state = {name: tensor.detach().to("cpu", dtype) for name, tensor in net.state_dict().items()}
+    net.save_pretrained(folder, state_dict=state)
+    (folder / "config.json").write_bytes((source / "config.json").read_bytes())

@@ -1,0 +1,42 @@
+"""The masked-diffusion objective (Eq. 1, Li et al. 2026; METHOD section 4). Pure.
+
+`loss = 1/B sum_b 1/L_b sum_masked CE / p_b`: B instances of the whole optimiser step, L_b answer
+tokens of instance b with its fill, p_b the probability with which each of them was masked. Ratios
+and masks are functions of (seed, step, number of the instance in the step) alone: the same on any
+number of processes and after a restart, and never twice the same.
+
+Axes: B instances of a step, L answer tokens of one.
+"""
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-3
+
+
+def generator(*names: object) -> torch.Generator:
+    """A random generator of its own for everything that `names` tells apart."""
+    text = " ".join(map(str, names))
+    digest = hashlib.blake2b(text.encode(), digest_size=7).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "big"))
+
+
+def mask_probabilities(count: int, seed: int, step: int) -> Tensor:
+    """p [B] in float64: t stratified over the step, `p = (1 - eps) t + eps`, in random order."""
+    draw = generator(seed, "ratio", step)
+    place_B = torch.randperm(count, generator=draw)
+    within_B = torch.rand(count, generator=draw, dtype=torch.float64)
+    return (1 - EPSILON) * (place_B + within_B) / count + EPSILON
+
+
+def draw_mask(tokens: int, probability: float, seed: int, step: int, instance: int) -> Tensor:
+    """Which of an instance's answer tokens are masked, [L] bool."""
+    draw = generator(seed, "mask", step, instance)
+    return torch.rand(tokens, generator=draw, dtype=torch.float64) < probability
+
+
+def token_weight(probability: float, tokens: int, instances: int) -> float:
+    """Weight of each masked token's cross-entropy: `1 / (B L_b p_b)`, p as it was used."""
+    return 1.0 / (instances * tokens * probability)
