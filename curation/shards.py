@@ -6,12 +6,10 @@ the mark. A shard exists exactly when its mark does; the mark holds the fingerpr
 that went in and the sha256 of everything that came out.
 """
 
-import fcntl
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -21,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from schemas import arrow
 from schemas.durable import commit, replace_text
-from schemas.errors import DamagedError, UserError
+from schemas.errors import DamagedError
 from schemas.records import Rejection, Stage
 
 ROW_GROUP = 256
@@ -201,26 +199,6 @@ def sha256(path: Path) -> str:
     """The hash of a file, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def lock(run: Path) -> Iterator[None]:
-    """Hold the run directory; UserError if another build holds it. Ends with the process."""
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        file = (run / ".lock").open("w")
-    except OSError as error:
-        raise UserError(
-            f"{run}: cannot write there ({error.strerror}); choose another --out"
-        ) from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{run}: another build is running there; wait for it or choose another --out"
-            ) from None
-        yield
 
 
 def _mark_path(run: Path, stage: Stage, index: int) -> Path:

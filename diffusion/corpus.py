@@ -1,7 +1,7 @@
-"""A released corpus as training instances. In: a run, a release or a hub id. Out: encoded instances.
+"""A released corpus as training instances. In: a run, a release or a hub id. Out: token ids.
 
-Only what a model can be trained on exactly comes out: an instance whose text exceeds its slot, spells
-out a special token or does not fit the model's context is refused with a reason, never cut.
+Only what a model can be trained on exactly comes out: an instance whose text exceeds its slot,
+spells out a special token or does not fit the context is refused with a reason, never cut.
 
 Axes: N slots, T tokens.
 """
@@ -130,9 +130,7 @@ def encode_rows(
             refused.append(Refusal(row.id, "too_few_paths", fault))
             continue
         chosen = row.paths[:paths]
-        slots = (
-            (*chosen, row.summary) if form is Form.CANVAS else (twin(chosen, row.summary),)
-        )
+        slots = (*chosen, row.summary) if form is Form.CANVAS else (twin(chosen, row.summary),)
         instance = Instance(
             row.id,
             encode_prompt(tokenizer, row.prompt),

@@ -50,9 +50,7 @@ class Denoiser(nn.Module):
         bias_V = getattr(head, "bias", None)
         return linear_cross_entropy(features_RH, head.weight, bias_V, targets_R, weights_R)
 
-    def logits(
-        self, ids_BT: Tensor, positions_R: Tensor, real_BT: Tensor | None = None
-    ) -> Tensor:
+    def logits(self, ids_BT: Tensor, positions_R: Tensor, real_BT: Tensor | None = None) -> Tensor:
         """Logits [R, V] for `positions_R`, in the model's type."""
         head = self.net.get_output_embeddings()
         features_RH = self.features(ids_BT, positions_R, real_BT)

@@ -1,9 +1,9 @@
-"""The frame of an answer in tokens: fixed headers and slots of fixed length (Eq. 5, Li et al. 2026).
+"""The frame of an answer in tokens: fixed headers, slots of fixed length (Eq. 5, Li et al. 2026).
 
-In: prompt ids, and the ids of every slot's text. Out: one row: prompt, headers clamped, slots filled
-with fill tokens to their full length. Training and decoding lay their rows here, so that the ids
-of `x` and of the headers are the same in both. The long-CoT form is the frame with one slot and no
-header (METHOD section 1).
+In: prompt ids, and the ids of every slot's text. Out: one row: prompt, headers clamped, slots
+filled with fill tokens to their full length. Training and decoding lay their rows here, so that
+the ids of `x` and of the headers are the same in both. The long-CoT form is the frame with one slot
+and no header (METHOD section 1).
 
 Axes: T tokens of a row, N slots.
 """

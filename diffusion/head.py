@@ -41,7 +41,7 @@ def linear_cross_entropy(
     else:
         dtype = weight_VH.dtype
     wanted = torch.is_grad_enabled()
-    total, nats_R = _LinearCrossEntropy.apply(
+    total, nats_R = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
         features_RH.to(dtype), weight_VH, bias_V, targets_R, weights_R, dtype, wanted
     )
     return CrossEntropy(total, nats_R)
@@ -62,9 +62,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         wide = torch.promote_types(dtype, torch.float32)
         matrix_VH = weight_VH.detach().to(dtype)
         offset_V = None if bias_V is None else bias_V.detach().to(dtype)
-        to_features, to_weight, to_bias, *_ = (
-            need and wanted for need in ctx.needs_input_grad
-        )
+        to_features, to_weight, to_bias, *_ = (need and wanted for need in ctx.needs_input_grad)
         grad_RH = torch.empty_like(features_RH) if to_features else None
         grad_VH = torch.zeros_like(weight_VH, dtype=wide) if to_weight else None
         grad_V = torch.zeros_like(weight_VH[:, 0], dtype=wide) if to_bias else None

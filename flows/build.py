@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from curation import finish, reading, shards, stages, summary_stage, trace_stage
 from curation.job import Job
 from curation.reading import Census
+from schemas.durable import lock
 from schemas.outcome import Outcome
 from schemas.recipe import Recipe
 from schemas.records import Stage
@@ -139,7 +140,7 @@ def build(recipe: Recipe, out: str | None = None, limit: int | None = None) -> O
     spec = Spec(recipe=recipe.model_dump_json(), run=str(run), limit=limit)
     job_of.cache_clear()
     job = job_of(spec)
-    with shards.lock(run):
+    with lock(run):
         try:
             if earlier := finish.standing(job):  # another build may have ended before the lock
                 return earlier

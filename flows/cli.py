@@ -83,12 +83,13 @@ def build(
 
 def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
     """Check the recipe's parts, then run the flow, unless the run directory is up to date."""
-    from curation import finish, shards
+    from curation import finish
     from curation.job import Job
+    from schemas.durable import lock
 
     job = Job(recipe=recipe, run=run, limit=limit)
     job.check()
-    with shards.lock(run):
+    with lock(run):
         earlier = finish.standing(job)
         if earlier is not None:
             return earlier

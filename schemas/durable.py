@@ -1,10 +1,16 @@
 """Files that are there as a whole, or as they were before: write aside, sync, rename, sync.
 
 In: a text, or a finished file under a temporary name. Out: the file in its place, on the disk.
+Also the lock that keeps two commands from one run directory.
 """
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from schemas.errors import UserError
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -30,3 +36,23 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def lock(run: Path) -> Iterator[None]:
+    """Hold the run directory; UserError if another command holds it. Ends with the process."""
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        file = (run / ".lock").open("w")
+    except OSError as error:
+        raise UserError(
+            f"{run}: cannot write there ({error.strerror}); choose another --out"
+        ) from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{run}: another build is running there; wait for it or choose another --out"
+            ) from None
+        yield

@@ -19,6 +19,12 @@ class ShortError(PolytraceError, RuntimeError):
     exit_code = 3
 
 
+class StoppedError(PolytraceError, RuntimeError):
+    """Training ended before its last step; the same command goes on from the last checkpoint."""
+
+    exit_code = 3
+
+
 class NothingReleasedError(PolytraceError, RuntimeError):
     """Every prompt was rejected; the message lists the top reasons."""
 

@@ -1,31 +1,22 @@
 """The recipe: everything that determines a corpus, strict, with a JSON schema for Prefect's form.
 
-`load` reads a YAML file, applies `--set` overrides and validates; an unknown field is an error with
-a suggestion. Sections that choose a part (`source`, `teacher`, `filters`) hold `kind` and the
+Sections that choose a part (`source`, `teacher`, `filters`) hold `kind` and the
 options of that part's `build`.
 """
 
 import hashlib
 import json
-import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from schemas import yaml_file
 from schemas.errors import UserError
-from schemas.parts import hint
 from schemas.section import Section
 from schemas.serve import Serve
 
-MOST_VALUES = 10_000  # aliases can make a small file endless
-CREDENTIALS = re.compile(
-    r"://[^/\s@]*@|[?&](?:x-amz-signature|signature|sig|token|access_token)=",
-    re.IGNORECASE,
-)
 SUMMARY_PROMPT = """\
 Several attempts at one problem; some may be wrong. The correct answer is {answer}.
 
@@ -239,118 +230,9 @@ def locate(path: str) -> str:
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe in a YAML file with `key.sub=value` overrides; UserError says what is wrong."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot read the recipe: {error}") from None
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        row = f", line {mark.line + 1}" if mark else ""
-        problem = str(getattr(error, "problem", None) or error).splitlines()[0]
-        raise UserError(f"{path}{row}: not valid YAML: {problem}") from None
-    except (ValueError, RecursionError) as error:  # an impossible date, endless nesting
-        raise UserError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(data, dict):
-        raise UserError(f"{path}: a recipe is a mapping of keys, such as 'name: …'")
-    for override in overrides:
-        _apply(data, override)
-    return validate(data, str(path))
+    return yaml_file.load(path, overrides, Recipe)
 
 
 def validate(data: Mapping[str, object], where: str) -> Recipe:
     """A recipe from plain data; `where` names it in errors."""
-    try:
-        _refuse(data)
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from None
-    try:
-        return Recipe.model_validate(data)
-    except ValidationError as error:
-        raise UserError(f"{where}: " + "; ".join(_explain(e) for e in error.errors()[:5])) from None
-
-
-def _apply(data: dict[str, Any], override: str) -> None:
-    key, equals, raw = override.partition("=")
-    if not equals or not key:
-        raise UserError(f"--set {override!r}: write key.sub=value")
-    try:
-        value = yaml.safe_load(raw)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise UserError(f"--set {key}: {raw!r} is not a YAML value") from None
-    names = key.split(".")
-    here: Any = data
-    for depth, name in enumerate(names):
-        is_last = depth == len(names) - 1
-        if isinstance(here, list):
-            if not _is_index(name) or int(name) > len(here):
-                raise UserError(
-                    f"--set {key}: {name!r} is no index of a list of {len(here)} "
-                    f"(append with {len(here)})"
-                )
-            at: Any = int(name)
-            if at == len(here):
-                here.append(None)
-        elif isinstance(here, dict):
-            at = name
-        else:
-            raise UserError(f"--set {key}: {'.'.join(names[:depth])} is a value, not a section")
-        if is_last:
-            here[at] = value
-            return
-        below = here[at] if isinstance(here, list) else here.get(at)
-        if below is None:
-            below = here[at] = [] if _is_index(names[depth + 1]) else {}
-        here = below
-
-
-def _is_index(name: str) -> bool:
-    return name.isascii() and name.isdigit()
-
-
-def _refuse(data: Mapping[str, object]) -> None:
-    """UserError for values that no later stage could carry; credentials are not printed."""
-    waiting: list[tuple[str, object]] = [("", data)]
-    for _ in range(MOST_VALUES):
-        if not waiting:
-            return
-        where, value = waiting.pop()
-        if isinstance(value, Mapping):
-            waiting += [(f"{where}.{k}" if where else str(k), inner) for k, inner in value.items()]
-        elif isinstance(value, list | tuple):
-            waiting += [(f"{where}.{number}", inner) for number, inner in enumerate(value)]
-        elif isinstance(value, float) and not math.isfinite(value):
-            raise UserError(f"{where}: {value} is no number to work with")
-        elif isinstance(value, str):
-            _refuse_text(value, where)
-    raise UserError(f"more than {MOST_VALUES} values; that is no recipe")
-
-
-def _refuse_text(value: str, where: str) -> None:
-    if CREDENTIALS.search(value):
-        raise UserError(
-            f"{where}: holds a user name, password or signature; a recipe is kept and published, "
-            f"so secrets belong in the environment"
-        )
-    if any("\ud800" <= c <= "\udfff" or c == "\0" for c in value):
-        raise UserError(f"{where}: holds a character that is no text (NUL or half a pair)")
-
-
-def _explain(error: Any) -> str:
-    """One pydantic error as "field: what is wrong (what to do)"."""
-    where = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        section: type[BaseModel] = Recipe
-        for part in error["loc"][:-1]:
-            inner = section.model_fields[str(part)].annotation
-            options = [inner, *getattr(inner, "__args__", ())]
-            section = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
-        return f"{where}: unknown field; {hint(str(error['loc'][-1]), tuple(section.model_fields))}"
-    if error["type"] == "missing":
-        return f"{where}: missing; add it"
-    return (
-        f"{where}: {error['msg'].removeprefix('Value error, ')}"
-        if where
-        else error["msg"].removeprefix("Value error, ")
-    )
+    return yaml_file.validate(data, where, Recipe)

@@ -86,7 +86,7 @@ def measure(folder: Path, problems: int, batch: int = 50, tokens_per_step: int =
                 answer = row[len(prompts[n]) :]
                 if tokenizer.eos_token_id in answer:
                     answer = answer[: answer.index(tokenizer.eos_token_id)]
-                solved[n] = is_right(tokenizer.decode(answer), held_out[n])
+                solved[n] = is_right(str(tokenizer.decode(answer)), held_out[n])
             bar.update(len(chosen))
     return Measured(held_out, tuple(solved))
 

@@ -29,7 +29,6 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 from transformers import (
-    AutoTokenizer,
     ModernBertConfig,
     ModernBertForMaskedLM,
     PreTrainedTokenizerFast,
@@ -83,7 +82,7 @@ class Batch(NamedTuple):
 
 def tokenizer_with_mask() -> PreTrainedTokenizerFast:
     """The tiny teacher's tokenizer, and a mask token behind its last id."""
-    tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(TEACHER)
+    tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(TEACHER)
     tokenizer.add_special_tokens({"mask_token": MASK})
     return tokenizer
 
@@ -102,7 +101,7 @@ def encode(problem: Problem, rng: Random, tokenizer: PreTrainedTokenizerFast) ->
 def batches(
     settings: Settings, tokenizer: PreTrainedTokenizerFast, start: int = 0
 ) -> Iterator[Batch]:
-    """The batches from step `start` on; eight are cut from one sorted draw, to be of like length."""
+    """The batches from step `start` on, eight cut from one sorted draw: rows of like length."""
     for octave in range(start // 8, math.ceil(settings.steps / 8)):
         rng = Random(f"{settings.seed} {octave}")
         count = 8 * settings.rows
@@ -136,9 +135,7 @@ def _mask(
     t_B = (torch.randperm(rows, generator=generator) + torch.rand(1, generator=generator)) / rows
     p_B1 = ((1 - EPSILON) * t_B + EPSILON)[:, None]
     masked_BT = answer_BT & (torch.rand(targets_BT.shape, generator=generator) < p_B1)
-    return Batch(
-        targets_BT.masked_fill(masked_BT, tokenizer.mask_token_id), targets_BT, masked_BT
-    )
+    return Batch(targets_BT.masked_fill(masked_BT, tokenizer.mask_token_id), targets_BT, masked_BT)
 
 
 def learning_rate(step: int, settings: Settings) -> float:
@@ -158,7 +155,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> ModernBertForMas
             num_hidden_layers=4,
             num_attention_heads=4,
             max_position_embeddings=CONTEXT,
-            global_attn_every_n_layers=1,
+            global_attn_every_n_layers=1,  # type: ignore[call-arg]
             pad_token_id=tokenizer.pad_token_id,
             bos_token_id=None,
             cls_token_id=None,
@@ -190,7 +187,7 @@ class Optimizers(NamedTuple):
         ):
             for group in optimizer.param_groups:
                 group["lr"] = peak * share
-            optimizer.step()
+            optimizer.step()  # type: ignore[no-untyped-call]
             optimizer.zero_grad(set_to_none=True)
 
 
@@ -211,7 +208,7 @@ def optimizers_of(model: ModernBertForMaskedLM) -> Optimizers:
 
 def save_state(model: ModernBertForMaskedLM, optimizers: Optimizers, path: Path) -> None:
     """Weights and optimiser moments in one safetensors file, replaced atomically."""
-    state = {f"model.{name}": value for name, value in model.named_parameters()}
+    state: dict[str, Tensor] = {f"model.{name}": value for name, value in model.named_parameters()}
     for which, optimizer in enumerate(optimizers):
         for i, slot in optimizer.state_dict()["state"].items():
             state |= {f"optimizer.{which}.{i}.{name}": value for name, value in slot.items()}

@@ -8,8 +8,8 @@ file here that has
 - `SHIFT`: whether the logits of position i are read at i - 1;
 - `build(folder, config, dtype, trust)`: the transformers network with its weights;
 - `blank(config, dtype, trust)`: the same network untrained (the config is the parsed config.json);
-- `special_ids(config, tokenizer)`: mask and fill;
-- `write(net, source, folder)`: the weights in the layout of `source`.
+- `tokenizer(folder, trust)`, and `special_ids(config, tokenizer)`: its mask and fill;
+- `write(net, state, source, folder)`: the weights `state` of `net` in the layout of `source`.
 """
 
 import importlib
@@ -23,7 +23,7 @@ from types import ModuleType
 from typing import Any, NamedTuple, Protocol, cast
 
 import torch
-from transformers import AutoTokenizer
+from torch import Tensor
 from transformers.utils import logging
 
 from diffusion.denoiser import Denoiser, Dlm
@@ -31,6 +31,7 @@ from schemas.errors import UserError
 from scorers.revision import fetched
 
 Config = Mapping[str, Any]
+State = Mapping[str, Tensor]  # weights under transformers' names
 
 
 class SpecialIds(NamedTuple):
@@ -52,10 +53,13 @@ class Family(Protocol):
     def blank(self, config: Config, dtype: torch.dtype, trust: bool) -> Any:
         """The network without them."""
 
+    def tokenizer(self, folder: Path, trust: bool) -> Any:
+        """The tokenizer beside the model."""
+
     def special_ids(self, config: Config, tokenizer: Any) -> SpecialIds:
         """Mask and fill; UserError where there is none."""
 
-    def write(self, net: Any, source: Path, folder: Path) -> None:
+    def write(self, net: Any, state: State, source: Path, folder: Path) -> None:
         """The weights of `net` as files in `folder`, named and typed as in `source`."""
 
 
@@ -93,7 +97,11 @@ def load(
     folder = directory_of(name, trust_remote_code)
     config = read_config(folder)
     family_name, family = family_of(config)
-    tokenizer = read_tokenizer(folder, trust_remote_code)
+    cast(Any, logging).disable_progress_bar()
+    try:
+        tokenizer = family.tokenizer(folder, trust_remote_code)
+    except Exception as error:  # tokenizers raises bare Exception, remote code raises anything
+        raise UserError(f"{folder}: its tokenizer cannot be read: {first_line(error)}") from error
     ids = family.special_ids(config, tokenizer)
     net = family.build(folder, config, dtype, trust_remote_code)
     rows = net.get_input_embeddings().weight.shape[0]
@@ -115,13 +123,18 @@ def load(
     )
 
 
-def save(dlm: Dlm, folder: Path) -> None:
-    """Write the model in its family's own layout; everything but the weights is copied."""
+def save(dlm: Dlm, folder: Path, state: State | None = None) -> None:
+    """Write the model in its family's own layout; everything but the weights is copied.
+
+    `state` are the network's weights where they had to be gathered first (default: its own).
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for file in sorted(dlm.folder.iterdir()):
         if file.is_file() and ".safetensors" not in file.name and file.suffix in _KEPT:
             shutil.copyfile(file, folder / file.name)
-    cast(Family, families()[dlm.family]).write(dlm.denoiser.net, dlm.folder, folder)
+    net = dlm.denoiser.net
+    family = cast(Family, families()[dlm.family])
+    family.write(net, net.state_dict() if state is None else state, dlm.folder, folder)
 
 
 _KEPT = (".json", ".jinja", ".txt", ".model", ".py", ".tiktoken")
@@ -143,15 +156,6 @@ def read_config(folder: Path) -> Config:
     if not isinstance(config, dict):
         raise UserError(f"{folder}/config.json: is no mapping; take a model's own directory")
     return config
-
-
-def read_tokenizer(folder: Path, trust: bool) -> Any:
-    """The tokenizer beside a model."""
-    cast(Any, logging).disable_progress_bar()
-    try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust)
-    except Exception as error:  # tokenizers raises bare Exception, remote code raises anything
-        raise UserError(f"{folder}: its tokenizer cannot be read: {first_line(error)}") from error
 
 
 def first_line(error: BaseException) -> str:

@@ -26,12 +26,11 @@ def blank(architecture: Any, config: Any, dtype: torch.dtype) -> Any:
     return architecture._from_config(prepared, dtype=dtype)
 
 
-def build(
-    folder: Path, architecture: Any, config: Any, rename: Rename, dtype: torch.dtype
-) -> Any:
+def build(folder: Path, architecture: Any, config: Any, rename: Rename, dtype: torch.dtype) -> Any:
     """The network with the weights in `folder`; UserError lists every kind of mismatch."""
     with torch.device("meta"):
-        shapes = {n: tuple(t.shape) for n, t in architecture(_prepared(config)).state_dict().items()}
+        untrained = architecture(_prepared(config)).state_dict()
+    shapes = {name: tuple(tensor.shape) for name, tensor in untrained.items()}
     if config.tie_word_embeddings:
         shapes.pop("lm_head.weight", None)
     weights: dict[str, Tensor] = {}
@@ -62,9 +61,8 @@ def build(
     )
 
 
-def write(net: Any, source: Path, folder: Path, rename: Rename) -> None:
-    """The weights of `net` under the names and in the types of the checkpoint in `source`."""
-    state = net.state_dict()
+def write(state: Mapping[str, Tensor], source: Path, folder: Path, rename: Rename) -> None:
+    """The weights under the names and in the types of the checkpoint in `source`."""
     made = {}
     for name, dtype in header(source).items():
         ours = rename(name)

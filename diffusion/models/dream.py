@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
-from diffusion.models import Config, SpecialIds, _decoder
+from diffusion.models import Config, SpecialIds, State, _decoder
 from schemas.errors import UserError
 
 MODEL_TYPES = ("Dream", "dream")
@@ -29,7 +29,7 @@ _NEEDED = (
 
 
 def rename(name: str) -> str | None:
-    """transformers' name of a weight: the same."""
+    """Transformers' name of a weight: the same."""
     return name
 
 
@@ -43,14 +43,20 @@ def blank(config: Config, dtype: torch.dtype, trust: bool) -> Any:
     return _decoder.blank(Qwen2ForCausalLM, _qwen2(config), dtype)
 
 
+def tokenizer(folder: Path, trust: bool) -> Any:
+    """Dream's own tokenizer class is Qwen2's under another name: vocabulary and merges are read."""
+    fast = (folder / "tokenizer.json").exists()
+    return (PreTrainedTokenizerFast if fast else Qwen2Tokenizer).from_pretrained(folder)
+
+
 def special_ids(config: Config, tokenizer: Any) -> SpecialIds:
     """`<|mask|>` and `<|endoftext|>`, which Dream pads and fills with."""
-    return SpecialIds(config.get("mask_token_id") or _MASK, config.get("pad_token_id") or _PAD)
+    return SpecialIds(config.get("mask_token_id", _MASK), config.get("pad_token_id", _PAD))
 
 
-def write(net: Any, source: Path, folder: Path) -> None:
+def write(net: Any, state: State, source: Path, folder: Path) -> None:
     """Dream's own layout."""
-    _decoder.write(net, source, folder, rename)
+    _decoder.write(state, source, folder, rename)
 
 
 def _qwen2(config: Config) -> Qwen2Config:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from diffusion.models import Config, SpecialIds, _decoder
+from diffusion.models import Config, SpecialIds, State, _decoder
 from schemas.errors import UserError
 
 MODEL_TYPES = ("llada",)
@@ -49,7 +49,7 @@ _OUTSIDE = {
 
 
 def rename(name: str) -> str | None:
-    """transformers' name of a weight; None where a Llama has no such weight."""
+    """Transformers' name of a weight; None where a Llama has no such weight."""
     if found := _BLOCK.fullmatch(name):
         part = _IN_BLOCK.get(found[2])
         return part and f"model.layers.{found[1]}.{part}.weight"
@@ -66,14 +66,19 @@ def blank(config: Config, dtype: torch.dtype, trust: bool) -> Any:
     return _decoder.blank(LlamaForCausalLM, _llama(config), dtype)
 
 
+def tokenizer(folder: Path, trust: bool) -> Any:
+    """The fast tokenizer beside the model."""
+    return PreTrainedTokenizerFast.from_pretrained(folder)
+
+
 def special_ids(config: Config, tokenizer: Any) -> SpecialIds:
     """`<|mdm_mask|>` and `<|endoftext|>`."""
-    return SpecialIds(config.get("mask_token_id") or _MASK, config.get("eos_token_id") or _EOS)
+    return SpecialIds(config.get("mask_token_id", _MASK), config.get("eos_token_id", _EOS))
 
 
-def write(net: Any, source: Path, folder: Path) -> None:
+def write(net: Any, state: State, source: Path, folder: Path) -> None:
     """LLaDA's own layout."""
-    _decoder.write(net, source, folder, rename)
+    _decoder.write(state, source, folder, rename)
 
 
 def _llama(config: Config) -> LlamaConfig:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForMaskedLM
+from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
 
-from diffusion.models import Config, SpecialIds, _decoder, first_line
+from diffusion.models import Config, SpecialIds, State, _decoder, first_line
 from schemas.errors import UserError
 
 MODEL_TYPES: tuple[str, ...] = ()  # whatever no other family takes
@@ -55,6 +55,11 @@ def blank(config: Config, dtype: torch.dtype, trust: bool) -> Any:
         ) from error
 
 
+def tokenizer(folder: Path, trust: bool) -> Any:
+    """Whatever tokenizer transformers finds in the folder."""
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust)
+
+
 def special_ids(config: Config, tokenizer: Any) -> SpecialIds:
     """The tokenizer's mask; its EOS, or SEP where there is none."""
     if tokenizer.mask_token_id is None:
@@ -70,9 +75,9 @@ def special_ids(config: Config, tokenizer: Any) -> SpecialIds:
     return SpecialIds(tokenizer.mask_token_id, fill)
 
 
-def write(net: Any, source: Path, folder: Path) -> None:
-    """transformers' own layout, in the types of the checkpoint in `source`."""
+def write(net: Any, state: State, source: Path, folder: Path) -> None:
+    """Write transformers' own layout, in the types of the checkpoint in `source`."""
     (dtype,) = set(_decoder.header(source).values())  # transformers saves one type
-    state = {name: tensor.detach().to("cpu", dtype) for name, tensor in net.state_dict().items()}
-    net.save_pretrained(folder, state_dict=state)
+    typed = {name: tensor.detach().to("cpu", dtype) for name, tensor in state.items()}
+    net.save_pretrained(folder, state_dict=typed)
     (folder / "config.json").write_bytes((source / "config.json").read_bytes())

@@ -7,6 +7,7 @@ import pytest
 
 from curation import shards
 from schemas import arrow
+from schemas.durable import lock
 from schemas.errors import DamagedError, UserError
 from schemas.records import Prompt, Rejection, Stage
 
@@ -86,7 +87,7 @@ def test_shards_of_a_longer_build_go_but_traces_stay(tmp_path: Path) -> None:
 
 
 def _hold(run: str, ready: "multiprocessing.synchronize.Event") -> None:
-    with shards.lock(Path(run)):
+    with lock(Path(run)):
         ready.set()
         ready.wait(0)
         import time
@@ -101,11 +102,11 @@ def test_two_builds_on_one_directory(tmp_path: Path) -> None:
     holder.start()
     try:
         assert ready.wait(30)
-        with pytest.raises(UserError, match="another build"), shards.lock(tmp_path):
+        with pytest.raises(UserError, match="another build"), lock(tmp_path):
             pass
         holder.kill()
         holder.join()
-        with shards.lock(tmp_path):
+        with lock(tmp_path):
             assert (tmp_path / ".lock").exists()
     finally:
         holder.kill()
@@ -113,7 +114,7 @@ def test_two_builds_on_one_directory(tmp_path: Path) -> None:
 
 def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot write"), shards.lock(tmp_path / "file" / "run"):
+    with pytest.raises(UserError, match="cannot write"), lock(tmp_path / "file" / "run"):
         pass
 
 

@@ -1,0 +1,72 @@
+"""What a training needs before its first step. In: settings. Out: a model and encoded instances."""
+
+import hashlib
+from collections import Counter
+from typing import NamedTuple
+
+from diffusion import corpus, models
+from diffusion.corpus import Encoded
+from diffusion.denoiser import Dlm
+from diffusion.frame import Frame, frame_of
+from diffusion.settings import Settings
+from schemas.errors import NothingReleasedError, UserError
+
+
+class Prepared(NamedTuple):
+    """A model, the frame of its rows, and both splits of the corpus in its tokens."""
+
+    dlm: Dlm
+    frame: Frame
+    train: Encoded
+    validation: Encoded
+
+    def digest(self) -> str:
+        """16 hex digits that change whenever a row that is trained on changes."""
+        digest = hashlib.blake2b(repr(self.frame).encode(), digest_size=8)
+        for instance in self.train.instances:
+            for ids in (instance.prompt, *instance.texts):
+                digest.update(len(ids).to_bytes(4, "little") + ids.tobytes())
+        return digest.hexdigest()
+
+
+def prepare(settings: Settings) -> Prepared:
+    """Load the model and encode the corpus.
+
+    Raises UserError where either cannot be used, NothingReleasedError where no instance fits.
+    """
+    release = corpus.locate_release(settings.corpus)
+    if not corpus.files_of(release, "train"):
+        raise UserError(f"corpus {settings.corpus}: has no data/train-*.parquet")
+    dlm = models.load(settings.model.path, trust_remote_code=settings.model.trust_remote_code)
+    frame = frame_of(
+        dlm.tokenizer,
+        dlm.fill_id,
+        form=settings.form,
+        paths=settings.paths,
+        slot_tokens=settings.slot_tokens,
+        summary_tokens=settings.summary_tokens,
+    )
+
+    def encoded(split: str, limit: int | None) -> Encoded:
+        return corpus.encode_rows(
+            corpus.rows(release, split, limit),
+            frame,
+            dlm.tokenizer,
+            form=settings.form,
+            paths=settings.paths,
+            context=dlm.context,
+        )
+
+    train = encoded("train", settings.limit)
+    if not train.instances:
+        reasons = ", ".join(f"{reason} {n}" for reason, n in refusals(train).items()) or "no rows"
+        raise NothingReleasedError(
+            f"corpus {settings.corpus}: no instance fits this model and frame ({reasons})"
+        )
+    return Prepared(dlm, frame, train, encoded("validation", settings.validation))
+
+
+def refusals(encoded: Encoded) -> dict[str, int]:
+    """How many instances were refused for each reason, most frequent first."""
+    counts = Counter(refusal.reason for refusal in encoded.refused)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -1,0 +1,132 @@
+"""What determines a fine-tuning. In: a recipe's values. Out: frozen settings, checked.
+
+Plain dataclasses: a machine without pydantic can train, and recipes are validated against them.
+"""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from diffusion.frame import Form
+
+_STRICT = {"extra": "forbid"}  # pydantic's words: an unknown key of a recipe is an error
+
+
+class Precision(StrEnum):
+    """Type of the computation; weights and optimiser are float32 in any case."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+class Tracker(StrEnum):
+    """Where curves are sent."""
+
+    TENSORBOARD = "tensorboard"
+    WANDB = "wandb"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """The model that is tuned: a directory or a hub id."""
+
+    __pydantic_config__: ClassVar[Any] = _STRICT
+
+    path: str
+    trust_remote_code: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lora:
+    """Low-rank adapters instead of all weights (peft); the tuned model is saved merged."""
+
+    __pydantic_config__: ClassVar[Any] = _STRICT
+
+    rank: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.0
+    modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _within("lora.rank", self.rank, 1)
+        _within("lora.dropout", self.dropout, 0, 0.99)
+        if not self.modules:
+            raise ValueError("lora.modules: empty; name at least one linear layer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """A fine-tuning, fully described. The defaults are the paper's (METHOD sections 1 and 4).
+
+    `corpus` is a run, a release, or hub:ORG/NAME; `paths`, `slot_tokens` and `summary_tokens` set
+    the number of masks of either form. `batch` counts instances of an optimiser step over all
+    processes, `micro_tokens` the padded tokens of one forward pass on one device. `warmup` is a
+    share of all steps. `validate_every` and `checkpoint_every` are in steps (0: at the end only),
+    `validation` is the number of validation instances that are looked at.
+    """
+
+    __pydantic_config__: ClassVar[Any] = _STRICT
+
+    name: str
+    model: Model
+    corpus: str
+    form: Form = Form.CANVAS
+    seed: int = 0
+    paths: int = 3
+    slot_tokens: int = 330
+    summary_tokens: int = 32
+    epochs: int = 3
+    batch: int = 256
+    learning_rate: float = 2e-6
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.95)
+    clip: float = 1.0
+    precision: Precision = Precision.BFLOAT16
+    micro_tokens: int = 16384
+    gradient_checkpointing: bool = False
+    lora: Lora | None = None
+    limit: int | None = None
+    validation: int = 256
+    validate_every: int = 100
+    checkpoint_every: int = 100
+    checkpoints: int = 2
+    trackers: tuple[Tracker, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the ranges: ValueError names the field and the range."""
+        if not self.name or set(self.name) & set("/\\\0") or self.name.startswith("."):
+            raise ValueError(f"name: {self.name!r} is no name for a folder")
+        for name in (
+            *("paths", "slot_tokens", "summary_tokens", "epochs", "batch", "micro_tokens"),
+            "checkpoints",
+        ):
+            _within(name, getattr(self, name), 1)
+        for name in ("validation", "validate_every", "checkpoint_every", "weight_decay"):
+            _within(name, getattr(self, name), 0)
+        if self.limit is not None:
+            _within("limit", self.limit, 1)
+        _within("warmup", self.warmup, 0, 1)
+        for name, beta in zip(("betas.0", "betas.1"), self.betas, strict=True):
+            _within(name, beta, 0, 0.99999)
+        for name in ("learning_rate", "clip"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
+
+    def digest(self) -> str:
+        """16 hex digits over everything that shapes the result."""
+        facts = dataclasses.asdict(self)
+        for name in ("name", "checkpoint_every", "checkpoints", "trackers"):
+            facts.pop(name)
+        text = json.dumps(facts, sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _within(name: str, value: float, least: float, most: float | None = None) -> None:
+    if not (least <= value and (most is None or value <= most)):
+        range_ = f"at least {least}" if most is None else f"within {least} and {most}"
+        raise ValueError(f"{name}: {value} is not {range_}")

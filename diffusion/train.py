@@ -1,0 +1,99 @@
+"""Fine-tune a masked-diffusion language model on a released corpus, on any number of processes.
+
+In: settings and a run directory. Out, in that directory: `model/` (the tuned model in its family's
+own layout), `training.jsonl` (one line a step), `validation.jsonl`, `refused.jsonl` (instances that
+this model cannot be trained on, each with a reason), `checkpoints/`, and last `summary.json`.
+
+One loop, on accelerate: the same code runs on one CPU core, under DDP, and under FSDP2 by an
+accelerate config. The same command goes on from the last checkpoint; on one CPU process it goes on
+bit-equally. SIGTERM and the first Ctrl-C save a checkpoint and end with exit code 3.
+"""
+
+import dataclasses
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from diffusion.loop import Loop
+from diffusion.prepared import prepare
+from diffusion.settings import Precision, Settings
+from diffusion.training_log import Summary, read_summary
+from schemas.errors import StoppedError, UserError
+
+
+def train(settings: Settings, out: Path, *, say: Callable[[str], None] = print) -> Summary:
+    """Fine-tune, or go on, or do nothing where it is done; every process calls it.
+
+    Raises UserError for the user's mistakes, StoppedError after SIGTERM or a full disk (the same
+    command goes on), PolytraceError where the loss is not finite.
+    """
+    if (done := read_summary(out, settings.digest())) is not None:
+        return done
+    accelerator = _accelerator(settings, out)
+    try:
+        loop = Loop(
+            settings,
+            out,
+            accelerator,
+            prepare(settings),
+            say if accelerator.is_main_process else _mute,
+        )
+        with _stoppable() as is_asked:
+            return loop.run(is_asked)
+    except OSError as error:
+        raise StoppedError(
+            f"{out}: cannot write ({error.strerror or error}); what was saved is whole. Free "
+            "some space and run the same command again"
+        ) from None
+    finally:
+        accelerator.end_training()
+
+
+@contextmanager
+def _stoppable() -> Iterator[Callable[[], bool]]:
+    """Whether SIGTERM or a first Ctrl-C has come; handlers that were there before come back."""
+    came = []
+
+    def note(number: int, _frame: object) -> None:
+        came.append(number)
+        signal.signal(signal.SIGINT, before[signal.SIGINT])  # the second Ctrl-C ends at once
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _mute(_text: str) -> None:
+    pass
+
+
+def _accelerator(settings: Settings, out: Path) -> Any:
+    from accelerate import Accelerator
+
+    mixed = "bf16" if settings.precision is Precision.BFLOAT16 else "no"
+    accelerator = Accelerator(
+        mixed_precision=mixed,
+        cpu=not torch.cuda.is_available(),
+        log_with=[str(tracker) for tracker in settings.trackers],
+        project_dir=str(out / "tracking"),
+    )
+    facts = {
+        name: value if isinstance(value, int | float | str) else str(value)
+        for name, value in dataclasses.asdict(settings).items()
+    }
+    wanted = set(map(str, settings.trackers))
+    if missing := wanted - {str(tracker) for tracker in accelerator.log_with}:
+        names = ", ".join(sorted(missing))
+        raise UserError(f"trackers: {names} cannot be imported; pip install {names}")
+    if wanted:
+        accelerator.init_trackers(settings.name, config=facts)
+    return accelerator

@@ -1,0 +1,152 @@
+"""YAML files that are validated strictly: recipes of corpora and of fine-tuning.
+
+In: a file, `--set key.sub=value` overrides, and the class it must be. Out: an instance, or a
+UserError that names file and field; an unknown field is an error with a suggestion.
+"""
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import yaml
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from schemas.errors import UserError
+from schemas.parts import hint
+
+MOST_VALUES = 10_000  # aliases can make a small file endless
+CREDENTIALS = re.compile(
+    r"://[^/\s@]*@|[?&](?:x-amz-signature|signature|sig|token|access_token)=",
+    re.IGNORECASE,
+)
+S = TypeVar("S")
+
+
+def load(path: Path, overrides: Sequence[str], section: type[S]) -> S:
+    """The `section` in a YAML file with `key.sub=value` overrides; UserError says what is wrong."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot read the recipe: {error}") from None
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        row = f", line {mark.line + 1}" if mark else ""
+        problem = str(getattr(error, "problem", None) or error).splitlines()[0]
+        raise UserError(f"{path}{row}: not valid YAML: {problem}") from None
+    except (ValueError, RecursionError) as error:  # an impossible date, endless nesting
+        raise UserError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: a recipe is a mapping of keys, such as 'name: …'")
+    for override in overrides:
+        _apply(data, override)
+    return validate(data, str(path), section)
+
+
+def validate(data: Mapping[str, object], where: str, section: type[S]) -> S:
+    """A `section` from plain data; `where` names it in errors."""
+    try:
+        _refuse(data)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    try:
+        return TypeAdapter(section).validate_python(data)
+    except ValidationError as error:
+        raise UserError(
+            f"{where}: " + "; ".join(_explain(e, section) for e in error.errors()[:5])
+        ) from None
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    key, equals, raw = override.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set {override!r}: write key.sub=value")
+    try:
+        value = yaml.safe_load(raw)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise UserError(f"--set {key}: {raw!r} is not a YAML value") from None
+    names = key.split(".")
+    here: Any = data
+    for depth, name in enumerate(names):
+        is_last = depth == len(names) - 1
+        if isinstance(here, list):
+            if not _is_index(name) or int(name) > len(here):
+                raise UserError(
+                    f"--set {key}: {name!r} is no index of a list of {len(here)} "
+                    f"(append with {len(here)})"
+                )
+            at: Any = int(name)
+            if at == len(here):
+                here.append(None)
+        elif isinstance(here, dict):
+            at = name
+        else:
+            raise UserError(f"--set {key}: {'.'.join(names[:depth])} is a value, not a section")
+        if is_last:
+            here[at] = value
+            return
+        below = here[at] if isinstance(here, list) else here.get(at)
+        if below is None:
+            below = here[at] = [] if _is_index(names[depth + 1]) else {}
+        here = below
+
+
+def _is_index(name: str) -> bool:
+    return name.isascii() and name.isdigit()
+
+
+def _refuse(data: Mapping[str, object]) -> None:
+    """UserError for values that no later stage could carry; credentials are not printed."""
+    waiting: list[tuple[str, object]] = [("", data)]
+    for _ in range(MOST_VALUES):
+        if not waiting:
+            return
+        where, value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting += [(f"{where}.{k}" if where else str(k), inner) for k, inner in value.items()]
+        elif isinstance(value, list | tuple):
+            waiting += [(f"{where}.{number}", inner) for number, inner in enumerate(value)]
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{where}: {value} is no number to work with")
+        elif isinstance(value, str):
+            _refuse_text(value, where)
+    raise UserError(f"more than {MOST_VALUES} values; that is no recipe")
+
+
+def _refuse_text(value: str, where: str) -> None:
+    if CREDENTIALS.search(value):
+        raise UserError(
+            f"{where}: holds a user name, password or signature; a recipe is kept and published, "
+            f"so secrets belong in the environment"
+        )
+    if any("\ud800" <= c <= "\udfff" or c == "\0" for c in value):
+        raise UserError(f"{where}: holds a character that is no text (NUL or half a pair)")
+
+
+def _explain(error: Any, section: type[object]) -> str:
+    """One pydantic error as "field: what is wrong (what to do)"."""
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        for part in error["loc"][:-1]:
+            inner = _fields(section)[str(part)]
+            options = [inner, *getattr(inner, "__args__", ())]
+            section = next(o for o in options if isinstance(o, type) and _fields(o))
+        return f"{where}: unknown field; {hint(str(error['loc'][-1]), tuple(_fields(section)))}"
+    if error["type"] in ("missing", "missing_argument"):
+        return f"{where}: missing; add it"
+    said: str = error["msg"].removeprefix("Value error, ")
+    return f"{where}: {said}" if where else said
+
+
+def _fields(section: type[object]) -> Mapping[str, Any]:
+    """The fields of a pydantic model or a dataclass with their types; of anything else, none."""
+    if issubclass(section, BaseModel):
+        return {name: field.annotation for name, field in section.model_fields.items()}
+    if dataclasses.is_dataclass(section):
+        hints = get_type_hints(section)
+        return {field.name: hints[field.name] for field in dataclasses.fields(section)}
+    return {}
