@@ -20,7 +20,6 @@ from pathlib import Path
 from random import Random
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -29,6 +28,7 @@ from transformers.utils import logging as transformers_logging
 from schemas.canvas import render
 from tiny import tokenizer as tiny_tokenizer
 from tiny.problems import Problem, stream
+from tiny.state import load_state, save_state
 
 transformers_logging.disable_progress_bar()
 
@@ -133,39 +133,6 @@ def loss_of(model: LlamaForCausalLM, ids: torch.Tensor, labels: torch.Tensor) ->
     return functional.cross_entropy(logits.float(), target[chosen])
 
 
-def save_state(
-    model: LlamaForCausalLM, optimizer: torch.optim.AdamW, path: Path, step: int
-) -> None:
-    """Weights and optimiser moments in one safetensors file, replaced atomically."""
-    state = {
-        f"model.{name}": value
-        for name, value in model.state_dict().items()
-        if name != "lm_head.weight"
-    }
-    for i, slot in optimizer.state_dict()["state"].items():
-        state |= {f"optimizer.{i}.{name}": value for name, value in slot.items()}
-    part = path.with_suffix(".part")
-    save_file(state, part, metadata={"step": str(step)})
-    part.rename(path)
-
-
-def load_state(model: LlamaForCausalLM, optimizer: torch.optim.AdamW, path: Path) -> None:
-    """Undo `save_state`."""
-    state = load_file(path)
-    model.load_state_dict(
-        {k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")},
-        strict=False,
-    )
-    slots: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in state.items():
-        if key.startswith("optimizer."):
-            _, i, name = key.split(".")
-            slots.setdefault(int(i), {})[name] = value
-    optimizer.load_state_dict(
-        {"state": slots, "param_groups": optimizer.state_dict()["param_groups"]}
-    )
-
-
 def train(settings: Settings, out: Path, every: int) -> None:
     """Train `settings.stop` steps and save the model directory."""
     out.mkdir(parents=True, exist_ok=True)
@@ -202,7 +169,7 @@ def train(settings: Settings, out: Path, every: int) -> None:
             )
             bar.set_postfix(loss=f"{total / seen:.3f}")
             total = 0.0
-            save_state(model, optimizer, checkpoint, step)
+            save_state(model, optimizer, checkpoint)
             log.write_text("".join(json.dumps(line) + "\n" for line in lines))
             model.save_pretrained(out)
             tokenizer.save_pretrained(out)

@@ -78,6 +78,9 @@ def special_ids(config: Config, tokenizer: Any) -> SpecialIds:
 def write(net: Any, state: State, source: Path, folder: Path) -> None:
     """Write transformers' own layout, in the types of the checkpoint in `source`."""
     (dtype,) = set(_decoder.header(source).values())  # transformers saves one type
-    typed = {name: tensor.detach().to("cpu", dtype) for name, tensor in state.items()}
+    tied = net.all_tied_weights_keys or {}  # these are saved once, under the other's name
+    typed = {
+        name: tensor.detach().to("cpu", dtype) for name, tensor in state.items() if name not in tied
+    }
     net.save_pretrained(folder, state_dict=typed)
     (folder / "config.json").write_bytes((source / "config.json").read_bytes())

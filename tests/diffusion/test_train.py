@@ -1,0 +1,360 @@
+"""Training from end to end: resume, processes, refusals, faults."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+
+from diffusion import checkpoint, models
+from diffusion.frame import Form
+from diffusion.settings import Lora, Model, Precision, Settings, Tracker
+from diffusion.train import train
+from schemas.arrow import RELEASE
+from schemas.errors import NothingReleasedError, PolytraceError, StoppedError, UserError
+from tests.diffusion.checkpoints import FAMILIES, make, weights_of, write_corpus
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = """
+import json, resource, sys
+from pathlib import Path
+from diffusion.frame import Form
+from diffusion.settings import Lora, Model, Precision, Settings, Tracker
+from diffusion.train import train
+from schemas.errors import PolytraceError
+facts = json.loads(sys.argv[1])
+if len(sys.argv) > 3:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
+facts["model"] = Model(**facts["model"])
+facts["form"], facts["precision"] = Form(facts["form"]), Precision(facts["precision"])
+facts["betas"] = tuple(facts["betas"])
+try:
+    train(Settings(**facts), Path(sys.argv[2]))
+except PolytraceError as error:
+    print(error, file=sys.stderr)
+    sys.exit(error.exit_code)
+"""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make("masked_lm", tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture
+def settings(model: Path, corpus: Path) -> Settings:
+    return Settings(
+        name="small",
+        model=Model(path=str(model)),
+        corpus=str(corpus),
+        slot_tokens=30,
+        summary_tokens=12,
+        epochs=3,
+        batch=6,
+        learning_rate=1e-3,
+        precision=Precision.FLOAT32,
+        micro_tokens=600,
+        validate_every=5,
+        checkpoint_every=3,
+    )
+
+
+def lines(out: Path, name: str = "training.jsonl") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / name).read_text().splitlines()]
+
+
+def start(settings: Settings, out: Path, *limit: str, launch: tuple[str, ...] = ()) -> Any:
+    command = [*(launch or (sys.executable,)), "-c", SCRIPT]
+    if launch:
+        script = out.with_suffix(".py")
+        script.write_text(SCRIPT)
+        command = [*launch, str(script)]
+    return subprocess.Popen(
+        [*command, json.dumps(asdict(settings)), str(out), *limit],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("form", list(Form))
+def test_a_training_ends_with_a_model_that_has_learnt(
+    settings: Settings, form: Form, tmp_path: Path
+) -> None:
+    chosen = replace(settings, form=form, epochs=10)
+    said: list[str] = []
+    summary = train(chosen, tmp_path / "run", say=said.append)
+    steps = lines(tmp_path / "run")
+    assert [line["step"] for line in steps] == list(range(1, 41))
+    assert steps[-1]["loss"] < 0.8 * steps[0]["loss"]
+    assert summary.rows == summary.instances == 24
+    assert summary.masks == 102
+    assert "24 rows = 24 instances + 0 refused" in said[0]
+    assert all(line["instances"] == 6 and line["answer_tokens"] == 612 for line in steps)
+    buckets = lines(tmp_path / "run", "validation.jsonl")
+    assert buckets[-1]["step"] == 40
+    assert len(buckets[-1]["content"]) == 5
+    tuned = models.load(str(tmp_path / "run" / "model"))
+    before = weights_of(Path(settings.model.path))
+    after = weights_of(tmp_path / "run" / "model")
+    assert before.keys() == after.keys()
+    assert not torch.equal(before["head.dense.weight"], after["head.dense.weight"])
+    assert tuned.family == "masked_lm"
+    assert train(chosen, tmp_path / "run", say=said.append) == summary
+    assert len(said) == 1  # nothing was done the second time
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_is_trained_and_saved_in_its_own_layout(
+    settings: Settings, family: str, tmp_path: Path
+) -> None:
+    source = make(family, tmp_path / "model", torch.bfloat16)
+    chosen = replace(
+        settings,
+        model=Model(path=str(source)),
+        epochs=1,
+        precision=Precision.BFLOAT16,
+        gradient_checkpointing=True,
+    )
+    train(chosen, tmp_path / "run")
+    before, after = weights_of(source), weights_of(tmp_path / "run" / "model")
+    assert {n: (t.shape, t.dtype) for n, t in before.items()} == {
+        n: (t.shape, t.dtype) for n, t in after.items()
+    }
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_gradient_checkpointing_changes_no_loss(settings: Settings, tmp_path: Path) -> None:
+    train(replace(settings, epochs=1), tmp_path / "plain")
+    train(replace(settings, epochs=1, gradient_checkpointing=True), tmp_path / "checkpointed")
+    for one, other in zip(lines(tmp_path / "plain"), lines(tmp_path / "checkpointed"), strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-6)
+
+
+def test_the_curve_goes_on_bit_equally_after_kills_at_random_steps(
+    settings: Settings, tmp_path: Path
+) -> None:
+    chosen = replace(settings, epochs=10)  # 40 steps, a checkpoint every 3
+    train(chosen, tmp_path / "whole")
+    rng, out = Random(5), tmp_path / "killed"
+    targets = sorted(rng.sample(range(2, 39), 5))
+    for target in targets:
+        process = start(chosen, out)
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            log = out / "training.jsonl"
+            if log.exists() and log.read_text().count("\n") >= target:
+                process.send_signal(signal.SIGKILL)
+                break
+            time.sleep(0.005)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL, "it was killed, and did not end by itself"
+    process = start(chosen, out)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    for name in ("training.jsonl", "validation.jsonl", "summary.json"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    after, expected = weights_of(out / "model"), weights_of(tmp_path / "whole" / "model")
+    assert all(torch.equal(after[name], expected[name]) for name in expected)
+
+
+def test_sigterm_saves_and_ends_with_3(settings: Settings, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    process = start(replace(settings, epochs=200, checkpoint_every=0), out)
+    while not (out / "training.jsonl").exists() or not (out / "training.jsonl").read_text():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 3, errors
+    assert "the checkpoint is saved, and the same command goes on" in errors
+    found = checkpoint.latest(out / "checkpoints")
+    assert found is not None
+    assert checkpoint.read_place(found).step == len(lines(out))
+
+
+def test_two_processes_give_the_losses_of_one(settings: Settings, tmp_path: Path) -> None:
+    """2 gloo processes x 1 piece against 1 process x 2 pieces."""
+    chosen = replace(settings, epochs=2, checkpoint_every=0)
+    train(chosen, tmp_path / "one")
+    launch = (
+        *(sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"),
+        *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
+        *("--main_process_port", "0"),
+    )
+    process = start(chosen, tmp_path / "two", launch=launch)
+    said, errors = process.communicate(timeout=180)
+    assert process.returncode == 0, errors[-3000:]
+    assert "2 x cpu" in said
+    one, two = lines(tmp_path / "one"), lines(tmp_path / "two")
+    assert len(one) == len(two) == 8
+    for a, b in zip(one, two, strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-6)
+        assert a["gradient_norm"] == pytest.approx(b["gradient_norm"], rel=1e-4)
+        assert a["answer_tokens"] == b["answer_tokens"]
+
+
+def test_lora_trains_adapters_alone_and_saves_them_merged(
+    settings: Settings, tmp_path: Path
+) -> None:
+    source = make("llada", tmp_path / "model")
+    chosen = replace(
+        settings, model=Model(path=str(source)), lora=Lora(rank=2, modules=("q_proj", "v_proj"))
+    )
+    summary = train(chosen, tmp_path / "run")
+    assert summary.trained_parameters == 2 * 2 * 2 * (32 + 32)
+    before, after = weights_of(source), weights_of(tmp_path / "run" / "model")
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {
+        f"model.transformer.blocks.{layer}.{name}.weight"
+        for layer in range(2)
+        for name in ("q_proj", "v_proj")
+    }
+    assert (tmp_path / "run" / "adapter" / "adapter_model.safetensors").exists()
+    with pytest.raises(UserError, match=r"lora\.modules"):
+        train(replace(chosen, lora=Lora(modules=("nothing",))), tmp_path / "other")
+
+
+def test_what_does_not_fit_is_counted_and_refused(
+    settings: Settings, model: Path, tmp_path: Path
+) -> None:
+    corpus = write_corpus(tmp_path / "corpus", first_prompt="why " * 600)
+    said: list[str] = []
+    chosen = replace(settings, corpus=str(corpus), slot_tokens=20, summary_tokens=8, epochs=1)
+    summary = train(chosen, tmp_path / "run", say=said.append)
+    assert summary.rows == 24 == summary.instances + sum(summary.refused.values())
+    assert summary.refused["exceeds_context"] == 1
+    assert summary.refused["slot_too_short"] > 0
+    refused = lines(tmp_path / "run", "refused.jsonl")
+    assert len(refused) == sum(summary.refused.values())
+    (long,) = [r for r in refused if r["reason"] == "exceeds_context"]
+    assert long["id"] == "row0"
+    assert "the model sees 512" in long["detail"]
+    assert "exceeds_context 1" in said[0]
+    with pytest.raises(NothingReleasedError, match="no instance fits"):
+        train(replace(chosen, slot_tokens=1), tmp_path / "none")
+    few = train(replace(settings, paths=2, epochs=1), tmp_path / "two")
+    assert few.masks == 72
+    with pytest.raises(NothingReleasedError, match="too_few_paths 24"):
+        train(replace(settings, paths=4), tmp_path / "four")
+
+
+def test_a_corpus_of_another_schema_version_is_the_users_mistake(
+    settings: Settings, tmp_path: Path
+) -> None:
+    other = write_corpus(tmp_path / "a", schema=RELEASE.with_metadata({"polytrace.schema": "999"}))
+    with pytest.raises(UserError, match="schema version 999"):
+        train(replace(settings, corpus=str(other)), tmp_path / "run")
+    plain = write_corpus(tmp_path / "b", schema=pa.schema(list(RELEASE)))
+    with pytest.raises(UserError, match="no file of a Polytrace release"):
+        train(replace(settings, corpus=str(plain)), tmp_path / "run")
+    (file,) = (write_corpus(tmp_path / "c") / "data").glob("train-*")
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(UserError, match="cannot be read"):
+        train(replace(settings, corpus=str(tmp_path / "c")), tmp_path / "run")
+    with pytest.raises(UserError, match="no such folder"):
+        train(replace(settings, corpus=str(tmp_path / "nowhere")), tmp_path / "run")
+
+
+def test_a_loss_that_is_no_number_ends_with_the_last_checkpoint_whole(
+    settings: Settings, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    wild = replace(settings, learning_rate=1e30, warmup=0.0, clip=1e30, epochs=10)
+    with pytest.raises(PolytraceError, match=r"step \d+: the loss is (nan|inf)") as error:
+        train(replace(wild, checkpoint_every=1), out)
+    assert error.value.exit_code == 1
+    assert "step-00000001 is whole" in str(error.value)
+    found = checkpoint.latest(out / "checkpoints")
+    assert found is not None
+    assert checkpoint.read_place(found).step == 1
+
+
+def test_a_full_disk_at_a_checkpoint_leaves_the_last_one_whole(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """Files may grow to a limit: the weights of the first checkpoints fit, optimiser added."""
+    out = tmp_path / "run"
+    process = start(settings, out)
+    process.communicate(timeout=120)
+    whole = (out / "training.jsonl").read_bytes()
+    (state,) = out.glob("checkpoints/step-00000012/*.safetensors")
+    size = state.stat().st_size
+    other = tmp_path / "full"
+    stopping = replace(settings, epochs=1, checkpoint_every=0)
+    process = start(stopping, other, str(size // 2))
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 3, errors
+    assert "cannot be written" in errors
+    assert "there is none before it" in errors
+    assert not list(other.glob("checkpoints/*"))
+    process = start(stopping, other)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert whole.startswith((other / "training.jsonl").read_bytes()[:100])
+
+
+def test_other_settings_or_data_in_one_folder_are_refused(
+    settings: Settings, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    train(settings, out)
+    with pytest.raises(UserError, match="holds a model of other settings"):
+        train(replace(settings, learning_rate=1e-4), out)
+    (out / "summary.json").unlink()
+    with pytest.raises(UserError, match="holds a training of other settings"):
+        train(replace(settings, learning_rate=1e-4), out)
+    other = write_corpus(tmp_path / "corpus", rows=23)
+    with pytest.raises(UserError, match="other settings"):
+        train(replace(settings, corpus=str(other)), out)
+
+
+def test_a_damaged_checkpoint_is_named(settings: Settings, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train(settings, out)
+    (out / "summary.json").unlink()
+    found = checkpoint.latest(out / "checkpoints")
+    assert found is not None
+    (state,) = found.glob("*.safetensors")
+    state.write_bytes(state.read_bytes()[:-5])
+    with pytest.raises(UserError, match="damaged"):
+        train(settings, out)
+
+
+def test_curves_are_sent_to_tensorboard(settings: Settings, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(replace(settings, trackers=(Tracker.TENSORBOARD,)), tmp_path / "run")
+    (folder,) = {file.parent for file in (tmp_path / "run" / "tracking" / "small").glob("events*")}
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    assert {"loss", "content_nats", "validation/loss"} <= set(events.Tags()["scalars"])
+    assert [e.step for e in events.Scalars("loss")] == list(range(1, 13))
+
+
+def test_settings_are_checked(settings: Settings) -> None:
+    for name, value in (("epochs", 0), ("batch", 0), ("warmup", 1.5), ("learning_rate", 0.0)):
+        with pytest.raises(ValueError, match=name):
+            replace(settings, **{name: value})
+    with pytest.raises(ValueError, match="no name for a folder"):
+        replace(settings, name="../up")
+
+
+def test_a_stopped_training_says_what_to_do() -> None:
+    assert StoppedError("x").exit_code == 3
