@@ -14,7 +14,8 @@ from curation import groups, prompts
 from curation.decontaminate import build_index
 from curation.job import Job
 from curation.teachers._part import take
-from schemas.recipe import ROOT, load
+from schemas.paths import ROOT
+from schemas.recipe import load
 from schemas.records import GradedTrace, Prompt, Trace
 from scorers.answer import GradePool
 

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from curation import _launch
-from schemas.recipe import ROOT
+from schemas.paths import ROOT
 
 VARIABLE = "POLYTRACE_VLLM_PYTHON"
 DEFAULT = ROOT / ".venv-vllm" / "bin" / "python"

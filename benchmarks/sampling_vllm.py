@@ -33,7 +33,7 @@ from curation.dedup import prompt_id
 from curation.teachers import Failure
 from curation.teachers.openai_server import build
 from schemas import arrow
-from schemas.recipe import ROOT
+from schemas.paths import ROOT
 from schemas.records import Prompt, Stage, Trace
 
 SAMPLES, SHARD_ROWS, RUNS, MAX_TOKENS = 9, 100, 5, 72

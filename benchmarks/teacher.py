@@ -16,7 +16,7 @@ from curation.dedup import prompt_id
 from curation.sampling import none_lacks
 from curation.teachers import Request, Wanted
 from curation.teachers.transformers_local import build
-from schemas.recipe import ROOT
+from schemas.paths import ROOT
 from schemas.records import Prompt, Trace
 
 PROMPTS, SAMPLES, RUNS, NEW_TOKENS = 32, 6, 3, 72

@@ -30,7 +30,7 @@ from schemas.facts import (
     TraceCounts,
 )
 from schemas.manifest import Manifest
-from schemas.recipe import locate
+from schemas.paths import locate
 from schemas.records import Stage
 
 SHAPING = ("polytrace", "datasets", "math-verify", "pyarrow", "torch", "transformers")

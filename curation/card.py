@@ -14,7 +14,8 @@ from curation.stats import Distribution, Stats
 from curation.terminal import one_line, shorten
 from schemas import canvas, parts
 from schemas.manifest import Manifest
-from schemas.recipe import Recipe, locate
+from schemas.paths import locate
+from schemas.recipe import Recipe
 from schemas.records import Grade
 
 TAGS = ("polytrace", "math", "reasoning", "parallel-reasoning", "diffusion-language-model")

@@ -11,7 +11,8 @@ from curation import shards
 from curation.job import Job
 from curation.shards import Mark
 from schemas import arrow
-from schemas.recipe import Recipe, digest, locate
+from schemas.paths import locate
+from schemas.recipe import Recipe, digest
 from schemas.records import Prompt, Stage
 from scorers.revision import directory_revision
 

@@ -22,7 +22,8 @@ from curation.sources import Source
 from curation.teachers import Teacher
 from curation.tokens import TokenCounter
 from schemas.errors import UserError
-from schemas.recipe import Recipe, locate
+from schemas.paths import locate
+from schemas.recipe import Recipe
 from schemas.records import Stage
 from scorers.answer import GradePool
 

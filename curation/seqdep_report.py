@@ -20,7 +20,7 @@ from curation.text_scores import Documents, TextScores, make_folder, read_scores
 from curation.texts import Corpus, Text
 from schemas.durable import replace_text
 from schemas.errors import UserError
-from schemas.recipe import ROOT
+from schemas.paths import ROOT
 from schemas.records import Level
 from scorers.curve import FEW
 from scorers.revision import directory_revision

@@ -11,7 +11,8 @@ from typing import Any
 from curation.teachers import Teacher
 from schemas import parts
 from schemas.errors import UserError
-from schemas.recipe import Part, Recipe, digest, locate
+from schemas.paths import locate
+from schemas.recipe import Part, Recipe, digest
 from schemas.serve import Serve
 from scorers.revision import directory_revision
 

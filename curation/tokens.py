@@ -14,7 +14,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from schemas.errors import UserError
-from schemas.recipe import locate
+from schemas.paths import locate
 
 _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?", re.ASCII)
 _FIELD = "canvas.tokenizer"

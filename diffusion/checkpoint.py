@@ -30,8 +30,7 @@ class Place:
     """Where a training stands: finished steps, and what it is a training of."""
 
     step: int
-    digest: str  # of the settings
-    data: str  # of the instances
+    digest: str  # of settings, model and corpus
     processes: int
     is_sharded: bool
 

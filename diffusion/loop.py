@@ -49,6 +49,7 @@ class Loop:
         out: Path,
         accelerator: Any,
         ready: Prepared,
+        digest: str,
         say: Callable[[str], None],
     ) -> None:
         self.settings, self.out, self.accelerator = settings, out, accelerator
@@ -81,8 +82,7 @@ class Loop:
         self.optimizer = prepared.optimizer
         self.place = checkpoint.Place(
             step=0,
-            digest=settings.digest(),
-            data=ready.digest(),
+            digest=digest,
             processes=accelerator.num_processes,
             is_sharded=self.is_sharded,
         )
@@ -212,13 +212,11 @@ class Loop:
         found = checkpoint.latest(self.out / "checkpoints")
         start = 0
         if found is not None:
-            place = checkpoint.read_place(found)
-            now = self.place
-            if (place.digest, place.data) != (now.digest, now.data):
-                what = "settings" if place.digest != now.digest else "instances"
+            place, now = checkpoint.read_place(found), self.place
+            if place.digest != now.digest:
                 raise UserError(
-                    f"{self.out}: holds a training of other {what}; choose another --out, or "
-                    "delete it"
+                    f"{self.out}: holds a training with another model, corpus or settings; choose "
+                    "another --out, or delete it"
                 )
             checkpoint.load(
                 found,
@@ -276,7 +274,7 @@ class Loop:
         state = self.accelerator.get_state_dict(self.model)  # gathers where it is sharded
         if self.is_main:
             if self.adapted is not None:
-                self.adapted.save_pretrained(self.out / "adapter")
+                self.adapted.save_pretrained(self.out / "adapter", save_embedding_layers=False)
                 self.adapted.merge_and_unload()
                 state = self.ready.dlm.denoiser.state_dict()
             self._write_model({k.removeprefix("net."): v for k, v in state.items()})

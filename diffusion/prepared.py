@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import Counter
+from pathlib import Path
 from typing import NamedTuple
 
 from diffusion import corpus, models
@@ -10,6 +11,7 @@ from diffusion.denoiser import Dlm
 from diffusion.frame import Frame, frame_of
 from diffusion.settings import Settings
 from schemas.errors import NothingReleasedError, UserError
+from scorers.revision import directory_revision
 
 
 class Prepared(NamedTuple):
@@ -20,13 +22,25 @@ class Prepared(NamedTuple):
     train: Encoded
     validation: Encoded
 
-    def digest(self) -> str:
-        """16 hex digits that change whenever a row that is trained on changes."""
-        digest = hashlib.blake2b(repr(self.frame).encode(), digest_size=8)
-        for instance in self.train.instances:
-            for ids in (instance.prompt, *instance.texts):
-                digest.update(len(ids).to_bytes(4, "little") + ids.tobytes())
-        return digest.hexdigest()
+
+def fingerprint(settings: Settings) -> str:
+    """16 hex digits that change with the settings, the model's files and the corpus's files."""
+    digest = hashlib.blake2b(settings.digest().encode(), digest_size=8)
+    model = models.directory_of(settings.model.path, settings.model.trust_remote_code)
+    digest.update(directory_revision(model).encode())
+    release = corpus.locate_release(settings.corpus)
+    for split in ("train", "validation"):
+        for file in corpus.files_of(release, split):
+            digest.update(f"{file.name} {_sha256(file)}".encode())
+    return digest.hexdigest()
+
+
+def _sha256(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
 
 
 def prepare(settings: Settings) -> Prepared:

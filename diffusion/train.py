@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from diffusion.loop import Loop
-from diffusion.prepared import prepare
+from diffusion.prepared import fingerprint, prepare
 from diffusion.settings import Precision, Settings
 from diffusion.training_log import Summary, read_summary
 from schemas.errors import StoppedError, UserError
@@ -31,7 +31,8 @@ def train(settings: Settings, out: Path, *, say: Callable[[str], None] = print) 
     Raises UserError for the user's mistakes, StoppedError after SIGTERM or a full disk (the same
     command goes on), PolytraceError where the loss is not finite.
     """
-    if (done := read_summary(out, settings.digest())) is not None:
+    digest = fingerprint(settings)
+    if (done := read_summary(out, digest)) is not None:
         return done
     accelerator = _accelerator(settings, out)
     try:
@@ -40,6 +41,7 @@ def train(settings: Settings, out: Path, *, say: Callable[[str], None] = print) 
             out,
             accelerator,
             prepare(settings),
+            digest,
             say if accelerator.is_main_process else _mute,
         )
         with _stoppable() as is_asked:
@@ -51,6 +53,7 @@ def train(settings: Settings, out: Path, *, say: Callable[[str], None] = print) 
         ) from None
     finally:
         accelerator.end_training()
+        type(accelerator.state)._reset_state()  # else the next training here has this precision
 
 
 @contextmanager
@@ -83,7 +86,7 @@ def _accelerator(settings: Settings, out: Path) -> Any:
     accelerator = Accelerator(
         mixed_precision=mixed,
         cpu=not torch.cuda.is_available(),
-        log_with=[str(tracker) for tracker in settings.trackers],
+        log_with=[str(tracker) for tracker in settings.trackers] or None,
         project_dir=str(out / "tracking"),
     )
     facts = {

@@ -70,7 +70,10 @@ def read_summary(out: Path, digest: str) -> Summary | None:
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"{file}: cannot be read ({error}); delete {out}") from None
     if found.digest != digest:
-        raise UserError(f"{out}: holds a model of other settings; choose another --out")
+        raise UserError(
+            f"{out}: holds a model tuned from another model, corpus or settings; choose another "
+            "--out"
+        )
     return found
 
 

@@ -1,4 +1,4 @@
-"""The command line: `polytrace build | inspect | verify | score | seqdep-report | doctor`.
+"""The command line: `polytrace build | inspect | verify | score | seqdep-report | train | doctor`.
 
 Answers go to standard output, progress and errors to standard error. Exit codes: 0 done, 1 nothing
 released, damage found, or an internal fault; 2 the user's mistake; 3 short but resumable. Heavy
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows import scoring
+from flows import scoring, tuning
+from flows.recipe_files import find_recipe
 from schemas.errors import NothingReleasedError, PolytraceError, UserError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="Build, check and look at parallel reasoning corpora.",
+    help="Build, check and look at parallel reasoning corpora, and fine-tune on them.",
 )
 
 
@@ -60,7 +61,7 @@ def build(
     """
     from schemas.recipe import load
 
-    chosen = load(find_recipe(recipe), set_ or ())
+    chosen = load(find_recipe(recipe, RECIPES), set_ or ())
     if estimate:
         from curation.estimate import estimate as try_out
 
@@ -137,22 +138,6 @@ def _tell(outcome: "Outcome") -> None:
     )
 
 
-def find_recipe(name: str) -> Path:
-    """A recipe file by its path, or a bundled one by its name."""
-    from schemas.parts import hint
-
-    path = Path(name)
-    if os.path.isfile(path):  # also for a name that no file system takes
-        return path
-    bundled = RECIPES / f"{path.stem}.yaml"
-    if os.path.isfile(bundled) and path.parent in (Path(), Path("flows/recipes")):
-        return bundled
-    names = tuple(sorted(file.stem for file in RECIPES.glob("*.yaml")))
-    raise UserError(
-        f"{name[:200]}: no such recipe file, and no bundled recipe; {hint(path.stem, names)}"
-    )
-
-
 @app.command()
 def inspect(
     run: Annotated[Path, typer.Argument(help="A run directory.")],
@@ -183,7 +168,7 @@ def verify(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> Non
     typer.echo(f"{run}: sound")
 
 
-for command in (scoring.score, scoring.seqdep_report):
+for command in (scoring.score, scoring.seqdep_report, tuning.train):
     app.command()(command)
 
 

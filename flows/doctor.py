@@ -6,7 +6,7 @@ import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from schemas.recipe import ROOT
+from schemas.paths import ROOT
 
 PACKAGES = ("torch", "transformers", "datasets", "pyarrow", "polars", "prefect", "vllm")
 

@@ -173,7 +173,7 @@ def _told_to_go_on() -> Iterator[None]:
 
 
 def _load(model: str, prompt: PromptForm, device: str | None, trust: bool) -> "Scorer":
-    from schemas.recipe import locate
+    from schemas.paths import locate
     from scorers.pool import Model
 
     is_chat = prompt is PromptForm.CHAT

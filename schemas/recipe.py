@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from schemas import yaml_file
-from schemas.errors import UserError
 from schemas.section import Section
 from schemas.serve import Serve
 
@@ -28,7 +27,6 @@ Problem:
 In at most 20 words, say what decides between the attempts, then end with: {closing}"""
 # Options of a teacher that say where it is asked, by whom and how hastily.
 OPERATIONAL = ("endpoints", "in_flight", "timeout_seconds", "patience_seconds", "api_key_env")
-ROOT = Path(__file__).resolve().parent.parent
 
 
 class Part(BaseModel):
@@ -213,19 +211,6 @@ def digest(value: object) -> str:
     """16 hex digits over canonical JSON."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
-
-
-def locate(path: str) -> str:
-    """`path` as it is, or under the project's root where it only exists there.
-
-    Recipes name bundled files ("tiny/teacher") so that they work from any folder; a hub id that is
-    no file anywhere comes back unchanged.
-    """
-    bundled = ROOT / path
-    try:
-        return str(bundled) if not Path(path).exists() and bundled.exists() else path
-    except OSError as error:  # a name that no file system takes
-        raise UserError(f"{path[:80]!r}…: no path: {error.strerror}") from None
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -28,6 +28,7 @@ from transformers.utils import logging
 
 from diffusion.denoiser import Denoiser, Dlm
 from schemas.errors import UserError
+from schemas.paths import locate
 from scorers.revision import fetched
 
 Config = Mapping[str, Any]
@@ -98,11 +99,7 @@ def load(
     config = read_config(folder)
     family_name, family = family_of(config)
     cast(Any, logging).disable_progress_bar()
-    try:
-        tokenizer = family.tokenizer(folder, trust_remote_code)
-    except Exception as error:  # tokenizers raises bare Exception, remote code raises anything
-        raise UserError(f"{folder}: its tokenizer cannot be read: {first_line(error)}") from error
-    ids = family.special_ids(config, tokenizer)
+    tokenizer, ids = tokenizer_of(family, folder, config, trust_remote_code)
     net = family.build(folder, config, dtype, trust_remote_code)
     rows = net.get_input_embeddings().weight.shape[0]
     for what, number in (("mask", ids.mask), ("fill", ids.fill), ("last", len(tokenizer) - 1)):
@@ -121,6 +118,17 @@ def load(
         context=context if isinstance(context, int) and context > 0 else None,
         folder=folder,
     )
+
+
+def tokenizer_of(
+    family: Family, folder: Path, config: Config, trust: bool
+) -> tuple[Any, SpecialIds]:
+    """The tokenizer beside a model, and its mask and fill."""
+    try:
+        tokenizer = family.tokenizer(folder, trust)
+    except Exception as error:  # tokenizers raises bare Exception, remote code raises anything
+        raise UserError(f"{folder}: its tokenizer cannot be read: {first_line(error)}") from error
+    return tokenizer, family.special_ids(config, tokenizer)
 
 
 def save(dlm: Dlm, folder: Path, state: State | None = None) -> None:
@@ -142,8 +150,8 @@ _KEPT = (".json", ".jinja", ".txt", ".model", ".py", ".tiktoken")
 
 def directory_of(name: str, trust_remote_code: bool) -> Path:
     """A local directory, or the snapshot of a hub id."""
-    if Path(name).is_dir():
-        return Path(name)
+    if (folder := Path(locate(name))).is_dir():
+        return folder
     return fetched(name, f"model {name}", code=trust_remote_code)
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from curation import staff
 from schemas.errors import UserError
-from schemas.recipe import ROOT, Recipe, validate
+from schemas.paths import ROOT
+from schemas.recipe import Recipe, validate
 from schemas.records import Prompt
 
 PROMPT = Prompt(id="p", text="1 + 1?", gold="2", source="s", row=1, licence="l")

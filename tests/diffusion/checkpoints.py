@@ -47,7 +47,8 @@ def make(family: str, folder: Path, dtype: torch.dtype = torch.float32, seed: in
             eos_token_id=tokens.eos_token_id,
             sep_token_id=tokens.eos_token_id,
         )
-        ModernBertForMaskedLM(config).to(dtype).save_pretrained(folder)
+        net: Any = ModernBertForMaskedLM(config)
+        net.to(dtype).save_pretrained(folder)
         return folder
     config_json, shapes = _LAYOUTS[family](tokens)
     (folder / "config.json").write_text(json.dumps(config_json))

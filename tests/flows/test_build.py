@@ -19,7 +19,8 @@ from curation.job import Job
 from curation.teachers import Lacks, Request, SampleOutcome
 from curation.verify import verify
 from schemas.outcome import Outcome
-from schemas.recipe import ROOT, load
+from schemas.paths import ROOT
+from schemas.recipe import load
 from schemas.records import Stage
 
 RECIPES = ROOT / "flows" / "recipes"

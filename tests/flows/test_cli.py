@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.recipe import ROOT
+from schemas.paths import ROOT
 
 
 def start(*args: str, cwd: Path) -> subprocess.Popen[str]:

@@ -17,7 +17,7 @@ import pytest
 from benchmarks.loopback import Behaviour, Loopback
 from curation import journal, shards
 from curation.verify import verify
-from schemas.recipe import ROOT
+from schemas.paths import ROOT
 
 RECIPE = """
 name: served

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from schemas.errors import UserError
-from schemas.recipe import ROOT, Recipe, Summary, load, locate
+from schemas.paths import ROOT, locate
+from schemas.recipe import Recipe, Summary, load
 
 MINIMAL = {
     "name": "x",

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from schemas.recipe import ROOT
+from schemas.paths import ROOT
 from tiny.families import FAMILIES
 from tiny.problems import Split, distinct, draw, stream
 

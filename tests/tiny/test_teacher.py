@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from schemas.recipe import ROOT
+from schemas.paths import ROOT
 from tiny import train_teacher
 from tiny.measure_teacher import measure
 

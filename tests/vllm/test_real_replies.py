@@ -17,7 +17,7 @@ from curation.sampling import Progress, Shard, run
 from curation.teachers import Failure, _load
 from curation.teachers.openai_server import OpenAIServer, build
 from schemas.errors import UserError
-from schemas.recipe import ROOT
+from schemas.paths import ROOT
 from schemas.records import FinishReason, Prompt, Trace
 from scorers.revision import directory_revision
 

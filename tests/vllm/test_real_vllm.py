@@ -20,7 +20,7 @@ from benchmarks.real_vllm import ENVIRONMENT, MODEL, NAME, OPTIONS, Process, Rea
 from curation import shards
 from curation.journal import read
 from schemas import arrow
-from schemas.recipe import ROOT
+from schemas.paths import ROOT
 from schemas.records import FinishReason, Grade, GradedTrace, Stage, Trace
 
 pytestmark = pytest.mark.vllm
