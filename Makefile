@@ -1,4 +1,4 @@
-# make demo: install, then build a parallel corpus with the bundled teacher.
+# make demo: install, build a parallel corpus with the bundled teacher, fine-tune two tiny models.
 # make test: install, lint, type-check and test. Both accept PYTHON=python3.11.
 # make test-vllm: install vLLM's CPU build beside it, and test on real servers (minutes).
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -34,6 +34,8 @@ demo: venv
 	$(BIN)/polytrace build demo
 	$(BIN)/polytrace verify runs/demo
 	$(BIN)/polytrace inspect runs/demo
+	$(BIN)/polytrace train tiny_nap
+	$(BIN)/polytrace train tiny_long_cot
 
 lint: venv
 	$(BIN)/ruff check .
@@ -54,7 +56,7 @@ endif
 	$(BIN)/python -m pytest -m vllm tests/vllm
 
 bench: venv
-	@for name in teacher seqdep corpus sampling sampling_vllm; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	@for name in teacher seqdep corpus training sampling sampling_vllm; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:
 	rm -rf $(VENV) $(VLLM_VENV) runs

@@ -34,3 +34,29 @@ def random_llama(
     )
     model.save_pretrained(folder)
     return folder
+
+
+def random_masked_lm(
+    tokenizer: Any, *, vocabulary: int, layers: int, hidden: int, heads: int, inner: int
+) -> Any:
+    """A ModernBERT in which every layer sees the whole row; the same weights each time."""
+    import torch
+    from transformers import ModernBertConfig, ModernBertForMaskedLM
+
+    torch.manual_seed(0)
+    return ModernBertForMaskedLM(
+        ModernBertConfig(
+            vocab_size=vocabulary,
+            hidden_size=hidden,
+            intermediate_size=inner,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            max_position_embeddings=1024,
+            global_attn_every_n_layers=1,  # type: ignore[call-arg]
+            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=None,
+            cls_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            sep_token_id=tokenizer.eos_token_id,
+        )
+    )

@@ -1,10 +1,10 @@
 """Peak memory of one SeqDep pass above the model's weights, in MB: `… seqdep_memory VOCABULARY`."""
 
-import resource
 import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.memory import forget_peak, peak_mb, resident_mb
 from benchmarks.models import random_llama
 from benchmarks.seqdep import document, packed
 from scorers import ar
@@ -16,29 +16,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         scorer = ar.load(str(random_llama(Path(name) / "model", vocabulary=vocabulary)))
         packed(scorer, document(2, 257))
-        before = _resident_mb()
-        _forget_peak()
+        before = resident_mb()
+        forget_peak()
         packed(scorer, document(102, 257))
-    print(_peak_mb() - before)
-
-
-def _resident_mb() -> float:
-    return _status("VmRSS")
-
-
-def _peak_mb() -> float:
-    return _status("VmHWM")
-
-
-def _status(name: str) -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(name):
-            return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def _forget_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5")
+    print(peak_mb() - before)
 
 
 if __name__ == "__main__":

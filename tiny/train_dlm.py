@@ -21,9 +21,10 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
@@ -55,7 +56,7 @@ IGNORE = -100
 class Settings:
     """What determines the weights."""
 
-    steps: int = 5_500
+    steps: int = 5_000
     rows: int = 64
     learning_rate: float = 1e-3
     warmup: int = 100
@@ -151,6 +152,7 @@ def learning_rate(step: int, settings: Settings) -> float:
 def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> ModernBertForMaskedLM:
     """An untrained DLM; every layer sees the whole row."""
     torch.manual_seed(seed)
+    rope = {"rope_type": "default", "rope_theta": 10_000.0}  # the teacher's
     return ModernBertForMaskedLM(
         ModernBertConfig(
             vocab_size=len(tokenizer),
@@ -160,6 +162,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> ModernBertForMas
             num_attention_heads=4,
             max_position_embeddings=CONTEXT,
             global_attn_every_n_layers=1,  # type: ignore[call-arg]
+            rope_parameters={"full_attention": rope, "sliding_attention": rope},
             pad_token_id=tokenizer.pad_token_id,
             bos_token_id=None,
             cls_token_id=None,
@@ -167,6 +170,35 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> ModernBertForMas
             sep_token_id=tokenizer.eos_token_id,
         )
     )
+
+
+@torch.no_grad()
+def start_from_teacher(model: ModernBertForMaskedLM) -> None:
+    """Put the teacher's weights where the two architectures agree, as Dream began with Qwen2's.
+
+    Layers have the same shapes (head size 64, gated MLP of 512); norms differ in kind, the
+    activation is GELU for SiLU, and the prediction head is new: training mends that in a few
+    hundred steps. The mask begins as the mean token.
+    """
+    teacher = load_file(TEACHER / "model.safetensors")
+    words = teacher["model.embed_tokens.weight"]
+    embeddings: Any = model.model.embeddings
+    embeddings.tok_embeddings.weight.copy_(torch.cat([words, words.mean(0, keepdim=True)]))
+    embeddings.norm.weight.copy_(teacher["model.layers.0.input_layernorm.weight"])
+    model.model.final_norm.weight.copy_(teacher["model.norm.weight"])
+    layers: Any = model.model.layers
+    for number, layer in enumerate(layers):
+
+        def of(*names: str, number: int = number) -> Tensor:
+            return torch.cat([teacher[f"model.layers.{number}.{name}.weight"] for name in names])
+
+        layer.attn.Wqkv.weight.copy_(of("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"))
+        layer.attn.Wo.weight.copy_(of("self_attn.o_proj"))
+        layer.mlp.Wi.weight.copy_(of("mlp.gate_proj", "mlp.up_proj"))
+        layer.mlp.Wo.weight.copy_(of("mlp.down_proj"))
+        layer.mlp_norm.weight.copy_(of("post_attention_layernorm"))
+        if number:  # the first layer's norm is the embeddings'
+            layer.attn_norm.weight.copy_(of("input_layernorm"))
 
 
 def loss_of(model: ModernBertForMaskedLM, batch: Batch) -> Tensor:
@@ -188,6 +220,7 @@ def train(settings: Settings, out: Path, every: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = tokenizer_with_mask()
     model = new_model(tokenizer, settings.seed)
+    start_from_teacher(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, betas=(0.9, 0.98), weight_decay=0.05)
     checkpoint, log = out / "checkpoint.safetensors", out / "training_log.jsonl"
     lines = (

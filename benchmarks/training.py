@@ -1,0 +1,170 @@
+"""Our training loop against a plain padded Trainer: same model, rows, batches, optimiser and type.
+
+`python -m benchmarks.training`: useful tokens (of answers, without fill) a second, and peak memory.
+The models are random: the tiny DLM on its own problems, and a ModernBERT of 8 layers x 384 with
+32,768 tokens on rows of 256 masks with the lengths of GSM8K, as canvases and as long-CoT; in
+bfloat16 autocast, on two threads. Ours is the step of `polytrace train`; the other way is a
+transformers `Trainer` that pads batches in random order and takes the cross-entropy of all logits.
+Each is a process of its own, and they take turns in alternating order; a step has the same
+instances in both.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import torch
+
+from benchmarks import training_gpu
+from benchmarks.lines import Line, ratio, report
+from benchmarks.training_case import CASES, RUNS, Case
+from benchmarks.training_peer import Collator, loss_of
+from benchmarks.training_way import THREADS
+from diffusion.denoiser import Denoiser
+
+WAYS = ("ours", "padded")
+_VS = "_vs_padded_trainer"
+SPEED = {  # names of lines, without `_VS`
+    "tiny": "tiny",
+    "canvas": "useful_tokens",
+    "long_cot": "long_cot_useful_tokens",
+    "gpu": "gpu_useful_tokens",
+}
+MEMORY = {
+    "canvas": "peak_memory",
+    "long_cot": "long_cot_peak_memory",
+    "gpu": "gpu_peak_memory",
+}
+
+
+class Run(NamedTuple):
+    """What a way answers after its steps; `peak_mb` above the built model, so far."""
+
+    content_tokens: int
+    seconds: float
+    peak_mb: float
+
+    @property
+    def rate(self) -> float:
+        """Useful tokens a second."""
+        return self.content_tokens / self.seconds
+
+
+class Way:
+    """A process that trains one way, and rests between runs."""
+
+    def __init__(self, way: str, case: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.training_way", way, case],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": str(THREADS), "TOKENIZERS_PARALLELISM": "false"},
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.process.communicate()
+
+    def run(self) -> Run:
+        """The next steps."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        print(file=self.process.stdin, flush=True)
+        return Run(**json.loads(self.process.stdout.readline()))
+
+
+def main() -> None:
+    """Measure and print."""
+    check(CASES["tiny"])
+    lines = [line for name in ("tiny", "canvas", "long_cot") for line in compare(name)]
+    report("training", *lines, *_gpu())
+
+
+def check(case: Case) -> None:
+    """Both ways have the same loss on the same masked and padded rows, in float32."""
+    rows = [case.frame.lay(one.prompt, one.texts) for one in case.instances[:4]]
+    batch = Collator(case.tokenizer.mask_token_id, case.frame.fill_id)(rows)
+    model = case.model().eval()
+    ids_BT, real_BT = batch["input_ids"], batch["attention_mask"]
+    with torch.inference_mode():
+        theirs = loss_of(model(input_ids=ids_BT, attention_mask=real_BT).logits, batch)
+        positions_R = batch["weights"].flatten().nonzero().squeeze(1)
+        targets_R, weights_R = (batch[n].flatten()[positions_R] for n in ("targets", "weights"))
+        denoiser = Denoiser(model, shift=False)
+        ours = denoiser(ids_BT, positions_R, targets_R, weights_R / len(rows), real_BT).total
+    assert torch.isclose(ours, theirs, rtol=1e-5), f"losses differ: {ours} and {theirs}"
+
+
+def taken(name: str) -> dict[str, list[Run]]:
+    """The runs of both ways, which take turns, and take turns in being first."""
+    runs: dict[str, list[Run]] = {way: [] for way in WAYS}
+    with Way("ours", name) as ours, Way("padded", name) as padded:
+        both = dict(zip(WAYS, (ours, padded), strict=True))
+        for number in range(1 + RUNS):
+            for way in WAYS if number % 2 else reversed(WAYS):
+                runs[way].append(both[way].run())
+    seen = [[run.content_tokens for run in runs[way]] for way in WAYS]
+    assert seen[0] == seen[1], f"the ways saw other rows: {seen}"
+    return runs
+
+
+def compare(name: str) -> Iterator[Line]:
+    """The lines of a case."""
+    runs = taken(name)
+    ours, padded = ([run.rate for run in runs[way][1:]] for way in WAYS)  # the first warms up
+    value, spread = ratio(ours, padded)
+    yield Line(
+        name=SPEED[name] + _VS,
+        value=value,
+        unit="ratio of useful tokens/s",
+        better="higher",
+        target=1.0 if name == "tiny" else 1.35,
+        baseline=f"a padded transformers Trainer with full-vocabulary cross-entropy, at best "
+        f"{max(padded):,.0f} useful tokens/s; ours {max(ours):,.0f}",
+        n=RUNS,
+        spread=spread,
+    )
+    if name != "tiny":
+        peaks = [runs[way][-1].peak_mb for way in WAYS]
+        yield Line(
+            name=MEMORY[name] + _VS,
+            value=round(peaks[0] / peaks[1], 2),
+            unit="ratio of peak MB above the model",
+            better="lower",
+            target=0.6,
+            baseline=f"the same Trainer, {peaks[1]:,.0f} MB with gradients and optimiser; ours "
+            f"{peaks[0]:,.0f} MB; at most {CASES[name].micro_tokens:,} tokens a forward pass",
+            n=1,
+        )
+    if name == "gpu":
+        yield training_gpu.share(CASES[name], max(ours), RUNS)
+
+
+def _gpu() -> Iterator[Line]:
+    """The same on a GPU, and the share of its matrix-product rate; a reason where there is none."""
+    if torch.cuda.is_available():
+        yield from compare("gpu")
+        return
+    for name in (SPEED["gpu"] + _VS, MEMORY["gpu"] + _VS, training_gpu.SHARE):
+        yield Line(
+            name=name,
+            value=None,
+            unit="",
+            better="lower" if "memory" in name else "higher",
+            reason="no GPU on this machine",
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""What the training benchmark trains, and on what: one entry of `CASES` for each comparison.
+
+Out: a random model of the case's size, a frame, and instances, the same in every process. Long
+prompts and answers of GSM8K are real ones in the tiny tokenizer's tokens; a text longer than its
+slot is cut, which changes no cost. The tiny DLM's rows are the tiny generator's.
+
+Axes: T tokens.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import Any, NamedTuple
+
+from benchmarks.lines import SHARED
+from benchmarks.models import random_masked_lm
+from diffusion.corpus import Instance
+from diffusion.frame import Form, Frame, encode, encode_prompt, frame_of
+from diffusion.settings import Precision
+from tiny.problems import stream
+from tiny.train_dlm import new_model, tokenizer_with_mask
+
+RUNS = 5  # timed, after one that warms up
+PATHS = 3
+
+
+class Size(NamedTuple):
+    """Of a model, with a head for every 64 of `hidden`."""
+
+    vocabulary: int
+    layers: int
+    hidden: int
+    inner: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A model, rows and batches.
+
+    `size` None is the tiny DLM. `rows` of a forward pass of the padded way; ours may use as many
+    tokens as that many of the longest rows have. `steps` of one run, of `batch` instances each.
+    """
+
+    size: Size | None
+    form: Form
+    slot_tokens: int
+    summary_tokens: int
+    batch: int
+    rows: int
+    steps: int = 1
+    device: str = "cpu"
+    precision: Precision = Precision.BFLOAT16  # the recipes' and `Settings`' default
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The tiny DLM's, whatever the size of the model."""
+        return tokenizer_with_mask()
+
+    @cached_property
+    def frame(self) -> Frame:
+        """Of every row."""
+        return frame_of(
+            self.tokenizer,
+            self.tokenizer.eos_token_id,
+            form=self.form,
+            paths=PATHS,
+            slot_tokens=self.slot_tokens,
+            summary_tokens=self.summary_tokens,
+        )
+
+    @cached_property
+    def instances(self) -> tuple[Instance, ...]:
+        """As many as all runs together see once."""
+        count = (1 + RUNS) * self.steps * self.batch
+        texts = _generated() if self.size is None else _gsm8k(self.form)
+        return tuple(self._instance(i, *row) for i, row in enumerate(islice(texts, count)))
+
+    @property
+    def micro_tokens(self) -> int:
+        """What a forward pass of either way may hold."""
+        return self.rows * max(one.tokens(self.frame) for one in self.instances)
+
+    def model(self) -> Any:
+        """Untrained, float32."""
+        if self.size is None:
+            return new_model(self.tokenizer, seed=0)
+        return random_masked_lm(self.tokenizer, heads=self.size.hidden // 64, **self.size._asdict())
+
+    def _instance(self, number: int, prompt: str, texts: Sequence[str]) -> Instance:
+        cut = (
+            encode(self.tokenizer, text)[:length]
+            for text, length in zip(texts, self.frame.slots, strict=True)
+        )
+        return Instance(str(number), encode_prompt(self.tokenizer, prompt), tuple(cut))
+
+
+def _generated() -> Iterator[tuple[str, list[str]]]:
+    for problem in stream(0, "train"):
+        paths = [problem.solutions[i % len(problem.solutions)] for i in range(PATHS)]
+        yield problem.question, [*paths, f"The final answer is {problem.answer}"]
+
+
+def _gsm8k(form: Form) -> Iterator[tuple[str, list[str]]]:
+    """A question with its answer; on a canvas, with the answers of three rows side by side."""
+    lines = (SHARED / "gsm8k" / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    for i, row in enumerate(rows):
+        if form is Form.LONG_COT:
+            yield row["question"], [row["answer"]]
+        else:
+            paths = [rows[(i + j) % len(rows)]["answer"] for j in range(PATHS)]
+            yield row["question"], [*paths, row["answer"].rpartition("\n")[2]]
+
+
+_SMALL = Size(vocabulary=32_768, layers=8, hidden=384, inner=1024)
+_LARGE = Size(vocabulary=32_768, layers=12, hidden=1024, inner=2816)  # 180 M parameters
+
+CASES: Mapping[str, Case] = {
+    "tiny": Case(  # batches and slots as in the recipe tiny_nap
+        size=None, form=Form.CANVAS, slot_tokens=48, summary_tokens=12, batch=32, rows=32, steps=4
+    ),
+    "canvas": Case(
+        size=_SMALL, form=Form.CANVAS, slot_tokens=80, summary_tokens=16, batch=32, rows=8
+    ),
+    "long_cot": Case(
+        size=_SMALL, form=Form.LONG_COT, slot_tokens=80, summary_tokens=16, batch=32, rows=8
+    ),
+    "gpu": Case(
+        size=_LARGE,
+        form=Form.CANVAS,
+        slot_tokens=80,
+        summary_tokens=16,
+        batch=256,
+        rows=64,
+        steps=4,
+        device="cuda",
+    ),
+}
