@@ -27,6 +27,11 @@ from benchmarks.training_way import THREADS
 from diffusion.denoiser import Denoiser
 
 WAYS = ("ours", "padded")
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": str(THREADS),
+    "TOKENIZERS_PARALLELISM": "false",
+    "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0"),  # a Trainer takes all
+}
 _VS = "_vs_padded_trainer"
 SPEED = {  # names of lines, without `_VS`
     "tiny": "tiny",
@@ -63,7 +68,7 @@ class Way:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | {"OMP_NUM_THREADS": str(THREADS), "TOKENIZERS_PARALLELISM": "false"},
+            env=os.environ | ENVIRONMENT,
         )
 
     def __enter__(self) -> Self:

@@ -119,7 +119,7 @@ _LARGE = Size(vocabulary=32_768, layers=12, hidden=1024, inner=2816)  # 180 M pa
 
 CASES: Mapping[str, Case] = {
     "tiny": Case(  # batches and slots as in the recipe tiny_nap
-        size=None, form=Form.CANVAS, slot_tokens=48, summary_tokens=12, batch=32, rows=32, steps=4
+        size=None, form=Form.CANVAS, slot_tokens=48, summary_tokens=12, batch=32, rows=32, steps=8
     ),
     "canvas": Case(
         size=_SMALL, form=Form.CANVAS, slot_tokens=80, summary_tokens=16, batch=32, rows=8

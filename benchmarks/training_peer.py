@@ -92,6 +92,7 @@ def run(
     case: Case,
     model: Any,
     settings: Settings,
+    folder: str,
     begun: Callable[[], None],
     done: Callable[[int], None],
 ) -> None:
@@ -104,7 +105,7 @@ def run(
     trainer = Padded(
         model=model,
         args=TrainingArguments(
-            output_dir="/nonexistent",
+            output_dir=folder,  # the Trainer makes it, and writes nothing there
             per_device_train_batch_size=case.rows,
             gradient_accumulation_steps=case.batch // case.rows,
             num_train_epochs=1,

@@ -9,7 +9,9 @@ the built model, gradients and the optimiser's state included.
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -61,10 +63,10 @@ class Pace:
         self.wait()
 
 
-def _memory(case: Case, resident: Any) -> float:
+def _memory(case: Case, resident: Callable[[], float]) -> float:
     if case.device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
-    return float(resident())
+    return resident()
 
 
 def main() -> None:
@@ -87,7 +89,8 @@ def main() -> None:
     model = case.model().to(case.device)
     pace = Pace(case)
     if sys.argv[1] == "padded":
-        training_peer.run(case, model, settings, pace.wait, pace.step_done)
+        with TemporaryDirectory() as folder:
+            training_peer.run(case, model, settings, folder, pace.wait, pace.step_done)
     else:
         _ours(case, model, settings, pace)
 

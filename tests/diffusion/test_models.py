@@ -1,5 +1,6 @@
 """Families: own layouts in transformers' classes, bidirectional, shifted or not, and back."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -168,3 +169,29 @@ def test_what_is_no_model_is_the_users_mistake(tmp_path: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(UserError, match="cannot be read"):
         models.load(str(folder))
+
+
+def test_dreams_own_tokenizer_is_read_without_its_code(tmp_path: Path) -> None:
+    """Dream ships vocab.json and merges.txt, a class of its own, and no tokenizer.json."""
+    folder = make("dream", tmp_path)
+    fast = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "vocab.json").write_text(json.dumps(fast["model"]["vocab"]))
+    merges = "\n".join(" ".join(pair) for pair in fast["model"]["merges"])
+    (folder / "merges.txt").write_text(f"#version: 0.2\n{merges}\n")
+    (folder / "tokenizer.json").unlink()
+    added = {str(token["id"]): {**token} for token in fast["added_tokens"]}
+    for token in added.values():
+        token.pop("id")
+    settings = {
+        "tokenizer_class": "DreamTokenizer",
+        "auto_map": {"AutoTokenizer": ["tokenization_dream.DreamTokenizer", None]},
+        "added_tokens_decoder": added,
+        "mask_token": "<|mask|>",
+        "eos_token": "<|im_end|>",
+        "pad_token": "<|endoftext|>",
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    dlm = models.load(str(folder))
+    ids_T = dlm.tokenizer("A day pays\n<|mask|>", add_special_tokens=False)["input_ids"]
+    assert ids_T[-1] == dlm.mask_id
+    assert dlm.tokenizer.decode(ids_T) == "A day pays\n<|mask|>"

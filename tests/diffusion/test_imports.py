@@ -1,0 +1,43 @@
+"""What GPU machines have that can install nothing: torch and transformers are enough to import."""
+
+import json
+import subprocess
+import sys
+
+from schemas.paths import ROOT
+
+IMPORTS = """
+import importlib, importlib.abc, json, pkgutil, sys
+BLOCKED = {
+    "pydantic", "prefect", "typer", "polars", "datasets", "orjson", "rapidfuzz", "math_verify",
+    "latex2sympy2_extended", "xxhash", "fastapi", "matplotlib",
+}
+class Block(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in BLOCKED:
+            raise ModuleNotFoundError(name)
+        return None
+sys.meta_path.insert(0, Block())
+import numpy, pyarrow.parquet, torch, transformers, tqdm, safetensors.torch, huggingface_hub
+import transformers.integrations.sdpa_attention, transformers.masking_utils
+from transformers import AutoModelForMaskedLM, LlamaForCausalLM, Qwen2ForCausalLM, Qwen2Tokenizer
+from torch.distributed.tensor import DTensor
+before = {name.partition(".")[0] for name in sys.modules}
+import diffusion, diffusion.models
+for package in (diffusion, diffusion.models):
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+after = {name.partition(".")[0] for name in sys.modules}
+found = [name for name in sys.modules if name.startswith("diffusion.")]
+print(json.dumps([sorted(after - before - set(sys.stdlib_module_names)), len(found)]))
+"""
+
+
+def test_imports_are_torch_and_transformers_alone() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", IMPORTS], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    packages, modules = json.loads(run.stdout)
+    assert set(packages) <= {"diffusion", "scorers", "schemas"}
+    assert modules > 20
