@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+_BLOCK = 4096  # rows of the weight whose gradient is added at a time
 _CHUNK_LOGITS = 1 << 23  # logits of one chunk: 32 MiB in float32, whatever the vocabulary
 
 
@@ -87,18 +89,18 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 if grad_RH is not None:
                     torch.mm(slope, matrix_VH, out=grad_RH[part])
                 if grad_VH is not None:
-                    grad_VH.addmm_(slope.T.to(wide), features_RH[part].to(wide)) if (
-                        dtype == wide
-                    ) else grad_VH.add_(slope.T @ features_RH[part])
+                    for first in range(0, len(grad_VH), _BLOCK):  # no second [V, H] at any time
+                        block = slice(first, first + _BLOCK)
+                        grad_VH[block].add_(slope[:, block].T @ features_RH[part])
                 if grad_V is not None:
                     grad_V.add_(logits.sum(0))
-        ctx.save_for_backward(grad_RH, grad_VH, grad_V)
+        ctx.gradients = grad_RH, grad_VH, grad_V  # ours alone: scaled in place, once
         ctx.mark_non_differentiable(nats_R)
         return (nats_R * weights_R.to(wide)).sum(), nats_R
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Any) -> Any:
-        def scaled(gradient: Tensor | None) -> Tensor | None:
-            return None if gradient is None else gradient * grads[0].to(gradient.dtype)
-
-        return *(scaled(gradient) for gradient in ctx.saved_tensors), None, None, None, None
+        gradients, ctx.gradients = ctx.gradients, None
+        scaled = (None if g is None else g.mul_(grads[0].to(g.dtype)) for g in gradients)
+        return *scaled, None, None, None, None

@@ -77,6 +77,7 @@ class Loop:
             lr=settings.learning_rate,
             betas=settings.betas,
             weight_decay=settings.weight_decay,
+            fused=True,
         )
         self.model, prepared = accelerator.prepare(ready.dlm.denoiser, optimizer)
         self.optimizer = prepared.optimizer

@@ -56,7 +56,7 @@ IGNORE = -100
 class Settings:
     """What determines the weights."""
 
-    steps: int = 5_000
+    steps: int = 4_000
     rows: int = 64
     learning_rate: float = 1e-3
     warmup: int = 100
