@@ -30,6 +30,18 @@ class Denoiser(nn.Module):
         self.net = net
         self.shift = shift
         self._rows_R: Tensor | None = None
+        # What FSDP shards as units. The output matrix is applied here, so that it and all that
+        # shares it must stay in the root's.
+        names = net._no_split_modules or ()
+        matrix = net.get_output_embeddings().weight
+        self._no_split_modules = sorted(
+            {
+                type(module).__name__
+                for module in net.modules()
+                if type(module).__name__ in names
+                and all(parameter is not matrix for parameter in module.parameters())
+            }
+        )
         net.base_model.register_forward_hook(self._pick)
         net.get_output_embeddings().forward = _identity  # it is applied here, some rows at a time
 
