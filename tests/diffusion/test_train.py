@@ -198,8 +198,10 @@ def test_two_processes_give_the_losses_of_one(settings: Settings, tmp_path: Path
     """2 gloo processes x 1 piece against 1 process x 2 pieces."""
     chosen = replace(settings, epochs=2, checkpoint_every=0)
     train(chosen, tmp_path / "one")
-    launch = (sys.executable, "-m", "torch.distributed.run", "--standalone")
-    launch += ("--nproc-per-node", "2")
+    launch = (
+        *(sys.executable, "-m", "torch.distributed.run"),
+        *("--standalone", "--nproc-per-node", "2"),
+    )
     process = start(chosen, tmp_path / "two", launch=launch)
     said, errors = process.communicate(timeout=180)
     assert process.returncode == 0, errors[-3000:]

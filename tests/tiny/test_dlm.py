@@ -1,0 +1,107 @@
+"""The tiny DLM: its training can be entered anywhere; the committed weights do what they say."""
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from diffusion import models
+from tiny import train_dlm
+from tiny.measure_dlm import measure
+from tiny.train_dlm import (
+    SHAPE_TOKENS,
+    Settings,
+    batches,
+    learning_rate,
+    loss_of,
+    new_model,
+    start_from_teacher,
+    tokenizer_with_mask,
+)
+
+SMALL = Settings(steps=12, rows=4)
+
+
+@pytest.fixture(scope="module")
+def tiny_dlm() -> Path:
+    return Path(__file__).parents[2] / "tiny" / "dlm"
+
+
+def test_batches_are_the_same_from_any_step() -> None:
+    tokenizer = tokenizer_with_mask()
+    whole = list(batches(SMALL, tokenizer))
+    assert len(whole) == 12
+    for start in (3, 8, 11):
+        (first,) = islice(batches(SMALL, tokenizer, start), 1)
+        assert torch.equal(first.ids_BT, whole[start].ids_BT)
+        assert torch.equal(first.targets_BT, whole[start].targets_BT)
+
+
+def test_only_answers_are_masked_and_rows_end_in_fill() -> None:
+    tokenizer = tokenizer_with_mask()
+    for batch in batches(SMALL, tokenizer):
+        assert batch.ids_BT.shape[1] % SHAPE_TOKENS == 0
+        assert torch.equal(batch.masked_BT, batch.ids_BT == tokenizer.mask_token_id)
+        for row_T, masked_T in zip(batch.targets_BT, batch.masked_BT, strict=True):
+            text = str(tokenizer.decode(row_T))
+            prompt, _, answer = text.partition("<|im_start|>assistant\n")
+            assert answer
+            assert answer.endswith("<|im_end|>")
+            before = len(tokenizer.encode(prompt, add_special_tokens=False))
+            assert not masked_T[:before].any()
+
+
+def test_it_begins_with_what_the_teacher_knows() -> None:
+    tokenizer = tokenizer_with_mask()
+    model = new_model(tokenizer, seed=0)
+    random = [loss_of(model, batch).item() for batch in islice(batches(SMALL, tokenizer), 2)]
+    before = model.model.layers[1].mlp.Wo.weight.clone()
+    start_from_teacher(model)
+    assert not torch.equal(before, model.model.layers[1].mlp.Wo.weight)
+    assert all(loss < 50 for loss in random)
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
+def test_the_rate_rises_stays_and_falls_to_zero() -> None:
+    settings = Settings(steps=1000)
+    rates = [learning_rate(step, settings) for step in range(1000)]
+    assert rates[0] < rates[99] == rates[499] == settings.learning_rate
+    assert rates[-1] < 0.01 * settings.learning_rate
+
+
+def test_a_training_goes_on_from_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(steps=4, rows=4)
+    train_dlm.train(settings, tmp_path / "whole", every=2)
+    calls, real = iter(range(10)), train_dlm.loss_of
+
+    def stopped(*args: Any) -> Any:
+        if next(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(train_dlm, "loss_of", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train_dlm.train(settings, tmp_path / "parts", every=2)
+    train_dlm.train(settings, tmp_path / "parts", every=2)
+    whole, parts = (tmp_path / run / "model.safetensors" for run in ("whole", "parts"))
+    assert whole.read_bytes() == parts.read_bytes()
+
+
+def test_the_committed_model_is_small_and_loads_as_a_masked_lm(tiny_dlm: Path) -> None:
+    assert (tiny_dlm / "model.safetensors").stat().st_size <= 12_000_000
+    dlm = models.load(str(tiny_dlm))
+    assert dlm.family == "masked_lm"
+    parameters = sum(p.numel() for p in dlm.denoiser.parameters())
+    assert 2e6 <= parameters <= 6e6
+    assert dlm.mask_id == dlm.tokenizer.convert_tokens_to_ids("<|mask|>")
+    assert f"{parameters:,} parameters" in (tiny_dlm / "README.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_committed_model_solves_held_out_problems(tiny_dlm: Path) -> None:
+    found = measure(tiny_dlm, problems=24)
+    assert sum(found.solved) >= 8  # at 60 % fewer than 8 of 24 has a chance of 0.3 %
