@@ -53,7 +53,6 @@ def train(settings: Settings, out: Path, *, say: Callable[[str], None] = print) 
         ) from None
     finally:
         accelerator.end_training()
-        type(accelerator.state)._reset_state()  # else the next training here has this precision
 
 
 @contextmanager
@@ -81,7 +80,9 @@ def _mute(_text: str) -> None:
 
 def _accelerator(settings: Settings, out: Path) -> Any:
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
 
+    AcceleratorState._reset_state()  # else the first training of a process sets all others' type
     mixed = "bf16" if settings.precision is Precision.BFLOAT16 else "no"
     accelerator = Accelerator(
         mixed_precision=mixed,
