@@ -22,7 +22,11 @@ def adapt(net: Any, settings: Settings, is_sharded: bool) -> Any:
         lora_dropout=lora.dropout,
         target_modules=list(lora.modules),
     )
+    head = net.get_output_embeddings()
     try:
-        return get_peft_model(net, config)
+        adapted = get_peft_model(net, config)
     except ValueError as error:
         raise UserError(f"lora.modules: {first_line(error)}") from None
+    if net.get_output_embeddings() is not head:
+        raise UserError("lora.modules: the output head takes no adapter; leave it out")
+    return adapted

@@ -8,10 +8,9 @@ and `state.json`, renamed into place when all is on the disk. Nothing is pickled
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -37,8 +36,13 @@ class Place:
 
 def latest(folder: Path) -> Path | None:
     """The newest whole checkpoint."""
-    found = sorted(p for p in folder.glob(f"{_PREFIX}*") if p.suffix != ".part")
+    found = _whole(folder)
     return found[-1] if found else None
+
+
+def _whole(folder: Path) -> list[Path]:
+    """Every whole checkpoint, oldest first."""
+    return sorted(p for p in folder.glob(f"{_PREFIX}*") if p.suffix != ".part")
 
 
 def read_place(checkpoint: Path) -> Place:
@@ -60,12 +64,12 @@ def save(
     *,
     process: int,
     keep: int,
-    barrier: Any,
+    any_of: Callable[[bool], bool],
 ) -> None:
     """Write the checkpoint of `place` and delete all but the newest `keep`.
 
-    Called by every process; `barrier` waits for all of them. StoppedError where the disk is full:
-    the checkpoints before it stay whole.
+    Called by every process; `any_of` says on all of them whether it is true on one. StoppedError on
+    all where one cannot write: the checkpoints before it stay whole.
     """
     final = folder / f"{_PREFIX}{place.step:08d}"
     part = final.with_name(final.name + ".part")
@@ -76,9 +80,9 @@ def save(
             _write(part / _file(process, place), _state(model, optimizer))
     except (OSError, SafetensorError) as error:
         fault = error
-    barrier()
+    is_faulty = any_of(fault is not None)
     try:
-        if process == 0 and fault is None:
+        if process == 0 and not is_faulty:
             replace_text(part / "state.json", json.dumps(asdict(place), indent=1) + "\n")
             if final.exists():
                 shutil.rmtree(final)
@@ -86,17 +90,17 @@ def save(
             sync_folder(folder)
     except OSError as error:
         fault = error
-    if fault is not None:
-        shutil.rmtree(part, ignore_errors=True)
-        before = latest(folder)
-        whole = f"that of {before.name} is whole" if before else "there is none before it"
+    if any_of(fault is not None):
+        if process == 0:
+            shutil.rmtree(part, ignore_errors=True)
+        before = [found for found in _whole(folder) if found != final]
+        whole = f"that of {before[-1].name} is whole" if before else "there is none before it"
         raise StoppedError(
-            f"{final}: the checkpoint cannot be written ({fault}); {whole}. Free some space and "
-            "run the same command again"
+            f"{final}: the checkpoint cannot be written ({fault or 'on another process'}); "
+            f"{whole}. Free some space and run the same command again"
         )
-    barrier()
     if process == 0:
-        for old in sorted(folder.glob(f"{_PREFIX}*"))[:-keep]:
+        for old in (*_whole(folder)[:-keep], *folder.glob(f"{_PREFIX}*.part")):
             shutil.rmtree(old, ignore_errors=True)
 
 

@@ -119,9 +119,13 @@ def encode_rows(
     form: Form,
     paths: int,
     context: int | None,
+    mask_id: int,
 ) -> Encoded:
     """Rows in a model's tokens: the first `paths` paths of each, in the given form."""
-    special = frozenset(tokenizer.all_special_ids) | {frame.fill_id}
+    added = getattr(tokenizer, "added_tokens_decoder", {}).items()  # some are special unnamed
+    special = frozenset({frame.fill_id, mask_id, *tokenizer.all_special_ids}).union(
+        number for number, token in added if token.special
+    )
     instances: list[Instance] = []
     refused: list[Refusal] = []
     for row in texts:
@@ -136,7 +140,7 @@ def encode_rows(
             encode_prompt(tokenizer, row.prompt),
             tuple(encode(tokenizer, text) for text in slots),
         )
-        refusal = _judge(instance, frame, special, context)
+        refusal = _judge(instance, frame, special, context, mask_id)
         if refusal is None:
             instances.append(instance)
         else:
@@ -145,8 +149,10 @@ def encode_rows(
 
 
 def _judge(
-    instance: Instance, frame: Frame, special: frozenset[int], context: int | None
+    instance: Instance, frame: Frame, special: frozenset[int], context: int | None, mask_id: int
 ) -> Refusal | None:
+    if mask_id in instance.prompt:
+        return Refusal(instance.id, "special_token", "the prompt spells out the mask token")
     for number, (text, length) in enumerate(zip(instance.texts, frame.slots, strict=True), 1):
         if len(text) > length:
             detail = f"slot {number}: {len(text)} tokens, {length} fit"

@@ -136,6 +136,7 @@ def estimate(settings: Settings, devices: int, device: str | None) -> Estimate:
         form=settings.form,
         paths=settings.paths,
         context=getattr(net.config, "max_position_embeddings", None),
+        mask_id=ids.mask,
     )
     if not encoded.instances:
         raise NothingReleasedError(f"corpus {settings.corpus}: no instance fits this model")

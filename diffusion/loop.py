@@ -126,7 +126,7 @@ class Loop:
                         "the same command goes on"
                     )
         assert line is not None, "a schedule has at least one step"
-        return self._finish(line, buckets or self._validate(steps))
+        return self._finish(line, buckets or training_log.last_validation(self.out, steps))
 
     def _step(self, step: int, chosen: Sequence[int], is_asked: bool) -> tuple[Line, bool]:
         """One optimiser step; also whether any process was asked to stop."""
@@ -164,13 +164,14 @@ class Loop:
         sums = torch.zeros(_SUMS, dtype=torch.float64, device=accelerator.device)
         for number, piece in enumerate(mine, 1):
             batch = collate(piece, self.ready.frame, self.ready.dlm.mask_id).to(accelerator.device)
-            is_last = number == len(mine)
-            with nullcontext() if is_last else accelerator.no_sync(self.model):
+            # Whole gradients of a sharded model would not fit: it sums shards after every piece.
+            is_summed = self.is_sharded or number == len(mine)
+            with nullcontext() if is_summed else accelerator.no_sync(self.model):
                 total, nats_R = self.model(
                     batch.ids_BT, batch.positions_R, batch.targets_R, batch.weights_R, batch.real_BT
                 )
                 # Gradients are averaged over processes, while the objective is a sum.
-                accelerator.backward(total * accelerator.num_processes)
+                (total * accelerator.num_processes).backward()
             nats_R, content_R = nats_R.double(), batch.is_content_R
             sums[0] += total.detach()
             sums[1] += nats_R[content_R].sum()
@@ -205,8 +206,13 @@ class Loop:
             self.optimizer,
             process=self.accelerator.process_index,
             keep=self.settings.checkpoints,
-            barrier=self.accelerator.wait_for_everyone,
+            any_of=self._any_of,
         )
+
+    def _any_of(self, is_true: bool) -> bool:
+        """Whether it is true on any process."""
+        flag = torch.tensor([float(is_true)], device=self.accelerator.device)
+        return float(self.accelerator.reduce(flag, reduction="sum")) > 0
 
     def _resume(self) -> int:
         """Load the last checkpoint; the number of steps that are done."""

@@ -10,6 +10,7 @@ Axes: B instances of a step, L answer tokens of one.
 
 import hashlib
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,8 +34,10 @@ def mask_probabilities(count: int, seed: int, step: int) -> Tensor:
 
 def draw_mask(tokens: int, probability: float, seed: int, step: int, instance: int) -> Tensor:
     """Which of an instance's answer tokens are masked, [L] bool."""
-    draw = generator(seed, "mask", step, instance)
-    return torch.rand(tokens, generator=draw, dtype=torch.float64) < probability
+    # torch's CPU generator keeps 32 bits of its seed, of which 300,000 masks would share some.
+    digest = hashlib.blake2b(f"{seed} mask {step} {instance}".encode(), digest_size=16).digest()
+    draw = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "big")))
+    return torch.from_numpy(draw.random(tokens) < probability)
 
 
 def token_weight(probability: float, tokens: int, instances: int) -> float:

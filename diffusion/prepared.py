@@ -69,6 +69,7 @@ def prepare(settings: Settings) -> Prepared:
             form=settings.form,
             paths=settings.paths,
             context=dlm.context,
+            mask_id=dlm.mask_id,
         )
 
     train = encoded("train", settings.limit)

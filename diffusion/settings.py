@@ -111,6 +111,7 @@ class Settings:
         if self.limit is not None:
             _within("limit", self.limit, 1)
         _within("warmup", self.warmup, 0, 1)
+        _within("seed", self.seed, 0, 2**63 - 1)
         for name, beta in zip(("betas.0", "betas.1"), self.betas, strict=True):
             _within(name, beta, 0, 0.99999)
         for name in ("learning_rate", "clip"):

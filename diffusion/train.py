@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from torch.distributed.fsdp import MixedPrecisionPolicy
 
 from diffusion.loop import Loop
 from diffusion.prepared import fingerprint, prepare
@@ -46,9 +48,9 @@ def train(settings: Settings, out: Path, *, say: Callable[[str], None] = print) 
         )
         with _stoppable() as is_asked:
             return loop.run(is_asked)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise StoppedError(
-            f"{out}: cannot write ({error.strerror or error}); what was saved is whole. Free "
+            f"{out}: cannot write ({error}); what was saved is whole. Free "
             "some space and run the same command again"
         ) from None
     finally:
@@ -90,6 +92,11 @@ def _accelerator(settings: Settings, out: Path) -> Any:
         log_with=[str(tracker) for tracker in settings.trackers] or None,
         project_dir=str(out / "tracking"),
     )
+    if accelerator.distributed_type == "FSDP" and mixed == "bf16":
+        # Weights of tokens and sums of gradients stay float32; accelerate would make both bfloat16.
+        accelerator.state.fsdp_plugin.mixed_precision_policy = MixedPrecisionPolicy(
+            param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False
+        )
     facts = {
         name: value if isinstance(value, int | float | str) else str(value)
         for name, value in dataclasses.asdict(settings).items()

@@ -83,6 +83,15 @@ def last_line(out: Path) -> Line:
     return Line(**json.loads(last))
 
 
+def last_validation(out: Path, step: int) -> Buckets | None:
+    """What was measured after `step`, if anything was."""
+    file = out / VALIDATION
+    if not file.exists():
+        return None
+    *_, last = ({}, *map(json.loads, file.read_text(encoding="utf-8").splitlines()))
+    return Buckets.of(last) if last.pop("step", None) == step else None
+
+
 def keep_lines(out: Path, steps: int) -> None:
     """Drop what was logged after the checkpoint that the training goes on from."""
     for name in (STEPS, VALIDATION):

@@ -66,7 +66,7 @@ def validate(
         )
         sums[-1] += total.double()
         bucket_B = [min(BUCKETS - 1, int(m.p * BUCKETS)) for m in piece]
-        bucket_R = torch.tensor(bucket_B, device=accelerator.device)[batch.rows_R]
+        bucket_R = torch.tensor(bucket_B, dtype=torch.long, device=accelerator.device)[batch.rows_R]
         place_R = 2 * (bucket_R + BUCKETS * (~batch.is_content_R))
         sums.index_add_(0, place_R, nats_R.double())
         sums.index_add_(0, place_R + 1, torch.ones_like(nats_R, dtype=torch.float64))

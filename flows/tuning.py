@@ -65,8 +65,8 @@ def train(
         return
     _hint_at_gpus()
     with lock(run):
-        replace_text(run / "recipe.yaml", as_yaml(settings))
         summary = fine_tune(settings, run, say=lambda text: typer.echo(text, err=True))
+        replace_text(run / "recipe.yaml", as_yaml(settings))
     held_out = summary.validation.loss if summary.validation else None
     typer.echo(
         f"tuned in {summary.steps} steps on {summary.instances} of {summary.rows} rows; "

@@ -56,7 +56,7 @@ IGNORE = -100
 class Settings:
     """What determines the weights."""
 
-    steps: int = 2_600
+    steps: int = 2_200
     rows: int = 64
     learning_rate: float = 1e-3
     warmup: int = 100

@@ -85,7 +85,9 @@ def header(folder: Path) -> Mapping[str, torch.dtype]:
     for file in _files(folder):
         with _opened(file) as weights:
             for name in weights.keys():  # noqa: SIM118 - a file, not a mapping
-                found[name] = _DTYPES[weights.get_slice(name).get_dtype()]
+                kind = weights.get_slice(name).get_dtype()
+                if kind in _DTYPES:  # integers are buffers that transformers makes itself
+                    found[name] = _DTYPES[kind]
     return found
 
 

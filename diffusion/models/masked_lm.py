@@ -77,10 +77,13 @@ def special_ids(config: Config, tokenizer: Any) -> SpecialIds:
 
 def write(net: Any, state: State, source: Path, folder: Path) -> None:
     """Write transformers' own layout, in the types of the checkpoint in `source`."""
-    (dtype,) = set(_decoder.header(source).values())  # transformers saves one type
+    types = _decoder.header(source)
+    usual = max(set(types.values()), key=list(types.values()).count)
     tied = net.all_tied_weights_keys or {}  # these are saved once, under the other's name
     typed = {
-        name: tensor.detach().to("cpu", dtype) for name, tensor in state.items() if name not in tied
+        name: tensor.detach().to("cpu", types.get(name, usual))
+        for name, tensor in state.items()
+        if name not in tied
     }
     net.save_pretrained(folder, state_dict=typed)
     (folder / "config.json").write_bytes((source / "config.json").read_bytes())

@@ -32,6 +32,7 @@ def data(dlm: Dlm, folder: Path, form: Form, rows: int = 5) -> tuple[Frame, list
         form=form,
         paths=3,
         context=dlm.context,
+        mask_id=dlm.mask_id,
     )
     assert not encoded.refused
     return frame, list(encoded.instances)

@@ -29,11 +29,17 @@ dist.init_process_group("gloo")
 rank, world = dist.get_rank(), dist.get_world_size()
 torch.manual_seed(0)
 
+def any_of(flag):
+    found = torch.tensor([float(flag)])
+    dist.all_reduce(found)
+    return float(found) > 0
+
 def data(dlm):
     frame = frame_of(dlm.tokenizer, dlm.fill_id, form=Form.CANVAS, paths=3, slot_tokens=30,
                      summary_tokens=12)
     rows = corpus.rows(Path(release), "train")
-    found = corpus.encode_rows(rows, frame, dlm.tokenizer, form=Form.CANVAS, paths=3, context=None)
+    found = corpus.encode_rows(rows, frame, dlm.tokenizer, form=Form.CANVAS, paths=3, context=None,
+                               mask_id=dlm.mask_id)
     return frame, mask_step(found.instances[:6], frame, 0, 0)
 
 def backward(dlm, cut, frame, factor):
@@ -63,7 +69,7 @@ optimizer.step()
 
 place = checkpoint.Place(step=1, digest="d", processes=world, is_sharded=True)
 checkpoint.save(Path(out), place, dlm.denoiser, optimizer, process=rank, keep=2,
-                barrier=dist.barrier)
+                any_of=any_of)
 saved = {n: p.to_local().clone() for n, p in dlm.denoiser.named_parameters()}
 moments = {n: optimizer.state[p]["exp_avg"].to_local().clone()
            for n, p in dlm.denoiser.named_parameters()}

@@ -233,6 +233,8 @@ def test_lora_trains_adapters_alone_and_saves_them_merged(
     assert (tmp_path / "run" / "adapter" / "adapter_model.safetensors").exists()
     with pytest.raises(UserError, match=r"lora\.modules"):
         train(replace(chosen, lora=Lora(modules=("nothing",))), tmp_path / "other")
+    with pytest.raises(UserError, match="head takes no adapter"):
+        train(replace(chosen, lora=Lora(modules=("lm_head",))), tmp_path / "other")
 
 
 def test_what_does_not_fit_is_counted_and_refused(
@@ -339,6 +341,30 @@ def test_a_damaged_checkpoint_is_named(settings: Settings, tmp_path: Path) -> No
     state.write_bytes(state.read_bytes()[:-5])
     with pytest.raises(UserError, match="damaged"):
         train(settings, out)
+
+
+def test_leftovers_of_a_kill_cost_no_whole_checkpoint(settings: Settings, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    leftover = out / "checkpoints" / "step-99999999.part"
+    leftover.mkdir(parents=True)
+    train(replace(settings, checkpoints=1), out)
+    assert [p.name for p in (out / "checkpoints").iterdir()] == ["step-00000012"]
+
+
+def test_an_end_that_was_cut_off_is_taken_up_without_measuring_twice(
+    settings: Settings, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    whole = train(settings, out)
+    (out / "summary.json").unlink()
+    assert train(settings, out) == whole
+    assert [line["step"] for line in lines(out, "validation.jsonl")] == [5, 10, 12]
+
+
+def test_a_mask_in_a_text_is_refused(settings: Settings, tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus", first_prompt="What is <|mask|>?")
+    summary = train(replace(settings, corpus=str(corpus), epochs=1), tmp_path / "run")
+    assert summary.refused == {"special_token": 1}
 
 
 def test_curves_are_sent_to_tensorboard(settings: Settings, tmp_path: Path) -> None:
