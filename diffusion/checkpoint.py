@@ -6,7 +6,6 @@ and `state.json`, renamed into place when all is on the disk. Nothing is pickled
 """
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -192,4 +191,3 @@ def _write(file: Path, state: Mapping[str, Tensor]) -> None:
     written = file.with_name(file.name + ".part")
     save_file(dict(state), written)
     commit(written, file)
-    os.chmod(file, 0o644)

@@ -25,7 +25,7 @@ def generator(*names: object) -> torch.Generator:
 
 
 def mask_probabilities(count: int, seed: int, step: int) -> Tensor:
-    """P [B] in float64: t stratified over the step, `p = (1 - eps) t + eps`, in random order."""
+    """Each p, [B] float64: t stratified over the step, `p = (1 - eps) t + eps`, in random order."""
     draw = generator(seed, "ratio", step)
     place_B = torch.randperm(count, generator=draw)
     within_B = torch.rand(count, generator=draw, dtype=torch.float64)

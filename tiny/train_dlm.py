@@ -7,7 +7,9 @@ seed alone; a checkpoint every `--every` steps lets the same command go on after
 
 A row is a prompt, one solution, and fill up to the length that the whole batch shares: nothing is
 padded. One step in eight has windows as long as a canvas, so that the model is before fine-tuning
-what LLaDA is: it writes one solution into a long row of masks and fills the rest.
+what LLaDA is: it writes one solution into a long row of masks and fills the rest. Every other row
+loses its whole tail, so that results are computed and not copied (docs/adr/0012). Training begins
+with the tiny teacher's weights.
 
 Axes: B rows of a batch, T tokens of a row, M masked tokens of a batch.
 """
