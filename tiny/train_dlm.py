@@ -5,18 +5,19 @@
 seed alone; a checkpoint every `--every` steps lets the same command go on after a stop.
 `python -m tiny.measure_dlm` measures the result and writes its card.
 
-A row is a prompt, one solution, and fill up to the length that the whole batch shares: nothing is
-padded. One step in eight has windows as long as a canvas, so that the model is before fine-tuning
-what LLaDA is: it writes one solution into a long row of masks and fills the rest. Every other row
-loses its whole tail, so that results are computed and not copied (docs/adr/0012). Training begins
-with the tiny teacher's weights.
+A row is a prompt, one solution, and fill up to a length that says nothing of the solution's. One
+step in eight has windows as long as a canvas, so that the model is before fine-tuning what LLaDA
+is: it writes one solution into a long row of masks and fills the rest. A third of the rows is
+masked token by token, a third number by number, all places of a number at once, and a third loses
+its whole tail: otherwise results would be copied from where they stand again and never computed
+(docs/adr/0012). Training begins with the tiny teacher's weights.
 
 Axes: B rows of a batch, T tokens of a row, M masked tokens of a batch.
 """
 
 import argparse
 import json
-import math
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -49,7 +50,8 @@ CONTEXT = 1024
 CANVAS_MASKS = 156  # 3 slots of 48 and a summary of 12, as in the recipes of the tiny models
 EPSILON = 1e-3
 # Kernels are made for every new shape and kept: few shapes save minutes and gigabytes.
-SHAPE_TOKENS = 16  # rows are filled up to a multiple
+ROW = 104  # tokens of a row: the longest prompt, solution and fill token
+CANVAS_ROW = 192  # tokens of a row as long as a canvas
 SHAPE_ROWS = 512  # masked positions are padded to a multiple
 IGNORE = -100
 
@@ -58,24 +60,23 @@ IGNORE = -100
 class Settings:
     """What determines the weights."""
 
-    steps: int = 2_200
+    steps: int = 14_000
     rows: int = 64
     learning_rate: float = 1e-3
     warmup: int = 100
-    decay: float = 0.5  # the last share of the steps, in which the learning rate goes to zero
+    decay: float = 0.4  # the last share of the steps, in which the learning rate goes to zero
     seed: int = 0
 
 
 class Example(NamedTuple):
-    """Ids of a prompt and of one of its solutions."""
+    """Ids of a prompt and of one of its solutions, with each solution token's unit of masking.
+
+    All tokens of one number, wherever it stands, are one unit; every other token is its own.
+    """
 
     prompt: list[int]
     solution: list[int]
-
-    @property
-    def length(self) -> int:
-        """Tokens of both."""
-        return len(self.prompt) + len(self.solution)
+    units: list[int]
 
 
 class Batch(NamedTuple):
@@ -98,30 +99,34 @@ def encode(problem: Problem, rng: Random, tokenizer: PreTrainedTokenizerFast) ->
     prompt = tokenizer.apply_chat_template(
         [{"role": "user", "content": problem.question}], add_generation_prompt=True, tokenize=False
     )
+    solution = rng.choice(problem.solutions)
+    encoded = tokenizer(solution, add_special_tokens=False, return_offsets_mapping=True)
+    number_at = {
+        place: match.group()
+        for match in re.finditer(r"\d+", solution)
+        for place in range(*match.span())
+    }
+    units: dict[str | int, int] = {}  # a number's text or a place -> its unit
     return Example(
         tokenizer.encode(prompt, add_special_tokens=False),
-        tokenizer.encode(rng.choice(problem.solutions), add_special_tokens=False),
+        encoded["input_ids"],
+        [
+            units.setdefault(number_at.get(end - 1, -end), len(units))
+            for _, end in encoded["offset_mapping"]
+        ],
     )
 
 
 def batches(
     settings: Settings, tokenizer: PreTrainedTokenizerFast, start: int = 0
 ) -> Iterator[Batch]:
-    """The batches from step `start` on, eight cut from one sorted draw: rows of like length."""
-    for octave in range(start // 8, math.ceil(settings.steps / 8)):
-        rng = Random(f"{settings.seed} {octave}")
-        count = 8 * settings.rows
-        problems = islice(stream(settings.seed, "train", start=octave * count), count)
-        examples = sorted((encode(p, rng, tokenizer) for p in problems), key=lambda e: e.length)
-        cut = [examples[i : i + settings.rows] for i in range(0, count, settings.rows)]
-        lengths = [rows[-1].length + 1 for rows in cut]
-        lengths[0] = CANVAS_MASKS + max(len(e.prompt) for e in cut[0])
-        lengths = [-(-length // SHAPE_TOKENS) * SHAPE_TOKENS for length in lengths]
-        order = rng.sample(range(8), 8)
-        for place, i in enumerate(order):
-            step = octave * 8 + place
-            if start <= step < settings.steps:
-                yield _mask(cut[i], lengths[i], step, settings, tokenizer)
+    """The batches from step `start` on."""
+    for step in range(start, settings.steps):
+        rng = Random(f"{settings.seed} {step}")
+        problems = islice(stream(settings.seed, "train", start=step * settings.rows), settings.rows)
+        examples = [encode(problem, rng, tokenizer) for problem in problems]
+        length = CANVAS_ROW if step % 8 == 7 else ROW
+        yield _mask(examples, length, step, settings, tokenizer)
 
 
 def _mask(
@@ -132,19 +137,21 @@ def _mask(
     tokenizer: PreTrainedTokenizerFast,
 ) -> Batch:
     """Fill every row to `length`, then mask it at a ratio of its own (Eq. 1, Li et al. 2026)."""
-    targets_BT = torch.full((len(examples), length), tokenizer.eos_token_id)
-    answer_BT = torch.ones(len(examples), length, dtype=torch.bool)
-    for row, (prompt, solution) in enumerate(examples):
-        targets_BT[row, : len(prompt) + len(solution)] = torch.tensor(prompt + solution)
-        answer_BT[row, : len(prompt)] = False
-    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
     rows = len(examples)
+    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
     t_B = (torch.randperm(rows, generator=generator) + torch.rand(1, generator=generator)) / rows
-    p_B1 = ((1 - EPSILON) * t_B + EPSILON)[:, None]
-    masked_BT = answer_BT & (torch.rand(targets_BT.shape, generator=generator) < p_B1)
-    for row, (prompt, solution) in enumerate(examples[::2]):  # every other row loses its tail
-        kept = int(t_B[2 * row] * (len(solution) + 1))
-        masked_BT[2 * row] = torch.arange(length) >= len(prompt) + kept
+    p_B = (1 - EPSILON) * t_B + EPSILON
+    u_BT = torch.rand(rows, length, generator=generator)
+    targets_BT = torch.full((rows, length), tokenizer.eos_token_id)
+    masked_BT = u_BT < p_B[:, None]
+    for row, (prompt, solution, units) in enumerate(examples):
+        begin, end = len(prompt), len(prompt) + len(solution)
+        targets_BT[row, :end] = torch.tensor(prompt + solution)
+        if row % 3 == 1:
+            masked_BT[row, begin:end] = masked_BT[row, begin:end][torch.tensor(units)]
+        elif row % 3 == 2:
+            masked_BT[row] = torch.arange(length) >= begin + int(t_B[row] * (len(solution) + 1))
+        masked_BT[row, :begin] = False
     return Batch(targets_BT.masked_fill(masked_BT, tokenizer.mask_token_id), targets_BT, masked_BT)
 
 
@@ -161,6 +168,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> ModernBertForMas
     return ModernBertForMaskedLM(
         ModernBertConfig(
             vocab_size=len(tokenizer),
+            hidden_activation="silu",
             hidden_size=256,
             intermediate_size=512,
             num_hidden_layers=4,
@@ -181,14 +189,14 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> ModernBertForMas
 def start_from_teacher(model: ModernBertForMaskedLM) -> None:
     """Put the teacher's weights where the two architectures agree, as Dream began with Qwen2's.
 
-    Layers have the same shapes (head size 64, gated MLP of 512); norms differ in kind, the
-    activation is GELU for SiLU, and the prediction head is new: training mends that in a few
+    Layers have the same shapes (head size 64, gated MLP of 512); norms lose their mean, the
+    embeddings are normalised, and the prediction head is new: training mends that in a few
     hundred steps. The mask begins as the mean token.
     """
     teacher = load_file(TEACHER / "model.safetensors")
-    words = teacher["model.embed_tokens.weight"]
+    words_VH = teacher["model.embed_tokens.weight"]
     embeddings: Any = model.model.embeddings
-    embeddings.tok_embeddings.weight.copy_(torch.cat([words, words.mean(0, keepdim=True)]))
+    embeddings.tok_embeddings.weight.copy_(torch.cat([words_VH, words_VH.mean(0, keepdim=True)]))
     embeddings.norm.weight.copy_(teacher["model.layers.0.input_layernorm.weight"])
     model.model.final_norm.weight.copy_(teacher["model.norm.weight"])
     layers: Any = model.model.layers

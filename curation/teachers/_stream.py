@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import replace
 from http import HTTPStatus
+from typing import NamedTuple
 
 from curation.teachers import Lacks, Request, SampleOutcome
 from curation.teachers._endpoint import Endpoint, State
@@ -27,7 +28,7 @@ LONGEST_PAUSE = 30.0
 LONG_CHARACTERS = 20_000  # of a prompt's traces; more are looked at in a thread
 MOST_JUDGING = 64  # groups whose traces are looked at, until no more are read
 MOST_WAITING = 2048  # samples that came and nobody has taken yet, until no more are asked for
-MOST_REFUSED = 8  # prompts refused before any answer: then it is the recipe that is refused
+MOST_REFUSED = 8  # prompts refused with no later request taken: perhaps the recipe is refused
 PROMPT_FAULTS = (400, 413, 422)
 CONTEXT = (
     "context length",
@@ -37,6 +38,14 @@ CONTEXT = (
     "max_model_len",
     "too long",
 )
+
+
+class _Refusal(NamedTuple):
+    """Work that the server refused at the time `at`, and what it said."""
+
+    work: Work
+    said: str
+    at: float
 
 
 class Stream:
@@ -61,7 +70,7 @@ class Stream:
         self._judging = 0  # of them those whose traces are looked at
         self._later = 0  # works that wait for their time
         self._has_answered = False
-        self._refused: list[tuple[Work, str]] = []
+        self._refused: list[_Refusal] = []
         self._error: BaseException | None = None
 
     async def run(
@@ -96,9 +105,10 @@ class Stream:
         """Send as much as there is room for; called whenever something changed."""
         try:
             self._fill()
-            if self._refused and not (self._tasks or self._ready or self._later):
-                if self._has_answered:
-                    self._settle_refused()
+            rest = not self._is_in_doubt and (self._ready or self._later)
+            if self._refused and not (self._tasks or rest):
+                if self._has_answered and not self._is_in_doubt:
+                    self._settle_refused(time.monotonic())
                 else:  # and there are no others
                     self._error = self._error or self._refuses_all()
         except Exception as error:  # of the requests' iterator: the run must end with it
@@ -111,8 +121,13 @@ class Stream:
     def _is_full(self) -> bool:
         return len(self._outcomes) + self._inbox.samples >= MOST_WAITING
 
+    @property
+    def _is_in_doubt(self) -> bool:
+        """Whether the server seems to refuse everything: then those on their way decide."""
+        return len({id(one.work.group) for one in self._refused}) >= MOST_REFUSED
+
     def _fill(self) -> None:
-        while not (self._error or self._fleet.fatal):
+        while not (self._error or self._fleet.fatal or self._is_in_doubt):
             if self._is_full:
                 return
             endpoint = self._fleet.pick()
@@ -189,7 +204,7 @@ class Stream:
         else:
             endpoint.succeed()
             self._has_answered = True
-            self._settle_refused()
+            self._settle_refused(began)
             self._inbox.put(work, found)
         finally:
             endpoint.in_flight -= len(work.indices)
@@ -239,9 +254,8 @@ class Stream:
         ):
             self._refuse(work, "context_length", str(error))
         else:  # perhaps not this prompt is refused but the recipe: wait for the next answer
-            self._refused.append((work, f"HTTP {error.status}: {error}"))
-            if len({id(one.group) for one, _ in self._refused}) >= MOST_REFUSED:
-                self._error = self._refuses_all()
+            said = f"HTTP {error.status}: {error}"
+            self._refused.append(_Refusal(work, said, time.monotonic()))
 
     def _ending(self, status: int, said: str) -> PolytraceError:
         """What ends the run because it would be the same for every prompt."""
@@ -256,13 +270,20 @@ class Stream:
             f"command again"
         )
 
-    def _settle_refused(self) -> None:
+    def _settle_refused(self, asked: float) -> None:
+        """A request sent at `asked` was taken: the server refuses prompts, not the recipe.
+
+        Answers to requests sent before a refusal say nothing of the server's mind since.
+        """
         held, self._refused = self._refused, []
-        for work, message in held:
-            self._refuse(work, "refused_by_server", message)
+        for one in held:
+            if one.at <= asked:
+                self._refuse(one.work, "refused_by_server", one.said)
+            else:
+                self._refused.append(one)
 
     def _refuses_all(self) -> UserError:
-        said, so_far = self._refused[0][1], "" if self._has_answered else " so far"
+        said, so_far = self._refused[0].said, "" if self._has_answered else " so far"
         return UserError(f"teacher: the server has taken no request{so_far}: {said}")
 
     def _refuse(self, work: Work, reason: str, detail: str) -> None:

@@ -612,6 +612,26 @@ def test_a_server_that_suddenly_refuses_everything_refuses_no_prompt(
     assert_whole(*sample(made(server), tmp_path, shards(count=20)), 600)
 
 
+def test_answers_asked_for_before_the_refusals_clear_no_refusal(
+    server: Loopback, tmp_path: Path
+) -> None:
+    """Slow answers come in between the refusals, though the server had changed its mind."""
+    server.set(Behaviour(latency_s=0.2, jitter_s=0.5))
+
+    def change() -> None:
+        while not server.served():
+            time.sleep(0.01)
+        server.set(Behaviour(refuse_substring="What"))
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    with pytest.raises(UserError, match="has taken no request: HTTP 400"):
+        sample(made(server, in_flight=30), tmp_path, shards(count=20))
+    thread.join()
+    server.set(Behaviour())
+    assert_whole(*sample(made(server), tmp_path, shards(count=20)), 600)
+
+
 @pytest.mark.parametrize("retry_after", [None, "0", "-5", "86400", "nan", "soon"])
 def test_a_server_that_is_only_busy_ends_the_run_short(
     server: Loopback, tmp_path: Path, retry_after: str | None
