@@ -1,7 +1,7 @@
 """Our training loop against a plain padded Trainer: same model, rows, batches, optimiser and type.
 
 `python -m benchmarks.training`: useful tokens (of answers, without fill) a second, and peak memory.
-The models are random: the tiny DLM on its own problems, and a ModernBERT of 8 layers x 384 with
+The models are the tiny DLM on its own problems, and a random ModernBERT of 8 layers x 384 with
 32,768 tokens on rows of 256 masks with the lengths of GSM8K, as canvases and as long-CoT; in
 bfloat16 autocast, on two threads. Ours is the step of `polytrace train`; the other way is a
 transformers `Trainer` that pads batches in random order and takes the cross-entropy of all logits.
@@ -99,14 +99,16 @@ def main() -> None:
 def check(case: Case) -> None:
     """Both ways have the same loss on the same masked and padded rows, in float32."""
     rows = [case.frame.lay(one.prompt, one.texts) for one in case.instances[:4]]
-    batch = Collator(case.tokenizer.mask_token_id, case.frame.fill_id)(rows)
+    ids = case.tokenizer.mask_token_id, case.frame.fill_id
+    batch = Collator(*ids, shift=case.shift)(rows)
     model = case.model().eval()
     ids_BT, real_BT = batch["input_ids"], batch["attention_mask"]
     with torch.inference_mode():
         theirs = loss_of(model(input_ids=ids_BT, attention_mask=real_BT).logits, batch)
-        positions_R = batch["weights"].flatten().nonzero().squeeze(1)
-        targets_R, weights_R = (batch[n].flatten()[positions_R] for n in ("targets", "weights"))
-        denoiser = Denoiser(model, shift=False)
+        asked = [batch[name].roll(int(case.shift), 1).flatten() for name in ("targets", "weights")]
+        positions_R = asked[1].nonzero().squeeze(1)
+        targets_R, weights_R = (values[positions_R] for values in asked)
+        denoiser = Denoiser(model, shift=case.shift)
         ours = denoiser(ids_BT, positions_R, targets_R, weights_R / len(rows), real_BT).total
     assert torch.isclose(ours, theirs, rtol=1e-5), f"losses differ: {ours} and {theirs}"
 

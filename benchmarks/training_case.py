@@ -14,14 +14,20 @@ from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple
 
+import torch
+
 from benchmarks.lines import SHARED
 from benchmarks.models import random_masked_lm
+from diffusion import models
 from diffusion.corpus import Instance
 from diffusion.frame import Form, Frame, encode, encode_prompt, frame_of
+from diffusion.models import dream
 from diffusion.settings import Precision
+from schemas.paths import ROOT
 from tiny.problems import stream
-from tiny.train_dlm import new_model, tokenizer_with_mask
+from tiny.train_dlm import tokenizer_with_mask
 
+TINY_DLM = ROOT / "tiny" / "dlm"
 RUNS = 5  # timed, after one that warms up
 PATHS = 3
 
@@ -82,10 +88,16 @@ class Case:
         """What a forward pass of either way may hold."""
         return self.rows * max(one.tokens(self.frame) for one in self.instances)
 
+    @property
+    def shift(self) -> bool:
+        """Whether the model's logits for position i are read at i - 1, as Dream's are."""
+        return self.size is None
+
     def model(self) -> Any:
-        """Untrained, float32."""
+        """Float32; random but for the tiny DLM."""
         if self.size is None:
-            return new_model(self.tokenizer, seed=0)
+            config = models.read_config(TINY_DLM)
+            return dream.build(TINY_DLM, config, torch.float32, trust=False)
         return random_masked_lm(self.tokenizer, heads=self.size.hidden // 64, **self.size._asdict())
 
     def _instance(self, number: int, prompt: str, texts: Sequence[str]) -> Instance:

@@ -29,8 +29,8 @@ Batch = dict[str, Any]
 class Collator:
     """Rows as one padded and masked batch."""
 
-    def __init__(self, mask_id: int, fill_id: int) -> None:
-        self.mask_id, self.fill_id = mask_id, fill_id
+    def __init__(self, mask_id: int, fill_id: int, *, shift: bool) -> None:
+        self.mask_id, self.fill_id, self.shift = mask_id, fill_id, shift
 
     def __call__(self, rows: Sequence[Row]) -> Batch:
         """Ids, targets and weights [B, T]; weights are 0 where nothing is asked."""
@@ -39,11 +39,13 @@ class Collator:
         real_BT = _padded([[True] * len(row.ids_T) for row in rows], False)
         p_B1 = (1 - EPSILON) * torch.rand(len(rows), 1) + EPSILON
         masked_BT = answer_BT & (torch.rand(targets_BT.shape) < p_B1)
+        weights_BT = masked_BT / (p_B1 * answer_BT.sum(1, keepdim=True))
+        move = -1 if self.shift else 0  # a prompt comes first: nothing is asked at position 0
         return {
             "input_ids": targets_BT.masked_fill(masked_BT, self.mask_id),
             "attention_mask": real_BT,
-            "targets": targets_BT,
-            "weights": masked_BT / (p_B1 * answer_BT.sum(1, keepdim=True)),
+            "targets": targets_BT.roll(move, 1),
+            "weights": weights_BT.roll(move, 1),
             "content_tokens": sum(int(row.content_T.sum()) for row in rows),
         }
 
@@ -126,7 +128,7 @@ def run(
             disable_tqdm=True,
         ),
         train_dataset=[case.frame.lay(one.prompt, one.texts) for one in case.instances],
-        data_collator=Collator(case.tokenizer.mask_token_id, case.frame.fill_id),
+        data_collator=Collator(case.tokenizer.mask_token_id, case.frame.fill_id, shift=case.shift),
         order=[i for chosen in schedule.batches() for i in chosen],
     )
 

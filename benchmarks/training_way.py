@@ -97,8 +97,8 @@ def main() -> None:
 
 def _ours(case: Case, model: Any, settings: Settings, pace: Pace) -> None:
     dlm = Dlm(
-        family="masked_lm",
-        denoiser=Denoiser(model, shift=False),
+        family="dream" if case.shift else "masked_lm",
+        denoiser=Denoiser(model, shift=case.shift),
         tokenizer=case.tokenizer,
         mask_id=case.tokenizer.mask_token_id,
         fill_id=case.frame.fill_id,

@@ -1,8 +1,9 @@
-"""Checkpoints of a training: weights, optimiser, random state and place, whole or not there.
+"""Checkpoints of a training: weights, optimiser and place, whole or not there.
 
 In: a model, its optimiser, and the number of finished steps. Out: `checkpoints/step-NNNNNNNN/` with
 one safetensors file a process (of its own shards where the model is sharded, else of process 0)
-and `state.json`, renamed into place when all is on the disk. Nothing is pickled.
+and `state.json`, renamed into place when all is on the disk. Random numbers follow from the step:
+no generator's state is kept. Nothing is pickled.
 """
 
 import json
@@ -111,7 +112,7 @@ def load(
     *,
     process: int,
 ) -> None:
-    """Put a checkpoint's state into the model, the optimiser and the random generators.
+    """Put a checkpoint's state into the model and the optimiser.
 
     `now` says how many processes there are; shards fit only as many as wrote them.
     """
@@ -144,9 +145,6 @@ def load(
                 slots.setdefault(number, {})[slot] = _like(value, parameter)
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": slots, "param_groups": groups})
-    torch.set_rng_state(state["random.cpu"])
-    if "random.cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["random.cuda"])
 
 
 def _file(process: int, place: Place) -> str:
@@ -160,9 +158,6 @@ def _state(model: nn.Module, optimizer: torch.optim.Optimizer) -> Mapping[str, T
     for name, parameter in names.items():
         for slot, value in optimizer.state.get(parameter, {}).items():
             state[f"optimizer.{name}/{slot}"] = _local(value).contiguous()
-    state["random.cpu"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        state["random.cuda"] = torch.cuda.get_rng_state()
     return state
 
 

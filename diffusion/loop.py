@@ -6,7 +6,6 @@ the same step after a restart, or on another number of processes, has the same m
 """
 
 import dataclasses
-import json
 import math
 import shutil
 from collections.abc import Callable, Sequence
@@ -21,12 +20,15 @@ from tqdm import tqdm
 from diffusion import checkpoint, models, training_log
 from diffusion.adapters import adapt
 from diffusion.collate import Masked, Schedule, collate, mask_step, pieces
+from diffusion.corpus import Encoded
+from diffusion.objective import generator
 from diffusion.prepared import Prepared, refusals
 from diffusion.settings import Settings
 from diffusion.training_log import Line, Summary
 from diffusion.validate import Buckets, validate
 from schemas.durable import commit, replace_text, sync_folder
 from schemas.errors import PolytraceError, StoppedError, UserError
+from schemas.memory import keep_no_large_blocks
 
 _SUMS = 8  # loss; nats and count of content, of fill; answer and content tokens; asked to stop
 
@@ -52,6 +54,7 @@ class Loop:
         digest: str,
         say: Callable[[str], None],
     ) -> None:
+        keep_no_large_blocks()
         self.settings, self.out, self.accelerator = settings, out, accelerator
         self.ready, self.say = ready, say
         self.is_main: bool = accelerator.is_main_process
@@ -131,6 +134,8 @@ class Loop:
     def _step(self, step: int, chosen: Sequence[int], is_asked: bool) -> tuple[Line, bool]:
         """One optimiser step; also whether any process was asked to stop."""
         settings, accelerator = self.settings, self.accelerator
+        dropout = generator(settings.seed, "dropout", step, accelerator.process_index)
+        torch.manual_seed(dropout.initial_seed())
         instances = [self.ready.train.instances[i] for i in chosen]
         masked = mask_step(instances, self.ready.frame, settings.seed, step)
         cut = pieces(masked, self.ready.frame, settings.micro_tokens, accelerator.num_processes)
@@ -199,6 +204,8 @@ class Loop:
         return buckets
 
     def _save(self, step: int) -> None:
+        if self.is_main:  # the lines before a checkpoint are as safe as the checkpoint
+            training_log.sync(self.out)
         checkpoint.save(
             self.out / "checkpoints",
             dataclasses.replace(self.place, step=step),
@@ -235,17 +242,17 @@ class Loop:
             start = place.step
         if self.is_main:
             training_log.keep_lines(self.out, start)
-            refused = (json.dumps(r._asdict()) + "\n" for r in self.ready.train.refused)
-            replace_text(self.out / training_log.REFUSED, "".join(refused))
+            training_log.write_refused(
+                self.out, train=self.ready.train.refused, validation=self.ready.validation.refused
+            )
         self.accelerator.wait_for_everyone()
         return start
 
     def _announce(self, start: int) -> None:
-        train, frame = self.ready.train, self.ready.frame
-        reasons = "".join(f", {reason} {n}" for reason, n in refusals(train).items())
+        frame = self.ready.frame
         self.say(
-            f"{len(train.instances) + len(train.refused)} rows = {len(train.instances)} instances "
-            f"+ {len(train.refused)} refused{reasons}\n"
+            f"{_account(self.ready.train)}\n"
+            f"validation: {_account(self.ready.validation)}\n"
             f"a row: prompt, {frame.masks} masks and {frame.header_tokens} header tokens; "
             f"{self.schedule.steps} steps of {self.settings.batch} instances\n"
             f"{self.ready.dlm.family}: {self.trained:,} of {self.parameters:,} parameters trained, "
@@ -272,6 +279,7 @@ class Loop:
             rows=len(train.instances) + len(train.refused),
             instances=len(train.instances),
             refused=refusals(train),
+            validation_refused=refusals(self.ready.validation),
             masks=self.ready.frame.masks,
             header_tokens=self.ready.frame.header_tokens,
             steps=self.schedule.steps,
@@ -298,6 +306,14 @@ class Loop:
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
         sync_folder(self.out)
+
+
+def _account(split: Encoded) -> str:
+    reasons = "".join(f", {reason} {n}" for reason, n in refusals(split).items())
+    return (
+        f"{len(split.instances) + len(split.refused)} rows = {len(split.instances)} instances "
+        f"+ {len(split.refused)} refused{reasons}"
+    )
 
 
 def _is_due(step: int, every: int) -> bool:

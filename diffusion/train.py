@@ -50,8 +50,8 @@ def train(settings: Settings, out: Path, *, say: Callable[[str], None] = print) 
             return loop.run(is_asked)
     except (OSError, SafetensorError) as error:
         raise StoppedError(
-            f"{out}: cannot write ({error}); what was saved is whole. Free "
-            "some space and run the same command again"
+            f"{out}: cannot go on ({error}); what was saved is whole. Mend that (a full disk: free "
+            "some space) and run the same command again"
         ) from None
     finally:
         accelerator.end_training()
@@ -76,6 +76,9 @@ def _stoppable() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
+_KINDS = ("NO", "MULTI_CPU", "MULTI_GPU", "FSDP")
+
+
 def _mute(_text: str) -> None:
     pass
 
@@ -92,7 +95,13 @@ def _accelerator(settings: Settings, out: Path) -> Any:
         log_with=[str(tracker) for tracker in settings.trackers] or None,
         project_dir=str(out / "tracking"),
     )
-    if accelerator.distributed_type == "FSDP" and mixed == "bf16":
+    kind = str(accelerator.distributed_type.value)
+    if kind not in _KINDS or getattr(accelerator.state.fsdp_plugin, "fsdp_version", 2) != 2:
+        raise UserError(
+            f"accelerate's config asks for {kind}, which this trainer does not know; take one of "
+            "flows/recipes/train/accelerate: FSDP2 or DDP"
+        )
+    if kind == "FSDP" and mixed == "bf16":
         # Weights of tokens and sums of gradients stay float32; accelerate would make both bfloat16.
         accelerator.state.fsdp_plugin.mixed_precision_policy = MixedPrecisionPolicy(
             param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False

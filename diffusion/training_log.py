@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from diffusion.corpus import Refusal
 from diffusion.validate import Buckets
-from schemas.durable import replace_text
+from schemas.durable import commit, replace_text
 from schemas.errors import DamagedError, UserError
 
 STEPS = "training.jsonl"
@@ -47,6 +48,7 @@ class Summary:
     rows: int
     instances: int
     refused: dict[str, int]
+    validation_refused: dict[str, int]
     masks: int
     header_tokens: int
     steps: int
@@ -96,10 +98,9 @@ def keep_lines(out: Path, steps: int) -> None:
     """Drop what was logged after the checkpoint that the training goes on from."""
     for name in (STEPS, VALIDATION):
         file = out / name
-        if not file.exists():
-            continue
         kept = []
-        for text in file.read_text(encoding="utf-8").splitlines():
+        texts = file.read_text(encoding="utf-8").splitlines() if file.exists() else ()
+        for text in texts:
             try:
                 if json.loads(text)["step"] <= steps:
                     kept.append(text + "\n")
@@ -108,6 +109,23 @@ def keep_lines(out: Path, steps: int) -> None:
         if name == STEPS and len(kept) != steps:
             raise DamagedError(f"{file}: holds {len(kept)} of {steps} steps; delete {out}")
         replace_text(file, "".join(kept))
+
+
+def sync(out: Path) -> None:
+    """Make what was logged so far durable."""
+    for name in (STEPS, VALIDATION):
+        if (file := out / name).exists():
+            commit(file, file)
+
+
+def write_refused(out: Path, **splits: Sequence[Refusal]) -> None:
+    """`refused.jsonl`: every row of either split that does not suit this model."""
+    lines = [
+        json.dumps({"split": split, **refusal._asdict()}) + "\n"
+        for split, refusals in splits.items()
+        for refusal in refusals
+    ]
+    replace_text(out / REFUSED, "".join(lines))
 
 
 def add_validation(out: Path, step: int, buckets: Buckets) -> None:

@@ -53,6 +53,6 @@ def lock(run: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(
-                f"{run}: another build is running there; wait for it or choose another --out"
+                f"{run}: another command is at work there; wait for it or choose another --out"
             ) from None
         yield

@@ -11,13 +11,14 @@ Axes: B rows, T tokens of a row, V vocabulary.
 import argparse
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from transformers import AutoModelForMaskedLM, AutoTokenizer
 
+from diffusion import models
+from diffusion.denoiser import Dlm
 from tiny.families import FAMILIES
 from tiny.measure_teacher import is_right
 from tiny.problems import Problem, distinct
@@ -34,19 +35,21 @@ class Measured(NamedTuple):
 
 
 @torch.inference_mode()
-def decode(model: Any, ids_BT: Tensor, mask_id: int, tokens_per_step: int = 1) -> Tensor:
+def decode(dlm: Dlm, ids_BT: Tensor, tokens_per_step: int = 1) -> Tensor:
     """`ids_BT` with every mask replaced: greedy, most confident first, ties by position.
 
     All rows hold the same number of masks. MASK itself is never predicted.
     """
     ids_BT = ids_BT.clone()
-    while (masked_BT := ids_BT == mask_id).any():
+    while (masked_BT := ids_BT == dlm.mask_id).any():
+        positions_R = masked_BT.flatten().nonzero().squeeze(1)
         with torch.autocast("cpu", torch.bfloat16):
-            logits_BTV = model(input_ids=ids_BT).logits
-        logits_BTV = logits_BTV.float()
-        logits_BTV[..., mask_id] = -torch.inf
-        confidence_BT, best_BT = logits_BTV.softmax(-1).max(-1)
-        confidence_BT = confidence_BT.masked_fill(~masked_BT, -1.0)
+            logits_RV = dlm.denoiser.logits(ids_BT, positions_R).float()
+        logits_RV[:, dlm.mask_id] = -torch.inf
+        confidence_R, best_R = logits_RV.softmax(-1).max(-1)
+        confidence_BT = torch.full(ids_BT.shape, -1.0)
+        confidence_BT[masked_BT] = confidence_R
+        best_BT = ids_BT.masked_scatter(masked_BT, best_R)
         order_BT = confidence_BT.argsort(dim=1, descending=True, stable=True)
         chosen_BK = order_BT[:, : min(tokens_per_step, int(masked_BT[0].sum()))]
         ids_BT.scatter_(1, chosen_BK, best_BT.gather(1, chosen_BK))
@@ -55,8 +58,9 @@ def decode(model: Any, ids_BT: Tensor, mask_id: int, tokens_per_step: int = 1) -
 
 def measure(folder: Path, problems: int, batch: int = 50, tokens_per_step: int = 1) -> Measured:
     """Decode test problems with the model in `folder`."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForMaskedLM.from_pretrained(folder, dtype=torch.float32).eval()
+    dlm = models.load(str(folder))
+    dlm.denoiser.eval()
+    tokenizer = dlm.tokenizer
     held_out = tuple(distinct(2, "test", problems))
     prompts = [
         tokenizer.encode(
@@ -78,14 +82,12 @@ def measure(folder: Path, problems: int, batch: int = 50, tokens_per_step: int =
     for numbers in by_length.values():
         for start in range(0, len(numbers), batch):
             chosen = numbers[start : start + batch]
-            ids_BT = torch.tensor(
-                [prompts[n] + [tokenizer.mask_token_id] * CANVAS_MASKS for n in chosen]
-            )
-            out_BT = decode(model, ids_BT, tokenizer.mask_token_id, tokens_per_step)
+            ids_BT = torch.tensor([prompts[n] + [dlm.mask_id] * CANVAS_MASKS for n in chosen])
+            out_BT = decode(dlm, ids_BT, tokens_per_step)
             for n, row in zip(chosen, out_BT.tolist(), strict=True):
                 answer = row[len(prompts[n]) :]
-                if tokenizer.eos_token_id in answer:
-                    answer = answer[: answer.index(tokenizer.eos_token_id)]
+                if dlm.fill_id in answer:
+                    answer = answer[: answer.index(dlm.fill_id)]
                 solved[n] = is_right(str(tokenizer.decode(answer)), held_out[n])
             bar.update(len(chosen))
     return Measured(held_out, tuple(solved))
@@ -95,7 +97,7 @@ def card(folder: Path, measured: Measured) -> str:
     """The model card."""
     config = json.loads((folder / "config.json").read_text())
     log = [json.loads(line) for line in (folder / "training_log.jsonl").read_text().splitlines()]
-    model = AutoModelForMaskedLM.from_pretrained(folder)
+    net = models.load(str(folder)).denoiser.net
     shares = {}
     for name in sorted(FAMILIES):
         rows = [
@@ -105,7 +107,7 @@ def card(folder: Path, measured: Measured) -> str:
         ]
         shares[name] = sum(rows) / max(1, len(rows))
     return CARD.read_text(encoding="utf-8").format(
-        parameters=model.num_parameters(),
+        parameters=net.num_parameters(),
         layers=config["num_hidden_layers"],
         hidden=config["hidden_size"],
         context=config["max_position_embeddings"],

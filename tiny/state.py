@@ -19,8 +19,8 @@ def save_state(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -
     commit(part, path)
 
 
-def load_state(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> None:
-    """Undo `save_state`."""
+def load_state(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> int:
+    """Undo `save_state`; the number of steps that the optimizer has made."""
     state = load_file(path)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -32,3 +32,4 @@ def load_state(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -
             slots.setdefault(int(i), {})[name] = value
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": slots, "param_groups": groups})
+    return int(slots[0]["step"])

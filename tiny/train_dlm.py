@@ -1,48 +1,44 @@
-"""Train the tiny DLM: a masked-diffusion ModernBERT of 3 M parameters on the generator's problems.
+"""Train the tiny DLM: the tiny teacher, made to denoise as Dream was made of Qwen2.5.
 
-`python -m tiny.train_dlm --out tiny/dlm` writes one ordinary model directory (config, tokenizer,
-`model.safetensors`) with `training_log.jsonl` beside it. Steps, batches and masks follow from the
-seed alone; a checkpoint every `--every` steps lets the same command go on after a stop.
+`python -m tiny.train_dlm --out tiny/dlm` writes one model directory in Dream's layout (config,
+tokenizer, `model.safetensors`) with `training_log.jsonl` beside it. Steps, batches and masks follow
+from the seed alone; a checkpoint every `--every` steps lets the same command go on after a stop.
 `python -m tiny.measure_dlm` measures the result and writes its card.
 
 A row is a prompt, one solution, and fill up to a length that says nothing of the solution's. One
-step in eight has windows as long as a canvas, so that the model is before fine-tuning what LLaDA
+step in eight has windows as long as a canvas, so that the model is before fine-tuning what Dream
 is: it writes one solution into a long row of masks and fills the rest. A third of the rows is
 masked token by token, a third number by number, all places of a number at once, and a third loses
 its whole tail: otherwise results would be copied from where they stand again and never computed
-(docs/adr/0012). Training begins with the tiny teacher's weights.
+(docs/adr/0012).
 
-Axes: B rows of a batch, T tokens of a row, M masked tokens of a batch.
+Axes: B rows of a batch, T tokens of a row, R masked tokens of a batch.
 """
 
 import argparse
 import json
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
-from transformers import (
-    ModernBertConfig,
-    ModernBertForMaskedLM,
-    PreTrainedTokenizerFast,
-)
-from transformers.utils import logging as transformers_logging
+from transformers import PreTrainedTokenizerFast
 
+from diffusion import models
+from diffusion.denoiser import Dlm
 from schemas.durable import replace_text
 from tiny.problems import Problem, stream
 from tiny.state import load_state, save_state
-
-transformers_logging.disable_progress_bar()
 
 TEACHER = Path(__file__).with_name("teacher")
 MASK = "<|mask|>"
@@ -53,18 +49,17 @@ EPSILON = 1e-3
 ROW = 104  # tokens of a row: the longest prompt, solution and fill token
 CANVAS_ROW = 192  # tokens of a row as long as a canvas
 SHAPE_ROWS = 512  # masked positions are padded to a multiple
-IGNORE = -100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What determines the weights."""
 
-    steps: int = 14_000
+    steps: int = 8_000
     rows: int = 64
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-4
     warmup: int = 100
-    decay: float = 0.4  # the last share of the steps, in which the learning rate goes to zero
+    decay: float = 0.5  # the last share of the steps, in which the learning rate goes to zero
     seed: int = 0
 
 
@@ -161,92 +156,81 @@ def learning_rate(step: int, settings: Settings) -> float:
     return settings.learning_rate * min(1.0, (step + 1) / settings.warmup, rest)
 
 
-def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> ModernBertForMaskedLM:
-    """An untrained DLM; every layer sees the whole row."""
-    torch.manual_seed(seed)
-    rope = {"rope_type": "default", "rope_theta": 10_000.0}  # the teacher's
-    return ModernBertForMaskedLM(
-        ModernBertConfig(
-            vocab_size=len(tokenizer),
-            hidden_activation="silu",
-            hidden_size=256,
-            intermediate_size=512,
-            num_hidden_layers=4,
-            num_attention_heads=4,
-            max_position_embeddings=CONTEXT,
-            global_attn_every_n_layers=1,  # type: ignore[call-arg]
-            rope_parameters={"full_attention": rope, "sliding_attention": rope},
-            pad_token_id=tokenizer.pad_token_id,
-            bos_token_id=None,
-            cls_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            sep_token_id=tokenizer.eos_token_id,
-        )
-    )
+def write_base(folder: Path) -> None:
+    """The teacher's weights as a Dream directory: what is trained, before its first step.
 
-
-@torch.no_grad()
-def start_from_teacher(model: ModernBertForMaskedLM) -> None:
-    """Put the teacher's weights where the two architectures agree, as Dream began with Qwen2's.
-
-    Layers have the same shapes (head size 64, gated MLP of 512); norms lose their mean, the
-    embeddings are normalised, and the prediction head is new: training mends that in a few
-    hundred steps. The mask begins as the mean token.
+    The mask, which the teacher has not, begins as the mean token; the biases that Qwen2's attention
+    has and Llama's has not begin as zeros.
     """
-    teacher = load_file(TEACHER / "model.safetensors")
-    words_VH = teacher["model.embed_tokens.weight"]
-    embeddings: Any = model.model.embeddings
-    embeddings.tok_embeddings.weight.copy_(torch.cat([words_VH, words_VH.mean(0, keepdim=True)]))
-    embeddings.norm.weight.copy_(teacher["model.layers.0.input_layernorm.weight"])
-    model.model.final_norm.weight.copy_(teacher["model.norm.weight"])
-    layers: Any = model.model.layers
-    for number, layer in enumerate(layers):
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = tokenizer_with_mask()
+    tokenizer.save_pretrained(folder)
+    teacher = json.loads((TEACHER / "config.json").read_text(encoding="utf-8"))
+    layers = teacher["num_hidden_layers"]
+    weights = load_file(TEACHER / "model.safetensors")
+    words_VH = weights["model.embed_tokens.weight"]
+    weights["model.embed_tokens.weight"] = torch.cat([words_VH, words_VH.mean(0, keepdim=True)])
+    for layer in range(layers):
+        for name in ("q_proj", "k_proj", "v_proj"):
+            part = f"model.layers.{layer}.self_attn.{name}"
+            weights[f"{part}.bias"] = torch.zeros(len(weights[f"{part}.weight"]))
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    config = {
+        "model_type": "Dream",
+        "architectures": ["DreamModel"],
+        "hidden_act": teacher["hidden_act"],
+        "hidden_size": teacher["hidden_size"],
+        "intermediate_size": teacher["intermediate_size"],
+        "num_hidden_layers": layers,
+        "num_attention_heads": teacher["num_attention_heads"],
+        "num_key_value_heads": teacher["num_key_value_heads"],
+        "max_position_embeddings": CONTEXT,
+        "rms_norm_eps": teacher["rms_norm_eps"],
+        "rope_theta": teacher["rope_parameters"]["rope_theta"],
+        "rope_scaling": None,
+        "tie_word_embeddings": True,
+        "use_sliding_window": False,
+        "vocab_size": len(tokenizer),
+        "mask_token_id": tokenizer.mask_token_id,
+        "pad_token_id": tokenizer.eos_token_id,  # Dream fills with what it pads with
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.eos_token_id,
+        "dtype": "float32",
+    }
+    replace_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
 
-        def of(*names: str, number: int = number) -> Tensor:
-            return torch.cat([teacher[f"model.layers.{number}.{name}.weight"] for name in names])
 
-        layer.attn.Wqkv.weight.copy_(of("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"))
-        layer.attn.Wo.weight.copy_(of("self_attn.o_proj"))
-        layer.mlp.Wi.weight.copy_(of("mlp.gate_proj", "mlp.up_proj"))
-        layer.mlp.Wo.weight.copy_(of("mlp.down_proj"))
-        layer.mlp_norm.weight.copy_(of("post_attention_layernorm"))
-        if number:  # the first layer's norm is the embeddings'
-            layer.attn_norm.weight.copy_(of("input_layernorm"))
-
-
-def loss_of(model: ModernBertForMaskedLM, batch: Batch) -> Tensor:
-    """Mean cross-entropy of the masked tokens, head computed on those rows only."""
-    places_M = batch.masked_BT.flatten().nonzero().squeeze(1)
-    targets_M = batch.targets_BT.flatten()[places_M]
-    missing = -len(places_M) % SHAPE_ROWS
+def loss_of(dlm: Dlm, batch: Batch) -> Tensor:
+    """Mean cross-entropy of the masked tokens, in nats."""
+    positions_R = batch.masked_BT.flatten().nonzero().squeeze(1)
+    missing = (0, -len(positions_R) % SHAPE_ROWS)
+    weights_R = functional.pad(torch.ones(len(positions_R)) / len(positions_R), missing)
+    positions_R = functional.pad(positions_R, missing)
+    targets_R = batch.targets_BT.flatten()[positions_R]
     with torch.autocast("cpu", torch.bfloat16):
-        hidden_NH = model.model(input_ids=batch.ids_BT).last_hidden_state.flatten(0, 1)
-        hidden_MH = hidden_NH[functional.pad(places_M, (0, missing))]
-        logits_MV = model.decoder(model.head(hidden_MH))
-    return functional.cross_entropy(
-        logits_MV.float(), functional.pad(targets_M, (0, missing), value=IGNORE)
-    )
+        loss: Tensor = dlm.denoiser(batch.ids_BT, positions_R, targets_R, weights_R).total
+    return loss
 
 
 def train(settings: Settings, out: Path, every: int) -> None:
     """Train `settings.steps` steps and save the model directory."""
     out.mkdir(parents=True, exist_ok=True)
-    tokenizer = tokenizer_with_mask()
-    model = new_model(tokenizer, settings.seed)
-    start_from_teacher(model)
+    log, state = out / "training_log.jsonl", out / "unfinished"
+    checkpoint = state / "checkpoint.safetensors"
+    write_base(state / "base")
+    dlm = models.load(str(state / "base"))
+    tokenizer, model = dlm.tokenizer, dlm.denoiser
     optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, betas=(0.9, 0.98), weight_decay=0.05)
-    checkpoint, log = out / "checkpoint.safetensors", out / "training_log.jsonl"
-    lines = (
-        [json.loads(line) for line in log.read_text().splitlines()] if checkpoint.exists() else []
-    )
-    start = lines[-1]["step"] if lines else 0
-    if start:
-        load_state(model, optimizer, checkpoint)
+    start, lines = 0, []
+    if checkpoint.exists():
+        start = load_state(model, optimizer, checkpoint)
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        lines = [line for line in lines if line["step"] <= start]
     began = time.monotonic() - (lines[-1]["seconds"] if lines else 0)
     total = 0.0
     bar = tqdm(batches(settings, tokenizer, start), initial=start, total=settings.steps)
     for step, batch in enumerate(bar, start=start + 1):
-        loss = loss_of(model, batch)
+        loss = loss_of(dlm, batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for group in optimizer.param_groups:
@@ -260,11 +244,10 @@ def train(settings: Settings, out: Path, every: int) -> None:
             lines.append({"step": step, "loss": round(mean, 4), "seconds": seconds})
             bar.set_postfix(loss=f"{mean:.3f}")
             total = 0.0
-            save_state(model, optimizer, checkpoint)
             replace_text(log, "".join(json.dumps(line) + "\n" for line in lines))
-            model.save_pretrained(out)
-            tokenizer.save_pretrained(out)
-    checkpoint.unlink(missing_ok=True)
+            save_state(model, optimizer, checkpoint)
+    models.save(dlm, out)
+    shutil.rmtree(state)
 
 
 def main() -> None:

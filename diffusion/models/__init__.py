@@ -108,16 +108,25 @@ def load(
                 f"{folder}: the {what} token's id {number} is beyond the model's {rows} "
                 "embeddings; give the model its own tokenizer"
             )
-    context = getattr(net.config, "max_position_embeddings", None)
     return Dlm(
         family=family_name,
         denoiser=Denoiser(net.to(device), shift=family.SHIFT),
         tokenizer=tokenizer,
         mask_id=ids.mask,
         fill_id=ids.fill,
-        context=context if isinstance(context, int) and context > 0 else None,
+        context=_context(net),
         folder=folder,
     )
+
+
+def _context(net: Any) -> int | None:
+    """The longest row; RoBERTa's kind numbers its positions from behind the padding's."""
+    most = getattr(net.config, "max_position_embeddings", None)
+    if not isinstance(most, int) or most <= 0:
+        return None
+    table = getattr(getattr(net.base_model, "embeddings", None), "position_embeddings", None)
+    before = getattr(table, "padding_idx", None)
+    return most if before is None else most - before - 1
 
 
 def tokenizer_of(
@@ -138,7 +147,8 @@ def save(dlm: Dlm, folder: Path, state: State | None = None) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     for file in sorted(dlm.folder.iterdir()):
-        if file.is_file() and ".safetensors" not in file.name and file.suffix in _KEPT:
+        is_index = file.name.endswith(".index.json")  # of weights that are written anew
+        if file.is_file() and not is_index and file.suffix in _KEPT:
             shutil.copyfile(file, folder / file.name)
     net = dlm.denoiser.net
     family = cast(Family, families()[dlm.family])

@@ -4,6 +4,7 @@ In: safetensors of a family's own layout, and a function from its names to trans
 network with exactly those weights (nothing missing, left over or of another shape), and back.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,15 @@ _DTYPES = {
 
 
 def _files(folder: Path) -> list[Path]:
-    files = sorted(folder.glob("*.safetensors"))
+    """The checkpoint's own: those of its index, or the one file, whatever lies beside them."""
+    index, whole = folder / "model.safetensors.index.json", folder / "model.safetensors"
+    if index.exists():
+        try:
+            named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        except (OSError, ValueError, LookupError, AttributeError) as error:
+            raise UserError(f"{index}: cannot be read: {error}; fetch it again") from None
+        return sorted({folder / name for name in named})
+    files = [whole] if whole.exists() else sorted(folder.glob("*.safetensors"))
     if not files:
         raise UserError(f"{folder}: holds no safetensors; other formats are not loaded")
     return files

@@ -102,7 +102,7 @@ def test_two_builds_on_one_directory(tmp_path: Path) -> None:
     holder.start()
     try:
         assert ready.wait(30)
-        with pytest.raises(UserError, match="another build"), lock(tmp_path):
+        with pytest.raises(UserError, match="another command"), lock(tmp_path):
             pass
         holder.kill()
         holder.join()

@@ -1,23 +1,25 @@
 """The tiny DLM: its training can be entered anywhere; the committed weights load as a model."""
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from diffusion import models
 from tiny import train_dlm
 from tiny.train_dlm import (
-    SHAPE_TOKENS,
+    CANVAS_ROW,
+    ROW,
+    TEACHER,
     Settings,
     batches,
     learning_rate,
-    loss_of,
-    new_model,
-    start_from_teacher,
     tokenizer_with_mask,
+    write_base,
 )
 
 SMALL = Settings(steps=12, rows=4)
@@ -41,7 +43,7 @@ def test_batches_are_the_same_from_any_step() -> None:
 def test_only_answers_are_masked_and_rows_end_in_fill() -> None:
     tokenizer = tokenizer_with_mask()
     for batch in batches(SMALL, tokenizer):
-        assert batch.ids_BT.shape[1] % SHAPE_TOKENS == 0
+        assert batch.ids_BT.shape[1] in (ROW, CANVAS_ROW)
         assert torch.equal(batch.masked_BT, batch.ids_BT == tokenizer.mask_token_id)
         for row_T, masked_T in zip(batch.targets_BT, batch.masked_BT, strict=True):
             text = str(tokenizer.decode(row_T))
@@ -52,15 +54,48 @@ def test_only_answers_are_masked_and_rows_end_in_fill() -> None:
             assert not masked_T[:before].any()
 
 
-def test_it_begins_with_what_the_teacher_knows() -> None:
+def test_all_places_of_a_number_are_masked_together_and_tails_to_their_end() -> None:
     tokenizer = tokenizer_with_mask()
-    model = new_model(tokenizer, seed=0)
-    random = [loss_of(model, batch).item() for batch in islice(batches(SMALL, tokenizer), 2)]
-    before = model.model.layers[1].mlp.Wo.weight.clone()
-    start_from_teacher(model)
-    assert not torch.equal(before, model.model.layers[1].mlp.Wo.weight)
-    assert all(loss < 50 for loss in random)
-    assert all(parameter.isfinite().all() for parameter in model.parameters())
+    kept, lost = 0, 0
+    for batch in batches(replace(SMALL, rows=30), tokenizer):
+        for row in range(1, 30, 3):
+            masked_T = batch.masked_BT[row].tolist()
+            words = [tokenizer.decode([i]) for i in batch.targets_BT[row].tolist()]
+            begin = len(words) - words[::-1].index("assistant") + 1
+            seen: dict[str, set[bool]] = {}
+            place = begin
+            while place < len(words):
+                number = ""
+                hidden = set()
+                while words[place].strip().isdigit() and not (number and words[place][0] == " "):
+                    number += words[place].strip()
+                    hidden.add(masked_T[place])
+                    place += 1
+                seen.setdefault(number, set()).update(hidden)
+                place += not number
+            seen.pop("")
+            assert all(len(hidden) == 1 for hidden in seen.values()), seen
+            lost += sum(True in hidden for hidden in seen.values())
+            kept += sum(False in hidden for hidden in seen.values())
+        for row in range(2, 30, 3):
+            tail_T = batch.masked_BT[row].int()
+            assert tail_T[-1] == 1 and (tail_T.diff() >= 0).all()
+    assert kept > 100 and lost > 100
+
+
+def test_it_begins_as_the_teacher(tmp_path: Path) -> None:
+    """With causal attention it is the teacher; the mask and biases are all that was added."""
+    write_base(tmp_path)
+    teacher: Any = AutoModelForCausalLM.from_pretrained(TEACHER)
+    net = models.load(str(tmp_path)).denoiser.net
+    theirs = dict(teacher.named_parameters())
+    for name, ours in net.named_parameters():
+        if name.endswith("_proj.bias"):
+            assert not ours.any()
+        elif name == "model.embed_tokens.weight":
+            assert torch.equal(ours[:-1], theirs[name])
+        else:
+            assert torch.equal(ours, theirs[name])
 
 
 def test_the_rate_rises_stays_and_falls_to_zero() -> None:
@@ -90,10 +125,10 @@ def test_a_training_goes_on_from_its_checkpoint(
     assert whole.read_bytes() == parts.read_bytes()
 
 
-def test_the_committed_model_is_small_and_loads_as_a_masked_lm(tiny_dlm: Path) -> None:
+def test_the_committed_model_is_small_and_loads_as_a_dream(tiny_dlm: Path) -> None:
     assert (tiny_dlm / "model.safetensors").stat().st_size <= 12_000_000
     dlm = models.load(str(tiny_dlm))
-    assert dlm.family == "masked_lm"
+    assert dlm.family == "dream"
     parameters = sum(p.numel() for p in dlm.denoiser.parameters())
     assert 2e6 <= parameters <= 6e6
     assert dlm.mask_id == dlm.tokenizer.convert_tokens_to_ids("<|mask|>")
