@@ -82,6 +82,16 @@ class Frame:
             at += length
         return Row(ids_T, answer_T, content_T)
 
+    def contents(self, ids_C: Ids) -> list[Ids]:
+        """Each slot's text on a decoded answer: what stands before its first fill token."""
+        found, at = [], 0
+        for head, length in zip(self.headers, self.slots, strict=True):
+            slot = ids_C[at + len(head) : at + len(head) + length]
+            fills = np.flatnonzero(slot == self.fill_id)
+            found.append(slot[: fills[0]] if len(fills) else slot)
+            at += len(head) + length
+        return found
+
 
 def frame_of(
     tokenizer: Any,

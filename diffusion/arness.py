@@ -1,0 +1,108 @@
+"""ARness: how much a decoding order resembles left to right (Eqs. 2 and 3, Li et al. 2026).
+
+In: the commits of one row, each a step and a position. Out: shares. Positions of one step are read
+ascending, so that a strict left-to-right decode is 1 at any number of tokens a step (METHOD section
+3). Positions that are never committed (a prompt, headers) are not looked at.
+
+Axes: L commits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[np.int64]
+_FEWEST = 2  # commits, until an order says anything
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arness:
+    """What a decode's order looks like; every share lies in [0, 1] but `corrected` (at most 1).
+
+    `raw` is Global-ARness@1, `chance` its expectation where each step commits a uniform random
+    subset of as many masked positions, `corrected` = (raw - chance) / (1 - chance), `local`
+    Local-ARness@1, `commits` L.
+    """
+
+    raw: float
+    chance: float
+    corrected: float
+    local: float
+    commits: int
+
+
+def arness(steps_L: Sequence[int], positions_L: Sequence[int]) -> Arness | None:
+    """ARness at k = 1 of commits in any order; None under two commits, or where chance is 1."""
+    steps, positions = _ordered(steps_L, positions_L)
+    if len(steps) < _FEWEST:
+        return None
+    raw, chance = _share(_ranks(positions) < 1), _chance(steps)
+    if chance == 1.0:  # one step: there is no order
+        return None
+    return Arness(
+        raw=raw,
+        chance=chance,
+        corrected=(raw - chance) / (1 - chance),
+        local=_local(positions, 1),
+        commits=len(steps),
+    )
+
+
+def global_arness(steps_L: Sequence[int], positions_L: Sequence[int], k: int = 1) -> float:
+    """Global-ARness@k (Eq. 2): share of commits among the k leftmost positions still masked."""
+    _, positions = _ordered(steps_L, positions_L)
+    return _share(_ranks(positions) < k)
+
+
+def local_arness(steps_L: Sequence[int], positions_L: Sequence[int], k: int = 1) -> float:
+    """Local-ARness@k (Eq. 3): share of commits c > k that end k + 1 neighbours in a row."""
+    _, positions = _ordered(steps_L, positions_L)
+    return _local(positions, k)
+
+
+def chance(steps_L: Sequence[int]) -> float:
+    """Expected Global-ARness@1 of uniform random subsets: (1/L) sum of q / (m - q + 1) over steps.
+
+    q positions are committed of m that are masked: the expected leading run of a random subset.
+    """
+    return _chance(np.sort(np.asarray(steps_L, dtype=np.int64)))
+
+
+def _ordered(steps_L: Sequence[int], positions_L: Sequence[int]) -> tuple[Numbers, Numbers]:
+    steps = np.asarray(steps_L, dtype=np.int64)
+    positions = np.asarray(positions_L, dtype=np.int64)
+    if len(steps) != len(positions):
+        raise ValueError(f"{len(steps)} steps for {len(positions)} positions")
+    if len(np.unique(positions)) != len(positions):
+        raise ValueError("a position is committed twice")
+    order = np.lexsort((positions, steps))
+    return steps[order], positions[order]
+
+
+def _ranks(positions: Numbers) -> Numbers:
+    """How many positions that are still masked lie left of each commit's, [L]."""
+    place = np.argsort(np.argsort(positions))  # 0 … L - 1 in the order of positions
+    earlier_LL = np.tri(len(place), k=-1, dtype=np.bool_)  # [c, d]: d was committed before c
+    left_LL = place[None, :] < place[:, None]
+    ranks: Numbers = place - (earlier_LL & left_LL).sum(1)
+    return ranks
+
+
+def _chance(steps: Numbers) -> float:
+    _, quotas = np.unique(steps, return_counts=True)
+    masked = len(steps) - np.cumsum(quotas) + quotas  # before each step
+    return float((quotas / (masked - quotas + 1)).sum() / len(steps))
+
+
+def _local(positions: Numbers, k: int) -> float:
+    if len(positions) <= k:
+        return float("nan")
+    return _share(
+        np.all([positions[k - i : -i] == positions[k:] - i for i in range(1, k + 1)], axis=0)
+    )
+
+
+def _share(hits: NDArray[np.bool_]) -> float:
+    return float(hits.mean()) if len(hits) else float("nan")

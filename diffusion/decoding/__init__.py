@@ -1,0 +1,70 @@
+"""Decoding a canvas of masks: one loop, and one file a rule (METHOD section 6).
+
+In: a model, a frame, prompts. Out: for every row its tokens, and every commit with its step,
+position, confidence and token. A rule is pure: what it commits at a step follows from the masks,
+the confidences and the step alone. A rule is a frozen dataclass in a file here that has
+
+- `scope(view)`: where confidences are needed at this step; the head is computed there alone;
+- `choose(view, confidence_BC)`: which of those positions are committed.
+
+Axes: B rows, C columns of a frame (headers and slots), N slots.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What a rule sees: step `step` of `steps` (0: as many as it takes).
+
+    `masked_BC`: still masked. `slot_C`: the slot of each column, -1 in headers. `mask_C`: the
+    column's number among all columns of slots, -1 in headers; `masks` is how many those are.
+    `noise()`: uniform in [0, 1), [B, C]; the same at every call, another for every row and step.
+    """
+
+    step: int
+    steps: int
+    masked_BC: Tensor
+    slot_C: Tensor
+    mask_C: Tensor
+    masks: int
+    noise: Callable[[], Tensor]
+
+    @property
+    def quota(self) -> int:
+        """Masks that a step commits where each has its even share; sums to `masks`."""
+        return (self.step + 1) * self.masks // self.steps - self.step * self.masks // self.steps
+
+
+class Rule(Protocol):
+    """What is committed when."""
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether the number of steps is given; else confidences decide it."""
+
+    def scope(self, view: View) -> Tensor:
+        """Masked positions whose confidence is needed, [B, C] bool."""
+
+    def choose(self, view: View, confidence_BC: Tensor) -> Tensor:
+        """The positions to commit, [B, C] bool, within `scope`; -inf where there is none."""
+
+
+def most(key_BC: Tensor, among_BC: Tensor, count: int) -> Tensor:
+    """The `count` positions of each row among `among_BC` with the greatest key, as [B, C] bool.
+
+    Ties go to the left. Rows that have fewer give all they have.
+    """
+    masked_BC = key_BC.masked_fill(~among_BC, -float("inf"))
+    ranked_BC = masked_BC.argsort(dim=1, descending=True, stable=True)
+    chosen_BC = among_BC.new_zeros(among_BC.shape).scatter(1, ranked_BC[:, :count], value=True)
+    return chosen_BC & among_BC
+
+
+def leftmost(among_BC: Tensor, count: int) -> Tensor:
+    """The `count` leftmost positions of each row among `among_BC`, as [B, C] bool."""
+    return among_BC & (among_BC.cumsum(1) <= count)

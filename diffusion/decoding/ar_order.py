@@ -1,0 +1,22 @@
+"""Autoregressive order: the leftmost masked positions."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from diffusion.decoding import View, leftmost
+
+
+@dataclass(frozen=True, slots=True)
+class ArOrder:
+    """An even share of the masks at every step, from left to right."""
+
+    has_steps: bool = True
+
+    def scope(self, view: View) -> Tensor:
+        """What will be committed."""
+        return leftmost(view.masked_BC, view.quota)
+
+    def choose(self, view: View, confidence_BC: Tensor) -> Tensor:
+        """The same, whatever its confidence."""
+        return self.scope(view)

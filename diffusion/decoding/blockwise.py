@@ -1,0 +1,55 @@
+"""Block-wise (semi-autoregressive) order: another rule inside the leftmost unfinished block.
+
+LLaDA gives every block the same number of steps, the remainder to the first ones; with more blocks
+than steps, or blocks that do not divide the masks, that leaves idle steps or too many. Here each
+step commits its even share of all masks, and goes over to the next block where one has fewer left
+than that: exactly as many steps as asked for, whatever the block's length.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffusion.decoding import View, most
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blockwise:
+    """The most confident masks of the leftmost unfinished block of `block` masks.
+
+    `is_random`: at random instead (the paper's Random row for LLaDA).
+    """
+
+    block: int = 32
+    is_random: bool = False
+    has_steps: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        if self.block < 1:
+            raise ValueError(f"block: {self.block} is under 1")
+
+    def scope(self, view: View) -> Tensor:
+        """The blocks that this step may reach."""
+        open_BC = view.masked_BC & (self._before(view) < view.quota)
+        return self.choose(view, view.noise()) if self.is_random else open_BC
+
+    def choose(self, view: View, confidence_BC: Tensor) -> Tensor:
+        """Of every block as many as its predecessors leave of the share."""
+        key_BC = view.noise() if self.is_random else confidence_BC
+        block_C = view.mask_C // self.block
+        # Keys lie in [-2, 1]: a block further left always comes first.
+        shifted_BC = key_BC.clamp(min=-2.0).double() - 4.0 * block_C
+        return most(shifted_BC, view.masked_BC, view.quota)
+
+    def _before(self, view: View) -> Tensor:
+        """How many masks are left in the blocks before each column's, [B, C]."""
+        block_C = view.mask_C // self.block
+        left_BC = view.masked_BC.long()
+        counts_BK = torch.zeros(
+            len(left_BC), int(block_C.max()) + 2, dtype=torch.long, device=left_BC.device
+        )
+        counts_BK.index_add_(1, block_C + 1, left_BC)  # headers have no block: -1, and no masks
+        ended_BK = counts_BK.cumsum(1)
+        return (ended_BK - counts_BK)[:, block_C + 1]

@@ -1,0 +1,22 @@
+"""AO, arbitrary order: the most confident masked positions anywhere."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from diffusion.decoding import View, most
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """An even share of the masks at every step, where the model is surest."""
+
+    has_steps: bool = True
+
+    def scope(self, view: View) -> Tensor:
+        """Everything that is masked."""
+        return view.masked_BC
+
+    def choose(self, view: View, confidence_BC: Tensor) -> Tensor:
+        """The most confident."""
+        return most(confidence_BC, view.masked_BC, view.quota)

@@ -1,0 +1,39 @@
+"""Fast-dLLM's parallel decoding: everything in the block that is sure enough (Wu et al. 2025).
+
+The caches of that work are approximations and have a file of their own; this rule alone is exact.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffusion.decoding import View, most
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FastDllm:
+    """Every position of the leftmost unfinished block above `threshold`, at least the surest."""
+
+    threshold: float = 0.9
+    block: int = 32
+    has_steps: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if self.block < 1:
+            raise ValueError(f"block: {self.block} is under 1")
+        if not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold: {self.threshold} is not in 0 … 1")
+
+    def scope(self, view: View) -> Tensor:
+        """The leftmost unfinished block of each row."""
+        block_C = view.mask_C // self.block
+        last = int(block_C.max()) + 1
+        first_B1 = torch.where(view.masked_BC, block_C, last).amin(1, keepdim=True)
+        return view.masked_BC & (block_C == first_B1)
+
+    def choose(self, view: View, confidence_BC: Tensor) -> Tensor:
+        """The sure ones and the surest."""
+        scope_BC = self.scope(view)
+        return (scope_BC & (confidence_BC > self.threshold)) | most(confidence_BC, scope_BC, 1)

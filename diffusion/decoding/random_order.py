@@ -1,0 +1,22 @@
+"""Random order: a uniform random subset of the masked positions."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from diffusion.decoding import View, most
+
+
+@dataclass(frozen=True, slots=True)
+class RandomOrder:
+    """An even share of the masks at every step, anywhere."""
+
+    has_steps: bool = True
+
+    def scope(self, view: View) -> Tensor:
+        """What will be committed."""
+        return most(view.noise(), view.masked_BC, view.quota)
+
+    def choose(self, view: View, confidence_BC: Tensor) -> Tensor:
+        """The same, whatever its confidence."""
+        return self.scope(view)
