@@ -96,7 +96,7 @@ def _accelerator(settings: Settings, out: Path) -> Any:
         project_dir=str(out / "tracking"),
     )
     kind = str(accelerator.distributed_type.value)
-    if kind not in _KINDS or getattr(accelerator.state.fsdp_plugin, "fsdp_version", 2) != 2:
+    if kind not in _KINDS or (kind == "FSDP" and accelerator.state.fsdp_plugin.fsdp_version != 2):
         raise UserError(
             f"accelerate's config asks for {kind}, which this trainer does not know; take one of "
             "flows/recipes/train/accelerate: FSDP2 or DDP"

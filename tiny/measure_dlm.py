@@ -1,120 +1,78 @@
 """Measure the tiny DLM on held-out problems and write its model card.
 
 `python -m tiny.measure_dlm tiny/dlm` decodes `--problems` test problems greedily, one token a step,
-the most confident masked position first, from rows of as many masks as a canvas has, and writes
-`README.md` into the model directory. A solution counts when the text before the first fill token
-ends in "The answer is N." with the right N.
-
-Axes: B rows, T tokens of a row, V vocabulary.
+from rows of as many masks as a canvas has, once from left to right and once the most confident
+position first, and writes `README.md` into the model directory. A solution counts when the text
+before the first fill token ends in "The answer is N." with the right N.
 """
 
 import argparse
 import json
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from diffusion import models
+from diffusion.decoding import Rule
+from diffusion.decoding.ar_order import ArOrder
+from diffusion.decoding.confidence import Confidence
+from diffusion.decoding.loop import Request, decode
 from diffusion.denoiser import Dlm
+from diffusion.frame import Frame, encode_prompt
 from tiny.families import FAMILIES
 from tiny.measure_teacher import is_right
 from tiny.problems import Problem, distinct
 from tiny.train_dlm import CANVAS_MASKS, EPSILON, Settings
 
 CARD = Path(__file__).with_name("dlm_card.md")
+BATCH = 50
 
 
-class Measured(NamedTuple):
-    """Held-out problems, and which of them were solved."""
-
-    problems: tuple[Problem, ...]
-    solved: tuple[bool, ...]
-
-
-@torch.inference_mode()
-def decode(dlm: Dlm, ids_BT: Tensor, tokens_per_step: int = 1) -> Tensor:
-    """`ids_BT` with every mask replaced: greedy, most confident first, ties by position.
-
-    All rows hold the same number of masks. MASK itself is never predicted.
-    """
-    ids_BT = ids_BT.clone()
-    while (masked_BT := ids_BT == dlm.mask_id).any():
-        positions_R = masked_BT.flatten().nonzero().squeeze(1)
-        with torch.autocast("cpu", torch.bfloat16):
-            logits_RV = dlm.denoiser.logits(ids_BT, positions_R).float()
-        logits_RV[:, dlm.mask_id] = -torch.inf
-        confidence_R, best_R = logits_RV.softmax(-1).max(-1)
-        confidence_BT = torch.full(ids_BT.shape, -1.0)
-        confidence_BT[masked_BT] = confidence_R
-        best_BT = ids_BT.masked_scatter(masked_BT, best_R)
-        order_BT = confidence_BT.argsort(dim=1, descending=True, stable=True)
-        chosen_BK = order_BT[:, : min(tokens_per_step, int(masked_BT[0].sum()))]
-        ids_BT.scatter_(1, chosen_BK, best_BT.gather(1, chosen_BK))
-    return ids_BT
+def solved(dlm: Dlm, problems: Sequence[Problem], rule: Rule) -> list[bool]:
+    """Which problems the model solves, one token a step, in bfloat16."""
+    frame = Frame(headers=((),), slots=(CANVAS_MASKS,), fill_id=dlm.fill_id)
+    found = []
+    with tqdm(total=len(problems), unit="problem") as bar:
+        for start in range(0, len(problems), BATCH):
+            some = problems[start : start + BATCH]
+            requests = [
+                Request(problem.question, encode_prompt(dlm.tokenizer, problem.question))
+                for problem in some
+            ]
+            with torch.autocast("cpu", torch.bfloat16):
+                rows = decode(dlm, frame, requests, rule, steps=CANVAS_MASKS)
+            for problem, row in zip(some, rows, strict=True):
+                (text,) = frame.contents(row.ids_C)
+                found.append(is_right(str(dlm.tokenizer.decode(text)), problem))
+            bar.update(len(some))
+    return found
 
 
-def measure(folder: Path, problems: int, batch: int = 50, tokens_per_step: int = 1) -> Measured:
-    """Decode test problems with the model in `folder`."""
-    dlm = models.load(str(folder))
-    dlm.denoiser.eval()
-    tokenizer = dlm.tokenizer
-    held_out = tuple(distinct(2, "test", problems))
-    prompts = [
-        tokenizer.encode(
-            tokenizer.apply_chat_template(
-                [{"role": "user", "content": problem.question}],
-                add_generation_prompt=True,
-                tokenize=False,
-            ),
-            add_special_tokens=False,
-        )
-        for problem in held_out
-    ]
-    # Rows of one batch have prompts of one length, so that nothing is padded.
-    by_length: dict[int, list[int]] = {}
-    for number, prompt in enumerate(prompts):
-        by_length.setdefault(len(prompt), []).append(number)
-    solved = [False] * len(held_out)
-    bar = tqdm(total=len(held_out), unit="problem")
-    for numbers in by_length.values():
-        for start in range(0, len(numbers), batch):
-            chosen = numbers[start : start + batch]
-            ids_BT = torch.tensor([prompts[n] + [dlm.mask_id] * CANVAS_MASKS for n in chosen])
-            out_BT = decode(dlm, ids_BT, tokens_per_step)
-            for n, row in zip(chosen, out_BT.tolist(), strict=True):
-                answer = row[len(prompts[n]) :]
-                if dlm.fill_id in answer:
-                    answer = answer[: answer.index(dlm.fill_id)]
-                solved[n] = is_right(str(tokenizer.decode(answer)), held_out[n])
-            bar.update(len(chosen))
-    return Measured(held_out, tuple(solved))
-
-
-def card(folder: Path, measured: Measured) -> str:
-    """The model card."""
+def card(folder: Path, problems: Sequence[Problem]) -> str:
+    """Measure, and say so in a model card."""
     config = json.loads((folder / "config.json").read_text())
     log = [json.loads(line) for line in (folder / "training_log.jsonl").read_text().splitlines()]
-    net = models.load(str(folder)).denoiser.net
+    dlm = models.load(str(folder))
+    dlm.denoiser.eval()
+    by_rule = [solved(dlm, problems, rule) for rule in (ArOrder(), Confidence())]
     shares = {}
     for name in sorted(FAMILIES):
-        rows = [
-            right
-            for right, p in zip(measured.solved, measured.problems, strict=True)
-            if p.family == name
-        ]
+        rows = [right for right, p in zip(by_rule[1], problems, strict=True) if p.family == name]
         shares[name] = sum(rows) / max(1, len(rows))
+    ordered, free = (sum(right) / len(right) for right in by_rule)
     return CARD.read_text(encoding="utf-8").format(
-        parameters=net.num_parameters(),
+        parameters=dlm.denoiser.net.num_parameters(),
         layers=config["num_hidden_layers"],
         hidden=config["hidden_size"],
         context=config["max_position_embeddings"],
         families=len(FAMILIES),
-        problems=len(measured.problems),
+        problems=len(problems),
         masks=CANVAS_MASKS,
-        solved=sum(measured.solved) / len(measured.solved),
+        ordered=ordered,
+        free=free,
         by_family=", ".join(f"{name} {share:.0%}" for name, share in shares.items()),
         steps=log[-1]["step"],
         rows=Settings().rows,
@@ -130,7 +88,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--problems", type=int, default=1000)
     args = parser.parse_args()
-    text = card(args.folder, measure(args.folder, args.problems))
+    text = card(args.folder, list(islice(distinct(2, "test"), args.problems)))
     (args.folder / "README.md").write_text(text, encoding="utf-8")
     print(text)
 

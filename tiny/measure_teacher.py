@@ -8,6 +8,7 @@ counts when its last line is "The answer is N." with the right N.
 import argparse
 import json
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -38,7 +39,7 @@ def measure(folder: Path, problems: int, samples: int, seed: int = 0) -> Measure
     """Sample the model in `folder`."""
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    held_out = tuple(distinct(2, "test", problems))
+    held_out = tuple(islice(distinct(2, "test"), problems))
     torch.manual_seed(seed)
 
     def answers(chunk: tuple[Problem, ...], times: int, do_sample: bool) -> list[str]:

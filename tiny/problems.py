@@ -9,6 +9,7 @@ and numbers: no wording of a test problem is ever a training problem.
 import argparse
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count, islice
@@ -58,15 +59,24 @@ def stream(seed: int, split: Split, start: int = 0) -> Iterator[Problem]:
         yield problem
 
 
-def distinct(seed: int, split: Split, n: int) -> Iterator[Problem]:
-    """The first `n` problems of the stream whose questions differ."""
+def distinct(seed: int, split: Split) -> Iterator[Problem]:
+    """The problems of the stream whose questions differ."""
     seen: set[str] = set()
     for problem in stream(seed, split):
         if problem.question not in seen:
             seen.add(problem.question)
             yield problem
-            if len(seen) == n:
-                return
+
+
+def unlike(problems: Iterator[Problem], file: Path) -> Iterator[Problem]:
+    """Those that are in no wording among the problems of a file that `main` wrote."""
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    known = {_numbers(row["family"], row["question"]) for row in rows}
+    return (p for p in problems if _numbers(p.family, p.question) not in known)
+
+
+def _numbers(family: str, question: str) -> tuple[str, ...]:
+    return (family, *sorted(re.findall(r"\d+", question)))
 
 
 def main() -> None:
@@ -75,10 +85,14 @@ def main() -> None:
     parser.add_argument("--split", choices=("train", "test"), default="test")
     parser.add_argument("--count", type=int, default=400, help="distinct problems to write")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--without", type=Path, help="problems of this file stay out, reworded too")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     with args.out.open("w", encoding="utf-8", newline="\n") as out:
-        for problem in islice(distinct(args.seed, args.split, args.count), args.count):
+        problems = distinct(args.seed, args.split)
+        if args.without:
+            problems = unlike(problems, args.without)
+        for problem in islice(problems, args.count):
             row = {
                 "question": problem.question,
                 "answer": str(problem.answer),

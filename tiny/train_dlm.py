@@ -55,7 +55,7 @@ SHAPE_ROWS = 512  # masked positions are padded to a multiple
 class Settings:
     """What determines the weights."""
 
-    steps: int = 8_000
+    steps: int = 7_000
     rows: int = 64
     learning_rate: float = 5e-4
     warmup: int = 100

@@ -379,6 +379,20 @@ def test_curves_are_sent_to_tensorboard(settings: Settings, tmp_path: Path) -> N
     assert [e.step for e in events.Scalars("loss")] == list(range(1, 13))
 
 
+def test_curves_are_sent_to_wandb(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Offline: the file that `wandb sync` would send holds every step's loss."""
+    pytest.importorskip("wandb", reason="pip install polytrace[wandb]")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    train(replace(settings, trackers=(Tracker.WANDB,)), tmp_path / "run")
+    (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    sent = file.read_bytes()
+    assert all(json.dumps(line["loss"]).encode() in sent for line in lines(tmp_path / "run"))
+    assert b"validation/loss" in sent
+
+
 def test_settings_are_checked(settings: Settings) -> None:
     wrong: tuple[tuple[str, Any], ...] = (
         *(("epochs", 0), ("batch", 0), ("warmup", 1.5), ("learning_rate", 0.0)),

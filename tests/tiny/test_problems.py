@@ -9,7 +9,7 @@ import pytest
 
 from schemas.paths import ROOT
 from tiny.families import FAMILIES
-from tiny.problems import Split, distinct, draw, stream
+from tiny.problems import Split, distinct, draw, stream, unlike
 
 NUMBER = r"\d+(?:\.\d+)?"
 SIDE = rf"(?:{NUMBER} [-+*/] )*(?:{NUMBER}|\({NUMBER} [-+*/] {NUMBER}\))"
@@ -51,10 +51,27 @@ def test_the_stream_can_be_entered_anywhere() -> None:
     assert draw(Random(1)) == draw(Random(1))
 
 
+PROMPTS = ROOT / "tiny" / "prompts"
+
+
+def test_the_committed_test_problems_are_others_than_the_demos() -> None:
+    rows, demo = (
+        [json.loads(line) for line in (PROMPTS / name).read_text().splitlines()]
+        for name in ("test.jsonl", "demo.jsonl")
+    )
+    assert len({row["question"] for row in rows}) == len(rows) == 1319
+    made = islice(unlike(distinct(2, "test"), PROMPTS / "demo.jsonl"), len(rows))
+    assert [row["question"] for row in rows] == [problem.question for problem in made]
+
+    def numbers(row: dict[str, str]) -> tuple[str, ...]:
+        return (row["family"], *sorted(re.findall(r"\d+", row["question"])))
+
+    assert not {numbers(row) for row in rows} & {numbers(row) for row in demo}
+
+
 def test_the_committed_prompts_are_the_generators() -> None:
-    lines = (ROOT / "tiny" / "prompts" / "demo.jsonl").read_text().splitlines()
-    rows = [json.loads(line) for line in lines]
-    made = list(distinct(1, "test", len(rows)))
+    rows = [json.loads(line) for line in (PROMPTS / "demo.jsonl").read_text().splitlines()]
+    made = list(islice(distinct(1, "test"), len(rows)))
     assert [r["question"] for r in rows] == [p.question for p in made]
     assert [r["answer"] for r in rows] == [str(p.answer) for p in made]
     assert len({r["question"] for r in rows}) == len(rows) >= 300

@@ -1,0 +1,123 @@
+"""Benchmarks are read whole, from files and from the hub; intervals are what the books say."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diffusion.benchmarks import benchmark
+from diffusion.statistics import paired_difference, wilson
+from schemas.errors import UserError
+from schemas.records import Grade
+from scorers.answer import GradePool
+
+GPQA = [
+    {
+        "Question": f"Which number is {n}?",
+        "Correct Answer": str(n),
+        **{f"Incorrect Answer {i}": str(100 * i + n) for i in (1, 2, 3)},
+    }
+    for n in range(40)
+]
+
+
+@pytest.fixture
+def gpqa(tmp_path: Path) -> Path:
+    file = tmp_path / "gpqa.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in GPQA))
+    return file
+
+
+def test_gsm8k_and_math500_are_read_whole_and_their_solutions_are_right(
+    shared_data: Path,
+) -> None:
+    gsm8k = benchmark("gsm8k").load(str(shared_data / "gsm8k" / "test.jsonl"))
+    assert len(gsm8k) == len({one.id for one in gsm8k}) == 1319
+    assert gsm8k[0].gold == "18"
+    assert all(one.gold.lstrip("-").replace(".", "").isdigit() for one in gsm8k)
+    math500 = benchmark("math500").load(str(shared_data / "math500" / "test.jsonl"))
+    assert len(math500) == len({one.id for one in math500}) == 500
+    rows = (shared_data / "math500" / "test.jsonl").read_text().splitlines()
+    pairs = [
+        (json.loads(row)["solution"], one.gold)
+        for row, one in zip(rows[:40], math500, strict=False)
+    ]
+    with GradePool(1) as pool:
+        grades = [answer.grade for answer in pool.grade(pairs)]
+    assert grades.count(Grade.CORRECT) >= 39
+
+
+def test_gpqas_choices_are_shuffled_the_same_way_each_time(gpqa: Path) -> None:
+    problems = benchmark("gpqa").load(str(gpqa))
+    assert problems == benchmark("gpqa").load(str(gpqa))
+    assert {one.gold for one in problems} == set("ABCD")
+    for row, one in zip(GPQA, problems, strict=True):
+        choices = dict(line.split(". ") for line in one.prompt.splitlines()[-4:])
+        assert choices[one.gold] == row["Correct Answer"]
+        assert sorted(choices.values()) == sorted(v for k, v in row.items() if k != "Question")
+    with GradePool(1) as pool:
+        texts = [r"So it is \boxed{B}.", "The answer is B.", r"\boxed{C}", "The answer is (B)."]
+        grades = [answer.grade for answer in pool.grade([(text, "B") for text in texts])]
+    assert [grade is Grade.CORRECT for grade in grades] == [True, True, False, True]
+
+
+def test_the_tiny_problems_are_bundled() -> None:
+    problems = benchmark("tiny").load(None)
+    assert len(problems) == 1319
+    assert all(one.gold.isdigit() for one in problems)
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="there are gpqa, gsm8k, math500, tiny"):
+        benchmark("gsm9k")
+    with pytest.raises(UserError, match="no such file"):
+        benchmark("gsm8k").load(str(tmp_path / "none.jsonl"))
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"question": "What is 1 + 1?", "answer": "2"}\n')
+    with pytest.raises(UserError, match="row 1: answer: has no ####"):
+        benchmark("gsm8k").load(str(other))
+    with pytest.raises(UserError, match="row 1: unique_id: no text"):
+        benchmark("math500").load(str(other))
+    other.write_text("{\n")
+    with pytest.raises(UserError, match="line 1: no JSON"):
+        benchmark("gsm8k").load(str(other))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match="cannot be loaded from the hub"):
+        benchmark("math500").load(None)
+
+
+def test_parquet_files_are_read_like_json_lines(tmp_path: Path) -> None:
+    import polars as pl
+
+    rows = [
+        {"question": f"What is {n} + 1?", "answer": f"It is. #### {n + 1:,}"} for n in (1, 4999)
+    ]
+    pl.DataFrame(rows).write_parquet(tmp_path / "test.parquet")
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    read = [
+        benchmark("gsm8k").load(str(tmp_path / f"test.{kind}")) for kind in ("jsonl", "parquet")
+    ]
+    assert read[0] == read[1]
+    assert [one.gold for one in read[0]] == ["2", "5000"]
+
+
+def test_wilsons_interval_is_the_published_one() -> None:
+    assert wilson(8, 10) == pytest.approx((0.8, 0.490162, 0.943318), abs=1e-6)
+    assert wilson(0, 10) == pytest.approx((0.0, 0.0, 0.277533), abs=1e-6)
+    assert wilson(10, 10) == pytest.approx((1.0, 0.722467, 1.0), abs=1e-6)
+    with pytest.raises(ValueError, match="0 of 0"):
+        wilson(0, 0)
+
+
+def test_the_paired_bootstrap_equals_one_that_resamples_problems() -> None:
+    rng = np.random.default_rng(3)
+    first, second = rng.random(150) < 0.7, rng.random(150) < 0.55
+    found = paired_difference(first.tolist(), second.tolist(), resamples=40_000)
+    picks = rng.integers(0, 150, (40_000, 150))
+    means = (first.astype(float) - second)[picks].mean(1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    assert found == pytest.approx((first.mean() - second.mean(), low, high), abs=0.008)
+    assert paired_difference([True, False], [True, False]) == (0.0, 0.0, 0.0)
+    with pytest.raises(ValueError, match="no pairs"):
+        paired_difference([True], [])
