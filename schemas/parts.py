@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from pydantic import ConfigDict, ValidationError, validate_call
+from pydantic import ConfigDict, TypeAdapter, ValidationError, validate_call
 
 from schemas.errors import UserError
 
@@ -19,6 +19,8 @@ FAMILIES = {
     "sources": "curation.sources",
     "teachers": "curation.teachers",
     "filters": "curation.filters",
+    "rules": "diffusion.decoding.rules",
+    "benchmarks": "diffusion.benchmarks",
 }
 
 
@@ -54,7 +56,7 @@ def effective(family: str, kind: str, given: Mapping[str, object]) -> Mapping[st
 def build(family: str, kind: str, options: Mapping[str, object], where: str) -> Any:
     """The part `kind` of `family`, built with `options`; `where` is the recipe field it came from.
 
-    Raises UserError for an unknown kind, an unknown option, or a value of the wrong type.
+    Raises UserError for an unknown kind, an unknown option, or a value that it does not take.
     """
     make = _make(family, kind, where)
     known = tuple(inspect.signature(make).parameters)
@@ -62,12 +64,15 @@ def build(family: str, kind: str, options: Mapping[str, object], where: str) -> 
         if name not in known:
             raise UserError(f"{where}.{name}: unknown option of {kind!r}; {hint(name, known)}")
     try:
-        checked = validate_call(config=ConfigDict(arbitrary_types_allowed=True))(make)
-        return checked(**options)
+        if isinstance(make, type):  # a dataclass is its own `build`
+            return TypeAdapter(make).validate_python(dict(options))
+        return validate_call(config=ConfigDict(arbitrary_types_allowed=True))(make)(**options)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in (where, *first["loc"]))
-        raise UserError(f"{field}: {first['msg']} (kind {kind!r})") from None
+        said = first["msg"].removeprefix("Value error, ")
+        # A dataclass's own check knows no place, and names the field itself.
+        message = ": ".join((".".join(map(str, first["loc"])), said)) if first["loc"] else said
+        raise UserError(f"{where}.{message} (kind {kind!r})") from None
 
 
 def _make(family: str, kind: str, where: str) -> Any:

@@ -17,9 +17,9 @@ from tqdm import tqdm
 
 from diffusion import models
 from diffusion.decoding import Rule
-from diffusion.decoding.ar_order import ArOrder
-from diffusion.decoding.confidence import Confidence
 from diffusion.decoding.loop import Request, decode
+from diffusion.decoding.rules.ar_order import ArOrder
+from diffusion.decoding.rules.confidence import Confidence
 from diffusion.denoiser import Dlm
 from diffusion.frame import Frame, encode_prompt
 from tiny.families import FAMILIES

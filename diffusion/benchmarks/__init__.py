@@ -1,15 +1,13 @@
 """Benchmarks: problems with gold answers, one file each, from the hub or from local files.
 
-A benchmark is a file here that has `load(path) -> list[Problem]`: from the file `path`, or from
-where the benchmark lives if there is none. Raises UserError where it cannot be had.
+A benchmark is a file here that has `build(path=None) -> list[Problem]`: from the file `path`, or
+from where the benchmark lives if there is none. Raises UserError where it cannot be had.
 """
 
-import importlib
 import json
-import pkgutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, cast
 
 from schemas.errors import UserError
 from schemas.paths import locate
@@ -23,21 +21,6 @@ class Problem(NamedTuple):
     id: str
     prompt: str
     gold: str
-
-
-class Benchmark(Protocol):
-    """What a file of this package provides."""
-
-    def load(self, path: str | None) -> list[Problem]:
-        """Every problem, in order."""
-
-
-def benchmark(name: str) -> Benchmark:
-    """The benchmark of that name; UserError lists those there are."""
-    names = sorted(m.name for m in pkgutil.iter_modules(__path__))
-    if name not in names:
-        raise UserError(f"benchmark {name}: unknown; there are {', '.join(names)}")
-    return cast(Benchmark, importlib.import_module(f"{__name__}.{name}"))
 
 
 def rows_of(path: str | None, *, repo: str, config: str, split: str) -> Iterator[Row]:

@@ -12,7 +12,7 @@ _WRONG = ("Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
 _ASK = "Choose one of the following, and end with its letter in \\boxed{}."
 
 
-def load(path: str | None) -> list[Problem]:
+def build(path: str | None = None) -> list[Problem]:
     """All 198 problems, or those of a file."""
     problems = []
     rows = rows_of(path, repo="Idavidrein/gpqa", config="gpqa_diamond", split="train")

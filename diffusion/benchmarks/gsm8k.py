@@ -4,7 +4,7 @@ from diffusion.benchmarks import Problem, field, rows_of
 from schemas.errors import UserError
 
 
-def load(path: str | None) -> list[Problem]:
+def build(path: str | None = None) -> list[Problem]:
     """All 1,319 problems, or those of a file."""
     problems = []
     for number, row in enumerate(

@@ -3,7 +3,7 @@
 from diffusion.benchmarks import Problem, field, rows_of
 
 
-def load(path: str | None) -> list[Problem]:
+def build(path: str | None = None) -> list[Problem]:
     """All 500 problems, or those of a file."""
     rows = rows_of(path, repo="HuggingFaceH4/MATH-500", config="default", split="test")
     return [

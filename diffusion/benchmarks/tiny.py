@@ -5,7 +5,7 @@ from diffusion.benchmarks import Problem, field, rows_of
 BUNDLED = "tiny/prompts/test.jsonl"
 
 
-def load(path: str | None) -> list[Problem]:
+def build(path: str | None = None) -> list[Problem]:
     """The bundled problems, or those of a file that `python -m tiny.problems` wrote."""
     rows = rows_of(path or BUNDLED, repo="tiny.problems", config="", split="")
     return [

@@ -2,7 +2,7 @@
 
 In: a model, a frame, prompts. Out: for every row its tokens, and every commit with its step,
 position, confidence and token. A rule is pure: what it commits at a step follows from the masks,
-the confidences and the step alone. A rule is a frozen dataclass in a file here that has
+the confidences and the step alone. A rule is a frozen dataclass in a file under `rules/` that has
 
 - `scope(view)`: where confidences are needed at this step; the head is computed there alone;
 - `choose(view, confidence_BC)`: which of those positions are committed.
@@ -12,7 +12,7 @@ Axes: B rows, C columns of a frame (headers and slots), N slots.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from torch import Tensor
 
@@ -43,9 +43,7 @@ class View:
 class Rule(Protocol):
     """What is committed when."""
 
-    @property
-    def has_steps(self) -> bool:
-        """Whether the number of steps is given; else confidences decide it."""
+    has_steps: ClassVar[bool]  # whether the number of steps is given; else confidences decide it
 
     def scope(self, view: View) -> Tensor:
         """Masked positions whose confidence is needed, [B, C] bool."""

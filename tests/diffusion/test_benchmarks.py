@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffusion.benchmarks import benchmark
+from diffusion.benchmarks import Problem
 from diffusion.statistics import paired_difference, wilson
+from schemas import parts
 from schemas.errors import UserError
 from schemas.records import Grade
 from scorers.answer import GradePool
@@ -22,6 +23,12 @@ GPQA = [
 ]
 
 
+def load(kind: str, path: object = None) -> list[Problem]:
+    options = {} if path is None else {"path": str(path)}
+    problems: list[Problem] = parts.build("benchmarks", kind, options, "benchmark")
+    return problems
+
+
 @pytest.fixture
 def gpqa(tmp_path: Path) -> Path:
     file = tmp_path / "gpqa.jsonl"
@@ -32,11 +39,15 @@ def gpqa(tmp_path: Path) -> Path:
 def test_gsm8k_and_math500_are_read_whole_and_their_solutions_are_right(
     shared_data: Path,
 ) -> None:
-    gsm8k = benchmark("gsm8k").load(str(shared_data / "gsm8k" / "test.jsonl"))
+    gsm8k = parts.build(
+        "benchmarks", "gsm8k", {"path": str(shared_data / "gsm8k" / "test.jsonl")}, "benchmark"
+    )
     assert len(gsm8k) == len({one.id for one in gsm8k}) == 1319
     assert gsm8k[0].gold == "18"
     assert all(one.gold.lstrip("-").replace(".", "").isdigit() for one in gsm8k)
-    math500 = benchmark("math500").load(str(shared_data / "math500" / "test.jsonl"))
+    math500 = parts.build(
+        "benchmarks", "math500", {"path": str(shared_data / "math500" / "test.jsonl")}, "benchmark"
+    )
     assert len(math500) == len({one.id for one in math500}) == 500
     rows = (shared_data / "math500" / "test.jsonl").read_text().splitlines()
     pairs = [
@@ -49,8 +60,8 @@ def test_gsm8k_and_math500_are_read_whole_and_their_solutions_are_right(
 
 
 def test_gpqas_choices_are_shuffled_the_same_way_each_time(gpqa: Path) -> None:
-    problems = benchmark("gpqa").load(str(gpqa))
-    assert problems == benchmark("gpqa").load(str(gpqa))
+    problems = load("gpqa", gpqa)
+    assert problems == load("gpqa", gpqa)
     assert {one.gold for one in problems} == set("ABCD")
     for row, one in zip(GPQA, problems, strict=True):
         choices = dict(line.split(". ") for line in one.prompt.splitlines()[-4:])
@@ -63,28 +74,28 @@ def test_gpqas_choices_are_shuffled_the_same_way_each_time(gpqa: Path) -> None:
 
 
 def test_the_tiny_problems_are_bundled() -> None:
-    problems = benchmark("tiny").load(None)
+    problems = load("tiny")
     assert len(problems) == 1319
     assert all(one.gold.isdigit() for one in problems)
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="there are gpqa, gsm8k, math500, tiny"):
-        benchmark("gsm9k")
+    with pytest.raises(UserError, match="choices: gpqa, gsm8k, math500, tiny"):
+        load("gsm9k")
     with pytest.raises(UserError, match="no such file"):
-        benchmark("gsm8k").load(str(tmp_path / "none.jsonl"))
+        load("gsm8k", tmp_path / "none.jsonl")
     other = tmp_path / "other.jsonl"
     other.write_text('{"question": "What is 1 + 1?", "answer": "2"}\n')
     with pytest.raises(UserError, match="row 1: answer: has no ####"):
-        benchmark("gsm8k").load(str(other))
+        load("gsm8k", other)
     with pytest.raises(UserError, match="row 1: unique_id: no text"):
-        benchmark("math500").load(str(other))
+        load("math500", other)
     other.write_text("{\n")
     with pytest.raises(UserError, match="line 1: no JSON"):
-        benchmark("gsm8k").load(str(other))
+        load("gsm8k", other)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(UserError, match="cannot be loaded from the hub"):
-        benchmark("math500").load(None)
+        load("math500")
 
 
 def test_parquet_files_are_read_like_json_lines(tmp_path: Path) -> None:
@@ -95,9 +106,7 @@ def test_parquet_files_are_read_like_json_lines(tmp_path: Path) -> None:
     ]
     pl.DataFrame(rows).write_parquet(tmp_path / "test.parquet")
     (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    read = [
-        benchmark("gsm8k").load(str(tmp_path / f"test.{kind}")) for kind in ("jsonl", "parquet")
-    ]
+    read = [load("gsm8k", tmp_path / f"test.{kind}") for kind in ("jsonl", "parquet")]
     assert read[0] == read[1]
     assert [one.gold for one in read[0]] == ["2", "5000"]
 

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,15 +13,17 @@ from torch import Tensor
 from diffusion import models
 from diffusion.arness import global_arness
 from diffusion.decoding import Rule, View
-from diffusion.decoding.ar_order import ArOrder
-from diffusion.decoding.blockwise import Blockwise
-from diffusion.decoding.confidence import Confidence
-from diffusion.decoding.fast_dllm import FastDllm
 from diffusion.decoding.loop import Decoded, Fill, Request, Sampling, decode
-from diffusion.decoding.parallel_forced import ParallelForced, Summary, quotas
-from diffusion.decoding.random_order import RandomOrder
+from diffusion.decoding.rules.ar_order import ArOrder
+from diffusion.decoding.rules.blockwise import Blockwise
+from diffusion.decoding.rules.confidence import Confidence
+from diffusion.decoding.rules.fast_dllm import FastDllm
+from diffusion.decoding.rules.parallel_forced import ParallelForced, Summary, quotas
+from diffusion.decoding.rules.random_order import RandomOrder
 from diffusion.denoiser import Dlm
 from diffusion.frame import Form, Frame, encode_prompt, frame_of
+from schemas import parts
+from schemas.errors import UserError
 from tests.diffusion.checkpoints import FAMILIES, make
 
 RULES: tuple[Rule, ...] = (
@@ -336,10 +337,14 @@ def test_impossible_requests_are_refused(dlm: Dlm) -> None:
     assert decode(dlm, canvas(dlm), [], Confidence(), steps=3) == []
 
 
-def test_the_committed_files_are_there() -> None:
-    """One file a rule: nothing else lives in the package."""
-    folder = Path(__file__).parents[2] / "diffusion" / "decoding"
-    assert {p.stem for p in folder.glob("*.py")} == {
-        *("__init__", "loop"),
+def test_a_rule_is_found_by_its_files_name_and_its_options_are_checked() -> None:
+    assert set(parts.kinds("rules")) == {
         *("ar_order", "confidence", "random_order", "blockwise", "fast_dllm", "parallel_forced"),
     }
+    assert parts.build("rules", "blockwise", {"block": 4}, "rule") == Blockwise(block=4)
+    with pytest.raises(UserError, match=r"rule\.blok: unknown option of 'blockwise'"):
+        parts.build("rules", "blockwise", {"blok": 4}, "rule")
+    with pytest.raises(UserError, match=r"rule\.block: 0 is under 1"):
+        parts.build("rules", "blockwise", {"block": 0}, "rule")
+    with pytest.raises(UserError, match="confidence"):
+        parts.build("rules", "confident", {}, "rule")

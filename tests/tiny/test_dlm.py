@@ -60,7 +60,7 @@ def test_all_places_of_a_number_are_masked_together_and_tails_to_their_end() -> 
     for batch in batches(replace(SMALL, rows=30), tokenizer):
         for row in range(1, 30, 3):
             masked_T = batch.masked_BT[row].tolist()
-            words = [tokenizer.decode([i]) for i in batch.targets_BT[row].tolist()]
+            words = [str(tokenizer.decode([i])) for i in batch.targets_BT[row].tolist()]
             begin = len(words) - words[::-1].index("assistant") + 1
             seen: dict[str, set[bool]] = {}
             place = begin

@@ -1,17 +1,18 @@
 """AO, arbitrary order: the most confident masked positions anywhere."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
 from diffusion.decoding import View, most
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Confidence:
     """An even share of the masks at every step, where the model is surest."""
 
-    has_steps: bool = True
+    has_steps: ClassVar[bool] = True
 
     def scope(self, view: View) -> Tensor:
         """Everything that is masked."""
@@ -20,3 +21,6 @@ class Confidence:
     def choose(self, view: View, confidence_BC: Tensor) -> Tensor:
         """The most confident."""
         return most(confidence_BC, view.masked_BC, view.quota)
+
+
+build = Confidence

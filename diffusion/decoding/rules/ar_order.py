@@ -1,17 +1,18 @@
 """Autoregressive order: the leftmost masked positions."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
 from diffusion.decoding import View, leftmost
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArOrder:
     """An even share of the masks at every step, from left to right."""
 
-    has_steps: bool = True
+    has_steps: ClassVar[bool] = True
 
     def scope(self, view: View) -> Tensor:
         """What will be committed."""
@@ -20,3 +21,6 @@ class ArOrder:
     def choose(self, view: View, confidence_BC: Tensor) -> Tensor:
         """The same, whatever its confidence."""
         return self.scope(view)
+
+
+build = ArOrder

@@ -4,6 +4,7 @@ The caches of that work are approximations and have a file of their own; this ru
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,9 +16,10 @@ from diffusion.decoding import View, most
 class FastDllm:
     """Every position of the leftmost unfinished block above `threshold`, at least the surest."""
 
+    has_steps: ClassVar[bool] = False
+
     threshold: float = 0.9
     block: int = 32
-    has_steps: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -37,3 +39,6 @@ class FastDllm:
         """The sure ones and the surest."""
         scope_BC = self.scope(view)
         return (scope_BC & (confidence_BC > self.threshold)) | most(confidence_BC, scope_BC, 1)
+
+
+build = FastDllm

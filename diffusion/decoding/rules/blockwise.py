@@ -7,6 +7,7 @@ than that: exactly as many steps as asked for, whatever the block's length.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,9 +22,10 @@ class Blockwise:
     `is_random`: at random instead (the paper's Random row for LLaDA).
     """
 
+    has_steps: ClassVar[bool] = True
+
     block: int = 32
     is_random: bool = False
-    has_steps: bool = True
 
     def __post_init__(self) -> None:
         """Check the range."""
@@ -53,3 +55,6 @@ class Blockwise:
         counts_BK.index_add_(1, block_C + 1, left_BC)  # headers have no block: -1, and no masks
         ended_BK = counts_BK.cumsum(1)
         return (ended_BK - counts_BK)[:, block_C + 1]
+
+
+build = Blockwise

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -28,8 +29,9 @@ class Summary(StrEnum):
 class ParallelForced:
     """Quotas for every slot, the most confident masks inside it."""
 
+    has_steps: ClassVar[bool] = True
+
     summary: Summary = Summary.AFTER
-    has_steps: bool = True
 
     def scope(self, view: View) -> Tensor:
         """The slots that have a quota at this step."""
@@ -45,6 +47,9 @@ class ParallelForced:
                 among_BC = view.masked_BC & (view.slot_C == slot)
                 chosen_BC |= most(confidence_BC, among_BC, quota)
         return chosen_BC
+
+
+build = ParallelForced
 
 
 def quotas(view: View, summary: Summary) -> tuple[int, ...]:

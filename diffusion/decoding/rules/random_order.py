@@ -1,17 +1,18 @@
 """Random order: a uniform random subset of the masked positions."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
 from diffusion.decoding import View, most
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RandomOrder:
     """An even share of the masks at every step, anywhere."""
 
-    has_steps: bool = True
+    has_steps: ClassVar[bool] = True
 
     def scope(self, view: View) -> Tensor:
         """What will be committed."""
@@ -20,3 +21,6 @@ class RandomOrder:
     def choose(self, view: View, confidence_BC: Tensor) -> Tensor:
         """The same, whatever its confidence."""
         return self.scope(view)
+
+
+build = RandomOrder

@@ -1,0 +1,1 @@
+"""Decoding rules, one file each: a frozen dataclass, named `build` for recipes."""
