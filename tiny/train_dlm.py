@@ -212,13 +212,14 @@ def loss_of(dlm: Dlm, batch: Batch) -> Tensor:
     return loss
 
 
-def train(settings: Settings, out: Path, every: int) -> None:
-    """Train `settings.steps` steps and save the model directory."""
+def train(settings: Settings, out: Path, every: int, begin: Path | None = None) -> None:
+    """Train `settings.steps` steps from `begin`, or the teacher, and save the model directory."""
     out.mkdir(parents=True, exist_ok=True)
     log, state = out / "training_log.jsonl", out / "unfinished"
     checkpoint = state / "checkpoint.safetensors"
-    write_base(state / "base")
-    dlm = models.load(str(state / "base"))
+    if begin is None:
+        write_base(begin := state / "base")
+    dlm = models.load(str(begin))
     tokenizer, model = dlm.tokenizer, dlm.denoiser
     optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, betas=(0.9, 0.98), weight_decay=0.05)
     start, lines = 0, []
@@ -256,11 +257,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=Settings().steps)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--begin", type=Path, help="a model to go on with (default: the teacher)")
     parser.add_argument(
         "--every", type=int, default=200, help="steps between log lines and checkpoints"
     )
     args = parser.parse_args()
-    train(Settings(steps=args.steps, seed=args.seed), args.out, args.every)
+    train(Settings(steps=args.steps, seed=args.seed), args.out, args.every, args.begin)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
 from random import Random
@@ -249,7 +250,10 @@ def test_what_does_not_fit_is_counted_and_refused(
     assert summary.refused["exceeds_context"] == 1
     assert summary.refused["slot_too_short"] > 0
     refused = lines(tmp_path / "run", "refused.jsonl")
-    assert len(refused) == sum(summary.refused.values())
+    of_split = Counter(line["split"] for line in refused)
+    assert of_split["train"] == sum(summary.refused.values())
+    assert of_split["validation"] == sum(summary.validation_refused.values()) > 0
+    assert f"validation: {of_split['validation']} rows = 0 instances" in said[0]
     (long,) = [r for r in refused if r["reason"] == "exceeds_context"]
     assert long["id"] == "row0"
     assert "the model sees 512" in long["detail"]
