@@ -214,8 +214,9 @@ def loss_of(dlm: Dlm, batch: Batch) -> Tensor:
 
 def train(settings: Settings, out: Path, every: int, begin: Path | None = None) -> None:
     """Train `settings.steps` steps from `begin`, or the teacher, and save the model directory."""
-    out.mkdir(parents=True, exist_ok=True)
-    log, state = out / "training_log.jsonl", out / "unfinished"
+    state = out / "unfinished"
+    state.mkdir(parents=True, exist_ok=True)
+    log = out / "training_log.jsonl"
     checkpoint = state / "checkpoint.safetensors"
     if begin is None:
         write_base(begin := state / "base")
