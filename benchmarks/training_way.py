@@ -116,7 +116,7 @@ def _ours(case: Case, model: Any, settings: Settings, pace: Pace) -> None:
     )
     pace.wait()
     for step, chosen in enumerate(loop.schedule.batches()):
-        line, _ = loop._step(step, chosen, False)
+        line, _ = loop.step(step, chosen, False)
         pace.step_done(line.content_tokens)
 
 

@@ -62,14 +62,14 @@ class Estimate:
     gradients: int
     optimizer: int
     activations: int
-    logits: int
+    head: int
     flops: float
     hours: float | None
 
     @property
     def memory(self) -> int:
         """Bytes a device."""
-        return self.weights + self.gradients + self.optimizer + self.activations + self.logits
+        return self.weights + self.gradients + self.optimizer + self.activations + self.head
 
     def text(self) -> str:
         """For a person."""
@@ -79,7 +79,7 @@ class Estimate:
             ("gradients", self.gradients),
             ("optimiser", self.optimizer),
             ("activations", self.activations),
-            ("logits", self.logits),
+            ("head", self.head),
         )
         lines = [
             f"model    {self.family}, {self.parameters / 1e6:,.1f} M parameters, "
@@ -135,7 +135,7 @@ def estimate(settings: Settings, devices: int, device: str | None) -> Estimate:
         tokenizer,
         form=settings.form,
         paths=settings.paths,
-        context=getattr(net.config, "max_position_embeddings", None),
+        context=models.context_of(net),
         mask_id=ids.mask,
     )
     if not encoded.instances:
@@ -201,14 +201,16 @@ def _sizes(
         activations = layers * tokens * config.hidden_size * width + block
     else:
         activations = layers * block
-    vocabulary = net.get_output_embeddings().weight.shape[0]
+    head = net.get_output_embeddings().weight
+    logits = 2 * 4 * min(1 << 23, tokens * len(head))
+    copies = (width if width < 4 else 0) + (4 if settings.lora is None else 0)  # cast, gradient
     shards = 1 if settings.lora is not None else devices
     return {
         "weights": 4 * parameters // shards + (width * parameters // layers if shards > 1 else 0),
         "gradients": 4 * trained // shards,
         "optimizer": 8 * trained // shards,
         "activations": activations,
-        "logits": 2 * 4 * min(1 << 23, tokens * vocabulary),
+        "head": logits + copies * head.numel(),
     }
 
 

@@ -105,7 +105,7 @@ class Loop:
         logging = training_log.appending(self.out) if self.is_main else nullcontext(_nothing)
         with bar, logging as log:
             for step, chosen in enumerate(self.schedule.batches(start), start):
-                line, is_stopping = self._step(step, chosen, is_asked())
+                line, is_stopping = self.step(step, chosen, is_asked())
                 log(line)
                 tokens += line.content_tokens
                 seconds = max(1e-9, bar.format_dict["elapsed"])
@@ -131,7 +131,7 @@ class Loop:
         assert line is not None, "a schedule has at least one step"
         return self._finish(line, buckets or training_log.last_validation(self.out, steps))
 
-    def _step(self, step: int, chosen: Sequence[int], is_asked: bool) -> tuple[Line, bool]:
+    def step(self, step: int, chosen: Sequence[int], is_asked: bool) -> tuple[Line, bool]:
         """One optimiser step; also whether any process was asked to stop."""
         settings, accelerator = self.settings, self.accelerator
         dropout = generator(settings.seed, "dropout", step, accelerator.process_index)

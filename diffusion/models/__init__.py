@@ -114,12 +114,12 @@ def load(
         tokenizer=tokenizer,
         mask_id=ids.mask,
         fill_id=ids.fill,
-        context=_context(net),
+        context=context_of(net),
         folder=folder,
     )
 
 
-def _context(net: Any) -> int | None:
+def context_of(net: Any) -> int | None:
     """The longest row; RoBERTa's kind numbers its positions from behind the padding's."""
     most = getattr(net.config, "max_position_embeddings", None)
     if not isinstance(most, int) or most <= 0:
