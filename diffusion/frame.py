@@ -82,6 +82,14 @@ class Frame:
             at += length
         return Row(ids_T, answer_T, content_T)
 
+    def slot_of(self) -> list[int]:
+        """The slot of every column of an answer, -1 in headers."""
+        return [
+            slot
+            for number, (head, length) in enumerate(zip(self.headers, self.slots, strict=True))
+            for slot in (*[-1] * len(head), *[number] * length)
+        ]
+
     def contents(self, ids_C: Ids) -> list[Ids]:
         """Each slot's text on a decoded answer: what stands before its first fill token."""
         found, at = [], 0

@@ -1,4 +1,4 @@
-"""The command line: `polytrace build | inspect | verify | score | seqdep-report | train | doctor`.
+"""The command line of Polytrace: corpora, their scores, fine-tuning and evaluation.
 
 Answers go to standard output, progress and errors to standard error. Exit codes: 0 done, 1 nothing
 released, damage found, or an internal fault; 2 the user's mistake; 3 short but resumable. Heavy
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows import scoring, tuning
+from flows import evaluating, scoring, tuning
 from flows.recipe_files import find_recipe
 from schemas.errors import NothingReleasedError, PolytraceError, UserError
 
@@ -30,7 +30,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="Build, check and look at parallel reasoning corpora, and fine-tune on them.",
+    help="Build, check and look at parallel reasoning corpora, fine-tune on them, and evaluate.",
 )
 
 
@@ -168,7 +168,7 @@ def verify(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> Non
     typer.echo(f"{run}: sound")
 
 
-for command in (scoring.score, scoring.seqdep_report, tuning.train):
+for command in (scoring.score, scoring.seqdep_report, tuning.train, evaluating.evaluate):
     app.command()(command)
 
 

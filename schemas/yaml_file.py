@@ -132,6 +132,8 @@ def _explain(error: Any, section: type[object]) -> str:
     where = ".".join(str(part) for part in error["loc"])
     if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         for part in error["loc"][:-1]:
+            if isinstance(part, int):  # the place in a list, whose items the section is already
+                continue
             inner = _fields(section)[str(part)]
             options = [inner, *getattr(inner, "__args__", ())]
             section = next(o for o in options if isinstance(o, type) and _fields(o))

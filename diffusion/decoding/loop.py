@@ -130,12 +130,7 @@ class _Batch:
         self.at_BC = ((lengths_B - frame.tokens)[:, None] + torch.arange(frame.tokens)).to(
             self.device
         )
-        slot_C = [
-            slot
-            for number, (head, length) in enumerate(zip(frame.headers, frame.slots, strict=True))
-            for slot in (*[-1] * len(head), *[number] * length)
-        ]
-        self.slot_C = torch.tensor(slot_C, device=self.device)
+        self.slot_C = torch.tensor(frame.slot_of(), device=self.device)
         is_mask_C = self.slot_C >= 0
         self.mask_C = torch.where(is_mask_C, is_mask_C.cumsum(0) - 1, -1)
         self.masked_BC = is_mask_C.repeat(len(laid), 1)

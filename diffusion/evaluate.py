@@ -1,0 +1,212 @@
+"""Evaluate systems on a benchmark: decode, grade, count. Goes on where it stopped.
+
+In: an evaluation and a run directory. Out, in that directory: `cells/NAME-STEPS-DIGEST/` with
+`rows-NNNNN.parquet` (every decoded problem with its commits), `results.json` and `results.parquet`
+(a line a cell). A file of rows is there as a whole or not at all, and is never made twice; a
+changed model, benchmark or setting has a folder of its own.
+"""
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from tqdm import tqdm
+
+from diffusion import models
+from diffusion.benchmarks import Problem
+from diffusion.decoding.loop import Decoded, Request, decode
+from diffusion.denoiser import Dlm
+from diffusion.evaluation import Cell, Evaluation, System, part
+from diffusion.frame import Form, Frame, encode_prompt, frame_of
+from diffusion.results import Result, Row, result
+from diffusion.settings import Precision
+from schemas import arrow
+from schemas.durable import commit, replace_text
+from schemas.errors import DamagedError, UserError
+from scorers.answer import GradePool
+from scorers.revision import directory_revision
+
+ROWS_PER_FILE = 64
+
+
+def evaluate(
+    evaluation: Evaluation, out: Path, *, say: Callable[[str], None] = print
+) -> list[Result]:
+    """Every cell's result, in order.
+
+    Raises UserError where a model, a rule or the benchmark cannot be had, DamagedError where a file
+    of rows cannot be read.
+    """
+    problems: list[Problem] = part("benchmarks", evaluation.benchmark, "benchmark")
+    problems = problems[: evaluation.limit]
+    if not problems:
+        raise UserError("benchmark: holds no problem")
+    cells = evaluation.cells()
+    say(f"{len(cells)} cells x {len(problems)} problems")
+    results = []
+    loaded: tuple[str, Dlm] | None = None
+    with (
+        GradePool() as pool,
+        tqdm(total=len(cells) * len(problems), unit="problem", dynamic_ncols=True) as bar,
+    ):
+        for cell in cells:
+            work = _Work(evaluation, cell, _folder(evaluation, cell, problems, out), pool)
+            rows: list[Row] = []
+            for number, some in enumerate(_cut(problems, ROWS_PER_FILE)):
+                file = work.folder / f"rows-{number:05d}.parquet"
+                if not file.exists():
+                    if loaded is None or loaded[0] != str(cell.system.model):
+                        loaded = str(cell.system.model), _load(cell.system)
+                    _write(
+                        file,
+                        [
+                            row
+                            for part_ in _cut(some, evaluation.batch)
+                            for row in work.rows(loaded[1], part_)
+                        ],
+                    )
+                rows += _read(file, some)
+                bar.update(len(some))
+            results.append(result(cell.system.name, cell.steps, rows))
+            bar.write(_line(results[-1]))
+    _publish(results, out)
+    return results
+
+
+class _Work(NamedTuple):
+    """What the rows of one cell are made with, and where they go."""
+
+    evaluation: Evaluation
+    cell: Cell
+    folder: Path
+    pool: GradePool
+
+    def rows(self, dlm: Dlm, problems: Sequence[Problem]) -> Iterator[Row]:
+        """Decode and grade one batch."""
+        evaluation, system = self.evaluation, self.cell.system
+        frame = frame_for(evaluation, system, dlm)
+        requests = [Request(p.id, encode_prompt(dlm.tokenizer, p.prompt)) for p in problems]
+        longest = max(len(request.prompt) for request in requests) + frame.tokens
+        if dlm.context is not None and longest > dlm.context:
+            raise UserError(
+                f"systems.{system.name}: a prompt and {frame.tokens} answer tokens are {longest} "
+                f"tokens, and the model sees {dlm.context}; lower masks"
+            )
+        device = dlm.denoiser.net.device.type
+        is_half = evaluation.precision is Precision.BFLOAT16
+        with torch.autocast(device, torch.bfloat16) if is_half else nullcontext():
+            decoded = decode(
+                dlm,
+                frame,
+                requests,
+                system.made_rule(),
+                steps=self.cell.steps,
+                sampling=evaluation.sampling,
+            )
+        texts = [
+            tuple(str(dlm.tokenizer.decode(ids)) for ids in frame.contents(one.ids_C))
+            for one in decoded
+        ]
+        answers = self.pool.grade([(t[-1], p.gold) for t, p in zip(texts, problems, strict=True)])
+        slots = frame.slot_of()
+        for problem, one, text, answer in zip(problems, decoded, texts, answers, strict=True):
+            yield Row(
+                id=problem.id,
+                gold=problem.gold,
+                texts=text,
+                scored=text[-1],
+                answer=answer.answer,
+                grade=answer.grade,
+                nfe=one.nfe,
+                fill_id=dlm.fill_id,
+                **_columns(one, slots),
+            )
+
+
+def frame_for(evaluation: Evaluation, system: System, dlm: Dlm) -> Frame:
+    """What a system writes into: at most M masks, a canvas's paths of one length."""
+    paths = system.paths if system.form is Form.CANVAS else 1
+    return frame_of(
+        dlm.tokenizer,
+        dlm.fill_id,
+        form=system.form,
+        paths=paths,
+        slot_tokens=(evaluation.masks - evaluation.summary_tokens) // paths,
+        summary_tokens=evaluation.summary_tokens,
+    )
+
+
+def _columns(one: Decoded, slots: Sequence[int]) -> dict[str, Any]:
+    return {
+        "steps_K": tuple(c.step for c in one.commits),
+        "positions_K": tuple(c.position for c in one.commits),
+        "confidences_K": tuple(c.confidence for c in one.commits),
+        "tokens_K": tuple(c.token for c in one.commits),
+        "slots_K": tuple(slots[c.position] for c in one.commits),
+    }
+
+
+def _load(system: System) -> Dlm:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dlm = models.load(
+        system.model.path, device=device, trust_remote_code=system.model.trust_remote_code
+    )
+    dlm.denoiser.eval()
+    return dlm
+
+
+def _folder(evaluation: Evaluation, cell: Cell, problems: Sequence[Problem], out: Path) -> Path:
+    model = cell.system.model
+    revision = directory_revision(models.directory_of(model.path, model.trust_remote_code))
+    asked = hashlib.blake2b(json.dumps(problems).encode(), digest_size=8).hexdigest()
+    digest = evaluation.digest(cell, (revision, asked))
+    name = re.sub(r"[^A-Za-z0-9.]+", "_", cell.system.name).strip("_.") or "system"
+    return out / "cells" / f"{name}-{cell.steps or 'own'}-{digest}"
+
+
+def _cut(problems: Sequence[Problem], size: int) -> Iterator[Sequence[Problem]]:
+    return (problems[start : start + size] for start in range(0, len(problems), size))
+
+
+def _write(file: Path, rows: Sequence[Row]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part_ = file.with_name(file.name + ".part")
+    pq.write_table(arrow.table(Row, rows), part_, compression="zstd")
+    commit(part_, file)
+
+
+def _read(file: Path, problems: Sequence[Problem]) -> list[Row]:
+    try:
+        rows = list(arrow.records(Row, pq.read_table(file)))
+    except (OSError, pa.ArrowException, TypeError, ValueError, KeyError) as error:
+        raise DamagedError(f"{file}: cannot be read ({error}); delete it and run again") from None
+    if [row.id for row in rows] != [problem.id for problem in problems]:
+        raise DamagedError(f"{file}: holds other problems; delete it and run again")
+    return rows
+
+
+def _line(one: Result) -> str:
+    steps = "own steps" if one.steps is None else f"{one.steps} steps"
+    return (
+        f"{one.system}, {steps}: {one.accuracy:.1%} ({one.low:.1%} to {one.high:.1%}) of "
+        f"{one.count}, ARness {'-' if one.arness is None else f'{one.arness:.2f}'}, "
+        f"{one.tokens_per_step:.2f} tokens a step"
+    )
+
+
+def _publish(results: Sequence[Result], out: Path) -> None:
+    replace_text(
+        out / "results.json",
+        json.dumps([dataclasses.asdict(one) for one in results], indent=1) + "\n",
+    )
+    part_ = out / "results.parquet.part"
+    pq.write_table(arrow.table(Result, results), part_)
+    commit(part_, out / "results.parquet")

@@ -1,0 +1,134 @@
+"""What determines an evaluation. In: a recipe's values. Out: frozen settings, and their cells.
+
+A cell is one system decoded with one number of steps; a system is a model with a rule and a form.
+Plain dataclasses, validated against by recipes, as `settings.py`.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+from diffusion.decoding import Rule
+from diffusion.decoding.loop import Fill, Sampling
+from diffusion.frame import Form
+from diffusion.settings import Model, Precision
+from schemas import parts
+
+_STRICT = {"extra": "forbid"}  # pydantic's words: an unknown key of a recipe is an error
+Part = Mapping[str, str | int | float | bool | None]  # `kind`, and the options of that kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """A row of the tables: a model, how it decodes, and what it writes into.
+
+    `form: canvas` decodes `paths` slots and a summary, of which the summary is scored; `long_cot`
+    one slot of as many masks, scored by the last answer before its first fill.
+    """
+
+    __pydantic_config__: ClassVar[Any] = _STRICT
+
+    name: str
+    model: Model
+    rule: dict[str, str | int | float | bool | None]
+    form: Form = Form.CANVAS
+    paths: int = 3
+
+    def __post_init__(self) -> None:
+        """Check the ranges; a wrong rule is a UserError that names it."""
+        if not self.name.strip():
+            raise ValueError("name: empty; a system needs one for its row")
+        if self.paths < 1:
+            raise ValueError(f"paths: {self.paths} is not at least 1")
+
+    def made_rule(self) -> Rule:
+        """The rule; UserError where it does not exist or does not take its options."""
+        rule: Rule = part("rules", self.rule, f"systems.{self.name}.rule")
+        return rule
+
+
+class Cell(NamedTuple):
+    """A system at a number of steps (0: its rule has none)."""
+
+    system: System
+    steps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Systems x steps on one benchmark, fully described.
+
+    `masks` is the budget M of every system, `summary_tokens` the summary's part of it on a canvas;
+    each of a canvas's paths has an even share of the rest (Table 5's fixed budget). `limit` takes
+    the first problems only, `batch` decodes so many rows at once.
+    """
+
+    __pydantic_config__: ClassVar[Any] = _STRICT
+
+    name: str
+    benchmark: dict[str, str | int | float | bool | None]
+    systems: tuple[System, ...]
+    steps: tuple[int, ...]
+    masks: int = 1022
+    summary_tokens: int = 32
+    limit: int | None = None
+    batch: int = 32
+    precision: Precision = Precision.BFLOAT16
+    temperature: float = 0.0
+    seed: int = 0
+    fill: Fill = Fill.FREE
+
+    def __post_init__(self) -> None:
+        """Check the ranges: ValueError names the field and the range."""
+        if not self.name or set(self.name) & set("/\\\0") or self.name.startswith("."):
+            raise ValueError(f"name: {self.name!r} is no name for a folder")
+        if not self.systems:
+            raise ValueError("systems: empty; name at least one")
+        names = [system.name for system in self.systems]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(
+                f"systems: {twice[0]!r} stands there twice; rows need names of their own"
+            )
+        if not self.steps or min(self.steps) < 1:
+            raise ValueError(f"steps: {list(self.steps)}; give at least one, each at least 1")
+        if self.batch < 1 or (self.limit is not None and self.limit < 1):
+            raise ValueError("batch, limit: at least 1")
+        for system in self.systems:
+            if (self.masks - self.summary_tokens) // system.paths < 1:
+                raise ValueError(
+                    f"masks: {self.masks} leave nothing for {system.paths} paths beside a summary "
+                    f"of {self.summary_tokens}"
+                )
+        Sampling(temperature=self.temperature)
+
+    @property
+    def sampling(self) -> Sampling:
+        """How tokens are taken."""
+        return Sampling(temperature=self.temperature, seed=self.seed, fill=self.fill)
+
+    def cells(self) -> list[Cell]:
+        """Every cell, in order; a rule without a number of steps has one."""
+        return [
+            Cell(system, steps)
+            for system in self.systems
+            for steps in (self.steps if system.made_rule().has_steps else (0,))
+        ]
+
+    def digest(self, cell: Cell, facts: tuple[str, ...]) -> str:
+        """16 hex digits over everything that shapes a cell; `facts` are of model and benchmark."""
+        shaping = dataclasses.asdict(self)
+        for name in ("name", "systems", "steps", "batch"):
+            shaping.pop(name)
+        shaping |= {"system": dataclasses.asdict(cell.system), "steps": cell.steps, "facts": facts}
+        shaping["system"].pop("name")
+        text = json.dumps(shaping, sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def part(family: str, given: Part, where: str) -> Any:
+    """A rule or a benchmark of a recipe."""
+    options = {name: value for name, value in given.items() if name != "kind"}
+    return parts.build(family, str(given.get("kind")), options, where)

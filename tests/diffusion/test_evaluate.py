@@ -1,0 +1,195 @@
+"""Evaluation: every problem has its row, a stop costs what was not written, figures follow."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from diffusion.arness import global_arness
+from diffusion.decoding.loop import decode
+from diffusion.evaluate import evaluate
+from diffusion.evaluation import Evaluation, System
+from diffusion.frame import Form
+from diffusion.results import Row, result
+from diffusion.settings import Model, Precision
+from schemas.errors import DamagedError, UserError
+from schemas.records import Grade
+from tests.diffusion.checkpoints import make
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make("dream", tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def evaluation(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Evaluation:
+    monkeypatch.setattr("diffusion.evaluate.ROWS_PER_FILE", 4)
+    file = tmp_path / "problems.jsonl"
+    rows = [
+        {"question": f"What is {n} + 1?" + " Why?" * (n % 3), "answer": str(n + 1)}
+        for n in range(9)
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path = Model(path=str(model))
+    return Evaluation(
+        name="small",
+        benchmark={"kind": "tiny", "path": str(file)},
+        systems=(
+            System(name="AO", model=path, rule={"kind": "confidence"}, form=Form.LONG_COT),
+            System(name="NAP + PF", model=path, rule={"kind": "parallel_forced"}),
+            System(
+                name="fast",
+                model=path,
+                rule={"kind": "fast_dllm", "block": 9, "threshold": 0.0},
+                paths=2,
+            ),
+        ),
+        steps=(3, 5),
+        masks=34,
+        summary_tokens=4,
+        batch=3,
+        precision=Precision.FLOAT32,
+    )
+
+
+def files(out: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()
+    }
+
+
+def test_every_problem_has_its_row_and_every_commit_is_there(
+    evaluation: Evaluation, tmp_path: Path
+) -> None:
+    results = evaluate(evaluation, tmp_path / "run", say=lambda _: None)
+    assert [(one.system, one.steps) for one in results] == [
+        *(("AO", 3), ("AO", 5), ("NAP + PF", 3), ("NAP + PF", 5), ("fast", None)),
+    ]
+    assert all(one.count == 9 for one in results)
+    assert [one.nfe for one in results[:4]] == [3, 5, 3, 5]
+    assert results[0].tokens_per_step == pytest.approx(34 / 3)
+    assert len(results[2].by_slot) == 4
+    written = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert [one["right"] for one in written] == [one.right for one in results]
+    assert pq.read_table(tmp_path / "run" / "results.parquet").num_rows == 5
+    folders = sorted((tmp_path / "run" / "cells").iterdir())
+    assert len(folders) == 5
+    for folder in folders:
+        rows = [row for file in sorted(folder.iterdir()) for row in pq.read_table(file).to_pylist()]
+        assert [row["id"] for row in rows] == [str(n) for n in range(1, 10)]
+        for row in rows:
+            masks = 34
+            assert len(set(row["positions_K"])) == len(row["tokens_K"]) == masks
+            assert row["scored"] == row["texts"][-1]
+            assert len(row["texts"]) == 1 + max(row["slots_K"])
+
+
+def test_a_stop_costs_only_what_was_not_written(
+    evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate(evaluation, tmp_path / "whole", say=lambda _: None)
+    calls = Counter[str]()
+
+    def stopped(*args: Any, **kwargs: Any) -> Any:
+        calls["decode"] += 1
+        if calls["decode"] == 4:
+            raise KeyboardInterrupt
+        return decode(*args, **kwargs)
+
+    monkeypatch.setattr("diffusion.evaluate.decode", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(evaluation, tmp_path / "parts", say=lambda _: None)
+    assert not list((tmp_path / "parts").rglob("*.part"))
+    evaluate(evaluation, tmp_path / "parts", say=lambda _: None)
+    assert files(tmp_path / "parts") == files(tmp_path / "whole")
+    before = calls["decode"]
+    evaluate(evaluation, tmp_path / "parts", say=lambda _: None)
+    assert calls["decode"] == before, "nothing is decoded twice"
+    more = replace(evaluation, steps=(3, 5, 7))
+    evaluate(more, tmp_path / "parts", say=lambda _: None)
+    assert calls["decode"] == before + 2 * 5, "two new cells of five batches each"
+
+
+def test_batches_change_nothing(evaluation: Evaluation, tmp_path: Path) -> None:
+    one = evaluate(replace(evaluation, batch=1), tmp_path / "a", say=lambda _: None)
+    other = evaluate(evaluation, tmp_path / "b", say=lambda _: None)
+    for a, b in zip(one, other, strict=True):
+        assert (a.right, a.nfe, a.unread) == (b.right, b.nfe, b.unread)
+        assert a.arness == pytest.approx(b.arness)
+
+
+def test_damaged_rows_are_named(evaluation: Evaluation, tmp_path: Path) -> None:
+    evaluate(evaluation, tmp_path / "run", say=lambda _: None)
+    file = next((tmp_path / "run" / "cells").glob("AO-3-*/rows-00001.parquet"))
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-9])
+    with pytest.raises(DamagedError, match=r"rows-00001\.parquet: cannot be read"):
+        evaluate(evaluation, tmp_path / "run", say=lambda _: None)
+    file.write_bytes(file.with_name("rows-00000.parquet").read_bytes())
+    with pytest.raises(DamagedError, match="other problems"):
+        evaluate(evaluation, tmp_path / "run", say=lambda _: None)
+
+
+def test_a_canvas_that_the_model_cannot_see_is_refused(
+    evaluation: Evaluation, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"systems\.AO: .* the model sees 512; lower masks"):
+        evaluate(replace(evaluation, masks=600), tmp_path / "run", say=lambda _: None)
+
+
+def row(grade: Grade, steps: list[int], tokens: list[int]) -> Row:
+    return Row(
+        id="1",
+        gold="1",
+        texts=("a",),
+        scored="a",
+        answer="1" if grade is not Grade.UNPARSED else None,
+        grade=grade,
+        nfe=len(set(steps)),
+        fill_id=0,
+        steps_K=tuple(steps),
+        positions_K=tuple(range(3, 3 + len(steps))),
+        confidences_K=(1.0,) * len(steps),
+        tokens_K=tuple(tokens),
+        slots_K=(0,) * len(steps),
+    )
+
+
+def test_a_result_is_the_mean_of_its_rows() -> None:
+    rows = [
+        row(Grade.CORRECT, [0, 1, 2, 3], [5, 6, 0, 0]),
+        row(Grade.WRONG, [3, 2, 1, 0], [5, 6, 7, 0]),
+        row(Grade.UNPARSED, [1, 0, 1, 0], [0, 0, 0, 0]),
+    ]
+    found = result("x", 4, rows)
+    assert (found.count, found.right, found.unread) == (3, 1, 1)
+    assert found.accuracy == pytest.approx(1 / 3)
+    assert found.tokens_per_step == 12 / 10
+    assert found.content_tokens_per_step == 5 / 10
+    raws = [global_arness(list(r.steps_K), list(r.positions_K)) for r in rows]
+    assert raws[:2] == [1.0, 0.25]
+    assert found.arness == pytest.approx(sum(raws) / 3)
+    assert found.content_arness == pytest.approx((1.0 + 1 / 3) / 2)
+    assert list(found.by_slot) == pytest.approx([sum(raws) / 3])
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"systems": ()}, "systems: empty"),
+        ({"steps": (0,)}, r"steps: \[0\]"),
+        ({"masks": 6}, "masks: 6 leave nothing for 3 paths"),
+        ({"name": "../up"}, "no name for a folder"),
+        ({"temperature": -1.0}, "temperature"),
+    ],
+)
+def test_settings_are_checked(evaluation: Evaluation, change: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        replace(evaluation, **change)
+    with pytest.raises(ValueError, match="stands there twice"):
+        replace(evaluation, systems=evaluation.systems[:1] * 2)
