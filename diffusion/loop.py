@@ -28,7 +28,6 @@ from diffusion.training_log import Line, Summary
 from diffusion.validate import Buckets, validate
 from schemas.durable import commit, replace_text, sync_folder
 from schemas.errors import PolytraceError, StoppedError, UserError
-from schemas.memory import keep_no_large_blocks
 
 _SUMS = 8  # loss; nats and count of content, of fill; answer and content tokens; asked to stop
 
@@ -54,7 +53,6 @@ class Loop:
         digest: str,
         say: Callable[[str], None],
     ) -> None:
-        keep_no_large_blocks()
         self.settings, self.out, self.accelerator = settings, out, accelerator
         self.ready, self.say = ready, say
         self.is_main: bool = accelerator.is_main_process
