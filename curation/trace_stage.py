@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from curation import chain, sampling, shards
 from curation.archive import Archive
 from curation.job import Job
+from curation.memory import give_back
 from curation.reading import Census
 from curation.teachers import Failure, Teacher
 from curation.top_up import TopUp
 from schemas import arrow
 from schemas.errors import DamagedError, ShortError
-from schemas.memory import give_back
 from schemas.records import Rejection, Stage, Trace
 
 LOOK_SECONDS = 0.2  # between two moves of the progress bar

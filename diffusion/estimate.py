@@ -12,6 +12,7 @@ import torch
 
 from diffusion import corpus, models
 from diffusion.frame import Frame, frame_of
+from diffusion.head import CHUNK_LOGITS
 from diffusion.prepared import refusals
 from diffusion.settings import Precision, Settings
 from schemas.errors import NothingReleasedError, UserError
@@ -202,7 +203,7 @@ def _sizes(
     else:
         activations = layers * block
     head = net.get_output_embeddings().weight
-    logits = 2 * 4 * min(1 << 23, tokens * len(head))
+    logits = 2 * 4 * min(CHUNK_LOGITS, tokens * len(head))
     copies = (width if width < 4 else 0) + (4 if settings.lora is None else 0)  # cast, gradient
     shards = 1 if settings.lora is not None else devices
     return {

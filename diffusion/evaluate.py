@@ -12,8 +12,9 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,12 +23,12 @@ from tqdm import tqdm
 
 from diffusion import models
 from diffusion.benchmarks import Problem
-from diffusion.decoding.loop import Decoded, Request, decode
+from diffusion.decoding.loop import Request, decode
 from diffusion.denoiser import Dlm
 from diffusion.evaluation import Cell, Evaluation, System, part
 from diffusion.frame import Form, Frame, encode_prompt, frame_of
 from diffusion.results import Result, Row, result
-from diffusion.settings import Precision
+from diffusion.settings import Model, Precision
 from schemas import arrow
 from schemas.durable import commit, replace_text
 from schemas.errors import DamagedError, UserError
@@ -49,30 +50,26 @@ def evaluate(
     problems = problems[: evaluation.limit]
     if not problems:
         raise UserError("benchmark: holds no problem")
+    asked = hashlib.blake2b(json.dumps(problems).encode(), digest_size=8).hexdigest()
     cells = evaluation.cells()
     say(f"{len(cells)} cells x {len(problems)} problems")
     results = []
-    loaded: tuple[str, Dlm] | None = None
+    loaded: tuple[Model, Dlm] | None = None
     with (
         GradePool() as pool,
         tqdm(total=len(cells) * len(problems), unit="problem", dynamic_ncols=True) as bar,
     ):
         for cell in cells:
-            work = _Work(evaluation, cell, _folder(evaluation, cell, problems, out), pool)
+            model, folder = cell.system.model, _folder(evaluation, cell, asked, out)
             rows: list[Row] = []
             for number, some in enumerate(_cut(problems, ROWS_PER_FILE)):
-                file = work.folder / f"rows-{number:05d}.parquet"
+                file = folder / f"rows-{number:05d}.parquet"
                 if not file.exists():
-                    if loaded is None or loaded[0] != str(cell.system.model):
-                        loaded = str(cell.system.model), _load(cell.system)
-                    _write(
-                        file,
-                        [
-                            row
-                            for part_ in _cut(some, evaluation.batch)
-                            for row in work.rows(loaded[1], part_)
-                        ],
-                    )
+                    if loaded is None or loaded[0] != model:
+                        loaded = model, _load(model)
+                    work = _Work(evaluation, cell, loaded[1], pool)
+                    batches = map(work.rows, _cut(some, evaluation.batch))
+                    _write(file, arrow.table(Row, chain.from_iterable(batches)))
                 rows += _read(file, some)
                 bar.update(len(some))
             results.append(result(cell.system.name, cell.steps, rows))
@@ -82,16 +79,16 @@ def evaluate(
 
 
 class _Work(NamedTuple):
-    """What the rows of one cell are made with, and where they go."""
+    """What the rows of one cell are made with."""
 
     evaluation: Evaluation
     cell: Cell
-    folder: Path
+    dlm: Dlm
     pool: GradePool
 
-    def rows(self, dlm: Dlm, problems: Sequence[Problem]) -> Iterator[Row]:
+    def rows(self, problems: Sequence[Problem]) -> Iterator[Row]:
         """Decode and grade one batch."""
-        evaluation, system = self.evaluation, self.cell.system
+        evaluation, system, dlm = self.evaluation, self.cell.system, self.dlm
         frame = frame_for(evaluation, system, dlm)
         requests = [Request(p.id, encode_prompt(dlm.tokenizer, p.prompt)) for p in problems]
         longest = max(len(request.prompt) for request in requests) + frame.tokens
@@ -127,7 +124,11 @@ class _Work(NamedTuple):
                 grade=answer.grade,
                 nfe=one.nfe,
                 fill_id=dlm.fill_id,
-                **_columns(one, slots),
+                steps_K=tuple(c.step for c in one.commits),
+                positions_K=tuple(c.position for c in one.commits),
+                confidences_K=tuple(c.confidence for c in one.commits),
+                tokens_K=tuple(c.token for c in one.commits),
+                slots_K=tuple(slots[c.position] for c in one.commits),
             )
 
 
@@ -144,29 +145,16 @@ def frame_for(evaluation: Evaluation, system: System, dlm: Dlm) -> Frame:
     )
 
 
-def _columns(one: Decoded, slots: Sequence[int]) -> dict[str, Any]:
-    return {
-        "steps_K": tuple(c.step for c in one.commits),
-        "positions_K": tuple(c.position for c in one.commits),
-        "confidences_K": tuple(c.confidence for c in one.commits),
-        "tokens_K": tuple(c.token for c in one.commits),
-        "slots_K": tuple(slots[c.position] for c in one.commits),
-    }
-
-
-def _load(system: System) -> Dlm:
+def _load(model: Model) -> Dlm:
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    dlm = models.load(
-        system.model.path, device=device, trust_remote_code=system.model.trust_remote_code
-    )
+    dlm = models.load(model.path, device=device, trust_remote_code=model.trust_remote_code)
     dlm.denoiser.eval()
     return dlm
 
 
-def _folder(evaluation: Evaluation, cell: Cell, problems: Sequence[Problem], out: Path) -> Path:
+def _folder(evaluation: Evaluation, cell: Cell, asked: str, out: Path) -> Path:
     model = cell.system.model
     revision = directory_revision(models.directory_of(model.path, model.trust_remote_code))
-    asked = hashlib.blake2b(json.dumps(problems).encode(), digest_size=8).hexdigest()
     digest = evaluation.digest(cell, (revision, asked))
     name = re.sub(r"[^A-Za-z0-9.]+", "_", cell.system.name).strip("_.") or "system"
     return out / "cells" / f"{name}-{cell.steps or 'own'}-{digest}"
@@ -176,11 +164,11 @@ def _cut(problems: Sequence[Problem], size: int) -> Iterator[Sequence[Problem]]:
     return (problems[start : start + size] for start in range(0, len(problems), size))
 
 
-def _write(file: Path, rows: Sequence[Row]) -> None:
+def _write(file: Path, table: pa.Table) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    part_ = file.with_name(file.name + ".part")
-    pq.write_table(arrow.table(Row, rows), part_, compression="zstd")
-    commit(part_, file)
+    whole = file.with_name(file.name + ".part")
+    pq.write_table(table, whole, compression="zstd")
+    commit(whole, file)
 
 
 def _read(file: Path, problems: Sequence[Problem]) -> list[Row]:
@@ -207,6 +195,4 @@ def _publish(results: Sequence[Result], out: Path) -> None:
         out / "results.json",
         json.dumps([dataclasses.asdict(one) for one in results], indent=1) + "\n",
     )
-    part_ = out / "results.parquet.part"
-    pq.write_table(arrow.table(Result, results), part_)
-    commit(part_, out / "results.parquet")
+    _write(out / "results.parquet", arrow.table(Result, results))

@@ -14,10 +14,8 @@ from typing import Any, ClassVar, NamedTuple
 from diffusion.decoding import Rule
 from diffusion.decoding.loop import Fill, Sampling
 from diffusion.frame import Form
-from diffusion.settings import Model, Precision
-from schemas import parts
+from diffusion.settings import STRICT, Model, Precision, check_name
 
-_STRICT = {"extra": "forbid"}  # pydantic's words: an unknown key of a recipe is an error
 Part = Mapping[str, str | int | float | bool | None]  # `kind`, and the options of that kind
 
 
@@ -29,7 +27,7 @@ class System:
     one slot of as many masks, scored by the last answer before its first fill.
     """
 
-    __pydantic_config__: ClassVar[Any] = _STRICT
+    __pydantic_config__: ClassVar[Any] = STRICT
 
     name: str
     model: Model
@@ -38,7 +36,7 @@ class System:
     paths: int = 3
 
     def __post_init__(self) -> None:
-        """Check the ranges; a wrong rule is a UserError that names it."""
+        """Check name and range."""
         if not self.name.strip():
             raise ValueError("name: empty; a system needs one for its row")
         if self.paths < 1:
@@ -66,7 +64,7 @@ class Evaluation:
     the first problems only, `batch` decodes so many rows at once.
     """
 
-    __pydantic_config__: ClassVar[Any] = _STRICT
+    __pydantic_config__: ClassVar[Any] = STRICT
 
     name: str
     benchmark: dict[str, str | int | float | bool | None]
@@ -83,8 +81,7 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         """Check the ranges: ValueError names the field and the range."""
-        if not self.name or set(self.name) & set("/\\\0") or self.name.startswith("."):
-            raise ValueError(f"name: {self.name!r} is no name for a folder")
+        check_name(self.name)
         if not self.systems:
             raise ValueError("systems: empty; name at least one")
         names = [system.name for system in self.systems]
@@ -129,6 +126,8 @@ class Evaluation:
 
 
 def part(family: str, given: Part, where: str) -> Any:
-    """A rule or a benchmark of a recipe."""
+    """A rule or a benchmark of a recipe; needs pydantic, which reading a recipe needs anyway."""
+    from schemas import parts
+
     options = {name: value for name, value in given.items() if name != "kind"}
     return parts.build(family, str(given.get("kind")), options, where)

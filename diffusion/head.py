@@ -15,7 +15,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 _BLOCK = 4096  # rows of the weight whose gradient is added at a time
-_CHUNK_LOGITS = 1 << 23  # logits of one chunk: 32 MiB in float32, whatever the vocabulary
+CHUNK_LOGITS = 1 << 23  # logits of one chunk: 32 MiB in float32, whatever the vocabulary
+
+
+def rows_at_once(vocabulary: int) -> int:
+    """How many rows of logits are held at a time."""
+    return max(1, CHUNK_LOGITS // vocabulary)
 
 
 class CrossEntropy(NamedTuple):
@@ -69,7 +74,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         grad_VH = torch.zeros_like(weight_VH, dtype=wide) if to_weight else None
         grad_V = torch.zeros_like(weight_VH[:, 0], dtype=wide) if to_bias else None
         nats_R = torch.empty(len(targets_R), dtype=wide, device=features_RH.device)
-        size = max(1, _CHUNK_LOGITS // len(weight_VH))
+        size = rows_at_once(len(weight_VH))
         with torch.autocast(features_RH.device.type, enabled=False):
             for start in range(0, len(targets_R), size):
                 part = slice(start, start + size)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from diffusion.frame import Form
 
-_STRICT = {"extra": "forbid"}  # pydantic's words: an unknown key of a recipe is an error
+STRICT = {"extra": "forbid"}  # pydantic's words: an unknown key of a recipe is an error
 
 
 class Precision(StrEnum):
@@ -33,7 +33,7 @@ class Tracker(StrEnum):
 class Model:
     """The model that is tuned: a directory or a hub id."""
 
-    __pydantic_config__: ClassVar[Any] = _STRICT
+    __pydantic_config__: ClassVar[Any] = STRICT
 
     path: str
     trust_remote_code: bool = False
@@ -43,7 +43,7 @@ class Model:
 class Lora:
     """Low-rank adapters instead of all weights (peft); the tuned model is saved merged."""
 
-    __pydantic_config__: ClassVar[Any] = _STRICT
+    __pydantic_config__: ClassVar[Any] = STRICT
 
     rank: int = 16
     alpha: float = 32.0
@@ -69,7 +69,7 @@ class Settings:
     `validation` is the number of validation instances that are looked at.
     """
 
-    __pydantic_config__: ClassVar[Any] = _STRICT
+    __pydantic_config__: ClassVar[Any] = STRICT
 
     name: str
     model: Model
@@ -99,8 +99,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check the ranges: ValueError names the field and the range."""
-        if not self.name or set(self.name) & set("/\\\0") or self.name.startswith("."):
-            raise ValueError(f"name: {self.name!r} is no name for a folder")
+        check_name(self.name)
         for name in (
             *("paths", "slot_tokens", "summary_tokens", "epochs", "batch", "micro_tokens"),
             "checkpoints",
@@ -125,6 +124,12 @@ class Settings:
             facts.pop(name)
         text = json.dumps(facts, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def check_name(name: str) -> None:
+    """ValueError where a recipe's name could name no run directory."""
+    if not name or set(name) & set("/\\\0") or name.startswith("."):
+        raise ValueError(f"name: {name!r} is no name for a folder")
 
 
 def _within(name: str, value: float, least: float, most: float | None = None) -> None:

@@ -36,6 +36,7 @@ from transformers import PreTrainedTokenizerFast
 
 from diffusion import models
 from diffusion.denoiser import Dlm
+from diffusion.frame import encode_prompt
 from schemas.durable import replace_text
 from tiny.problems import Problem, stream
 from tiny.state import load_state, save_state
@@ -91,9 +92,6 @@ def tokenizer_with_mask() -> PreTrainedTokenizerFast:
 
 def encode(problem: Problem, rng: Random, tokenizer: PreTrainedTokenizerFast) -> Example:
     """A prompt with one of its solutions, chosen by `rng`."""
-    prompt = tokenizer.apply_chat_template(
-        [{"role": "user", "content": problem.question}], add_generation_prompt=True, tokenize=False
-    )
     solution = rng.choice(problem.solutions)
     encoded = tokenizer(solution, add_special_tokens=False, return_offsets_mapping=True)
     number_at = {
@@ -103,7 +101,7 @@ def encode(problem: Problem, rng: Random, tokenizer: PreTrainedTokenizerFast) ->
     }
     units: dict[str | int, int] = {}  # a number's text or a place -> its unit
     return Example(
-        tokenizer.encode(prompt, add_special_tokens=False),
+        encode_prompt(tokenizer, problem.question).tolist(),
         encoded["input_ids"],
         [
             units.setdefault(number_at.get(end - 1, -end), len(units))

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from diffusion.decoding import Rule, View
 from diffusion.denoiser import Dlm
 from diffusion.frame import Frame, Ids
+from diffusion.head import rows_at_once
 from diffusion.objective import generator
 
-_CHUNK_LOGITS = 1 << 23  # logits of one chunk: 32 MiB in float32, whatever the vocabulary
 _LOWERED = 2.0  # taken from confidences in [0, 1], so that they come last and keep their order
 
 
@@ -167,7 +167,7 @@ class _Batch:
         features_RH = denoiser.features(self.ids_BT, positions_R, self.real_BT)
         head = denoiser.net.get_output_embeddings()
         bias_V = getattr(head, "bias", None)
-        size = max(1, _CHUNK_LOGITS // len(head.weight))
+        size = rows_at_once(len(head.weight))
         draws = self._draws(rows_R, step) if self.sampling.temperature else None
         found = []
         for start in range(0, len(features_RH), size):

@@ -34,8 +34,9 @@ class Blockwise:
 
     def scope(self, view: View) -> Tensor:
         """The blocks that this step may reach."""
-        open_BC = view.masked_BC & (self._before(view) < view.quota)
-        return self.choose(view, view.noise()) if self.is_random else open_BC
+        if self.is_random:
+            return self.choose(view, view.noise())
+        return view.masked_BC & (self._before(view) < view.quota)
 
     def choose(self, view: View, confidence_BC: Tensor) -> Tensor:
         """Of every block as many as its predecessors leave of the share."""

@@ -1,6 +1,6 @@
 """Fast-dLLM's parallel decoding: everything in the block that is sure enough (Wu et al. 2025).
 
-The caches of that work are approximations and have a file of their own; this rule alone is exact.
+The caches of that work are approximations and are not here; this rule alone is exact.
 """
 
 from dataclasses import dataclass

@@ -5,7 +5,6 @@ grow by it: on 80,000 traces of 4 kB to 167 MB above imports.
 """
 
 import ctypes
-from typing import Any
 
 import pyarrow as pa
 
@@ -13,9 +12,6 @@ import pyarrow as pa
 def give_back() -> None:
     """Release what Arrow and the C library hold unused; on other systems Arrow's share alone."""
     pa.default_memory_pool().release_unused()
-    if (trim := _function("malloc_trim")) is not None:
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
         trim(0)
-
-
-def _function(name: str) -> Any:
-    return getattr(ctypes.CDLL(None), name, None)
