@@ -9,13 +9,8 @@ Each is a process of its own, and they take turns in alternating order; a step h
 instances in both.
 """
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 
@@ -23,15 +18,10 @@ from benchmarks import training_gpu
 from benchmarks.lines import Line, ratio, report
 from benchmarks.training_case import CASES, RUNS, Case
 from benchmarks.training_peer import Collator, loss_of
-from benchmarks.training_way import THREADS
+from benchmarks.turns import take_turns
 from diffusion.denoiser import Denoiser
 
 WAYS = ("ours", "padded")
-ENVIRONMENT = {
-    "OMP_NUM_THREADS": str(THREADS),
-    "TOKENIZERS_PARALLELISM": "false",
-    "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0"),  # a Trainer takes all
-}
 _VS = "_vs_padded_trainer"
 SPEED = {  # names of lines, without `_VS`
     "tiny": "tiny",
@@ -59,36 +49,6 @@ class Run(NamedTuple):
         return self.content_tokens / self.seconds
 
 
-class Way:
-    """A process that trains one way, and rests between runs."""
-
-    def __init__(self, way: str, case: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.training_way", way, case],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | ENVIRONMENT,
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.process.communicate()
-
-    def run(self) -> Run:
-        """The next steps."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        print(file=self.process.stdin, flush=True)
-        return Run(**json.loads(self.process.stdout.readline()))
-
-
 def main() -> None:
     """Measure and print."""
     check(CASES["tiny"])
@@ -114,13 +74,9 @@ def check(case: Case) -> None:
 
 
 def taken(name: str) -> dict[str, list[Run]]:
-    """The runs of both ways, which take turns, and take turns in being first."""
-    runs: dict[str, list[Run]] = {way: [] for way in WAYS}
-    with Way("ours", name) as ours, Way("padded", name) as padded:
-        both = dict(zip(WAYS, (ours, padded), strict=True))
-        for number in range(1 + RUNS):
-            for way in WAYS if number % 2 else reversed(WAYS):
-                runs[way].append(both[way].run())
+    """The runs of both ways."""
+    answers = take_turns("benchmarks.training_way", name, WAYS, 1 + RUNS)
+    runs = {way: [Run(**answer) for answer in answers[way]] for way in WAYS}
     seen = [[run.content_tokens for run in runs[way]] for way in WAYS]
     assert seen[0] == seen[1], f"the ways saw other rows: {seen}"
     return runs

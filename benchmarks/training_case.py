@@ -42,22 +42,14 @@ class Size(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
-    """A model, rows and batches.
-
-    `size` None is the tiny DLM. `rows` of a forward pass of the padded way; ours may use as many
-    tokens as that many of the longest rows have. `steps` of one run, of `batch` instances each.
-    """
+class Framed:
+    """A model's size and what its rows look like; `size` None is the tiny DLM."""
 
     size: Size | None
-    form: Form
     slot_tokens: int
     summary_tokens: int
-    batch: int
-    rows: int
-    steps: int = 1
+    form: Form = Form.CANVAS
     device: str = "cpu"
-    precision: Precision = Precision.BFLOAT16  # the recipes' and `Settings`' default
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -76,6 +68,25 @@ class Case:
             summary_tokens=self.summary_tokens,
         )
 
+    @property
+    def shift(self) -> bool:
+        """Whether the model's logits for position i are read at i - 1, as Dream's are."""
+        return self.size is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case(Framed):
+    """A model, rows and batches.
+
+    `rows` of a forward pass of the padded way; ours may use as many tokens as that many of the
+    longest rows have. `steps` of one run, of `batch` instances each.
+    """
+
+    batch: int
+    rows: int
+    steps: int = 1
+    precision: Precision = Precision.BFLOAT16  # the recipes' and `Settings`' default
+
     @cached_property
     def instances(self) -> tuple[Instance, ...]:
         """As many as all runs together see once."""
@@ -87,11 +98,6 @@ class Case:
     def micro_tokens(self) -> int:
         """What a forward pass of either way may hold."""
         return self.rows * max(one.tokens(self.frame) for one in self.instances)
-
-    @property
-    def shift(self) -> bool:
-        """Whether the model's logits for position i are read at i - 1, as Dream's are."""
-        return self.size is None
 
     def model(self) -> Any:
         """Float32; random but for the tiny DLM."""

@@ -20,13 +20,12 @@ from accelerate import Accelerator
 from benchmarks import training_peer
 from benchmarks.memory import forget_peak, peak_mb, resident_mb
 from benchmarks.training_case import CASES, Case
+from benchmarks.turns import THREADS
 from diffusion.corpus import Encoded
 from diffusion.denoiser import Denoiser, Dlm
 from diffusion.loop import Loop
 from diffusion.prepared import Prepared
 from diffusion.settings import Model, Precision, Settings
-
-THREADS = 2
 
 
 class Pace:

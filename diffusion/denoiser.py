@@ -68,8 +68,10 @@ class Denoiser(nn.Module):
         features_RH = self.features(ids_BT, positions_R, real_BT)
         return nn.functional.linear(features_RH, head.weight, getattr(head, "bias", None))
 
-    def features(self, ids_BT: Tensor, positions_R: Tensor, real_BT: Tensor | None) -> Tensor:
-        """What the output embeddings are applied to, [R, H]."""
+    def features(
+        self, ids_BT: Tensor, positions_R: Tensor, real_BT: Tensor | None, **more: Any
+    ) -> Tensor:
+        """What the output embeddings are applied to, [R, H]; `more` goes to the network."""
         tokens = ids_BT.shape[1]
         self._rows_R = (
             torch.where(positions_R % tokens == 0, positions_R, positions_R - 1)
@@ -77,7 +79,7 @@ class Denoiser(nn.Module):
             else positions_R
         )
         try:
-            out = self.net(input_ids=ids_BT, attention_mask=real_BT)
+            out = self.net(input_ids=ids_BT, attention_mask=real_BT, **more)
         finally:
             self._rows_R = None
         features_RH: Tensor = out.logits.squeeze(0)

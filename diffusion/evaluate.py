@@ -11,24 +11,23 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from tqdm import tqdm
 
 from diffusion import models
+from diffusion.answers import answers, frame_for, load
 from diffusion.benchmarks import Problem
-from diffusion.decoding.loop import Request, decode
+from diffusion.decoding.loop import Request
 from diffusion.denoiser import Dlm
-from diffusion.evaluation import Cell, Evaluation, System, part
-from diffusion.frame import Form, Frame, encode_prompt, frame_of
-from diffusion.results import Result, Row, result
-from diffusion.settings import Model, Precision
+from diffusion.evaluation import Cell, Evaluation, part
+from diffusion.frame import encode_prompt
+from diffusion.results import RESULTS, Result, Row, result
+from diffusion.settings import Model
 from schemas import arrow
 from schemas.durable import commit, replace_text
 from schemas.errors import DamagedError, UserError
@@ -66,13 +65,13 @@ def evaluate(
                 file = folder / f"rows-{number:05d}.parquet"
                 if not file.exists():
                     if loaded is None or loaded[0] != model:
-                        loaded = model, _load(model)
+                        loaded = model, load(model)
                     work = _Work(evaluation, cell, loaded[1], pool)
                     batches = map(work.rows, _cut(some, evaluation.batch))
                     _write(file, arrow.table(Row, chain.from_iterable(batches)))
                 rows += _read(file, some)
                 bar.update(len(some))
-            results.append(result(cell.system.name, cell.steps, rows))
+            results.append(result(evaluation, cell, f"cells/{folder.name}", rows))
             bar.write(_line(results[-1]))
     _publish(results, out)
     return results
@@ -89,67 +88,42 @@ class _Work(NamedTuple):
     def rows(self, problems: Sequence[Problem]) -> Iterator[Row]:
         """Decode and grade one batch."""
         evaluation, system, dlm = self.evaluation, self.cell.system, self.dlm
-        frame = frame_for(evaluation, system, dlm)
-        requests = [Request(p.id, encode_prompt(dlm.tokenizer, p.prompt)) for p in problems]
-        longest = max(len(request.prompt) for request in requests) + frame.tokens
-        if dlm.context is not None and longest > dlm.context:
-            raise UserError(
-                f"systems.{system.name}: a prompt and {frame.tokens} answer tokens are {longest} "
-                f"tokens, and the model sees {dlm.context}; lower masks"
-            )
-        device = dlm.denoiser.net.device.type
-        is_half = evaluation.precision is Precision.BFLOAT16
-        with torch.autocast(device, torch.bfloat16) if is_half else nullcontext():
-            decoded = decode(
-                dlm,
-                frame,
-                requests,
-                system.made_rule(),
-                steps=self.cell.steps,
-                sampling=evaluation.sampling,
-            )
-        texts = [
-            tuple(str(dlm.tokenizer.decode(ids)) for ids in frame.contents(one.ids_C))
-            for one in decoded
-        ]
-        answers = self.pool.grade([(t[-1], p.gold) for t, p in zip(texts, problems, strict=True)])
+        frame = frame_for(
+            dlm,
+            system.form,
+            paths=system.paths,
+            masks=evaluation.masks,
+            summary_tokens=evaluation.summary_tokens,
+        )
+        found = answers(
+            dlm,
+            frame,
+            [Request(p.id, encode_prompt(dlm.tokenizer, p.prompt)) for p in problems],
+            system.made_rule(),
+            steps=self.cell.steps,
+            sampling=evaluation.sampling,
+            precision=evaluation.precision,
+            where=f"systems.{system.name}",
+            caching=system.cache,
+        )
+        grades = self.pool.grade([(a.scored, p.gold) for a, p in zip(found, problems, strict=True)])
         slots = frame.slot_of()
-        for problem, one, text, answer in zip(problems, decoded, texts, answers, strict=True):
+        for problem, (texts, row), grade in zip(problems, found, grades, strict=True):
             yield Row(
                 id=problem.id,
                 gold=problem.gold,
-                texts=text,
-                scored=text[-1],
-                answer=answer.answer,
-                grade=answer.grade,
-                nfe=one.nfe,
+                texts=texts,
+                scored=texts[-1],
+                answer=grade.answer,
+                grade=grade.grade,
+                nfe=row.nfe,
                 fill_id=dlm.fill_id,
-                steps_K=tuple(c.step for c in one.commits),
-                positions_K=tuple(c.position for c in one.commits),
-                confidences_K=tuple(c.confidence for c in one.commits),
-                tokens_K=tuple(c.token for c in one.commits),
-                slots_K=tuple(slots[c.position] for c in one.commits),
+                steps_K=tuple(c.step for c in row.commits),
+                positions_K=tuple(c.position for c in row.commits),
+                confidences_K=tuple(c.confidence for c in row.commits),
+                tokens_K=tuple(c.token for c in row.commits),
+                slots_K=tuple(slots[c.position] for c in row.commits),
             )
-
-
-def frame_for(evaluation: Evaluation, system: System, dlm: Dlm) -> Frame:
-    """What a system writes into: at most M masks, a canvas's paths of one length."""
-    paths = system.paths if system.form is Form.CANVAS else 1
-    return frame_of(
-        dlm.tokenizer,
-        dlm.fill_id,
-        form=system.form,
-        paths=paths,
-        slot_tokens=(evaluation.masks - evaluation.summary_tokens) // paths,
-        summary_tokens=evaluation.summary_tokens,
-    )
-
-
-def _load(model: Model) -> Dlm:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    dlm = models.load(model.path, device=device, trust_remote_code=model.trust_remote_code)
-    dlm.denoiser.eval()
-    return dlm
 
 
 def _folder(evaluation: Evaluation, cell: Cell, asked: str, out: Path) -> Path:
@@ -195,4 +169,4 @@ def _publish(results: Sequence[Result], out: Path) -> None:
         out / "results.json",
         json.dumps([dataclasses.asdict(one) for one in results], indent=1) + "\n",
     )
-    _write(out / "results.parquet", arrow.table(Result, results))
+    _write(out / RESULTS, arrow.table(Result, results))

@@ -9,14 +9,26 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from diffusion.decoding import Rule
+from diffusion.decoding.caching import Caching
 from diffusion.decoding.loop import Fill, Sampling
 from diffusion.frame import Form
 from diffusion.settings import STRICT, Model, Precision, check_name
+from schemas.errors import UserError
 
 Part = Mapping[str, str | int | float | bool | None]  # `kind`, and the options of that kind
+
+
+class Training(StrEnum):
+    """What a base model was tuned on."""
+
+    BASE = "base"  # nothing
+    LONG_COT = "long_cot"
+    NAP = "nap"  # canvases
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +36,10 @@ class System:
     """A row of the tables: a model, how it decodes, and what it writes into.
 
     `form: canvas` decodes `paths` slots and a summary, of which the summary is scored; `long_cot`
-    one slot of as many masks, scored by the last answer before its first fill.
+    one slot of as many masks, scored by the last answer before its first fill. `steps` where they
+    are not the evaluation's; `cache` decodes faster, and not exactly. For the tables: `base` names
+    the base model (default: the model's folder), `training` what it was tuned on, and `tuned_paths`
+    on how many paths, where not on as many as are decoded.
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -34,6 +49,11 @@ class System:
     rule: dict[str, str | int | float | bool | None]
     form: Form = Form.CANVAS
     paths: int = 3
+    steps: tuple[int, ...] = ()
+    cache: Caching | None = None
+    base: str = ""
+    training: Training = Training.BASE
+    tuned_paths: int | None = None
 
     def __post_init__(self) -> None:
         """Check name and range."""
@@ -41,10 +61,22 @@ class System:
             raise ValueError("name: empty; a system needs one for its row")
         if self.paths < 1:
             raise ValueError(f"paths: {self.paths} is not at least 1")
+        if self.steps and min(self.steps) < 1:
+            raise ValueError(f"steps: {list(self.steps)}; each at least 1")
+
+    @property
+    def base_name(self) -> str:
+        """The base model's name in tables."""
+        return self.base or Path(self.model.path).name
 
     def made_rule(self) -> Rule:
         """The rule; UserError where it does not exist or does not take its options."""
         rule: Rule = part("rules", self.rule, f"systems.{self.name}.rule")
+        if self.cache is not None:
+            try:
+                self.cache.check(rule)
+            except ValueError as error:
+                raise UserError(f"systems.{self.name}.{error}") from None
         return rule
 
 
@@ -94,11 +126,10 @@ class Evaluation:
         if self.batch < 1 or (self.limit is not None and self.limit < 1):
             raise ValueError("batch, limit: at least 1")
         for system in self.systems:
-            if (self.masks - self.summary_tokens) // system.paths < 1:
-                raise ValueError(
-                    f"masks: {self.masks} leave nothing for {system.paths} paths beside a summary "
-                    f"of {self.summary_tokens}"
-                )
+            if system.form is Form.CANVAS:
+                if self.summary_tokens < 1:
+                    raise ValueError(f"summary_tokens: {self.summary_tokens} is not at least 1")
+                path_tokens(self.masks, self.summary_tokens, system.paths)
         Sampling(temperature=self.temperature)
 
     @property
@@ -111,7 +142,7 @@ class Evaluation:
         return [
             Cell(system, steps)
             for system in self.systems
-            for steps in (self.steps if system.made_rule().has_steps else (0,))
+            for steps in ((system.steps or self.steps) if system.made_rule().has_steps else (0,))
         ]
 
     def digest(self, cell: Cell, facts: tuple[str, ...]) -> str:
@@ -120,9 +151,23 @@ class Evaluation:
         for name in ("name", "systems", "steps", "batch"):
             shaping.pop(name)
         shaping |= {"system": dataclasses.asdict(cell.system), "steps": cell.steps, "facts": facts}
-        shaping["system"].pop("name")
+        for name in ("name", "steps", "base", "training", "tuned_paths"):
+            shaping["system"].pop(name)
+        if cell.system.cache is None:
+            shaping["system"].pop("cache")
+        shaping["system"]["model"].pop("path")  # its revision is among the facts
         text = json.dumps(shaping, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def path_tokens(masks: int, summary_tokens: int, paths: int) -> int:
+    """A path's even share of M masks beside a summary; ValueError where there is none."""
+    share = (masks - summary_tokens) // paths
+    if share < 1:
+        raise ValueError(
+            f"masks: {masks} leave nothing for {paths} paths beside a summary of {summary_tokens}"
+        )
+    return share
 
 
 def part(family: str, given: Part, where: str) -> Any:

@@ -5,11 +5,23 @@ Axes: K commits of a row.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from diffusion.arness import Arness, arness
-from diffusion.statistics import wilson
+from diffusion.decoding import Order
+from diffusion.decoding.loop import Fill
+from diffusion.evaluation import Cell, Evaluation, Training
+from diffusion.frame import Form
+from diffusion.statistics import mean, wilson
+from schemas import arrow
+from schemas.errors import DamagedError, UserError
 from schemas.records import Grade
+
+RESULTS = "results.parquet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +52,29 @@ class Row:
 class Result:
     """A cell: accuracy with its 95 % interval (Wilson), costs, and means of ARness over rows.
 
-    `arness`, `chance`, `corrected` and `local` are of all commits, `content_*` of those that are no
-    fill; `by_slot` is Global-ARness@1 inside each slot. None where no row has an order. `unread`
-    counts rows without a readable answer: they are wrong.
+    `system` to `masks` say what was evaluated, as the recipe does; `rows` is its folder of rows,
+    below the run's. `arness`, `chance`, `corrected` and `local` are of all commits, `content_*` of
+    those that are no fill; `arness_low` and `arness_high` are a 95 % interval (bootstrap);
+    `by_slot` is Global-ARness@1 inside each slot. None where no row has an order. `unread` counts
+    rows without a readable answer: they are wrong. `cache` is None where decoding was exact.
     """
 
     system: str
+    benchmark: str
+    base: str
+    training: Training
+    tuned_paths: int
+    order: Order
+    rule: str
+    cache: str | None
+    form: Form
+    paths: int
+    masks: int
+    temperature: float
+    fill: Fill
+    seed: int
     steps: int | None
+    rows: str
     count: int
     right: int
     unread: int
@@ -57,6 +85,8 @@ class Result:
     tokens_per_step: float
     content_tokens_per_step: float
     arness: float | None
+    arness_low: float | None
+    arness_high: float | None
     chance: float | None
     corrected: float | None
     local: float | None
@@ -66,17 +96,35 @@ class Result:
     by_slot: tuple[float | None, ...]
 
 
-def result(system: str, steps: int, rows: Sequence[Row]) -> Result:
-    """The line of a cell; `steps` 0 stands for a rule that has none. ValueError without rows."""
+def result(evaluation: Evaluation, cell: Cell, folder: str, rows: Sequence[Row]) -> Result:
+    """The line of a cell, whose rows are in `folder`. ValueError without rows."""
+    system, steps = cell
+    rule = ", ".join(f"{name}={value}" for name, value in system.rule.items() if name != "kind")
     right = sum(row.grade is Grade.CORRECT for row in rows)
     accuracy, low, high = wilson(right, len(rows))
     everything = [_order(row, range(len(row.steps_K))) for row in rows]
     content = [_order(row, _content(row)) for row in rows]
+    orders = [one.raw for one in everything if one]
+    interval = mean(orders) if orders else None
     slots = 1 + max((slot for row in rows for slot in row.slots_K), default=-1)
     passes = sum(row.nfe for row in rows)
     return Result(
-        system=system,
+        system=system.name,
+        benchmark=str(evaluation.benchmark["kind"]),
+        base=system.base_name,
+        training=system.training,
+        tuned_paths=system.tuned_paths or system.paths,
+        order=system.made_rule().order,
+        rule=str(system.rule["kind"]) + (f" ({rule})" if rule else ""),
+        cache=None if system.cache is None else str(system.cache),
+        form=system.form,
+        paths=system.paths if system.form is Form.CANVAS else 1,
+        masks=evaluation.masks,
+        temperature=evaluation.temperature,
+        fill=evaluation.fill,
+        seed=evaluation.seed,
         steps=steps or None,
+        rows=folder,
         count=len(rows),
         right=right,
         unread=sum(row.answer is None for row in rows),
@@ -86,7 +134,9 @@ def result(system: str, steps: int, rows: Sequence[Row]) -> Result:
         nfe=passes / len(rows),
         tokens_per_step=sum(len(row.steps_K) for row in rows) / passes,
         content_tokens_per_step=sum(len(_content(row)) for row in rows) / passes,
-        arness=_mean(one.raw for one in everything if one),
+        arness=interval and interval.value,
+        arness_low=interval and interval.low,
+        arness_high=interval and interval.high,
         chance=_mean(one.chance for one in everything if one),
         corrected=_mean(one.corrected for one in everything if one),
         local=_mean(one.local for one in everything if one),
@@ -97,13 +147,45 @@ def result(system: str, steps: int, rows: Sequence[Row]) -> Result:
     )
 
 
+def read_results(run: Path) -> list[Result]:
+    """What an evaluation wrote; UserError where there is nothing, DamagedError where unreadable."""
+    file = run / RESULTS
+    if not file.is_file():
+        raise UserError(f"{run}: holds no {RESULTS}; give a directory of polytrace evaluate")
+    try:
+        return list(arrow.records(Result, pq.read_table(file)))
+    except (OSError, pa.ArrowException, TypeError, ValueError, KeyError) as error:
+        raise DamagedError(f"{file}: cannot be read ({error}); evaluate again") from None
+
+
+def read_rows(folder: Path, columns: list[str] | None = None) -> pa.Table:
+    """The rows of a cell in order; DamagedError where there are none or they are unreadable."""
+    files = sorted(folder.glob("rows-*.parquet"))
+    try:
+        return pa.concat_tables([pq.read_table(file, columns=columns) for file in files])
+    except (OSError, pa.ArrowException) as error:
+        raise DamagedError(f"{folder}: cannot be read ({error}); evaluate again") from None
+
+
+def content(tokens_K: Sequence[int], fill_id: int) -> list[int]:
+    """Which commits are no fill."""
+    return [k for k, token in enumerate(tokens_K) if token != fill_id]
+
+
+def order_of(
+    steps_K: Sequence[int], positions_K: Sequence[int], among: Iterable[int]
+) -> Arness | None:
+    """ARness of some of a row's commits."""
+    chosen = list(among)
+    return arness([steps_K[k] for k in chosen], [positions_K[k] for k in chosen])
+
+
 def _content(row: Row) -> list[int]:
-    return [k for k, token in enumerate(row.tokens_K) if token != row.fill_id]
+    return content(row.tokens_K, row.fill_id)
 
 
 def _order(row: Row, among: Iterable[int]) -> Arness | None:
-    chosen = list(among)
-    return arness([row.steps_K[k] for k in chosen], [row.positions_K[k] for k in chosen])
+    return order_of(row.steps_K, row.positions_K, among)
 
 
 def _in_slot(rows: Sequence[Row], slot: int) -> float | None:

@@ -118,9 +118,9 @@ class Settings:
                 raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
 
     def digest(self) -> str:
-        """16 hex digits over everything that shapes the result."""
+        """16 hex digits over everything that shapes the result, but for the corpus."""
         facts = dataclasses.asdict(self)
-        for name in ("name", "checkpoint_every", "checkpoints", "trackers"):
+        for name in ("name", "corpus", "checkpoint_every", "checkpoints", "trackers"):
             facts.pop(name)
         text = json.dumps(facts, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

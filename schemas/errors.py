@@ -20,7 +20,7 @@ class ShortError(PolytraceError, RuntimeError):
 
 
 class StoppedError(PolytraceError, RuntimeError):
-    """Training ended before its last step; the same command goes on from the last checkpoint."""
+    """A training or a publication ended before its end; the same command goes on from there."""
 
     exit_code = 3
 

@@ -13,4 +13,7 @@ class Outcome(Fact):
     traces: TraceCounts
     canvases: Count
     seconds: float
+    experiment: str | None = Field(
+        default=None, description="Directory of the experiment that the release was handed to."
+    )
     reused: bool = Field(default=False, description="Nothing had to be done.")

@@ -177,6 +177,11 @@ class Recipe(Section):
     scorer: ScorerSpec | None = ScorerSpec()
     filters: tuple[Part, ...] = ()
     release: Release = Release()
+    handoff: str | None = Field(
+        default=None,
+        description="Experiment that starts once a corpus is released: fine-tune, evaluate, print "
+        "tables; a bundled name or a file.",
+    )
     task_runner: Literal["threads"] = "threads"
 
     @model_validator(mode="after")
@@ -191,7 +196,7 @@ class Recipe(Section):
 
     def shaping(self) -> dict[str, Any]:
         """The fields that shape the corpus as plain values: not where and how fast it is made."""
-        facts = self.model_dump(mode="json", exclude={"task_runner", "serve"})
+        facts = self.model_dump(mode="json", exclude={"task_runner", "serve", "handoff"})
         if self.serve is not None and (self.serve.model or self.serve.shaping_args()):
             facts["serve"] = {"model": self.serve.model, "args": self.serve.shaping_args()}
         if facts["scorer"] is not None:

@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from diffusion import models
 from diffusion.decoding import Rule
-from diffusion.decoding.loop import Request, decode
+from diffusion.decoding.caching import Caching
+from diffusion.decoding.loop import Decoded, Request, decode
 from diffusion.decoding.rules.ar_order import ArOrder
 from diffusion.decoding.rules.confidence import Confidence
 from diffusion.denoiser import Dlm
@@ -31,9 +32,15 @@ CARD = Path(__file__).with_name("dlm_card.md")
 BATCH = 50
 
 
-def solved(dlm: Dlm, problems: Sequence[Problem], rule: Rule) -> list[bool]:
-    """Which problems the model solves, one token a step, in bfloat16."""
-    frame = Frame(headers=((),), slots=(CANVAS_MASKS,), fill_id=dlm.fill_id)
+def decoded(
+    dlm: Dlm,
+    problems: Sequence[Problem],
+    rule: Rule,
+    *,
+    steps: int = CANVAS_MASKS,
+    caching: Caching | None = None,
+) -> list[Decoded]:
+    """Every problem in one slot of a canvas's masks, greedily, in bfloat16."""
     found = []
     with tqdm(total=len(problems), unit="problem") as bar:
         for start in range(0, len(problems), BATCH):
@@ -43,12 +50,19 @@ def solved(dlm: Dlm, problems: Sequence[Problem], rule: Rule) -> list[bool]:
                 for problem in some
             ]
             with torch.autocast("cpu", torch.bfloat16):
-                rows = decode(dlm, frame, requests, rule, steps=CANVAS_MASKS)
-            for problem, row in zip(some, rows, strict=True):
-                (text,) = frame.contents(row.ids_C)
-                found.append(is_right(str(dlm.tokenizer.decode(text)), problem))
+                found += decode(dlm, _frame(dlm), requests, rule, steps=steps, caching=caching)
             bar.update(len(some))
     return found
+
+
+def solved(dlm: Dlm, problems: Sequence[Problem], rows: Sequence[Decoded]) -> list[bool]:
+    """Which of them are right."""
+    texts = (str(dlm.tokenizer.decode(*_frame(dlm).contents(row.ids_C))) for row in rows)
+    return [is_right(text, problem) for text, problem in zip(texts, problems, strict=True)]
+
+
+def _frame(dlm: Dlm) -> Frame:
+    return Frame(headers=((),), slots=(CANVAS_MASKS,), fill_id=dlm.fill_id)
 
 
 def card(folder: Path, problems: Sequence[Problem]) -> str:
@@ -57,7 +71,9 @@ def card(folder: Path, problems: Sequence[Problem]) -> str:
     log = [json.loads(line) for line in (folder / "training_log.jsonl").read_text().splitlines()]
     dlm = models.load(str(folder))
     dlm.denoiser.eval()
-    by_rule = [solved(dlm, problems, rule) for rule in (ArOrder(), Confidence())]
+    by_rule = [
+        solved(dlm, problems, decoded(dlm, problems, rule)) for rule in (ArOrder(), Confidence())
+    ]
     shares = {}
     for name in sorted(FAMILIES):
         rows = [right for right, p in zip(by_rule[1], problems, strict=True) if p.family == name]

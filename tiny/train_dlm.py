@@ -9,7 +9,9 @@ A row is a prompt, one solution, and fill up to a length that says nothing of th
 step in eight has windows as long as a canvas, so that the model is before fine-tuning what Dream
 is: it writes one solution into a long row of masks and fills the rest. A third of the rows is
 masked token by token, a third number by number, all places of a number at once, and a third loses
-its whole tail: otherwise results would be copied from where they stand again and never computed
+its whole tail: otherwise results would be copied from where they stand again and never computed.
+Most tails begin at a result, and tokens count the more the nearer they are to the tail's begin:
+otherwise there is so little left to compute that the teacher's arithmetic is unlearnt
 (docs/adr/0012).
 
 Axes: B rows of a batch, T tokens of a row, R masked tokens of a batch.
@@ -50,13 +52,16 @@ EPSILON = 1e-3
 ROW = 104  # tokens of a row: the longest prompt, solution and fill token
 CANVAS_ROW = 192  # tokens of a row as long as a canvas
 SHAPE_ROWS = 512  # masked positions are padded to a multiple
+FILL_WEIGHT = 0.2  # of a fill token behind the first, beside a solution's token
+RESULT_TAILS = 0.7  # share of the lost tails that begin at a result
+NEAREST_WEIGHT = 8.0  # added for the first token of a lost tail, half of it for the second, …
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What determines the weights."""
 
-    steps: int = 7_000
+    steps: int = 6_000
     rows: int = 64
     learning_rate: float = 5e-4
     warmup: int = 100
@@ -68,19 +73,26 @@ class Example(NamedTuple):
     """Ids of a prompt and of one of its solutions, with each solution token's unit of masking.
 
     All tokens of one number, wherever it stands, are one unit; every other token is its own.
+    `numbers`: which tokens are of numbers. `results`: where a result begins; whatever the solution,
+    a number stands there, so that a tail may begin there without making numbers likelier.
     """
 
     prompt: list[int]
     solution: list[int]
     units: list[int]
+    numbers: list[bool]
+    results: list[int]
 
 
 class Batch(NamedTuple):
-    """A masked batch: what the model sees, what is asked, both [B, T], and where, [B, T] bool."""
+    """A masked batch: what the model sees, what is asked, and each place's weight, all [B, T].
+
+    Places that are not masked weigh nothing; a row's weights add up to one.
+    """
 
     ids_BT: Tensor
     targets_BT: Tensor
-    masked_BT: Tensor
+    weights_BT: Tensor
 
 
 def tokenizer_with_mask() -> PreTrainedTokenizerFast:
@@ -99,14 +111,15 @@ def encode(problem: Problem, rng: Random, tokenizer: PreTrainedTokenizerFast) ->
         for match in re.finditer(r"\d+", solution)
         for place in range(*match.span())
     }
+    ends = [end - 1 for _, end in encoded["offset_mapping"]]  # a token may begin with a space
+    result_starts = {match.end() for match in re.finditer(r"(?:=|The answer is) (?=\d)", solution)}
     units: dict[str | int, int] = {}  # a number's text or a place -> its unit
     return Example(
         encode_prompt(tokenizer, problem.question).tolist(),
         encoded["input_ids"],
-        [
-            units.setdefault(number_at.get(end - 1, -end), len(units))
-            for _, end in encoded["offset_mapping"]
-        ],
+        [units.setdefault(number_at.get(end, -end), len(units)) for end in ends],
+        [end in number_at for end in ends],
+        [place for place, end in enumerate(ends) if end in result_starts],
     )
 
 
@@ -131,21 +144,35 @@ def _mask(
 ) -> Batch:
     """Fill every row to `length`, then mask it at a ratio of its own (Eq. 1, Li et al. 2026)."""
     rows = len(examples)
+    rng = Random(f"{settings.seed} {step} masks")
     generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
     t_B = (torch.randperm(rows, generator=generator) + torch.rand(1, generator=generator)) / rows
     p_B = (1 - EPSILON) * t_B + EPSILON
     u_BT = torch.rand(rows, length, generator=generator)
+    places_T = torch.arange(length)
     targets_BT = torch.full((rows, length), tokenizer.eos_token_id)
     masked_BT = u_BT < p_B[:, None]
-    for row, (prompt, solution, units) in enumerate(examples):
-        begin, end = len(prompt), len(prompt) + len(solution)
-        targets_BT[row, :end] = torch.tensor(prompt + solution)
+    weights_BT = torch.ones(rows, length)
+    for row, example in enumerate(examples):
+        begin = len(example.prompt)
+        end = begin + len(example.solution)
+        targets_BT[row, :end] = torch.tensor(example.prompt + example.solution)
+        weights_BT[row, end + 1 :] = FILL_WEIGHT
         if row % 3 == 1:
-            masked_BT[row, begin:end] = masked_BT[row, begin:end][torch.tensor(units)]
+            masked_BT[row] = u_BT[row] < p_B[row] * rng.random()  # words are found before numbers
+            numbers, units = torch.tensor(example.numbers), torch.tensor(example.units)
+            lost = (u_BT[row, begin:end] < p_B[row])[units]
+            masked_BT[row, begin:end] = torch.where(numbers, lost, masked_BT[row, begin:end])
         elif row % 3 == 2:
-            masked_BT[row] = torch.arange(length) >= begin + int(t_B[row] * (len(solution) + 1))
+            cut = int(t_B[row] * (len(example.solution) + 1))
+            if rng.random() < RESULT_TAILS:
+                cut = rng.choice(example.results)
+            masked_BT[row] = places_T >= begin + cut
+            weights_BT[row] *= 1 + NEAREST_WEIGHT * 0.5 ** (places_T - begin - cut).clamp(min=0)
         masked_BT[row, :begin] = False
-    return Batch(targets_BT.masked_fill(masked_BT, tokenizer.mask_token_id), targets_BT, masked_BT)
+    weights_BT *= masked_BT
+    weights_BT /= weights_BT.sum(1, keepdim=True).clamp(min=EPSILON)  # a row may have no mask
+    return Batch(targets_BT.masked_fill(masked_BT, tokenizer.mask_token_id), targets_BT, weights_BT)
 
 
 def learning_rate(step: int, settings: Settings) -> float:
@@ -199,10 +226,11 @@ def write_base(folder: Path) -> None:
 
 
 def loss_of(dlm: Dlm, batch: Batch) -> Tensor:
-    """Mean cross-entropy of the masked tokens, in nats."""
-    positions_R = batch.masked_BT.flatten().nonzero().squeeze(1)
+    """Mean over the rows of the weighted cross-entropy of their masked tokens, in nats."""
+    positions_R = batch.weights_BT.flatten().nonzero().squeeze(1)
     missing = (0, -len(positions_R) % SHAPE_ROWS)
-    weights_R = functional.pad(torch.ones(len(positions_R)) / len(positions_R), missing)
+    weights_R = batch.weights_BT.flatten()[positions_R] / len(batch.weights_BT)
+    weights_R = functional.pad(weights_R, missing)
     positions_R = functional.pad(positions_R, missing)
     targets_R = batch.targets_BT.flatten()[positions_R]
     with torch.autocast("cpu", torch.bfloat16):
@@ -210,15 +238,14 @@ def loss_of(dlm: Dlm, batch: Batch) -> Tensor:
     return loss
 
 
-def train(settings: Settings, out: Path, every: int, begin: Path | None = None) -> None:
-    """Train `settings.steps` steps from `begin`, or the teacher, and save the model directory."""
+def train(settings: Settings, out: Path, every: int) -> None:
+    """Train `settings.steps` steps from the teacher and save the model directory."""
     state = out / "unfinished"
     state.mkdir(parents=True, exist_ok=True)
     log = out / "training_log.jsonl"
     checkpoint = state / "checkpoint.safetensors"
-    if begin is None:
-        write_base(begin := state / "base")
-    dlm = models.load(str(begin))
+    write_base(state / "base")
+    dlm = models.load(str(state / "base"))
     tokenizer, model = dlm.tokenizer, dlm.denoiser
     optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, betas=(0.9, 0.98), weight_decay=0.05)
     start, lines = 0, []
@@ -256,12 +283,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=Settings().steps)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--begin", type=Path, help="a model to go on with (default: the teacher)")
     parser.add_argument(
         "--every", type=int, default=200, help="steps between log lines and checkpoints"
     )
     args = parser.parse_args()
-    train(Settings(steps=args.steps, seed=args.seed), args.out, args.every, args.begin)
+    train(Settings(steps=args.steps, seed=args.seed), args.out, args.every)
 
 
 if __name__ == "__main__":

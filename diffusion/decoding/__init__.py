@@ -12,9 +12,21 @@ Axes: B rows, C columns of a frame (headers and slots), N slots.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import ClassVar, Protocol
 
 from torch import Tensor
+
+
+class Order(StrEnum):
+    """What a rule is in the paper's tables."""
+
+    AR = "AR order"
+    AO = "AO"
+    BLOCKWISE = "block-wise"  # AO of a model that is decoded in no other arbitrary order
+    RANDOM = "Random"
+    FAST = "Fast-dLLM"
+    FORCED = "Parallel-Forced"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +56,10 @@ class Rule(Protocol):
     """What is committed when."""
 
     has_steps: ClassVar[bool]  # whether the number of steps is given; else confidences decide it
+
+    @property
+    def order(self) -> Order:
+        """Its name in tables."""
 
     def scope(self, view: View) -> Tensor:
         """Masked positions whose confidence is needed, [B, C] bool."""

@@ -1,9 +1,10 @@
 """The decoding loop, which exists once. In: a model, a frame, prompts, a rule. Out: decoded rows.
 
 A step asks the rule where it looks, computes the head there alone (some rows at a time: [R, V]
-logits never exist as a whole), asks it what to commit, and writes that down. Nothing is cached, so
-that every step sees the whole row as it stands. Rows of other lengths are padded on the right and
-masked from attention: each row decodes as it does alone, whatever the family's positions.
+logits never exist as a whole), asks it what to commit, and writes that down. Nothing is cached
+unless one asks for it (`caching.py`): every step sees the whole row as it stands. Rows of other
+lengths are padded on the right and masked from attention: each row decodes as it does alone,
+whatever the family's positions.
 
 Axes: B rows, T tokens, C columns of the frame, R positions asked for, H hidden, V vocabulary.
 """
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion.decoding import Rule, View
+from diffusion.decoding.caching import Cache, Caching
 from diffusion.denoiser import Dlm
 from diffusion.frame import Frame, Ids
 from diffusion.head import rows_at_once
@@ -85,15 +87,19 @@ def decode(
     *,
     steps: int = 0,
     sampling: Sampling | None = None,
+    caching: Caching | None = None,
 ) -> list[Decoded]:
     """Decode every request's frame from masks alone, in one batch.
 
     `steps` is what the rule spreads its commits over, at most one for each mask; a rule that has no
-    number of steps ignores it. Raises ValueError where it needs one.
+    number of steps ignores it. `caching` is an approximation. Raises ValueError where the rule
+    needs steps and has none, or has no blocks and the cache needs them.
     """
     if rule.has_steps and steps < 1:
         raise ValueError(f"steps: {steps}; this rule needs at least one")
     batch = _Batch(dlm, frame, requests, sampling or Sampling())
+    if caching is not None:
+        batch.cache = Cache(caching, rule, batch.mask_C, len(requests))
     wanted = min(steps, frame.masks) if rule.has_steps else 0
     step = 0
     while batch.rows:
@@ -134,6 +140,7 @@ class _Batch:
         is_mask_C = self.slot_C >= 0
         self.mask_C = torch.where(is_mask_C, is_mask_C.cumsum(0) - 1, -1)
         self.masked_BC = is_mask_C.repeat(len(laid), 1)
+        self.cache: Cache | None = None
         self._drop_finished()
 
     def step(self, rule: Rule, number: int, steps: int) -> None:
@@ -160,11 +167,15 @@ class _Batch:
 
     def _predict(self, scope_BC: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """A token and its confidence (float32) for every position in scope, -inf elsewhere."""
-        tokens = self.ids_BT.shape[1]
         rows_R, columns_R = scope_BC.nonzero(as_tuple=True)
-        positions_R = rows_R * tokens + self.at_BC[rows_R, columns_R]
         denoiser = self.dlm.denoiser
-        features_RH = denoiser.features(self.ids_BT, positions_R, self.real_BT)
+        if self.cache is None:
+            positions_R = rows_R * self.ids_BT.shape[1] + self.at_BC[rows_R, columns_R]
+            features_RH = denoiser.features(self.ids_BT, positions_R, self.real_BT)
+        else:
+            features_RH = self.cache.features(
+                denoiser, self.ids_BT, self.real_BT, self.at_BC, scope_BC
+            )
         head = denoiser.net.get_output_embeddings()
         bias_V = getattr(head, "bias", None)
         size = rows_at_once(len(head.weight))
@@ -250,6 +261,8 @@ class _Batch:
         self.ids_BT, self.at_BC = self.ids_BT[open_B], self.at_BC[open_B]
         self.masked_BC = self.masked_BC[open_B]
         self.real_BT = None if self.real_BT is None else self.real_BT[open_B]
+        if self.cache is not None:
+            self.cache.select(open_B)
 
     def decoded(self) -> list[Decoded]:
         """All rows, in the order of the requests."""

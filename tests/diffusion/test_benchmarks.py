@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from diffusion.benchmarks import Problem
-from diffusion.statistics import paired_difference, wilson
+from diffusion.statistics import mean, paired_difference, sign_test, wilson
 from schemas import parts
 from schemas.errors import UserError
 from schemas.records import Grade
@@ -115,8 +115,30 @@ def test_wilsons_interval_is_the_published_one() -> None:
     assert wilson(8, 10) == pytest.approx((0.8, 0.490162, 0.943318), abs=1e-6)
     assert wilson(0, 10) == pytest.approx((0.0, 0.0, 0.277533), abs=1e-6)
     assert wilson(10, 10) == pytest.approx((1.0, 0.722467, 1.0), abs=1e-6)
+    for count in range(1, 60):
+        for right in range(count + 1):
+            value, low, high = wilson(right, count)
+            assert 0 <= low <= value <= high <= 1
     with pytest.raises(ValueError, match="0 of 0"):
         wilson(0, 0)
+
+
+def test_the_exact_test_is_the_published_one() -> None:
+    assert sign_test(4, 0) == sign_test(0, 4) == 0.125
+    assert sign_test(12, 2) == pytest.approx(0.012939, abs=1e-6)
+    assert sign_test(0, 0) == sign_test(3, 3) == 1.0
+    assert 0 < sign_test(2_000, 1_800) < 0.01
+
+
+def test_a_mean_has_the_interval_of_resampled_values() -> None:
+    rng = np.random.default_rng(4)
+    values = rng.random(80)
+    means = values[rng.integers(0, 80, (40_000, 80))].mean(1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    assert mean(values.tolist()) == pytest.approx((values.mean(), low, high), abs=0.004)
+    assert mean([0.25] * 9) == (0.25, 0.25, 0.25)
+    with pytest.raises(ValueError, match="no mean"):
+        mean([])
 
 
 def test_the_paired_bootstrap_equals_one_that_resamples_problems() -> None:

@@ -12,7 +12,7 @@ import pytest
 from diffusion.arness import global_arness
 from diffusion.decoding.loop import decode
 from diffusion.evaluate import evaluate
-from diffusion.evaluation import Evaluation, System
+from diffusion.evaluation import Cell, Evaluation, System
 from diffusion.frame import Form
 from diffusion.results import Row, result
 from diffusion.settings import Model, Precision
@@ -101,7 +101,7 @@ def test_a_stop_costs_only_what_was_not_written(
             raise KeyboardInterrupt
         return decode(*args, **kwargs)
 
-    monkeypatch.setattr("diffusion.evaluate.decode", stopped)
+    monkeypatch.setattr("diffusion.answers.decode", stopped)
     with pytest.raises(KeyboardInterrupt):
         evaluate(evaluation, tmp_path / "parts", say=lambda _: None)
     assert not list((tmp_path / "parts").rglob("*.part"))
@@ -160,13 +160,15 @@ def row(grade: Grade, steps: list[int], tokens: list[int]) -> Row:
     )
 
 
-def test_a_result_is_the_mean_of_its_rows() -> None:
+def test_a_result_is_the_mean_of_its_rows(evaluation: Evaluation) -> None:
     rows = [
         row(Grade.CORRECT, [0, 1, 2, 3], [5, 6, 0, 0]),
         row(Grade.WRONG, [3, 2, 1, 0], [5, 6, 7, 0]),
         row(Grade.UNPARSED, [1, 0, 1, 0], [0, 0, 0, 0]),
     ]
-    found = result("x", 4, rows)
+    found = result(evaluation, Cell(evaluation.systems[0], 4), "cells/x", rows)
+    assert (found.order, found.benchmark, found.masks) == ("AO", "tiny", 34)
+    assert found.base == Path(evaluation.systems[0].model.path).name
     assert (found.count, found.right, found.unread) == (3, 1, 1)
     assert found.accuracy == pytest.approx(1 / 3)
     assert found.tokens_per_step == 12 / 10
@@ -174,6 +176,8 @@ def test_a_result_is_the_mean_of_its_rows() -> None:
     raws = [global_arness(list(r.steps_K), list(r.positions_K)) for r in rows]
     assert raws[:2] == [1.0, 0.25]
     assert found.arness == pytest.approx(sum(raws) / 3)
+    assert found.arness_low is not None and found.arness_high is not None
+    assert found.arness is not None and found.arness_low < found.arness < found.arness_high
     assert found.content_arness == pytest.approx((1.0 + 1 / 3) / 2)
     assert list(found.by_slot) == pytest.approx([sum(raws) / 3])
 

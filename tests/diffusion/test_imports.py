@@ -10,7 +10,7 @@ IMPORTS = """
 import importlib, importlib.abc, json, pkgutil, sys
 BLOCKED = {
     "pydantic", "prefect", "typer", "polars", "datasets", "orjson", "rapidfuzz", "math_verify",
-    "latex2sympy2_extended", "xxhash", "fastapi", "matplotlib",
+    "latex2sympy2_extended", "xxhash", "fastapi", "matplotlib", "lm_eval",
 }
 class Block(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):

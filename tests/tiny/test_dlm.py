@@ -44,8 +44,11 @@ def test_only_answers_are_masked_and_rows_end_in_fill() -> None:
     tokenizer = tokenizer_with_mask()
     for batch in batches(SMALL, tokenizer):
         assert batch.ids_BT.shape[1] in (ROW, CANVAS_ROW)
-        assert torch.equal(batch.masked_BT, batch.ids_BT == tokenizer.mask_token_id)
-        for row_T, masked_T in zip(batch.targets_BT, batch.masked_BT, strict=True):
+        masked_BT = batch.ids_BT == tokenizer.mask_token_id
+        assert torch.equal(batch.weights_BT > 0, masked_BT)
+        sums = batch.weights_BT.sum(1)[masked_BT.any(1)]
+        assert torch.allclose(sums, torch.ones(len(sums)))
+        for row_T, masked_T in zip(batch.targets_BT, masked_BT, strict=True):
             text = str(tokenizer.decode(row_T))
             prompt, _, answer = text.partition("<|im_start|>assistant\n")
             assert answer
@@ -56,10 +59,10 @@ def test_only_answers_are_masked_and_rows_end_in_fill() -> None:
 
 def test_all_places_of_a_number_are_masked_together_and_tails_to_their_end() -> None:
     tokenizer = tokenizer_with_mask()
-    kept, lost = 0, 0
+    kept, lost, tails, results, heaviest = 0, 0, 0, 0, 0
     for batch in batches(replace(SMALL, rows=30), tokenizer):
         for row in range(1, 30, 3):
-            masked_T = batch.masked_BT[row].tolist()
+            masked_T = (batch.weights_BT[row] > 0).tolist()
             words = [str(tokenizer.decode([i])) for i in batch.targets_BT[row].tolist()]
             begin = len(words) - words[::-1].index("assistant") + 1
             seen: dict[str, set[bool]] = {}
@@ -78,9 +81,17 @@ def test_all_places_of_a_number_are_masked_together_and_tails_to_their_end() -> 
             lost += sum(True in hidden for hidden in seen.values())
             kept += sum(False in hidden for hidden in seen.values())
         for row in range(2, 30, 3):
-            tail_T = batch.masked_BT[row].int()
+            tail_T = (batch.weights_BT[row] > 0).int()
             assert tail_T[-1] == 1 and (tail_T.diff() >= 0).all()
+            first = int(tail_T.argmax())
+            words = [str(tokenizer.decode([i])) for i in batch.targets_BT[row].tolist()]
+            weights = batch.weights_BT[row, first : first + 2].tolist()
+            results += words[first - 1].strip() in ("=", "is") and words[first].strip().isdigit()
+            heaviest += weights[0] == batch.weights_BT[row].max() and weights[0] > weights[1]
+            tails += 1
     assert kept > 100 and lost > 100
+    assert results > 0.6 * tails
+    assert heaviest > 0.95 * tails, "only a tail of fill alone has no token of the solution"
 
 
 def test_it_begins_as_the_teacher(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from diffusion.decoding import View, leftmost
+from diffusion.decoding import Order, View, leftmost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,6 +13,7 @@ class ArOrder:
     """An even share of the masks at every step, from left to right."""
 
     has_steps: ClassVar[bool] = True
+    order: ClassVar[Order] = Order.AR
 
     def scope(self, view: View) -> Tensor:
         """What will be committed."""

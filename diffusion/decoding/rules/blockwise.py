@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from diffusion.decoding import View, most
+from diffusion.decoding import Order, View, most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,11 @@ class Blockwise:
         """Check the range."""
         if self.block < 1:
             raise ValueError(f"block: {self.block} is under 1")
+
+    @property
+    def order(self) -> Order:
+        """What the paper calls AO and Random of LLaDA."""
+        return Order.RANDOM if self.is_random else Order.BLOCKWISE
 
     def scope(self, view: View) -> Tensor:
         """The blocks that this step may reach."""

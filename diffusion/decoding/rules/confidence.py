@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from diffusion.decoding import View, most
+from diffusion.decoding import Order, View, most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,6 +13,7 @@ class Confidence:
     """An even share of the masks at every step, where the model is surest."""
 
     has_steps: ClassVar[bool] = True
+    order: ClassVar[Order] = Order.AO
 
     def scope(self, view: View) -> Tensor:
         """Everything that is masked."""

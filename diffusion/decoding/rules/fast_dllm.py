@@ -1,6 +1,6 @@
 """Fast-dLLM's parallel decoding: everything in the block that is sure enough (Wu et al. 2025).
 
-The caches of that work are approximations and are not here; this rule alone is exact.
+The caches of that work are approximations (`caching.py`); this rule alone is exact.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from diffusion.decoding import View, most
+from diffusion.decoding import Order, View, most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +17,7 @@ class FastDllm:
     """Every position of the leftmost unfinished block above `threshold`, at least the surest."""
 
     has_steps: ClassVar[bool] = False
+    order: ClassVar[Order] = Order.FAST
 
     threshold: float = 0.9
     block: int = 32

@@ -15,7 +15,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from diffusion.decoding import View, most
+from diffusion.decoding import Order, View, most
 
 
 class Summary(StrEnum):
@@ -30,6 +30,7 @@ class ParallelForced:
     """Quotas for every slot, the most confident masks inside it."""
 
     has_steps: ClassVar[bool] = True
+    order: ClassVar[Order] = Order.FORCED
 
     summary: Summary = Summary.AFTER
 

@@ -1,0 +1,165 @@
+"""Caches: each equals a plain row that keeps the same, and none is on by default."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from diffusion import models
+from diffusion.answers import answers
+from diffusion.decoding import Rule
+from diffusion.decoding.caching import Caching, Kept
+from diffusion.decoding.loop import Request, Sampling, decode
+from diffusion.decoding.rules.blockwise import Blockwise
+from diffusion.decoding.rules.confidence import Confidence
+from diffusion.decoding.rules.fast_dllm import FastDllm
+from diffusion.denoiser import Dlm
+from diffusion.frame import Form, Frame, encode_prompt, frame_of
+from diffusion.settings import Precision
+from schemas.errors import UserError
+from tests.diffusion.checkpoints import make
+
+ASKED = ("What is 2 + 3?", "Leo has 7 apples and eats 3. How many are left?", "12 * 4", "Why?")
+
+
+@pytest.fixture(scope="module", params=("llada", "dream"))
+def dlm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Dlm:
+    loaded = models.load(str(make(request.param, tmp_path_factory.mktemp(request.param))))
+    loaded.denoiser.eval()
+    return loaded
+
+
+def canvas(dlm: Dlm) -> Frame:
+    return frame_of(
+        dlm.tokenizer,
+        dlm.fill_id,
+        form=Form.CANVAS,
+        paths=2,
+        slot_tokens=9,
+        summary_tokens=5,
+    )
+
+
+def requests(dlm: Dlm) -> list[Request]:
+    return [Request(text, encode_prompt(dlm.tokenizer, text)) for text in ASKED]
+
+
+class PlainCache:
+    """Keys and values of a whole row, all computed anew, of which the active ones alone count."""
+
+    def __init__(self) -> None:
+        self.layers: dict[int, list[Tensor]] = {}
+        self.active_T: Tensor | None = None
+
+    def update(self, key: Tensor, value: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        if self.active_T is None:
+            self.layers[layer] = [key, value]
+        else:
+            self.layers[layer] = [
+                torch.where(self.active_T[None, None, :, None], new, old)
+                for new, old in zip((key, value), self.layers[layer], strict=True)
+            ]
+        return self.layers[layer][0], self.layers[layer][1]
+
+
+@torch.no_grad()
+def plain(dlm: Dlm, frame: Frame, request: Request, caching: Caching, threshold: float) -> Any:
+    """Fast-dLLM on one row in blocks of 5."""
+    row = frame.lay(request.prompt, [np.zeros(0, np.int32)] * len(frame.slots))
+    ids = torch.from_numpy(np.where(row.answer_T, dlm.mask_id, row.ids_T).astype(np.int64))
+    begin, everywhere = len(ids) - frame.tokens, torch.arange(len(ids))
+    masks = [begin + c for c, slot in enumerate(frame.slot_of()) if slot >= 0]
+    blocks = [masks[i : i + 5] for i in range(0, len(masks), 5)]
+    cache, step, commits, head = PlainCache(), 0, [], dlm.denoiser.net.get_output_embeddings()
+    for n, block in enumerate(blocks):
+        since = None
+        while any(int(ids[at]) == dlm.mask_id for at in block):
+            is_whole = since is None or (caching.refresh and since >= caching.refresh)
+            since = 0 if is_whole or since is None else since + 1
+            back = int(dlm.denoiser.shift)
+            first = {Kept.PROMPT: begin, Kept.PREFIX: block[0], Kept.DUAL: block[0]}[caching.kind]
+            last = blocks[n][-1] if caching.kind is Kept.DUAL else len(ids) - 1
+            active_T = (everywhere >= first - back) & (everywhere <= last)
+            cache.active_T = None if is_whole else active_T
+            features = dlm.denoiser.features(
+                ids[None],
+                everywhere,
+                torch.ones(1, 1, 1, len(ids), dtype=torch.bool),
+                position_ids=everywhere[None],
+                past_key_values=cache,
+            )
+            logits = nn.functional.linear(features, head.weight, getattr(head, "bias", None))
+            logits[:, dlm.mask_id] = -torch.inf
+            best = logits.float().softmax(-1).max(-1)
+            left = [at for at in block if int(ids[at]) == dlm.mask_id]
+            left.sort(key=lambda at: (-float(best.values[at]), at))
+            for at in [left[0], *(at for at in left[1:] if float(best.values[at]) > threshold)]:
+                ids[at] = best.indices[at]
+                commits.append((step, at - begin, int(ids[at])))
+            step += 1
+    return sorted(commits)
+
+
+@pytest.mark.parametrize("kind", Kept)
+@pytest.mark.parametrize("refresh", [0, 1, 2])
+def test_each_equals_a_plain_row_that_keeps_the_same(dlm: Dlm, kind: Kept, refresh: int) -> None:
+    frame, asked = canvas(dlm), requests(dlm)
+    caching = Caching(kind=kind, refresh=refresh)
+    rule = FastDllm(threshold=0.015, block=5)
+    together = decode(dlm, frame, asked, rule, caching=caching)
+    for request, row in zip(asked, together, strict=True):
+        found = sorted((c.step, c.position, c.token) for c in row.commits)
+        assert found == plain(dlm, frame, request, caching, 0.015)
+        assert row.nfe == 1 + max(c.step for c in row.commits)
+    passes = {row.nfe for row in together}
+    assert len(passes) > 1 and max(passes) < frame.masks, "rows leave, and commit several at once"
+
+
+def test_a_cache_changes_what_is_decoded(dlm: Dlm) -> None:
+    frame, asked = canvas(dlm), requests(dlm)
+    for kind, rule in (
+        (Kept.DUAL, FastDllm(threshold=0.9, block=5)),
+        (Kept.PREFIX, Blockwise(block=8)),
+        (Kept.PROMPT, Confidence()),
+    ):
+        exact, kept = (
+            decode(dlm, frame, asked, rule, steps=23, caching=caching)
+            for caching in (None, Caching(kind=kind))
+        )
+        assert [row.commits for row in exact] != [row.commits for row in kept]
+        assert all(len(row.commits) == frame.masks for row in kept)
+
+
+def test_blocks_of_one_mask_are_exact(dlm: Dlm) -> None:
+    frame, asked = canvas(dlm), requests(dlm)
+    rule = FastDllm(block=1)
+    exact = decode(dlm, frame, asked, rule)
+    for kind in Kept:
+        kept = decode(dlm, frame, asked, rule, caching=Caching(kind=kind))
+        for one, other in zip(exact, kept, strict=True):
+            assert one.ids_C.tolist() == other.ids_C.tolist()
+
+
+def test_mistakes_are_named(dlm: Dlm, tmp_path: Any) -> None:
+    frame, asked = canvas(dlm), requests(dlm)
+    rule: Rule = Confidence()
+    for kind in (Kept.PREFIX, Kept.DUAL):
+        with pytest.raises(ValueError, match=f"cache: {kind} is of rules with blocks"):
+            decode(dlm, frame, asked, rule, steps=4, caching=Caching(kind=kind))
+    with pytest.raises(ValueError, match="refresh: -1 is under 0"):
+        Caching(kind=Kept.DUAL, refresh=-1)
+    other = models.load(str(make("masked_lm", tmp_path)))
+    with pytest.raises(UserError, match=r"x\.cache: a model of the family masked_lm keeps nothing"):
+        answers(
+            other,
+            canvas(other),
+            requests(other),
+            rule,
+            steps=4,
+            sampling=Sampling(),
+            precision=Precision.FLOAT32,
+            where="x",
+            caching=Caching(kind=Kept.PROMPT),
+        )

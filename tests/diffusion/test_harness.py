@@ -1,0 +1,332 @@
+"""lm_eval itself asks the bundled model: its texts are the decoder's, its prompts are ours."""
+
+import importlib
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import dill  # type: ignore[import-untyped]
+import pytest
+import yaml
+
+from diffusion.answers import frame_for
+from diffusion.decoding import Rule
+from diffusion.decoding.loop import Request, Sampling, decode
+from diffusion.decoding.rules.ar_order import ArOrder
+from diffusion.decoding.rules.parallel_forced import ParallelForced
+from diffusion.frame import Form, encode_prompt
+from schemas.errors import UserError
+from schemas.paths import ROOT
+
+lm_eval = pytest.importorskip("lm_eval", reason="lm_eval is missing: pip install -e .[harness]")
+harness = importlib.import_module("diffusion.harness.model")
+instance = importlib.import_module("lm_eval.api.instance")
+tasks = importlib.import_module("lm_eval.tasks")
+
+PAGE = (ROOT / "docs" / "evaluation.md").read_text()
+COUNT = 5
+AR = "path=tiny/dlm,rule=ar_order,form=long_cot,masks=56,steps=56,precision=float32"
+NAP = (
+    "path=tiny/dlm,rule=parallel_forced,summary=joint,paths=2,masks=44,summary_tokens=8,steps=9,"
+    "precision=float32"
+)
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[dict[str, str]]:
+    lines = (ROOT / "tiny/prompts/test.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines[:COUNT]]
+
+
+@pytest.fixture(scope="module")
+def manager(tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, str]]) -> Any:
+    """Tasks over a local file: one asks for text, `few` with an example, one for likelihoods."""
+    folder = tmp_path_factory.mktemp("tasks")
+    file = folder / "problems.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = yaml.safe_load(code("yaml", PAGE)) | {
+        "dataset_kwargs": {"data_files": {"test": str(file)}, "cache_dir": str(folder / "cache")}
+    }
+    few = task | {"task": "few", "num_fewshot": 1, "fewshot_split": "test"}
+    choice = {
+        key: task[key] for key in ("dataset_path", "dataset_kwargs", "test_split", "doc_to_text")
+    } | {
+        "task": "choice",
+        "output_type": "multiple_choice",
+        "doc_to_choice": ["1", "2"],
+        "doc_to_target": 0,
+    }
+    for one in (task, few, choice):
+        (folder / f"{one['task']}.yaml").write_text(yaml.safe_dump(one))
+    return tasks.TaskManager(include_path=str(folder), include_defaults=False)
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return harness.Polytrace.create_from_arg_string(AR, {"batch_size": 2})
+
+
+def code(language: str, page: str) -> str:
+    """The first block of a language that has to do with lm_eval."""
+    section = page[page.index("## In lm-evaluation-harness") :]
+    found = re.search(rf"```{language}\n(.*?)```", section, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def run(model: Any, manager: Any, task: str = "tiny_problems", **options: Any) -> Any:
+    """What lm_eval's own function returns."""
+    return lm_eval.simple_evaluate(
+        model=model, tasks=[task], task_manager=manager, bootstrap_iters=0, **options
+    )
+
+
+def texts(results: Any, task: str = "tiny_problems") -> list[str]:
+    samples = sorted(results["samples"][task], key=lambda sample: int(sample["doc_id"]))
+    return [sample["resps"][0][0] for sample in samples]
+
+
+def prompts(results: Any, task: str = "tiny_problems") -> list[str]:
+    samples = sorted(results["samples"][task], key=lambda sample: int(sample["doc_id"]))
+    return [sample["arguments"][0][0] for sample in samples]
+
+
+def asked(context: str, **generation: Any) -> Any:
+    return instance.Instance(
+        request_type="generate_until", doc={}, arguments=(context, generation), idx=0
+    )
+
+
+def decoded(model: Any, frame: Any, rule: Rule, questions: Sequence[str], steps: int) -> list[str]:
+    """The last slot's texts, straight from the loop."""
+    tokenizer = model.dlm.tokenizer
+    requests = [Request("", encode_prompt(tokenizer, question)) for question in questions]
+    made = decode(model.dlm, frame, requests, rule, steps=steps, sampling=Sampling())
+    return [tokenizer.decode(frame.contents(row.ids_C)[-1]) for row in made]
+
+
+def test_results_are_those_of_the_decoder(
+    model: Any, manager: Any, rows: list[dict[str, str]]
+) -> None:
+    results = run("polytrace", manager, model_args=AR, batch_size=2)
+    frame = frame_for(model.dlm, Form.LONG_COT, paths=1, masks=56, summary_tokens=0)
+    assert (frame.headers, frame.slots) == (((),), (56,))
+    expected = decoded(model, frame, ArOrder(), [row["question"] for row in rows], steps=56)
+    expected = [text.partition("\n\n")[0] for text in expected]  # the task's stop string
+    assert texts(results) == expected
+    said = [re.search(r"The answer is (-?[0-9]+)", text) for text in expected]
+    right = [
+        found is not None and found[1] == row["answer"]
+        for found, row in zip(said, rows, strict=True)
+    ]
+    assert sum(right) > 0, "a test in which nothing is right tests no score"
+    assert results["results"]["tiny_problems"]["exact_match,answer"] == sum(right) / COUNT
+    assert results["config"]["polytrace"]["masks"] == 56
+    assert results["config"]["polytrace"]["rule"] == "ArOrder()"
+
+
+def test_of_a_canvas_the_summary_is_returned(manager: Any, rows: list[dict[str, str]]) -> None:
+    made = harness.Polytrace.create_from_arg_string(NAP)
+    frame = frame_for(made.dlm, Form.CANVAS, paths=2, masks=44, summary_tokens=8)
+    assert frame.slots == (18, 18, 8) == made.frame.slots
+    rule = ParallelForced(summary=made.rule.summary)
+    assert made.rule == rule
+    assert rule != ParallelForced()
+    expected = decoded(made, frame, rule, [row["question"] for row in rows], steps=9)
+    assert texts(run(made, manager)) == expected
+
+
+def test_the_chat_template_is_applied_once(model: Any, manager: Any) -> None:
+    turn = "<|im_start|>assistant"
+    plain, rendered = run(model, manager), run(model, manager, apply_chat_template=True)
+    assert not any(turn in prompt for prompt in prompts(plain))
+    assert all(prompt.count(turn) == 1 for prompt in prompts(rendered))
+    for context, prompt in zip(prompts(plain), prompts(rendered), strict=True):
+        assert list(model._encode(prompt)) == list(model._encode(context))
+    assert texts(rendered) == texts(plain)
+
+
+def test_examples_are_turns_in_the_template_alone(model: Any, manager: Any) -> None:
+    plain = run(model, manager, "few", limit=2)
+    turns = run(model, manager, "few", limit=2, apply_chat_template=True)
+    of_plain, of_turns = prompts(plain, "few")[0], prompts(turns, "few")[0]
+    assert of_turns.count("<|im_start|>user") == 2
+    tokenizer = model.dlm.tokenizer
+    assert tokenizer.decode(model._encode(of_turns)) == of_turns
+    assert tokenizer.decode(model._encode(of_plain)).count("<|im_start|>user") == 1
+    assert tokenizer.decode(model._encode(of_plain)).count("The answer is") == 0
+    opened = model.apply_chat_template(
+        [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "Answer:"}],
+        add_generation_prompt=False,
+    )
+    assert opened.endswith("<|im_start|>assistant\nAnswer:")
+    assert tokenizer.decode(model._encode(opened)) == opened
+
+
+def test_lm_evals_cache_of_prompts_keeps_the_mark(
+    model: Any, manager: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lm_eval.caching.cache.PATH", str(tmp_path))
+    options: Any = {"limit": 1, "apply_chat_template": True, "cache_requests": True}
+    first = run(model, manager, **options)
+    assert list(tmp_path.iterdir())
+    again = run(model, manager, **options)
+    assert isinstance(prompts(again)[0], harness.Rendered)
+    assert texts(again) == texts(first)
+    assert isinstance(dill.loads(dill.dumps(harness.Rendered("x"))), harness.Rendered)
+
+
+def test_texts_end_before_a_stop_string(model: Any, rows: list[dict[str, str]]) -> None:
+    question = rows[1]["question"]
+    whole, one, several, none = model.generate_until(
+        [
+            asked(question),
+            asked(question, until=" of"),
+            asked(question, until=["zzz", "\n", " "]),
+            asked(question, until=["zzz", ""]),
+        ],
+        disable_tqdm=True,
+    )
+    assert " " in whole
+    assert whole == none
+    assert one == whole.partition(" of")[0]
+    assert several == whole.replace("\n", " ").partition(" ")[0]
+    assert harness.cut("a, b. c", ["c", ". "]) == "a, b"
+    assert harness.cut("a", None) == "a"
+
+
+def test_samples_differ_between_repeats_and_not_between_runs() -> None:
+    made = harness.Polytrace(
+        path="tiny/dlm",
+        rule="random_order",
+        form="long_cot",
+        masks=12,
+        temperature=1.0,
+        precision="float32",
+        batch_size="3",
+    )
+    questions = [asked(text, do_sample=True, temperature=1.0) for text in ("Why?", "How?", "Why?")]
+    first = made.generate_until(questions, disable_tqdm=True)
+    assert first[0] != first[2]
+    assert made.generate_until(questions[:1], disable_tqdm=True) == first[:1]
+    with pytest.raises(UserError, match=r"samples at temperature 0\.7; add temperature=0\.7"):
+        made.generate_until([asked("Why?", do_sample=True, temperature=0.7)])
+    greedy = asked("Why?", do_sample=False, temperature=0.7)
+    assert made.generate_until([greedy], disable_tqdm=True) == first[:1]
+
+
+def test_what_has_no_effect_is_said(model: Any, caplog: pytest.LogCaptureFixture) -> None:
+    model.generate_until([asked("Why?", until=["\n"], max_gen_toks=8, top_p=1)], disable_tqdm=True)
+    assert "max_gen_toks, top_p: without effect" in caplog.text
+
+
+def test_likelihoods_are_not_offered(model: Any, manager: Any) -> None:
+    with pytest.raises(UserError, match=r"output_type generate_until work"):
+        run(model, manager, "choice")
+    with pytest.raises(UserError, match="loglikelihood_rolling do not"):
+        model.loglikelihood_rolling([])
+
+
+def test_lm_evals_own_models_are_still_there() -> None:
+    registry = importlib.import_module("lm_eval.api.registry")
+    assert registry.get_model("polytrace") is harness.Polytrace
+    assert "hf" in registry.MODEL_REGISTRY
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        ("rule=ar_order", "model_args: path: missing; add it"),
+        ("path=tiny/dlm", "model_args: rule: missing; add it"),
+        ("path=tiny/dlm,rule=ar_ordre", "no rule 'ar_ordre'; did you mean 'ar_order'"),
+        ("path=tiny/dlm,rule=ar_order,mask=4", "mask: no option; did you mean 'masks'"),
+        ("path=tiny/dlm,rule=blockwise,blok=4", "blok: no option; did you mean 'block'"),
+        ("path=tiny/dlm,rule=blockwise,block=0", r"model_args\.block: 0 is under 1"),
+        ("path=tiny/dlm,rule=ar_order,form=cot", "form: Input should be 'canvas' or 'long_cot'"),
+        ("path=tiny/dlm,rule=ar_order,masks=40,paths=9", "masks: 40 leave nothing for 9 paths"),
+        ("path=tiny/dlm,rule=ar_order,steps=0", "steps: 0 is not at least 1"),
+        ("path=tiny/dlm,rule=fast_dllm,steps=4", "steps: fast_dllm takes as many as it needs"),
+        ("path=tiny/dlm,rule=ar_order,batch_size=auto", "batch_size: Input should be a valid int"),
+        ("path=tiny/dlm,rule=ar_order,device=abacus", r"model_args\.device: 'abacus'"),
+        ("path=tiny/dlm,rule=ar_order,temperature=-1", "temperature: -1.0 is under 0"),
+    ],
+)
+def test_mistakes_are_named(args: str, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        harness.Polytrace.create_from_arg_string(args)
+
+
+def test_a_row_that_the_model_cannot_see_is_refused(model: Any) -> None:
+    with pytest.raises(UserError, match=r"model_args: .* the model sees 1024; lower masks"):
+        model.generate_until([asked("Why? " * 500)], disable_tqdm=True)
+
+
+def test_a_template_that_is_not_there_is_refused(model: Any, manager: Any) -> None:
+    with pytest.raises(UserError, match="give no name"):
+        model.chat_template("tool_use")
+    template, model.dlm.tokenizer.chat_template = model.dlm.tokenizer.chat_template, None
+    try:
+        with pytest.raises(UserError, match="tiny/dlm has no chat template; leave it out"):
+            run(model, manager, apply_chat_template=True)
+    finally:
+        model.dlm.tokenizer.chat_template = template
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the page's commands are right."""
+    (tmp_path / "tiny").symlink_to(ROOT / "tiny")
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "tiny_problems.yaml").write_text(code("yaml", PAGE))
+    return tmp_path
+
+
+def shell(args: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *args],
+        cwd=cwd,
+        env={
+            "PATH": "/usr/bin:/bin",
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            "HF_HOME": str(cwd / "hub"),
+            "HF_HUB_OFFLINE": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_the_documented_command_runs(folder: Path) -> None:
+    python, *args = shlex.split(code("bash", PAGE).replace("\\\n", " "))
+    assert python == "python"
+    done = shell([*args, "--limit", "2"], folder)
+    assert done.returncode == 0, done.stderr
+    assert "|tiny_problems|" in done.stdout.replace(" ", "")
+    results = json.loads(next((folder / "results").rglob("results_*.json")).read_text())
+    assert results["config"]["model"] == "polytrace"
+    assert results["config"]["polytrace"]["batch_size"] == 50
+    assert results["results"]["tiny_problems"]["sample_len"] == 2
+    assert len(next((folder / "results").rglob("samples_*.jsonl")).read_text().splitlines()) == 2
+
+
+def test_a_mistake_is_one_line_and_exit_code_2(folder: Path) -> None:
+    call = ["-m", "diffusion.harness", "--model", "polytrace", "--include_path", "tasks"]
+    args = ["--tasks", "tiny_problems", "--model_args", "path=tiny/dlm,rule=ar_ordre"]
+    done = shell([*call, *args], folder)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("polytrace: model_args.rule.kind: no rule 'ar_o")
+    assert "Traceback" not in done.stderr
+
+
+def test_without_lm_eval_the_command_says_so(tmp_path: Path) -> None:
+    done = shell(["-S", "-m", "diffusion.harness"], tmp_path)  # no installed package is seen
+    assert done.returncode == 2
+    assert done.stderr.startswith("polytrace: lm_eval is not installed; pip install")

@@ -1,0 +1,221 @@
+"""Tables and figures: every system of the paper runs and has its row; figures are the cells'."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diffusion import paper
+from diffusion.claims import claims, verdict
+from diffusion.decoding import Order
+from diffusion.decoding.loop import Fill
+from diffusion.evaluate import evaluate
+from diffusion.evaluation import Evaluation, Training
+from diffusion.findings import Finding, Findings, Subject, change_of_gain, gain, gain_of_arness
+from diffusion.settings import Model, Precision
+from diffusion.statistics import Interval
+from diffusion.tables import tables
+from diffusion.tables_page import in_short, write_page
+from schemas.errors import UserError
+from schemas.yaml_file import load
+from tests.diffusion.checkpoints import make
+
+RECIPES = Path(__file__).parents[2] / "flows" / "recipes" / "evaluate"
+GSM8K = Path(__file__).parents[2].parent / "shared" / "data" / "gsm8k" / "test.jsonl"
+
+
+def small(recipe: str, folder: Path, **changes: Any) -> Evaluation:
+    """A recipe as it is, on random checkpoints of its architecture and few masks."""
+    read = load(RECIPES / f"{recipe}.yaml", [], Evaluation)
+    family = "llada" if recipe == "paper_llada" else "dream"
+    names = sorted({system.model.path for system in read.systems})
+    models = {
+        name: Model(path=str(make(family, folder / f"{recipe}-{number}", seed=number)))
+        for number, name in enumerate(names)
+    }
+    systems = tuple(
+        dataclasses.replace(system, model=models[system.model.path]) for system in read.systems
+    )
+    return dataclasses.replace(
+        read,
+        **{
+            "systems": systems,
+            "masks": 28,
+            "summary_tokens": 4,
+            "limit": 5,
+            "precision": Precision.FLOAT32,
+            **changes,
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Both of the paper's models and the tiny one."""
+    if not GSM8K.exists():
+        pytest.skip(f"{GSM8K} is not there")
+    folder = tmp_path_factory.mktemp("runs")
+    made = []
+    for recipe, benchmark in (
+        ("paper_llada", {"kind": "gsm8k", "path": str(GSM8K)}),
+        ("paper_dream", {"kind": "gsm8k", "path": str(GSM8K)}),
+        ("tiny_smoke", {"kind": "tiny"}),
+    ):
+        evaluation = small(recipe, folder, benchmark=benchmark, steps=(7, 28))
+        evaluate(evaluation, folder / recipe, say=lambda _: None)
+        made.append(folder / recipe)
+    return made
+
+
+def test_every_row_of_the_paper_is_there_and_ran(runs: list[Path]) -> None:
+    findings = Findings(runs)
+    one, two, llada, dream, tiny, four, five, everything = tables(findings)
+    assert [row[0] for row in one.rows] == [
+        *("LLaDA-8B, GSM8K", "+ Fast-dLLM", "Dream-7B, GSM8K", "+ Fast-dLLM"),
+        *("tiny, tiny problems", "+ Fast-dLLM"),
+    ]
+    for at, base in ((0, paper.LLADA), (2, paper.DREAM)):
+        row = one.rows[at]
+        assert row[1] == "1.00 [1.00, 1.00]" and row[2] == "1.00"
+        assert row[4] == f"{paper.TABLE_1[base, Order.AR].accuracy}"
+        assert row[6] == f"{paper.TABLE_1[base, Order.AO].arness:.2f}"
+        assert one.rows[at + 1][8] == f"{paper.TABLE_1[base, Order.FAST].accuracy}"
+        assert "-" not in row and one.rows[at + 1].count("-") == 2  # no AR order of Fast-dLLM
+        assert one.rows[at + 1][4] == {paper.LLADA: "71.9", paper.DREAM: "78.3"}[base]
+    assert [row[-1] for row in two.rows] == ["0.08", "-", "0.01", "-", "-", "-"]
+    assert two.rows[1][0] == "its content alone" and "[" in two.rows[1][5]
+    for table, base in ((llada, paper.LLADA), (dream, paper.DREAM)):
+        assert base in table.title
+        by_steps = {(row[0], row[1]): row for row in table.rows}
+        assert ("MATH-500", "1024") in by_steps and ("GPQA", "336") in by_steps
+        row = by_steps["GSM8K", "256"]
+        assert row[3:] == (
+            *("-", f"{paper.TABLE_3[base, 'gsm8k', 256, Training.BASE]}"),
+            *("-", f"{paper.TABLE_3[base, 'gsm8k', 256, Training.LONG_COT]}"),
+            *("-", f"{paper.TABLE_3[base, 'gsm8k', 256, Training.NAP]}"),
+            *("-", "2.0" if base == paper.LLADA else "14.4"),
+        )
+        for steps, tokens in (("7", "4.0"), ("28", "1.0")):  # what was evaluated here
+            row = by_steps["GSM8K", steps]
+            assert row[2] == tokens
+            assert all("[" in row[column] for column in (3, 5, 7, 9))
+    assert tiny.header[3:] == ("base", "Long-CoT", "NAP", "NAP - Long-CoT")
+    assert len(four.rows) == 2 + 5 + 2 and all(len(row) == len(four.header) for row in four.rows)
+    assert [row[0] for row in five.rows] == [
+        *("LLaDA-8B, GSM8K: a model for each", "LLaDA-8B, GSM8K: the model of 3 paths"),
+        *("Dream-7B, GSM8K: a model for each", "Dream-7B, GSM8K: the model of 3 paths"),
+        *("tiny, tiny problems: a model for each", "tiny, tiny problems: the model of 3 paths"),
+    ]
+    assert all("[" in five.rows[0][column] for column in (1, 3, 5))
+    assert len(everything.rows) == len(findings.all) == 2 * (11 * 2 + 1) + 9 * 2 + 1
+    assert all("(smoke, n = 5)" in table.title for table in tables(findings))
+
+
+def test_cells_are_what_was_found_and_pairs_are_of_the_same_problems(runs: list[Path]) -> None:
+    findings = Findings(runs)
+    subject = Subject("tiny", "tiny")
+    found = findings.find(subject, Training.NAP, Order.FORCED, 28)
+    other = findings.find(subject, Training.LONG_COT, Order.AO, 28)
+    assert found is not None and other is not None
+    assert found.result.system == "NAP + PF" and other.result.system == "Long-CoT + AO"
+    assert sum(found.right.values()) == found.result.right
+    assert sum(found.arness.values()) / 5 == pytest.approx(found.result.arness)
+    assert gain(found, found) == (0.0, 0.0, 0.0)
+    assert gain_of_arness(found, other) is not None
+    assert change_of_gain((found, other), (found, other)) == (0.0, 0.0, 0.0)
+    theirs = findings.find(Subject(paper.DREAM, "gsm8k"), Training.NAP, Order.FORCED, 28)
+    assert gain(found, theirs) is None and gain(found, None) is None
+    assert findings.find(subject, Training.NAP, Order.FORCED, 5) is None
+
+
+def test_one_cell_of_a_table_is_one_cell(runs: list[Path]) -> None:
+    with pytest.raises(UserError, match="are one cell of the tables; print them apart"):
+        tables(Findings([runs[2], runs[2]]))
+
+
+def test_ao_is_block_wise_only_where_nothing_else_is(runs: list[Path]) -> None:
+    findings = Findings(runs[2:])
+    subject = Subject("tiny", "tiny")
+    confidence = findings.find(subject, Training.BASE, Order.AO, 28)
+    assert confidence is not None
+    other = dataclasses.replace(confidence.result, order=Order.BLOCKWISE, system="block-wise")
+    blockwise = Finding(confidence.run, other)
+    findings.all.append(blockwise)
+    assert findings.find(subject, Training.BASE, Order.AO, 28) is confidence
+    findings.all = [one for one in findings.all if one.result.order is not Order.AO]
+    assert findings.find(subject, Training.BASE, Order.AO, 28) is blockwise
+
+
+def test_what_was_decoded_otherwise_is_not_compared(runs: list[Path]) -> None:
+    findings = Findings(runs)
+    subject = Subject("tiny", "tiny")
+    first = findings.find(subject, Training.NAP, Order.FORCED, 28)
+    second = findings.find(subject, Training.LONG_COT, Order.AO, 28)
+    assert first is not None and second is not None and gain(first, second) is not None
+    for change in ({"masks": 64}, {"temperature": 0.7}, {"fill": Fill.LAST}):
+        other = Finding(second.run, dataclasses.replace(second.result, **change))
+        assert gain(first, other) is None and gain_of_arness(first, other) is None
+        assert change_of_gain((first, other), (first, second)) is None
+
+
+def test_few_discordant_problems_prove_nothing() -> None:
+    sure = Interval(0.02, 0.005, 0.04)
+    assert verdict(sure, rises=True, count=200, is_sure=False) == "open"
+    assert verdict(sure, rises=True, count=200, is_sure=True) == "holds"
+
+
+def test_claims_say_what_their_intervals_say(runs: list[Path]) -> None:
+    table = claims(Findings(runs))
+    assert len({row[0] for row in table.rows if row[1].startswith("tiny")}) >= 10
+    assert {"NAP > Long-CoT at 7 steps", "3 paths > 2 at 28 steps"} <= {r[0] for r in table.rows}
+    assert {row[3] for row in table.rows} == {"too few problems"}
+    for interval, rises, says in (
+        ((0.1, 0.01, 0.2), True, "holds"),
+        ((0.1, 0.01, 0.2), False, "contradicted"),
+        ((-0.1, -0.2, -0.01), False, "holds"),
+        ((-0.1, -0.2, -0.01), True, "contradicted"),
+        ((0.1, -0.01, 0.2), True, "open"),
+        ((0.0, 0.0, 0.0), True, "open"),
+    ):
+        assert verdict(Interval(*interval), rises=rises, count=30) == says
+        assert verdict(Interval(*interval), rises=rises, count=29) == "too few problems"
+
+
+def test_the_page_has_every_picture_and_the_same_bytes(runs: list[Path], tmp_path: Path) -> None:
+    page = write_page(runs, tmp_path / "a")
+    write_page(runs, tmp_path / "b")
+    files = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert files == sorted(
+        ["tables.md", *(f"figure_{n}.{kind}" for n in (1, 2, 4) for kind in ("png", "svg"))]
+    )
+    for name in files:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    text = page.read_text()
+    assert all(f"]({name})" in text for name in files if name.endswith("png"))
+    assert "Table 5" in text and "nan" not in text
+
+
+def test_in_short_only_what_was_evaluated_is_printed(runs: list[Path]) -> None:
+    text = in_short(runs[2:])
+    assert "LLaDA-8B" not in text and "paper" not in text.replace("Claims of the paper", "")
+    for number in (1, 2, 3, 4, 5):
+        assert f"Table {number}." in text
+    (line,) = [line for line in text.splitlines() if line.startswith("  tiny problems   28 ")]
+    assert line.count("[") == 4
+
+
+def test_what_was_not_evaluated_stays_empty(runs: list[Path], tmp_path: Path) -> None:
+    text = write_page(runs[2:], tmp_path).read_text()
+    row = next(line for line in text.splitlines() if line.startswith("| Dream-7B, GSM8K | -"))
+    assert row == "| Dream-7B, GSM8K | - | 1.00 | - | 78.2 | - | 0.92 | - | 78.2 |"
+
+
+def test_a_folder_without_results_or_report_is_the_users_mistake(
+    runs: list[Path], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"holds no results\.parquet"):
+        write_page([tmp_path], tmp_path / "page")
+    with pytest.raises(UserError, match="polytrace seqdep-report"):
+        write_page(runs, tmp_path / "page", seqdep=tmp_path)
+    assert not (tmp_path / "page").exists()
