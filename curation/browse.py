@@ -1,34 +1,36 @@
-"""Look at a run in the terminal: a summary, one canvas with its paths side by side, the rejections.
+"""Look at a run in the terminal: a summary, canvases with their paths side by side, rejections.
 
-In: a run directory. Out: text (`polytrace inspect DIR`). Foreign text is made safe to print.
+In: a run directory, released rows, dropped ones. Out: text (`polytrace inspect DIR`). Foreign text
+is made safe to print.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from shutil import get_terminal_size
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from rich.text import Text
 
 from curation import stats as statistics
-from curation.release import data_path
-from curation.rows import Released, ReleasedPath, row_at
+from curation.dropped import Dropped
+from curation.rows import Released
 from curation.stats import Distribution
-from curation.terminal import columns, one_line, shorten, table, visible, wrap
-from schemas.errors import DamagedError, UserError
+from curation.terminal import Part, columns, lines, one_line, shorten, table, visible
+from schemas.errors import DamagedError
 from schemas.facts import FilterFacts
 from schemas.manifest import MANIFEST_FILE, RELEASE_FOLDER, Manifest
 from schemas.records import Grade
 
-MARKS = {
-    Grade.CORRECT: "✓ correct",
-    Grade.WRONG: "✗ wrong",
-    Grade.UNPARSED: "? no answer read",
-    Grade.TIMEOUT: "? verifier stopped",
+MARKS = {  # and how they are painted
+    Grade.CORRECT: ("✓ correct", "green"),
+    Grade.WRONG: ("✗ wrong", "red"),
+    Grade.UNPARSED: ("? no answer read", "yellow"),
+    Grade.TIMEOUT: ("? verifier stopped", "yellow"),
 }
 LONGEST = 20_000  # characters of one text that are shown
+BRIEF = 60  # of an answer or a name
+LEAST = 20  # cells of a line
 
 
 def overview(run: Path) -> str:
@@ -38,17 +40,23 @@ def overview(run: Path) -> str:
     parts = [one_line(f"{title}, polytrace {manifest.polytrace}")]
     if manifest.notice:
         parts.append(f"NOTICE: {one_line(manifest.notice)}")
-    facts = [*_counts(manifest), *_origins(manifest), *_measured(run, manifest)]
-    facts += [(f"filter {n}", _filter(one)) for n, one in enumerate(manifest.filters, 1)]
-    facts += [
+    said = [*facts(manifest), *_measured(run, manifest)]
+    said += [(f"filter {n}", _filter(one)) for n, one in enumerate(manifest.filters, 1)]
+    said += [
         ("file", f"{file.path}: {file.rows:,} rows, {file.bytes:,} bytes")
         for file in manifest.release
     ]
-    parts.append(table([(name, one_line(value)) for name, value in facts]))
+    parts.append(table([(name, one_line(value)) for name, value in said]))
     if manifest.rejected:
         rows = [(r.stage, r.kind, one_line(r.reason), f"{r.count:,}") for r in manifest.rejected]
         parts.append("rejected\n" + table(rows, right=(3,)))
     return "\n\n".join(parts)
+
+
+def facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """Counts and origins of a run, each with its name."""
+    yield from _counts(manifest)
+    yield from _origins(manifest)
 
 
 def _counts(manifest: Manifest) -> Iterator[tuple[str, str]]:
@@ -135,48 +143,87 @@ def top_reasons(run: Path, most: int = 3) -> str:
     return ", ".join(f"{r.stage} {one_line(r.reason)} ({r.count:,})" for r in prompts[:most])
 
 
-def show(run: Path, which: str = "0", cells: int | None = None) -> str:
-    """One released canvas, `cells` wide (default: the terminal's width).
+def show(row: Released, cells: int, *, title: str = "canvas", abreast: bool = True) -> Text:
+    """A released canvas, `cells` wide: prompt, paths, summary, gold and SeqDep.
 
-    `which` is its number from 0, train first, as `datasets` counts, or the start of its id; a
-    number in range is never read as an id. UserError where no or more than one canvas is meant.
+    Paths stand `abreast` as far as there is room, else one below the other. The text is what a
+    person reads: foreign markup and control characters in it have no effect.
     """
-    manifest = Manifest.load(run / MANIFEST_FILE)
-    if not manifest.release:
-        return "no canvas was released"
-    row = _find(run, manifest, which)
-    cells = max(20, cells or get_terminal_size((120, 40)).columns)
-    heading = (
-        f"{row.id}   {row.source} row {row.source_row}, {row.licence};"
-        f" gold {shorten(row.gold, 60)}; {row.correct_paths} of {len(row.paths)} paths correct"
+    cells = max(LEAST, cells)
+    origin = f"{_brief(row.source)} row {row.source_row}, {_brief(row.licence)}"
+    of = f"{row.correct_paths} of {len(row.paths)} paths correct"
+    summary_by = f"summary ({row.summary_tokens} tokens, by {_brief(row.summary_by)})"
+    paths = [_path(j, row) for j in range(len(row.paths))]
+    return _ruled(
+        cells,
+        lines([Part(f"{title}   {_brief(row.id)}   {origin}", "bold")], cells),
+        lines([Part(_shown(row.prompt))], cells),
+        columns(paths, cells) if abreast else columns(paths, cells, least=cells),
+        lines([Part(summary_by, "bold"), Part(_shown(row.summary))], cells),
+        lines(
+            [
+                Part(f"gold answer: {_brief(row.gold)}   ({of})", "bold"),
+                Part(_seqdep(row)),
+                Part(f"similarity of the two most alike paths: {row.similarity:.2f}"),
+            ],
+            cells,
+        ),
     )
-    summary_by = f"summary ({row.summary_tokens} tokens, by {one_line(row.summary_by)})"
-    paths = [_column(j, path, row) for j, path in enumerate(row.paths, 1)]
-    blocks = [
-        _wrapped(one_line(heading), cells),
-        _wrapped(_shown(row.prompt), cells),
-        columns(paths, cells),
-        _wrapped(f"{summary_by}: {_shown(row.summary)}", cells),
-        _wrapped(_seqdep(row), cells),
-    ]
-    return f"\n{'─' * cells}\n".join(blocks)
 
 
-def _column(number: int, path: ReleasedPath, row: Released) -> str:
-    answer = "" if path.answer is None else f": {one_line(shorten(path.answer, 60))}"
-    gains = row.seqdep_path_gains or ()  # of paths 2 to P
-    gain = f", gain {gains[number - 2]:+.2f} nats" if 2 <= number <= len(gains) + 1 else ""
-    heading = f"path {number}  {MARKS[path.grade]}{answer}"
-    made = f"{path.tokens} tokens{gain}, {one_line(path.trace.teacher)}"
-    return f"{heading}\n{made}\n\n{_shown(path.text)}"
+def show_dropped(dropped: Dropped, cells: int, *, title: str = "rejected") -> Text:
+    """A rejected prompt or trace, `cells` wide, with the reason and what was rejected."""
+    cells = max(LEAST, cells)
+    one = dropped.rejection
+    what = "prompt" if one.index is None else f"trace {one.index} of prompt"
+    heading = f"{title}   {what} {_brief(one.prompt_id)}   {_brief(one.source)} row {one.row}"
+    said = f"stage {one.stage}, reason {_brief(one.reason)}: {visible(shorten(one.detail, 500))}"
+    blocks = [lines([Part(heading, "bold"), Part(said, "red")], cells)]
+    if dropped.prompt is None:
+        blocks.append(lines([Part("(rejected on reading: its text was not kept)", "dim")], cells))
+    else:
+        gold = Part(f"gold answer: {_brief(dropped.gold or '')}", "bold")
+        blocks.append(lines([Part(_shown(dropped.prompt)), gold], cells))
+    if dropped.text is not None:
+        blocks.append(lines([Part(_shown(dropped.text))], cells))
+    elif one.index is not None:
+        blocks.append(lines([Part("(the trace was not kept)", "dim")], cells))
+    return _ruled(cells, *blocks)
+
+
+def _ruled(cells: int, *blocks: list[Text]) -> Text:
+    """Blocks of lines with a rule between two of them."""
+    rule = Text.assemble((f"\n{'─' * cells}\n", "dim"))
+    return rule.join([Text("\n").join(block) for block in blocks])
+
+
+def _path(at: int, row: Released) -> list[Part]:
+    """The path at `at`, from 0: what is known of it, then its text."""
+    path, siblings = row.paths[at], row.sibling_gains
+    mark, style = MARKS[path.grade]
+    answer = "" if path.answer is None else f": {_brief(path.answer)}"
+    facts = [f"{path.tokens} tokens, {_brief(path.trace.teacher)}"]
+    gains, tokens = row.seqdep_path_gains or (), row.seqdep_path_tokens or ()
+    if at == 0 and gains:
+        facts.append("SeqDep begins with path 2")
+    elif at <= len(gains):  # gains of paths 2 to P
+        each = f" ({gains[at - 1] / tokens[at]:+.3f} a token)" if tokens[at : at + 1] > (0,) else ""
+        facts.append(f"SeqDep {gains[at - 1]:+.2f} nats{each}")
+    if siblings:
+        given = [(i, from_i[at]) for i, from_i in enumerate(siblings, 1)]
+        said = ", ".join(f"{i} {gain:+.3f}" for i, gain in given if gain is not None)
+        facts.append(f"nats a token from path {said}")
+    facts += [f"near copy of path {i + 1}" for i, j in row.near_copies or () if j == at]
+    heading = Part(f"path {at + 1}  {mark}{answer}", style)
+    return [heading, *(Part(fact, "dim") for fact in facts), Part(""), Part(_shown(path.text))]
+
+
+def _brief(text: str) -> str:
+    return one_line(shorten(text, BRIEF))
 
 
 def _shown(text: str) -> str:
     return visible(shorten(text, LONGEST))
-
-
-def _wrapped(text: str, cells: int) -> str:
-    return "\n".join(wrap(text, cells))
 
 
 def _seqdep(row: Released) -> str:
@@ -189,38 +236,12 @@ def _seqdep(row: Released) -> str:
         for name, value in (("path", path), ("step", step), ("window", window))
     )
     gain = "" if row.summary_gain_nats is None else f"; summary {row.summary_gain_nats:+.2f} nats"
-    return f"SeqDep, nats a token: {values}{gain}; scorer {one_line(row.scorer)}"
+    return f"SeqDep, nats a token: {values}{gain}; scorer {_brief(row.scorer)}"
 
 
-def _find(run: Path, manifest: Manifest, which: str) -> Released:
-    """The row that `which` means."""
-    starts, total = [], 0
-    for file in manifest.release:
-        starts.append((total, data_path(run / RELEASE_FOLDER, file)))
-        total += file.rows
-    if re.fullmatch(r"0|[1-9][0-9]{0,14}", which) and int(which) < total:
-        at = int(which)
-        first, path = max(start for start in starts if start[0] <= at)
-        return row_at(path, at - first)
-    found = [
-        (path, offset, prompt_id)
-        for _, path in starts
-        for offset, prompt_id in enumerate(_table(path, ["id"]).column("id").to_pylist())
-        if which and prompt_id.startswith(which)
-    ]
-    if not found:
-        raise UserError(f"no canvas {which!r}: give a number below {total}, or how its id begins")
-    if len(found) > 1:
-        ids = ", ".join(prompt_id for _, _, prompt_id in found[:5])
-        raise UserError(
-            f"{len(found)} canvases begin with {which!r} ({ids}, …): give more of the id"
-        )
-    return row_at(*found[0][:2])
-
-
-def _table(path: Path, names: list[str] | None = None) -> pa.Table:
+def _table(path: Path) -> pa.Table:
     try:
-        return pq.read_table(path, columns=names, page_checksum_verification=True)
+        return pq.read_table(path, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
         reason = str(error).partition("\n")[0]
         raise DamagedError(f"{path}: cannot be read ({reason}); run polytrace verify") from None

@@ -12,7 +12,7 @@ from curation import licences, markdown, staff
 from curation.rows import Released
 from curation.stats import Distribution, Stats
 from curation.terminal import one_line, shorten
-from schemas import canvas, parts
+from schemas import arrow, canvas, parts
 from schemas.manifest import Manifest
 from schemas.paths import locate
 from schemas.recipe import Recipe
@@ -102,6 +102,7 @@ def _served(recipe: Recipe) -> Served | None:
 
 def metadata(manifest: Manifest, recipe: Recipe, stats: Stats) -> str:
     """The card's YAML block, without its fences; `configs` names only splits that have files."""
+    from datasets import Features
     from huggingface_hub import DatasetCardData
 
     licence = _licence(manifest, recipe, stats)
@@ -113,6 +114,8 @@ def metadata(manifest: Manifest, recipe: Recipe, stats: Stats) -> str:
     pattern = "data/{}-" + manifest.build + "-*.parquet"
     globs = [{"split": split, "path": pattern.format(split)} for split in splits]
     extra["configs"] = [{"config_name": "default", "data_files": globs}]
+    features = Features.from_arrow_schema(arrow.RELEASE)
+    extra["dataset_info"] = {"config_name": "default", "features": features._to_yaml_list()}
     data = DatasetCardData(
         language=["en"],
         license=licence.id,

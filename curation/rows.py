@@ -150,23 +150,14 @@ def _columns(
 
 def read_rows(path: Path, *, batch_rows: int = 256) -> Iterator[Released]:
     """The rows of a release file, streamed; DamagedError where it cannot be read."""
-    with _readable(path) as file:
+    with readable(path) as file:
         for batch in file.iter_batches(batch_size=batch_rows):
             yield from arrow.records(Released, pa.Table.from_batches([batch]))
 
 
-def row_at(path: Path, offset: int) -> Released:
-    """The row at a 0-based offset of a release file; only its row group is read."""
-    with _readable(path) as file:
-        group = 0
-        while offset >= (rows := file.metadata.row_group(group).num_rows):
-            group, offset = group + 1, offset - rows
-        (row,) = arrow.records(Released, file.read_row_group(group).slice(offset, 1))
-    return row
-
-
 @contextmanager
-def _readable(path: Path) -> Iterator[pq.ParquetFile]:
+def readable(path: Path) -> Iterator[pq.ParquetFile]:
+    """A release file, checked as it is read; DamagedError where it cannot be."""
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield file

@@ -7,6 +7,17 @@ cursor, reorder a line or hide itself made visible, and laid out in columns by d
 import unicodedata
 from collections.abc import Sequence
 from itertools import zip_longest
+from typing import NamedTuple
+
+from rich.text import Text
+
+
+class Part(NamedTuple):
+    """A piece of `visible` text, and how it is painted (a style of rich)."""
+
+    text: str
+    style: str = ""
+
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
@@ -59,8 +70,7 @@ def wrap(text: str, cells: int) -> list[str]:
     """Lines of at most `cells` (2 or more); breaks at spaces, else inside a word."""
     lines = []
     for line in text.split("\n"):
-        while width(line) > cells:
-            end = _fit(line, cells)
+        while (end := _fit(line, cells)) < len(line):
             space = line.rfind(" ", 1, end + 1)
             cut = space if space > 0 and line[:space].strip() else end
             lines.append(line[:cut])
@@ -79,18 +89,38 @@ def _fit(line: str, cells: int) -> int:
     return len(line)
 
 
-def pad(text: str, cells: int) -> str:
-    """`text` filled with spaces to `cells`."""
-    return text + " " * max(0, cells - width(text))
+def lines(parts: Sequence[Part], cells: int) -> list[Text]:
+    """`parts` one below the other, wrapped to `cells`; markup in them stays as it is written."""
+    return [Text(line, part.style) for part in parts for line in wrap(part.text, cells)]
 
 
-def columns(texts: Sequence[str], total: int, gap: str = " │ ", least: int = 24) -> str:
-    """`texts` side by side within `total` cells; one below the other where that is too narrow."""
-    each = (total - len(gap) * (len(texts) - 1)) // max(1, len(texts))
-    if each < least:
-        return "\n\n".join("\n".join(wrap(text, max(2, total))) for text in texts)
-    rows = zip_longest(*(wrap(text, each) for text in texts), fillvalue="")
-    return "\n".join(gap.join(pad(cell, each) for cell in row).rstrip() for row in rows)
+def columns(
+    blocks: Sequence[Sequence[Part]], total: int, *, gap: str = " │ ", least: int = 24
+) -> list[Text]:
+    """`blocks` side by side, as many as `total` cells have room for; rows of equal length.
+
+    No column is narrower than `least`, unless `total` is: a block below the other, an empty line
+    between.
+    """
+    room = max(1, (total + len(gap)) // (least + len(gap)))
+    bands = -(-len(blocks) // room)
+    abreast = -(-len(blocks) // max(1, bands))
+    found: list[Text] = []
+    for start in range(0, len(blocks), max(1, abreast)):
+        if start:
+            found.append(Text(""))
+        band = blocks[start : start + abreast]
+        each = max(2, (total - len(gap) * (abreast - 1)) // abreast)
+        for row in zip_longest(*(lines(block, each) for block in band)):
+            cells = [_padded(cell or Text(""), each) for cell in row]
+            line = Text.assemble((gap, "dim")).join(cells)
+            line.rstrip()
+            found.append(line)
+    return found
+
+
+def _padded(line: Text, cells: int) -> Text:
+    return Text("").append(line).append(" " * max(0, cells - width(line.plain)))
 
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:

@@ -7,7 +7,7 @@ import dataclasses
 import json
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -92,6 +92,27 @@ def shown(estimate: Estimate | None, *, few: int = FEW) -> str:
     return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
+class SegmentMeans:
+    """Sums of the gains of segments 2, 3, … by level and index, as far as `MOST_INDICES`."""
+
+    def __init__(self) -> None:
+        self._sums: dict[tuple[Level, int], list[float]] = {}
+
+    def add(self, level: Level, gains: Sequence[float], tokens: Sequence[int]) -> None:
+        """One document: gains of segments 2 to N, tokens of segments 1 to N."""
+        for index, gain in enumerate(gains[:MOST_INDICES], 2):
+            total = self._sums.setdefault((level, index), [0, 0.0, 0])
+            total[0] += 1
+            total[1] += gain
+            total[2] += tokens[index - 1]
+
+    def by_index(self, level: Level) -> Iterator[AtIndex]:
+        """The means of a level, in the order of their index."""
+        for (of, index), (n, nats, tokens) in sorted(self._sums.items()):
+            if of is level:
+                yield AtIndex(index, int(n), nats / n, nats / tokens if tokens else 0.0)
+
+
 class _Points(NamedTuple):
     """One entry a document, in little memory."""
 
@@ -104,7 +125,7 @@ def figures(scores: Iterable[TextScores]) -> Figures:
     """The figures of all scores; they are streamed, and only sums and numbers are kept."""
     reasons: Counter[str] = Counter()
     points: dict[Level, _Points] = {}
-    sums: dict[tuple[Level, int], list[float]] = {}
+    means = SegmentMeans()
     documents = cut = copies = canvases = 0
     siblings, pairs, pair_gain = 0, 0, 0.0
     for one in scores:
@@ -128,11 +149,7 @@ def figures(scores: Iterable[TextScores]) -> Figures:
                 row, (sum(found.tokens), found.nats, found.nats_per_token), strict=True
             ):
                 column.append(value)
-            for index, gain in enumerate(found.gains[:MOST_INDICES], 2):
-                total = sums.setdefault((found.level, index), [0, 0.0, 0])
-                total[0] += 1
-                total[1] += gain
-                total[2] += found.tokens[index - 1]
+            means.add(found.level, found.gains, found.tokens)
     return Figures(
         documents=documents,
         cut=cut,
@@ -146,11 +163,7 @@ def figures(scores: Iterable[TextScores]) -> Figures:
                 level=level,
                 nats=curve(points[level].nats, points[level].tokens),
                 nats_per_token=curve(points[level].nats_per_token, points[level].tokens),
-                by_index=tuple(
-                    AtIndex(index, int(n), nats / n, nats / tokens if tokens else 0.0)
-                    for (found, index), (n, nats, tokens) in sorted(sums.items())
-                    if found is level
-                ),
+                by_index=tuple(means.by_index(level)),
             )
             for level in Level
             if level in points

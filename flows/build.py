@@ -22,6 +22,10 @@ from pydantic import BaseModel, ConfigDict
 from curation import finish, reading, shards, stages, summary_stage, trace_stage
 from curation.job import Job
 from curation.reading import Census
+from flows.commands import stop_commands
+from flows.experiment import checked
+from flows.finetune_eval import finetune_eval
+from flows.reporting import REPORT, write_report
 from schemas.durable import lock
 from schemas.outcome import Outcome
 from schemas.recipe import Recipe
@@ -86,6 +90,12 @@ def release(spec: Spec, census: Census) -> Outcome:
     return finish.make(job_of(spec), census)
 
 
+@task(name="write page")
+def show(run: str) -> None:
+    """`report.html`, to look at."""
+    write_report(Path(run) / REPORT, Path(run))
+
+
 def _finish_shards(spec: Spec, census: Census) -> None:
     """Grade, assemble and score every shard; the stages of one shard wait for each other."""
     graded: list[PrefectFuture[shards.Mark]] = []
@@ -114,6 +124,7 @@ def stop_at_once() -> None:
 
     def stop(number: int, _: object) -> None:
         print("\npolytrace: interrupted; the same command goes on", file=sys.stderr, flush=True)
+        stop_commands()
         for server in tuple(SubprocessASGIServer._instances.values()):
             if server.server_process is not None:
                 server.server_process.kill()
@@ -128,7 +139,7 @@ THREADS: Any = ThreadPoolTaskRunner(max_workers=os.cpu_count() or 2)
 
 @flow(name="build", task_runner=THREADS)
 def build(recipe: Recipe, out: str | None = None, limit: int | None = None) -> Outcome:
-    """Build a corpus.
+    """Build a corpus, and hand it off to an experiment where the recipe names one.
 
     Args:
         recipe: What to build.
@@ -137,6 +148,17 @@ def build(recipe: Recipe, out: str | None = None, limit: int | None = None) -> O
     """
     began = time.monotonic()
     run = Path(out) if out else Path("runs") / recipe.name
+    experiment = checked(recipe.handoff, run) if recipe.handoff is not None else None
+    outcome = _build(recipe, run, limit)
+    if outcome.canvases and not (outcome.reused and (run / REPORT).exists()):
+        show(str(run))
+    if experiment is not None and outcome.canvases:
+        folder = finetune_eval(experiment, str(run))
+        outcome = outcome.model_copy(update={"experiment": folder})
+    return outcome.model_copy(update={"seconds": round(time.monotonic() - began, 1)})
+
+
+def _build(recipe: Recipe, run: Path, limit: int | None) -> Outcome:
     spec = Spec(recipe=recipe.model_dump_json(), run=str(run), limit=limit)
     job_of.cache_clear()
     job = job_of(spec)
@@ -148,7 +170,6 @@ def build(recipe: Recipe, out: str | None = None, limit: int | None = None) -> O
             census = read_prompts(spec)
             sample_traces(spec, census)
             _finish_shards(spec, census)
-            outcome = release(spec, census)
+            return release(spec, census)
         finally:
             job.close()
-    return outcome.model_copy(update={"seconds": round(time.monotonic() - began, 1)})

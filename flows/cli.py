@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows import evaluating, scoring, tuning
+from flows import conducting, evaluating, inspecting, publishing, reporting, scoring, tuning
 from flows.recipe_files import find_recipe
 from schemas.errors import NothingReleasedError, PolytraceError, UserError
 
@@ -73,7 +73,8 @@ def build(
     outcome = _build(chosen, run, limit)
     outcome = outcome.model_copy(update={"seconds": round(time.monotonic() - began, 1)})
     if json:
-        typer.echo(outcome.model_dump_json(by_alias=True, exclude={"reused"}))
+        hidden = {"reused"} if outcome.experiment else {"reused", "experiment"}
+        typer.echo(outcome.model_dump_json(by_alias=True, exclude=hidden))
     else:
         _tell(outcome)
     if not outcome.canvases:
@@ -92,32 +93,18 @@ def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
     job.check()
     with lock(run):
         earlier = finish.standing(job)
-        if earlier is not None:
+        if earlier is not None and recipe.handoff is None:
+            if earlier.canvases and not (run / reporting.REPORT).exists():
+                reporting.write_report(run / reporting.REPORT, run)
             return earlier
-    typer.echo("starting Prefect (about ten seconds) …", err=True)
-    for name, value in {
-        "PREFECT_LOGGING_LEVEL": "CRITICAL",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    }.items():
-        os.environ.setdefault(name, value)
-    from flows.build import build as flow
-    from flows.build import stop_at_once
+    if recipe.handoff is not None:
+        from flows.experiment import checked
 
-    stop_at_once()
-    try:
+        checked(recipe.handoff, run)  # a mistake shows before hours of work
+    with conducting.prefect(run):
+        from flows.build import build as flow
+
         return flow(recipe, str(run), limit)
-    except PolytraceError:
-        raise
-    except Exception as error:
-        log = run / "polytrace.log"
-        with log.open("a", encoding="utf-8") as file:
-            traceback.print_exc(file=file)
-        raise PolytraceError(
-            f"internal fault ({type(error).__name__}: {error}); the traceback is in {log}; "
-            f"what was made is kept, and the same command goes on"
-        ) from None
 
 
 def _tell(outcome: "Outcome") -> None:
@@ -126,6 +113,7 @@ def _tell(outcome: "Outcome") -> None:
     if not outcome.canvases:
         typer.echo(f"0 canvases ({state}); every rejection is in {run}/rejected")
         return
+    handed = f"\n  tables   {outcome.experiment}/report.md" if outcome.experiment else ""
     typer.echo(
         f"{outcome.canvases} canvases ({state})\n"
         f"  prompts  {prompts.in_} read = {prompts.released} released + "
@@ -133,23 +121,10 @@ def _tell(outcome: "Outcome") -> None:
         f"  traces   {traces.in_} had = {traces.kept} kept + {traces.rejected} rejected\n"
         f"  dataset  {run}/release   datasets.load_dataset({str(run) + '/release'!r})\n"
         f"  card     {run}/release/README.md\n"
+        f"  page     {run}/report.html (open it in a browser)\n"
         f"  look     polytrace inspect {run}\n"
-        f"  check    polytrace verify {run}"
+        f"  check    polytrace verify {run}{handed}"
     )
-
-
-@app.command()
-def inspect(
-    run: Annotated[Path, typer.Argument(help="A run directory.")],
-    canvas: Annotated[
-        str, typer.Option("--canvas", help="A canvas by its number or by (the start of) its id.")
-    ] = "0",
-) -> None:
-    """Show what a run made: counts, yields, reasons, and a canvas with its paths side by side."""
-    from curation import browse
-
-    typer.echo(browse.overview(run))
-    typer.echo(browse.show(run, canvas))
 
 
 @app.command()
@@ -168,7 +143,10 @@ def verify(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> Non
     typer.echo(f"{run}: sound")
 
 
-for command in (scoring.score, scoring.seqdep_report, tuning.train, evaluating.evaluate):
+for command in (
+    *(inspecting.inspect, publishing.publish, scoring.score, scoring.seqdep_report, tuning.train),
+    *(evaluating.evaluate, evaluating.tables, conducting.finetune_eval, reporting.report),
+):
     app.command()(command)
 
 

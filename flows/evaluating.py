@@ -1,4 +1,4 @@
-"""The command that decodes and grades: `polytrace evaluate`.
+"""The commands that decode and grade, and that print what came of it: `evaluate`, `tables`.
 
 Imported when the command line starts, so that heavy packages are imported inside the command, as in
 `cli.py`.
@@ -28,7 +28,7 @@ def evaluate(
     random_order, blockwise, fast_dllm, parallel_forced) and a form: a canvas, of which the summary
     is scored, or one text. OUT/results.json holds accuracy with its 95 % interval, ARness and
     tokens a step; OUT/cells every decoded row with its commits. The same command goes on where it
-    stopped. Bundled: tiny_base.
+    stopped. Bundled: tiny_base, tiny_smoke, paper_dream, paper_llada, miniature.
 
     Examples: polytrace evaluate tiny_base --set limit=50 ·
     polytrace evaluate tiny_base --set benchmark.kind=gsm8k --set benchmark.path=test.jsonl
@@ -36,11 +36,38 @@ def evaluate(
     from diffusion.evaluate import evaluate as run_cells
     from diffusion.evaluation import Evaluation
     from flows.recipe_files import find_recipe
-    from schemas.durable import lock
+    from flows.tuning import as_yaml
+    from schemas.durable import lock, replace_text
     from schemas.yaml_file import load
 
     evaluation = load(find_recipe(recipe, RECIPES), set_ or (), Evaluation)
     run = out or Path("runs") / evaluation.name
     with lock(run):
+        replace_text(run / "recipe.yaml", as_yaml(evaluation))
         run_cells(evaluation, run, say=lambda text: typer.echo(text, err=True))
     typer.echo(f"results  {run}/results.json, {run}/results.parquet\nrows     {run}/cells")
+
+
+def tables(
+    runs: Annotated[list[Path], typer.Argument(help="Run directories of polytrace evaluate.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the page (default: tables, in the first run).")
+    ] = None,
+    seqdep: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="A report of polytrace seqdep-report: Figures 3, 7."),
+    ] = None,
+) -> None:
+    """Print the paper's Tables 1 to 5 and Figures 1, 2, 3, 4 and 7 from what was evaluated.
+
+    OUT/tables.md holds them, each accuracy with its 95 % interval and, where the model is the
+    paper's, the paper's figure beside it; then each claim of the paper, tested pair by pair; then
+    every cell as it is. Pictures are PNG and SVG. What was not evaluated stays empty there, and is
+    not printed here.
+
+    Examples: polytrace tables runs/tiny_base · polytrace tables runs/dream runs/llada --out page
+    """
+    from diffusion.tables_page import in_short, write_page
+
+    page = write_page(runs, out or runs[0] / "tables", seqdep)
+    typer.echo(f"{in_short(runs)}\n\npage     {page}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from diffusion.evaluation import Evaluation
     from diffusion.settings import Settings
 
 RECIPES = Path(__file__).parent / "recipes" / "train"
@@ -85,7 +86,7 @@ def settings_of(recipe: str, overrides: Sequence[str]) -> "Settings":
     return load(find_recipe(recipe, RECIPES), overrides, Settings)
 
 
-def as_yaml(settings: "Settings") -> str:
+def as_yaml(settings: "Settings | Evaluation") -> str:
     """The settings, every default written out, as a recipe."""
     import dataclasses
 

@@ -1,5 +1,6 @@
 import re
 import unicodedata
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation import browse, terminal
-from curation.release import data_path
-from curation.rows import read_rows
 from schemas.errors import DamagedError, UserError
-from schemas.manifest import Manifest
 from tests.curation import samples
 
 
@@ -41,72 +39,17 @@ def test_rejections_come_by_reason_with_an_example(run: Path) -> None:
     assert browse.top_reasons(run) == "canvases too_few_traces (1), release seqdep_high (1)"
 
 
-def test_a_canvas_is_found_by_number_and_by_id(run: Path) -> None:
-    manifest = Manifest.load(run / "manifest.json")
-    rows = [row for file in manifest.release for row in read_rows(data_path(run / "release", file))]
-    for number in (0, 7, 8, 23):
-        row = rows[number]
-        shown = browse.show(run, str(number), 100)
-        assert shown.startswith(row.id)
-        assert shown == browse.show(run, row.id, 100)
-        assert f"gold {row.gold};" in shown
-        assert row.summary in shown
-    prefix = next(
-        row.id[:k]
-        for row in rows
-        for k in range(1, 17)
-        if sum(other.id.startswith(row.id[:k]) for other in rows) == 1 and not row.id[:k].isdigit()
-    )
-    assert browse.show(run, prefix, 100).startswith(prefix)
-
-
-@pytest.mark.parametrize("which", ["24", "-1", "zz", "", "²", "9" * 40, "\x1b[2J"])
-def test_no_such_canvas_is_the_users_mistake(run: Path, which: str) -> None:
-    with pytest.raises(UserError, match="no canvas") as caught:
-        browse.show(run, which, 100)
-    assert "\x1b" not in str(caught.value)
-
-
-def test_an_ambiguous_id_is_the_users_mistake(run: Path) -> None:
-    with pytest.raises(UserError, match="24 canvases begin with '000000'"):
-        browse.show(run, "000000", 100)
-
-
-def test_paths_stand_side_by_side_where_there_is_room(run: Path) -> None:
-    wide, narrow = browse.show(run, "1", 120), browse.show(run, "1", 50)
-    heading = next(line for line in wide.splitlines() if line.startswith("path 1"))
-    assert "path 2" in heading
-    assert "path 3" in heading
-    assert "✓ correct" in heading
-    assert "✗ wrong" in wide + browse.show(run, "4", 120) + browse.show(run, "5", 120)
-    assert sum(line.startswith("path ") for line in narrow.splitlines()) == 3
-    for text, cells in ((wide, 120), (narrow, 50)):
-        assert max(map(terminal.width, text.splitlines())) <= cells
-
-
-def test_escapes_in_a_trace_reach_no_terminal(tmp_path: Path) -> None:
-    nasty = "\x1b]0;owned\x07 \x1b[2J\r\x9b31m \u202egnp \u200b \x08\x7f 漢字 e\u0301 \u2028 end"
-    samples.write_run(tmp_path, [samples.with_text(0, nasty)], samples.recipe())
-    text = browse.show(tmp_path, "0", 60) + browse.overview(tmp_path) + browse.rejections(tmp_path)
-    bad = {c for c in text if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp")}
-    assert bad == set()
-    assert "␛" in text
-    assert "<U+202E>" in text
-    assert "漢字" in text
-
-
 def test_an_unfinished_or_damaged_run_is_one_line(run: Path, tmp_path: Path) -> None:
-    for look in (browse.overview, browse.rejections, browse.show):
+    for look in (browse.overview, browse.rejections):
         with pytest.raises(UserError, match="no complete run"):
             look(tmp_path)
     samples.write_run(tmp_path, [])
-    assert browse.show(tmp_path) == "no canvas was released"
     assert "0 of P = 3" in browse.overview(tmp_path)
     samples.write_run(tmp_path / "b", samples.corpus(3))
     for path in (tmp_path / "b").rglob("*.parquet"):
         path.write_bytes(b"no")
     (tmp_path / "b" / "release" / "stats.json").unlink()
-    for look in (browse.overview, browse.rejections, browse.show):
+    for look in (browse.overview, browse.rejections):
         with pytest.raises(DamagedError) as caught:
             look(tmp_path / "b")
         assert "\n" not in str(caught.value)
@@ -129,7 +72,20 @@ def test_visible_text_moves_no_cursor(text: str) -> None:
     assert "\n" not in terminal.one_line(text)
 
 
-@given(st.lists(st.text(), min_size=1, max_size=5), st.integers(10, 120))
-def test_columns_stay_within_the_width(texts: list[str], total: int) -> None:
-    shown = terminal.columns([terminal.visible(text) for text in texts], total)
-    assert all(terminal.width(line) <= total for line in shown.split("\n"))
+@given(st.lists(st.text(), min_size=1, max_size=7), st.integers(10, 120))
+def test_columns_stay_within_the_width_and_lose_nothing(texts: list[str], total: int) -> None:
+    parts = [terminal.Part(terminal.visible(text)) for text in texts]
+    rows = [line.plain for line in terminal.columns([[part] for part in parts], total)]
+    assert all(terminal.width(line) <= total for line in rows)
+    wanted = Counter("".join(part.text for part in parts))
+    found = Counter("".join(rows))
+    assert all(found[char] >= n for char, n in wanted.items() if char not in " \n")
+
+
+def test_columns_fill_the_width_in_equal_bands() -> None:
+    blocks = [[terminal.Part(f"path {j}")] for j in range(6)]
+    of = {
+        total: [len(line.plain.split("│")) for line in terminal.columns(blocks, total) if line]
+        for total in (200, 120, 60, 30)
+    }
+    assert of == {200: [6], 120: [3, 3], 60: [2, 2, 2], 30: [1] * 6}

@@ -18,6 +18,7 @@ from curation import finish, reading, shards, stages, summary_stage, trace_stage
 from curation.job import Job
 from curation.teachers import Lacks, Request, SampleOutcome
 from curation.verify import verify
+from flows.reporting import page
 from schemas.outcome import Outcome
 from schemas.paths import ROOT
 from schemas.recipe import load
@@ -90,6 +91,7 @@ def test_the_command_builds_prints_one_object_and_does_nothing_twice(tmp_path: P
     assert said["traces"]["in"] == 24 * 6 == said["traces"]["kept"] + said["traces"]["rejected"]
     assert said["canvases"] == said["prompts"]["released"] > 8
     assert verify(tmp_path / "run") == []
+    assert (tmp_path / "run/report.html").read_text() == page(tmp_path / "run")
     before = contents(tmp_path / "run")
     times = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*.parquet")}
     again = json.loads(polytrace(*args, cwd=tmp_path).stdout)

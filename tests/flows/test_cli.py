@@ -3,28 +3,12 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from schemas.paths import ROOT
-
-
-def start(*args: str, cwd: Path) -> subprocess.Popen[str]:
-    """The console script in a session of its own, as a terminal starts it."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(cwd / ".prefect")}
-    return subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", *args],
-        cwd=cwd,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+from tests.flows.commands import start
 
 
 def run(*args: str, cwd: Path) -> tuple[int, str, str]:

@@ -1,9 +1,11 @@
 """`polytrace evaluate` from its recipe to its files, and what it says of mistakes."""
 
 import json
-import subprocess
-import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -11,24 +13,11 @@ from diffusion.evaluation import Evaluation
 from flows.evaluating import RECIPES
 from schemas.errors import UserError
 from schemas.yaml_file import load
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def run(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "flows.cli", "evaluate", *args],
-        cwd=cwd,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+from tests.flows.commands import run
 
 
 def test_the_bundled_model_is_evaluated(tmp_path: Path) -> None:
-    done = run("tiny_base", "--set", "limit=4", "--set", "steps=[39]", cwd=tmp_path)
+    done = run("evaluate", "tiny_base", "--set", "limit=4", "--set", "steps=[39]", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "results  runs/tiny_base/results.json" in done.stdout
     assert "5 cells x 4 problems" in done.stderr
@@ -38,6 +27,14 @@ def test_the_bundled_model_is_evaluated(tmp_path: Path) -> None:
     assert by_name["Random"]["arness"] < 0.5
     assert by_name["Fast-dLLM"]["steps"] is None
     assert all(one["count"] == 4 for one in results)
+    printed = run("tables", "runs/tiny_base", cwd=tmp_path)
+    assert printed.returncode == 0, printed.stderr
+    page = (tmp_path / "runs/tiny_base/tables/tables.md").read_text()
+    assert "page     runs/tiny_base/tables/tables.md" in printed.stdout
+    assert "Table 1. ARness and accuracy of base models (smoke, n = 4)" in printed.stdout
+    assert "LLaDA" not in printed.stdout.replace("(LLaDA block-wise)", ""), "it was not evaluated"
+    assert "| tiny, tiny problems | 1.00 [1.00, 1.00] |" in page
+    assert (tmp_path / "runs/tiny_base/tables/figure_1.png").stat().st_size > 10_000
 
 
 def test_mistakes_end_with_2_and_no_traceback(tmp_path: Path) -> None:
@@ -48,12 +45,58 @@ def test_mistakes_end_with_2_and_no_traceback(tmp_path: Path) -> None:
         ("benchmark.kind=gsm9k", "choices: gpqa, gsm8k, math500, tiny"),
         ("benchmark.path=none.jsonl", "no such file"),
     ):
-        done = run("tiny_base", "--set", "limit=2", "--set", change, cwd=tmp_path)
+        done = run("evaluate", "tiny_base", "--set", "limit=2", "--set", change, cwd=tmp_path)
         assert done.returncode == 2, (change, done.stderr)
         assert says in done.stderr
         assert "Traceback" not in done.stderr
+    done = run("tables", "runs", cwd=tmp_path)
+    assert done.returncode == 2 and "holds no results.parquet" in done.stderr
 
 
 def test_an_unknown_field_of_a_system_is_named() -> None:
     with pytest.raises(UserError, match=r"systems\.1\.ruel: unknown field; did you mean 'rule'"):
         load(RECIPES / "tiny_base.yaml", ["systems.1.ruel=x"], Evaluation)
+
+
+class Gate(BaseHTTPRequestHandler):
+    """A hub whose datasets ask for an agreement: 401 without a token, 403 with one."""
+
+    tokens: ClassVar[list[str | None]] = []
+
+    def do_GET(self) -> None:
+        token = self.headers.get("Authorization")
+        self.tokens.append(token)
+        self.send_response(403 if token else 401)
+        self.send_header("X-Error-Code", "GatedRepo")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def gated_hub() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Gate)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_gated_benchmark_asks_for_an_agreement_and_shows_no_token(
+    gated_hub: str, tmp_path: Path
+) -> None:
+    for token in ("", "hf_themostsecret"):
+        hub = {"HF_ENDPOINT": gated_hub, "HF_HOME": str(tmp_path / "hf"), "HF_TOKEN": token}
+        done = run(
+            *("evaluate", "tiny_base", "--set", "benchmark={kind: gpqa}"), cwd=tmp_path, **hub
+        )
+        assert done.returncode == 2, done.stderr
+        assert "Idavidrein/gpqa: asks for your agreement; accept its terms" in done.stderr
+        assert "Traceback" not in done.stderr and "themostsecret" not in done.stderr + done.stdout
+    assert "Bearer hf_themostsecret" in Gate.tokens, "the user's token was sent"
+    written = [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
+    assert not any(b"themostsecret" in path.read_bytes() for path in written)

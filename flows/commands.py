@@ -1,0 +1,84 @@
+"""Prefect tasks that are one command of ours in a process of its own, as a person would type it.
+
+In: arguments. Out: nothing but the command's files, or the error that it ended with. A process of
+its own has its own accelerators and memory, and can be started through `accelerate launch`.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from schemas.errors import PolytraceError, StoppedError, UserError
+
+PATIENCE = 120.0  # seconds that a command has to save what it has
+_RUNNING: set[subprocess.Popen[str]] = set()
+_ERRORS: dict[int, type[PolytraceError]] = {2: UserError, 3: StoppedError}
+
+
+def run_command(arguments: Sequence[str], accelerate_config: str | None = None) -> None:
+    """Run `polytrace ARGUMENTS`; its standard error is passed on, its error is raised here."""
+    start = [sys.executable, "-m"]
+    if accelerate_config is not None:
+        if not Path(accelerate_config).is_file():
+            raise UserError(f"{accelerate_config}: no such accelerate config file")
+        start += ["accelerate.commands.launch", "--config_file", accelerate_config, "-m"]
+    said: deque[str] = deque(maxlen=50)
+    with subprocess.Popen(
+        [*start, "flows.cli", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        process_group=0,  # a launcher and its workers are stopped together
+    ) as process:
+        _RUNNING.add(process)
+        threading.Thread(target=_end_group, args=(process,), daemon=True).start()
+        assert process.stderr is not None
+        try:
+            for line in process.stderr:
+                sys.stderr.write(line)
+                said.append(line.rstrip())
+        except BaseException:
+            _terminate(process)  # it saves what it has, if it can say so: the pipe is read on
+            for line in process.stderr:
+                sys.stderr.write(line)
+            raise
+        finally:
+            _RUNNING.discard(process)
+    if process.returncode < 0:
+        name = signal.Signals(-process.returncode).name
+        hint = "; out of memory?" if name == "SIGKILL" else ""
+        raise PolytraceError(f"{arguments[0]} was ended by {name}{hint}; the same command goes on")
+    if process.returncode:
+        ours = [line for line in said if line.startswith("polytrace: ")]
+        last = (ours or list(said) or [""])[-1].removeprefix("polytrace: ")
+        error = _ERRORS.get(process.returncode, PolytraceError)
+        raise error(last or f"{arguments[0]} ended with status {process.returncode}")
+
+
+def stop_commands() -> None:
+    """Ask every running command to save what it has, and wait until it has ended."""
+    running = tuple(_RUNNING)
+    for process in running:
+        _terminate(process)
+    for process in running:
+        with suppress(subprocess.TimeoutExpired):  # it then ends without us
+            process.wait(timeout=PATIENCE)
+
+
+def _end_group(process: subprocess.Popen[str]) -> None:
+    """A command that is gone, killed perhaps, leaves nothing running and no pipe open."""
+    process.wait()
+    _terminate(process)
+
+
+def _terminate(process: subprocess.Popen[str]) -> None:
+    """Ask a command and all it has started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)

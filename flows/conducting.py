@@ -1,0 +1,94 @@
+"""Commands that start a Prefect flow, and the command `polytrace finetune-eval`.
+
+Imported when the command line starts, so that heavy packages are imported inside the command, as in
+`cli.py`.
+"""
+
+import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from schemas.errors import PolytraceError
+
+
+@contextmanager
+def prefect(run: Path) -> Iterator[None]:
+    """Start a flow inside: quiet, stopped at once by a signal, faults logged in the run."""
+    typer.echo("starting Prefect (about ten seconds) …", err=True)
+    for name, value in {
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    }.items():
+        os.environ.setdefault(name, value)
+    from flows.build import stop_at_once
+
+    stop_at_once()
+    try:
+        yield
+    except PolytraceError:
+        raise
+    except Exception as error:
+        log = run / "polytrace.log"
+        with log.open("a", encoding="utf-8") as file:
+            traceback.print_exc(file=file)
+        raise PolytraceError(
+            f"internal fault ({type(error).__name__}: {error}); the traceback is in {log}; "
+            f"what was made is kept, and the same command goes on"
+        ) from None
+
+
+def finetune_eval(
+    experiment: Annotated[
+        str, typer.Argument(help="A YAML file, or the name of a bundled experiment.")
+    ],
+    corpus: Annotated[Path, typer.Option(help="Run directory of a build.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as in evaluate.recipe=…."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The experiment's directory (default: runs/NAME-BUILD).")
+    ] = None,
+    accelerate_config: Annotated[
+        Path | None, typer.Option(help="Train on several GPUs by this accelerate config.")
+    ] = None,
+) -> None:
+    """Fine-tune on a corpus, evaluate what came of it, and print the paper's tables.
+
+    An experiment names recipes of polytrace train and of polytrace evaluate, and the scorer of the
+    corpus. OUT/report.md says what the corpus is worth, OUT/tables holds tables and pictures. The
+    same command goes on where it stopped. A build whose recipe has `handoff: EXPERIMENT` starts it
+    by itself. Bundled: tiny, dream, llada, miniature.
+
+    Example: polytrace finetune-eval tiny --corpus runs/demo
+    """
+    from flows.experiment import default_out, evaluation, find_experiment, trainings
+    from schemas.errors import UserError
+    from schemas.manifest import MANIFEST_FILE, Manifest
+
+    chosen = find_experiment(experiment, tuple(set_ or ()))
+    if not corpus.is_dir():
+        raise UserError(f"{corpus}: no such run directory")
+    manifest = Manifest.load(corpus / MANIFEST_FILE)
+    folder = out or default_out(chosen, manifest.build)
+    evaluation(chosen, trainings(chosen, str(corpus)), folder)  # mistakes show before hours of work
+    folder.mkdir(parents=True, exist_ok=True)
+    with prefect(folder):
+        from flows.finetune_eval import finetune_eval as flow
+
+        config = str(accelerate_config) if accelerate_config else None
+        flow(chosen, str(corpus), str(folder), config)
+    from diffusion.tables_page import in_short
+
+    typer.echo(in_short([folder / "evaluation"]))
+    typer.echo(
+        f"\nreport   {folder}/report.md\ntables   {folder}/tables/tables.md\n"
+        f"page     {folder}/report.html (open it in a browser)"
+    )

@@ -1,0 +1,160 @@
+"""An experiment: what becomes of a corpus. In: a recipe. Out: checked settings of every step.
+
+An experiment names recipes of `polytrace train` and one of `polytrace evaluate`. Systems of the
+evaluation whose model is `runs/NAME/model`, NAME being one of its trainings, take the model that
+the experiment itself has tuned; so the same recipes serve by hand and in an experiment.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from diffusion.evaluation import Evaluation, Training
+from diffusion.settings import STRICT, Model, Settings, check_name
+from flows import evaluating, tuning
+from flows.recipe_files import find_recipe
+from schemas import parts
+from schemas.errors import UserError
+from schemas.paths import locate
+from schemas.yaml_file import load
+
+RECIPES = Path(__file__).parent / "recipes" / "experiments"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """A recipe, by its file or bundled name, with `KEY=VALUE` overrides."""
+
+    __pydantic_config__: ClassVar[Any] = STRICT
+
+    recipe: str
+    set: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeqDep:
+    """The corpus's figures 3 and 7: the scorer, and the ordinary text to stand beside, if any."""
+
+    __pydantic_config__: ClassVar[Any] = STRICT
+
+    model: str
+    limit: int = 400
+    web: str | None = None
+    long_cot: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        if self.limit < 2:
+            raise ValueError(f"seqdep.limit: {self.limit}; a slope needs at least 2 rows")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """Trainings on one corpus, one evaluation of what came of them, and the corpus's SeqDep."""
+
+    __pydantic_config__: ClassVar[Any] = STRICT
+
+    name: str
+    train: tuple[Use, ...]
+    evaluate: Use
+    seqdep: SeqDep | None = None
+
+    def __post_init__(self) -> None:
+        """Check name and trainings."""
+        check_name(self.name)
+        if not self.train:
+            raise ValueError("train: empty; name at least one training")
+
+
+def find_experiment(name: str, overrides: tuple[str, ...] = ()) -> Experiment:
+    """An experiment by its file or bundled name; UserError says what is wrong."""
+    return load(find_recipe(name, RECIPES), overrides, Experiment)
+
+
+def trainings(experiment: Experiment, corpus: str) -> list[Settings]:
+    """What is trained, in order, all on `corpus`; UserError where two have one name."""
+    found = [
+        dataclasses.replace(tuning.settings_of(use.recipe, use.set), corpus=corpus)
+        for use in experiment.train
+    ]
+    names = [settings.name for settings in found]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(
+            f"{experiment.name}: two trainings are named {twice[0]!r}; give one another name by "
+            "set: [name=…]"
+        )
+    return found
+
+
+def evaluation(experiment: Experiment, settings: list[Settings], out: Path) -> Evaluation:
+    """The evaluation, with the models that the trainings leave under `out`; checked."""
+    use = experiment.evaluate
+    read = load(find_recipe(use.recipe, evaluating.RECIPES), use.set, Evaluation)
+    parts.options("benchmarks", str(read.benchmark.get("kind")), "benchmark")  # is there one?
+    read.cells()  # a rule that does not exist shows here
+    _check(experiment.name, read, {f"runs/{one.name}/model": one for one in settings})
+    tuned = {f"runs/{one.name}/model": str(out / folder_of(one) / "model") for one in settings}
+    return dataclasses.replace(
+        read,
+        systems=tuple(
+            dataclasses.replace(
+                system,
+                base=system.base_name,
+                model=Model(
+                    path=tuned.get(system.model.path, system.model.path),
+                    trust_remote_code=system.model.trust_remote_code,
+                ),
+            )
+            for system in read.systems
+        ),
+    )
+
+
+def _check(name: str, read: Evaluation, trained: dict[str, Settings]) -> None:
+    """UserError for what would show only after hours of training."""
+    places: dict[tuple[object, ...], str] = {}
+    for system in read.systems:
+        made, path = trained.get(system.model.path), locate(system.model.path)
+        if made is None and system.training is not Training.BASE:
+            raise UserError(
+                f"{name}: the evaluation's system {system.name!r} is tuned, and no training of "
+                f"this experiment makes its model {system.model.path}; add one, or leave the "
+                "system out"
+            )
+        if made is not None and _masks(made) != read.masks:
+            raise UserError(
+                f"{name}: the evaluation's masks are {read.masks}, and {made.name} is trained on "
+                f"{_masks(made)}; make them the same"
+            )
+        if made is None and path.count("/") > 1 and not Path(path).is_dir():
+            raise UserError(f"{name}: {system.name}: {path}: no such model directory")
+        what = (system.base_name, system.training, system.made_rule().order, system.form)
+        place = (*what, system.paths, system.tuned_paths, system.cache)
+        if place in places:
+            raise UserError(
+                f"{name}: {places[place]!r} and {system.name!r} are one cell of the tables; give "
+                "one another base, or evaluate it by a recipe of its own"
+            )
+        places[place] = system.name
+
+
+def _masks(settings: Settings) -> int:
+    return settings.paths * settings.slot_tokens + settings.summary_tokens
+
+
+def checked(name: str, corpus: Path) -> Experiment:
+    """The experiment `name`; UserError where it could not start on a corpus."""
+    experiment = find_experiment(name)
+    evaluation(experiment, trainings(experiment, str(corpus)), Path("runs") / experiment.name)
+    return experiment
+
+
+def folder_of(settings: Settings) -> str:
+    """A training's folder: a changed recipe has another, so that it goes on nothing of the old."""
+    return f"{settings.name}-{settings.digest()[:8]}"
+
+
+def default_out(experiment: Experiment, build: str) -> Path:
+    """One directory for each build of a corpus."""
+    return Path("runs") / f"{experiment.name}-{build}"

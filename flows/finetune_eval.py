@@ -1,0 +1,119 @@
+"""From a released corpus to tables: fine-tune, evaluate, score, print. One flow, resumable.
+
+In: an experiment and a run that released a corpus. Out: a directory with a folder for each
+training, `evaluation`, `seqdep`, `tables` and `report.md`. Every step is a command that goes on
+where it stopped and does nothing where nothing changed; so does the flow.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+
+from diffusion.settings import Settings
+from diffusion.tables_page import write_page
+from flows.commands import run_command
+from flows.experiment import Experiment, SeqDep, default_out, evaluation, folder_of, trainings
+from flows.finetune import tune
+from flows.reporting import REPORT as HTML
+from flows.reporting import write_report
+from flows.tuning import as_yaml
+from schemas.durable import lock, replace_text
+from schemas.manifest import MANIFEST_FILE, Manifest
+
+REPORT = "report.md"
+
+
+@task(name="evaluate", task_run_name="evaluate {out}")
+def evaluate(recipe: str, out: str) -> None:
+    """`polytrace evaluate`."""
+    run_command(["evaluate", recipe, "--out", out])
+
+
+@task(name="seqdep", task_run_name="seqdep {corpus}")
+def seqdep(spec: SeqDep, corpus: str, out: str) -> None:
+    """`polytrace seqdep-report`."""
+    beside = ["--web", spec.web] if spec.web is not None else []
+    for name in spec.long_cot:
+        beside += ["--long-cot", name]
+    run_command(
+        [
+            *("seqdep-report", corpus, "--model", spec.model, "--out", out),
+            *("--limit", str(spec.limit), *beside),
+        ]
+    )
+
+
+@task(name="tables")
+def tables(evaluated: str, out: str, seqdep_folder: str | None) -> str:
+    """The page of tables and figures."""
+    folder = Path(seqdep_folder) if seqdep_folder else None
+    return str(write_page([Path(evaluated)], Path(out), folder))
+
+
+@flow(name="finetune-eval")
+def finetune_eval(
+    experiment: Experiment,
+    corpus: str,
+    out: str | None = None,
+    accelerate_config: str | None = None,
+) -> str:
+    """Fine-tune on a corpus, evaluate what came of it, and write the paper's tables and figures.
+
+    Args:
+        experiment: What to train and to evaluate, as in `flows/recipes/experiments`.
+        corpus: The run directory of a build that released a corpus.
+        out: The experiment's directory; `runs/<name>-<build>` when not given.
+        accelerate_config: An accelerate config file for the trainings (default: one process).
+    """
+    manifest = Manifest.load(Path(corpus) / MANIFEST_FILE)
+    folder = Path(out) if out else default_out(experiment, manifest.build)
+    settings = trainings(experiment, corpus)
+    asked = evaluation(experiment, settings, folder)
+    with lock(folder):
+        summaries = [tune(one, folder / folder_of(one), accelerate_config) for one in settings]
+        recipe = folder / "evaluation-recipe.yaml"
+        replace_text(recipe, as_yaml(asked))
+        evaluate(str(recipe), str(folder / "evaluation"))
+        scored = None
+        if experiment.seqdep is not None:
+            scored = str(folder / "seqdep")
+            seqdep(experiment.seqdep, corpus, scored)
+        page = tables(str(folder / "evaluation"), str(folder / "tables"), scored)
+        write_report(folder / HTML, Path(corpus), folder / "evaluation")
+        replace_text(
+            folder / REPORT, _report(experiment, corpus, manifest, settings, summaries, page)
+        )
+    return str(folder)
+
+
+def _report(
+    experiment: Experiment,
+    corpus: str,
+    manifest: Manifest,
+    settings: Sequence[Settings],
+    summaries: Sequence[dict[str, Any]],
+    page: str,
+) -> str:
+    """What was made of what, and the tables."""
+    lines = [
+        f"# {experiment.name}: what the corpus {manifest.name} is worth",
+        "",
+        f"Corpus: `{corpus}`, build {manifest.build}, {manifest.canvases} canvases "
+        f"({manifest.prompts.in_} prompts read, {manifest.prompts.rejected} rejected).",
+        "",
+        "| training | form | paths | instances | steps | last loss | validation loss |",
+        "|---|---|--:|--:|--:|--:|--:|",
+    ]
+    for one, summary in zip(settings, summaries, strict=True):
+        held_out = (summary.get("validation") or {}).get("loss")
+        lines.append(
+            f"| {one.name} | {one.form} | {one.paths} | {summary['instances']} "
+            f"| {summary['steps']} | {summary['loss']:.3f} "
+            f"| {'-' if held_out is None else f'{held_out:.3f}'} |"
+        )
+    text = Path(page).read_text(encoding="utf-8")
+    shifted = re.sub("^#", "##", text, flags=re.MULTILINE).replace("](figure", "](tables/figure")
+    return "\n".join([*lines, "", shifted])

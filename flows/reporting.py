@@ -1,0 +1,154 @@
+"""The command that writes a page to look at: `polytrace report`.
+
+In: a finished run, and an evaluation if there is one. Out: one HTML file that needs nothing else.
+Imported when the command line starts, so that heavy packages are imported inside the command.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+if TYPE_CHECKING:
+    from curation.report import Corpus, Curve
+    from diffusion.decode_page import Evaluated
+
+REPORT = "report.html"
+MOST_BYTES = 5_000_000
+_WIDTH, _HEIGHT = 310, 110  # of a curve
+
+
+class _Drawn(NamedTuple):
+    """A curve in the coordinates of its picture."""
+
+    level: str
+    points: tuple[tuple[str, str, str], ...]
+    zero: str
+    low: str
+    high: str
+    said: str
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="A run directory of polytrace build.")],
+    evaluation: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Of polytrace evaluate: tables, and how canvases fill."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write (default: report.html in the run).")
+    ] = None,
+) -> None:
+    """Write one HTML page about a corpus: open it in any browser, send it to anybody.
+
+    Funnel and reasons, distributions, SeqDep, what siblings tell each other, 100 canvases to look
+    through with their paths side by side; after an evaluation its tables and pictures, and canvases
+    as they filled, step by step. It loads nothing and needs no network; texts of models are shown
+    as text, whatever they hold.
+
+    Example: polytrace report runs/demo --evaluation runs/tiny-<build>/evaluation
+    """
+    file = out or run / REPORT
+    write_report(file, run, evaluation)
+    typer.echo(f"page     {file} ({file.stat().st_size / 1e6:.1f} MB)")
+
+
+def write_report(file: Path, run: Path, evaluation: Path | None = None) -> None:
+    """The page as a file, whole or not at all; errors as of `page`."""
+    from schemas.durable import replace_text
+
+    replace_text(file, page(run, evaluation))
+
+
+def page(run: Path, evaluation: Path | None = None) -> str:
+    """The page as text; UserError where the run is not finished, or there is no evaluation."""
+    import dataclasses
+    from base64 import b64encode
+    from hashlib import sha256
+    from importlib.resources import files
+
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    from curation.report import corpus
+    from curation.terminal import visible
+
+    found = corpus(run)
+    evaluated = None if evaluation is None else _evaluated(evaluation)
+    script = files("data_cards").joinpath("report.js").read_text(encoding="utf-8")
+    environment = Environment(undefined=StrictUndefined, autoescape=True)
+    template = environment.from_string(
+        files("data_cards").joinpath("report.html.j2").read_text(encoding="utf-8")
+    )
+
+    def render(corpus: "Corpus", evaluated: "Evaluated | None") -> str:
+        data: dict[str, Any] = {"canvases": [dataclasses.asdict(one) for one in corpus.canvases]}
+        if evaluated is not None:
+            data["decodes"] = [
+                dataclasses.asdict(one)
+                | {
+                    "problem": visible(one.problem),
+                    "gold": visible(one.gold),
+                    "text": [visible(text) for text in one.text],
+                }
+                for one in evaluated.decodes
+            ]
+        return template.render(
+            c=corpus,
+            e=evaluated,
+            curves=[_drawn(one) for one in corpus.curves],
+            data=Markup(_safe(data)),
+            script=Markup(script),
+            script_hash=b64encode(sha256(script.encode()).digest()).decode(),
+        )
+
+    text = render(found, evaluated)
+    while len(text.encode()) > MOST_BYTES:  # every second one stays, so that it is even still
+        if evaluated is not None and len(evaluated.decodes) > 1 and len(found.canvases) < 10:
+            evaluated = evaluated.thinned()
+        elif len(found.canvases) > 1:
+            found = dataclasses.replace(found, canvases=found.canvases[::2])
+        else:
+            break
+        text = render(found, evaluated)
+    return text
+
+
+def _evaluated(evaluation: Path) -> "Evaluated":
+    from diffusion.decode_page import evaluated, tokenizers_of
+    from diffusion.evaluation import Evaluation
+    from diffusion.results import read_results
+    from schemas.yaml_file import load
+
+    read_results(evaluation)  # is it one?
+    recipe = evaluation / "recipe.yaml"
+    systems = load(recipe, [], Evaluation).systems if recipe.is_file() else ()
+    return evaluated(evaluation, tokenizers_of({one.name: one.model.path for one in systems}))
+
+
+def _safe(data: Any) -> str:
+    """JSON that ends no script element, whatever its texts hold."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _drawn(curve: "Curve") -> _Drawn:
+    low, high = min(0.0, *curve.gains), max(0.0, *curve.gains)
+    span = (high - low) or 1.0
+    step = _WIDTH / max(1, len(curve.gains) - 1)
+
+    def y(value: float) -> str:
+        return f"{10 + _HEIGHT * (high - value) / span:.1f}"
+
+    return _Drawn(
+        curve.level,
+        tuple(
+            (f"{n * step:.1f}", y(gain), f"segment {n + 2}: {gain:+.3f} nats a token")
+            for n, gain in enumerate(curve.gains)
+        ),
+        y(0.0),
+        f"{low:.2f}",
+        f"{high:.2f}",
+        f"segment 2: {curve.gains[0]:+.3f}; segment {len(curve.gains) + 1}: {curve.gains[-1]:+.3f}",
+    )

@@ -1,0 +1,33 @@
+"""A command in a process of its own: what ended it is said."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from flows import commands
+from flows.commands import run_command
+from schemas.errors import PolytraceError, UserError
+
+
+def test_a_missing_accelerate_config_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none\.yaml: no such accelerate config file"):
+        run_command(["train", "tiny_nap"], str(tmp_path / "none.yaml"))
+
+
+def test_a_command_that_was_killed_is_said_to_be(tmp_path: Path) -> None:
+    def kill() -> None:
+        while not commands._RUNNING:
+            time.sleep(0.05)
+        for process in commands._RUNNING:
+            os.kill(process.pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(PolytraceError, match="train was ended by SIGKILL; out of memory"):
+        run_command(["train", "tiny_nap", "--set", f"corpus={tmp_path}", "--out", str(tmp_path)])
+    killer.join()
+    assert not commands._RUNNING

@@ -1,0 +1,201 @@
+"""From a corpus to tables: by hand, by itself after a build, again without doing anything twice."""
+
+import json
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows.experiment import RECIPES, evaluation, find_experiment, folder_of, trainings
+from schemas.errors import UserError
+from tests.flows.commands import start
+
+NAMES = sorted(file.stem for file in RECIPES.glob("*.yaml"))
+
+
+def polytrace(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The command, run to its end."""
+    process = start(*args, cwd=cwd, OMP_NUM_THREADS="1")
+    out, err = process.communicate()
+    assert "Traceback" not in err + out, err
+    return subprocess.CompletedProcess(args, process.returncode, out, err)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a corpus of some canvases in runs/demo."""
+    folder = tmp_path_factory.mktemp("place")
+    built = polytrace("build", "demo", "--limit", "24", cwd=folder)
+    assert built.returncode == 0, built.stderr
+    return folder
+
+
+def small(folder: Path) -> Path:
+    """The tiny experiment with little to do, as a file."""
+    experiment = {
+        "name": "small",
+        "train": [
+            {"recipe": "tiny_nap", "set": ["epochs=1", "validation=0"]},
+            {"recipe": "tiny_long_cot", "set": ["epochs=1", "validation=0"]},
+        ],
+        "evaluate": {"recipe": "tiny_smoke", "set": ["limit=3", "steps=[13]"]},
+        "seqdep": {"model": "tiny/teacher", "limit": 8},
+    }
+    file = folder / "small.yaml"
+    file.write_text(yaml.safe_dump(experiment))
+    return file
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    return {
+        str(path.relative_to(folder)): path.stat().st_mtime_ns
+        for path in folder.rglob("*")
+        if path.is_file() and ("cells" in path.parts or "model" in path.parts)
+    }
+
+
+@pytest.mark.slow
+def test_a_release_starts_its_experiment_and_by_hand_it_goes_on(place: Path) -> None:
+    experiment = small(place)
+    built = polytrace(
+        *("build", "demo", "--limit", "24", "--json", "--set", f"handoff={experiment}"), cwd=place
+    )
+    assert built.returncode == 0, built.stderr
+    outcome = json.loads(built.stdout)
+    folder = place / outcome["experiment"]
+    assert folder.name.startswith("small-") and outcome["canvases"] >= 8
+    report = (folder / "report.md").read_text()
+    assert f"{outcome['canvases']} canvases" in report
+    assert "| tiny_nap | canvas | 3 |" in report and "| tiny_long_cot | long_cot | 3 |" in report
+    assert "| NAP + PF | tiny, tiny problems | NAP |" in report
+    assert "Table 5" in report and "control: one path repeated" in report
+    for line in report.splitlines():
+        if line.startswith("!["):
+            assert (folder / line.partition("](")[2].rstrip(")")).is_file(), line
+    results = json.loads((folder / "evaluation" / "results.json").read_text())
+    assert {one["training"] for one in results} == {"base", "long_cot", "nap"}
+    assert all(one["count"] == 3 for one in results)
+
+    before = stamps(folder)
+    again = polytrace(*("finetune-eval", str(experiment), "--corpus", "runs/demo"), cwd=place)
+    assert again.returncode == 0, again.stderr
+    assert stamps(folder) == before, "what is done is not done again"
+    assert f"report   runs/{folder.name}/report.md" in again.stdout
+    assert (folder / "report.md").read_text() == report
+    rebuilt = polytrace(
+        *("build", "demo", "--limit", "24", "--set", f"handoff={experiment}"), cwd=place
+    )
+    assert rebuilt.returncode == 0, rebuilt.stderr
+    assert f"tables   runs/{folder.name}/report.md" in rebuilt.stdout
+    assert stamps(folder) == before
+
+
+TWO_PROCESSES = """
+compute_environment: LOCAL_MACHINE
+distributed_type: MULTI_CPU
+num_machines: 1
+num_processes: 2
+machine_rank: 0
+main_process_port: 0
+use_cpu: true
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_stopped_experiment_saves_and_leaves_no_process(place: Path, processes: int) -> None:
+    launched = []
+    if processes == 2:
+        (place / "two.yaml").write_text(TWO_PROCESSES)
+        launched = ["--accelerate-config", "two.yaml"]
+    experiment = yaml.safe_load(small(place).read_text())
+    experiment["name"] = "stopped"
+    experiment["train"][0]["set"] = ["epochs=300", "validation=0"]
+    file = place / "stopped.yaml"
+    file.write_text(yaml.safe_dump(experiment))
+    process = start(
+        *("finetune-eval", str(file), "--corpus", "runs/demo", "--out", f"stopped_{processes}"),
+        *launched,
+        cwd=place,
+        OMP_NUM_THREADS="1",
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "steps of" in line:
+            break
+    for line in process.stderr:
+        if "loss=" in line:
+            break
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM
+    (tuned,) = (place / f"stopped_{processes}").glob("tiny_nap-*")
+    assert list((tuned / "checkpoints").iterdir()), "it was saved"
+    commands = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    ours = [
+        line for line in commands.stdout.splitlines() if f"stopped_{processes}/tiny_nap" in line
+    ]
+    assert not ours, "no training goes on alone"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bundled_experiments_evaluate_what_they_train(name: str, tmp_path: Path) -> None:
+    experiment = find_experiment(name)
+    settings = trainings(experiment, "runs/corpus")
+    asked = evaluation(experiment, settings, tmp_path)
+    assert all(one.corpus == "runs/corpus" for one in settings)
+    used = {system.model.path for system in asked.systems}
+    assert used >= {str(tmp_path / folder_of(one) / "model") for one in settings}, "none is in vain"
+    assert not any(path.startswith("runs/") for path in used), "all that is tuned is trained here"
+    masks = {one.paths * one.slot_tokens + one.summary_tokens for one in settings}
+    assert masks == {asked.masks}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ('evaluate.set=["systems=[]"]', "systems: empty"),
+        ("evaluate.set=[systems.0.rule.kind=confidense]", "did you mean 'confidence'"),
+        ("evaluate.set=[benchmark.kind=gsm9k]", "choices: gpqa, gsm8k, math500, tiny"),
+        ("train=[{recipe: tiny_nap}]", "no training of this experiment makes its model"),
+        ("evaluate.recipe=tiny_smok", "did you mean 'tiny_smoke'"),
+        ("seqdep.limit=1", "a slope needs at least 2 rows"),
+        ("evaluate.set=[masks=78]", "masks are 78, and tiny_long_cot is trained on 156"),
+        (
+            "evaluate.set=[systems.0.model.path=no/such/model]",
+            "no/such/model: no such model directory",
+        ),
+        (
+            'evaluate.set=["systems.0.rule.kind=confidence"]',
+            "are one cell of the tables",
+        ),
+    ],
+)
+def test_a_mistake_shows_before_anything_is_trained(change: str, says: str) -> None:
+    with pytest.raises(UserError, match=re.escape(says)):
+        experiment = find_experiment("tiny", (change,))
+        evaluation(experiment, trainings(experiment, "runs/corpus"), Path("out"))
+
+
+def test_mistakes_are_one_line(tmp_path: Path) -> None:
+    small(tmp_path)
+    for arguments, says in (
+        (("tiny", "--corpus", "nowhere"), "nowhere: no such run directory"),
+        (("tiny", "--corpus", "."), "manifest.json: no manifest, so no complete run"),
+        (("tinny", "--corpus", "."), "did you mean 'tiny'"),
+        (("small.yaml", "--corpus", ".", "--set", "trian=[]"), "did you mean 'train'"),
+    ):
+        done = polytrace("finetune-eval", *arguments, cwd=tmp_path)
+        assert done.returncode == 2, (arguments, done.stderr)
+        assert says in done.stderr, done.stderr
+    done = polytrace("build", "demo", "--set", "handoff=tinny", cwd=tmp_path)
+    assert done.returncode == 2 and "did you mean 'tiny'" in done.stderr
+    assert not (tmp_path / "runs" / "demo" / "prompts").exists(), "nothing was sampled"
+    twice = yaml.safe_load((tmp_path / "small.yaml").read_text())
+    twice["train"][1]["recipe"] = "tiny_nap"
+    (tmp_path / "twice.yaml").write_text(yaml.safe_dump(twice))
+    with pytest.raises(UserError, match="two trainings are named 'tiny_nap'"):
+        trainings(find_experiment(str(tmp_path / "twice.yaml")), "runs/corpus")

@@ -1,0 +1,157 @@
+"""The page: right in a real browser, by keyboard, on a phone, in the dark, whatever texts hold."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from curation.report import corpus
+from flows.reporting import MOST_BYTES, REPORT, page
+from schemas.errors import UserError
+from tests.browser import Page, browser, needs_chromium
+from tests.curation import samples
+from tests.flows.commands import run
+
+NASTY = (
+    "<script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\">"
+    "</script><!-- | a | b |\n---\nlicense: mit\n---\n{{ 7 * 7 }} \x1b[31m\u202eevil\u2028 & &amp;"
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 40 canvases, one of them nasty and one huge, its page, and one with decodes."""
+    made = tmp_path_factory.mktemp("page")
+    rows = [*samples.corpus(40), samples.with_text(41, NASTY)]
+    rows.append(samples.with_text(42, "x " * 500_000))
+    samples.write_run(made / "run", rows)
+    done = run("report", "run", cwd=made)
+    assert done.returncode == 0, done.stderr
+    assert "page     run/report.html" in done.stdout
+    evaluated = run(
+        *("evaluate", "tiny_base", "--out", "evaluation", "--set", "limit=2"),
+        *("--set", "steps=[13]", "--set", "masks=26"),
+        cwd=made,
+    )
+    assert evaluated.returncode == 0, evaluated.stderr
+    done = run(
+        "report", "run", "--evaluation", "evaluation", "--out", "with_decodes.html", cwd=made
+    )
+    assert done.returncode == 0, done.stderr
+    return made
+
+
+def test_the_figures_are_the_manifests(folder: Path) -> None:
+    found = corpus(folder / "run")
+    manifest = samples.write_run(folder / "again", samples.corpus(40))
+    assert [step.after for step in found.funnel][-1] == 42
+    assert (
+        sum(one.count for one in found.reasons) == sum(one.count for one in manifest.rejected) + 2
+    )  # of each further canvas one trace was not selected
+    by_title = {one.title: one for one in found.histograms}
+    tokens = by_title["Tokens of a path"]
+    assert tokens.rows == 42 * 3 == sum(bar.rows for bar in tokens.bars)
+    assert all(0 <= bar.share <= 1 for one in found.histograms for bar in one.bars)
+    (path,) = (curve for curve in found.curves if curve.level == "path")
+    assert path.gains[0] == pytest.approx(0.25 / 9)
+    assert len(found.canvases) == 42 and len({one.id for one in found.canvases}) == 42
+
+
+def test_it_is_small_whole_and_the_same_each_time(folder: Path) -> None:
+    text = (folder / "run" / REPORT).read_text()
+    assert text == page(folder / "run")
+    assert len(text.encode()) < MOST_BYTES
+    assert not re.search(r"""(src|href)=["'](?!data:|#)""", text), "it loads nothing"
+    assert "<script>document" not in text and "onerror=" not in re.sub(r"\\u003c.*", "", text)
+    assert "994,000 more characters" in text, "a huge text is cut, and says so"
+
+
+def test_mistakes_are_one_line(tmp_path: Path) -> None:
+    done = run("report", "nowhere", cwd=tmp_path)
+    assert done.returncode == 2 and "nowhere" in done.stderr and "Traceback" not in done.stderr
+    samples.write_run(tmp_path / "run", samples.corpus(3))
+    done = run("report", "run", "--evaluation", "run", cwd=tmp_path)
+    assert done.returncode == 2 and "holds no results.parquet" in done.stderr
+    samples.write_run(tmp_path / "none", [])
+    with pytest.raises(UserError, match="released no canvas"):
+        page(tmp_path / "none")
+
+
+@pytest.fixture(scope="module")
+def tab() -> Iterator[Page]:
+    with browser() as opened:
+        yield opened
+
+
+@needs_chromium
+def test_texts_are_texts_and_nothing_is_asked_of_the_network(folder: Path, tab: Page) -> None:
+    address = (folder / "run" / REPORT).as_uri()
+    tab.open(address)
+    tab.run("document.getElementById('find').value = 'taken'")
+    tab.run("document.getElementById('find').dispatchEvent(new Event('input'))")
+    assert tab.run("document.getElementById('which').textContent") == "1 of 1"
+    shown = tab.run("document.querySelector('#canvas .text').textContent")
+    assert shown.startswith("<script>document.title = 'taken'</script><img src=x")
+    assert "\u202e" not in shown and "\x1b" not in shown, "nothing hides or reorders"
+    assert tab.run("document.title") == "sample: a parallel reasoning corpus"
+    assert tab.run("document.querySelectorAll('#canvas script, #canvas img').length") == 0
+    assert tab.faults == []
+    assert {one for one in tab.requests if not one.startswith("data:")} == {address}
+
+
+@needs_chromium
+def test_canvases_are_looked_through_by_keyboard(folder: Path, tab: Page) -> None:
+    tab.open((folder / "run" / REPORT).as_uri())
+    assert tab.run("document.getElementById('which').textContent") == "1 of 42"
+    for _ in range(60):  # to the canvas, by the keyboard alone
+        tab.press("Tab")
+        if tab.run("document.activeElement.id") == "canvas":
+            break
+    else:
+        pytest.fail("the canvas cannot be reached")
+    first = tab.run("document.getElementById('canvas').textContent")
+    assert tab.run("document.querySelector('#canvas strong.right').textContent") == "✓ correct"
+    tab.press("ArrowRight")
+    assert tab.run("document.getElementById('which').textContent") == "2 of 42"
+    assert tab.run("document.getElementById('canvas').textContent") != first
+    tab.press("ArrowLeft")
+    tab.press("ArrowLeft")
+    assert tab.run("document.getElementById('which').textContent") == "42 of 42"
+    tab.run("document.getElementById('next').focus()")
+    tab.press("Enter")
+    assert tab.run("document.getElementById('which').textContent") == "1 of 42"
+
+
+@needs_chromium
+@pytest.mark.parametrize("name", ["run/report.html", "with_decodes.html"])
+def test_it_fits_a_phone_and_is_dark_in_the_dark(folder: Path, tab: Page, name: str) -> None:
+    tab.open((folder / name).as_uri(), width=380, height=800)
+    assert tab.run("document.documentElement.scrollWidth") <= 380
+    light = tab.run("getComputedStyle(document.body).backgroundColor")
+    tab.dark()
+    dark = tab.run("getComputedStyle(document.body).backgroundColor")
+    assert (light, dark) == ("rgb(255, 255, 255)", "rgb(13, 17, 23)")
+    tab.call("Emulation.setEmulatedMedia", features=[])
+
+
+@needs_chromium
+def test_a_canvas_fills_step_by_step(folder: Path, tab: Page) -> None:
+    tab.open((folder / "with_decodes.html").as_uri())
+    count = tab.run("document.getElementById('decode').options.length")
+    assert count == 5 * 2, "two rows of every cell"
+    masked = "document.querySelectorAll('#frame .mask').length"
+    assert tab.run("Number(document.getElementById('step').max)") == 13
+    assert tab.run(masked) == 0
+    tab.run("document.getElementById('step').focus()")
+    tab.press("Home")
+    assert tab.run(masked) == 26
+    tab.press("ArrowRight")
+    assert tab.run(masked) == 24
+    assert tab.run("document.querySelectorAll('#frame .new').length") == 2
+    text = tab.run("document.querySelector('#frame .new').textContent")
+    assert text not in ("□", ""), "the token is there, not its number"
+    tab.run("document.getElementById('play').click()")
+    assert tab.run("document.getElementById('play').textContent") == "stop"
+    assert "Table 1" in tab.run("document.querySelector('main').textContent")
+    assert tab.faults == []
