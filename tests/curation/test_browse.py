@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from curation import browse, terminal
@@ -73,6 +73,7 @@ def test_visible_text_moves_no_cursor(text: str) -> None:
 
 
 @given(st.lists(st.text(), min_size=1, max_size=7), st.integers(10, 120))
+@example(["\xa0"], 10)
 def test_columns_stay_within_the_width_and_lose_nothing(texts: list[str], total: int) -> None:
     parts = [terminal.Part(terminal.visible(text)) for text in texts]
     rows = [line.plain for line in terminal.columns([[part] for part in parts], total)]
