@@ -114,8 +114,7 @@ def columns(
         for row in zip_longest(*(lines(block, each) for block in band)):
             cells = [_padded(cell or Text(""), each) for cell in row]
             line = Text.assemble((gap, "dim")).join(cells)
-            line.right_crop(len(line.plain) - len(line.plain.rstrip(" ")))  # the padding alone
-            found.append(line)
+            found.append(line[: len(line.plain.rstrip(" "))])  # the padding alone goes
     return found
 
 
