@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from curation import chain, shards
+from curation import chain, editions, shards
 from curation.job import Job
 from curation.reading import Census
 from curation.stats import Stats
 from schemas import parts
 from schemas.canvas import header, summary_header
-from schemas.errors import DamagedError
 from schemas.facts import (
     Dropped,
+    EditionFacts,
     FileFacts,
     FilterFacts,
     ModelFacts,
@@ -54,7 +54,7 @@ class Tally:
 def manifest(
     job: Job,
     census: Census,
-    build: str,
+    parts: tuple[EditionFacts, ...],
     files: tuple[ReleaseFile, ...],
     tally: Tally,
     measured: Stats,
@@ -62,7 +62,9 @@ def manifest(
     """Every fact of a finished build."""
     recipe = job.recipe
     stages_made = [s for s in chain.stages_of(recipe) if s is not Stage.RELEASE]
-    marks = [mark_of(job, stage, i) for stage in stages_made for i in range(census.shards)]
+    marks = [
+        shards.mark_of(job.run, stage, i) for stage in stages_made for i in range(census.shards)
+    ]
     rejected: Counter[tuple[Stage, str, str]] = Counter()
     for mark in marks:
         for one in mark.rejected:
@@ -79,7 +81,7 @@ def manifest(
         polytrace=version("polytrace"),
         name=recipe.name,
         recipe_digest=recipe.digest(),
-        build=build,
+        build=editions.whole([part.build for part in parts]),
         notice=recipe.release.notice,
         sources=census.sources,
         decontamination=census.evaluation,
@@ -129,6 +131,7 @@ def manifest(
             for mark in marks
             for file in mark.files
         ),
+        editions=parts,
         release=files,
         files=tuple(tally.files),
         packages=tuple(Package(name=name, version=version(name)) for name in SHAPING),
@@ -156,11 +159,3 @@ def _scorer(job: Job) -> ModelFacts | None:
     if spec is None:
         return None
     return ModelFacts(name=Path(locate(spec.path)).name, revision=chain.revision(spec.path))
-
-
-def mark_of(job: Job, stage: Stage, index: int) -> shards.Mark:
-    """The mark of a shard that must be there."""
-    mark = shards.read_mark(job.run, stage, index)
-    if mark is None:
-        raise DamagedError(f"{job.run}: {stage} shard {index} is missing; build again")
-    return mark

@@ -111,8 +111,7 @@ def metadata(manifest: Manifest, recipe: Recipe, stats: Stats) -> str:
     # build id, one release would be answered with the cached rows of another. An empty release
     # names its train files all the same, or `datasets` would load stats.json as data.
     splits = sorted({file.split for file in manifest.release}) or ["train"]
-    pattern = "data/{}-" + manifest.build + "-*.parquet"
-    globs = [{"split": split, "path": pattern.format(split)} for split in splits]
+    globs = [{"split": split, "path": _patterns(manifest, split)} for split in splits]
     extra["configs"] = [{"config_name": "default", "data_files": globs}]
     features = Features.from_arrow_schema(arrow.RELEASE)
     extra["dataset_info"] = {"config_name": "default", "features": features._to_yaml_list()}
@@ -126,6 +125,17 @@ def metadata(manifest: Manifest, recipe: Recipe, stats: Stats) -> str:
         **extra,
     )
     return data.to_yaml(line_break="\n").rstrip("\n")
+
+
+def _patterns(manifest: Manifest, split: str) -> str | list[str]:
+    """The files of a split, edition by edition."""
+    builds = [
+        part.build
+        for part in manifest.editions
+        if any(f"/{split}-{part.build}-" in file.path for file in manifest.release)
+    ]
+    found = [f"data/{split}-{build}-*.parquet" for build in builds or [manifest.build]]
+    return found[0] if len(found) == 1 else found
 
 
 def _is_bundled(path: str) -> bool:

@@ -5,13 +5,13 @@ In: scored canvases of every shard. Out: `release/`, `rejected/release-NNNNN.par
 """
 
 import shutil
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 
-from curation import account, card, chain, reading, release, shards, stages, stats
+from curation import account, card, chain, editions, reading, release, shards, stages, stats
 from curation.account import Tally
 from curation.job import Job
 from curation.reading import Census
@@ -19,12 +19,20 @@ from curation.rows import read_rows
 from schemas import arrow
 from schemas.durable import replace_text
 from schemas.errors import DamagedError, UserError
-from schemas.manifest import Manifest
+from schemas.facts import EditionFacts, FileFacts, ReleaseFile
+from schemas.manifest import RELEASE_FOLDER, Manifest
 from schemas.outcome import Outcome
-from schemas.recipe import digest
 from schemas.records import Canvas, Rejection, Scores, Stage, Verdict
 
 MANIFEST = "manifest.json"
+
+
+def check_growth(job: Job) -> None:
+    """UserError where the recipe would change what a growing corpus has released."""
+    reading.former(job)
+    former = _former(job)
+    if former is not None and job.recipe.grow:
+        editions.check(job, former)
 
 
 def write_recipe(job: Job) -> None:
@@ -35,48 +43,50 @@ def write_recipe(job: Job) -> None:
 
 def standing(job: Job) -> Outcome | None:
     """The outcome of an earlier run that is complete, unchanged and whole; else None."""
-    try:
-        manifest = Manifest.load(job.run / MANIFEST)
-    except (UserError, DamagedError):
-        return None
+    manifest = _former(job)
     census = reading.standing_census(job)
-    if census is None or manifest.recipe_digest != job.recipe.digest():
+    if manifest is None or census is None or manifest.recipe_digest != job.recipe.digest():
         return None
     for stage in chain.stages_of(job.recipe):
         if stage in (Stage.PROMPTS, Stage.RELEASE):
             continue
         if not all(chain.standing(job, stage, index) for index in range(census.shards)):
             return None
-    if manifest.build != _build_id(job, census):
+    if manifest.build != editions.whole([build for build, _ in editions.builds(job, census)]):
         return None
-    for file in manifest.named():
-        path = job.run / file.path
-        if not path.is_file() or shards.sha256(path) != file.sha256:
-            return None
+    if not all(_is_whole(job.run / file.path, file) for file in manifest.named()):
+        return None
     return _outcome(job, manifest).model_copy(update={"reused": True})
 
 
 def make(job: Job, census: Census) -> Outcome:
-    """Filter, write the release beside the former one, swap it in, write the manifest."""
-    build = _build_id(job, census)
+    """Filter, write the release beside the former one, swap it in, write the manifest.
+
+    Filters learn from the first edition. An edition that was released before keeps its files.
+    """
+    former = _former(job)
+    parts = editions.builds(job, census)
+    released = former.editions if former is not None and job.recipe.grow else ()
+    for part, (_, span) in zip(released, parts, strict=False):  # the last may be new
+        editions.check_build(job, part.build, span)
     fresh = job.run / "release.new"
     shutil.rmtree(fresh, ignore_errors=True)
     for old in (job.run / "rejected").glob(f"{Stage.RELEASE}-*.parquet"):
         old.unlink()
     tally = Tally(seen=[0] * len(job.filters), dropped=[Counter() for _ in job.filters])
-    _fit(job, range(census.shards))
-    spec = job.recipe.release
-    files = release.write_release(
-        fresh,
-        build,
-        _kept(job, census, tally),
-        validation=spec.validation,
-        rows_per_file=spec.rows_per_file,
-    )
+    _fit(job, parts[0][1])
+    files: list[ReleaseFile] = []
+    made: list[EditionFacts] = []
+    for edition, (build, span) in zip(census.editions, parts, strict=True):
+        new = _release_edition(job, former, fresh, build, _kept(job, span, tally))
+        canvases = sum(file.rows for file in new)
+        rows = sum(edition.rows)
+        made.append(EditionFacts(build=build, shards=len(span), rows=rows, canvases=canvases))
+        files += new
     job.bars.end(Stage.RELEASE)
     measured = stats.measure(fresh, files)
     replace_text(fresh / "stats.json", measured.text())
-    manifest = account.manifest(job, census, build, files, tally, measured)
+    manifest = account.manifest(job, census, tuple(made), tuple(files), tally, measured)
     example = next(iter(read_rows(release.data_path(fresh, files[0]))), None) if files else None
     replace_text(fresh / "README.md", card.render_card(manifest, job.recipe, example, measured))
     named = [
@@ -89,6 +99,39 @@ def make(job: Job, census: Census) -> Outcome:
     _swap(job.run, fresh)
     manifest.save(job.run / MANIFEST)
     return _outcome(job, manifest)
+
+
+def _former(job: Job) -> Manifest | None:
+    """The manifest of an earlier build, if it can be read."""
+    try:
+        return Manifest.load(job.run / MANIFEST)
+    except (UserError, DamagedError):
+        return None
+
+
+def _release_edition(
+    job: Job,
+    former: Manifest | None,
+    fresh: Path,
+    build: str,
+    kept: Iterator[tuple[Canvas, Scores]],
+) -> tuple[ReleaseFile, ...]:
+    """The files of one edition in `fresh`: those of the former release, or new ones."""
+    files = editions.files_of(former, build) if former else ()
+    here = [(release.data_path(job.run / RELEASE_FOLDER, file), file) for file in files]
+    if not here or not all(_is_whole(path, file) for path, file in here):
+        spec = job.recipe.release
+        return release.write_release(
+            fresh, build, kept, validation=spec.validation, rows_per_file=spec.rows_per_file
+        )
+    deque(kept, maxlen=0)  # for the tally and the rejections
+    for path, file in here:
+        release.keep(path, release.data_path(fresh, file))
+    return files
+
+
+def _is_whole(path: Path, file: FileFacts) -> bool:
+    return path.is_file() and shards.sha256(path) == file.sha256
 
 
 def passing(job: Job, index: int) -> int:
@@ -119,11 +162,11 @@ def _judged(
             yield index, (canvas, scores), drop
 
 
-def _kept(job: Job, census: Census, tally: Tally) -> Iterator[tuple[Canvas, Scores]]:
+def _kept(job: Job, indices: range, tally: Tally) -> Iterator[tuple[Canvas, Scores]]:
     """The canvases that pass every filter; the others are written to `rejected/` shard by shard."""
     rejections: list[Rejection] = []
-    shard = 0
-    for index, (canvas, scores), drop in _judged(job, range(census.shards), len(job.filters)):
+    shard = indices.start
+    for index, (canvas, scores), drop in _judged(job, indices, len(job.filters)):
         job.bars.add(Stage.RELEASE, 1)
         if index != shard:
             _write_rejections(job.run, shard, rejections, tally)
@@ -182,28 +225,14 @@ def _swap(run: Path, fresh: Path) -> None:
         name = next((p.name.split("-")[1] for p in (current / "data").glob("*.parquet")), "empty")
         former = run / f"release.{name}"
         shutil.rmtree(former, ignore_errors=True)
-        same = {p.name for p in (current / "data").glob("*.parquet")} == {
+        is_held = {p.name for p in (current / "data").glob("*.parquet")} <= {
             p.name for p in (fresh / "data").glob("*.parquet")
         }
-        if same or name == "empty":  # the same build once more, or nothing: not kept
+        if is_held or name == "empty":  # the same rows, with new ones perhaps, or none: not kept
             shutil.rmtree(current)
         else:
             current.rename(former)
     fresh.rename(current)
-
-
-def _build_id(job: Job, census: Census) -> str:
-    """What the release depends on, as 12 hex digits; it names the release's files."""
-    inputs = [
-        [
-            account.mark_of(job, stage, index).sha256
-            for stage in (chain.canvas_stage(job.recipe), Stage.SCORED)
-        ]
-        for index in range(census.shards)
-    ]
-    facts = job.recipe.model_dump(mode="json", include={"name", "filters", "release"})
-    columns = str(arrow.RELEASE)  # another shape is another build, whatever the versions say
-    return digest([chain.VERSION[Stage.RELEASE], columns, inputs, facts])[:12]
 
 
 def _outcome(job: Job, manifest: Manifest) -> Outcome:

@@ -15,6 +15,7 @@ from curation.decontaminate import EvaluationIndex
 from curation.dedup import CONFLICTING, EXACT, Duplicate, Seen, prompt_id
 from curation.sources import Row, Source
 from curation.sources._fields import printable
+from schemas.errors import UserError
 from schemas.records import Prompt, Rejection, Stage
 
 
@@ -24,6 +25,7 @@ def read_prompts(
     *,
     traces: bool,
     limit: int | None,
+    editions: Sequence[Sequence[int]] = (),
 ) -> Iterator[Prompt | Rejection]:
     """Every row of `sources` as a prompt or a rejection, streamed.
 
@@ -32,14 +34,16 @@ def read_prompts(
         index: the evaluation sets whose problems are kept out; it counts what it finds.
         traces: read recorded traces too.
         limit: most rows read, over all sources and before anything is rejected.
+        editions: rows of every source that were read at former times; they come first, in the
+            order in which they were read then, and what has been added since comes after them.
 
     Raises:
-        UserError: a source cannot be read.
+        UserError: a source cannot be read, or has fewer rows than at a former time.
     """
     if limit is not None and limit <= 0:
         return
     seen = Seen()
-    with closing(_rows(sources, traces)) as rows:
+    with closing(_rows(sources, traces, editions)) as rows:
         for number, row in islice(rows, limit):
             yield judge(row, number, sources, index, seen)
 
@@ -68,10 +72,24 @@ def judge(
     )
 
 
-def _rows(sources: Sequence[Source], traces: bool) -> Generator[tuple[int, Row], None, None]:
-    """(number of the source, row), source after source."""
-    for number, source in enumerate(sources):
-        for row in source.rows(traces=traces):
+def _rows(
+    sources: Sequence[Source], traces: bool, editions: Sequence[Sequence[int]]
+) -> Generator[tuple[int, Row], None, None]:
+    """(number of the source, row): edition by edition, then the rest; in each source by source."""
+    streams = [source.rows(traces=traces) for source in sources]
+    for counts in editions:
+        for number, count in enumerate(counts):
+            for _ in range(count):
+                row = next(streams[number], None)
+                if row is None:
+                    raise UserError(
+                        f"{sources[number].label}: has fewer rows than were read before; a growing "
+                        "corpus takes new rows after the old ones. Put them back, or build into "
+                        "another directory (--out)"
+                    )
+                yield number, row
+    for number, stream in enumerate(streams):
+        for row in stream:
             yield number, row
 
 

@@ -6,6 +6,7 @@ most one row group a split is held in memory.
 """
 
 import hashlib
+import shutil
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
@@ -19,7 +20,6 @@ from curation import shards
 from curation.rows import Released, released
 from schemas import arrow
 from schemas.durable import commit
-from schemas.errors import DamagedError
 from schemas.facts import FileFacts, ReleaseFile
 from schemas.manifest import RELEASE_FOLDER
 from schemas.records import Canvas, Scores
@@ -49,13 +49,10 @@ def write_release(
     """Write `<folder>/data/{train,validation}-<build>-NNNNN.parquet`; the files, train first.
 
     A split without rows has no file. `folder` is the release folder or its stand-in: paths in the
-    result begin with `release/`. DamagedError where `folder` holds Parquet files of another build.
+    result begin with `release/`.
     """
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
-    for stranger in sorted(data.glob("*.parquet")):
-        if not stranger.name.startswith(tuple(f"{split}-{build}-" for split in SPLITS)):
-            raise DamagedError(f"{stranger}: left by another build; move it away and build again")
     with (
         _Writer(data, build, "train", rows_per_file) as train,
         _Writer(data, build, "validation", rows_per_file) as held_out,
@@ -129,6 +126,15 @@ class _Writer:
         facts = describe(self._file, f"{RELEASE_FOLDER}/data/{self._file.name}")
         self.files.append(ReleaseFile(split=self._split, rows=self._written, **facts.model_dump()))
         self._open, self._written = None, 0
+
+
+def keep(path: Path, to: Path) -> None:
+    """The same file in another release of the run: a second name, or a copy where there is none."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        to.hardlink_to(path)
+    except OSError:
+        shutil.copy2(path, to)
 
 
 def describe(path: Path, name: str) -> FileFacts:

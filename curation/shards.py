@@ -160,6 +160,14 @@ def read_mark(run: Path, stage: Stage, index: int) -> Mark | None:
     return unseal(Mark, _mark_path(run, stage, index))
 
 
+def mark_of(run: Path, stage: Stage, index: int) -> Mark:
+    """The mark of a shard that must be there; DamagedError where it is not."""
+    mark = read_mark(run, stage, index)
+    if mark is None:
+        raise DamagedError(f"{run}: {stage} shard {index} is missing; build again")
+    return mark
+
+
 def drop_after(run: Path, stage: Stage, count: int) -> None:
     """Remove shards of `stage` numbered `count` or more: a former, longer build left them.
 

@@ -166,8 +166,9 @@ def _build(recipe: Recipe, run: Path, limit: int | None) -> Outcome:
         try:
             if earlier := finish.standing(job):  # another build may have ended before the lock
                 return earlier
-            finish.write_recipe(job)
+            finish.check_growth(job)
             census = read_prompts(spec)
+            finish.write_recipe(job)
             sample_traces(spec, census)
             _finish_shards(spec, census)
             return release(spec, census)

@@ -148,6 +148,18 @@ class ReleaseFile(FileFacts):
     rows: Count
 
 
+class EditionFacts(Fact):
+    """What was added to a corpus at one time; `build` stands in the names of its files.
+
+    `rows` were read, and `canvases` of them released; `shards` follow those of the edition before.
+    """
+
+    build: str = Field(pattern=r"^[0-9a-f]{8,12}$")
+    shards: Count
+    rows: Count
+    canvases: Count
+
+
 class Grades(Fact):
     """Paths by grade."""
 

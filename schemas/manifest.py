@@ -19,6 +19,7 @@ from schemas.errors import DamagedError, UserError
 from schemas.facts import (
     Count,
     Decontamination,
+    EditionFacts,
     Fact,
     FileFacts,
     FilterFacts,
@@ -46,7 +47,7 @@ class Manifest(Fact):
     """All facts of a run. `files` names what is neither a shard nor a release file.
 
     `masks` = `paths` * `slot_tokens` + `summary_tokens` (METHOD section 1); `header_tokens` come on
-    top. `build` hashes what the release was made of and stands in its files' names.
+    top. `build` hashes what the release was made of; that of its edition stands in a file's name.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -73,6 +74,7 @@ class Manifest(Fact):
     grades: Grades
     tokens: TokenCounts
     shards: tuple[Shard, ...] = ()
+    editions: tuple[EditionFacts, ...] = ()
     release: tuple[ReleaseFile, ...] = ()
     files: tuple[FileFacts, ...] = ()
     packages: tuple[Package, ...] = ()

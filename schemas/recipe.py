@@ -177,6 +177,10 @@ class Recipe(Section):
     scorer: ScorerSpec | None = ScorerSpec()
     filters: tuple[Part, ...] = ()
     release: Release = Release()
+    grow: bool = Field(
+        default=False,
+        description="Add what is new in the sources; what was released stays as it is.",
+    )
     handoff: str | None = Field(
         default=None,
         description="Experiment that starts once a corpus is released: fine-tune, evaluate, print "
@@ -192,6 +196,10 @@ class Recipe(Section):
             )
         if self.samples is not None and self.samples < self.paths:
             raise ValueError(f"samples is {self.samples}, fewer than paths ({self.paths})")
+        if self.grow and any(one.kind == "count" for one in self.filters):
+            raise ValueError(
+                "grow: a corpus that the filter count has filled cannot; leave one out"
+            )
         return self
 
     def shaping(self) -> dict[str, Any]:

@@ -135,12 +135,6 @@ def test_a_failure_leaves_no_half_file(tmp_path: Path) -> None:
     assert [pq.read_metadata(tmp_path / "data" / name).num_rows for name in names] == [8, 8]
 
 
-def test_files_of_another_build_are_not_mixed_in(tmp_path: Path) -> None:
-    write(tmp_path, 3)
-    with pytest.raises(DamagedError, match="left by another build"):
-        release.write_release(tmp_path, "ffffffff", [], validation=0, rows_per_file=8)
-
-
 def test_scores_of_another_prompt_are_refused() -> None:
     with pytest.raises(ValueError, match="given for the canvas of"):
         released(samples.canvas(1), samples.scores(2))

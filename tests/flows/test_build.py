@@ -31,8 +31,9 @@ def make(run: Path, recipe: str = "demo", *overrides: str, limit: int | None = N
     """All stages in this process, without Prefect."""
     job = Job(recipe=load(RECIPES / f"{recipe}.yaml", overrides), run=run, limit=limit)
     try:
-        finish.write_recipe(job)
+        finish.check_growth(job)
         census = reading.read_prompts(job)
+        finish.write_recipe(job)
         trace_stage.sample_traces(job, census)
         for index in range(census.shards):
             stages.grade(job, index)
