@@ -44,6 +44,7 @@ def draw(panels: Sequence[Panel], path: Path, *, title: str, note: str) -> None:
 
     plain: Any = {
         "svg.hashsalt": "polytrace",
+        "text.parse_math": False,  # a $ in a name is a $
         "font.size": 9,
         "axes.spines.top": False,
         "axes.spines.right": False,

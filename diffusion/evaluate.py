@@ -24,7 +24,7 @@ from diffusion.answers import answers, frame_for, load
 from diffusion.benchmarks import Problem
 from diffusion.decoding.loop import Request
 from diffusion.denoiser import Dlm
-from diffusion.evaluation import Cell, Evaluation, part
+from diffusion.evaluation import ROWS_PER_FILE, Cell, Evaluation, part
 from diffusion.frame import encode_prompt
 from diffusion.results import RESULTS, Result, Row, result
 from diffusion.settings import Model
@@ -33,8 +33,6 @@ from schemas.durable import commit, replace_text
 from schemas.errors import DamagedError, UserError
 from scorers.answer import GradePool
 from scorers.revision import directory_revision
-
-ROWS_PER_FILE = 64
 
 
 def evaluate(

@@ -22,6 +22,8 @@ from schemas.errors import UserError
 
 Part = Mapping[str, str | int | float | bool | None]  # `kind`, and the options of that kind
 
+ROWS_PER_FILE = 64  # of a cell; what a killed evaluation decodes again, at most
+
 
 class Training(StrEnum):
     """What a base model was tuned on."""
@@ -93,7 +95,7 @@ class Evaluation:
 
     `masks` is the budget M of every system, `summary_tokens` the summary's part of it on a canvas;
     each of a canvas's paths has an even share of the rest (Table 5's fixed budget). `limit` takes
-    the first problems only, `batch` decodes so many rows at once.
+    the first problems only, `batch` decodes so many rows at once, those of one file at most.
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -123,8 +125,10 @@ class Evaluation:
             )
         if not self.steps or min(self.steps) < 1:
             raise ValueError(f"steps: {list(self.steps)}; give at least one, each at least 1")
-        if self.batch < 1 or (self.limit is not None and self.limit < 1):
-            raise ValueError("batch, limit: at least 1")
+        if not 1 <= self.batch <= ROWS_PER_FILE:
+            raise ValueError(f"batch: {self.batch} is not within 1 to {ROWS_PER_FILE}")
+        if self.limit is not None and self.limit < 1:
+            raise ValueError("limit: at least 1")
         for system in self.systems:
             if system.form is Form.CANVAS:
                 if self.summary_tokens < 1:

@@ -28,6 +28,7 @@ _SHOWN = (  # the panels of Figure 1: what was tuned on what, decoded how
 )
 _STYLE: Any = {
     "svg.hashsalt": "polytrace",
+    "text.parse_math": False,  # a $ in a name is a $
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,

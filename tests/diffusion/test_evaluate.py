@@ -188,6 +188,7 @@ def test_a_result_is_the_mean_of_its_rows(evaluation: Evaluation) -> None:
         ({"systems": ()}, "systems: empty"),
         ({"steps": (0,)}, r"steps: \[0\]"),
         ({"masks": 6}, "masks: 6 leave nothing for 3 paths"),
+        ({"batch": 65}, "batch: 65 is not within 1 to 64"),
         ({"name": "../up"}, "no name for a folder"),
         ({"temperature": -1.0}, "temperature"),
     ],

@@ -196,6 +196,13 @@ def test_the_page_has_every_picture_and_the_same_bytes(runs: list[Path], tmp_pat
     assert "Table 5" in text and "nan" not in text
 
 
+def test_a_dollar_in_a_name_is_a_dollar(tmp_path: Path) -> None:
+    read = small("tiny_smoke", tmp_path, benchmark={"kind": "tiny"}, steps=(7,), limit=2)
+    systems = tuple(dataclasses.replace(s, base=r"$\no_such{math$") for s in read.systems)
+    evaluate(dataclasses.replace(read, systems=systems), tmp_path / "out", say=lambda _: None)
+    assert r"$\no_such{math$" in write_page([tmp_path / "out"], tmp_path / "page").read_text()
+
+
 def test_in_short_only_what_was_evaluated_is_printed(runs: list[Path]) -> None:
     text = in_short(runs[2:])
     assert "LLaDA-8B" not in text and "paper" not in text.replace("Claims of the paper", "")

@@ -160,6 +160,7 @@ def test_bundled_experiments_evaluate_what_they_train(name: str, tmp_path: Path)
         ('evaluate.set=["systems=[]"]', "systems: empty"),
         ("evaluate.set=[systems.0.rule.kind=confidense]", "did you mean 'confidence'"),
         ("evaluate.set=[benchmark.kind=gsm9k]", "choices: gpqa, gsm8k, math500, tiny"),
+        ("evaluate.set=[benchmark.path=no/such.jsonl]", "no/such.jsonl: no such file"),
         ("train=[{recipe: tiny_nap}]", "no training of this experiment makes its model"),
         ("evaluate.recipe=tiny_smok", "did you mean 'tiny_smoke'"),
         ("seqdep.limit=1", "a slope needs at least 2 rows"),
