@@ -122,7 +122,7 @@ class HubClient:
             return UserError(f"--repo {self.repo}: {self.clean(error)}")
         if _is_cut(error):
             return StoppedError(
-                f"{self.repo}: the connection to the hub was cut ({what}){_GOES_ON}"
+                f"{self.repo}: the hub cannot be reached, or cut the connection ({what}){_GOES_ON}"
             )
         if type(error).__module__.startswith("hf_xet") or isinstance(error, RuntimeError):
             return StoppedError(

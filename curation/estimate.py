@@ -76,10 +76,14 @@ class Estimate:
         )
 
 
-def estimate(recipe: Recipe) -> Estimate:
-    """Try the first prompts of `recipe` and scale up; UserError for a mistake in the recipe."""
+def estimate(recipe: Recipe, limit: int | None = None) -> Estimate:
+    """Try the first prompts of `recipe` and scale up; UserError for a mistake in the recipe.
+
+    `limit` caps the rows that are read, and scaled up to.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        job = Job(recipe=recipe.model_copy(update={"shard_rows": TRIAL}), run=Path(folder))
+        trial = recipe.model_copy(update={"shard_rows": TRIAL})
+        job = Job(recipe=trial, run=Path(folder), limit=limit)
         try:
             return _measure(job)
         finally:

@@ -49,7 +49,12 @@ def build(
     limit: Annotated[int | None, typer.Option(min=1, help="Read at most this many rows.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
     estimate: Annotated[
-        bool, typer.Option("--estimate", help="Try 20 prompts; print tokens, hours and yield.")
+        bool,
+        typer.Option(
+            "--estimate",
+            help="Try 40 prompts and build nothing; print tokens, hours and yield for all rows "
+            "(with --limit: for so many).",
+        ),
     ] = False,
 ) -> None:
     """Build a corpus from a recipe.
@@ -65,7 +70,7 @@ def build(
     if estimate:
         from curation.estimate import estimate as try_out
 
-        tried = try_out(chosen)
+        tried = try_out(chosen, limit)
         typer.echo(tried.json() if json else tried.text())
         return
     run = out or Path("runs") / chosen.name

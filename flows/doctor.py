@@ -21,7 +21,12 @@ def report() -> str:
         ("accelerator", _accelerator()),
         *((name, _version(name)) for name in PACKAGES),
         ("tiny teacher", _teacher()),
-        ("hub token", "present" if _hub_token() else "none (only needed to publish)"),
+        (
+            "hub token",
+            "present"
+            if _hub_token()
+            else "none (needed to publish, and for private or gated data)",
+        ),
         ("prefect", os.environ.get("PREFECT_API_URL", "embedded server, started for each build")),
     ]
     return "\n".join(f"{name:>13}  {value}" for name, value in facts)

@@ -47,7 +47,7 @@ def report(
     as they filled, step by step. It loads nothing and needs no network; texts of models are shown
     as text, whatever they hold.
 
-    Example: polytrace report runs/demo --evaluation runs/tiny-<build>/evaluation
+    Example: polytrace report runs/demo --evaluation runs/tiny-BUILD/evaluation
     """
     file = out or run / REPORT
     write_report(file, run, evaluation)

@@ -190,7 +190,7 @@ def test_a_killed_upload_goes_on(hub: HubServer, run: Path, tmp_path: Path) -> N
         (Fault("POST", "/commit/", 412), "another change was made there"),
         (Fault("POST", "/repos/create", 409), "another change was made there"),
         (Fault("POST", "/tag/", 409), "another change was made there"),
-        (Fault("POST", "/commit/", None), "the connection to the hub was cut"),
+        (Fault("POST", "/commit/", None), "cannot be reached, or cut the connection"),
         (Fault("PUT", "/storage/", None, after=1000), "Retrying in 1s"),
         (Fault("GET", "/refs", 503, times=2), "the hub is out of order (503: as told)"),
     ],
