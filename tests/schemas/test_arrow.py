@@ -1,7 +1,11 @@
 """Records go to Arrow and back unchanged."""
 
 import dataclasses
+from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,7 +60,7 @@ def test_any_prompt_and_trace_survive(data: st.DataObject) -> None:
     assert list(arrow.records(Prompt, arrow.table(Prompt, [prompt]))) == [prompt]
 
 
-def test_nested_and_null_fields_survive() -> None:
+def test_nested_and_null_fields_survive(tmp_path: Path) -> None:
     trace = Trace(
         prompt_id="p",
         index=0,
@@ -98,5 +102,19 @@ def test_nested_and_null_fields_survive() -> None:
     drop = Rejection(
         stage=Stage.CANVASES, prompt_id="p", source="s", row=1, index=None, reason="r", detail="d"
     )
-    for record, row in ((Canvas, canvas), (Scores, scores), (Rejection, drop)):
-        assert list(arrow.records(record, arrow.table(record, [row]))) == [row]
+    bare = dataclasses.replace(scores, step=None, siblings=None)
+    many: dict[Any, list[Any]] = {
+        Canvas: [canvas] * 3,
+        Scores: [bare, scores, bare, scores, scores],
+        Rejection: [drop],
+    }
+    for record, rows in many.items():
+        table = arrow.table(record, rows)
+        table.validate(full=True)
+        plain = pa.Table.from_pylist([dataclasses.asdict(row) for row in rows], table.schema)
+        assert table.equals(plain, check_metadata=True)
+        assert list(arrow.records(record, table)) == rows
+        pq.write_table(table, tmp_path / "rows.parquet")
+        assert list(arrow.records(record, pq.read_table(tmp_path / "rows.parquet"))) == rows
+        assert list(arrow.records(record, table.slice(1))) == rows[1:]
+        assert list(arrow.records(record, arrow.table(record, []))) == []
