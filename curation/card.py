@@ -28,6 +28,7 @@ PARTS = {
 }
 BUNDLED = "tiny/teacher"
 MOST_TEACHERS = 20  # models that are listed by name
+MOST_ORIGINS = 50  # sources under a licence that are listed: a row may state any text as its own
 _SIZES: Final = (
     (1_000, "n<1K"),
     (10_000, "1K<n<10K"),
@@ -75,6 +76,8 @@ def render_card(
         part=PARTS.get(manifest.teacher.part, markdown.code(manifest.teacher.part or "")),
         teachers=stats.teachers[:MOST_TEACHERS],
         more_teachers=stats.teachers[MOST_TEACHERS:],
+        origins=stats.origins[:MOST_ORIGINS],
+        more_origins=stats.origins[MOST_ORIGINS:],
         bundled_scorer=recipe.scorer is not None and _is_bundled(recipe.scorer.path),
         layout=_layout(manifest.paths),
         grades=[(grade.value, getattr(manifest.grades, grade)) for grade in Grade],

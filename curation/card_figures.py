@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FOLDER = "figures"
-WIDTH, HEIGHT, DPI = 7.0, 2.5, 200  # inches; twice the 700 px that the Hub gives a card
+WIDTH, HEIGHT, DPI = 7.0, 2.7, 200  # inches; twice the 700 px that the Hub gives a card
 BINS = (20, 40)  # fewest and most over the spread of a column, by the root of its values
 _THINNEST = 80  # bars that would fill an axis: no bar is thinner
 _FARTHEST = 1e6  # tokens or nats; what lies beyond is counted in the outermost bar
@@ -56,17 +56,18 @@ class Panel:
     edges: NDArray[np.float64]  # [K + 1]
     mark: float
     mark_label: str
+    is_whole: bool
 
     @property
     def words(self) -> str:
         """The panel without the picture."""
         spread = self.spread
         if spread.p50 is None:
-            return f"{self.title}: none of {spread.missing:,} {self.counted} has a value"
+            return f"{self.title}: none of the {self.counted} has a value"
         missing = f", {spread.missing:,} without a value" if spread.missing else ""
         return (
             f"{self.title}: median {spread.p50:g} {self.unit} ({self.mark_label} marked), "
-            f"n = {spread.count:,} {self.counted}{missing}"
+            f"n = {spread.count:,} ({self.counted}){missing}"
         )
 
 
@@ -74,9 +75,9 @@ def draw(
     folder: Path, files: Sequence[ReleaseFile], manifest: Manifest, measured: Stats
 ) -> tuple[Picture, ...]:
     """Draw what `measured` has values of; `folder` is the release folder or its stand-in."""
-    plans = {"tokens": _lengths(manifest, measured), "seqdep": _seqdep(measured)}
+    plans = {"tokens": lengths(manifest, measured), "seqdep": seqdep(measured)}
     shown = {name: [p for p in panels if p.spread.count] for name, panels in plans.items()}
-    counts = _count(folder, files, list(chain(*shown.values())))
+    counts = count(folder, files, list(chain(*shown.values())))
     pictures = []
     for name, panels in shown.items():
         if panels:
@@ -87,7 +88,7 @@ def draw(
     return tuple(pictures)
 
 
-def _lengths(manifest: Manifest, measured: Stats) -> list[Panel]:
+def lengths(manifest: Manifest, measured: Stats) -> list[Panel]:
     """Panels of tokens; bins end at the slot, so that no bar crosses its line."""
     found = (
         (_TOKENS, "Tokens of a path", "paths", measured.path_tokens, manifest.slot_tokens),
@@ -109,13 +110,14 @@ def _lengths(manifest: Manifest, measured: Stats) -> list[Panel]:
             edges=_edges(spread, (spread.min or 0, spread.max or 0), mark=slot, is_whole=True),
             mark=slot + 0.5,
             mark_label=f"slot of {slot:,}",
+            is_whole=True,
         )
         for column, title, counted, spread, slot in found
     ]
 
 
-def _seqdep(measured: Stats) -> list[Panel]:
-    """Panels of SeqDep; a tail as long again as the middle 90 % is cut off on either side."""
+def seqdep(measured: Stats) -> list[Panel]:
+    """Panels of SeqDep; a tail as long again as the middle 90 % ends the axis."""
     found = (
         ("seqdep_path_nats_per_token", "SeqDep, path level", measured.seqdep_path_nats_per_token),
         ("seqdep_step_nats_per_token", "SeqDep, step level", measured.seqdep_step_nats_per_token),
@@ -135,6 +137,7 @@ def _seqdep(measured: Stats) -> list[Panel]:
                 edges=_edges(spread, ends, mark=0, is_whole=False),
                 mark=0.0,
                 mark_label="zero",
+                is_whole=False,
             )
         )
     return panels
@@ -167,18 +170,16 @@ def _readable(width: float) -> float:
     return next(step for step in steps if step >= width * (1 - 1e-9))
 
 
-class _Counts(NamedTuple):
+class Counts(NamedTuple):
     """Values in every bin [K]; `beyond` of them lie outside and stand in the outermost."""
 
     bins: NDArray[np.int64]
     beyond: int
 
 
-def _count(
-    folder: Path, files: Sequence[ReleaseFile], panels: Sequence[Panel]
-) -> dict[str, _Counts]:
+def count(folder: Path, files: Sequence[ReleaseFile], panels: Sequence[Panel]) -> dict[str, Counts]:
     """What every panel's column holds, by column."""
-    found = {p.column: _Counts(np.zeros(len(p.edges) - 1, np.int64), 0) for p in panels}
+    found = {p.column: Counts(np.zeros(len(p.edges) - 1, np.int64), 0) for p in panels}
     for file in files:
         with readable(data_path(folder, file)) as parquet:
             for batch in parquet.iter_batches(ROW_GROUP, columns=list(found)):
@@ -188,7 +189,7 @@ def _count(
                     inside = np.clip(values, edges[0], edges[-1])
                     bins += np.histogram(inside, edges)[0]
                     beyond += int(np.count_nonzero(inside != values))
-                    found[panel.column] = _Counts(bins, beyond)
+                    found[panel.column] = Counts(bins, beyond)
     return found
 
 
@@ -204,7 +205,7 @@ def _values(batch: pa.RecordBatch, column: str) -> NDArray[np.float64]:
     return finite
 
 
-def _save(path: Path, panels: Sequence[tuple[Panel, _Counts]]) -> None:
+def _save(path: Path, panels: Sequence[tuple[Panel, Counts]]) -> None:
     """Draw the panels side by side; without pyplot, whose state is the process's."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -224,7 +225,7 @@ def _save(path: Path, panels: Sequence[tuple[Panel, _Counts]]) -> None:
     commit(part, path)
 
 
-def _histogram(axis: "Axes", panel: Panel, counts: _Counts) -> None:
+def _histogram(axis: "Axes", panel: Panel, counts: Counts) -> None:
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
     edges, spread = panel.edges, panel.spread
@@ -245,19 +246,19 @@ def _histogram(axis: "Axes", panel: Panel, counts: _Counts) -> None:
     low, high = min(edges[0], panel.mark, 0.0), max(edges[-1], panel.mark, 0.0)
     axis.set_xlim(low - 0.02 * (high - low), high + 0.02 * (high - low))
     axis.set_ylabel(panel.counted)
-    axis.yaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
-    for one in (axis.xaxis, axis.yaxis):
+    for one, is_whole in ((axis.xaxis, panel.is_whole), (axis.yaxis, True)):
+        one.set_major_locator(MaxNLocator(5, integer=is_whole, steps=[1, 2, 5, 10]))
         one.set_major_formatter(StrMethodFormatter("{x:,.9g}"))
-    axis.set_xlabel("\n".join((panel.unit, *_note(counts))))
+    axis.set_xlabel("\n".join((panel.unit, *_notes(panel, counts))))
     axis.set_title(panel.title, loc="left", fontsize=10, fontweight="bold", pad=20)
-    missing = f", {spread.missing:,} missing" if spread.missing else ""
-    axis.set_title(f"n = {spread.count:,}{missing}", loc="right", fontsize=8, color=_PALE, pad=20)
     plain: Any = {"fontsize": 8, "frameon": False, "handlelength": 1.6}
     axis.legend(
         loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.4, borderpad=0, ncols=2, **plain
     )
 
 
-def _note(counts: _Counts) -> Iterator[str]:
+def _notes(panel: Panel, counts: Counts) -> Iterator[str]:
+    missing = f", {panel.spread.missing:,} without a value" if panel.spread.missing else ""
+    yield f"n = {panel.spread.count:,}{missing}"
     if counts.beyond:
         yield f"({counts.beyond:,} beyond, counted in the outermost bars)"
