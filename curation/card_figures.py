@@ -261,4 +261,4 @@ def _notes(panel: Panel, counts: Counts) -> Iterator[str]:
     missing = f", {panel.spread.missing:,} without a value" if panel.spread.missing else ""
     yield f"n = {panel.spread.count:,}{missing}"
     if counts.beyond:
-        yield f"({counts.beyond:,} beyond, counted in the outermost bars)"
+        yield f"({counts.beyond:,} beyond, in the outermost bars)"

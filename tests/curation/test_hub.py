@@ -345,7 +345,7 @@ def test_an_unsound_run_is_refused(hub: HubServer, run: Path, tmp_path: Path) ->
                 "sha256",
             ),
             ("release/README.md", "sha256"),
-            ("manifest.json", "checksum"),
+            ("manifest.json", "manifest.json"),  # its checksum, or what stands at that byte
         ]
     ):
         copy = tmp_path / f"run{number}"
@@ -358,7 +358,7 @@ def test_an_unsound_run_is_refused(hub: HubServer, run: Path, tmp_path: Path) ->
         done = publish(hub, copy, home=home)
         assert done.code == 2, done.err
         assert "not sound" in done.err and "polytrace build" in done.err
-        assert says in done.err or "not valid JSON" in done.err
+        assert says in done.err
     copy = tmp_path / "no-release"
     shutil.copytree(run, copy)
     shutil.rmtree(copy / "release")
