@@ -4,11 +4,13 @@ In: manifest, recipe, statistics and one released row. Out: Markdown, the same f
 without time, machine path or secret. Foreign text can show, but do nothing (`markdown.py`).
 """
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from curation import licences, markdown, staff
+from curation.card_figures import Picture
 from curation.rows import Released
 from curation.stats import Distribution, Stats
 from curation.terminal import one_line, shorten
@@ -26,6 +28,7 @@ PARTS = {
 }
 BUNDLED = "tiny/teacher"
 MOST_TEACHERS = 20  # models that are listed by name
+MOST_ORIGINS = 50  # sources under a licence that are listed: a row may state any text as its own
 _SIZES: Final = (
     (1_000, "n<1K"),
     (10_000, "1K<n<10K"),
@@ -37,7 +40,13 @@ _SIZES: Final = (
 )
 
 
-def render_card(manifest: Manifest, recipe: Recipe, example: Released | None, stats: Stats) -> str:
+def render_card(
+    manifest: Manifest,
+    recipe: Recipe,
+    example: Released | None,
+    stats: Stats,
+    pictures: Sequence[Picture] = (),
+) -> str:
     """The text of `README.md`; `example` is the row that is shown in full."""
     from jinja2 import Environment, StrictUndefined
 
@@ -67,10 +76,13 @@ def render_card(manifest: Manifest, recipe: Recipe, example: Released | None, st
         part=PARTS.get(manifest.teacher.part, markdown.code(manifest.teacher.part or "")),
         teachers=stats.teachers[:MOST_TEACHERS],
         more_teachers=stats.teachers[MOST_TEACHERS:],
+        origins=stats.origins[:MOST_ORIGINS],
+        more_origins=stats.origins[MOST_ORIGINS:],
         bundled_scorer=recipe.scorer is not None and _is_bundled(recipe.scorer.path),
         layout=_layout(manifest.paths),
         grades=[(grade.value, getattr(manifest.grades, grade)) for grade in Grade],
         distributions=_distributions(stats),
+        pictures=pictures,
         licence_sentence=_sentence(licence, recipe),
         recipe_block=markdown.fenced(printed.text, "yaml"),
         shortened=printed.shortened,

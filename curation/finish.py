@@ -11,7 +11,18 @@ from pathlib import Path
 
 import yaml
 
-from curation import account, card, chain, editions, reading, release, shards, stages, stats
+from curation import (
+    account,
+    card,
+    card_figures,
+    chain,
+    editions,
+    reading,
+    release,
+    shards,
+    stages,
+    stats,
+)
 from curation.account import Tally
 from curation.job import Job
 from curation.reading import Census
@@ -88,9 +99,12 @@ def make(job: Job, census: Census) -> Outcome:
     replace_text(fresh / "stats.json", measured.text())
     manifest = account.manifest(job, census, tuple(made), tuple(files), tally, measured)
     example = next(iter(read_rows(release.data_path(fresh, files[0]))), None) if files else None
-    replace_text(fresh / "README.md", card.render_card(manifest, job.recipe, example, measured))
+    pictures = card_figures.draw(fresh, files, manifest, measured)
+    text = card.render_card(manifest, job.recipe, example, measured, pictures)
+    replace_text(fresh / "README.md", text)
     named = [
-        release.describe(fresh / name, f"release/{name}") for name in ("README.md", "stats.json")
+        release.describe(fresh / name, f"release/{name}")
+        for name in ("README.md", "stats.json", *(picture.path for picture in pictures))
     ]
     named += [release.describe(job.run / name, name) for name in _small_files(job, census)]
     manifest = manifest.model_copy(update={"files": (*manifest.files, *named)})

@@ -11,6 +11,7 @@ from typing import NamedTuple
 UNKNOWN = "unknown"
 OTHER = "other"
 SEVERAL = "see-the-licence-column"
+LONGEST = 80  # characters of a name
 _IDS = """
 apache-2.0 mit openrail bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0
 bigcode-openrail-m afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause
@@ -39,7 +40,8 @@ def combine(stated: Iterable[str]) -> Licence:
         return Licence(OTHER, SEVERAL)
     if not distinct or distinct[0] in HUB_IDS:
         return Licence(distinct[0] if distinct else UNKNOWN)
-    return Licence(OTHER, re.sub(r"[^a-z0-9.]+", "-", distinct[0]).strip("-") or OTHER)
+    name = re.sub(r"[^a-z0-9.]+", "-", distinct[0]).strip("-")
+    return Licence(OTHER, name[:LONGEST].rstrip("-") or OTHER)
 
 
 def _normal(name: str) -> str:

@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOURS = ("#1f6f8b", "#d1495b", "#6a994e")
+STYLE: Any = {
+    "svg.hashsalt": "polytrace",
+    "text.parse_math": False,  # a $ in a name is a $
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "savefig.dpi": 110,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,15 +50,7 @@ def draw(panels: Sequence[Panel], path: Path, *, title: str, note: str) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    plain: Any = {
-        "svg.hashsalt": "polytrace",
-        "text.parse_math": False,  # a $ in a name is a $
-        "font.size": 9,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "savefig.dpi": 110,
-    }
-    with mpl.rc_context(plain):
+    with mpl.rc_context(STYLE):
         figure, axes = plt.subplots(2, len(panels), figsize=(3.4 * len(panels), 6.2), squeeze=False)
         for column, panel in enumerate(panels):
             for row in axes if 0 < column < len(panels) - 1 else ():

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation import row_checks, shards, stats
+from curation import card_figures, row_checks, shards, stats
 from curation.release import data_path
 from curation.rows import read_rows
 from curation.terminal import one_line
@@ -27,6 +27,7 @@ from schemas.recipe import load as load_recipe
 from schemas.records import Grade, Rejection
 
 STATS = f"{RELEASE_FOLDER}/{stats.STATS_FILE}"
+PICTURES = f"{RELEASE_FOLDER}/{card_figures.FOLDER}"
 REQUIRED = (f"{RELEASE_FOLDER}/README.md", STATS)  # beside the data
 MOST = 20  # problems of one file that are listed
 
@@ -81,10 +82,14 @@ def _damage(run: Path, file: FileFacts) -> str:
 
 
 def _strangers(run: Path, manifest: Manifest) -> Iterator[str]:
-    """Parquet files among the released and the rejected that the manifest does not name."""
+    """Rows and pictures, among the released and the rejected, that the manifest does not name."""
     named = {file.path for file in manifest.named()}
-    for folder in (RELEASE_FOLDER, REJECTED_FOLDER):
-        for path in sorted((run / folder).rglob("*.parquet")):
+    for folder, kind in (
+        (RELEASE_FOLDER, "*.parquet"),
+        (REJECTED_FOLDER, "*.parquet"),
+        (PICTURES, "*.png"),
+    ):
+        for path in sorted((run / folder).rglob(kind)):
             name = path.relative_to(run).as_posix()
             if name not in named:
                 yield f"{name}: not part of this build"

@@ -91,7 +91,9 @@ class Repo:
     tags: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.commit({".gitattributes": File(b"*.parquet filter=lfs\n", is_lfs=False)})
+        self.commit(
+            {".gitattributes": File(b"*.parquet filter=lfs\n*.png filter=lfs\n", is_lfs=False)}
+        )
 
     @property
     def head(self) -> str:
@@ -373,7 +375,7 @@ class _Handler(BaseHTTPRequestHandler):
         _, tree = self._repo(name, write=True).find(revision)
         files = []
         for asked in json.loads(self.body)["files"]:
-            is_lfs = asked["path"].endswith(".parquet") or asked["size"] > 10 * 2**20
+            is_lfs = asked["path"].endswith((".parquet", ".png")) or asked["size"] > 10 * 2**20
             there = tree.get(asked["path"])
             oid = None if there is None else there.sha256 if there.is_lfs else there.blob
             mode = "lfs" if is_lfs else "regular"

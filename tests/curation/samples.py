@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from curation import card, release, shards, stats
+from curation import card, card_figures, release, shards, stats
 from curation.rows import read_rows
 from schemas import arrow
 from schemas.canvas import header, summary_header
@@ -190,13 +190,15 @@ def write_run(
     )
     example = next(iter(read_rows(release.data_path(folder, files[0]))), None) if files else None
     replace_text(folder / "stats.json", measured.text())
-    text = card.render_card(manifest, chosen, example, measured)
+    pictures = card_figures.draw(folder, files, manifest, measured)
+    text = card.render_card(manifest, chosen, example, measured, pictures)
     replace_text(folder / "README.md", text)
     named = (
         "rejected/release-00000.parquet",
         "recipe.yaml",
         "release/README.md",
         "release/stats.json",
+        *(f"release/{picture.path}" for picture in pictures),
     )
     facts = tuple(release.describe(run / name, name) for name in named)
     manifest = manifest.model_copy(update={"files": facts})

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 from datasets.utils.metadata import MetadataConfigs
-from huggingface_hub import DatasetCard, DatasetCardData
+from huggingface_hub import DatasetCard, DatasetCardData, metadata_load
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -265,6 +265,7 @@ def test_the_printed_recipe_holds_no_folder_and_no_credential(tmp_path: Path) ->
         (["", "unknown"], ("unknown", None)),
         (["My Own: licence!"], ("other", "my-own-licence")),
         (["!!"], ("other", "other")),
+        (["x" * 100_000], ("other", "x" * 80)),
     ],
 )
 def test_licences_become_ids_of_the_hub(stated: list[str], wanted: tuple[str, str | None]) -> None:
@@ -279,3 +280,61 @@ def test_the_recipes_licence_is_stronger(tmp_path: Path) -> None:
     assert head(card).license == "cc-by-4.0"
     assert "as its makers state it: CC-BY-4.0." in card
     assert "| problems.jsonl | MIT | 30 |" in card
+
+
+DISRUPTIVE = (
+    "---\nlicense: mit\nconfigs: []\n---\n<script>alert(1)</script><img src=x onerror=y>\n"
+    "| a | b |\n|---|---|\n| 1 | 2 |\n\n\u202e\u2066\u200f</pre>\n```\n````\n# H\n"
+    "![x](http://host/x.png) <!-- c -->\r\n---\n"
+)
+
+
+def live(card: str) -> str:
+    """What Markdown acts on: the body without code, and without escaped characters."""
+    outside = re.sub(r"(?ms)^(`{3,})\w*\n.*?^\1$", "", body(card))
+    return re.sub(r"\\.", "", re.sub(r"(?<![\\`])(`+)(?!`).+?(?<!`)\1(?!`)", "", outside))
+
+
+def test_disruptive_texts_of_rows_of_a_megabyte_do_nothing(tmp_path: Path) -> None:
+    """Every text of a row that its prompt, its source or its teacher may fill with anything."""
+    plain = tmp_path / "plain"
+    samples.write_run(plain, samples.corpus(60))
+    rows = []
+    for i in range(60):
+        text = DISRUPTIVE if i else DISRUPTIVE + "x<b>|`" * 170_000
+        canvas, scores = samples.with_text(i, text)
+        own = replace(canvas.prompt, gold=text, source=text, licence=f"{text}{i}")
+        first = canvas.paths[0]
+        trace = replace(first.trace, teacher=text, revision=text, hint=text)
+        paths = (replace(first, answer=text, trace=trace), *canvas.paths[1:])
+        rows.append((replace(canvas, prompt=own, paths=paths, summary_by=text), scores))
+    samples.write_run(tmp_path / "run", rows)
+    path = tmp_path / "run" / "release" / "README.md"
+    card = path.read_text(encoding="utf-8")
+    assert len(card.encode()) < 40_000
+    facts = metadata_load(path)
+    expected = metadata_load(plain / "release" / "README.md")
+    assert facts is not None and expected is not None
+    assert facts.pop("license") == "other" and facts.pop("license_name") == licences.SEVERAL
+    assert expected.pop("license") == "mit"
+    assert facts == expected, "the texts change nothing of the front matter"
+    assert DatasetCard.load(path).data.to_dict()["configs"] == facts["configs"]
+    shown = live(card)
+    ours = live((plain / "release" / "README.md").read_text(encoding="utf-8"))
+    assert re.findall(r"<[a-zA-Z/!?]", shown) == re.findall(r"<[a-zA-Z/!?]", ours)  # of a formula
+    assert [line for line in shown.splitlines() if re.match(r"---|===", line)] == []
+    assert re.findall(r"!\[[^]]*\]\(([^)]*)\)", shown) == [
+        "figures/tokens.png",
+        "figures/seqdep.png",
+    ]
+    assert not re.search(r"[\u202a-\u202e\u2066-\u2069\u200e\u200f]", card)
+    widths = [len(rows) for rows in tables(shown)]
+    assert widths == [1] * len(widths), "every row of a table has the cells of its head"
+    assert len(tables(shown)) == len(tables(ours))
+    assert "| 10 more pairs of source and licence | | 10 |" in card
+
+
+def tables(shown: str) -> list[set[int]]:
+    """The numbers of cells that the rows of each table have."""
+    blocks = re.findall(r"(?m)(?:^\|.*\n)+", shown)
+    return [{line.count("|") for line in block.splitlines()} for block in blocks]

@@ -87,6 +87,11 @@ def local(run: Path) -> dict[str, bytes]:
     return {path.relative_to(release).as_posix(): path.read_bytes() for path in files}
 
 
+def large(run: Path) -> list[str]:
+    """What the hub keeps in LFS."""
+    return [path for path in local(run) if path.endswith((".parquet", ".png"))]
+
+
 def remote(hub: HubServer) -> dict[str, bytes]:
     files = hub.repos[NAME].files
     return {path: file.content for path, file in files.items() if path != ".gitattributes"}
@@ -142,7 +147,7 @@ def test_what_is_published_is_loaded_back(hub: HubServer, run: Path, tmp_path: P
 def test_the_second_time_nothing_is_sent(hub: HubServer, run: Path, tmp_path: Path) -> None:
     first = publish(hub, run, home=tmp_path)
     sent, commits = hub.received.total(), hub.asked("POST", "/commit/")
-    assert sent == sum(len(data) for path, data in local(run).items() if path.endswith("parquet"))
+    assert sent == sum(len(local(run)[path]) for path in large(run))
     assert commits == 1
     second = publish(hub, run, "--revision", "v1", home=tmp_path)
     assert second.code == 0, second.err
@@ -160,9 +165,8 @@ def test_a_killed_upload_goes_on(hub: HubServer, run: Path, tmp_path: Path) -> N
     released = threading.Event()
     hub.faults.append(Fault("PUT", f"/storage/{last}", None, after=1000, hold=released))
     process = begin(hub, run, home=tmp_path)
-    all_files = len(list((run / "release/data").iterdir()))
     until = time.monotonic() + 60
-    while hub.received[last] == 0 or len(hub.objects) < all_files - 1:
+    while hub.received[last] == 0 or len(hub.objects) < len(large(run)) - 1:
         assert time.monotonic() < until and process.poll() is None
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
@@ -341,7 +345,7 @@ def test_an_unsound_run_is_refused(hub: HubServer, run: Path, tmp_path: Path) ->
                 "sha256",
             ),
             ("release/README.md", "sha256"),
-            ("manifest.json", "checksum"),
+            ("manifest.json", "manifest.json"),  # its checksum, or what stands at that byte
         ]
     ):
         copy = tmp_path / f"run{number}"
@@ -354,7 +358,7 @@ def test_an_unsound_run_is_refused(hub: HubServer, run: Path, tmp_path: Path) ->
         done = publish(hub, copy, home=home)
         assert done.code == 2, done.err
         assert "not sound" in done.err and "polytrace build" in done.err
-        assert says in done.err or "not valid JSON" in done.err
+        assert says in done.err
     copy = tmp_path / "no-release"
     shutil.copytree(run, copy)
     shutil.rmtree(copy / "release")

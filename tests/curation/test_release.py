@@ -218,6 +218,7 @@ def test_one_cache_never_gives_the_rows_of_another_build(tmp_path: Path) -> None
 def test_load_dataset_reads_the_folder(tmp_path: Path) -> None:
     both, one = tmp_path / "both", tmp_path / "one"
     samples.write_run(both, samples.corpus(40))
+    assert list(both.glob("release/figures/*.png")), "which are no rows"
     in_train = [i for i in range(40) if release.split_of(samples.prompt(i).id, 0.25) == "train"]
     pairs = [(samples.canvas(i), samples.scores(i)) for i in in_train[:3]]
     samples.write_run(one, pairs)

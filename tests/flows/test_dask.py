@@ -1,0 +1,83 @@
+"""A build on a real Dask cluster: the same bytes as with threads, also where a worker is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from curation.verify import verify
+from schemas.paths import ROOT
+from tests.flows.test_build import contents, make
+
+pytest.importorskip("prefect_dask")
+
+DASK = ("--set", "task_runner=dask", "--set", "shard_rows=6", "--limit", "36")
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "PREFECT_HOME": str(folder / ".prefect"),
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The release that this process makes alone."""
+    run = tmp_path_factory.mktemp("plain") / "run"
+    make(run, "demo", "shard_rows=6", limit=36)
+    return contents(run / "release")
+
+
+def workers(parent: int) -> list[int]:
+    """The processes below `parent` that work for Dask."""
+    said = subprocess.run(
+        ["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
+    )
+    rows = [line.split(None, 2) for line in said.stdout.splitlines()[1:]]
+    below = {parent}
+    for _ in rows:
+        below |= {int(pid) for pid, above, _ in rows if int(above) in below}
+    return [int(pid) for pid, _, args in rows if int(pid) in below and "spawn_main" in args]
+
+
+@pytest.mark.slow
+def test_a_cluster_whose_worker_is_killed_makes_the_same_bytes(
+    plain: dict[str, str], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "flows.cli", "build", "demo", "--out", "run", *DASK]
+    with (tmp_path / "said").open("w") as said:
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path), stderr=said)
+    killed = 0
+    while process.poll() is None:
+        if not killed and list((tmp_path / "run" / "graded").glob("*.json")):
+            at_work = workers(process.pid)
+            os.kill(at_work[-1], signal.SIGKILL)
+            killed = len(at_work)
+        time.sleep(0.02)
+    shown = (tmp_path / "said").read_text()
+    assert process.returncode == 0, shown
+    assert killed == (os.cpu_count() or 2)
+    assert contents(tmp_path / "run" / "release") == plain
+    assert verify(tmp_path / "run") == []
+    assert "scored" in shown, "progress of the shards is seen"
+    assert "distributed" not in shown
+
+
+def test_a_cluster_that_is_not_there_is_said_in_a_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "build", "demo", "--out", "run", *DASK],
+        cwd=tmp_path,
+        env=environment(tmp_path) | {"POLYTRACE_DASK": "tcp://127.0.0.1:9"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 2 and "POLYTRACE_DASK" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
