@@ -43,11 +43,15 @@ UNITS = {
 
 @dataclass(frozen=True)
 class Job:
-    """A recipe that is being built in a directory; `limit` caps the rows that are read."""
+    """A recipe that is being built in a directory; `limit` caps the rows that are read.
+
+    `shown` says whether progress is: it is not in a cluster's worker.
+    """
 
     recipe: Recipe
     run: Path
     limit: int | None = None
+    shown: bool = True
 
     @cached_property
     def sources(self) -> tuple[Source, ...]:
@@ -137,7 +141,7 @@ class Job:
     @cached_property
     def bars(self) -> "Bars":
         """Progress of the stages."""
-        return Bars()
+        return Bars(shown=self.shown)
 
     @cached_property
     def graders(self) -> GradePool:
@@ -187,12 +191,15 @@ def _distinct_labels(sources: Sequence[Source], names: Sequence[str]) -> None:
 class Bars:
     """One progress bar a stage on standard error, shared by the threads of a build."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shown: bool = True) -> None:
+        self._shown = shown
         self._bars: dict[Stage, tqdm[None]] = {}
         self._lock = Lock()
 
     def add(self, stage: Stage, done: int = 0, *, more: int = 0, note: str = "") -> None:
         """Move a stage's bar by `done`; `more` lengthens it, `note` stands behind it."""
+        if not self._shown:
+            return
         with self._lock:
             bar = self._bars[stage] if stage in self._bars else self._open(stage)
             if more:

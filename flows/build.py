@@ -5,6 +5,7 @@ overlaps shards, and shows where a build stands. What is done is known from the 
 alone, so a build may be stopped anywhere and started again.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ import time
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from prefect import flow, task
 from prefect.futures import PrefectFuture
@@ -27,25 +29,40 @@ from flows.experiment import checked
 from flows.finetune_eval import finetune_eval
 from flows.reporting import REPORT, write_report
 from schemas.durable import lock
+from schemas.errors import UserError
 from schemas.outcome import Outcome
 from schemas.recipe import Recipe
 from schemas.records import Stage
 
+DASK = "POLYTRACE_DASK"  # the address of a Dask scheduler
+
 
 class Spec(BaseModel):
-    """A job as plain values, the only thing that tasks receive; holds no secrets."""
+    """A job as plain values, the only thing that tasks receive; holds no secrets.
+
+    `build` is one build's own: a worker that outlives it makes the next one's parts anew.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     recipe: str  # canonical JSON
     run: str
     limit: int | None
+    build: str
+
+
+_HERE = uuid4().hex  # this process
 
 
 @lru_cache(maxsize=1)
 def job_of(spec: Spec) -> Job:
     """The job in this process; its parts are made once."""
-    return Job(recipe=Recipe.model_validate_json(spec.recipe), run=Path(spec.run), limit=spec.limit)
+    return Job(
+        recipe=Recipe.model_validate_json(spec.recipe),
+        run=Path(spec.run),
+        limit=spec.limit,
+        shown=spec.build.startswith(_HERE),
+    )
 
 
 @task(name="read prompts")
@@ -110,9 +127,12 @@ def _finish_shards(spec: Spec, census: Census) -> None:
         score.submit(spec, index, wait_for=before[index : index + 1])  # type: ignore[call-overload]
         for index in range(census.shards)
     ]
+    bars, is_elsewhere = job_of(spec).bars, job_of(spec).recipe.task_runner != "threads"
     for future in (*graded, *joined, *before, *scored):
-        future.result()
-    job_of(spec).bars.end(*Stage)
+        mark = future.result()
+        if is_elsewhere and isinstance(mark, shards.Mark):
+            bars.add(mark.stage, mark.rows, more=mark.rows)
+    bars.end(*Stage)
 
 
 def stop_at_once() -> None:
@@ -134,10 +154,36 @@ def stop_at_once() -> None:
         signal.signal(number, stop)
 
 
-THREADS: Any = ThreadPoolTaskRunner(max_workers=os.cpu_count() or 2)
+def _runner(recipe: Recipe) -> Any:
+    """Who works on the shards; UserError where the recipe's choice is not to be had."""
+    if recipe.task_runner == "threads":
+        return ThreadPoolTaskRunner(max_workers=os.cpu_count() or 2)
+    try:
+        import dask
+        from distributed import Client
+        from prefect_dask.task_runners import DaskTaskRunner
+    except ImportError:
+        raise UserError('task_runner: dask: not installed; pip install "polytrace[dask]"') from None
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    if address := os.environ.get(DASK):
+        try:
+            Client(address, timeout=10, set_as_default=False).close()  # type: ignore[no-untyped-call]
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{DASK}={address}: no Dask scheduler answers there ({error})"
+            ) from None
+        return DaskTaskRunner(address=address)
+    dask.config.set({"distributed.worker.daemon": False})  # a worker has the verifier's processes
+    workers = {"n_workers": os.cpu_count() or 2, "threads_per_worker": 1, "dashboard_address": None}
+    return DaskTaskRunner(cluster_kwargs=workers)
 
 
-@flow(name="build", task_runner=THREADS)
+def run_build(recipe: Recipe, out: str | None = None, limit: int | None = None) -> Outcome:
+    """`build`, its shards worked on by whom the recipe says."""
+    return build.with_options(task_runner=_runner(recipe))(recipe, out, limit)
+
+
+@flow(name="build")
 def build(recipe: Recipe, out: str | None = None, limit: int | None = None) -> Outcome:
     """Build a corpus, and hand it off to an experiment where the recipe names one.
 
@@ -159,7 +205,9 @@ def build(recipe: Recipe, out: str | None = None, limit: int | None = None) -> O
 
 
 def _build(recipe: Recipe, run: Path, limit: int | None) -> Outcome:
-    spec = Spec(recipe=recipe.model_dump_json(), run=str(run), limit=limit)
+    path = str(run if recipe.task_runner == "threads" else run.absolute())
+    build = f"{_HERE} {uuid4().hex}"
+    spec = Spec(recipe=recipe.model_dump_json(), run=path, limit=limit, build=build)
     job_of.cache_clear()
     job = job_of(spec)
     with lock(run):

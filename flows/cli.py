@@ -107,9 +107,9 @@ def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
 
         checked(recipe.handoff, run)  # a mistake shows before hours of work
     with conducting.prefect(run):
-        from flows.build import build as flow
+        from flows.build import run_build
 
-        return flow(recipe, str(run), limit)
+        return run_build(recipe, str(run), limit)
 
 
 def _tell(outcome: "Outcome") -> None:

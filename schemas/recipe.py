@@ -186,7 +186,11 @@ class Recipe(Section):
         description="Experiment that starts once a corpus is released: fine-tune, evaluate, print "
         "tables; a bundled name or a file.",
     )
-    task_runner: Literal["threads"] = "threads"
+    task_runner: Literal["threads", "dask"] = Field(
+        default="threads",
+        description="Who works on the shards: threads of this process, or a Dask cluster "
+        "(POLYTRACE_DASK names its scheduler; default: processes on this machine).",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":

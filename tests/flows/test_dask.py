@@ -36,9 +36,8 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 def workers(parent: int) -> list[int]:
     """The processes below `parent` that work for Dask."""
-    said = subprocess.run(
-        ["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
-    )
+    asked = ["ps", "-ewwo", "pid,ppid,args"]
+    said = subprocess.run(asked, capture_output=True, text=True, check=True)
     rows = [line.split(None, 2) for line in said.stdout.splitlines()[1:]]
     below = {parent}
     for _ in rows:
