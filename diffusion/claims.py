@@ -113,7 +113,7 @@ def _accuracies(findings: Findings, subject: Subject) -> Iterator[_Claim]:
         forced = f"parallel-forced at {n} steps"
         yield _gain(f"{forced} hurts the base model", base_forced, base_ao, rises=False)
         yield _gain(f"{forced} helps NAP", nap[n], nap_ao, rises=True)
-    for n in steps[-1:]:
+    for n in steps:
         by_paths = [
             findings.find(subject, _NAP, Order.FORCED, n, paths=paths, tuned_paths=paths)
             for paths in (1, 2, 3)

@@ -140,7 +140,7 @@ def _most_steps(findings: Findings, subject: Subject) -> int | None:
 
 
 def _steps(findings: Findings) -> str:
-    """Of which number of steps Tables 1, 2 and 5 are."""
+    """Of which number of steps Tables 1 and 2 are."""
     of = {subject: _most_steps(findings, subject) for subject in findings.subjects()}
     return "Steps: " + ("; ".join(f"{name_of(s)} {n}" for s, n in of.items() if n) or "none") + "."
 
@@ -293,31 +293,35 @@ def _table_4(findings: Findings) -> Table:
 
 
 def _table_5(findings: Findings) -> Table:
+    """A row for the most steps, and for any other number at which several P were decoded."""
     rows = []
     for subject in findings.subjects():
-        steps = _most_steps(findings, subject)
-        most = findings.paths(subject)
-        for is_own in (True, False):
-            row = [
-                f"{name_of(subject)}: "
-                + ("a model for each" if is_own else f"the model of {most} paths")
-            ]
-            for paths in (1, 2, 3):
-                found = findings.find(
-                    *(subject, Training.NAP, Order.FORCED, steps),
-                    paths=paths,
-                    tuned_paths=paths if is_own else most,
-                )
-                key = (subject.base, paths)
-                theirs = in_paper(paper.TABLE_5, subject, key) if is_own else None
-                row += [percent(accuracy(found)), _papers(theirs)]
-            if is_own or row.count(NONE) < len(row) - 1:
+        most, last = findings.paths(subject), _most_steps(findings, subject)
+        numbers: list[int | None] = [*findings.steps(subject)]
+        for steps in numbers or [None]:
+            for is_own in (True, False):
+                found = [
+                    findings.find(
+                        *(subject, Training.NAP, Order.FORCED, steps),
+                        paths=paths,
+                        tuned_paths=paths if is_own else most,
+                    )
+                    for paths in (1, 2, 3)
+                ]
+                if sum(one is not None for one in found) < 2 and not (is_own and steps == last):
+                    continue
+                model = "a model for each" if is_own else f"the model of {most} paths"
+                row = [f"{name_of(subject)}: {model}", NONE if steps is None else str(steps)]
+                for paths, one in zip((1, 2, 3), found, strict=True):
+                    key = (subject.base, paths)
+                    is_papers = is_own and steps == last
+                    theirs = in_paper(paper.TABLE_5, subject, key) if is_papers else None
+                    row += [percent(accuracy(one)), _papers(theirs)]
                 rows.append(tuple(row))
     return Table(
         title="Table 5. Paths at a fixed budget of masks, parallel-forced",
-        header=("NAP model", *_beside_paper(("1 path", "2 paths", "3 paths"))),
+        header=("NAP model", "steps", *_beside_paper(("1 path", "2 paths", "3 paths"))),
         rows=tuple(rows),
-        note=_steps(findings),
     )
 
 
