@@ -156,11 +156,27 @@ for command in (
 
 
 @app.command()
-def doctor() -> None:
-    """Say what this machine can do: versions, accelerator, memory, disk, tokens present."""
-    from flows.doctor import report
+def doctor(
+    endpoint: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL", help="Ask a server what it serves; may be given several times."
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say what this machine can do, and which bundled recipe fits it.
 
-    typer.echo(report())
+    Versions, GPUs, memory, disk, servers, whether there is a hub token (never which).
+
+    Example: polytrace doctor --endpoint http://localhost:8000/v1
+    """
+    from flows.doctor import as_json, broken, examine, text
+
+    facts = examine(endpoint or ())
+    typer.echo(as_json(facts) if json else text(facts))
+    if fault := broken(facts):
+        raise PolytraceError(fault)
 
 
 def main() -> None:
