@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from curation.terminal import one_line
 from schemas.errors import PolytraceError, StoppedError, UserError
+from schemas.secrets import hidden
 
 if TYPE_CHECKING:
     import httpx2
@@ -133,9 +134,7 @@ class HubClient:
 
     def clean(self, said: object) -> str:
         """A short line of foreign text without the token and without queries of addresses."""
-        text = str(said)
-        if self._token:
-            text = text.replace(self._token, "…")
+        text = hidden(str(said), [self._token])
         return one_line(_QUERY.sub("?…", text))[:200]
 
 

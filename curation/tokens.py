@@ -102,7 +102,10 @@ def _load(name: str) -> Tokenizer:
 def _from_transformers(where: Path) -> Tokenizer:
     from transformers import AutoTokenizer
 
-    loaded = AutoTokenizer.from_pretrained(str(where))
+    # False, not the default: that asks on the terminal whether to run the model's code.
+    loaded = AutoTokenizer.from_pretrained(
+        str(where), local_files_only=where.is_dir(), trust_remote_code=False
+    )
     backend = getattr(loaded, "backend_tokenizer", None)
     if not isinstance(backend, Tokenizer):
         raise ValueError("it has no fast form; save one as tokenizer.json")

@@ -173,6 +173,16 @@ def estimate(settings: Settings, devices: int, device: str | None) -> Estimate:
     )
 
 
+def memory(config: models.Config, settings: Settings, devices: int) -> int:
+    """Bytes a device that a training holds, from a config.json alone; rows fit `micro_tokens`."""
+    _, family = models.family_of(config)
+    with torch.device("meta"):
+        net = family.blank(config, torch.float32, False)
+    parameters = sum(p.numel() for p in net.parameters())
+    trained = parameters if settings.lora is None else _adapters(net, settings)
+    return sum(_sizes(net, settings, parameters, trained, 1, devices).values())
+
+
 def _flops(
     net: Any, frame: Frame, lengths: list[int], blocks: int, head: int, settings: Settings
 ) -> float:

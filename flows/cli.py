@@ -5,7 +5,6 @@ released, damage found, or an internal fault; 2 the user's mistake; 3 short but 
 packages are imported by the command that needs them, so that `--help` answers at once.
 """
 
-import os
 import sys
 import tempfile
 import time
@@ -18,6 +17,7 @@ import typer
 from flows import conducting, evaluating, inspecting, publishing, reporting, scoring, tuning
 from flows.recipe_files import find_recipe
 from schemas.errors import NothingReleasedError, PolytraceError, UserError
+from schemas.secrets import hidden, of_environment
 
 if TYPE_CHECKING:
     from schemas.outcome import Outcome
@@ -156,11 +156,27 @@ for command in (
 
 
 @app.command()
-def doctor() -> None:
-    """Say what this machine can do: versions, accelerator, memory, disk, tokens present."""
-    from flows.doctor import report
+def doctor(
+    endpoint: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL", help="Ask a server what it serves; may be given several times."
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say what this machine can do, and which bundled recipe fits it.
 
-    typer.echo(report())
+    Versions, GPUs, memory, disk, servers, whether there is a hub token (never which).
+
+    Example: polytrace doctor --endpoint http://localhost:8000/v1
+    """
+    from flows.doctor import as_json, broken, examine, text
+
+    facts = examine(endpoint or ())
+    typer.echo(as_json(facts) if json else text(facts))
+    if fault := broken(facts):
+        raise PolytraceError(fault)
 
 
 def main() -> None:
@@ -168,11 +184,14 @@ def main() -> None:
     try:
         app()
     except PolytraceError as error:
-        print(f"polytrace: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        said = hidden(" ".join(str(error).splitlines()), of_environment())
+        print(f"polytrace: {said}", file=sys.stderr)
         sys.exit(error.exit_code)
     except Exception as error:
-        log = Path(tempfile.gettempdir()) / f"polytrace-{os.getpid()}.log"
-        log.write_text(traceback.format_exc(), encoding="utf-8", errors="replace")
+        handle, log = tempfile.mkstemp(prefix="polytrace-", suffix=".log")  # a name nobody knew
+        text = hidden(traceback.format_exc(), of_environment())
+        with open(handle, "w", encoding="utf-8", errors="replace") as file:
+            file.write(text)
         print(
             f"polytrace: internal fault ({type(error).__name__}); the traceback is in {log}",
             file=sys.stderr,

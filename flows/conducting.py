@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from schemas.errors import PolytraceError
+from schemas.secrets import hidden, of_environment
 
 
 @contextmanager
@@ -37,7 +38,7 @@ def prefect(run: Path) -> Iterator[None]:
     except Exception as error:
         log = run / "polytrace.log"
         with log.open("a", encoding="utf-8") as file:
-            traceback.print_exc(file=file)
+            file.write(hidden(traceback.format_exc(), of_environment()))
         raise PolytraceError(
             f"internal fault ({type(error).__name__}: {error}); the traceback is in {log}; "
             f"what was made is kept, and the same command goes on"

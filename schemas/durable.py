@@ -17,6 +17,7 @@ def replace_text(path: Path, text: str) -> None:
     """Write a small text file atomically and durably."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
+    part.unlink(missing_ok=True)  # a link there would be written through
     part.write_text(text, encoding="utf-8", newline="\n")
     commit(part, path)
 
@@ -38,11 +39,29 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def refuse_links(run: Path) -> None:
+    """UserError where a run directory holds a link to a file, there or not, outside of it.
+
+    A run that came from elsewhere may not have us write there. Links to folders are followed: that
+    is how a stage is kept on another disk.
+    """
+    home = Path(os.path.realpath(run))
+    for folder, _, files in os.walk(run):
+        for name in files:
+            path = Path(folder, name)
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(home):
+                raise UserError(f"{path}: is a link to a file outside of {run}; remove the link")
+
+
 @contextmanager
 def lock(run: Path) -> Iterator[None]:
-    """Hold the run directory; UserError if another command holds it. Ends with the process."""
+    """Hold the run directory; UserError if another command holds it. Ends with the process.
+
+    UserError also where a link in it would have us write a file outside.
+    """
     try:
         run.mkdir(parents=True, exist_ok=True)
+        refuse_links(run)
         file = (run / ".lock").open("w")
     except OSError as error:
         raise UserError(

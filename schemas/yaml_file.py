@@ -18,6 +18,7 @@ from schemas.errors import UserError
 from schemas.parts import hint
 
 MOST_VALUES = 10_000  # aliases can make a small file endless
+MOST_BYTES = 1 << 18
 CREDENTIALS = re.compile(
     r"://[^/\s@]*@|[?&](?:x-amz-signature|signature|sig|token|access_token)=",
     re.IGNORECASE,
@@ -25,14 +26,40 @@ CREDENTIALS = re.compile(
 S = TypeVar("S")
 
 
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, which would copy what `<<` merges without end: ninefold a line."""
+
+    _merged = 0
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merge as ever, unless it comes to more than MOST_VALUES in this document."""
+        for key, value in node.value:
+            if key.tag != "tag:yaml.org,2002:merge":
+                continue
+            found = value.value if isinstance(value, yaml.SequenceNode) else [value]
+            for one in {
+                id(one): one for one in found if isinstance(one, yaml.MappingNode)
+            }.values():
+                self.flatten_mapping(one)
+            self._merged += sum(len(one.value) + 1 for one in found)
+            if self._merged > MOST_VALUES:
+                problem = f"merges (<<) of more than {MOST_VALUES} values"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+        super().flatten_mapping(node)
+
+
 def load(path: Path, overrides: Sequence[str], section: type[S]) -> S:
     """The `section` in a YAML file with `key.sub=value` overrides; UserError says what is wrong."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            raw = file.read(MOST_BYTES + 1)
+        text = raw[:MOST_BYTES].decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot read the recipe: {error}") from None
+    if len(raw) > MOST_BYTES:
+        raise UserError(f"{path}: more than {MOST_BYTES} bytes; that is no recipe")
     try:
-        data = yaml.safe_load(text)
+        data = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         row = f", line {mark.line + 1}" if mark else ""
@@ -66,7 +93,7 @@ def _apply(data: dict[str, Any], override: str) -> None:
     if not equals or not key:
         raise UserError(f"--set {override!r}: write key.sub=value")
     try:
-        value = yaml.safe_load(raw)
+        value = yaml.load(raw, _Loader)
     except (yaml.YAMLError, ValueError, RecursionError):
         raise UserError(f"--set {key}: {raw!r} is not a YAML value") from None
     names = key.split(".")

@@ -21,6 +21,7 @@ from schemas.errors import UserError
 from scorers.attention import NAME, Branch, forward
 from scorers.causal import Batch, Scorer, Tokens, plain_tokenizer
 from scorers.revision import directory_revision, fetched
+from scorers.weights import weight_files
 
 __all__ = ["Batch", "Scorer", "Tokens", "load"]
 
@@ -82,10 +83,15 @@ def _read(directory: Path, path: str, dtype: torch.dtype, trust: bool) -> tuple[
     quiet.disable_progress_bar()
     auto: Any = AutoModelForCausalLM
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust}
+    weight_files(directory)
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory, **options)
         model, info = auto.from_pretrained(
-            directory, dtype=dtype, output_loading_info=True, **options
+            directory,
+            dtype=dtype,
+            use_safetensors=True,
+            output_loading_info=True,
+            **options,
         )
     except Exception as error:  # tokenizers raises bare Exception, remote code raises anything
         said = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import UserError
+from scorers.weights import weight_files
 
 # Some chat templates print today's date; a corpus may not depend on the day it was sampled.
 _TODAY = date(2025, 1, 1)
@@ -23,8 +24,10 @@ def check(path: Path) -> None:
         raise UserError(f"teacher.path: {path}: no such directory; give a local model directory")
     if not (path / "config.json").is_file():
         raise UserError(f"teacher.path: {path}: holds no model (no config.json)")
-    if not any(path.glob("*.safetensors")) and not any(path.glob("*.bin")):
-        raise UserError(f"teacher.path: {path}: holds no weights (no *.safetensors or *.bin)")
+    try:
+        weight_files(path)
+    except UserError as error:
+        raise UserError(f"teacher.path: {error}") from None
     if not any((path / name).is_file() for name in _TOKENIZER_FILES):
         raise UserError(f"teacher.path: {path}: holds no tokenizer (no tokenizer.json or the like)")
 
@@ -117,7 +120,7 @@ def load(path: Path, device: str | None, trust_remote_code: bool) -> CausalLM:
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, **options)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            path, dtype="auto", output_loading_info=True, **options
+            path, dtype="auto", use_safetensors=True, output_loading_info=True, **options
         )
         model, info = loaded
         model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()

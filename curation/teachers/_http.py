@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from schemas.errors import UserError
+from schemas.secrets import hidden
 
 if TYPE_CHECKING:
     import aiohttp
@@ -62,7 +63,10 @@ class Connection(NamedTuple):
 
     def hide(self, text: str) -> str:
         """A text of the server's without the key, which it may repeat."""
-        return text.replace(self.key, "***") if self.key else text
+        return hidden(text, [self.key])
+
+    def _reason(self, error: Exception) -> str:
+        return _cut(self.hide(_reason(error)))
 
     @property
     def root(self) -> str:
@@ -80,15 +84,15 @@ class Connection(NamedTuple):
             ) as reply:
                 content = await reply.read()
         except aiohttp.ClientConnectorError as error:
-            raise UnavailableError(_reason(error), is_refused=_is_refusal(error)) from None
+            raise UnavailableError(self._reason(error), is_refused=_is_refusal(error)) from None
         except TimeoutError:
             cause = "no answer within teacher.timeout_seconds"
             raise UnavailableError(cause, is_timeout=True) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise UnavailableError(_reason(error)) from None
+            raise UnavailableError(self._reason(error)) from None
         if reply.status == HTTPStatus.OK:
             return content
-        message = self.hide(_message(content) or reply.reason or "no reason given")
+        message = _cut(self.hide(_message(content) or reply.reason or "no reason given"))
         if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
             raise BusyError(_retry_after(reply.headers.get("Retry-After")))
         if reply.status in _SERVER_FAULTS or reply.status < HTTPStatus.MULTIPLE_CHOICES:
@@ -104,11 +108,11 @@ class Connection(NamedTuple):
             async with self.session.get(url, timeout=timeout, allow_redirects=False) as reply:
                 return reply.status, await reply.read()
         except aiohttp.ClientConnectorError as error:
-            raise UnavailableError(_reason(error), is_refused=_is_refusal(error)) from None
+            raise UnavailableError(self._reason(error), is_refused=_is_refusal(error)) from None
         except TimeoutError:
             raise UnavailableError(f"{url} does not answer") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise UnavailableError(_reason(error)) from None
+            raise UnavailableError(self._reason(error)) from None
 
 
 def address(endpoint: str) -> str:
@@ -129,7 +133,7 @@ def address(endpoint: str) -> str:
 
 
 def _message(content: bytes) -> str:
-    """What an error reply says, in one line."""
+    """What an error reply says."""
     try:
         data = orjson.loads(content)
         inner = data.get("error", data)
@@ -137,6 +141,11 @@ def _message(content: bytes) -> str:
         text = found if isinstance(found, str) else str(data.get("detail", found))
     except (orjson.JSONDecodeError, AttributeError):
         text = "" if content.lstrip().startswith(b"<") else content.decode("utf-8", "replace")
+    return text
+
+
+def _cut(text: str) -> str:
+    """A text in one line of bounded length; once no key is in it, which a cut might bare."""
     return " ".join(text.split())[:300]
 
 

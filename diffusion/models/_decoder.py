@@ -4,7 +4,6 @@ In: safetensors of a family's own layout, and a function from its names to trans
 network with exactly those weights (nothing missing, left over or of another shape), and back.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from diffusion.bidirectional import NAME
 from schemas.errors import UserError
+from scorers.weights import weight_files
 
 Rename = Callable[[str], str | None]
 _SHOWN = 4
@@ -74,7 +74,7 @@ def write(state: Mapping[str, Tensor], source: Path, folder: Path, rename: Renam
 
 def tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
     """Every tensor of a checkpoint with its name."""
-    for file in _files(folder):
+    for file in weight_files(folder):
         with _opened(file) as weights:
             for name in sorted(weights.keys()):
                 yield name, weights.get_tensor(name)
@@ -83,7 +83,7 @@ def tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
 def header(folder: Path) -> Mapping[str, torch.dtype]:
     """The names and types of a checkpoint's tensors, without reading them."""
     found = {}
-    for file in _files(folder):
+    for file in weight_files(folder):
         with _opened(file) as weights:
             for name in weights.keys():  # noqa: SIM118 - a file, not a mapping
                 kind = weights.get_slice(name).get_dtype()
@@ -98,21 +98,6 @@ _DTYPES = {
     "F16": torch.float16,
     "BF16": torch.bfloat16,
 }
-
-
-def _files(folder: Path) -> list[Path]:
-    """The checkpoint's own: those of its index, or the one file, whatever lies beside them."""
-    index, whole = folder / "model.safetensors.index.json", folder / "model.safetensors"
-    if index.exists():
-        try:
-            named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        except (OSError, ValueError, LookupError, AttributeError) as error:
-            raise UserError(f"{index}: cannot be read: {error}; fetch it again") from None
-        return sorted({folder / name for name in named})
-    files = [whole] if whole.exists() else sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise UserError(f"{folder}: holds no safetensors; other formats are not loaded")
-    return files
 
 
 def _opened(file: Path) -> Any:

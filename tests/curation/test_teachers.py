@@ -436,7 +436,7 @@ def test_a_directory_that_is_none_or_holds_no_model(lm: Path, tmp_path: Path) ->
     assert "no such directory" in message(lm / "config.json")
     assert "no config.json" in message(tmp_path)
     for name, pattern, said in (
-        ("no-weights", "*.safetensors", "holds no weights"),
+        ("no-weights", "*.safetensors", "holds no safetensors"),
         ("no-tokenizer", "tokenizer*", "holds no tokenizer"),
     ):
         shutil.copytree(lm, tmp_path / name)

@@ -1,0 +1,36 @@
+"""Keep keys and tokens out of what is printed and kept. In: foreign text. Out: the same without.
+
+A server may repeat the header that carried the key, in its own words and encodings.
+"""
+
+import base64
+import os
+import re
+from collections.abc import Iterable, Mapping
+from urllib.parse import quote, quote_plus
+
+HIDDEN = "***"
+LEAST = 8  # characters of a variable's value that can be a secret: "EMPTY" is none
+_NAMES = re.compile(r"(^|_)(TOKEN|KEY|SECRET|PASSWORD)$", re.IGNORECASE)
+
+
+def hidden(text: str, secrets: Iterable[str | None]) -> str:
+    """A text without the secrets: plain, URL-encoded or in base64, the longest form first."""
+    forms = {form for secret in secrets if secret for form in _forms(secret)}
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, HIDDEN)
+    return text
+
+
+def of_environment(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """Values of the variables that are named as secrets are, such as HF_TOKEN."""
+    found = (value.strip() for name, value in environment.items() if _NAMES.search(name))
+    return tuple(value for value in found if len(value) >= LEAST)
+
+
+def _forms(secret: str) -> set[str]:
+    data = secret.encode("utf-8", "surrogatepass")
+    plain = {secret, quote(data, safe=""), quote_plus(data)}
+    # Alone and behind "Bearer ", as a header is encoded.
+    encoded = {base64.b64encode(text).decode() for text in (data, b"Bearer " + data)}
+    return plain | encoded | {text.rstrip("=") for text in encoded}

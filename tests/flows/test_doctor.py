@@ -1,0 +1,212 @@
+"""What `polytrace doctor` says, about this machine and about others."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from flows.doctor import (
+    GB,
+    GIB,
+    LLADA_CONFIG,
+    Endpoint,
+    Facts,
+    Gpu,
+    as_json,
+    broken,
+    fits,
+    served,
+    text,
+)
+from schemas.paths import ROOT
+from schemas.recipe import load
+from tests.flows.commands import run
+
+LAPTOP = Facts(
+    python="3.11.7",
+    polytrace="0.1.0",
+    packages={
+        "torch": "2.13.0",
+        "transformers": "5.19.0",
+        "prefect": "3.7.7",
+        "datasets": "5.2.0",
+        "pyarrow": "26.0.1",
+        "vllm": None,
+    },
+    cores=2,
+    memory=16 * GIB,
+    disk=80 * GB,
+    gpus=(),
+    driver_gpus=0,
+    teacher=11_400_000,
+    has_hub_token=False,
+    prefect="embedded server, started for each build",
+    endpoints=(),
+    training={1: 138 * GB, 8: 30 * GB},
+    corpus=4 * GB,
+)
+SERVED = (Endpoint("http://gpu1:8000/v1", ("Qwen/Qwen2.5-7B-Instruct",)),)
+DEAD = (Endpoint("http://gpu1:8000/v1", (), "connection refused"),)
+H100 = (Gpu("NVIDIA H100 80GB HBM3", 85 * GB),)
+WITH_VLLM = {**LAPTOP.packages, "vllm": "0.32.0"}
+STATION = replace(
+    LAPTOP, gpus=H100 * 8, driver_gpus=8, packages=WITH_VLLM, cores=64, memory=1000 * GIB
+)
+
+
+def fitting(facts: Facts) -> set[str]:
+    return {one.recipe for one in fits(facts) if one.fits}
+
+
+def why(facts: Facts, recipe: str) -> str:
+    (found,) = [one for one in fits(facts) if one.recipe == recipe]
+    assert not found.fits
+    return found.said
+
+
+def test_a_laptop_runs_what_is_small() -> None:
+    assert fitting(LAPTOP) == {"demo", "miniature", "train tiny"}
+    assert why(LAPTOP, "gsm8k_vllm").startswith("needs a server")
+    assert "138 GB on each of 1 GPUs, or 30 GB on each of 8" in why(LAPTOP, "train llada_nap")
+
+
+def test_a_server_that_answers_is_a_teacher() -> None:
+    assert {"gsm8k_vllm", "nap_103k"} <= fitting(replace(LAPTOP, endpoints=SERVED))
+    assert "that answers" in why(replace(LAPTOP, endpoints=DEAD), "gsm8k_vllm")
+    full = replace(LAPTOP, endpoints=SERVED, disk=2 * GB)
+    assert why(full, "nap_103k") == "about 4 GB of disk, 2 GB are free"
+
+
+def test_gpus_serve_and_train_as_far_as_they_go() -> None:
+    assert fitting(STATION) == {one.recipe for one in fits(STATION)}
+    assert "serve.python" in why(replace(STATION, packages=LAPTOP.packages), "gsm8k_vllm")
+    assert "gsm8k_vllm" in fitting(replace(STATION, endpoints=DEAD))
+    one = replace(STATION, gpus=H100)
+    assert "needs 138 GB on each of 1 GPUs, here 85 GB" in why(one, "train llada_nap")
+    tight = replace(STATION, gpus=(*H100 * 7, Gpu("old", 31 * GB)))
+    assert "here 31 GB" in why(tight, "train llada_nap")
+
+
+def test_what_is_too_small_is_said() -> None:
+    assert why(replace(LAPTOP, memory=GIB), "demo") == "needs 3 GB of memory"
+    assert why(replace(LAPTOP, disk=GB // 2), "train tiny") == "needs 1 GB of disk"
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        LAPTOP,
+        STATION,
+        replace(LAPTOP, endpoints=SERVED * 3 + DEAD * 9, driver_gpus=4),
+        replace(STATION, endpoints=(Endpoint("http://" + "x" * 300, ("m" * 60,) * 9),) * 9),
+        replace(STATION, gpus=tuple(Gpu(f"NVIDIA {i}" * 9, 85 * GB) for i in range(8))),
+    ],
+)
+def test_it_is_one_screen(facts: Facts) -> None:
+    lines = text(facts).splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
+
+
+def test_only_a_broken_installation_is_one() -> None:
+    assert broken(LAPTOP) is None
+    said = broken(replace(LAPTOP, packages={**LAPTOP.packages, "torch": None}))
+    assert said is not None and "torch not installed" in said
+    assert "tiny/teacher" in (broken(replace(LAPTOP, teacher=None)) or "")
+
+
+def test_json_is_the_same_as_one_object() -> None:
+    found = json.loads(as_json(replace(STATION, endpoints=DEAD)))
+    assert found["endpoints"] == [
+        {"url": "http://gpu1:8000/v1", "models": [], "problem": "connection refused"}
+    ]
+    assert found["gpus"][0] == {"name": "NVIDIA H100 80GB HBM3", "memory": 85 * GB}
+    assert {one["recipe"] for one in found["recipes"]} == {one.recipe for one in fits(STATION)}
+
+
+@contextmanager
+def answering(status: int, body: bytes, wait: threading.Event | None = None) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert self.headers["Authorization"] is None
+            if wait is not None:
+                wait.wait()
+            self.send_response(status)
+            self.send_header("Location", "http://127.0.0.1:9/elsewhere")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "models", "says"),
+    [
+        (200, b'{"data": [{"id": "a"}, {"id": "b\\u001b[2J\\n"}]}', 2, None),
+        (200, b"[]", 0, "lists no models"),
+        (200, b"[" * 100_000, 0, "lists no models"),
+        (401, b"no", 0, "wants a key"),
+        (302, b"", 0, "answers 302"),
+    ],
+)
+def test_a_server_is_asked_what_it_serves(
+    status: int, body: bytes, models: int, says: str | None
+) -> None:
+    with answering(status, body) as url:
+        found = served(url)
+    assert len(found.models) == models
+    assert all(name.isprintable() for name in found.models)
+    assert found.url == f"{url}/v1"
+    assert (says or "") in (found.problem or "")
+
+
+def test_a_server_that_is_silent_or_gone_or_none() -> None:
+    silence = threading.Event()
+    with answering(200, b"", silence) as url:
+        assert served(url).problem == "no answer within 3 s"
+        silence.set()
+    assert served("http://127.0.0.1:9").problem == "connection refused"
+    found = served("http://me:hunter2@host")
+    assert "hunter2" not in str(found)
+    assert "hunter2" not in str(served("ftp://x/?token=hunter2"))
+
+
+def test_the_estimate_knows_llada_and_the_corpus() -> None:
+    """The figures of the test facts are of the size that is computed."""
+    from flows.doctor import _corpus_bytes, _training_bytes
+
+    found = _training_bytes({1, 8})
+    assert 100 * GB < found[1] < 160 * GB
+    assert 15 * GB < found[8] < 50 * GB
+    assert GB < _corpus_bytes() < 20 * GB
+    assert LLADA_CONFIG["d_model"] == 4096
+    assert load(ROOT / "flows" / "recipes" / "nap_103k.yaml").name == "nap_103k"
+
+
+def test_on_this_machine_no_secret_is_shown(tmp_path: Path) -> None:
+    done = run(
+        *("doctor", "--json", "--endpoint", "http://127.0.0.1:9"),
+        cwd=tmp_path,
+        HF_TOKEN="hf_hushhush",
+        HF_HOME=str(tmp_path),
+        HOME=str(tmp_path),
+        PREFECT_API_URL="http://me:hunter2@prefect:4200/api",
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["has_hub_token"] is True
+    assert found["prefect"] == "http://prefect:4200/api"
+    assert found["endpoints"][0]["problem"] == "connection refused"
+    assert not [secret for secret in ("hush", "hunter2") if secret in done.stdout + done.stderr]
