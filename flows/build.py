@@ -6,8 +6,6 @@ alone, so a build may be stopped anywhere and started again.
 """
 
 import os
-import signal
-import sys
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -15,14 +13,12 @@ from typing import Any
 
 from prefect import flow, task
 from prefect.futures import PrefectFuture
-from prefect.server.api.server import SubprocessASGIServer
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict
 
 from curation import finish, reading, shards, stages, summary_stage, trace_stage
 from curation.job import Job
 from curation.reading import Census
-from flows.commands import stop_commands
 from flows.experiment import checked
 from flows.finetune_eval import finetune_eval
 from flows.reporting import REPORT, write_report
@@ -113,25 +109,6 @@ def _finish_shards(spec: Spec, census: Census) -> None:
     for future in (*graded, *joined, *before, *scored):
         future.result()
     job_of(spec).bars.end(*Stage)
-
-
-def stop_at_once() -> None:
-    """End this process as soon as it is asked to: what is committed stays, so nothing is lost.
-
-    Prefect would first report the crash to its server, which the same Ctrl-C has ended. The server
-    is stopped here; the verifier's processes end when their parent does.
-    """
-
-    def stop(number: int, _: object) -> None:
-        print("\npolytrace: interrupted; the same command goes on", file=sys.stderr, flush=True)
-        stop_commands()
-        for server in tuple(SubprocessASGIServer._instances.values()):
-            if server.server_process is not None:
-                server.server_process.kill()
-        os._exit(128 + number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
 
 
 THREADS: Any = ThreadPoolTaskRunner(max_workers=os.cpu_count() or 2)

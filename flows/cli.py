@@ -17,7 +17,8 @@ import typer
 
 from flows import conducting, evaluating, inspecting, publishing, reporting, scoring, tuning
 from flows.recipe_files import find_recipe
-from schemas.errors import NothingReleasedError, PolytraceError, UserError
+from schemas.durable import is_disk_fault
+from schemas.errors import NothingReleasedError, PolytraceError, StoppedError, UserError
 
 if TYPE_CHECKING:
     from schemas.outcome import Outcome
@@ -171,6 +172,9 @@ def main() -> None:
         print(f"polytrace: {' '.join(str(error).splitlines())}", file=sys.stderr)
         sys.exit(error.exit_code)
     except Exception as error:
+        if is_disk_fault(error):
+            print(f"polytrace: {_told(error)}", file=sys.stderr)
+            sys.exit(StoppedError.exit_code)
         log = Path(tempfile.gettempdir()) / f"polytrace-{os.getpid()}.log"
         log.write_text(traceback.format_exc(), encoding="utf-8", errors="replace")
         print(
@@ -178,6 +182,16 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(1)
+
+
+def _told(fault: BaseException) -> str:
+    """What to say of a disk that fails."""
+    assert isinstance(fault, OSError)
+    name = f"{fault.filename}: " if fault.filename else ""
+    return (
+        f"{name}the disk fails ({os.strerror(fault.errno or 0)}); what was made is whole. "
+        "Mend that (a full disk: free some space) and run the same command again: it goes on"
+    )
 
 
 if __name__ == "__main__":
