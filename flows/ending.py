@@ -6,10 +6,9 @@ same command goes on from there.
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from prefect.server.api.server import SubprocessASGIServer
 
@@ -52,11 +51,18 @@ def watched_server() -> Iterator[None]:
 def _watch(is_over: threading.Event) -> None:
     dead: set[int] = set()
     while not is_over.wait(LOOK_SECONDS):
-        servers = [server.server_process for server in _servers()]
-        now_dead = {one.pid for one in servers if one is not None and one.poll() is not None}
-        if now_dead & dead:  # seen twice: Prefect replaces one that found its port taken
-            _end(ShortError.exit_code, "its Prefect server has died")
-        dead = now_dead
+        processes = [server.server_process for server in _servers()]
+        ended = {p.pid: p.returncode for p in processes if p is not None and p.poll() is not None}
+        if again := sorted(ended.keys() & dead):  # Prefect replaces one that found its port taken
+            _tell(ended[again[0]])
+        dead = set(ended)
+
+
+def _tell(status: int) -> None:
+    """End as the server did: a signal went to both, and Prefect's own handler may sit on ours."""
+    if -status in (signal.SIGINT, signal.SIGTERM):
+        _end(128 - status, "interrupted")
+    _end(ShortError.exit_code, "its Prefect server has died")
 
 
 def _servers() -> tuple[SubprocessASGIServer, ...]:
@@ -65,7 +71,8 @@ def _servers() -> tuple[SubprocessASGIServer, ...]:
 
 def _end(code: int, why: str) -> None:
     """Leave without a word to Prefect; the verifier's processes end when their parent does."""
-    print(f"\npolytrace: {why}; the same command goes on", file=sys.stderr, flush=True)
+    with suppress(OSError):  # not print: a signal may have interrupted a write to the same buffer
+        os.write(2, f"\npolytrace: {why}; the same command goes on\n".encode())
     stop_commands()
     for server in _servers():
         if server.server_process is not None:
