@@ -209,6 +209,7 @@ def server_of(process: "subprocess.Popen[str]") -> int:
     raise AssertionError("it has no server")
 
 
+@pytest.mark.soak
 def test_a_build_whose_prefect_server_dies_ends_and_goes_on(tmp_path: Path) -> None:
     args = ("build", "demo", "--set", "shard_rows=20", "--limit", "60", "--out", "run")
     process = start(*args, cwd=tmp_path)

@@ -83,7 +83,7 @@ def test_no_text_keeps_this_process_busy() -> None:
     slow = []
     with GradePool(workers=1, timeout_seconds=0.5) as pool:
         for text in hostile.texts():
-            for pair in ((text, "7"), ("The answer is 7.", text), (text, text)):
+            for pair in ((text, "7"), ("The answer is 7.", text)):
                 began = time.process_time()
                 pool.grade([pair])
                 if (seconds := time.process_time() - began) > 1:
