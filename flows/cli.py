@@ -5,6 +5,7 @@ released, damage found, or an internal fault; 2 the user's mistake; 3 short but 
 packages are imported by the command that needs them, so that `--help` answers at once.
 """
 
+import os
 import sys
 import tempfile
 import time
@@ -16,7 +17,8 @@ import typer
 
 from flows import conducting, evaluating, inspecting, publishing, reporting, scoring, tuning
 from flows.recipe_files import find_recipe
-from schemas.errors import NothingReleasedError, PolytraceError, UserError
+from schemas.durable import is_disk_fault
+from schemas.errors import NothingReleasedError, PolytraceError, StoppedError, UserError
 from schemas.secrets import hidden, of_environment
 
 if TYPE_CHECKING:
@@ -188,6 +190,9 @@ def main() -> None:
         print(f"polytrace: {said}", file=sys.stderr)
         sys.exit(error.exit_code)
     except Exception as error:
+        if is_disk_fault(error):
+            print(f"polytrace: {_told(error)}", file=sys.stderr)
+            sys.exit(StoppedError.exit_code)
         handle, log = tempfile.mkstemp(prefix="polytrace-", suffix=".log")  # a name nobody knew
         text = hidden(traceback.format_exc(), of_environment())
         with open(handle, "w", encoding="utf-8", errors="replace") as file:
@@ -197,6 +202,16 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(1)
+
+
+def _told(fault: BaseException) -> str:
+    """What to say of a disk that fails."""
+    assert isinstance(fault, OSError)
+    name = f"{fault.filename}: " if fault.filename else ""
+    return (
+        f"{name}the disk fails ({os.strerror(fault.errno or 0)}); what was made is whole. "
+        "Mend that (a full disk: free some space) and run the same command again: it goes on"
+    )
 
 
 if __name__ == "__main__":

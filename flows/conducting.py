@@ -13,13 +13,17 @@ from typing import Annotated
 
 import typer
 
+from schemas.durable import is_disk_fault
 from schemas.errors import PolytraceError
 from schemas.secrets import hidden, of_environment
 
 
 @contextmanager
 def prefect(run: Path) -> Iterator[None]:
-    """Start a flow inside: quiet, stopped at once by a signal, faults logged in the run."""
+    """Start a flow inside: quiet, stopped at once by a signal, faults logged in the run.
+
+    A disk that fails is no fault of ours: its error passes, and `cli.py` tells of it.
+    """
     typer.echo("starting Prefect (about ten seconds) …", err=True)
     for name, value in {
         "PREFECT_LOGGING_LEVEL": "CRITICAL",
@@ -28,14 +32,17 @@ def prefect(run: Path) -> Iterator[None]:
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     }.items():
         os.environ.setdefault(name, value)
-    from flows.build import stop_at_once
+    from flows.ending import stop_at_once, watched_server
 
     stop_at_once()
     try:
-        yield
+        with watched_server():
+            yield
     except PolytraceError:
         raise
     except Exception as error:
+        if is_disk_fault(error):
+            raise
         log = run / "polytrace.log"
         with log.open("a", encoding="utf-8") as file:
             file.write(hidden(traceback.format_exc(), of_environment()))

@@ -4,6 +4,7 @@ In: a text, or a finished file under a temporary name. Out: the file in its plac
 Also the lock that keeps two commands from one run directory.
 """
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -11,6 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from schemas.errors import UserError
+
+_DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
+
+def is_disk_fault(error: BaseException) -> bool:
+    """Whether a disk is full, over its quota, read-only or broken: what the user alone can mend."""
+    return isinstance(error, OSError) and error.errno in _DISK_FAULTS
 
 
 def replace_text(path: Path, text: str) -> None:

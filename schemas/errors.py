@@ -20,7 +20,7 @@ class ShortError(PolytraceError, RuntimeError):
 
 
 class StoppedError(PolytraceError, RuntimeError):
-    """A training or a publication ended before its end; the same command goes on from there."""
+    """A command ended before its end, by a disk that failed for one; the same command goes on."""
 
     exit_code = 3
 

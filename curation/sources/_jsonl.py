@@ -8,7 +8,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -77,11 +77,19 @@ def parse(raw: bytes | None, number: int, where: str) -> Record:
 
 def _loads(text: str) -> object:
     try:
-        return json.loads(text, parse_float=Decimal)
+        return json.loads(text, parse_float=_fraction)
     except json.JSONDecodeError:
         raise
     except ValueError:  # an integer of more digits than Python converts
-        return json.loads(text, parse_float=Decimal, parse_int=Decimal)
+        return json.loads(text, parse_float=_fraction, parse_int=Decimal)
+
+
+def _fraction(digits: str) -> Decimal:
+    """The number as written; not a number where its exponent is beyond what can be held."""
+    try:
+        return Decimal(digits)
+    except InvalidOperation:
+        return Decimal("NaN")
 
 
 def _bad(number: int, where: str, reason: Reason, detail: str) -> Record:

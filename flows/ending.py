@@ -1,0 +1,80 @@
+"""Ends a command that runs a flow at once: on a signal, or when its Prefect server is lost.
+
+What is committed to the run directory stays, so nothing is lost but what was in flight, and the
+same command goes on from there.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from prefect.server.api.server import SubprocessASGIServer
+
+from flows.commands import stop_commands
+from schemas.errors import ShortError
+
+LOOK_SECONDS = 1.0
+
+
+def stop_at_once() -> None:
+    """End this process as soon as SIGINT or SIGTERM asks for it.
+
+    Prefect would first report the crash to its server, which the same Ctrl-C has ended.
+    """
+
+    def stop(number: int, _: object) -> None:
+        _end(128 + number, "interrupted")
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+
+
+@contextmanager
+def watched_server() -> Iterator[None]:
+    """End this process when the server that Prefect has started for it dies.
+
+    Prefect would repeat every report to a server that is gone for a minute, and go on with the
+    next; the more shards, the more hours. A server of the user's own is not watched: it comes back.
+    """
+    is_over = threading.Event()
+    watch = threading.Thread(target=_watch, args=(is_over,), daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        watch.join()
+
+
+def _watch(is_over: threading.Event) -> None:
+    dead: set[int] = set()
+    while not is_over.wait(LOOK_SECONDS):
+        processes = [server.server_process for server in _servers()]
+        ended = {p.pid: p.returncode for p in processes if p is not None and p.poll() is not None}
+        if again := sorted(ended.keys() & dead):  # Prefect replaces one that found its port taken
+            _tell(ended[again[0]])
+        dead = set(ended)
+
+
+def _tell(status: int) -> None:
+    """End as the server did: a signal went to both, and Prefect's own handler may sit on ours."""
+    if -status in (signal.SIGINT, signal.SIGTERM):
+        _end(128 - status, "interrupted")
+    _end(ShortError.exit_code, "its Prefect server has died")
+
+
+def _servers() -> tuple[SubprocessASGIServer, ...]:
+    return tuple(SubprocessASGIServer._instances.values())
+
+
+def _end(code: int, why: str) -> None:
+    """Leave without a word to Prefect; the verifier's processes end when their parent does."""
+    with suppress(OSError):  # not print: a signal may have interrupted a write to the same buffer
+        os.write(2, f"\npolytrace: {why}; the same command goes on\n".encode())
+    stop_commands()
+    for server in _servers():
+        if server.server_process is not None:
+            server.server_process.kill()
+    os._exit(code)

@@ -1,0 +1,254 @@
+"""What a machine may do to a build: a full or read-only disk, a flipped bit, a lost server.
+
+In every case: nothing wrong is released, the message says what to do, and the same command makes
+the bytes of a build that nothing happened to.
+"""
+
+import ast
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from curation.verify import verify
+from schemas.paths import ROOT
+from tests.flows.commands import start
+from tests.flows.test_build import contents, make
+from tests.soak import hostile
+
+ROWS = 60
+SHARDS = "shard_rows=20"
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return hostile.write_plain(tmp_path_factory.mktemp("rows"), ROWS)
+
+
+@pytest.fixture(scope="module")
+def whole(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A build that nothing happened to."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    build(recipe, run)
+    return run
+
+
+def build(recipe: Path, run: Path) -> None:
+    make(run, str(recipe.with_suffix("")), SHARDS)
+
+
+def same(run: Path, whole: Path) -> bool:
+    manifests = [(folder / "manifest.json").read_bytes() for folder in (run, whole)]
+    return contents(run / "release") == contents(whole / "release") and len({*manifests}) == 1
+
+
+# --- disks
+
+
+@contextmanager
+def small_disk(folder: Path, kilobytes: int) -> Iterator[None]:
+    """A file system of so many kilobytes at `folder`."""
+    folder.mkdir(exist_ok=True)
+    options = f"size={kilobytes}k"
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if made.returncode:
+        pytest.skip(f"no file system can be mounted here: {made.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def remount(folder: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+
+
+@needs_root
+def test_a_disk_that_is_full_at_any_place(recipe: Path, whole: Path, tmp_path: Path) -> None:
+    needed = sum(-(-p.stat().st_size // 4096) * 4 for p in whole.rglob("*") if p.is_file())
+    disk = tmp_path / "disk"
+    run = disk / "run"
+    failed = 0
+    with small_disk(disk, kilobytes=16):
+        for kilobytes in range(16, 3 * needed, max(8, needed // 12)):
+            remount(disk, f"size={kilobytes}k")
+            try:
+                build(recipe, run)
+            except OSError as error:
+                assert "No space left" in str(error)
+                failed += 1
+                assert verify(run) != []
+            else:
+                break
+        assert failed >= 5
+        assert same(run, whole)
+        assert verify(run) == []
+
+
+@needs_root
+def test_the_command_says_that_the_disk_is_full_or_read_only(
+    recipe: Path, whole: Path, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    with small_disk(disk, kilobytes=120):
+        args = ("build", str(recipe), "--set", SHARDS, "--out", str(disk / "run"))
+        process = start(*args, cwd=tmp_path)
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 3, err
+        assert "No space left on device" in err.splitlines()[-1]
+        assert "run the same command again" in err.splitlines()[-1]
+        assert "Traceback" not in err and out == ""
+        assert not (disk / "run/manifest.json").exists()
+        remount(disk, "ro")
+        process = start(*args, cwd=tmp_path)
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 2
+        assert "cannot write there (Read-only file system)" in err.splitlines()[-1]
+        remount(disk, "rw,size=20m")
+        build(recipe, disk / "run")
+        assert same(disk / "run", whole)
+
+
+# --- bits
+
+
+def pieces(run: Path) -> list[Path]:
+    """One file of each kind: shards, marks, rejections, census, journal, release, manifest."""
+    kinds = {re.sub(r"[0-9a-f]{12}|\d+", "N", p.relative_to(run).as_posix()): p for p in files(run)}
+    return [kinds[kind] for kind in sorted(kinds)]
+
+
+def files(run: Path) -> Iterator[Path]:
+    ours = {".lock", "report.html"}
+    return (p for p in sorted(run.rglob("*")) if p.is_file() and p.name not in ours)
+
+
+def flip(path: Path, draw: random.Random) -> None:
+    data = bytearray(path.read_bytes())
+    data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+    path.write_bytes(data)
+
+
+def times(run: Path, folders: tuple[str, ...]) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in files(run) if path.parent.name in folders}
+
+
+def test_a_flipped_bit_is_found_and_its_shard_alone_is_made_again(
+    recipe: Path, whole: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    draw = random.Random(4)
+    stages = ("prompts", "traces", "graded", "canvases", "scored")
+    for path in pieces(run):
+        before = path.read_bytes()
+        flip(path, draw)
+        name = path.relative_to(run).as_posix()
+        is_journal = name.endswith(".jsonl.done")  # the trace shard stands for it once it is closed
+        assert is_journal or any(name in line for line in verify(run)), name
+        seen = times(run, stages)
+        build(recipe, run)
+        assert same(run, whole), name
+        assert is_journal or path.read_bytes() == before, name
+        changed = {p for p, at in times(run, stages).items() if seen.get(p) != at}
+        if path.parent.name == "prompts" or name.startswith("rejected/prompts"):
+            # One pass reads all sources: the whole stage is made again, and nothing after it.
+            assert {p.parent.name for p in changed} == {"prompts"}, name
+        else:
+            assert {p.stem for p in changed} <= {path.stem.rpartition("-")[2]}, (name, changed)
+        assert verify(run) == []
+
+
+def test_a_flipped_bit_in_the_journal_of_an_open_shard(
+    recipe: Path, whole: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    draw = random.Random(5)
+    for _ in range(5):
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.copytree(whole, run)
+        done = run / "traces/00001.jsonl.done"
+        done.rename(journal := done.with_suffix(""))
+        flip(journal, draw)
+        for suffix in ("json", "parquet"):
+            (run / f"traces/00001.{suffix}").unlink()
+        build(recipe, run)
+        assert same(run, whole)
+        assert verify(run) == []
+
+
+# --- Prefect's server, and clocks
+
+
+def server_of(process: "subprocess.Popen[str]") -> int:
+    """The id of the Prefect server that a command has started."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+            command = (folder / "cmdline").read_text()
+        except OSError:
+            continue
+        if int(parent) == process.pid and "uvicorn" in command:
+            return int(folder.name)
+    raise AssertionError("it has no server")
+
+
+@pytest.mark.soak
+def test_a_build_whose_prefect_server_dies_ends_and_goes_on(tmp_path: Path) -> None:
+    args = ("build", "demo", "--set", "shard_rows=20", "--limit", "60", "--out", "run")
+    process = start(*args, cwd=tmp_path)
+    wait_for(lambda: any((tmp_path / "run/traces").glob("*")), process)
+    began = time.monotonic()
+    os.kill(server_of(process), signal.SIGKILL)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 3, err
+    assert "its Prefect server has died; the same command goes on" in err
+    assert time.monotonic() - began < 30
+    assert "Traceback" not in err
+    assert not (tmp_path / "run/manifest.json").exists()
+    make(tmp_path / "run", "demo", "shard_rows=20", limit=60)
+    assert verify(tmp_path / "run") == []
+
+
+def wait_for(is_there: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + 120
+    while not is_there():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+def test_no_clock_that_may_jump_is_asked() -> None:
+    """Durations are monotonic and no record holds a date; a server's own date is compared alone."""
+    asked = set()
+    for package in ("schemas", "curation", "scorers", "flows"):
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Attribute) and ast.unparse(node) in CLOCKS:
+                    asked.add((path.relative_to(ROOT).as_posix(), ast.unparse(node)))
+    assert asked == {
+        ("curation/teachers/_http.py", "time.time"),  # Retry-After may be a date; it is bounded
+        ("curation/teachers/_fleet.py", "time.strftime"),  # shown, beside "all servers are down"
+    }
+
+
+CLOCKS = {
+    *("time.time", "time.time_ns", "time.localtime", "time.gmtime", "time.strftime"),
+    *("datetime.now", "datetime.utcnow", "datetime.datetime.now", "date.today"),
+}
