@@ -9,6 +9,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,12 +21,13 @@ from prefect.server.api.server import SubprocessASGIServer
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict
 
-from curation import finish, reading, shards, stages, summary_stage, trace_stage
+from curation import chain, finish, reading, shards, stages, summary_stage, trace_stage
 from curation.job import Job
 from curation.reading import Census
 from flows.commands import stop_commands
 from flows.experiment import checked
 from flows.finetune_eval import finetune_eval
+from flows.progress import Meter
 from flows.reporting import REPORT, write_report
 from schemas.durable import lock
 from schemas.outcome import Outcome
@@ -96,7 +99,7 @@ def show(run: str) -> None:
     write_report(Path(run) / REPORT, Path(run))
 
 
-def _finish_shards(spec: Spec, census: Census) -> None:
+def _finish_shards(spec: Spec, census: Census, meter: Meter) -> None:
     """Grade, assemble and score every shard; the stages of one shard wait for each other."""
     graded: list[PrefectFuture[shards.Mark]] = []
     joined: list[PrefectFuture[shards.Mark]] = []
@@ -106,10 +109,14 @@ def _finish_shards(spec: Spec, census: Census) -> None:
     before: list[Any] = list(joined)
     if job_of(spec).recipe.summary.by == "teacher":
         before = [write_summaries.submit(spec, census, wait_for=joined)] * census.shards  # type: ignore[call-overload]
+        meter.follow(Stage.SUMMARIES, before[:1])
     scored = [
         score.submit(spec, index, wait_for=before[index : index + 1])  # type: ignore[call-overload]
         for index in range(census.shards)
     ]
+    meter.follow(Stage.GRADED, graded)
+    meter.follow(Stage.CANVASES, joined)
+    meter.follow(Stage.SCORED, scored)
     for future in (*graded, *joined, *before, *scored):
         future.result()
     job_of(spec).bars.end(*Stage)
@@ -134,6 +141,7 @@ def stop_at_once() -> None:
         signal.signal(number, stop)
 
 
+Watch = Callable[[Meter], AbstractContextManager[object]]
 THREADS: Any = ThreadPoolTaskRunner(max_workers=os.cpu_count() or 2)
 
 
@@ -146,10 +154,14 @@ def build(recipe: Recipe, out: str | None = None, limit: int | None = None) -> O
         out: The run directory; `runs/<name>` when not given.
         limit: Read at most this many rows of the sources.
     """
+    return conduct(recipe, Path(out) if out else Path("runs") / recipe.name, limit)
+
+
+def conduct(recipe: Recipe, run: Path, limit: int | None, watch: Watch = nullcontext) -> Outcome:
+    """What a build does, inside a flow; `watch` surrounds the work and sees how far it is."""
     began = time.monotonic()
-    run = Path(out) if out else Path("runs") / recipe.name
     experiment = checked(recipe.handoff, run) if recipe.handoff is not None else None
-    outcome = _build(recipe, run, limit)
+    outcome = _build(recipe, run, limit, watch)
     if outcome.canvases and not (outcome.reused and (run / REPORT).exists()):
         show(str(run))
     if experiment is not None and outcome.canvases:
@@ -158,18 +170,21 @@ def build(recipe: Recipe, out: str | None = None, limit: int | None = None) -> O
     return outcome.model_copy(update={"seconds": round(time.monotonic() - began, 1)})
 
 
-def _build(recipe: Recipe, run: Path, limit: int | None) -> Outcome:
+def _build(recipe: Recipe, run: Path, limit: int | None, watch: Watch) -> Outcome:
     spec = Spec(recipe=recipe.model_dump_json(), run=str(run), limit=limit)
     job_of.cache_clear()
     job = job_of(spec)
-    with lock(run):
+    meter = Meter(chain.stages_of(recipe), job.bars)
+    with lock(run), watch(meter):
         try:
             if earlier := finish.standing(job):  # another build may have ended before the lock
                 return earlier
             finish.write_recipe(job)
             census = read_prompts(spec)
+            meter.add(Stage.PROMPTS)
             sample_traces(spec, census)
-            _finish_shards(spec, census)
+            meter.add(Stage.TRACES)
+            _finish_shards(spec, census, meter)
             return release(spec, census)
         finally:
             job.close()
