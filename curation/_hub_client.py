@@ -1,8 +1,9 @@
 """The Hub's own client, made patient and discreet: what it raises becomes one line of ours.
 
-In: a repo id, and the environment (`HF_ENDPOINT`; the token, from where `huggingface_hub` reads
-it). Out: calls that were tried again while that could help, or an error that says what to do. No
-token, signature or address of a storage server reaches a message or the log.
+In: a repo id, and the environment (`HF_ENDPOINT`; the token, unless given, from where
+`huggingface_hub` reads it). Out: calls that were tried again while that could help, or an error
+that says what to do. No token, signature or address of a storage server reaches a message or the
+log.
 """
 
 import json
@@ -38,14 +39,16 @@ Say = Callable[[str], None]
 class HubClient:
     """`api` for one dataset, and `patiently` to call it; UserError if nothing can come of it."""
 
-    def __init__(self, repo: str, say: Say, *, anonymous: bool = False) -> None:
-        """`anonymous`: a token is used if there is one, and not asked for."""
+    def __init__(
+        self, repo: str, say: Say, *, token: str | None = None, anonymous: bool = False
+    ) -> None:
+        """`token`: instead of the environment's; `anonymous`: go on without one."""
         if not _REPO.fullmatch(repo):
             raise UserError(f"--repo {one_line(repo)!r}: not a dataset's id; write ORG/NAME")
         self.repo, self.organisation = repo, repo.partition("/")[0]
         self.endpoint = endpoint()
         self._say = say
-        self._token = _token()
+        self._token = _token(token)
         if self._token is None and not anonymous:
             raise UserError(
                 "no token for the Hub: set HF_TOKEN to one that may write to "
@@ -156,11 +159,11 @@ def endpoint() -> str:
     return url
 
 
-def _token() -> str | None:
+def _token(given: str | None) -> str | None:
     from huggingface_hub import get_token
 
     try:
-        token = get_token()
+        token = given or get_token()
     except Exception as error:  # of the exchange or the refresh of tokens; may quote them
         raise UserError(
             f"no token for the Hub could be had ({type(error).__name__}); set HF_TOKEN"

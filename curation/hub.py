@@ -63,14 +63,18 @@ class Standing:
     branches: frozenset[str]
 
 
-def publish(run: Path, repo: str, *, public: bool, tag: str | None, say: Say) -> str:
+def publish(
+    run: Path, repo: str, *, public: bool, tag: str | None, say: Say, token: str | None = None
+) -> str:
     """Make the dataset equal to the run's release; the address of the commit that is.
+
+    `token` is the environment's when not given.
 
     Raises: UserError for an unsound or empty run, a refused token, a tag in use; StoppedError where
     the same command goes on.
     """
     _check_tag_name(tag)
-    client = HubClient(repo, say)
+    client = HubClient(repo, say, token=token)
     release = _release(run, say)
     with lock(run):  # no build may swap the release meanwhile
         return client.patiently(lambda: _publish(client, release, public, tag, say))

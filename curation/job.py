@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tqdm import tqdm
 
@@ -188,12 +188,21 @@ def _distinct_labels(sources: Sequence[Source], names: Sequence[str]) -> None:
             )
 
 
+class Moved(NamedTuple):
+    """What a bar showed last: `total` is 0 where it is not known."""
+
+    done: int = 0
+    total: int = 0
+    note: str = ""
+
+
 class Bars:
     """One progress bar a stage on standard error, shared by the threads of a build."""
 
     def __init__(self, *, shown: bool = True) -> None:
         self._shown = shown
         self._bars: dict[Stage, tqdm[None]] = {}
+        self._moved: dict[Stage, Moved] = {}
         self._lock = Lock()
 
     def add(self, stage: Stage, done: int = 0, *, more: int = 0, note: str = "") -> None:
@@ -207,6 +216,13 @@ class Bars:
             if note:
                 bar.set_postfix_str(note, refresh=False)
             bar.update(done)
+            last = self._moved.get(stage, Moved())
+            self._moved[stage] = Moved(last.done + done, last.total + more, note or last.note)
+
+    def moved(self) -> dict[Stage, Moved]:
+        """Where every bar stands that was moved, also after its end."""
+        with self._lock:
+            return dict(self._moved)
 
     def end(self, *stages: Stage) -> None:
         """Leave the bars of `stages` on the screen as they are."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from curation import places
 from curation.browse import MARKS, facts
+from curation.funnel import funnel
 from curation.release import ROW_GROUP
 from curation.rows import Released, ReleasedPath, readable
 from curation.terminal import shorten, visible
@@ -151,15 +152,11 @@ def corpus(run: Path) -> Corpus:
 
 
 def _funnel(manifest: Manifest) -> Iterator[Step]:
-    dropped = Counter[str]()
-    for one in manifest.rejected:
-        if one.kind == "prompt":
-            dropped[one.stage] += one.count
-    left = total = manifest.prompts.in_
-    for stage in Stage:
-        if stage in dropped or stage is Stage.RELEASE:
-            yield Step(str(stage), left, left - dropped[stage], (left - dropped[stage]) / total)
-            left -= dropped[stage]
+    """The stages that dropped prompts, and the last."""
+    total = manifest.prompts.in_
+    for stage, prompts, _ in funnel(manifest):
+        if prompts.dropped or stage is Stage.RELEASE:
+            yield Step(str(stage), prompts.before, prompts.after, prompts.after / total)
 
 
 def _measured(

@@ -8,6 +8,8 @@ alone, so a build may be stopped anywhere and started again.
 import logging
 import os
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,11 +20,12 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict
 
-from curation import finish, reading, shards, stages, summary_stage, trace_stage
+from curation import chain, finish, reading, shards, stages, summary_stage, trace_stage
 from curation.job import Job
 from curation.reading import Census
 from flows.experiment import checked
 from flows.finetune_eval import finetune_eval
+from flows.progress import Meter
 from flows.reporting import REPORT, write_report
 from schemas.durable import lock
 from schemas.errors import UserError
@@ -30,6 +33,8 @@ from schemas.outcome import Outcome
 from schemas.recipe import Recipe
 from schemas.records import Stage
 
+Watch = Callable[[Meter], AbstractContextManager[object]]
+THREADS: Any = ThreadPoolTaskRunner(max_workers=os.cpu_count() or 2)
 DASK = "POLYTRACE_DASK"  # the address of a Dask scheduler
 
 
@@ -109,7 +114,7 @@ def show(run: str) -> None:
     write_report(Path(run) / REPORT, Path(run))
 
 
-def _finish_shards(spec: Spec, census: Census) -> None:
+def _finish_shards(spec: Spec, census: Census, meter: Meter) -> None:
     """Grade, assemble and score every shard; the stages of one shard wait for each other."""
     graded: list[PrefectFuture[shards.Mark]] = []
     joined: list[PrefectFuture[shards.Mark]] = []
@@ -119,10 +124,14 @@ def _finish_shards(spec: Spec, census: Census) -> None:
     before: list[Any] = list(joined)
     if job_of(spec).recipe.summary.by == "teacher":
         before = [write_summaries.submit(spec, census, wait_for=joined)] * census.shards  # type: ignore[call-overload]
+        meter.follow(Stage.SUMMARIES, before[:1])
     scored = [
         score.submit(spec, index, wait_for=before[index : index + 1])  # type: ignore[call-overload]
         for index in range(census.shards)
     ]
+    meter.follow(Stage.GRADED, graded)
+    meter.follow(Stage.CANVASES, joined)
+    meter.follow(Stage.SCORED, scored)
     bars, is_elsewhere = job_of(spec).bars, job_of(spec).recipe.task_runner != "threads"
     for future in (*graded, *joined, *before, *scored):
         mark = future.result()
@@ -134,7 +143,7 @@ def _finish_shards(spec: Spec, census: Census) -> None:
 def _runner(recipe: Recipe) -> Any:
     """Who works on the shards; UserError where the recipe's choice is not to be had."""
     if recipe.task_runner == "threads":
-        return ThreadPoolTaskRunner(max_workers=os.cpu_count() or 2)
+        return THREADS
     try:
         import dask
         from distributed import Client
@@ -155,24 +164,29 @@ def _runner(recipe: Recipe) -> Any:
     return DaskTaskRunner(cluster_kwargs=workers)
 
 
-def run_build(recipe: Recipe, out: str | None = None, limit: int | None = None) -> Outcome:
-    """`build`, its shards worked on by whom the recipe says."""
-    return build.with_options(task_runner=_runner(recipe))(recipe, out, limit)
-
-
-@flow(name="build")
-def build(recipe: Recipe, out: str | None = None, limit: int | None = None) -> Outcome:
-    """Build a corpus, and hand it off to an experiment where the recipe names one.
+def run_build(recipe: Recipe, run: Path, limit: int | None, watch: Watch = nullcontext) -> Outcome:
+    """Run the flow `build`, its shards worked on by whom the recipe says.
 
     Args:
         recipe: What to build.
-        out: The run directory; `runs/<name>` when not given.
+        run: The run directory.
         limit: Read at most this many rows of the sources.
+        watch: Surrounds the work, and sees how far it is.
     """
+
+    @flow(name="build", task_runner=_runner(recipe))
+    def build(recipe: Recipe, run: str, limit: int | None) -> Outcome:
+        """Build a corpus, and hand it off to an experiment where the recipe names one."""
+        return conduct(recipe, Path(run), limit, watch)
+
+    return build(recipe, str(run), limit)
+
+
+def conduct(recipe: Recipe, run: Path, limit: int | None, watch: Watch = nullcontext) -> Outcome:
+    """What a build does, inside a flow whose task runner works on the shards."""
     began = time.monotonic()
-    run = Path(out) if out else Path("runs") / recipe.name
     experiment = checked(recipe.handoff, run) if recipe.handoff is not None else None
-    outcome = _build(recipe, run, limit)
+    outcome = _build(recipe, run, limit, watch)
     if outcome.canvases and not (outcome.reused and (run / REPORT).exists()):
         show(str(run))
     if experiment is not None and outcome.canvases:
@@ -181,21 +195,24 @@ def build(recipe: Recipe, out: str | None = None, limit: int | None = None) -> O
     return outcome.model_copy(update={"seconds": round(time.monotonic() - began, 1)})
 
 
-def _build(recipe: Recipe, run: Path, limit: int | None) -> Outcome:
+def _build(recipe: Recipe, run: Path, limit: int | None, watch: Watch) -> Outcome:
     path = str(run if recipe.task_runner == "threads" else run.absolute())
     build = f"{_HERE} {uuid4().hex}"
     spec = Spec(recipe=recipe.model_dump_json(), run=path, limit=limit, build=build)
     job_of.cache_clear()
     job = job_of(spec)
-    with lock(run):
+    meter = Meter(chain.stages_of(recipe), job.bars)
+    with lock(run), watch(meter):
         try:
             if earlier := finish.standing(job):  # another build may have ended before the lock
                 return earlier
             finish.check_growth(job)
             census = read_prompts(spec)
             finish.write_recipe(job)
+            meter.add(Stage.PROMPTS)
             sample_traces(spec, census)
-            _finish_shards(spec, census)
+            meter.add(Stage.TRACES)
+            _finish_shards(spec, census, meter)
             return release(spec, census)
         finally:
             job.close()

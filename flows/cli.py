@@ -111,7 +111,7 @@ def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
     with conducting.prefect(run):
         from flows.build import run_build
 
-        return run_build(recipe, str(run), limit)
+        return run_build(recipe, run, limit)
 
 
 def _tell(outcome: "Outcome") -> None:

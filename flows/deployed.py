@@ -1,35 +1,62 @@
 """The flows that `prefect.yaml` deploys: what the command line does, by names and simple values.
 
-In: names of recipes, as a form in the Prefect UI asks for them. Out: directories. A build that has
-released a corpus emits `polytrace.corpus.released`, which starts what waits for it.
+In: names of recipes and datasets, as a form in the Prefect UI asks for them. Out: directories, and
+addresses of commits. A build that has released a corpus emits `polytrace.corpus.released`, which
+starts what waits for it. What goes wrong by somebody's mistake fails the run with one sentence.
 """
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
+from typing import Annotated, Any, ParamSpec, cast
 
-from prefect import flow
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect import State, flow, get_run_logger
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.blocks.system import Secret
 from prefect.events import emit_event
+from prefect.states import Failed
+from pydantic import Field
 
-from curation import browse
-from flows.build import build as build_flow
+from curation import browse, hub
+from flows.artifacts import key, or_warning, show_corpus, show_page
+from flows.build import THREADS, conduct, run_build
 from flows.cli import RECIPES
 from flows.experiment import find_experiment
 from flows.finetune_eval import finetune_eval as finetune_eval_flow
+from flows.progress import shown
 from flows.recipe_files import find_recipe
 from flows.reporting import REPORT
-from schemas.errors import NothingReleasedError
-from schemas.manifest import MANIFEST_FILE, RELEASE_FOLDER, Manifest
+from schemas.errors import NothingReleasedError, PolytraceError, UserError
+from schemas.manifest import MANIFEST_FILE, Manifest
 from schemas.recipe import load
 
 RELEASED = "polytrace.corpus.released"
+BLOCK_NAME = r"^[a-z0-9-]+$"  # as Prefect has it; no token of the Hub looks like that
+
+Asked = ParamSpec("Asked")
 
 
-@flow(name="build-recipe")
+def in_one_sentence(work: Callable[Asked, str]) -> Callable[Asked, str | State[str]]:
+    """An error that is meant for the user ends the flow run as failed, with its message alone."""
+
+    @wraps(work)
+    def told(*args: Asked.args, **kwargs: Asked.kwargs) -> str | State[str]:
+        try:
+            return work(*args, **kwargs)
+        except PolytraceError as error:
+            return Failed(message=str(error))
+
+    return told
+
+
+@flow(name="build-recipe", task_runner=THREADS)
+@in_one_sentence
 def build(
     recipe: str = "demo",
     overrides: list[str] | None = None,
     out: str | None = None,
-    limit: int | None = None,
+    limit: Annotated[int | None, Field(ge=1)] = None,
+    price_per_million_tokens: Annotated[float | None, Field(ge=0)] = None,
 ) -> str:
     """Build a corpus from a recipe; the same run goes on where it stopped.
 
@@ -38,15 +65,19 @@ def build(
         overrides: Keys to change, as in `teacher.endpoints=http://gpu1:8000/v1`.
         out: The run directory; `runs/<name>` when not given.
         limit: Read at most this many rows of the sources.
+        price_per_million_tokens: What a million tokens written by the teacher cost, in any
+            currency; the artifact NAME-tokens then says what the corpus cost.
     """
     chosen = load(find_recipe(recipe, RECIPES), overrides or ())
     run = Path(out) if out else Path("runs") / chosen.name
-    outcome = build_flow(chosen, str(run), limit)
+    progress = key(chosen.name, "progress")
+    start = conduct if chosen.task_runner == "threads" else run_build  # a cluster's own flow
+    outcome = start(chosen, run, limit, lambda meter: shown(progress, meter))
     if not outcome.canvases:
         raise NothingReleasedError(f"nothing was released; top reasons: {browse.top_reasons(run)}")
-    manifest = Manifest.load(run / MANIFEST_FILE)
-    _show(run, manifest)
+    show_corpus(run, outcome.seconds, price_per_million_tokens)
     if not outcome.reused:
+        manifest = Manifest.load(run / MANIFEST_FILE)
         emit_event(
             RELEASED,
             resource={
@@ -59,6 +90,7 @@ def build(
 
 
 @flow(name="finetune-eval-recipe")
+@in_one_sentence
 def finetune_eval(
     experiment: str = "tiny",
     corpus: str = "runs/demo",
@@ -75,36 +107,57 @@ def finetune_eval(
     """
     chosen = find_experiment(experiment, tuple(overrides or ()))
     folder = finetune_eval_flow(chosen, corpus, None, accelerate_config)
-    create_markdown_artifact(
-        key=_key(chosen.name, "experiment"),
-        markdown=(Path(folder) / "report.md").read_text(encoding="utf-8"),
-        description=f"What {corpus} is worth; the page is {folder}/{REPORT}",
-    )
+    with or_warning("the tables"):
+        create_markdown_artifact(
+            key=key(chosen.name, "experiment"),
+            markdown=(Path(folder) / "report.md").read_text(encoding="utf-8"),
+            description=f"What {corpus} is worth",
+        )
+    show_page(Path(folder) / REPORT, key(chosen.name, "experiment-report"), "Tables and canvases")
     return folder
 
 
-def _show(run: Path, manifest: Manifest) -> None:
-    """The corpus in the Prefect UI: what was dropped where, and the card."""
-    counts = [("all", "prompt", "read", manifest.prompts.in_)]
-    counts += [(str(one.stage), one.kind, one.reason, one.count) for one in manifest.rejected]
-    counts.append(("release", "prompt", "released", manifest.canvases))
-    rows = [
-        {"stage": stage, "what": what, "reason": reason, "count": count}
-        for stage, what, reason, count in counts
-    ]
-    tokens = manifest.tokens
-    create_table_artifact(
-        key=_key(manifest.name, "funnel"),
-        table=rows,
-        description=f"{manifest.canvases:,} canvases, {tokens.paths + tokens.summaries:,} tokens; "
-        f"page {run}/{REPORT}, card {run}/{RELEASE_FOLDER}/README.md",
-    )
-    card = (run / RELEASE_FOLDER / "README.md").read_text(encoding="utf-8")
-    body = card.split("\n---\n", 1)[-1]  # without the Hub's metadata
-    create_markdown_artifact(key=_key(manifest.name, "card"), markdown=body)
+@flow(name="publish-recipe")
+@in_one_sentence
+def publish(
+    run: str,
+    repo: str,
+    public: bool = False,
+    revision: str | None = None,
+    token_block: Annotated[str | None, Field(pattern=BLOCK_NAME)] = None,
+) -> str:
+    """Publish a run's release as a dataset on the Hugging Face Hub; nothing twice.
+
+    Args:
+        run: The run directory of a build that released a corpus.
+        repo: The dataset, ORG/NAME; made if it does not exist.
+        public: Everybody may read it; private when not set.
+        revision: A tag for the commit, as v1; beside the recipe's digest.
+        token_block: Name of a Prefect Secret block that holds the Hub's token; the worker's
+            environment (HF_TOKEN) when not given. Never the token itself.
+    """
+    token = _secret(token_block) if token_block else None
+    say = get_run_logger().info
+    address = hub.publish(Path(run), repo, public=public, tag=revision, say=say, token=token)
+    manifest = Manifest.load(Path(run) / MANIFEST_FILE)
+    with or_warning("the address"):
+        create_link_artifact(
+            address,
+            address,
+            key=key(manifest.name, "published"),
+            description=f"{repo} ({'public' if public else 'private'}): build {manifest.build}",
+        )
+    return address
 
 
-def _key(name: str, what: str) -> str:
-    """An artifact's key: lower-case letters, digits and dashes."""
-    kept = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.lower())
-    return f"{'-'.join(filter(None, kept.split('-'))) or 'run'}-{what}"
+def _secret(block: str) -> str:
+    """The token that a Secret block holds; it is looked up on the server, and kept nowhere."""
+    try:
+        held = cast("Secret[Any]", Secret.load(block)).get()
+    except ValueError:
+        raise UserError(
+            f"token_block {block!r}: no such Secret block; make one in the UI under Blocks"
+        ) from None
+    if not isinstance(held, str) or not held:
+        raise UserError(f"token_block {block!r}: holds no text; write the token into it")
+    return held

@@ -1,5 +1,10 @@
-"""`prefect.yaml` on a real server with a real worker: deployed, run, triggered, on schedule."""
+"""`prefect.yaml` on a real server with a real worker: deployed, run, triggered, on schedule.
 
+What a release publishes goes to a Hub on loopback.
+"""
+
+import itertools
+import json
 import os
 import shutil
 import signal
@@ -8,19 +13,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 import yaml
 
 from flows.deployed import RELEASED
+from schemas.manifest import Manifest
 from schemas.paths import ROOT
 from tests.flows.test_finetune_eval import small
+from tests.hub_server import HubServer
 
 FILE = ROOT / "prefect.yaml"
+WRONG = "hf_wrongSECRETwrongSECRETwrong"  # a token that the Hub refuses; it lies in a Secret block
+SAVE = (
+    "import os; from prefect.blocks.system import Secret; Secret(value=os.environ['T']).save('no')"
+)
 
 
 class Place:
@@ -42,13 +55,13 @@ class Place:
             "OMP_NUM_THREADS": "1",
         }
 
-    def start(self, *args: str) -> subprocess.Popen[bytes]:
+    def start(self, *args: str, **env: str) -> subprocess.Popen[bytes]:
         """A `prefect` command in the background, its output in a file."""
         with (self.folder / f"{args[0]}.log").open("wb") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "prefect", *args],
                 cwd=self.folder,
-                env=self.env,
+                env=self.env | env,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -83,20 +96,49 @@ class Place:
         )
         return sorted(found, key=lambda run: str(run["expected_start_time"]))
 
-    def wait(self, deployment: str, seconds: float) -> dict[str, Any]:
-        """The first run of a deployment, at its end."""
+    def wait(self, deployment: str, seconds: float, number: int = 0) -> dict[str, Any]:
+        """A run of a deployment, by its number, at its end."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            ended = [one for one in self.runs(deployment) if one["end_time"]]
-            if ended:
-                return ended[0]
+            runs = self.runs(deployment)
+            if len(runs) > number and runs[number]["end_time"]:
+                return runs[number]
             time.sleep(1)
         log = (self.folder / "worker.log").read_text()[-4000:]
         raise AssertionError(f"{deployment} does not end: {self.runs(deployment)}\n{log}")
 
+    def released(self, count: int) -> list[str]:
+        """The corpora whose release was told, oldest first; the server writes events in batches."""
+        deadline = time.monotonic() + 120
+        while True:
+            found = self.ask("events/filter", filter={"event": {"name": [RELEASED]}})["events"]
+            if len(found) >= count or time.monotonic() > deadline:
+                break
+            time.sleep(1)
+        return [Path(one["payload"]["run"]).name for one in reversed(found)]
+
+    def artifacts(self) -> dict[str, dict[str, Any]]:
+        """Every artifact by its key."""
+        return {one["key"]: one for one in self.ask("artifacts/filter")}
+
+    def holding(self, secret: str) -> list[Path]:
+        """The files that hold a secret: the server's database, logs, runs, everything."""
+        found = []
+        for path in self.folder.rglob("*"):
+            with suppress(FileNotFoundError):  # the server is at work, and its files come and go
+                if path.is_file() and secret.encode() in path.read_bytes():
+                    found.append(path)
+        return found
+
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def hub() -> Iterator[HubServer]:
+    with HubServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, hub: HubServer) -> Iterator[Place]:
     made = Place(tmp_path_factory.mktemp("deployed"))
     (made.folder / "flows").mkdir()  # a place of its own; all but the entry point comes from ROOT
     shutil.copyfile(ROOT / "flows" / "deployed.py", made.folder / "flows" / "deployed.py")
@@ -105,6 +147,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     by_name = {one["name"]: one for one in plan["deployments"]}
     (trigger,) = by_name["demo-worth"]["triggers"]
     trigger["parameters"]["experiment"] = "small.yaml"
+    (trigger,) = by_name["publish"]["triggers"]
+    trigger["enabled"], trigger["parameters"]["repo"] = True, "org/demo"  # as a user would
     by_name["nightly"]["parameters"]["limit"] = 24
     soon = datetime.now(UTC) + timedelta(minutes=3)  # all is deployed by then
     by_name["nightly"]["schedules"] = [
@@ -121,7 +165,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             except httpx.HTTPError:
                 assert time.monotonic() < deadline, (made.folder / "server.log").read_text()
             time.sleep(0.5)
-        started.append(made.start("worker", "start", "--pool", "polytrace", "--type", "process"))
+        hub_of = {
+            "HF_ENDPOINT": hub.url,
+            "HF_TOKEN": hub.token,
+            "HF_HOME": str(made.folder / "hf"),
+        }
+        worker = ("worker", "start", "--pool", "polytrace", "--type", "process")
+        started.append(made.start(*worker, **hub_of))
         while not made.ask("work_pools/filter"):
             assert time.monotonic() < deadline, (made.folder / "worker.log").read_text()
             time.sleep(0.5)
@@ -137,15 +187,19 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 
 @pytest.mark.slow
-def test_a_release_starts_its_experiment_and_a_schedule_its_build(place: Place) -> None:
+def test_a_release_starts_its_experiment_and_a_schedule_its_build(
+    place: Place, hub: HubServer
+) -> None:
     said = place.prefect("deploy", "--all")
     for name in ("build-recipe/demo", "finetune-eval-recipe/demo-worth", "build-recipe/nightly"):
         assert name in said
     form = place.ask("deployments/filter", deployments={"name": {"any_": ["demo"]}})[0]
     asked = form["parameter_openapi_schema"]["properties"]
     assert asked["recipe"]["type"] == "string" and "A bundled recipe" in str(asked["recipe"])
-    place.prefect("deployment", "run", "build-recipe/demo", "-p", "limit=24")
-    assert place.wait("demo", 900)["state_type"] == "COMPLETED"
+    options = ("-p", "limit=24", "-p", "price_per_million_tokens=2")
+    place.prefect("deployment", "run", "build-recipe/demo", *options)
+    built = place.wait("demo", 900)
+    assert built["state_type"] == "COMPLETED"
     assert (place.folder / "runs/demo/release/README.md").exists()
     nightly = place.wait("nightly", 900)
     assert nightly["state_type"] == "COMPLETED" and nightly["auto_scheduled"]
@@ -153,13 +207,68 @@ def test_a_release_starts_its_experiment_and_a_schedule_its_build(place: Place) 
     worth = place.wait("demo-worth", 900)
     assert worth["state_type"] == "COMPLETED", (place.folder / "worker.log").read_text()[-4000:]
     assert worth["parameters"]["corpus"] == str(place.folder / "runs/demo")
-    events = place.ask("events/filter", filter={"event": {"name": [RELEASED]}})["events"]
-    assert {Path(one["payload"]["run"]).name for one in events} == {"demo", "nightly"}
+    assert place.released(2) == ["demo", "nightly"]
     assert len(place.runs("demo-worth")) == 1, "other corpora do not start it"
-    keys = {one["key"] for one in place.ask("artifacts/filter")}
-    assert keys >= {"demo-funnel", "demo-card", "small-experiment"}
     (report,) = (place.folder / "runs").glob("small-*/report.html")
     assert "Table 1" in report.read_text()
+    _check_artifacts(place, built)
+    _check_published(place, hub)
+
+
+def _check_artifacts(place: Place, built: dict[str, Any]) -> None:
+    """What the UI shows of a build: a bar that is full, sums that hold, the way to the page."""
+    shown = place.artifacts()
+    assert {"demo-card", "small-experiment", "small-experiment-report"} <= set(shown)
+    for name in ("demo", "nightly"):
+        assert float(shown[f"{name}-progress"]["data"]) == 100
+        assert "traces 144 of 144" in shown[f"{name}-progress"]["description"]
+    assert shown["demo-progress"]["flow_run_id"] == built["id"]
+    manifest = Manifest.load(place.folder / "runs/demo/manifest.json")
+    rows = json.loads(shown["demo-funnel"]["data"])
+    assert [row["stage"] for row in rows] == [
+        *("prompts", "traces", "graded", "canvases", "scored", "release")
+    ]
+    assert rows[0]["prompts in"] == manifest.prompts.in_
+    assert rows[-1]["prompts out"] == manifest.canvases
+    assert rows[-1]["traces out"] == manifest.traces.kept
+    for before, after in itertools.pairwise(rows):
+        assert before["prompts out"] == after["prompts in"]
+    numbers = {row["what"]: row["number"] for row in json.loads(shown["demo-tokens"]["data"])}
+    written = numbers["tokens written by the teacher: traces"]
+    assert written > numbers["… of them on released canvases"] > 0
+    assert numbers["cost of what was written, at 2 a million"] == round(written * 2e-6, 4)
+    assert not any("cost" in row["what"] for row in json.loads(shown["nightly-tokens"]["data"]))
+    page = place.folder / "runs/demo/report.html"
+    assert shown["demo-report"]["data"] == f"[{page}]({page.as_uri()})"
+
+
+def _check_published(place: Place, hub: HubServer) -> None:
+    """The release went to the Hub by itself; a mistake is one sentence; no token is kept."""
+    published = place.wait("publish", 900)
+    assert published["state_type"] == "COMPLETED", published["state"]["message"]
+    repo = hub.repos["org/demo"]
+    assert repo.private and "README.md" in repo.files
+    address = f"{hub.url}/datasets/org/demo/tree/{repo.head}"
+    assert place.artifacts()["demo-published"]["data"] == f"[{address}]({address})"
+    saved = [sys.executable, "-c", SAVE]
+    subprocess.run(saved, cwd=place.folder, env=place.env | {"T": WRONG}, check=True, timeout=300)
+    by_hand = {"run": "runs/demo", "repo": "org/demo"}
+    form = place.ask("deployments/filter", deployments={"name": {"any_": ["publish"]}})[0]
+    start = f"{place.api}/deployments/{form['id']}/create_flow_run"
+    mistaken = {"parameters": by_hand | {"token_block": WRONG}}
+    assert httpx.post(start, json=mistaken, timeout=300).status_code == 409, "is no block's name"
+    asked = httpx.post(start, json={"parameters": by_hand | {"token_block": "no"}}, timeout=300)
+    refused = place.wait("publish", 900, 1)
+    assert refused["id"] == asked.json()["id"] and refused["state_type"] == "FAILED"
+    assert refused["state"]["message"] == (
+        "org/demo: the hub wants a valid token; set HF_TOKEN (401: Invalid credentials in "
+        "Authorization header)"
+    )
+    logs = place.ask("logs/filter", logs={"flow_run_id": {"any_": [refused["id"]]}})
+    told = "\n".join(one["message"] for one in logs)  # Prefect's engine adds frames of its own
+    assert refused["state"]["message"] in told and "/curation/" not in told
+    for secret in (hub.token, WRONG):
+        assert not place.holding(secret)
 
 
 def test_it_deploys_what_the_flows_take() -> None:
@@ -172,3 +281,18 @@ def test_it_deploys_what_the_flows_take() -> None:
         known = parameter_schema(flow.fn).properties
         for trigger in ({"parameters": one["parameters"]}, *one.get("triggers", ())):
             assert set(trigger["parameters"]) <= set(known)
+        for name, asked in known.items():  # what the form shows
+            assert asked["description"], name
+            assert {"type", "anyOf"} & set(asked), name
+
+
+def test_nothing_is_published_before_somebody_says_so() -> None:
+    from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
+
+    plan = {one["name"]: one for one in yaml.safe_load(FILE.read_text())["deployments"]}
+    assert not plan["publish"].get("schedules")
+    (trigger,) = plan["publish"]["triggers"]
+    read = DeploymentEventTrigger.model_validate(trigger)
+    read.set_deployment_id(uuid4())
+    assert not read.as_automation().enabled
+    assert "repo" not in plan["publish"]["parameters"]

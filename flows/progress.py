@@ -1,0 +1,113 @@
+"""How far a build is: a meter that the flow moves, and the artifact that shows it in the UI.
+
+In: stages that have ended, wholly or by a shard. Out: a progress artifact of the flow run. A thread
+of its own writes it, so that no task waits for the server, and a server that is away fails nothing.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import copy_context
+from threading import Event, Lock, Thread
+from typing import Any, cast
+from uuid import UUID
+
+from prefect import get_run_logger
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.futures import PrefectFuture
+
+from curation.job import Bars
+from schemas.records import Stage
+
+SECONDS = 3.0  # between two updates
+PATIENCE = 20.0  # seconds that a build waits at its end for the last one
+_SAMPLING = (Stage.TRACES, Stage.SUMMARIES)  # one service over all shards: their bars know
+
+
+class Meter:
+    """The shares of the stages that are done; any thread may move it."""
+
+    def __init__(self, stages: Sequence[Stage], bars: Bars) -> None:
+        self._shares = dict.fromkeys(stages, 0.0)
+        self._bars = bars
+        self._lock = Lock()
+
+    def add(self, stage: Stage, share: float = 1.0) -> None:
+        """A share of a stage has ended."""
+        with self._lock:
+            self._shares[stage] = min(1.0, self._shares[stage] + share)
+
+    def follow(self, stage: Stage, tasks: Sequence[PrefectFuture[Any]]) -> None:
+        """Each of `tasks` is an equal share of a stage."""
+        for task in tasks:
+            task.add_done_callback(lambda _: self.add(stage, 1 / len(tasks)))
+
+    def percent(self) -> float:
+        """The mean over the stages: a share of stages, not of time."""
+        moved = self._bars.moved()
+        with self._lock:
+            shares = dict(self._shares)
+        for stage in _SAMPLING:
+            if stage in shares and stage in moved and moved[stage].total:
+                sampled = moved[stage].done / moved[stage].total
+                shares[stage] = max(shares[stage], min(1.0, sampled))
+        return 100 * sum(shares.values()) / len(shares)
+
+    def note(self) -> str:
+        """What was done in this build, stage by stage."""
+        parts = []
+        for stage, (done, total, said) in self._bars.moved().items():
+            of = f" of {total:,}" if total else ""
+            parts.append(f"{stage} {done:,}{of}" + (f" ({said})" if said else ""))
+        return "; ".join(parts) or "nothing to do yet"
+
+
+@contextmanager
+def shown(key: str, meter: Meter) -> Iterator[None]:
+    """Show the meter in the UI while the body is at work; 100 when it has ended well."""
+    artifact, over = _Artifact(key), Event()
+    is_done = False
+
+    def keep() -> None:
+        while True:
+            artifact.write(meter.percent(), meter.note())
+            if over.wait(SECONDS):
+                break
+        if is_done:
+            artifact.write(100.0, f"done: {meter.note()}")
+        else:
+            artifact.write(meter.percent(), f"stopped: {meter.note()}")
+
+    # With the context of the flow run, to which the artifact belongs.
+    thread = Thread(target=copy_context().run, args=(keep,), name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+        is_done = True
+    finally:
+        over.set()
+        thread.join(PATIENCE)
+
+
+class _Artifact:
+    """A progress artifact that never goes back, and whose failures are told once."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._id: UUID | None = None
+        self._percent = 0.0
+        self._has_failed = False
+
+    def write(self, percent: float, note: str) -> None:
+        self._percent = max(self._percent, percent)
+        try:
+            if self._id is None:
+                made = create_progress_artifact(self._percent, self._key, note)
+                self._id = cast(UUID, made)  # a coroutine in asynchronous flows alone
+            else:
+                update_progress_artifact(self._id, self._percent, note)
+        except Exception as error:  # whatever it is, a build is worth more than its picture
+            if not self._has_failed:
+                get_run_logger().warning(
+                    "progress is not shown: %s: %s", type(error).__name__, error
+                )
+            self._has_failed = True
