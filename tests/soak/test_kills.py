@@ -81,7 +81,7 @@ def test_the_command_killed_at_20_random_instants(tmp_path: Path) -> None:
     """A directory is killed and gone on with until it is done; then comes the next one."""
 
     def begin(run: str) -> "subprocess.Popen[str]":
-        args = ("build", "demo", "--set", "shard_rows=10", "--limit", "120", "--out", run)
+        args = ("build", "demo", "--set", "shard_rows=10", "--limit", "40", "--out", run)
         return start(*args, cwd=tmp_path)
 
     began = time.monotonic()
