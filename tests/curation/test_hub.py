@@ -24,6 +24,7 @@ from schemas import arrow
 from schemas.errors import UserError
 from schemas.manifest import MANIFEST_FILE, Manifest
 from tests.flows.commands import start
+from tests.flows.test_growing import PROMPTS, Corpus
 from tests.hub_server import SIGNATURE, Fault, File, HubServer
 
 NAME = "org/demo"
@@ -157,6 +158,36 @@ def test_the_second_time_nothing_is_sent(hub: HubServer, run: Path, tmp_path: Pa
     assert hub.asked("POST", "/commit/") == commits
     assert hub.asked("POST", "/preupload/") == 1
     assert hub.repos[NAME].tags["v1"] == hub.repos[NAME].head
+
+
+def test_of_a_corpus_that_grew_the_new_files_are_sent_alone(hub: HubServer, tmp_path: Path) -> None:
+    corpus = Corpus(tmp_path)
+    corpus.holds(PROMPTS[:18])
+    corpus.build()
+    assert publish(hub, corpus.run, home=tmp_path).code == 0
+    before = dict(hub.repos[NAME].files)
+    corpus.holds(PROMPTS[:36])
+    grown = corpus.build()
+    assert len(grown.editions) == 2
+    done = publish(hub, corpus.run, home=tmp_path)
+    assert done.code == 0, done.err
+    assert remote(hub) == local(corpus.run)
+    kept = [path for path in before if path.endswith(".parquet")]
+    assert kept and all(hub.repos[NAME].files[path] is before[path] for path in kept)
+    loaded = subprocess.run(
+        [sys.executable, "-c", LOAD, NAME],
+        env={
+            **os.environ,
+            "HF_ENDPOINT": hub.url,
+            "HF_TOKEN": hub.token,
+            "HF_HOME": str(tmp_path / "hf2"),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(loaded.stdout)["rows"]
+    assert sum(len(rows) for rows in found.values()) == grown.canvases
 
 
 def test_a_killed_upload_goes_on(hub: HubServer, run: Path, tmp_path: Path) -> None:
