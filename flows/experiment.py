@@ -14,6 +14,7 @@ from diffusion.evaluation import Evaluation, Training, part
 from diffusion.settings import STRICT, Model, Settings, check_name
 from flows import evaluating, tuning
 from flows.recipe_files import find_recipe
+from schemas import parts
 from schemas.errors import UserError
 from schemas.paths import locate
 from schemas.yaml_file import load
@@ -90,7 +91,9 @@ def evaluation(experiment: Experiment, settings: list[Settings], out: Path) -> E
     """The evaluation, with the models that the trainings leave under `out`; checked."""
     use = experiment.evaluate
     read = load(find_recipe(use.recipe, evaluating.RECIPES), use.set, Evaluation)
-    part("benchmarks", read.benchmark, "benchmark")  # is there one, and can it be read?
+    parts.options("benchmarks", str(read.benchmark.get("kind")), "benchmark")  # is there one?
+    if read.benchmark.get("path") is not None:
+        part("benchmarks", read.benchmark, "benchmark")  # can it be read?
     read.cells()  # a rule that does not exist shows here
     _check(experiment.name, read, {f"runs/{one.name}/model": one for one in settings})
     tuned = {f"runs/{one.name}/model": str(out / folder_of(one) / "model") for one in settings}
