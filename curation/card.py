@@ -144,7 +144,7 @@ def _patterns(manifest: Manifest, split: str) -> str | list[str]:
     builds = [
         part.build
         for part in manifest.editions
-        if any(f"/{split}-{part.build}-" in file.path for file in manifest.release)
+        if any(file.split == split for file in manifest.files_of(part.build))
     ]
     found = [f"data/{split}-{build}-*.parquet" for build in builds or [manifest.build]]
     return found[0] if len(found) == 1 else found

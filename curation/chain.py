@@ -26,6 +26,12 @@ def stages_of(recipe: Recipe) -> tuple[Stage, ...]:
     return tuple(stage for stage in Stage if stage not in skipped)
 
 
+def shard_stages(recipe: Recipe) -> tuple[Stage, ...]:
+    """The stages that are made shard by shard from those of the stage before, in order."""
+    whole = (Stage.PROMPTS, Stage.RELEASE)
+    return tuple(stage for stage in stages_of(recipe) if stage not in whole)
+
+
 def canvas_stage(recipe: Recipe) -> Stage:
     """The stage whose canvases are scored and released."""
     return Stage.SUMMARIES if recipe.summary.by == "teacher" else Stage.CANVASES

@@ -11,7 +11,6 @@ from curation.job import Job
 from curation.reading import ANEW, Census
 from schemas import arrow
 from schemas.errors import DamagedError, UserError
-from schemas.facts import ReleaseFile
 from schemas.manifest import Manifest
 from schemas.recipe import digest
 from schemas.records import Stage
@@ -41,20 +40,13 @@ def _build(job: Job, span: range) -> str:
     return digest([chain.VERSION[Stage.RELEASE], columns, inputs, facts])[:12]
 
 
-def files_of(manifest: Manifest, build: str) -> tuple[ReleaseFile, ...]:
-    """The released files of an edition."""
-    return tuple(file for file in manifest.release if f"-{build}-" in file.path)
-
-
 def check(job: Job, released: Manifest) -> None:
     """UserError where this recipe would make anything anew that was released."""
-    start = 0
-    for part in released.editions:
-        span = range(start, start + part.shards)
-        start += part.shards
+    spans = shards.spans(part.shards for part in released.editions)
+    for part, span in zip(released.editions, spans, strict=True):
         for index in span:
-            for stage in chain.stages_of(job.recipe):
-                if stage not in (Stage.PROMPTS, Stage.RELEASE) and _differs(job, stage, index):
+            for stage in chain.shard_stages(job.recipe):
+                if _differs(job, stage, index):
                     raise UserError(
                         f"{job.run}: grow: shard {index} of {stage} was released, and this recipe "
                         f"would make another: take back what was changed, or {ANEW}"

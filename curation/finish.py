@@ -31,11 +31,9 @@ from schemas import arrow
 from schemas.durable import replace_text
 from schemas.errors import DamagedError, UserError
 from schemas.facts import EditionFacts, FileFacts, ReleaseFile
-from schemas.manifest import RELEASE_FOLDER, Manifest
+from schemas.manifest import MANIFEST_FILE, RECIPE_FILE, RELEASE_FOLDER, Manifest
 from schemas.outcome import Outcome
 from schemas.records import Canvas, Rejection, Scores, Stage, Verdict
-
-MANIFEST = "manifest.json"
 
 
 def check_growth(job: Job) -> None:
@@ -49,7 +47,7 @@ def check_growth(job: Job) -> None:
 def write_recipe(job: Job) -> None:
     """Keep the resolved recipe in the run directory."""
     text = yaml.safe_dump(job.recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    replace_text(job.run / "recipe.yaml", text)
+    replace_text(job.run / RECIPE_FILE, text)
 
 
 def standing(job: Job) -> Outcome | None:
@@ -58,9 +56,7 @@ def standing(job: Job) -> Outcome | None:
     census = reading.standing_census(job)
     if manifest is None or census is None or manifest.recipe_digest != job.recipe.digest():
         return None
-    for stage in chain.stages_of(job.recipe):
-        if stage in (Stage.PROMPTS, Stage.RELEASE):
-            continue
+    for stage in chain.shard_stages(job.recipe):
         if not all(chain.standing(job, stage, index) for index in range(census.shards)):
             return None
     if manifest.build != editions.whole([build for build, _ in editions.builds(job, census)]):
@@ -111,14 +107,14 @@ def make(job: Job, census: Census) -> Outcome:
     if problems := manifest.check():
         raise DamagedError(f"{job.run}: the sums do not hold: {'; '.join(problems)}")
     _swap(job.run, fresh)
-    manifest.save(job.run / MANIFEST)
+    manifest.save(job.run / MANIFEST_FILE)
     return _outcome(job, manifest)
 
 
 def _former(job: Job) -> Manifest | None:
     """The manifest of an earlier build, if it can be read."""
     try:
-        return Manifest.load(job.run / MANIFEST)
+        return Manifest.load(job.run / MANIFEST_FILE)
     except (UserError, DamagedError):
         return None
 
@@ -131,7 +127,7 @@ def _release_edition(
     kept: Iterator[tuple[Canvas, Scores]],
 ) -> tuple[ReleaseFile, ...]:
     """The files of one edition in `fresh`: those of the former release, or new ones."""
-    files = editions.files_of(former, build) if former else ()
+    files = former.files_of(build) if former else ()
     here = [(release.data_path(job.run / RELEASE_FOLDER, file), file) for file in files]
     if not here or not all(_is_whole(path, file) for path, file in here):
         spec = job.recipe.release
@@ -226,7 +222,7 @@ def _write_rejections(run: Path, index: int, rejections: list[Rejection], tally:
 
 def _small_files(job: Job, census: Census) -> Iterator[str]:
     """The recipe, the census and the marks, relative to the run."""
-    yield from ("recipe.yaml", f"{Stage.PROMPTS}/census.json")
+    yield from (RECIPE_FILE, f"{Stage.PROMPTS}/census.json")
     for stage in chain.stages_of(job.recipe):
         if stage is not Stage.RELEASE:
             yield from (f"{stage}/{index:05d}.json" for index in range(census.shards))

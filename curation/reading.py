@@ -50,8 +50,7 @@ class Census(Fact):
 
     def ranges(self) -> list[range]:
         """The shards of every edition."""
-        ends = list(accumulate(edition.shards for edition in self.editions))
-        return [range(end - e.shards, end) for end, e in zip(ends, self.editions, strict=True)]
+        return shards.spans(edition.shards for edition in self.editions)
 
     def owner(self, index: int) -> Edition:
         """The edition of a shard."""
@@ -74,7 +73,7 @@ def read_prompts(job: Job) -> Census:
         (job.run / Stage.PROMPTS / "census.json").unlink(missing_ok=True)
     fingerprint = _prompts_fingerprint(job)
     before = so_far.editions if so_far else ()
-    ends = list(accumulate(sum(edition.rows) for edition in before))
+    ends = set(accumulate(sum(edition.rows) for edition in before))
     rows: Counter[str] = Counter()
     index, total, began = 0, 0, 0
     kept: list[Prompt] = []

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -158,6 +159,11 @@ def done(run: Path, stage: Stage, index: int, fingerprint: str) -> Mark | None:
 def read_mark(run: Path, stage: Stage, index: int) -> Mark | None:
     """The mark of a shard, or None where there is none that can be read."""
     return unseal(Mark, _mark_path(run, stage, index))
+
+
+def spans(counts: Iterable[int]) -> list[range]:
+    """The numbers of shards that follow one another, so many at a time."""
+    return [range(start, end) for start, end in pairwise(accumulate(counts, initial=0))]
 
 
 def mark_of(run: Path, stage: Stage, index: int) -> Mark:

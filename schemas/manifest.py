@@ -85,6 +85,10 @@ class Manifest(Fact):
         yield from self.release
         yield from self.files
 
+    def files_of(self, build: str) -> tuple[ReleaseFile, ...]:
+        """The released files of an edition."""
+        return tuple(file for file in self.release if f"-{build}-" in file.path)
+
     def rejections(self) -> Iterator[FileFacts]:
         """The files of dropped prompts and traces, every stage's."""
         return (file for file in self.named() if file.is_rejections)
