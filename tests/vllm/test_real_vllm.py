@@ -29,6 +29,7 @@ PROMPTS, P, SPARES, SHARD_ROWS = 200, 3, 3, 50
 MIDDLE = 100  # samples in the journals when the server is killed
 PATIENCE = 900.0  # seconds for what takes two minutes on a machine of its own
 MOST_COMMANDS = 5
+FEW = 8  # samples in flight: a fast machine must not be done before the middle is seen
 SMALL_STEPS = ("--max-num-batched-tokens", "768")
 END = "<|im_end|>"
 
@@ -186,7 +187,7 @@ def assert_complete(build: Build) -> None:
 
 
 def test_a_server_that_is_killed_and_started_again(vllm_server: RealVLLM, tmp_path: Path) -> None:
-    build = Build(tmp_path, recipe(teacher=teacher(endpoints=[vllm_server.url])))
+    build = Build(tmp_path, recipe(teacher=teacher(endpoints=[vllm_server.url], in_flight=FEW)))
     try:
         build.wait_for(lambda: len(build.journaled()) >= MIDDLE)
         vllm_server.kill()
@@ -204,7 +205,7 @@ def test_a_server_that_is_killed_and_started_again(vllm_server: RealVLLM, tmp_pa
 def test_an_engine_that_is_killed_is_started_again_by_the_build(
     vllm_python: Path, tmp_path: Path
 ) -> None:
-    build = Build(tmp_path, recipe(teacher=teacher(), serve=serve(vllm_python)))
+    build = Build(tmp_path, recipe(teacher=teacher(in_flight=FEW), serve=serve(vllm_python)))
     try:
         build.wait_for(lambda: len(build.journaled()) >= MIDDLE)
         engines = [one for one in build.family if "EngineCore" in one.title and one.is_running()]
