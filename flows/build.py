@@ -5,8 +5,6 @@ overlaps shards, and shows where a build stands. What is done is known from the 
 alone, so a build may be stopped anywhere and started again.
 """
 
-import logging
-import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -17,7 +15,6 @@ from uuid import uuid4
 
 from prefect import flow, task
 from prefect.futures import PrefectFuture
-from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict
 
 from curation import chain, finish, reading, shards, stages, summary_stage, trace_stage
@@ -27,15 +24,13 @@ from flows.experiment import checked
 from flows.finetune_eval import finetune_eval
 from flows.progress import Meter
 from flows.reporting import REPORT, write_report
+from flows.runners import runner_of
 from schemas.durable import lock
-from schemas.errors import UserError
 from schemas.outcome import Outcome
 from schemas.recipe import Recipe
 from schemas.records import Stage
 
 Watch = Callable[[Meter], AbstractContextManager[object]]
-THREADS: Any = ThreadPoolTaskRunner(max_workers=os.cpu_count() or 2)
-DASK = "POLYTRACE_DASK"  # the address of a Dask scheduler
 
 
 class Spec(BaseModel):
@@ -140,30 +135,6 @@ def _finish_shards(spec: Spec, census: Census, meter: Meter) -> None:
     bars.end(*Stage)
 
 
-def _runner(recipe: Recipe) -> Any:
-    """Who works on the shards; UserError where the recipe's choice is not to be had."""
-    if recipe.task_runner == "threads":
-        return THREADS
-    try:
-        import dask
-        from distributed import Client
-        from prefect_dask.task_runners import DaskTaskRunner
-    except ImportError:
-        raise UserError('task_runner: dask: not installed; pip install "polytrace[dask]"') from None
-    logging.getLogger("distributed").setLevel(logging.ERROR)
-    if address := os.environ.get(DASK):
-        try:
-            Client(address, timeout=10, set_as_default=False).close()  # type: ignore[no-untyped-call]
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"{DASK}={address}: no Dask scheduler answers there ({error})"
-            ) from None
-        return DaskTaskRunner(address=address)
-    dask.config.set({"distributed.worker.daemon": False})  # a worker has the verifier's processes
-    workers = {"n_workers": os.cpu_count() or 2, "threads_per_worker": 1, "dashboard_address": None}
-    return DaskTaskRunner(cluster_kwargs=workers)
-
-
 def run_build(recipe: Recipe, run: Path, limit: int | None, watch: Watch = nullcontext) -> Outcome:
     """Run the flow `build`, its shards worked on by whom the recipe says.
 
@@ -174,7 +145,7 @@ def run_build(recipe: Recipe, run: Path, limit: int | None, watch: Watch = nullc
         watch: Surrounds the work, and sees how far it is.
     """
 
-    @flow(name="build", task_runner=_runner(recipe))
+    @flow(name="build", task_runner=runner_of(recipe))
     def build(recipe: Recipe, run: str, limit: int | None) -> Outcome:
         """Build a corpus, and hand it off to an experiment where the recipe names one."""
         return conduct(recipe, Path(run), limit, watch)

@@ -19,13 +19,14 @@ from pydantic import Field
 
 from curation import browse, hub
 from flows.artifacts import key, or_warning, show_corpus, show_page
-from flows.build import THREADS, conduct, run_build
+from flows.build import conduct, run_build
 from flows.cli import RECIPES
 from flows.experiment import find_experiment
 from flows.finetune_eval import finetune_eval as finetune_eval_flow
 from flows.progress import shown
 from flows.recipe_files import find_recipe
 from flows.reporting import REPORT
+from flows.runners import THREADS
 from schemas.errors import NothingReleasedError, PolytraceError, UserError
 from schemas.manifest import MANIFEST_FILE, Manifest
 from schemas.recipe import load

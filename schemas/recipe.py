@@ -186,10 +186,10 @@ class Recipe(Section):
         description="Experiment that starts once a corpus is released: fine-tune, evaluate, print "
         "tables; a bundled name or a file.",
     )
-    task_runner: Literal["threads", "dask"] = Field(
+    task_runner: Literal["threads", "dask", "ray"] = Field(
         default="threads",
-        description="Who works on the shards: threads of this process, or a Dask cluster "
-        "(POLYTRACE_DASK names its scheduler; default: processes on this machine).",
+        description="Who works on the shards: threads of this process, or a Dask or Ray cluster "
+        "(POLYTRACE_DASK or POLYTRACE_RAY is its address; default: processes on this machine).",
     )
 
     @model_validator(mode="after")

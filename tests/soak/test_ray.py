@@ -1,0 +1,68 @@
+"""A build on a real Ray cluster: the same bytes as with threads, also where a worker is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from curation.verify import verify
+from schemas.paths import ROOT
+from tests.flows.test_build import contents, make
+
+pytest.importorskip("prefect_ray")
+
+RAY = ("--set", "task_runner=ray", "--set", "shard_rows=6", "--limit", "36")
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "PREFECT_HOME": str(folder / ".prefect"),
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def workers() -> list[int]:
+    """The processes of Ray that are at a shard."""
+    asked = ["ps", "-ewwo", "pid,args"]
+    said = subprocess.run(asked, capture_output=True, text=True, check=True)
+    rows = [line.split(None, 1) for line in said.stdout.splitlines()[1:]]
+    return [int(pid) for pid, args in rows if args.startswith(("ray::grade", "ray::assemble"))]
+
+
+def test_a_cluster_whose_worker_is_killed_makes_the_same_bytes(tmp_path: Path) -> None:
+    make(tmp_path / "plain", "demo", "shard_rows=6", limit=36)
+    command = [sys.executable, "-m", "flows.cli", "build", "demo", "--out", "run", *RAY]
+    with (tmp_path / "said").open("w") as said:
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path), stderr=said)
+    killed = 0
+    while process.poll() is None:
+        if not killed and (at_work := workers()):
+            os.kill(at_work[-1], signal.SIGKILL)
+            killed = len(at_work)
+        time.sleep(0.02)
+    shown = (tmp_path / "said").read_text()
+    assert process.returncode == 0, shown
+    assert killed, "no worker was ever seen at work"
+    assert contents(tmp_path / "run" / "release") == contents(tmp_path / "plain" / "release")
+    assert verify(tmp_path / "run") == []
+    assert "scored" in shown, "progress of the shards is seen"
+    assert "ray" not in shown.lower(), shown
+
+
+def test_a_cluster_that_is_not_there_is_said_in_a_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "build", "demo", "--out", "run", *RAY],
+        cwd=tmp_path,
+        env=environment(tmp_path) | {"POLYTRACE_RAY": "127.0.0.1:9"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 2 and "POLYTRACE_RAY" in done.stderr.splitlines()[-1], done.stderr
+    assert "Traceback" not in done.stderr
