@@ -34,6 +34,7 @@ def workers() -> list[int]:
     return [int(pid) for pid, args in rows if args.startswith(("ray::grade", "ray::assemble"))]
 
 
+@pytest.mark.soak
 def test_a_cluster_whose_worker_is_killed_makes_the_same_bytes(tmp_path: Path) -> None:
     make(tmp_path / "plain", "demo", "shard_rows=6", limit=36)
     command = [sys.executable, "-m", "flows.cli", "build", "demo", "--out", "run", *RAY]
