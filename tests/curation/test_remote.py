@@ -6,7 +6,6 @@ import os
 import random
 import subprocess
 import sys
-import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -15,15 +14,18 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
-from curation import remote
+from curation import finish, remote
+from curation.job import Job
 from curation.sources import Row, Source
 from curation.texts import Corpus
+from flows import cli
 from schemas.errors import StoppedError, UserError
 from schemas.parts import build
-from schemas.paths import ROOT
+from schemas.recipe import load
 from tests.flows.commands import run
-from tests.flows.test_build import make
+from tests.flows.test_build import RECIPES, make
 from tests.s3_server import KEY, SECRET, S3Server
 
 GOOD = [{"question": f"What is {n} + {n}?", "answer": f"#### {2 * n}"} for n in range(1, 40)]
@@ -143,12 +145,17 @@ def test_memory_does_not_grow_with_the_file(s3: S3Server) -> None:
         for n in range(400)
     ]
     url = put(s3, "large.jsonl", jsonl(more))
-    tracemalloc.start()
-    count = sum(1 for _ in source("jsonl", url).rows(traces=False))
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    script = f"""
+import tracemalloc
+from curation.sources.jsonl import build
+source = build(path={url!r}, gold_after="####", max_chars=200_000)
+tracemalloc.start()
+print(sum(not row.reason for row in source.rows(traces=False)), tracemalloc.get_traced_memory()[1])
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    count, peak = map(int, ran.stdout.split())
     assert count == 400
-    assert peak < 24e6 < s3.files.size("bucket/large.jsonl")
+    assert peak < 26e6 < s3.files.size("bucket/large.jsonl"), "the first 100 rows, and two blocks"
 
 
 # --- fingerprints
@@ -159,9 +166,9 @@ def test_the_fingerprint_follows_the_data_and_fetches_none(s3: S3Server) -> None
     first = source("jsonl", url).fingerprint()
     put(s3, "x.jsonl", jsonl())
     assert source("jsonl", url).fingerprint() == first
-    put(s3, "x.jsonl", jsonl()[:-3] + b'9"}\n'[-3:])
+    put(s3, "x.jsonl", jsonl([*GOOD[:-1], GOOD[0]]))
     assert source("jsonl", url).fingerprint() != first
-    large = put(s3, "y.jsonl", jsonl() + b" " * (64 << 20))
+    large = put(s3, "y.jsonl", jsonl(GOOD * 4) + b" " * (64 << 20))
     reader = remote.find(large)
     passed = s3.received
     assert reader[0].etag and reader[0].size > 64 << 20
@@ -170,10 +177,10 @@ def test_the_fingerprint_follows_the_data_and_fetches_none(s3: S3Server) -> None
 
 
 def test_what_changes_while_it_is_read_is_an_error(s3: S3Server) -> None:
-    url = put(s3, "x.jsonl", jsonl() + b"\n" * (3 * remote.BLOCK_BYTES))
+    url = put(s3, "x.jsonl", jsonl(GOOD * 4) + b" " * (3 * remote.BLOCK_BYTES))
     reading = source("jsonl", url).rows(traces=False)
     next(reading)
-    put(s3, "x.jsonl", jsonl() + b" " * (3 * remote.BLOCK_BYTES))
+    put(s3, "x.jsonl", jsonl(GOOD * 4) + b"\t" * (3 * remote.BLOCK_BYTES))
     with pytest.raises(UserError, match=r"x\.jsonl: changed while it was read"):
         list(reading)
     with pytest.raises(UserError, match="changed while it was read"):
@@ -188,7 +195,7 @@ def test_what_changes_while_it_is_read_is_an_error(s3: S3Server) -> None:
 def big(tmp_path: Path) -> dict[str, bytes]:
     """Files of several blocks, by kind."""
     noise = random.Random(1)
-    more = [{**row, "more": noise.randbytes(400_000).hex()} for row in GOOD]
+    more = [{**row, "more": noise.randbytes(150_000).hex()} for row in GOOD]
     data = jsonl(more)
     return {"jsonl": data, "gz": gzip.compress(data, 1), "parquet": parquet(tmp_path / "b", more)}
 
@@ -201,9 +208,9 @@ def test_a_cut_connection_goes_on_where_it_broke(
     url = put(s3, f"x.{kind}", big(tmp_path)[kind])
     reader = "parquet" if kind == "parquet" else "jsonl"
     whole = rows(reader, url)
-    with s3.cutting(7, 3_000_000, "down"):
+    with s3.cutting(4, 1_500_000, "down"):
         assert rows(reader, url) == whole
-        assert s3.cuts < 7
+        assert s3.cuts < 4
     assert [row.gold for row in whole] == [str(2 * n) for n in range(1, 40)]
 
 
@@ -254,6 +261,7 @@ def test_a_users_mistake_is_one_sentence(url: str, says: str, s3: S3Server) -> N
 
 def test_no_network_is_one_sentence(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setattr("s3fs.S3FileSystem.retries", 1)
     with pytest.raises(UserError, match=r"source path s3://bucket/x: the storage cannot be reach"):
         rows("jsonl", "s3://bucket/x")
@@ -265,12 +273,13 @@ def test_credentials_that_are_missing_or_wrong(
     url = put(s3, "x.jsonl", jsonl())
     monkeypatch.setenv("HOME", str(tmp_path))
     set_auth = f"{s3.env['AWS_ENDPOINT_URL']}/moto-api/reset-auth"
-    urlopen(Request(set_auth, data=b"0", method="POST")).close()
+    text = {"Content-Type": "text/plain"}
+    urlopen(Request(set_auth, b"0", text)).close()
     try:
         with pytest.raises(UserError, match="access is refused") as caught:
             rows("jsonl", url)
     finally:
-        urlopen(Request(set_auth, data=b"1000000000", method="POST")).close()
+        urlopen(Request(set_auth, b"inf", text)).close()
     assert SECRET not in str(caught.value) and KEY not in str(caught.value)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
@@ -283,6 +292,7 @@ def test_a_public_bucket_needs_no_credentials(
     s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = put(s3, "x.jsonl", jsonl())
+    s3.files.chmod("bucket/x.jsonl", acl="public-read")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     script = f"""
@@ -315,46 +325,71 @@ build(path="s3://bucket/x.jsonl")
 # --- builds
 
 
+SETS = ("scorer=null", "decontaminate=[]", "release.validation=0.3", "release.rows_per_file=4")
+
+
+def recorded(count: int) -> bytes:
+    """Problems with three traces each, for the recipe `recorded_traces`."""
+    ways = (
+        "Twice {0} is what {0} and {0} make together.\nThe final answer is {1}",
+        "We count on from {0}: after {0} more steps we stand at {1}.\nThe final answer is {1}",
+        "Two heaps of {0}, pushed into one, hold {1}.\nThe final answer is {1}",
+    )
+    return b"".join(
+        json.dumps(
+            {
+                "problem": f"What is {n} + {n}?",
+                "gold": str(2 * n),
+                "licence": "mit",
+                "traces": [
+                    {"text": way.format(n, 2 * n), "model": "hand", "correct": True} for way in ways
+                ],
+            }
+        ).encode()
+        + b"\n"
+        for n in range(1, count + 1)
+    )
+
+
 def release(run: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (run / "release" / "data").iterdir()}
 
 
 def test_a_build_has_the_bytes_of_one_from_local_files(s3: S3Server, tmp_path: Path) -> None:
-    prompts = (ROOT / "tiny" / "prompts" / "demo.jsonl").read_bytes()
-    url = put(s3, "private/demo.jsonl", prompts)
-    (tmp_path / "demo.jsonl").write_bytes(prompts)
-    args = ("--limit", "24", "--set", "scorer=null", "--set", "filters=[]", "--out", "run")
-    done = run("build", "demo", "--set", f"source.path={url}", *args, cwd=tmp_path, **s3.env)
+    file = tmp_path / "problems.jsonl"
+    file.write_bytes(recorded(30))
+    url = put(s3, "private/problems.jsonl", recorded(30))
+    sets = [word for one in (f"source.path={url}", *SETS) for word in ("--set", one)]
+    done = run("build", "recorded_traces", *sets, "--out", "run", cwd=tmp_path, **s3.env)
     assert done.returncode == 0, done.stderr
-    local = tmp_path / "local"
-    make(local, "demo", f"source.path={tmp_path}/demo.jsonl", "scorer=null", "filters=[]", limit=24)
-    assert release(tmp_path / "run") == release(local) != {}
+    make(tmp_path / "local", "recorded_traces", f"source.path={file}", *SETS)
+    assert release(tmp_path / "run") == release(tmp_path / "local")
+    assert len(release(tmp_path / "run")) > 5
 
     card = (tmp_path / "run" / "release" / "README.md").read_text()
-    assert "demo.jsonl" in card and "s3://" not in card and "private" not in card
+    assert "problems.jsonl" in card and "s3://" not in card and "private" not in card
     for path in (one for one in tmp_path.rglob("*") if one.is_file()):
         assert SECRET.encode() not in path.read_bytes(), path
         assert KEY.encode() not in path.read_bytes(), path
-    assert SECRET not in done.stdout + done.stderr and "127.0.0.1" not in card
+    assert SECRET not in done.stdout + done.stderr
 
     s3.requests.clear()
-    again = run("build", "demo", "--set", f"source.path={url}", *args, cwd=tmp_path, **s3.env)
-    assert "up to date" in again.stdout
-    assert [one for one in s3.requests if one[0] == "GET" and "demo.jsonl" in one[1]] == [
-        ("GET", "/bucket/private/demo.jsonl")
+    recipe = load(RECIPES / "recorded_traces.yaml", [f"source.path={url}", *SETS])
+    assert finish.standing(Job(recipe=recipe, run=tmp_path / "run")) is not None
+    assert [one for one in s3.requests if one[0] == "GET" and "problems.jsonl" in one[1]] == [
+        ("GET", "/bucket/private/problems.jsonl")
     ], "the first rows, which name the columns"
 
     traces = (tmp_path / "run/traces/00000.parquet").stat().st_ino
-    data = release(tmp_path / "run")
-    moved = ("--set", f"source.path={tmp_path}/demo.jsonl")
-    done = run("build", "demo", *moved, *args, cwd=tmp_path, **s3.env)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "run/traces/00000.parquet").stat().st_ino == traces, "sampled once"
-    assert release(tmp_path / "run") == data
+    make(tmp_path / "run", "recorded_traces", f"source.path={file}", *SETS)
+    assert (tmp_path / "run/traces/00000.parquet").stat().st_ino == traces, "made once"
+    assert release(tmp_path / "run") == release(tmp_path / "local")
 
 
-def test_a_run_directory_is_no_url(tmp_path: Path) -> None:
-    done = run("build", "demo", "--limit", "2", "--out", "s3://bucket/run", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "polytrace publish" in done.stderr and "Traceback" not in done.stderr
+def test_a_run_directory_is_no_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    args = ["build", "demo", "--set", "scorer=null", "--set", "filters=[]"]
+    done = CliRunner().invoke(cli.app, [*args, "--out", "s3://bucket/run"])
+    assert isinstance(done.exception, UserError)
+    assert "polytrace publish" in str(done.exception)
     assert not list(tmp_path.iterdir())
