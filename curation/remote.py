@@ -57,7 +57,8 @@ def connect(url: str, option: str) -> tuple[Any, str]:
 
     scheme = url.partition("://")[0].lower()
     try:
-        fs, root = fsspec.url_to_fs(url)
+        options = {"auto_mkdir": True} if scheme in ("file", "local") else {}
+        fs, root = fsspec.url_to_fs(url, **options)
     except ImportError as error:
         need = "polytrace[s3]" if scheme in ("s3", "s3a") else None
         what = f'pip install "{need}"' if need else clean(error)
