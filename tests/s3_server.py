@@ -22,7 +22,8 @@ class S3Server:
     """`requests` are (verb, path) of all; `sent` and `received` count bytes to and from the server.
 
     While `cuts` is above 0, a connection is cut after `after` bytes in `direction`, and `cuts`
-    falls by one. While `hold` is set, nothing more goes to the server after `after` bytes.
+    falls by one. After `put_limit` files were sent, every connection is cut. The request for
+    `held_path` waits for `hold`.
     """
 
     def __init__(self) -> None:
@@ -31,7 +32,9 @@ class S3Server:
         self.requests: list[tuple[str, str]] = []
         self.sent = self.received = 0
         self.cuts, self.after, self.direction = 0, 0, "down"
+        self.put_limit: int | None = None
         self.hold: threading.Event | None = None
+        self.held_path = ""
         self.is_held = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
 
@@ -81,7 +84,7 @@ class S3Server:
 
     def clear(self) -> None:
         """Make the bucket empty, and the proxy let everything through."""
-        self.cuts, self.hold = 0, None
+        self.cuts, self.hold, self.put_limit = 0, None, None
         self.requests.clear()
         for path in self.files.find("bucket"):
             self.files.rm_file(path)
@@ -92,6 +95,11 @@ class S3Server:
         self.cuts, self.after, self.direction = cuts, after, direction
         yield
         self.cuts = 0
+
+    def _is_full(self) -> bool:
+        puts = [path for verb, path in self.requests if verb == "PUT" and ".json" not in path]
+        assert self.put_limit is not None
+        return len(puts) > self.put_limit
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -110,9 +118,11 @@ class S3Server:
                     self.sent += len(data)
                     for verb, path in _REQUEST.findall(data):
                         self.requests.append((verb.decode(), path.decode()))
-                    if self.hold is not None and passed > self.after:
-                        self.is_held.set()
-                        self.hold.wait()
+                        if self.hold is not None and self.held_path.encode() in path:
+                            self.is_held.set()
+                            self.hold.wait()
+                    if self.put_limit is not None and self._is_full():
+                        break
                 else:
                     self.received += len(data)
                 if direction == self.direction and self.cuts > 0 and passed > self.after:
