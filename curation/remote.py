@@ -40,8 +40,11 @@ def is_url(path: str) -> bool:
 
 
 def name_of(url: str) -> str:
-    """The last part of a URL's path: no host, no folder, no query."""
-    return url.partition("?")[0].rstrip("/").rsplit("/", 1)[-1]
+    """The last part of a URL's path: no host or bucket, no folder, no query."""
+    path = url.partition("?")[0].rstrip("/")
+    if is_url(path):
+        path = path.partition("://")[2].partition("/")[2]
+    return path.rpartition("/")[2] or "data"
 
 
 def connect(url: str, option: str) -> tuple[Any, str]:

@@ -115,7 +115,7 @@ def test_a_prefix_is_read_as_a_folder(slash: str, s3: S3Server, tmp_path: Path) 
 
 def test_a_whole_bucket_is_a_folder(s3: S3Server) -> None:
     put(s3, "0.jsonl", jsonl())
-    assert source("jsonl", "s3://bucket").label == "bucket"
+    assert source("jsonl", "s3://bucket").label == "data", "no place's name"
     assert len(rows("jsonl", "s3://bucket/")) == len(GOOD)
 
 
