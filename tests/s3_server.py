@@ -1,6 +1,6 @@
 """S3 on loopback: a moto server, behind a proxy that can cut, hold and count.
 
-The real client, s3fs, talks to it. Every server has buckets of its own, as `S3Server` is started.
+The real client, s3fs, talks to it. There is one bucket, `bucket`.
 """
 
 import re
@@ -46,6 +46,8 @@ class S3Server:
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.clear()
+        self.files.rmdir("bucket")  # servers of one process share what they hold
         self._listener.close()
         self._moto.stop()
 
