@@ -9,47 +9,16 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from curation._hub_client import HubClient, Say
-from curation.verify import verify
+from curation.parcel import DATA, Item, Release, State, changes, listed, release_of, summed
 from schemas.durable import lock
 from schemas.errors import UserError
 from schemas.facts import FileFacts
-from schemas.manifest import MANIFEST_FILE, RELEASE_FOLDER, Manifest
 
 KIND = "dataset"
-DATA = re.compile(r"data/(train|validation)-[0-9a-f]{8,12}-\d{5}\.parquet")
 _TAG = re.compile(r"[A-Za-z0-9](?:[\w-]|\.(?!\.))*", re.ASCII)
-
-
-class State(StrEnum):
-    """What becomes of a file of the dataset."""
-
-    NEW = "new"
-    CHANGED = "changed"
-    UNCHANGED = "unchanged"
-    DELETED = "deleted"  # data of a former build; its commit keeps it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """A file: its path in the dataset and its size in bytes."""
-
-    path: str
-    size: int
-    state: State
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Release:
-    """A run's release: `files` by their path in the dataset."""
-
-    folder: Path
-    build: str
-    digest: str
-    files: dict[str, FileFacts]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +44,7 @@ def publish(
     """
     _check_tag_name(tag)
     client = HubClient(repo, say, token=token)
-    release = _release(run, say)
+    release = release_of(run, say)
     with lock(run):  # no build may swap the release meanwhile
         return client.patiently(lambda: _publish(client, release, public, tag, say))
 
@@ -84,7 +53,7 @@ def dry_run(run: Path, repo: str, *, public: bool, tag: str | None, say: Say) ->
     """What `publish` would do, one line a file; nothing is changed, here or there."""
     _check_tag_name(tag)
     client = HubClient(repo, say, anonymous=True)
-    release = _release(run, say)
+    release = release_of(run, say)
     try:
         standing = _standing(client)
         where = "" if standing else f"{repo} does not exist yet, or is hidden from you\n"
@@ -93,41 +62,14 @@ def dry_run(run: Path, repo: str, *, public: bool, tag: str | None, say: Say) ->
     items = list(_compare(release, standing))
     if standing is not None:
         _check(repo, standing, items, public, None if tag == release.digest else tag)
-    lines = [f"{item.state:>9}  {item.size:>15,}  {item.path}" for item in items]
     seen = "public" if public else "private"
     tags = " and ".join(dict.fromkeys([release.digest, tag or release.digest]))
     return (
         where
-        + "\n".join(lines)
-        + f"\n{_sum(items)} to {client.endpoint}/datasets/{repo} ({seen}), tagged {tags}; "
+        + listed(items)
+        + f"\n{summed(items)} to {client.endpoint}/datasets/{repo} ({seen}), tagged {tags}; "
         "nothing was sent"
     )
-
-
-def _release(run: Path, say: Say) -> Release:
-    """The files that the manifest vouches for; UserError unless the run is sound."""
-    if not run.is_dir():
-        raise UserError(f"{run}: no such run directory")
-    if problems := verify(run):
-        raise UserError(
-            f"{run}: not published, for it is not sound ({len(problems)} problems; the first: "
-            f"{problems[0]}); look with polytrace verify {run}, repair with polytrace build"
-        )
-    manifest = Manifest.load(run / MANIFEST_FILE)
-    if not manifest.release:
-        raise UserError(
-            f"{run}: not published, for it released nothing; polytrace inspect {run} says why"
-        )
-    folder = run / RELEASE_FOLDER
-    files = {
-        path.relative_to(RELEASE_FOLDER).as_posix(): file
-        for file in manifest.named()
-        if (path := PurePosixPath(file.path)).is_relative_to(RELEASE_FOLDER)
-    }
-    for stranger in sorted(p for p in folder.rglob("*") if p.is_file()):
-        if stranger.relative_to(folder).as_posix() not in files:
-            say(f"{stranger}: left out, for it is not part of the build")
-    return Release(folder=folder, build=manifest.build, digest=manifest.recipe_digest, files=files)
 
 
 def _publish(client: HubClient, release: Release, public: bool, tag: str | None, say: Say) -> str:
@@ -143,7 +85,7 @@ def _publish(client: HubClient, release: Release, public: bool, tag: str | None,
             raise UserError(f"{repo}: was created, but is hidden from this token; check its rights")
     items = list(_compare(release, standing))
     _check(repo, standing, items, public, None if tag == release.digest else tag)
-    say(f"{_sum(items)} to {client.endpoint}/datasets/{repo}")
+    say(f"{summed(items)} to {client.endpoint}/datasets/{repo}")
     added = [
         CommitOperationAdd(item.path, release.folder / item.path)
         for item in items
@@ -242,21 +184,8 @@ def _check(repo: str, standing: Standing, items: list[Item], public: bool, tag: 
     if tag in standing.branches:
         raise UserError(f"{repo}: --revision {tag!r} is a branch; choose another name")
     at = standing.tags.get(tag or "")
-    if at is not None and (at != standing.head or _changes(items)):
+    if at is not None and (at != standing.head or changes(items)):
         raise UserError(
             f"{repo}: tag {tag!r} stands on another commit ({at[:8]}); choose another --revision, "
             "or delete the tag there"
         )
-
-
-def _changes(items: list[Item]) -> list[Item]:
-    return [item for item in items if item.state is not State.UNCHANGED]
-
-
-def _sum(items: list[Item]) -> str:
-    sent = [item for item in items if item.state in (State.NEW, State.CHANGED)]
-    gone = sum(item.state is State.DELETED for item in items)
-    return (
-        f"{len(sent)} of {len(items) - gone} files, {sum(item.size for item in sent):,} bytes"
-        + (f" (and {gone} of a former build deleted)" if gone else "")
-    )

@@ -59,7 +59,7 @@ class Printable(NamedTuple):
 
 
 def printable(recipe: Recipe) -> Printable:
-    """The recipe for a card: local folders shortened, credentials withheld, both named."""
+    """The recipe for a card: where data lies shortened, credentials withheld, both named."""
     shortened: list[str] = []
     withheld: list[str] = []
 
@@ -79,7 +79,8 @@ def printable(recipe: Recipe) -> Printable:
         if bare != value:
             withheld.append(where)
         local = bare.removeprefix("file://")
-        if _FOLDER.match(local) and "\n" not in local:
+        is_place = _FOLDER.match(local) or (name == "path" and _URL.match(local))
+        if is_place and "\n" not in local:
             shortened.append(where)
             return "…/" + re.split(r"[\\/]", local.rstrip("\\/"))[-1]
         return bare

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from curation.remote import is_url
 from curation.sources._choose import choose
 from curation.sources._fields import ABSENT, RawRow, dig, first_present, require
 from curation.sources._gold import SURROGATE
@@ -44,7 +45,7 @@ class Corpus:
     """The documents of one input, in the columns chosen or found.
 
     Args:
-        where: a file, a folder, a run directory, or `hub:NAME`.
+        where: a file, a folder, a run directory, a URL, or `hub:NAME`.
         prompt_column: where the prompt stands; None: the usual names, else no prompt.
         text_column: where the text stands; None: the usual names.
         no_prompt: there is none, whatever the columns are called.
@@ -104,6 +105,8 @@ def _reader(where: str, config: str | None, split: str, revision: str | None) ->
     if where.startswith(HUB):
         name = where.removeprefix(HUB)
         return HubReader(repo=name, config=config, split=split, revision=revision)
+    if is_url(where):
+        return choose(where, repo="", config="", split="", revision=None)
     folder = Path(where).expanduser()
     if not folder.exists():
         raise UserError(f"{where}: no such file or folder")

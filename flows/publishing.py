@@ -9,12 +9,19 @@ from typing import Annotated
 
 import typer
 
+from schemas.errors import UserError
+
 
 def publish(
     run: Annotated[Path, typer.Argument(help="Run directory of a build.")],
     repo: Annotated[
-        str, typer.Option(metavar="ORG/NAME", help="The dataset on the Hub; made if it is not.")
-    ],
+        str | None,
+        typer.Option(metavar="ORG/NAME", help="The dataset on the Hub; made if it is not."),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Instead of --repo: a folder, as s3://BUCKET/PREFIX."),
+    ] = None,
     public: Annotated[
         bool, typer.Option("--public", help="Everybody may read it (default: private).")
     ] = False,
@@ -26,18 +33,31 @@ def publish(
         bool, typer.Option("--dry-run", help="Print what would be sent; send nothing.")
     ] = False,
 ) -> None:
-    """Publish a run's release as a dataset on the Hugging Face Hub.
+    """Publish a run's release: a dataset on the Hugging Face Hub, or a folder on S3 and the like.
 
-    The run is verified first. One commit makes the dataset hold RUN/release; what the hub has
-    already is not sent again, so the same command goes on after an interruption, and does nothing
-    where nothing changed. The commit's address is printed. The token comes from HF_TOKEN (or hf
-    auth login), another hub from HF_ENDPOINT.
+    The run is verified first. What is there already is not sent again, so the same command goes on
+    after an interruption, and does nothing where nothing changed. The address is printed.
+
+    --repo: one commit makes the dataset hold RUN/release. The token comes from HF_TOKEN (or hf auth
+    login), another hub from HF_ENDPOINT.
+
+    --to: any URL of fsspec. Credentials come from the environment (AWS_ACCESS_KEY_ID and so on),
+    another S3 server from AWS_ENDPOINT_URL.
 
     Examples: polytrace publish runs/demo --repo me/demo --dry-run ·
-    polytrace publish runs/demo --repo me/demo --revision v1
+    polytrace publish runs/demo --repo me/demo --revision v1 ·
+    polytrace publish runs/demo --to s3://bucket/demo
     """
-    from curation import hub
+    from curation import hub, store
 
+    if (repo is None) == (to is None):
+        raise UserError("give one of --repo ORG/NAME and --to URL")
+    if to is not None:
+        if public or revision is not None:
+            raise UserError("--public and --revision are of the Hub; they go with --repo alone")
+        typer.echo((store.dry_run if dry_run else store.publish)(run, to, say=_say))
+        return
+    assert repo is not None
     if dry_run:
         typer.echo(hub.dry_run(run, repo, public=public, tag=revision, say=_say))
     else:

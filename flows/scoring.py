@@ -57,8 +57,8 @@ def score(
         str,
         typer.Option(
             "--input",
-            metavar="FILE|DIR|hub:NAME",
-            help="JSON Lines, Parquet, a folder of them, a run, or a dataset on the hub.",
+            metavar="FILE|DIR|URL|hub:NAME",
+            help="JSON Lines, Parquet, a folder of them, a run, s3://…, or a dataset on the hub.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="The scores, a row a document: .parquet or .jsonl.")],

@@ -7,12 +7,14 @@ Also the lock that keeps two commands from one run directory.
 import errno
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from schemas.errors import UserError
 
+_URL = re.compile(r"[a-z][a-z0-9+.-]+:/")  # a Path has but one of its slashes
 _DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
@@ -67,6 +69,11 @@ def lock(run: Path) -> Iterator[None]:
 
     UserError also where a link in it would have us write a file outside.
     """
+    if _URL.match(str(run)):
+        raise UserError(
+            f"{run}: is a URL; a run directory lies on a file system of this machine, and its "
+            "release goes elsewhere with polytrace publish RUN --to URL"
+        )
     try:
         run.mkdir(parents=True, exist_ok=True)
         refuse_links(run)

@@ -10,6 +10,11 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import quote, quote_plus
 
 HIDDEN = "***"
+CREDENTIALS = re.compile(
+    r"://[^/\s@]*@|[?&](?:x-(?:amz|goog)-[a-z-]+|signature|sig|token|access_token)=",
+    re.IGNORECASE,
+)
+"""A user, a password or a signature in an address."""
 LEAST = 8  # characters of a variable's value that can be a secret: "EMPTY" is none
 _NAMES = re.compile(r"(^|_)(TOKEN|KEY|SECRET|PASSWORD)$", re.IGNORECASE)
 

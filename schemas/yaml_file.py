@@ -6,7 +6,6 @@ UserError that names file and field; an unknown field is an error with a suggest
 
 import dataclasses
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -16,13 +15,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from schemas.errors import UserError
 from schemas.parts import hint
+from schemas.secrets import CREDENTIALS
 
 MOST_VALUES = 10_000  # aliases can make a small file endless
 MOST_BYTES = 1 << 18
-CREDENTIALS = re.compile(
-    r"://[^/\s@]*@|[?&](?:x-amz-signature|signature|sig|token|access_token)=",
-    re.IGNORECASE,
-)
 S = TypeVar("S")
 
 

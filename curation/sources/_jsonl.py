@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from curation.sources._fields import RawRow, printable
-from curation.sources._reader import Record, called, digest_files, find_files
+from curation.sources._reader import File, Record, called, digest_files, find_files
 from curation.sources._reasons import Reason
 from schemas.errors import UserError
 
@@ -96,7 +96,7 @@ def _bad(number: int, where: str, reason: Reason, detail: str) -> Record:
     return Record(number=number, where=where, value=None, reason=reason, detail=detail)
 
 
-def _lines(file: Path) -> Iterator[tuple[int, bytes | None]]:
+def _lines(file: File) -> Iterator[tuple[int, bytes | None]]:
     """1-based number and bytes of every line; None for one over the limit."""
     try:
         with _open(file) as stream:
@@ -115,7 +115,7 @@ def _lines(file: Path) -> Iterator[tuple[int, bytes | None]]:
         raise UserError(f"{file.name}: cannot be read to its end: {error}") from None
 
 
-def _refuse_parquet(raw: bytes, file: Path) -> None:
+def _refuse_parquet(raw: bytes, file: File) -> None:
     if raw.startswith(b"PAR1"):
         raise UserError(f"{printable(file.name)}: is Parquet, not JSON Lines; use kind parquet")
 
@@ -125,5 +125,8 @@ def _skip_line(stream: BinaryIO, raw: bytes) -> None:
         raw = stream.readline(MAX_LINE_BYTES)
 
 
-def _open(file: Path) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(file, "rb")) if file.suffix == ".gz" else file.open("rb")
+def _open(file: File) -> BinaryIO:
+    if file.suffix != ".gz":
+        return file.open("rb")
+    packed = file if isinstance(file, Path) else file.open("rb")
+    return cast(BinaryIO, gzip.open(packed, "rb"))

@@ -7,8 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation.remote import BLOCK_BYTES
 from curation.sources._fields import RawRow, printable
-from curation.sources._reader import Record, called, digest_files, find_files
+from curation.sources._reader import File, Record, called, digest_files, find_files
 from curation.sources._reasons import Reason
 from schemas.errors import UserError
 
@@ -60,9 +61,9 @@ class ParquetReader:
                     yield Record(number=number, where=where, value=value)
 
 
-def _rows(file: Path, paths: tuple[str, ...] | None) -> Iterator[RawRow | None]:
+def _rows(file: File, paths: tuple[str, ...] | None) -> Iterator[RawRow | None]:
     try:
-        with pq.ParquetFile(file) as parquet:
+        with _open(file) as parquet:
             columns = None if paths is None else _top_level(parquet.schema_arrow.names, paths)
             for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=columns):
                 yield from _values(batch)
@@ -70,6 +71,13 @@ def _rows(file: Path, paths: tuple[str, ...] | None) -> Iterator[RawRow | None]:
         # an Arrow message may run over several lines
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{file.name}: not a readable Parquet file: {reason}") from None
+
+
+def _open(file: File) -> pq.ParquetFile:
+    """A file behind a URL is read a block at a time, however large its row groups are."""
+    if isinstance(file, Path):
+        return pq.ParquetFile(file)
+    return pq.ParquetFile(file.open("rb"), buffer_size=BLOCK_BYTES)
 
 
 def _top_level(existing: list[str], paths: tuple[str, ...]) -> list[str]:

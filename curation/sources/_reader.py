@@ -4,15 +4,18 @@ A reader knows formats and bytes, and nothing of prompts; `_tabular.py` makes ro
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from curation import remote
+from curation.remote import RemoteFile
 from curation.sources._fields import RawRow, printable
 from schemas.errors import UserError
 
 CHUNK_BYTES = 1 << 20
+File = Path | RemoteFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +48,16 @@ class Reader(Protocol):
         """Every record in order; columns outside `paths` may be left out."""
 
 
-def find_files(path: str, suffixes: tuple[str, ...]) -> tuple[Path, ...]:
+def find_files(path: str, suffixes: tuple[str, ...]) -> tuple[File, ...]:
     """The file at `path`, whatever its suffix, or the folder's files with `suffixes`, sorted.
 
-    Raises UserError where there is none, or where it cannot be read.
+    `path` may be a URL. Raises UserError where there is none, or where it cannot be read.
     """
+    if remote.is_url(path):
+        return _find_remote(path, suffixes)
     root = Path(path).expanduser()
     if root.is_file():
-        files: tuple[Path, ...] = (root,)
+        files: tuple[File, ...] = (root,)
     elif root.is_dir():
         files = tuple(
             sorted(f for f in root.iterdir() if f.name.endswith(suffixes) and f.is_file())
@@ -71,18 +76,49 @@ def find_files(path: str, suffixes: tuple[str, ...]) -> tuple[Path, ...]:
     return files
 
 
+def _find_remote(url: str, suffixes: tuple[str, ...]) -> tuple[RemoteFile, ...]:
+    found = remote.find(url)
+    if len(found) == 1 and found[0].url == url:
+        return found
+    files = tuple(file for file in found if file.name.endswith(suffixes))
+    if not files:
+        raise UserError(
+            f"source path {printable(url, 200)!r}: the folder holds no {' or '.join(suffixes)} file"
+        )
+    return files
+
+
+def holds(path: str, suffix: str) -> bool:
+    """Whether `path`, or a file right in that folder, ends in `suffix`."""
+    if remote.is_url(path):
+        return any(file.name.endswith(suffix) for file in remote.find(path))
+    root = Path(path).expanduser()
+    in_folder = root.is_dir() and any(file.suffix == suffix for file in root.iterdir())
+    return in_folder or root.suffix == suffix
+
+
 def called(path: str) -> str:
-    """The last part of a path: a file's or a folder's own name, safe to print."""
+    """The last part of a path or a URL: a file's or a folder's own name, safe to print."""
+    if remote.is_url(path):
+        return printable(remote.name_of(path), 200)
     return printable(Path(path).expanduser().resolve().name, 200)
 
 
-def digest_files(files: tuple[Path, ...]) -> str:
-    """sha256 over the names and the bytes of files, streamed."""
+def digest_files(files: Sequence[File]) -> str:
+    """sha256 over the names and the bytes of files, streamed.
+
+    A storage's ETag stands for the bytes where there is one: nothing is fetched to know them.
+    """
     total = hashlib.sha256()
     for file in files:
-        inner = hashlib.sha256()
-        with file.open("rb") as stream:
-            while chunk := stream.read(CHUNK_BYTES):
-                inner.update(chunk)
-        total.update(f"{file.name}\0{inner.hexdigest()}\n".encode("utf-8", "surrogateescape"))
+        mark = f"{file.etag} {file.size}" if isinstance(file, RemoteFile) and file.etag else ""
+        total.update(f"{file.name}\0{mark or _sha256(file)}\n".encode("utf-8", "surrogateescape"))
     return total.hexdigest()
+
+
+def _sha256(file: File) -> str:
+    inner = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            inner.update(chunk)
+    return inner.hexdigest()

@@ -43,7 +43,7 @@ def build(
     """A GSM8K source.
 
     Args:
-        path: a file or a folder of Parquet or JSONL files of the schema; default: the hub.
+        path: a file or a folder of Parquet or JSONL files of the schema, or a URL; default: hub.
         split: train or test; on the hub only.
         revision: branch, tag or commit on the hub.
         traces: where recorded traces stand; default: as in example_model_solutions.jsonl.

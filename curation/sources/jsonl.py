@@ -20,7 +20,7 @@ def build(
     """A JSONL source.
 
     Args:
-        path: a file, or a folder of .jsonl, .ndjson or .json files (.gz too).
+        path: a file, or a folder of .jsonl, .ndjson or .json files (.gz too); or a URL of either.
         columns: where prompt and gold stand (dotted paths); default: the usual names.
         gold_after: the gold is what follows the last occurrence of this mark.
         traces: where recorded traces stand.

@@ -36,7 +36,7 @@ def build(
     """An OpenR1-Math source.
 
     Args:
-        path: a file or a folder of Parquet or JSONL files of the schema; default: the hub.
+        path: a file or a folder of Parquet or JSONL files of the schema, or a URL; default: hub.
         config: default (93,733 rows), extended (131,396) or all; on the hub only.
         revision: branch, tag or commit on the hub.
         traces: where recorded traces stand; default: `generations` with its labels.

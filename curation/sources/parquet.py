@@ -20,7 +20,7 @@ def build(
     """A Parquet source; only the columns in use are read.
 
     Args:
-        path: a file, or a folder of .parquet files.
+        path: a file, or a folder of .parquet files; or a URL of either.
         columns: where prompt and gold stand (dotted paths); default: the usual names.
         gold_after: the gold is what follows the last occurrence of this mark.
         traces: where recorded traces stand.
