@@ -2,9 +2,9 @@
 
 `python -m benchmarks.scale [ROWS …]`: the real samples of four models on GSM8K (../shared/data),
 under problems of shuffled words, so that every row is another one. One command a size builds them
-with everything that is no model: read, kept apart from GSM8K's and MATH-500's test problems, checked
-for duplicates, graded, assembled, tokenised, filtered, released, put on a card and a page. A
-watcher reads the command's resident memory, stage by stage.
+with everything that is no model: read, kept apart from the test problems of GSM8K and MATH-500,
+checked for duplicates, graded, assembled, tokenised, filtered, released, put on a card and a page.
+A watcher reads the command's resident memory, stage by stage.
 """
 
 import json
@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,7 +38,7 @@ class Cost:
     """What a build took: seconds of wall time by phase, CPU seconds in all, peak MB by phase."""
 
     rows: int
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=dict)
     peak: dict[str, float] = field(default_factory=dict)
     cpu_seconds: float = 0.0
 
@@ -85,7 +84,7 @@ def main() -> None:
         ),
         Line(
             name=names[3],
-            value=round(many / large.seconds.total()),
+            value=round(many / sum(large.seconds.values())),
             unit="rows/s, the whole command",
             better="higher",
             n=1,
@@ -139,7 +138,8 @@ def watch(process: subprocess.Popen[bytes], run: Path, cost: Cost) -> None:
         cost.peak[phase] = max(cost.peak.get(phase, 0.0), peak)
         cost.cpu_seconds = max(cost.cpu_seconds, _cpu_seconds(process.pid))
         time.sleep(WATCH_SECONDS)
-        cost.seconds[phase] += (now := time.monotonic()) - last
+        now = time.monotonic()
+        cost.seconds[phase] = cost.seconds.get(phase, 0.0) + now - last
         last = now
 
 
@@ -153,13 +153,13 @@ def _phases(run: Path) -> tuple[tuple[str, Callable[[], bool]], ...]:
         ("start", lambda: run.exists()),
         (Stage.PROMPTS, lambda: (run / Stage.PROMPTS / "census.json").exists()),
         (Stage.TRACES, lambda: begun(Stage.GRADED)),
-        ("shards", lambda: (run / "release.part").exists() or (run / RELEASE).exists()),
+        ("shards", lambda: (run / "release.new").exists() or (run / RELEASE).exists()),
     )
 
 
 def _cpu_seconds(pid: int) -> float:
     """Of a process and all that descend from it, those that ended included."""
-    import psutil
+    import psutil  # type: ignore[import-untyped]
 
     total = 0.0
     try:

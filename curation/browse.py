@@ -206,7 +206,7 @@ def _path(at: int, row: Released) -> list[Part]:
     gains, tokens = row.seqdep_path_gains or (), row.seqdep_path_tokens or ()
     if at == 0 and gains:
         facts.append("SeqDep begins with path 2")
-    elif at <= len(gains):  # gains of paths 2 to P
+    elif 0 < at <= len(gains):  # gains of paths 2 to P; none where nothing was measured
         each = f" ({gains[at - 1] / tokens[at]:+.3f} a token)" if tokens[at : at + 1] > (0,) else ""
         facts.append(f"SeqDep {gains[at - 1]:+.2f} nats{each}")
     if siblings:

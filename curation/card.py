@@ -84,6 +84,7 @@ def render_card(
         distributions=_distributions(stats),
         pictures=pictures,
         licence_sentence=_sentence(licence, recipe),
+        read=sum(source.rows for source in manifest.sources),
         recipe_block=markdown.fenced(printed.text, "yaml"),
         shortened=printed.shortened,
         withheld=printed.withheld,

@@ -6,7 +6,7 @@ In: scored canvases of every shard. Out: `release/`, `rejected/release-NNNNN.par
 
 import shutil
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import yaml
@@ -34,6 +34,8 @@ from schemas.facts import EditionFacts, FileFacts, ReleaseFile
 from schemas.manifest import MANIFEST_FILE, RECIPE_FILE, RELEASE_FOLDER, Manifest
 from schemas.outcome import Outcome
 from schemas.records import Canvas, Rejection, Scores, Stage, Verdict
+
+REPLACED = "release.old"  # what a swap has put aside for a moment
 
 
 def check_growth(job: Job) -> None:
@@ -69,8 +71,10 @@ def standing(job: Job) -> Outcome | None:
 def make(job: Job, census: Census) -> Outcome:
     """Filter, write the release beside the former one, swap it in, write the manifest.
 
-    Filters learn from the first edition. An edition that was released before keeps its files.
+    Filters learn from the first edition that holds a canvas. An edition that was released before
+    keeps its files.
     """
+    _restore(job.run)
     former = _former(job)
     parts = editions.builds(job, census)
     released = former.editions if former is not None and job.recipe.grow else ()
@@ -81,7 +85,7 @@ def make(job: Job, census: Census) -> Outcome:
     for old in (job.run / "rejected").glob(f"{Stage.RELEASE}-*.parquet"):
         old.unlink()
     tally = Tally(seen=[0] * len(job.filters), dropped=[Counter() for _ in job.filters])
-    _fit(job, parts[0][1])
+    _fit(job, _school(job, [span for _, span in parts]))
     files: list[ReleaseFile] = []
     made: list[EditionFacts] = []
     for edition, (build, span) in zip(census.editions, parts, strict=True):
@@ -149,6 +153,14 @@ def passing(job: Job, index: int) -> int:
     only = range(index, index + 1)
     _fit(job, only)
     return sum(drop is None for _, _, drop in _judged(job, only, len(job.filters)))
+
+
+def _school(job: Job, spans: Sequence[range]) -> range:
+    """The shards that filters learn from: up to the first edition that holds a canvas."""
+    for span in spans:
+        if any(shards.mark_of(job.run, Stage.CANVASES, index).rows for index in span):
+            return range(spans[0].start, span.stop)
+    return spans[0]
 
 
 def _fit(job: Job, indices: range) -> None:
@@ -229,20 +241,30 @@ def _small_files(job: Job, census: Census) -> Iterator[str]:
 
 
 def _swap(run: Path, fresh: Path) -> None:
-    """Put the fresh release in place; the former one is kept under its build id."""
-    current = run / "release"
+    """Put the fresh release in place; the former one is kept under its build id.
+
+    Both are renamed, and nothing is deleted before: a kill in between loses no released file.
+    """
+    current, old = run / RELEASE_FOLDER, run / REPLACED
     if current.exists():
         name = next((p.name.split("-")[1] for p in (current / "data").glob("*.parquet")), "empty")
-        former = run / f"release.{name}"
-        shutil.rmtree(former, ignore_errors=True)
         is_held = {p.name for p in (current / "data").glob("*.parquet")} <= {
             p.name for p in (fresh / "data").glob("*.parquet")
         }
-        if is_held or name == "empty":  # the same rows, with new ones perhaps, or none: not kept
-            shutil.rmtree(current)
-        else:
-            current.rename(former)
+        # Not kept: the same rows, with new ones perhaps, or none.
+        former = old if is_held or name == "empty" else run / f"release.{name}"
+        shutil.rmtree(former, ignore_errors=True)
+        current.rename(former)
     fresh.rename(current)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _restore(run: Path) -> None:
+    """Undo what a kill in the middle of a swap has left."""
+    current, old = run / RELEASE_FOLDER, run / REPLACED
+    if old.exists() and not current.exists():
+        old.rename(current)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _outcome(job: Job, manifest: Manifest) -> Outcome:

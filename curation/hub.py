@@ -12,7 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curation._hub_client import HubClient, Say
-from curation.parcel import DATA, Item, Release, State, changes, listed, release_of, summed
+from curation.parcel import (
+    DATA,
+    Item,
+    Release,
+    State,
+    changes,
+    listed,
+    release_of,
+    require_run,
+    summed,
+)
 from schemas.durable import lock
 from schemas.errors import UserError
 from schemas.facts import FileFacts
@@ -44,8 +54,9 @@ def publish(
     """
     _check_tag_name(tag)
     client = HubClient(repo, say, token=token)
-    release = release_of(run, say)
+    require_run(run)
     with lock(run):  # no build may swap the release meanwhile
+        release = release_of(run, say)
         return client.patiently(lambda: _publish(client, release, public, tag, say))
 
 

@@ -47,10 +47,15 @@ class Release:
     files: dict[str, FileFacts]
 
 
-def release_of(run: Path, say: Say) -> Release:
-    """The files that the manifest vouches for; UserError unless the run is sound."""
+def require_run(run: Path) -> None:
+    """UserError unless there is such a directory."""
     if not run.is_dir():
         raise UserError(f"{run}: no such run directory")
+
+
+def release_of(run: Path, say: Say) -> Release:
+    """The files that the manifest vouches for; UserError unless the run is sound."""
+    require_run(run)
     if problems := verify(run):
         raise UserError(
             f"{run}: not published, for it is not sound ({len(problems)} problems; the first: "

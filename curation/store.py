@@ -13,7 +13,18 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from curation.parcel import DATA, Item, Release, Say, State, changes, listed, release_of, summed
+from curation.parcel import (
+    DATA,
+    Item,
+    Release,
+    Say,
+    State,
+    changes,
+    listed,
+    release_of,
+    require_run,
+    summed,
+)
 from curation.remote import GOES_ON, code_of, connect, etag, is_url, patiently
 from curation.terminal import one_line
 from schemas.durable import lock
@@ -57,8 +68,9 @@ def publish(run: Path, to: str, *, say: Say) -> str:
     StoppedError where the same command goes on.
     """
     folder = _Folder(to, say)
-    release = release_of(run, say)
+    require_run(run)
     with lock(run):  # no build may swap the release meanwhile
+        release = release_of(run, say)
         standing = folder.standing(release)
         items = list(_compare(release, standing, folder.there))
         say(f"{summed(items)} to {folder.url}")

@@ -23,7 +23,7 @@ from curation.reading import Census
 from flows.experiment import checked
 from flows.finetune_eval import finetune_eval
 from flows.progress import Meter
-from flows.reporting import REPORT, write_report
+from flows.reporting import REPORT, is_fresh, write_report
 from flows.runners import runner_of
 from schemas.durable import lock
 from schemas.outcome import Outcome
@@ -158,7 +158,7 @@ def conduct(recipe: Recipe, run: Path, limit: int | None, watch: Watch = nullcon
     began = time.monotonic()
     experiment = checked(recipe.handoff, run) if recipe.handoff is not None else None
     outcome = _build(recipe, run, limit, watch)
-    if outcome.canvases and not (outcome.reused and (run / REPORT).exists()):
+    if outcome.canvases and not (outcome.reused and is_fresh(run)):
         show(str(run))
     if experiment is not None and outcome.canvases:
         folder = finetune_eval(experiment, str(run))

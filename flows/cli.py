@@ -101,7 +101,7 @@ def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
     with lock(run):
         earlier = finish.standing(job)
         if earlier is not None and recipe.handoff is None:
-            if earlier.canvases and not (run / reporting.REPORT).exists():
+            if earlier.canvases and not reporting.is_fresh(run):
                 reporting.write_report(run / reporting.REPORT, run)
             return earlier
     if recipe.handoff is not None:

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from schemas.durable import is_disk_fault
-from schemas.errors import PolytraceError
+from schemas.errors import PolytraceError, UserError
 from schemas.secrets import hidden, of_environment
 
 
@@ -43,6 +43,12 @@ def prefect(run: Path) -> Iterator[None]:
     except Exception as error:
         if is_disk_fault(error):
             raise
+        if str(error).startswith("Failed to reach API"):
+            where = hidden(os.environ.get("PREFECT_API_URL", "its profile"), of_environment())
+            raise UserError(
+                f"PREFECT_API_URL: no Prefect server answers at {where}; start it (prefect server "
+                "start), or unset the variable: a build then has a server of its own"
+            ) from None
         log = run / "polytrace.log"
         with log.open("a", encoding="utf-8") as file:
             file.write(hidden(traceback.format_exc(), of_environment()))

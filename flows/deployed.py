@@ -27,11 +27,13 @@ from flows.progress import shown
 from flows.recipe_files import find_recipe
 from flows.reporting import REPORT
 from flows.runners import THREADS
+from schemas.durable import replace_text
 from schemas.errors import NothingReleasedError, PolytraceError, UserError
 from schemas.manifest import MANIFEST_FILE, Manifest
 from schemas.recipe import load
 
 RELEASED = "polytrace.corpus.released"
+ANNOUNCED = "announced"  # in the run: the build whose event was emitted
 BLOCK_NAME = r"^[a-z0-9-]+$"  # as Prefect has it; no token of the Hub looks like that
 
 Asked = ParamSpec("Asked")
@@ -77,17 +79,25 @@ def build(
     if not outcome.canvases:
         raise NothingReleasedError(f"nothing was released; top reasons: {browse.top_reasons(run)}")
     show_corpus(run, outcome.seconds, price_per_million_tokens)
-    if not outcome.reused:
-        manifest = Manifest.load(run / MANIFEST_FILE)
-        emit_event(
-            RELEASED,
-            resource={
-                "prefect.resource.id": f"polytrace.corpus.{manifest.name}",
-                "prefect.resource.name": manifest.name,
-            },
-            payload={"run": str(run.resolve()), "build": manifest.build},
-        )
+    _announce(run)
     return str(run)
+
+
+def _announce(run: Path) -> None:
+    """Emit the event of a release once; later, where an earlier flow died before it could."""
+    manifest = Manifest.load(run / MANIFEST_FILE)
+    mark = run / ANNOUNCED
+    if mark.is_file() and mark.read_text(encoding="utf-8") == manifest.build:
+        return
+    emit_event(
+        RELEASED,
+        resource={
+            "prefect.resource.id": f"polytrace.corpus.{manifest.name}",
+            "prefect.resource.name": manifest.name,
+        },
+        payload={"run": str(run.resolve()), "build": manifest.build},
+    )
+    replace_text(mark, manifest.build)
 
 
 @flow(name="finetune-eval-recipe")

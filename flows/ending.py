@@ -4,14 +4,14 @@ What is committed to the run directory stays, so nothing is lost but what was in
 same command goes on from there.
 """
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from prefect.server.api.server import SubprocessASGIServer
 
+from flows import signals
 from flows.commands import stop_commands
 from schemas.errors import ShortError
 
@@ -23,12 +23,7 @@ def stop_at_once() -> None:
 
     Prefect would first report the crash to its server, which the same Ctrl-C has ended.
     """
-
-    def stop(number: int, _: object) -> None:
-        _end(128 + number, "interrupted")
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+    signals.stop_at_once(_end_all)
 
 
 @contextmanager
@@ -61,20 +56,17 @@ def _watch(is_over: threading.Event) -> None:
 def _tell(status: int) -> None:
     """End as the server did: a signal went to both, and Prefect's own handler may sit on ours."""
     if -status in (signal.SIGINT, signal.SIGTERM):
-        _end(128 - status, "interrupted")
-    _end(ShortError.exit_code, "its Prefect server has died")
+        signals.leave(128 - status, "interrupted", _end_all)
+    signals.leave(ShortError.exit_code, "its Prefect server has died", _end_all)
 
 
 def _servers() -> tuple[SubprocessASGIServer, ...]:
     return tuple(SubprocessASGIServer._instances.values())
 
 
-def _end(code: int, why: str) -> None:
-    """Leave without a word to Prefect; the verifier's processes end when their parent does."""
-    with suppress(OSError):  # not print: a signal may have interrupted a write to the same buffer
-        os.write(2, f"\npolytrace: {why}; the same command goes on\n".encode())
+def _end_all() -> None:
+    """Without a word to Prefect; the verifier's processes end when their parent does."""
     stop_commands()
     for server in _servers():
         if server.server_process is not None:
             server.server_process.kill()
-    os._exit(code)

@@ -49,7 +49,9 @@ def publish(
     polytrace publish runs/demo --to s3://bucket/demo
     """
     from curation import hub, store
+    from flows.signals import stop_at_once
 
+    stop_at_once()  # an upload's threads would first send all that they have begun
     if (repo is None) == (to is None):
         raise UserError("give one of --repo ORG/NAME and --to URL")
     if to is not None:

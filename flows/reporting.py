@@ -61,6 +61,14 @@ def write_report(file: Path, run: Path, evaluation: Path | None = None) -> None:
     replace_text(file, page(run, evaluation))
 
 
+def is_fresh(run: Path) -> bool:
+    """Whether the run's page was written after its manifest: a kill may come between them."""
+    from schemas.manifest import MANIFEST_FILE
+
+    page = run / REPORT
+    return page.exists() and page.stat().st_mtime_ns >= (run / MANIFEST_FILE).stat().st_mtime_ns
+
+
 def page(run: Path, evaluation: Path | None = None) -> str:
     """The page as text; UserError where the run is not finished, or there is no evaluation."""
     import dataclasses

@@ -5,6 +5,7 @@ whose traces are empty, truncated, over-long, unusable or the same gets spare sa
 `top_up`. Nothing is asked of a server before a sample is missing.
 """
 
+import re
 from collections.abc import Iterable
 from contextlib import aclosing
 from math import isfinite
@@ -22,6 +23,7 @@ from schemas.errors import UserError
 from schemas.records import Prompt
 
 OURS = ("model", "messages", "prompt", "temperature", "top_p", "max_tokens", "n", "seed", "stop")
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 Few = Annotated[tuple[str, ...], Field(max_length=1000)]
 
 
@@ -81,6 +83,8 @@ def build(
     _require(in_flight is None or in_flight >= 1, "in_flight", "at least 1, or not set")
     _require(timeout_seconds > 0, "timeout_seconds", "above 0")
     _require(patience_seconds > 0, "patience_seconds", "above 0")
+    is_named = api_key_env is None or _VARIABLE.fullmatch(api_key_env)  # perhaps the key itself
+    _require(bool(is_named), "api_key_env", "the name of a variable, as TEACHER_KEY; never a key")
     _require(all(stop), "stop", "without empty strings: they would end every trace at once")
     _require(PROBLEM in prompt, "prompt", f"with {PROBLEM}, the problem's place")
     _require(bool(hints) or HINT not in prompt, "hints", f"given, since prompt holds {HINT}")

@@ -216,6 +216,20 @@ def test_a_killed_upload_goes_on(hub: HubServer, run: Path, tmp_path: Path) -> N
     assert len(hub.repos[NAME].commits) == 2
 
 
+def test_ctrl_c_ends_an_upload_at_once(hub: HubServer, run: Path, tmp_path: Path) -> None:
+    released = threading.Event()
+    hub.faults.append(Fault("PUT", "/storage/", None, times=3, after=1000, hold=released))
+    process = begin(hub, run, home=tmp_path)
+    until = time.monotonic() + 60
+    while not any(hub.received.values()):
+        assert time.monotonic() < until and process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)  # the hub holds the connections meanwhile
+    released.set()
+    assert process.returncode == 130 and "interrupted; the same command goes on" in err
+
+
 @pytest.mark.parametrize(
     ("fault", "says"),
     [

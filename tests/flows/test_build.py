@@ -336,3 +336,40 @@ def test_a_changed_census_or_journal_is_not_believed(small: Path, tmp_path: Path
     make(run, "demo", "shard_rows=12", limit=40)
     assert contents(run / "release") == contents(small / "release")
     assert verify(run) == []
+
+
+def test_a_page_older_than_the_manifest_is_written_anew(tmp_path: Path) -> None:
+    """A kill may come between the two."""
+    polytrace("build", "demo", "--limit", "6", "--out", "run", cwd=tmp_path)
+    page, manifest = tmp_path / "run" / "report.html", tmp_path / "run" / "manifest.json"
+    whole = page.read_text()
+    page.write_text("of a former build")
+    before = manifest.stat().st_mtime_ns - 1
+    os.utime(page, ns=(before, before))
+    polytrace("build", "demo", "--limit", "6", "--out", "run", cwd=tmp_path)
+    assert page.read_text() == whole
+
+
+def test_a_server_of_prefect_that_is_gone_is_said_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    done = polytrace("build", "demo", "--limit", "3", "--out", "run", cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert "PREFECT_API_URL: no Prefect server answers at" in done.stderr.splitlines()[-1]
+
+
+def test_a_key_in_place_of_a_variables_name_is_kept_nowhere(tmp_path: Path) -> None:
+    sets = [
+        "source={kind: jsonl, path: a.jsonl}",
+        "teacher.endpoints=http://127.0.0.1:9/v1",
+        "teacher.model=x",
+        "teacher.api_key_env=skabcdefghONLY",
+    ]
+    (tmp_path / "a.jsonl").write_text('{"prompt": "1+1?", "gold": "2"}\n')
+    args = [part for one in sets for part in ("--set", one)]
+    done = polytrace("build", "gsm8k_vllm", *args, "--out", "run", cwd=tmp_path, check=False)
+    assert done.returncode == 2 and "api_key_env" in done.stderr, done.stderr
+    assert "skabcdefghONLY" not in done.stderr + done.stdout
+    kept = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [path for path in kept if b"skabcdefghONLY" in path.read_bytes()]

@@ -17,6 +17,7 @@ from tests.flows.test_build import RECIPES, contents, make
 
 PROMPTS = (ROOT / "tiny" / "prompts" / "demo.jsonl").read_text().splitlines()
 BROKEN = '{"question": "What is 1 + 1?"}'  # no gold
+NO_GOLD = '{"question": "What is 1 + 1?", "answer": ""}'
 
 
 class Corpus:
@@ -210,3 +211,28 @@ def test_a_second_source_is_added_after_the_first(tmp_path: Path) -> None:
     assert [part.rows for part in again.editions] == [18, 20, 3]
     with pytest.raises(UserError, match="source 1 was"):
         corpus.build(f"source={json.dumps(sources[::-1])}")
+
+
+def test_filters_learn_from_the_first_edition_that_holds_a_canvas(tmp_path: Path) -> None:
+    corpus = Corpus(tmp_path)
+    corpus.holds([NO_GOLD])
+    limit = "filters=[{kind: seqdep, level: path, quantile: 0.5}]"
+    assert corpus.build(limit).canvases == 0
+    corpus.holds([NO_GOLD, *PROMPTS[:30]])
+    second = corpus.build(limit)
+    assert second.filters[0].frozen and 0 < second.canvases < second.filters[0].seen
+    corpus.holds([NO_GOLD, *PROMPTS[:54]])
+    assert corpus.build(limit).filters[0].frozen == second.filters[0].frozen
+
+
+def test_a_kill_in_the_middle_of_a_swap_loses_no_released_file(
+    begun: Corpus, tmp_path: Path
+) -> None:
+    corpus = begun.copy(tmp_path)
+    before = corpus.identities("release")
+    corpus.holds(PROMPTS[:54])
+    (corpus.run / "release").rename(corpus.run / "release.old")  # so far it came
+    corpus.build()
+    after = corpus.identities("release")
+    assert {name: after[name] for name in before} == before
+    assert not list(corpus.run.glob("release.*"))

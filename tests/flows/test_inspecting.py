@@ -200,3 +200,15 @@ def test_an_empty_run_says_so(tmp_path: Path) -> None:
     for args in (("--grep", "a"), ("--canvas", "0"), ("--seed", "1"), ("--json",)):
         code, out, err = inspect(tmp_path / "run", *args)
         assert (code, out) == (2, "") and "no canvas" in err
+
+
+@pytest.mark.parametrize(
+    "overrides", [("scorer=null", "filters=[]"), ("paths=1", "filters=[]")], ids=["plain", "P=1"]
+)
+def test_a_corpus_without_figures_of_seqdep_is_shown(
+    overrides: tuple[str, ...], tmp_path: Path
+) -> None:
+    make(tmp_path / "run", "demo", *overrides, limit=12)
+    code, out, err = inspect(tmp_path / "run")
+    assert code == 0, err
+    assert re.search("^path 1  [✓✗?]", out, re.M)
