@@ -191,7 +191,7 @@ def test_text_of_others_can_show_but_do_nothing(tmp_path: Path) -> None:
     assert "<script>" in card
     assert "<script>" not in re.sub(r"(`+)[^`].*?[^`]\1(?!`)", "", outside)
     headings = re.findall(r"(?m)^#+ .*", outside)
-    assert len(headings) == 13
+    assert len(headings) == 14
     assert "# Heading" not in headings
 
 
