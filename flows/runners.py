@@ -38,7 +38,12 @@ def _dask() -> Any:
     from distributed import Client
     from prefect_dask.task_runners import DaskTaskRunner
 
-    logging.getLogger("distributed").setLevel(logging.ERROR)
+    # Dask goes on after a lost worker, and would tell of each of its tasks; the modules that it
+    # configures by name do not ask their parent.
+    for name in [
+        name for name in logging.root.manager.loggerDict if name.startswith("distributed")
+    ]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if address := os.environ.get(DASK):
         try:
             Client(address, timeout=CONNECT_SECONDS, set_as_default=False).close()  # type: ignore[no-untyped-call]
