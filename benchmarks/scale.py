@@ -22,6 +22,7 @@ import yaml
 
 from benchmarks.lines import SHARED, Line, report
 from benchmarks.memory import forget_peak, peak_mb
+from schemas.manifest import RELEASE_FOLDER
 from schemas.paths import ROOT
 from schemas.records import Stage
 
@@ -30,7 +31,6 @@ MODELS = ("6b_finetuning", "6b_verification", "175b_finetuning", "175b_verificat
 SHARD_ROWS = 1000
 WATCH_SECONDS = 0.2
 LIMIT_MB = 2048.0
-RELEASE = "release"
 
 
 @dataclass(slots=True)
@@ -132,7 +132,7 @@ def watch(process: subprocess.Popen[bytes], run: Path, cost: Cost) -> None:
     done = _phases(run)
     last = time.monotonic()
     while process.poll() is None:
-        phase = next((name for name, is_over in done if not is_over()), RELEASE)
+        phase = next((name for name, is_over in done if not is_over()), RELEASE_FOLDER)
         peak = peak_mb(process.pid)
         forget_peak(process.pid)
         cost.peak[phase] = max(cost.peak.get(phase, 0.0), peak)
@@ -153,7 +153,7 @@ def _phases(run: Path) -> tuple[tuple[str, Callable[[], bool]], ...]:
         ("start", lambda: run.exists()),
         (Stage.PROMPTS, lambda: (run / Stage.PROMPTS / "census.json").exists()),
         (Stage.TRACES, lambda: begun(Stage.GRADED)),
-        ("shards", lambda: (run / "release.new").exists() or (run / RELEASE).exists()),
+        ("shards", lambda: (run / "release.new").exists() or (run / RELEASE_FOLDER).exists()),
     )
 
 

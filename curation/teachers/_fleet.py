@@ -206,8 +206,6 @@ def read_key(variable: str | None) -> str | None:
     """The key in an environment variable; UserError where the variable is not set."""
     if variable is None:
         return None
-    if not variable.isidentifier():  # perhaps it is the key itself: not repeated
-        raise UserError("teacher.api_key_env: is no name of an environment variable")
     key = os.environ.get(variable, "").strip()
     if any(not c.isprintable() for c in key):
         raise UserError(f"teacher.api_key_env: {variable} holds a character that no key has")

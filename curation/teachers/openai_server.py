@@ -83,8 +83,10 @@ def build(
     _require(in_flight is None or in_flight >= 1, "in_flight", "at least 1, or not set")
     _require(timeout_seconds > 0, "timeout_seconds", "above 0")
     _require(patience_seconds > 0, "patience_seconds", "above 0")
-    is_named = api_key_env is None or _VARIABLE.fullmatch(api_key_env)  # perhaps the key itself
-    _require(bool(is_named), "api_key_env", "the name of a variable, as TEACHER_KEY; never a key")
+    if api_key_env is not None and not _VARIABLE.fullmatch(api_key_env):
+        raise UserError(  # perhaps it is the key itself: not repeated, and kept nowhere
+            "teacher.api_key_env: is no name of an environment variable, such as TEACHER_KEY"
+        )
     _require(all(stop), "stop", "without empty strings: they would end every trace at once")
     _require(PROBLEM in prompt, "prompt", f"with {PROBLEM}, the problem's place")
     _require(bool(hints) or HINT not in prompt, "hints", f"given, since prompt holds {HINT}")

@@ -10,20 +10,12 @@ from pathlib import Path
 import pytest
 
 from curation.verify import verify
-from schemas.paths import ROOT
 from tests.flows.test_build import contents, make
+from tests.flows.test_dask import environment
 
 pytest.importorskip("prefect_ray")
 
 RAY = ("--set", "task_runner=ray", "--set", "shard_rows=6", "--limit", "36")
-
-
-def environment(folder: Path) -> dict[str, str]:
-    return os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "PREFECT_HOME": str(folder / ".prefect"),
-        "OMP_NUM_THREADS": "1",
-    }
 
 
 def workers() -> list[int]:
