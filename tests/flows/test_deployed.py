@@ -81,11 +81,18 @@ class Place:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def post(self, path: str, **body: Any) -> httpx.Response:
+        """One request; asked again where the database was locked, as Prefect's client does."""
+        deadline = time.monotonic() + 300
+        while True:
+            answer = httpx.post(f"{self.api}/{path}", json=body, timeout=300)
+            if answer.status_code != 503 or time.monotonic() > deadline:
+                return answer
+            time.sleep(1)
+
     def ask(self, path: str, **body: Any) -> Any:
         """One question to the server; beside two flows on two cores it may answer late."""
-        answer = httpx.post(f"{self.api}/{path}", json=body, timeout=300)
-        answer.raise_for_status()
-        return answer.json()
+        return self.post(path, **body).raise_for_status().json()
 
     def runs(self, deployment: str) -> list[dict[str, Any]]:
         """The runs of a deployment whose time has come, oldest first."""
@@ -116,6 +123,16 @@ class Place:
                 break
             time.sleep(1)
         return [Path(one["payload"]["run"]).name for one in reversed(found)]
+
+    def told(self, run: dict[str, Any]) -> str:
+        """What a run logged, whole: the server gets it in batches, its end with the last."""
+        deadline = time.monotonic() + 120
+        while True:
+            logs = self.ask("logs/filter", logs={"flow_run_id": {"any_": [run["id"]]}})
+            told = "\n".join(one["message"] for one in logs)
+            if "Finished in state" in told or time.monotonic() > deadline:
+                return told
+            time.sleep(1)
 
     def artifacts(self) -> dict[str, dict[str, Any]]:
         """Every artifact by its key."""
@@ -254,18 +271,17 @@ def _check_published(place: Place, hub: HubServer) -> None:
     subprocess.run(saved, cwd=place.folder, env=place.env | {"T": WRONG}, check=True, timeout=300)
     by_hand = {"run": "runs/demo", "repo": "org/demo"}
     form = place.ask("deployments/filter", deployments={"name": {"any_": ["publish"]}})[0]
-    start = f"{place.api}/deployments/{form['id']}/create_flow_run"
-    mistaken = {"parameters": by_hand | {"token_block": WRONG}}
-    assert httpx.post(start, json=mistaken, timeout=300).status_code == 409, "is no block's name"
-    asked = httpx.post(start, json={"parameters": by_hand | {"token_block": "no"}}, timeout=300)
+    start = f"deployments/{form['id']}/create_flow_run"
+    mistaken = place.post(start, parameters=by_hand | {"token_block": WRONG})
+    assert mistaken.status_code == 409, "is no block's name"
+    asked = place.ask(start, parameters=by_hand | {"token_block": "no"})
     refused = place.wait("publish", 900, 1)
-    assert refused["id"] == asked.json()["id"] and refused["state_type"] == "FAILED"
+    assert refused["id"] == asked["id"] and refused["state_type"] == "FAILED"
     assert refused["state"]["message"] == (
         "org/demo: the hub wants a valid token; set HF_TOKEN (401: Invalid credentials in "
         "Authorization header)"
     )
-    logs = place.ask("logs/filter", logs={"flow_run_id": {"any_": [refused["id"]]}})
-    told = "\n".join(one["message"] for one in logs)  # Prefect's engine adds frames of its own
+    told = place.told(refused)  # Prefect's engine adds frames of its own
     assert refused["state"]["message"] in told and "/curation/" not in told
     for secret in (hub.token, WRONG):
         assert not place.holding(secret)
