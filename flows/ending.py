@@ -1,13 +1,19 @@
 """Ends a command that runs a flow at once: on a signal, or when its Prefect server is lost.
 
+A command that is killed with SIGKILL ends nothing any more: `_mourner.py` ends its server then.
+
 What is committed to the run directory stays, so nothing is lost but what was in flight, and the
 same command goes on from there.
 """
 
+import os
 import signal
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from prefect.server.api.server import SubprocessASGIServer
 
@@ -16,6 +22,7 @@ from flows.commands import stop_commands
 from schemas.errors import ShortError
 
 LOOK_SECONDS = 1.0
+MOURNER = Path(__file__).with_name("_mourner.py")
 
 
 def stop_at_once() -> None:
@@ -45,12 +52,37 @@ def watched_server() -> Iterator[None]:
 
 def _watch(is_over: threading.Event) -> None:
     dead: set[int] = set()
+    known: list[int] = []
+    mourner: subprocess.Popen[bytes] | None = None
     while not is_over.wait(LOOK_SECONDS):
         processes = [server.server_process for server in _servers()]
         ended = {p.pid: p.returncode for p in processes if p is not None and p.poll() is not None}
         if again := sorted(ended.keys() & dead):  # Prefect replaces one that found its port taken
             _tell(ended[again[0]])
         dead = set(ended)
+        alive = [p.pid for p in processes if p is not None and p.returncode is None]
+        if alive != known:
+            _dismiss(mourner)
+            known, mourner = alive, _mourn(alive)
+    _dismiss(mourner)
+
+
+def _mourn(servers: Sequence[int]) -> subprocess.Popen[bytes]:
+    """A process that ends the servers when this one dies; Ctrl-C does not reach it."""
+    command = [sys.executable, "-I", "-S", MOURNER, os.getpid(), *servers]
+    return subprocess.Popen(
+        [str(word) for word in command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _dismiss(mourner: subprocess.Popen[bytes] | None) -> None:
+    if mourner is not None:
+        with suppress(BrokenPipeError):
+            mourner.communicate(b".")
 
 
 def _tell(status: int) -> None:

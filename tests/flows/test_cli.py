@@ -19,7 +19,7 @@ def run(*args: str, cwd: Path) -> tuple[int, str, str]:
 
 
 def alive(group: int) -> list[str]:
-    """The command lines of a process group's members, those that only wait to be reaped aside."""
+    """The command lines of a command's processes, those that only wait to be reaped aside."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -27,7 +27,8 @@ def alive(group: int) -> list[str]:
             command = (folder / "cmdline").read_text()
         except OSError:
             continue
-        if int(pgrp) == group and state != "Z":
+        is_mourner = f"_mourner.py\0{group}\0" in command  # in a group of its own
+        if (int(pgrp) == group or is_mourner) and state != "Z":
             found.append(command)
     return found
 
@@ -107,19 +108,38 @@ def test_the_estimate_is_one_object(tmp_path: Path) -> None:
 def test_interrupted_it_ends_at_once_and_leaves_no_process(
     tmp_path: Path, number: int, times: int
 ) -> None:
-    process = start("build", "demo", "--out", "run", "--set", "shard_rows=20", cwd=tmp_path)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "run/traces/00000.json").exists():
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
+    process = _begun(tmp_path)
     for _ in range(times):  # an impatient user
         os.killpg(process.pid, number)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 128 + number
     assert "the same command goes on" in err
     assert "Traceback" not in err
-    deadline = time.monotonic() + 10
+    _leaves_none(process)
+
+
+def test_killed_it_leaves_no_process(tmp_path: Path) -> None:
+    """As the kernel does when memory is short: the command alone, and it can end nothing."""
+    process = _begun(tmp_path)
+    process.kill()
+    process.wait()
+    _leaves_none(process)
+    process.communicate(timeout=30)
+
+
+def _begun(cwd: Path) -> "subprocess.Popen[str]":
+    """A build whose first shard has its traces."""
+    process = start("build", "demo", "--out", "run", "--set", "shard_rows=20", cwd=cwd)
+    deadline = time.monotonic() + 120
+    while not (cwd / "run/traces/00000.json").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    return process
+
+
+def _leaves_none(process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + 20
     while left := alive(process.pid):
         assert time.monotonic() < deadline, left
         time.sleep(0.2)
