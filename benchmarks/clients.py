@@ -7,7 +7,7 @@ the stage itself (`curation/trace_stage.py`): journal, top-up rules, shards clos
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +16,10 @@ import orjson
 from curation import reading, shards, trace_stage
 from curation.job import Job
 from curation.reading import Census
+from schemas import arrow
 from schemas.errors import ShortError
 from schemas.recipe import validate
-from schemas.records import Stage
+from schemas.records import Stage, Trace
 
 MAX_TOKENS = 2048  # the loopback server does not obey it, but a request without it is no request
 
@@ -94,6 +95,12 @@ class Build:
             self.job.close()
         marks = (shards.read_mark(self.job.run, Stage.TRACES, i) for i in range(self.census.shards))
         return sum(mark.rows for mark in marks if mark is not None)
+
+    def traces(self) -> Iterator[Trace]:
+        """The traces of the shards that are closed."""
+        for index in range(self.census.shards):
+            if shards.read_mark(self.job.run, Stage.TRACES, index) is not None:
+                yield from arrow.records(Trace, shards.read(self.job.run, Stage.TRACES, index))
 
 
 def prepare(folder: Path, url: str, work: Work) -> Build:

@@ -197,13 +197,13 @@ def memory(server: Loopback, folder: Path) -> list[Line]:
 def distilabel(server: Loopback, folder: Path) -> list[Line]:
     """500 prompts x 4 with n = 4, as many in flight as distilabel sends: all 500."""
     work = Work(prompts=500, in_flight=500)
-    return compare(server, work, "distilabel", "'distilabel[openai]==1.5.3' requests")
+    return compare(server, work, "distilabel")
 
 
 def curator(server: Loopback, folder: Path) -> list[Line]:
     """2,000 requests for one sample each: curator keeps one choice of an answer."""
     work = Work(prompts=500, in_flight=200, grouped=False)
-    return compare(server, work, "curator", "bespokelabs-curator==0.1.31")
+    return compare(server, work, "curator")
 
 
 def _both(server: Loopback, folder: Path, work: Work, runs: int) -> dict[str, list[float]]:

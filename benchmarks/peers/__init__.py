@@ -67,7 +67,7 @@ def measure(
         wall = time.monotonic() - began
         peak = watcher.end() if watcher else 0
         if process.returncode:
-            raise PeerError(f"{script} ended with {process.returncode}: {_last(errors)}")
+            raise PeerError(f"{script} ended with {process.returncode}: {last_line(errors)}")
     said: dict[str, float] = json.loads(output.splitlines()[-1])
     if said["samples"] != work.prompts * work.samples:
         raise PeerError(f"{script}: {said['samples']} samples of {work.prompts * work.samples}")
@@ -87,7 +87,8 @@ def ours(server: Loopback, work: Work, *, watch: bool = False) -> Measured:
     return measure(server, sys.executable, "polytrace_run.py", work, *more, watch=watch)
 
 
-def _last(errors: IO[bytes]) -> str:
+def last_line(errors: IO[bytes]) -> str:
+    """What a process wrote last, without the frames that some draw around it."""
     errors.seek(0)
     lines = errors.read().decode("utf-8", "replace").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip(" ╰╯─│")), "")[:300]

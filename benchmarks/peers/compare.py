@@ -1,7 +1,7 @@
 """A peer beside ours on one server: the same requests, as many in flight, in turn, in processes.
 
-In: a peer's name, the environment variable that holds its interpreter. Out: lines for both and the
-ratio; where the peer is not here or fails, its lines have no value and say why.
+In: a peer's name; an environment variable holds its interpreter. Out: lines for both and the ratio;
+where the peer is not here or fails, its lines have no value and say why.
 """
 
 import os
@@ -16,12 +16,29 @@ from benchmarks.loopback import Loopback
 from benchmarks.peers import Measured, PeerError
 
 RUNS = 3  # for speed, and one more for memory
+_PACKAGES = {
+    "distilabel": "'distilabel[openai]==1.5.3' requests",
+    "curator": "bespokelabs-curator==0.1.31",
+    "datatrove": "datatrove==0.10.1 aiofiles aiosqlite httpx orjson xxhash",
+}
 
 
-def compare(server: Loopback, work: Work, name: str, packages: str) -> list[Line]:
-    """The lines of a peer, of ours beside it, and of the ratio; `packages` is what pip installs."""
-    variable = f"POLYTRACE_{name.upper()}_PYTHON"
-    python = os.environ.get(variable)
+def variable(name: str) -> str:
+    """The environment variable that names a peer's interpreter."""
+    return f"POLYTRACE_{name.upper()}_PYTHON"
+
+
+def missing(name: str) -> str:
+    """Why a peer is not measured where no interpreter is named, and how to get one."""
+    return (
+        f"{variable(name)} names no interpreter; make one: python3.11 -m venv {name} && "
+        f"{name}/bin/pip install {_PACKAGES[name]}"
+    )
+
+
+def compare(server: Loopback, work: Work, name: str) -> list[Line]:
+    """The lines of a peer, of ours beside it, and of the ratio."""
+    python = os.environ.get(variable(name))
     theirs: list[Measured] = []
     ours: list[Measured] = []
     reason = None
@@ -31,13 +48,10 @@ def compare(server: Loopback, work: Work, name: str, packages: str) -> list[Line
             if python and not reason:
                 theirs.append(peers.measure(server, python, f"{name}_run.py", work, watch=is_last))
         except PeerError as error:
-            reason = f"{variable}: {error}"
+            reason = f"{variable(name)}: {error}"
         ours.append(peers.ours(server, work, watch=is_last))
     if not python:
-        reason = (
-            f"{variable} names no interpreter; make one: python3.11 -m venv {name} && "
-            f"{name}/bin/pip install {packages}"
-        )
+        reason = missing(name)
     rates, spread = None, None
     if not reason:
         speeds = [[one.requests_per_s for one in runs[:-1]] for runs in (ours, theirs)]

@@ -1,12 +1,15 @@
 """One run of bespokelabs-curator 0.1.31: prompts x samples against a server, in its environment.
 
-    python curator_run.py URL PROMPTS SAMPLES FOLDER
+    python curator_run.py URL PROMPTS SAMPLES FOLDER [keep]
 
 Set in its favour: limits a minute that cannot bind (its default is 200 requests a minute), 200
 requests in flight (at 50 it is slower, at 500 it reaches 180), no cache, no viewer, no telemetry,
 no price list from the network. It keeps choices[0] of an answer only, so every sample is a prompt
 of its own. Prints one JSON line: how many samples its data set holds, and when it had it.
 `__init__.py` measures the process.
+
+With `keep`, for runs in which something goes wrong: the cache in FOLDER. It then also says how many
+samples are cut off and how many it marks so.
 """
 
 import importlib.util
@@ -16,11 +19,12 @@ import sys
 import time
 from pathlib import Path
 
+KEEP = "keep" in sys.argv[5:]
 os.environ.update(
     TELEMETRY_ENABLED="false",
     LITELLM_LOCAL_MODEL_COST_MAP="True",
     CURATOR_DISABLE_RICH_DISPLAY="1",
-    CURATOR_DISABLE_CACHE="1",
+    CURATOR_DISABLE_CACHE="0" if KEEP else "1",
     OPENAI_API_KEY="none",
 )
 
@@ -58,8 +62,12 @@ def main(url: str, prompts: int, samples: int, folder: str) -> None:
     ]
     made = teacher(asked, working_dir=folder).dataset
     returned = time.monotonic()
-    texts = sum(row["response"] is not None for row in made)
-    print(json.dumps({"samples": texts, "returned": returned}))
+    texts = [row["response"] for row in made if row["response"] is not None]
+    said = {"samples": len(texts), "returned": returned}
+    if KEEP:
+        said["cut"] = sum("The answer is" not in text for text in texts)
+        said["marked"] = sum(json.dumps(row).count('"length"') for row in made)
+    print(json.dumps(said))
 
 
 if __name__ == "__main__":
