@@ -38,10 +38,15 @@ from schemas.records import Canvas, Rejection, Scores, Stage, Verdict
 REPLACED = "release.old"  # what a swap has put aside for a moment
 
 
-def check_growth(job: Job) -> None:
-    """UserError where the recipe would change what a growing corpus has released."""
-    reading.former(job)
+def check_former(job: Job) -> None:
+    """UserError where the build would replace another corpus, or change what a growing one has."""
     former = _former(job)
+    if former is not None and former.name != job.recipe.name:
+        raise UserError(
+            f"{job.run}: holds the corpus {former.name!r}, and this recipe makes "
+            f"{job.recipe.name!r}, which would replace it; give another --out, or remove {job.run}"
+        )
+    reading.former(job)
     if former is not None and job.recipe.grow:
         editions.check(job, former)
 

@@ -177,7 +177,7 @@ def _build(recipe: Recipe, run: Path, limit: int | None, watch: Watch) -> Outcom
         try:
             if earlier := finish.standing(job):  # another build may have ended before the lock
                 return earlier
-            finish.check_growth(job)
+            finish.check_former(job)
             census = read_prompts(spec)
             finish.write_recipe(job)
             meter.add(Stage.PROMPTS)

@@ -145,7 +145,8 @@ def verify(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> Non
     for problem in problems:
         typer.echo(problem, err=True)
     if problems:
-        typer.echo(f"{run}: {len(problems)} problems", err=True)
+        count = "one problem" if len(problems) == 1 else f"{len(problems)} problems"
+        typer.echo(f"{run}: {count}", err=True)
         raise typer.Exit(1)
     typer.echo(f"{run}: sound")
 

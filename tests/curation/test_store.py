@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
@@ -49,21 +48,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def longer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A later build of the same corpus."""
     return built(tmp_path_factory.mktemp("longer"), 36)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    with S3Server() as started:
-        yield started
-
-
-@pytest.fixture
-def s3(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    for name, value in server.env.items():
-        monkeypatch.setenv(name, value)
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    yield server
-    server.clear()
 
 
 def publish(run: Path, to: str = TO) -> list[str]:

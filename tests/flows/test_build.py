@@ -31,7 +31,7 @@ def make(run: Path, recipe: str = "demo", *overrides: str, limit: int | None = N
     """All stages in this process, without Prefect."""
     job = Job(recipe=load(RECIPES / f"{recipe}.yaml", overrides), run=run, limit=limit)
     try:
-        finish.check_growth(job)
+        finish.check_former(job)
         census = reading.read_prompts(job)
         finish.write_recipe(job)
         trace_stage.sample_traces(job, census)
@@ -373,3 +373,25 @@ def test_a_key_in_place_of_a_variables_name_is_kept_nowhere(tmp_path: Path) -> N
     assert "skabcdefghONLY" not in done.stderr + done.stdout
     kept = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not [path for path in kept if b"skabcdefghONLY" in path.read_bytes()]
+
+
+def test_without_models_a_build_imports_no_pytorch(tmp_path: Path) -> None:
+    """It would take seconds of every process, and hundreds of megabytes."""
+    script = """
+import sys
+from pathlib import Path
+from tests.curation.test_remote import SETS, recorded
+from tests.flows.test_build import make
+folder = Path(sys.argv[1])
+(folder / "rows.jsonl").write_bytes(recorded(20))
+made = make(folder / "run", "recorded_traces", f"source.path={folder}/rows.jsonl", *SETS)
+print(made.canvases, "torch" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["20", "False"]

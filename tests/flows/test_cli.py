@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -127,7 +128,7 @@ def test_killed_it_leaves_no_process(tmp_path: Path) -> None:
     process.communicate(timeout=30)
 
 
-def _begun(cwd: Path) -> "subprocess.Popen[str]":
+def _begun(cwd: Path) -> subprocess.Popen[str]:
     """A build whose first shard has its traces."""
     process = start("build", "demo", "--out", "run", "--set", "shard_rows=20", cwd=cwd)
     deadline = time.monotonic() + 120
@@ -138,7 +139,7 @@ def _begun(cwd: Path) -> "subprocess.Popen[str]":
     return process
 
 
-def _leaves_none(process: "subprocess.Popen[str]") -> None:
+def _leaves_none(process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 20
     while left := alive(process.pid):
         assert time.monotonic() < deadline, left

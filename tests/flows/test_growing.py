@@ -166,6 +166,15 @@ def test_what_was_released_must_stay(
     assert contents(corpus.run) == before, "nothing was touched"
 
 
+@pytest.mark.parametrize("grow", ["true", "false"])
+def test_no_build_replaces_another_corpus(begun: Corpus, tmp_path: Path, grow: str) -> None:
+    corpus = begun.copy(tmp_path)
+    before = contents(corpus.run)
+    with pytest.raises(UserError, match="holds the corpus .* which would replace it"):
+        make(corpus.run, "demo", "name=another", f"grow={grow}", limit=5)
+    assert contents(corpus.run) == before
+
+
 def test_a_corpus_begins_to_grow_and_ends_it(begun: Corpus, tmp_path: Path) -> None:
     corpus = Corpus(tmp_path)
     corpus.holds(PROMPTS[:18])
