@@ -137,6 +137,7 @@ def _tell(outcome: "Outcome") -> None:
 @app.command()
 def verify(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> None:
     """Check a run: checksums, schema, conservation, every canvas. Exit 1 on any damage."""
+    from curation.verify import damaged_journals
     from curation.verify import verify as problems_of
 
     if not run.is_dir():
@@ -148,6 +149,8 @@ def verify(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> Non
         count = "one problem" if len(problems) == 1 else f"{len(problems)} problems"
         typer.echo(f"{run}: {count}", err=True)
         raise typer.Exit(1)
+    for note in damaged_journals(run):
+        typer.echo(note, err=True)
     typer.echo(f"{run}: sound")
 
 
