@@ -5,6 +5,7 @@ Imported when the command line starts, so that heavy packages are imported insid
 """
 
 import os
+import shutil
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +15,10 @@ from typing import Annotated
 import typer
 
 from schemas.durable import is_disk_fault
-from schemas.errors import PolytraceError, UserError
+from schemas.errors import PolytraceError, StoppedError, UserError
 from schemas.secrets import hidden, of_environment
+
+DATABASE_BYTES = 32 * 10**6  # a new database takes 1 MB, a build of many shards some more
 
 
 @contextmanager
@@ -32,6 +35,7 @@ def prefect(run: Path) -> Iterator[None]:
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     }.items():
         os.environ.setdefault(name, value)
+    _check_home()
     from flows.ending import stop_at_once, watched_server
 
     stop_at_once()
@@ -56,6 +60,22 @@ def prefect(run: Path) -> Iterator[None]:
             f"internal fault ({type(error).__name__}: {error}); the traceback is in {log}; "
             f"what was made is kept, and the same command goes on"
         ) from None
+
+
+def _check_home() -> None:
+    """StoppedError where Prefect's database cannot grow: its server would try for minutes."""
+    from prefect.settings import get_current_settings
+
+    settings = get_current_settings()
+    if settings.api.url is not None:
+        return  # a server of the user's own
+    home = next(at for at in (settings.home, *settings.home.parents) if at.exists())
+    what = f"{settings.home}: Prefect keeps its database there, and"
+    hint = "set PREFECT_HOME to a folder on another disk"
+    if not os.access(home, os.W_OK):
+        raise StoppedError(f"{what} it cannot be written to; {hint}")
+    if (free := shutil.disk_usage(home).free) < DATABASE_BYTES:
+        raise StoppedError(f"{what} {free // 10**6} MB are left; make room, or {hint}")
 
 
 def finetune_eval(

@@ -125,6 +125,24 @@ def test_the_command_says_that_the_disk_is_full_or_read_only(
         assert same(disk / "run", whole)
 
 
+@needs_root
+def test_a_full_or_read_only_disk_under_prefects_database_is_told_at_once(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+
+    def told() -> str:
+        args = ("build", "demo", "--limit", "5", "--out", "run")
+        process = start(*args, cwd=tmp_path, PREFECT_HOME=str(disk / "home"))
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 3, err
+        assert "Traceback" not in err and str(disk / "home") in err
+        return err.splitlines()[-1]
+
+    with small_disk(disk, kilobytes=200):
+        assert "0 MB are left" in told()
+        remount(disk, "ro")
+        assert "cannot be written to" in told()
+
+
 # --- bits
 
 
