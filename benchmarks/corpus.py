@@ -1,15 +1,18 @@
 """Everything that is not a model: recorded traces to graded groups to canvases to shards.
 
 `python -m benchmarks.corpus`: the real samples of four models on GSM8K (../shared/data). Groups a
-second through the stages of a build, files included, two shards at a time; and grading beside
-math-verify alone on the same pairs, in the same run.
+second through the stages of a build, files included, by two processes (as `task_runner: dask` or
+`ray` has them) and by two threads; and grading beside math-verify alone on the same pairs, in the
+same run.
 """
 
 import tempfile
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
+from multiprocessing import get_context
 from pathlib import Path
 
 from math_verify import parse
@@ -20,50 +23,55 @@ from benchmarks.scale import generate
 from curation import finish, prompts, reading, stages, trace_stage
 from curation.decontaminate import build_index
 from curation.job import Job
+from curation.reading import Census
 from curation.teachers._part import take
 from schemas.paths import ROOT
-from schemas.recipe import load
+from schemas.recipe import Recipe, load
 from schemas.records import Prompt
 from scorers.answer import GradePool
 
 GROUPS, RUNS = 600, 3
-CORPUS_ROWS, SHARD_ROWS, WORKERS = 6_000, 500, 2
+CORPUS_ROWS, SHARD_ROWS, WORKERS = 6_000, 250, 2
 
 
 def main() -> None:
     """Measure and print."""
     path = SHARED / "gsm8k" / "example_model_solutions.jsonl"
-    names = ("groups_per_s", "released_groups_per_s", "grading_vs_math_verify")
+    names = ("groups_per_s", "threads_groups_per_s", "released_rows_per_s")
+    last = "grading_vs_math_verify"
     if not path.is_file():
         reason = "the real data folder ../shared/data is not here"
-        empty = (Line(name=n, value=None, unit="", better="higher", reason=reason) for n in names)
+        empty = (
+            Line(name=n, value=None, unit="", better="higher", reason=reason)
+            for n in (*names, last)
+        )
         report("corpus", *empty)
         return
+    units = (
+        "groups/s: traces, graded, canvases, each as files; two processes",
+        "groups/s: the same; two threads",
+        "rows/s: filters, release, card",
+    )
     rates = [_rates(path) for _ in range(RUNS)]
     value, spread = _grading(path)
-    lines = [
-        Line(
-            name=name,
-            value=round(max(some)),
-            unit=unit,
-            better="higher",
-            target=target,
-            n=RUNS,
-            spread=(round(min(some)), round(max(some))),
-        )
-        for name, unit, target, some in zip(
-            names[:2],
-            ("groups/s: traces, graded, canvases, each as files", "groups/s: and the release"),
-            (1500.0, None),
-            zip(*rates, strict=True),
-            strict=True,
-        )
-    ]
     report(
         "corpus",
-        *lines,
+        *(
+            Line(
+                name=name,
+                value=round(max(some)),
+                unit=unit,
+                better="higher",
+                target=target,
+                n=RUNS,
+                spread=(round(min(some)), round(max(some))),
+            )
+            for name, unit, target, some in zip(
+                names, units, (1500.0, None, None), zip(*rates, strict=True), strict=True
+            )
+        ),
         Line(
-            name=names[2],
+            name=last,
             value=value,
             unit="ratio of seconds",
             better="higher",
@@ -75,28 +83,53 @@ def main() -> None:
     )
 
 
-def _rates(path: Path) -> tuple[float, float]:
-    """Groups a second from recorded traces to shards of canvases, and to the release."""
-    with tempfile.TemporaryDirectory() as folder, _job(Path(folder), path) as job:
-        census = reading.read_prompts(job)
-        finish.write_recipe(job)
+def _rates(path: Path) -> tuple[float, float, float]:
+    """Groups a second by processes and by threads; rows a second of the release."""
+    rates = []
+    context = get_context("spawn")  # as a cluster's workers are
+    makers: tuple[Callable[[], Executor], ...] = (
+        lambda: ProcessPoolExecutor(WORKERS, context),
+        lambda: ThreadPoolExecutor(WORKERS),
+    )
+    for maker in makers:
+        with tempfile.TemporaryDirectory() as folder, _job(Path(folder), path) as job:
+            census = reading.read_prompts(job)
+            finish.write_recipe(job)
+            facts = job.recipe.model_dump_json(), str(job.run)
+            with maker() as pool:
+                list(pool.map(_warm, *zip(*[facts] * WORKERS, strict=True)))
+                began = time.perf_counter()
+                trace_stage.sample_traces(job, census)
+                list(pool.map(_work, *zip(*[facts] * census.shards, strict=True), _indices(census)))
+                rates.append(CORPUS_ROWS / (time.perf_counter() - began))
+            for index in _indices(census):
+                stages.score(job, index)
+            began = time.perf_counter()
+            outcome = finish.make(job, census)
+            released = CORPUS_ROWS / (time.perf_counter() - began)
+            assert outcome.canvases > CORPUS_ROWS / 2, outcome
+    return rates[0], rates[1], released
 
-        def work(index: int) -> None:
-            stages.grade(job, index)
-            stages.assemble(job, index)
 
-        job.graders.grade([("The answer is \\boxed{\\frac12}", "0.5")])  # the verifier is at work
-        began = time.perf_counter()
-        trace_stage.sample_traces(job, census)
-        with ThreadPoolExecutor(WORKERS) as pool:
-            list(pool.map(work, range(census.shards)))
-        joined = time.perf_counter()
-        with ThreadPoolExecutor(WORKERS) as pool:
-            list(pool.map(lambda index: stages.score(job, index), range(census.shards)))
-        outcome = finish.make(job, census)
-        ended = time.perf_counter()
-        assert outcome.canvases > CORPUS_ROWS / 2, outcome
-    return CORPUS_ROWS / (joined - began), CORPUS_ROWS / (ended - began)
+def _indices(census: Census) -> range:
+    return range(census.shards)
+
+
+@lru_cache(maxsize=1)
+def _of(recipe: str, run: str) -> Job:
+    """This process's own job, as in a worker of a build."""
+    return Job(recipe=Recipe.model_validate_json(recipe), run=Path(run), limit=None)
+
+
+def _warm(recipe: str, run: str) -> None:
+    """The verifier is at work, and every worker has come."""
+    _of(recipe, run).graders.grade([("The answer is \\boxed{\\frac12}", "0.5")])
+    time.sleep(1)
+
+
+def _work(recipe: str, run: str, index: int) -> None:
+    stages.grade(_of(recipe, run), index)
+    stages.assemble(_of(recipe, run), index)
 
 
 @contextmanager
