@@ -46,8 +46,13 @@ def check_former(job: Job) -> None:
             f"{job.run}: holds the corpus {former.name!r}, and this recipe makes "
             f"{job.recipe.name!r}, which would replace it; give another --out, or remove {job.run}"
         )
-    reading.former(job)
+    census = reading.former(job)
     if former is not None and job.recipe.grow:
+        if census is None:
+            raise DamagedError(
+                f"{job.run / reading.CENSUS[0]}: missing or damaged, and its copy too, so that it "
+                f"is not known what the corpus has grown from; put one back, or {reading.ANEW}"
+            )
         editions.check(job, former)
 
 
@@ -239,7 +244,7 @@ def _write_rejections(run: Path, index: int, rejections: list[Rejection], tally:
 
 def _small_files(job: Job, census: Census) -> Iterator[str]:
     """The recipe, the census and the marks, relative to the run."""
-    yield from (RECIPE_FILE, f"{Stage.PROMPTS}/census.json")
+    yield from (RECIPE_FILE, *reading.CENSUS)
     for stage in chain.stages_of(job.recipe):
         if stage is not Stage.RELEASE:
             yield from (f"{stage}/{index:05d}.json" for index in range(census.shards))
