@@ -36,17 +36,21 @@ def prefect(run: Path) -> Iterator[None]:
     }.items():
         os.environ.setdefault(name, value)
     _check_home()
-    from flows.ending import stop_at_once, watched_server
+    from flows.ending import own_server, stop_at_once
 
     stop_at_once()
     try:
-        with watched_server():
+        with own_server():
             yield
     except PolytraceError:
         raise
     except Exception as error:
         if is_disk_fault(error):
             raise
+        if str(error).startswith("Timed out while attempting to connect to ephemeral"):
+            raise StoppedError(
+                "Prefect's own server did not start; `prefect server start` shows why"
+            ) from None
         if str(error).startswith("Failed to reach API"):
             where = hidden(os.environ.get("PREFECT_API_URL", "its profile"), of_environment())
             raise UserError(

@@ -11,6 +11,7 @@ import pytest
 
 from curation.verify import verify
 from schemas.paths import ROOT
+from tests.flows.commands import alive, check_all_end
 from tests.flows.test_build import contents, make
 
 pytest.importorskip("prefect_dask")
@@ -66,6 +67,22 @@ def test_a_cluster_whose_worker_is_killed_makes_the_same_bytes(
     assert verify(tmp_path / "run") == []
     assert "scored" in shown, "progress of the shards is seen"
     assert "distributed" not in shown
+    check_all_end(tmp_path / ".prefect")
+
+
+@pytest.mark.slow
+def test_a_command_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "flows.cli", "build", "demo", "--out", "run", *DASK]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment(tmp_path), stderr=subprocess.DEVNULL
+    )
+    while not list((tmp_path / "run" / "graded").glob("*.json")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    assert len(alive(tmp_path / ".prefect")) > 3, "a server, and workers"
+    process.kill()
+    process.wait()
+    check_all_end(tmp_path / ".prefect")
 
 
 def test_a_cluster_that_is_not_there_is_said_in_a_line(tmp_path: Path) -> None:
