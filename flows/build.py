@@ -128,7 +128,7 @@ def _finish_shards(spec: Spec, census: Census, meter: Meter) -> None:
     meter.follow(Stage.CANVASES, joined)
     meter.follow(Stage.SCORED, scored)
     bars, is_elsewhere = job_of(spec).bars, job_of(spec).recipe.task_runner != "threads"
-    for future in (*graded, *joined, *before, *scored):
+    for future in dict.fromkeys((*graded, *joined, *before, *scored)):
         mark = future.result()
         if is_elsewhere and isinstance(mark, shards.Mark):
             bars.add(mark.stage, mark.rows, more=mark.rows)

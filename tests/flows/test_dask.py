@@ -1,6 +1,7 @@
 """A build on a real Dask cluster: the same bytes as with threads, also where a worker is killed."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -65,7 +66,8 @@ def test_a_cluster_whose_worker_is_killed_makes_the_same_bytes(
     assert killed == (os.cpu_count() or 2)
     assert contents(tmp_path / "run" / "release") == plain
     assert verify(tmp_path / "run") == []
-    assert "scored" in shown, "progress of the shards is seen"
+    totals = dict(re.findall(r"(canvases|scored): 100%\|.*?\| (\d+)/", shown))
+    assert totals["canvases"] == totals["scored"], "progress of the shards is seen, once"
     assert "distributed" not in shown
     check_all_end(tmp_path / ".prefect")
 
