@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from schemas.durable import lock
 from tests.flows.commands import alive, check_all_end, start
 
 
@@ -125,6 +126,14 @@ def test_killed_it_leaves_no_process(tmp_path: Path) -> None:
     process.wait()
     check_all_end(tmp_path / ".prefect")
     process.communicate(timeout=30)
+
+
+def test_a_second_command_on_one_directory_is_refused(tmp_path: Path) -> None:
+    with lock(tmp_path / "run"):
+        code, out, err = run("build", "demo", "--limit", "5", "--out", "run", cwd=tmp_path)
+    assert (code, out) == (2, "")
+    assert "run: another command is at work there" in err.splitlines()[-1]
+    assert run("build", "demo", "--limit", "5", "--out", "run", cwd=tmp_path)[0] == 0
 
 
 def _begun(cwd: Path) -> subprocess.Popen[str]:
