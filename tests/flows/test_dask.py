@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from curation.verify import verify
+from flows import runners
+from schemas.errors import UserError
 from schemas.paths import ROOT
+from schemas.recipe import load
 from tests.flows.test_build import contents, make
 
 pytest.importorskip("prefect_dask")
@@ -66,6 +69,17 @@ def test_a_cluster_whose_worker_is_killed_makes_the_same_bytes(
     assert verify(tmp_path / "run") == []
     assert "scored" in shown, "progress of the shards is seen"
     assert "distributed" not in shown
+
+
+def test_no_password_of_an_address_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runners, "CONNECT_SECONDS", 1)
+    for name, variable in (("dask", runners.DASK), ("ray", runners.RAY)):
+        monkeypatch.setenv(variable, "tcp://me:hunter2@127.0.0.1:9")
+        recipe = load(ROOT / "flows" / "recipes" / "demo.yaml", [f"task_runner={name}"])
+        with pytest.raises(UserError) as caught:
+            runners.runner_of(recipe)
+        assert f"{variable}=tcp://127.0.0.1:9: no " in str(caught.value)
+        assert "hunter2" not in str(caught.value)
 
 
 def test_a_cluster_that_is_not_there_is_said_in_a_line(tmp_path: Path) -> None:
