@@ -16,8 +16,9 @@ import typer
 
 from schemas.durable import is_disk_fault
 from schemas.errors import PolytraceError, StoppedError, UserError
-from schemas.secrets import hidden, of_environment
+from schemas.secrets import bare, hidden, of_environment
 
+API = "PREFECT_API_URL"
 DATABASE_BYTES = 32 * 10**6  # a new database takes 1 MB, a build of many shards some more
 
 
@@ -52,11 +53,7 @@ def prefect(run: Path) -> Iterator[None]:
                 "Prefect's own server did not start; `prefect server start` shows why"
             ) from None
         if str(error).startswith("Failed to reach API"):
-            where = hidden(os.environ.get("PREFECT_API_URL", "its profile"), of_environment())
-            raise UserError(
-                f"PREFECT_API_URL: no Prefect server answers at {where}; start it (prefect server "
-                "start), or unset the variable: a build then has a server of its own"
-            ) from None
+            raise _unreachable() from None
         log = run / "polytrace.log"
         with log.open("a", encoding="utf-8") as file:
             file.write(hidden(traceback.format_exc(), of_environment()))
@@ -64,6 +61,21 @@ def prefect(run: Path) -> Iterator[None]:
             f"internal fault ({type(error).__name__}: {error}); the traceback is in {log}; "
             f"what was made is kept, and the same command goes on"
         ) from None
+
+
+def _unreachable() -> UserError:
+    """No server answers at the address that the variable names, or else Prefect's own settings."""
+    from prefect.settings import get_current_settings
+
+    where = hidden(bare(get_current_settings().api.url or ""), of_environment())
+    if os.environ.get(API):
+        source, undo = "the variable", f"unset {API}"
+    else:
+        source, undo = "the Prefect profile", f"prefect config unset {API}"
+    return UserError(
+        f"{API}: no Prefect server answers at {where}, which {source} names; start it (prefect "
+        f"server start), or take the address away ({undo}): a build then has a server of its own"
+    )
 
 
 def _check_home() -> None:

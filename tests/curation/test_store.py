@@ -308,3 +308,15 @@ def test_other_file_systems(scheme: str, run: Path, longer: Path, tmp_path: Path
     found = {path.removeprefix(f"{root}/"): fs.cat_file(path) for path in fs.find(root)}
     assert json.loads(found.pop(INDEX))["complete"] is True
     assert found == local(longer)
+
+
+def test_damage_of_the_same_size_is_sent_anew_without_an_etag(run: Path, tmp_path: Path) -> None:
+    to = f"file://{tmp_path}/there"
+    publish(run, to)
+    path = sorted(data_of(local(run)))[0]
+    file = tmp_path / "there" / path
+    file.write_bytes(b"x" * len(local(run)[path]))
+    said = store.dry_run(run, to, say=print).splitlines()
+    assert [line.split()[2] for line in said[:-1] if line.split()[0] == "changed"] == [path]
+    assert publish(run, to)[0].startswith("1 of ")
+    assert file.read_bytes() == local(run)[path]

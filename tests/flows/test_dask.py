@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from curation.verify import verify
+from flows import runners
+from schemas.errors import UserError
 from schemas.paths import ROOT
+from schemas.recipe import load
 from tests.flows.commands import alive, check_all_end
 from tests.flows.test_build import contents, make
 
@@ -85,6 +88,17 @@ def test_a_command_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
     process.kill()
     process.wait()
     check_all_end(tmp_path / ".prefect")
+
+
+def test_no_password_of_an_address_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runners, "CONNECT_SECONDS", 1)
+    for name, variable in (("dask", runners.DASK), ("ray", runners.RAY)):
+        monkeypatch.setenv(variable, "tcp://me:hunter2@127.0.0.1:9")
+        recipe = load(ROOT / "flows" / "recipes" / "demo.yaml", [f"task_runner={name}"])
+        with pytest.raises(UserError) as caught:
+            runners.runner_of(recipe)
+        assert f"{variable}=tcp://127.0.0.1:9: no " in str(caught.value)
+        assert "hunter2" not in str(caught.value)
 
 
 def test_a_cluster_that_is_not_there_is_said_in_a_line(tmp_path: Path) -> None:
