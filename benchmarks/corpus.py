@@ -1,83 +1,77 @@
-"""Everything that is not a model: recorded traces to graded groups to canvases.
+"""Everything that is not a model: recorded traces to graded groups to canvases to shards.
 
-`python -m benchmarks.corpus`: the real samples of four models on GSM8K (../shared/data), groups a
-second on this machine; grading beside math-verify alone on the same pairs, in the same run.
+`python -m benchmarks.corpus`: the real samples of four models on GSM8K (../shared/data). Groups a
+second through the stages of a build, files included, by two processes (as `task_runner: dask` or
+`ray` has them) and by two threads; and grading beside math-verify alone on the same pairs, in the
+same run.
 """
 
+import tempfile
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
 
 from math_verify import parse
 from math_verify import verify as verify_answers
 
 from benchmarks.lines import SHARED, Line, interleaved, ratio, report
-from curation import groups, prompts
+from benchmarks.scale import generate
+from curation import finish, prompts, reading, stages, trace_stage
 from curation.decontaminate import build_index
 from curation.job import Job
+from curation.reading import Census
 from curation.teachers._part import take
 from schemas.paths import ROOT
-from schemas.recipe import load
-from schemas.records import GradedTrace, Prompt, Trace
+from schemas.recipe import Recipe, load
+from schemas.records import Prompt
 from scorers.answer import GradePool
 
 GROUPS, RUNS = 600, 3
+CORPUS_ROWS, SHARD_ROWS, WORKERS = 6_000, 250, 2
 
 
 def main() -> None:
     """Measure and print."""
     path = SHARED / "gsm8k" / "example_model_solutions.jsonl"
+    names = ("groups_per_s", "threads_groups_per_s", "released_rows_per_s")
+    last = "grading_vs_math_verify"
     if not path.is_file():
-        report(
-            "corpus",
-            Line(
-                name="recorded_groups_per_s",
-                value=None,
-                unit="groups/s",
-                better="higher",
-                reason="the real data folder ../shared/data is not here",
-            ),
+        reason = "the real data folder ../shared/data is not here"
+        empty = (
+            Line(name=n, value=None, unit="", better="higher", reason=reason)
+            for n in (*names, last)
         )
+        report("corpus", *empty)
         return
-    recipe = load(ROOT / "flows/recipes/gsm8k_recorded.yaml", [f"source.path={path}"])
-    job = Job(recipe=recipe, run=ROOT / "runs" / "bench")
-    rows = prompts.read_prompts(job.sources, build_index([]), traces=True, limit=GROUPS)
-    pool = [row for row in rows if isinstance(row, Prompt)]
-    traces = [(prompt, _traces(prompt)) for prompt in pool]
-    pairs = [(trace.text, prompt.gold) for prompt, some in traces for trace in some]
-    rates = []
-    with GradePool() as graders:
-        seconds = interleaved(
-            {
-                "ours": lambda: graders.grade(pairs),
-                "math_verify": lambda: [
-                    verify_answers(parse(f"${gold}$"), parse(text)) for text, gold in pairs
-                ],
-            },
-            RUNS,
-        )
-        for _ in range(RUNS):
-            began = time.perf_counter()
-            answers = iter(graders.grade(pairs))
-            for prompt, some in traces:
-                graded = [
-                    GradedTrace(trace=t, text=t.text[: a.end], grade=a.grade, answer=a.answer)
-                    for t, a in ((t, next(answers)) for t in some)
-                ]
-                groups.assemble(prompt, graded, job.rules, job.counter)
-            rates.append(len(traces) / (time.perf_counter() - began))
-    value, spread = ratio(seconds["math_verify"], seconds["ours"])
+    units = (
+        "groups/s: traces, graded, canvases, each as files; two processes",
+        "groups/s: the same; two threads",
+        "rows/s: filters, release, card",
+    )
+    rates = [_rates(path) for _ in range(RUNS)]
+    value, spread = _grading(path)
     report(
         "corpus",
-        Line(
-            name="recorded_groups_per_s",
-            value=round(max(rates)),
-            unit="groups/s",
-            better="higher",
-            target=1500,
-            n=RUNS,
-            spread=(round(min(rates)), round(max(rates))),
+        *(
+            Line(
+                name=name,
+                value=round(max(some)),
+                unit=unit,
+                better="higher",
+                target=target,
+                n=RUNS,
+                spread=(round(min(some)), round(max(some))),
+            )
+            for name, unit, target, some in zip(
+                names, units, (1500.0, None, None), zip(*rates, strict=True), strict=True
+            )
         ),
         Line(
-            name="grading_vs_math_verify",
+            name=last,
             value=value,
             unit="ratio of seconds",
             better="higher",
@@ -89,26 +83,95 @@ def main() -> None:
     )
 
 
-def _traces(prompt: Prompt) -> list[Trace]:
-    return [
-        Trace(
-            prompt_id=prompt.id,
-            index=index,
-            key=f"{prompt.id} {index}",
-            text=take(one.text, "full"),
-            teacher=one.model or "recorded",
-            revision="recorded",
-            temperature=None,
-            top_p=None,
-            max_tokens=None,
-            seed=None,
-            hint=None,
-            finish_reason=one.finish_reason,
-            prompt_tokens=None,
-            completion_tokens=None,
-        )
-        for index, one in enumerate(prompt.recorded)
+def _rates(path: Path) -> tuple[float, float, float]:
+    """Groups a second by processes and by threads; rows a second of the release."""
+    rates = []
+    context = get_context("spawn")  # as a cluster's workers are
+    makers: tuple[Callable[[], Executor], ...] = (
+        lambda: ProcessPoolExecutor(WORKERS, context),
+        lambda: ThreadPoolExecutor(WORKERS),
+    )
+    for maker in makers:
+        with tempfile.TemporaryDirectory() as folder, _job(Path(folder), path) as job:
+            census = reading.read_prompts(job)
+            finish.write_recipe(job)
+            facts = job.recipe.model_dump_json(), str(job.run)
+            with maker() as pool:
+                list(pool.map(_warm, *zip(*[facts] * WORKERS, strict=True)))
+                began = time.perf_counter()
+                trace_stage.sample_traces(job, census)
+                list(pool.map(_work, *zip(*[facts] * census.shards, strict=True), _indices(census)))
+                rates.append(CORPUS_ROWS / (time.perf_counter() - began))
+            for index in _indices(census):
+                stages.score(job, index)
+            began = time.perf_counter()
+            outcome = finish.make(job, census)
+            released = CORPUS_ROWS / (time.perf_counter() - began)
+            assert outcome.canvases > CORPUS_ROWS / 2, outcome
+    return rates[0], rates[1], released
+
+
+def _indices(census: Census) -> range:
+    return range(census.shards)
+
+
+@lru_cache(maxsize=1)
+def _of(recipe: str, run: str) -> Job:
+    """This process's own job, as in a worker of a build."""
+    return Job(recipe=Recipe.model_validate_json(recipe), run=Path(run), limit=None)
+
+
+def _warm(recipe: str, run: str) -> None:
+    """The verifier is at work, and every worker has come."""
+    _of(recipe, run).graders.grade([("The answer is \\boxed{\\frac12}", "0.5")])
+    time.sleep(1)
+
+
+def _work(recipe: str, run: str, index: int) -> None:
+    stages.grade(_of(recipe, run), index)
+    stages.assemble(_of(recipe, run), index)
+
+
+@contextmanager
+def _job(folder: Path, path: Path) -> Iterator[Job]:
+    """A build of many rows with the real samples."""
+    generate(path, folder / "rows.jsonl", CORPUS_ROWS)
+    overrides = (
+        f"source.path={folder / 'rows.jsonl'}",
+        "source.traces.correct=null",
+        f"shard_rows={SHARD_ROWS}",
+        "scorer=null",
+    )
+    recipe = load(ROOT / "flows/recipes/gsm8k_recorded.yaml", overrides)
+    job = Job(recipe=recipe, run=folder / "run", limit=None)
+    try:
+        yield job
+    finally:
+        job.close()
+
+
+def _grading(path: Path) -> tuple[float, tuple[float, float]]:
+    """Seconds of math-verify over ours, on the same pairs."""
+    recipe = load(ROOT / "flows/recipes/gsm8k_recorded.yaml", [f"source.path={path}"])
+    job = Job(recipe=recipe, run=ROOT / "runs" / "bench")
+    rows = prompts.read_prompts(job.sources, build_index([]), traces=True, limit=GROUPS)
+    pairs = [
+        (take(one.text, "full"), row.gold)
+        for row in rows
+        if isinstance(row, Prompt)
+        for one in row.recorded
     ]
+    with GradePool() as graders:
+        seconds = interleaved(
+            {
+                "ours": lambda: graders.grade(pairs),
+                "math_verify": lambda: [
+                    verify_answers(parse(f"${gold}$"), parse(text)) for text, gold in pairs
+                ],
+            },
+            RUNS,
+        )
+    return ratio(seconds["math_verify"], seconds["ours"])
 
 
 if __name__ == "__main__":

@@ -43,7 +43,8 @@ MIN_SHARE = 1 / 3
 MIN_SHORT_TOKENS = 3
 """An evaluation prompt of fewer tokens is found by equality alone."""
 
-_DRAWING = re.compile(r"\[asy\].*?\[/asy\]", re.DOTALL | re.IGNORECASE)
+# To the end of the text where it is not closed: no other one behind it is.
+_DRAWING = re.compile(r"\[asy\].*?(?:(?P<close>\[/asy\])|\Z)", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,10 +170,15 @@ class EvaluationIndex:
 
     def _grams_of(self, text: str) -> frozenset[int]:
         """The distinct n-grams of a text; drawings count only where there is little else."""
-        words = _words(_DRAWING.sub(" ", text)) if "[" in text else _words(text)
+        words = _words(without_drawings(text)) if "[" in text else _words(text)
         if len(words) < self._ngram and "[" in text:
             words = _words(text)
         return _hashed(words, self._ngram)
+
+
+def without_drawings(text: str) -> str:
+    """The text without its `[asy]…[/asy]`."""
+    return _DRAWING.sub(lambda found: " " if found["close"] else found[0], text)
 
 
 def build_index(

@@ -181,9 +181,8 @@ class Seen:
 
 def _answer(gold: str) -> str:
     """A gold in normal form; 18 and 18.0 are one answer."""
-    return (
-        " ".join(re.sub(r"(\.\d*?)0+$", r"\1", t).removesuffix(".") for t in tokens(gold)) or gold
-    )
+    plain = (t.rstrip("0").removesuffix(".") if "." in t else t for t in tokens(gold))
+    return " ".join(plain) or gold
 
 
 def _short(text: str) -> int:

@@ -38,11 +38,21 @@ from schemas.records import Canvas, Rejection, Scores, Stage, Verdict
 REPLACED = "release.old"  # what a swap has put aside for a moment
 
 
-def check_growth(job: Job) -> None:
-    """UserError where the recipe would change what a growing corpus has released."""
-    reading.former(job)
+def check_former(job: Job) -> None:
+    """UserError where the build would replace another corpus, or change what a growing one has."""
     former = _former(job)
+    if former is not None and former.name != job.recipe.name:
+        raise UserError(
+            f"{job.run}: holds the corpus {former.name!r}, and this recipe makes "
+            f"{job.recipe.name!r}, which would replace it; give another --out, or remove {job.run}"
+        )
+    census = reading.former(job)
     if former is not None and job.recipe.grow:
+        if census is None:
+            raise DamagedError(
+                f"{job.run / reading.CENSUS[0]}: missing or damaged, and its copy too, so that it "
+                f"is not known what the corpus has grown from; put one back, or {reading.ANEW}"
+            )
         editions.check(job, former)
 
 
@@ -234,7 +244,7 @@ def _write_rejections(run: Path, index: int, rejections: list[Rejection], tally:
 
 def _small_files(job: Job, census: Census) -> Iterator[str]:
     """The recipe, the census and the marks, relative to the run."""
-    yield from (RECIPE_FILE, f"{Stage.PROMPTS}/census.json")
+    yield from (RECIPE_FILE, *reading.CENSUS)
     for stage in chain.stages_of(job.recipe):
         if stage is not Stage.RELEASE:
             yield from (f"{stage}/{index:05d}.json" for index in range(census.shards))

@@ -126,11 +126,11 @@ class Job:
     @cached_property
     def scorers(self) -> "Scorers | None":
         """The autoregressive scorer on its devices, if the recipe has one."""
-        from scorers.pool import Model, Scorers
-
         spec = self.recipe.scorer
         if spec is None:
             return None
+        from scorers.pool import Model, Scorers  # imports PyTorch
+
         model = Model(
             path=locate(spec.path),
             chat=spec.prompt == "chat",

@@ -1,7 +1,8 @@
 """The first stage: every source into shards of prompts, and a census of what was read.
 
 In: the recipe's sources and evaluation sets. Out: `prompts/NNNNN.parquet`, rejections beside them,
-and `prompts/census.json`, the stage's completion mark. One pass; only hashes stay in memory.
+and `prompts/census.json`, the stage's completion mark, with a copy: what a corpus has grown from
+stands nowhere else. One pass; only hashes stay in memory.
 
 A corpus that grows is read in editions. Rows of former editions must be what they were: they are
 read again, compared with their shards, and not written. New rows come into shards of their own.
@@ -22,6 +23,7 @@ from schemas.facts import Count, Decontamination, Fact, SourceFacts
 from schemas.recipe import digest
 from schemas.records import Prompt, Rejection, Stage
 
+CENSUS = tuple(f"{Stage.PROMPTS}/{name}" for name in ("census.json", "census.copy.json"))
 ANEW = "build into another directory (--out), or make all of it anew (--set grow=false)"
 
 
@@ -67,10 +69,12 @@ def read_prompts(job: Job) -> Census:
             former time has changed.
     """
     if census := standing_census(job):
+        _save(job, census)
         return census
     so_far = former(job)
     if so_far is None:
-        (job.run / Stage.PROMPTS / "census.json").unlink(missing_ok=True)
+        for name in CENSUS:
+            (job.run / name).unlink(missing_ok=True)
     fingerprint = _prompts_fingerprint(job)
     before = so_far.editions if so_far else ()
     ends = set(accumulate(sum(edition.rows) for edition in before))
@@ -134,13 +138,24 @@ def read_prompts(job: Job) -> Census:
         settings=_settings(job),
         editions=before,
     )
-    replace_text(job.run / Stage.PROMPTS / "census.json", shards.seal(census))
+    _save(job, census)
     return census
+
+
+def _save(job: Job, census: Census) -> None:
+    """Write the census and its copy, where they do not stand so already."""
+    for name in CENSUS:
+        if shards.unseal(Census, job.run / name) != census:
+            replace_text(job.run / name, shards.seal(census))
+
+
+def _load(job: Job) -> Census | None:
+    return next(filter(None, (shards.unseal(Census, job.run / name) for name in CENSUS)), None)
 
 
 def standing_census(job: Job) -> Census | None:
     """The census of an earlier run over the same inputs, if all its shards are whole."""
-    census = shards.unseal(Census, job.run / Stage.PROMPTS / "census.json")
+    census = _load(job)
     if census is None or census.fingerprint != _prompts_fingerprint(job):
         return None
     if len(census.editions) > 1 and not job.recipe.grow:
@@ -155,7 +170,7 @@ def standing_census(job: Job) -> Census | None:
 
 def former(job: Job) -> Census | None:
     """What a growing corpus was read from so far; UserError where it cannot go on from that."""
-    census = shards.unseal(Census, job.run / Stage.PROMPTS / "census.json")
+    census = _load(job)
     if census is None or not job.recipe.grow:
         return None
     if census.settings != _settings(job):

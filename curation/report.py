@@ -113,8 +113,9 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Everything the page says of a run."""
+    """Everything the page says of a run; `manifest` is the checksum of the one it was made of."""
 
+    manifest: str
     name: str
     notice: str
     has_scorer: bool
@@ -135,6 +136,7 @@ def corpus(run: Path) -> Corpus:
     released = places.Corpus(run)
     histograms, curves, siblings = _measured(released.files, manifest.paths)
     return Corpus(
+        manifest=manifest.checksum(),
         name=visible(manifest.name),
         notice=visible(manifest.notice or ""),
         has_scorer=manifest.scorer is not None,

@@ -59,8 +59,7 @@ def screen(
             faults[graded.trace.index] = fault
         else:
             sound.append(graded if text == graded.text else replace(graded, text=text))
-    # A huge text is too long by its first part already: the time spent on a row stays bounded.
-    heads = [graded.text[: _HEAD * slot_tokens] for graded in sound]
+    heads = [head_of(graded, slot_tokens) for graded in sound]
     usable = []
     for graded, head, tokens in zip(sound, heads, counter.counts(heads), strict=True):
         at_least = "" if head == graded.text else "at least "
@@ -72,6 +71,14 @@ def screen(
         else:
             usable.append(Usable(graded=graded, tokens=tokens))
     return usable
+
+
+def head_of(graded: GradedTrace, slot_tokens: int) -> str:
+    """The part of a trace whose tokens are counted first.
+
+    A huge text is too long by it already: the time spent on a row stays bounded.
+    """
+    return graded.text.strip()[: _HEAD * slot_tokens]
 
 
 def _text_fault(graded: GradedTrace, text: str, counter: TokenCounter) -> Fault | None:

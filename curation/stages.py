@@ -50,9 +50,12 @@ def assemble(job: Job, index: int) -> Mark:
     rejections: list[Rejection] = []
     prompts = chain.load_prompts(job, index)
     job.bars.add(Stage.CANVASES, more=len(prompts))
-    for prompt in prompts:
+    given = [(prompt, by_prompt.get(prompt.id, [])) for prompt in prompts]
+    texts = (text for one in given for text in groups.texts_to_count(*one, job.rules))
+    counter = job.counter.ahead(texts)
+    for prompt, traces in given:
         bare = replace(prompt, recorded=())  # the chosen traces are on the canvas already
-        group = groups.assemble(bare, by_prompt.get(prompt.id, []), job.rules, job.counter)
+        group = groups.assemble(bare, traces, job.rules, counter)
         rejections.extend(group.rejections)
         if group.canvas is not None:
             canvases.append(group.canvas)

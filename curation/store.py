@@ -6,6 +6,7 @@ the last; what it says has arrived is not sent again. The card, which names the 
 build alone, comes after all of them, and a former build's files go after the card.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
@@ -72,7 +73,7 @@ def publish(run: Path, to: str, *, say: Say) -> str:
     with lock(run):  # no build may swap the release meanwhile
         release = release_of(run, say)
         standing = folder.standing(release)
-        items = list(_compare(release, standing, folder.there))
+        items = list(_compare(release, standing, folder))
         say(f"{summed(items)} to {folder.url}")
         if changes(items) or not _is_done(release, standing):
             _send(folder, release, items, standing)
@@ -83,7 +84,7 @@ def dry_run(run: Path, to: str, *, say: Say) -> str:
     """What `publish` would do, one line a file; nothing is changed, here or there."""
     folder = _Folder(to, say)
     release = release_of(run, say)
-    items = list(_compare(release, folder.standing(release), folder.there))
+    items = list(_compare(release, folder.standing(release), folder))
     return f"{listed(items)}\n{summed(items)} to {folder.url}; nothing was sent"
 
 
@@ -129,6 +130,15 @@ class _Folder:
                 f"{self.url}: of {path} only {info['size']} of {size} bytes arrived{GOES_ON}"
             )
         return Arrived(path=path, bytes=size, sha256=sha256, etag=etag(info))
+
+    def sha256(self, path: str) -> str:
+        """Of what is there, read block by block."""
+
+        def attempt() -> str:
+            with self._fs.open(self._path(path), "rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+
+        return str(self._call(attempt))
 
     def write(self, index: Index) -> None:
         """Put the account there, in place of the former one."""
@@ -179,11 +189,13 @@ class _Folder:
         return patiently(attempt, self.url, self._say)
 
 
-def _compare(release: Release, standing: Index | None, there: dict[str, There]) -> Iterator[Item]:
+def _compare(release: Release, standing: Index | None, folder: _Folder) -> Iterator[Item]:
     """Every file of the release, and those of former builds.
 
-    A file is unchanged if it was sent with this sha256, and is listed as it was then.
+    A file is unchanged if it was sent with this sha256, and is listed as it was then; without an
+    ETag a listing tells of the size alone, so that the file is read.
     """
+    there = folder.there
     arrived = {file.path: file for file in standing.files} if standing else {}
     for path, file in sorted(release.files.items()):
         state = State.NEW
@@ -192,6 +204,7 @@ def _compare(release: Release, standing: Index | None, there: dict[str, There]) 
             is_same = known is not None and (
                 (known.bytes, known.sha256) == (file.bytes, file.sha256)
                 and there[path] == (known.bytes, known.etag)
+                and (bool(known.etag) or folder.sha256(path) == known.sha256)
             )
             state = State.UNCHANGED if is_same else State.CHANGED
         yield Item(path=path, size=file.bytes, state=state)

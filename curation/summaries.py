@@ -28,9 +28,10 @@ _WRAPS = (
     ("\\text{", "}"),
     ("(", ")"),
 )
+_DEEPEST_WRAP = 8
 # What may stand before it: whatever is not known to part the two belongs to the answer.
 _PARTS = re.compile(
-    r"(?:^|[:\n]\s*|(?<![<>!=])=\s*|\b(?:is|are|be|equals|answer|holds|gives|get|so|to)[\s,]+)$",
+    r"(?:^|:\s*|(?<![<>!=])=\s*|\b(?:is|are|be|equals|answer|holds|gives|get|so|to)[\s,]+)$",
     re.IGNORECASE,
 )
 _PLACE = re.compile(r"\{(problem|paths|answer|closing)\}")
@@ -60,7 +61,10 @@ def ends_in(text: str, gold: str, closing: str = "") -> bool:
         before = body[: -len(wanted)]
         return not before or not (before[-1].isalnum() or before[-1] in "-\u2212")
     before_gold = _before(body, gold.strip())
-    return before_gold is not None and _PARTS.search(before_gold) is not None
+    if before_gold is None:
+        return False
+    opens_a_line = "\n" in before_gold[len(before_gold.rstrip()) :]
+    return opens_a_line or _PARTS.search(before_gold) is not None
 
 
 def _bare(text: str) -> str:
@@ -68,13 +72,15 @@ def _bare(text: str) -> str:
     return text.strip().rstrip(".").rstrip()
 
 
-def _before(body: str, gold: str) -> str | None:
+def _before(body: str, gold: str, wraps: int = _DEEPEST_WRAP) -> str | None:
     """What stands before the gold answer that ends `body`, its wraps taken off; None: none does."""
     if body.endswith(gold):
         return body[: -len(gold)]
-    for opening, closing in _WRAPS:
-        if body.endswith(closing):
-            inner = _before(_bare(body[: -len(closing)]), gold)
+    tried = set()  # two wraps close alike, and each level of "}}}}" would be looked at twice
+    for opening, closing in _WRAPS if wraps else ():
+        if closing not in tried and body.endswith(closing):
+            tried.add(closing)
+            inner = _before(_bare(body[: -len(closing)]), gold, wraps - 1)
             if inner is not None:  # "(x = 18)": the wrap holds more than the answer
                 has_opening = inner.rstrip().endswith(opening)
                 return inner.rstrip()[: -len(opening)] if has_opening else inner

@@ -8,7 +8,7 @@ token that is spelt out in a text ("<|im_end|>") would be read as that token by 
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -18,6 +18,7 @@ from schemas.paths import locate
 
 _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?", re.ASCII)
 _FIELD = "canvas.tokenizer"
+BATCH_CHARACTERS = 1 << 18  # a token's account takes about a hundred bytes
 
 
 class TokenCounter:
@@ -48,13 +49,12 @@ class TokenCounter:
         return self.counts([text])[0]
 
     def counts(self, texts: Sequence[str]) -> list[int]:
-        """`count` of each text; one batch a tokenizer."""
-        batch = [_encodable(text) for text in texts]
-        lengths = (
-            [len(e) for e in tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
-            for tokenizer in self._tokenizers
-        )
-        return [max(counts) for counts in zip(*lengths, strict=True)]
+        """`count` of each text, in few batches: other threads work while a batch is tokenised."""
+        return [count for batch in _batches(texts) for count in self._batch(batch)]
+
+    def ahead(self, texts: Iterable[str]) -> "TokenCounter":
+        """A counter that has counted these texts together, and counts others when it is asked."""
+        return _Ahead(self, texts)
 
     def special(self, text: str) -> str | None:
         """The first special token of any tokenizer that is spelt out in `text`."""
@@ -68,6 +68,39 @@ class TokenCounter:
             digest.update(tokenizer.to_str().encode())
         digest.update((self._special.pattern if self._special else "").encode())
         return digest.hexdigest()
+
+    def _batch(self, texts: Sequence[str]) -> list[int]:
+        batch = [_encodable(text) for text in texts]
+        lengths = (
+            [len(e) for e in tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
+            for tokenizer in self._tokenizers
+        )
+        return [max(counts) for counts in zip(*lengths, strict=True)]
+
+
+class _Ahead(TokenCounter):
+    def __init__(self, counter: TokenCounter, texts: Iterable[str]) -> None:
+        self._tokenizers, self._special = counter._tokenizers, counter._special
+        distinct = list(dict.fromkeys(texts))
+        self._known = dict(zip(distinct, counter.counts(distinct), strict=True))
+
+    def counts(self, texts: Sequence[str]) -> list[int]:
+        other = iter(super().counts([text for text in texts if text not in self._known]))
+        return [self._known[t] if t in self._known else next(other) for t in texts]
+
+
+def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Together as many characters as a tokenizer's own account of them fits into memory."""
+    batch: list[str] = []
+    characters = 0
+    for text in texts:
+        if batch and characters + len(text) > BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+        batch.append(text)
+        characters += len(text)
+    if batch:
+        yield batch
 
 
 def _encodable(text: str) -> str:

@@ -1,6 +1,7 @@
 """Prove a run: every file as the manifest says, every row sound, every sum conserved.
 
 In: a run directory. Out: problems, one line each; none for a sound run (`polytrace verify DIR`).
+A damaged journal of a shard that is closed is no problem of the corpus, and is told apart.
 Files are hashed before they are parsed, and a damaged one is not parsed. Rows are streamed; only
 ids (and row numbers of prompts) are held.
 """
@@ -14,7 +15,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation import card_figures, row_checks, shards, stats
+from curation import card_figures, journal, row_checks, shards, stats
 from curation.release import data_path
 from curation.rows import read_rows
 from curation.terminal import one_line
@@ -65,6 +66,17 @@ def verify(run: Path) -> list[str]:
     problems += _strangers(run, manifest)
     problems += _rest(run, manifest, damaged)
     return [one_line(problem) for problem in problems]
+
+
+def damaged_journals(run: Path) -> Iterator[str]:
+    """The journals of closed shards that hold damaged lines, one line each."""
+    for path in sorted(run.glob("*/*.jsonl.done")):
+        reading = journal.read(path)
+        if number := reading.damaged + bool(reading.torn):
+            yield one_line(
+                f"{path.relative_to(run).as_posix()}: {number} damaged lines (the corpus does not "
+                f"need them: the shard beside it has its samples; is the disk failing?)"
+            )
 
 
 def _damage(run: Path, file: FileFacts) -> str:

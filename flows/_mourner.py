@@ -1,7 +1,7 @@
 """Ends servers whose owner died without a chance to: of SIGKILL, or for want of memory.
 
-Started by path with `-I`: it needs nothing of the project. In: the owner's id, the servers' ids, and
-a pipe that the owner holds open; a byte through it means that the owner ends them itself.
+Started by path with `-I`: it needs nothing of the project. In: the owner's id, the servers' ids,
+and a pipe that the owner holds open; a byte through it means that the owner ends them itself.
 """
 
 import contextlib

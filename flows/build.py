@@ -128,7 +128,7 @@ def _finish_shards(spec: Spec, census: Census, meter: Meter) -> None:
     meter.follow(Stage.CANVASES, joined)
     meter.follow(Stage.SCORED, scored)
     bars, is_elsewhere = job_of(spec).bars, job_of(spec).recipe.task_runner != "threads"
-    for future in (*graded, *joined, *before, *scored):
+    for future in dict.fromkeys((*graded, *joined, *before, *scored)):
         mark = future.result()
         if is_elsewhere and isinstance(mark, shards.Mark):
             bars.add(mark.stage, mark.rows, more=mark.rows)
@@ -177,7 +177,7 @@ def _build(recipe: Recipe, run: Path, limit: int | None, watch: Watch) -> Outcom
         try:
             if earlier := finish.standing(job):  # another build may have ended before the lock
                 return earlier
-            finish.check_growth(job)
+            finish.check_former(job)
             census = read_prompts(spec)
             finish.write_recipe(job)
             meter.add(Stage.PROMPTS)

@@ -137,6 +137,7 @@ def _tell(outcome: "Outcome") -> None:
 @app.command()
 def verify(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> None:
     """Check a run: checksums, schema, conservation, every canvas. Exit 1 on any damage."""
+    from curation.verify import damaged_journals
     from curation.verify import verify as problems_of
 
     if not run.is_dir():
@@ -145,8 +146,11 @@ def verify(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> Non
     for problem in problems:
         typer.echo(problem, err=True)
     if problems:
-        typer.echo(f"{run}: {len(problems)} problems", err=True)
+        count = "one problem" if len(problems) == 1 else f"{len(problems)} problems"
+        typer.echo(f"{run}: {count}", err=True)
         raise typer.Exit(1)
+    for note in damaged_journals(run):
+        typer.echo(note, err=True)
     typer.echo(f"{run}: sound")
 
 

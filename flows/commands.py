@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -28,7 +27,7 @@ def run_command(arguments: Sequence[str], accelerate_config: str | None = None) 
         if not Path(accelerate_config).is_file():
             raise UserError(f"{accelerate_config}: no such accelerate config file")
         start += ["accelerate.commands.launch", "--config_file", accelerate_config, "-m"]
-    said: deque[str] = deque(maxlen=50)
+    ours, last = "", ""  # a launcher adds a page of its own after our sentence
     with subprocess.Popen(
         [*start, "flows.cli", *arguments],
         stdout=subprocess.DEVNULL,
@@ -43,7 +42,8 @@ def run_command(arguments: Sequence[str], accelerate_config: str | None = None) 
         try:
             for line in process.stderr:
                 sys.stderr.write(line)
-                said.append(line.rstrip())
+                last = line.rstrip()
+                ours = last if last.startswith("polytrace: ") else ours
         except BaseException:
             _terminate(process)  # it saves what it has, if it can say so: the pipe is read on
             for line in process.stderr:
@@ -56,10 +56,9 @@ def run_command(arguments: Sequence[str], accelerate_config: str | None = None) 
         hint = "; out of memory?" if name == "SIGKILL" else ""
         raise PolytraceError(f"{arguments[0]} was ended by {name}{hint}; the same command goes on")
     if process.returncode:
-        ours = [line for line in said if line.startswith("polytrace: ")]
-        last = (ours or list(said) or [""])[-1].removeprefix("polytrace: ")
+        why = ours.removeprefix("polytrace: ") or last
         error = _ERRORS.get(process.returncode, PolytraceError)
-        raise error(last or f"{arguments[0]} ended with status {process.returncode}")
+        raise error(why or f"{arguments[0]} ended with status {process.returncode}")
 
 
 def stop_commands() -> None:

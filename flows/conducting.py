@@ -5,6 +5,7 @@ Imported when the command line starts, so that heavy packages are imported insid
 """
 
 import os
+import shutil
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +15,11 @@ from typing import Annotated
 import typer
 
 from schemas.durable import is_disk_fault
-from schemas.errors import PolytraceError, UserError
-from schemas.secrets import hidden, of_environment
+from schemas.errors import PolytraceError, StoppedError, UserError
+from schemas.secrets import bare, hidden, of_environment
+
+API = "PREFECT_API_URL"
+DATABASE_BYTES = 32 * 10**6  # a new database takes 1 MB, a build of many shards some more
 
 
 @contextmanager
@@ -32,23 +36,24 @@ def prefect(run: Path) -> Iterator[None]:
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     }.items():
         os.environ.setdefault(name, value)
-    from flows.ending import stop_at_once, watched_server
+    _check_home()
+    from flows.ending import own_server, stop_at_once
 
     stop_at_once()
     try:
-        with watched_server():
+        with own_server():
             yield
     except PolytraceError:
         raise
     except Exception as error:
         if is_disk_fault(error):
             raise
-        if str(error).startswith("Failed to reach API"):
-            where = hidden(os.environ.get("PREFECT_API_URL", "its profile"), of_environment())
-            raise UserError(
-                f"PREFECT_API_URL: no Prefect server answers at {where}; start it (prefect server "
-                "start), or unset the variable: a build then has a server of its own"
+        if str(error).startswith("Timed out while attempting to connect to ephemeral"):
+            raise StoppedError(
+                "Prefect's own server did not start; `prefect server start` shows why"
             ) from None
+        if str(error).startswith("Failed to reach API"):
+            raise _unreachable() from None
         log = run / "polytrace.log"
         with log.open("a", encoding="utf-8") as file:
             file.write(hidden(traceback.format_exc(), of_environment()))
@@ -56,6 +61,37 @@ def prefect(run: Path) -> Iterator[None]:
             f"internal fault ({type(error).__name__}: {error}); the traceback is in {log}; "
             f"what was made is kept, and the same command goes on"
         ) from None
+
+
+def _unreachable() -> UserError:
+    """No server answers at the address that the variable names, or else Prefect's own settings."""
+    from prefect.settings import get_current_settings
+
+    where = hidden(bare(get_current_settings().api.url or ""), of_environment())
+    if os.environ.get(API):
+        source, undo = "the variable", f"unset {API}"
+    else:
+        source, undo = "the Prefect profile", f"prefect config unset {API}"
+    return UserError(
+        f"{API}: no Prefect server answers at {where}, which {source} names; start it (prefect "
+        f"server start), or take the address away ({undo}): a build then has a server of its own"
+    )
+
+
+def _check_home() -> None:
+    """StoppedError where Prefect's database cannot grow: its server would try for minutes."""
+    from prefect.settings import get_current_settings
+
+    settings = get_current_settings()
+    if settings.api.url is not None:
+        return  # a server of the user's own
+    home = next(at for at in (settings.home, *settings.home.parents) if at.exists())
+    what = f"{settings.home}: Prefect keeps its database there, and"
+    hint = "set PREFECT_HOME to a folder on another disk"
+    if not os.access(home, os.W_OK):
+        raise StoppedError(f"{what} it cannot be written to; {hint}")
+    if (free := shutil.disk_usage(home).free) < DATABASE_BYTES:
+        raise StoppedError(f"{what} {free // 10**6} MB are left; make room, or {hint}")
 
 
 def finetune_eval(

@@ -1,8 +1,9 @@
 """The flows that `prefect.yaml` deploys: what the command line does, by names and simple values.
 
 In: names of recipes and datasets, as a form in the Prefect UI asks for them. Out: directories, and
-addresses of commits. A build that has released a corpus emits `polytrace.corpus.released`, which
-starts what waits for it. What goes wrong by somebody's mistake fails the run with one sentence.
+addresses of what was published. A build that has released a corpus emits
+`polytrace.corpus.released`, which starts what waits for it. What goes wrong by somebody's mistake
+fails the run with one sentence.
 """
 
 from collections.abc import Callable
@@ -17,13 +18,14 @@ from prefect.events import emit_event
 from prefect.states import Failed
 from pydantic import Field
 
-from curation import browse, hub
+from curation import browse, hub, store
 from flows.artifacts import key, or_warning, show_corpus, show_page
 from flows.build import conduct, run_build
 from flows.cli import RECIPES
 from flows.experiment import find_experiment
 from flows.finetune_eval import finetune_eval as finetune_eval_flow
 from flows.progress import shown
+from flows.publishing import check
 from flows.recipe_files import find_recipe
 from flows.reporting import REPORT
 from flows.runners import THREADS
@@ -35,6 +37,7 @@ from schemas.recipe import load
 RELEASED = "polytrace.corpus.released"
 ANNOUNCED = "announced"  # in the run: the build whose event was emitted
 BLOCK_NAME = r"^[a-z0-9-]+$"  # as Prefect has it; no token of the Hub looks like that
+PLAIN_URL = r"^[a-z0-9+.-]+://[^@?#]+$"  # none that may carry a credential: the server keeps it
 
 Asked = ParamSpec("Asked")
 
@@ -132,31 +135,40 @@ def finetune_eval(
 @in_one_sentence
 def publish(
     run: str,
-    repo: str,
+    repo: str | None = None,
+    to: Annotated[str | None, Field(pattern=PLAIN_URL)] = None,
     public: bool = False,
     revision: str | None = None,
     token_block: Annotated[str | None, Field(pattern=BLOCK_NAME)] = None,
 ) -> str:
-    """Publish a run's release as a dataset on the Hugging Face Hub; nothing twice.
+    """Publish a run's release on the Hugging Face Hub, or to a folder on S3; nothing twice.
 
     Args:
         run: The run directory of a build that released a corpus.
         repo: The dataset, ORG/NAME; made if it does not exist.
-        public: Everybody may read it; private when not set.
+        to: In place of `repo`: a folder, as s3://BUCKET/PREFIX; credentials from the environment.
+        public: Everybody may read the dataset; private when not set.
         revision: A tag for the commit, as v1; beside the recipe's digest.
         token_block: Name of a Prefect Secret block that holds the Hub's token; the worker's
             environment (HF_TOKEN) when not given. Never the token itself.
     """
-    token = _secret(token_block) if token_block else None
+    check(repo, to, public=public, tag=revision)
     say = get_run_logger().info
-    address = hub.publish(Path(run), repo, public=public, tag=revision, say=say, token=token)
+    if to is not None:
+        address, what = store.publish(Path(run), to, say=say), "a copy of the release"
+    else:
+        token = _secret(token_block) if token_block else None
+        address = hub.publish(
+            Path(run), str(repo), public=public, tag=revision, say=say, token=token
+        )
+        what = f"{repo} ({'public' if public else 'private'})"
     manifest = Manifest.load(Path(run) / MANIFEST_FILE)
     with or_warning("the address"):
         create_link_artifact(
             address,
             address,
             key=key(manifest.name, "published"),
-            description=f"{repo} ({'public' if public else 'private'}): build {manifest.build}",
+            description=f"{what}: build {manifest.build}",
         )
     return address
 

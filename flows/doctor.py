@@ -6,7 +6,6 @@ recipe fits, with the reason where one does not. No key is sent or shown.
 
 import asyncio
 import json
-import os
 import platform
 import shutil
 import textwrap
@@ -16,10 +15,11 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
+from flows import capacity
 from schemas.errors import PolytraceError, UserError
 from schemas.paths import ROOT
+from schemas.secrets import bare
 
 NEEDED = ("torch", "transformers", "prefect", "datasets", "pyarrow")
 SECONDS = 3.0  # that an endpoint has to answer
@@ -248,16 +248,14 @@ def examine(endpoints: Sequence[str] = ()) -> Facts:
         python=platform.python_version(),
         polytrace=_version("polytrace") or "from its folder",
         packages={name: _version(name) for name in (*NEEDED, "vllm")},
-        cores=len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count() or 1,
-        memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        cores=capacity.cores(),
+        memory=capacity.memory(),
         disk=shutil.disk_usage(Path.cwd()).free,
         gpus=gpus,
         driver_gpus=len(visible_gpus()),
         teacher=weights.stat().st_size if weights.is_file() else None,
         has_hub_token=_has_hub_token(),
-        prefect=_prefect(os.environ.get("PREFECT_API_URL", "")),
+        prefect=_prefect(),
         endpoints=tuple(served(one) for one in endpoints),
         training=_training_bytes({*USUAL_GPUS, len(gpus)} - {0}),
         corpus=_corpus_bytes(),
@@ -280,16 +278,17 @@ def _has_hub_token() -> bool:
         return False
 
 
-def _prefect(url: str) -> str:
-    """Where the API is, without a name or a key that the address may hold."""
-    if not url:
-        return "embedded server, started for each build"
+def _prefect() -> str:
+    """Where the API is, by the variable or by Prefect's own settings; no user or password."""
     try:
-        parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return "PREFECT_API_URL is no address"
-    return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
+        from prefect.settings import get_current_settings
+
+        url = get_current_settings().api.url
+    except ImportError:
+        return "not installed"
+    except (OSError, ValueError):  # a profile or a variable; what it says may hold a password
+        return "its settings cannot be read; prefect config validate says more"
+    return bare(url) if url else "embedded server, started for each build"
 
 
 def _training_bytes(counts: set[int]) -> dict[int, int]:

@@ -16,12 +16,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prefect.server.api.server import SubprocessASGIServer
+from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
 from flows import signals
 from flows.commands import stop_commands
+from flows.runners import DASK, RAY
 from schemas.errors import ShortError
 
 LOOK_SECONDS = 1.0
+FIRST_LOOK_SECONDS = 0.02  # until there is a server
 MOURNER = Path(__file__).with_name("_mourner.py")
 
 
@@ -34,17 +37,27 @@ def stop_at_once() -> None:
 
 
 @contextmanager
-def watched_server() -> Iterator[None]:
-    """End this process when the server that Prefect has started for it dies.
+def own_server() -> Iterator[None]:
+    """A Prefect server for this process and its workers; none where the user has one already.
 
-    Prefect would repeat every report to a server that is gone for a minute, and go on with the
-    next; the more shards, the more hours. A server of the user's own is not watched: it comes back.
+    Workers in other processes of this machine are told where it is: each would start one of its
+    own. When it dies, this process ends. Prefect would repeat every report to a server that is gone
+    for a minute, and go on with the next; the more shards, the more hours. A server of the user's
+    own is not watched: it comes back.
     """
+    if get_current_settings().api.url is not None:
+        yield
+        return
     is_over = threading.Event()
     watch = threading.Thread(target=_watch, args=(is_over,), daemon=True)
     watch.start()
     try:
-        yield
+        server = SubprocessASGIServer()
+        server.start()
+        is_elsewhere = {DASK, RAY} & os.environ.keys()  # where this machine's loopback is not
+        known = {} if is_elsewhere else {PREFECT_API_URL: server.api_url}
+        with temporary_settings(known):
+            yield
     finally:
         is_over.set()
         watch.join()
@@ -54,7 +67,7 @@ def _watch(is_over: threading.Event) -> None:
     dead: set[int] = set()
     known: list[int] = []
     mourner: subprocess.Popen[bytes] | None = None
-    while not is_over.wait(LOOK_SECONDS):
+    while not is_over.wait(LOOK_SECONDS if known or dead else FIRST_LOOK_SECONDS):
         processes = [server.server_process for server in _servers()]
         ended = {p.pid: p.returncode for p in processes if p is not None and p.poll() is not None}
         if again := sorted(ended.keys() & dead):  # Prefect replaces one that found its port taken

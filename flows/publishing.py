@@ -48,22 +48,26 @@ def publish(
     polytrace publish runs/demo --repo me/demo --revision v1 ·
     polytrace publish runs/demo --to s3://bucket/demo
     """
-    from curation import hub, store
     from flows.signals import stop_at_once
 
     stop_at_once()  # an upload's threads would first send all that they have begun
-    if (repo is None) == (to is None):
-        raise UserError("give one of --repo ORG/NAME and --to URL")
+    check(repo, to, public=public, tag=revision)
+    from curation import hub, store
+
     if to is not None:
-        if public or revision is not None:
-            raise UserError("--public and --revision are of the Hub; they go with --repo alone")
         typer.echo((store.dry_run if dry_run else store.publish)(run, to, say=_say))
-        return
-    assert repo is not None
-    if dry_run:
-        typer.echo(hub.dry_run(run, repo, public=public, tag=revision, say=_say))
+    elif dry_run:
+        typer.echo(hub.dry_run(run, str(repo), public=public, tag=revision, say=_say))
     else:
-        typer.echo(hub.publish(run, repo, public=public, tag=revision, say=_say))
+        typer.echo(hub.publish(run, str(repo), public=public, tag=revision, say=_say))
+
+
+def check(repo: str | None, to: str | None, *, public: bool, tag: str | None) -> None:
+    """UserError where it is not said where to, or what only the Hub can do is asked of a folder."""
+    if (repo is None) == (to is None):
+        raise UserError("say where to, once: --repo ORG/NAME (on the Hub), or --to URL")
+    if to is not None and (public or tag is not None):
+        raise UserError("--public and --revision are of the Hub; they go with --repo alone")
 
 
 def _say(text: str) -> None:

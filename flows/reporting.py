@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 REPORT = "report.html"
 MOST_BYTES = 5_000_000
+HEAD_BYTES = 1024  # of a page, in which it names its manifest
 _WIDTH, _HEIGHT = 310, 110  # of a curve
 
 
@@ -62,11 +63,20 @@ def write_report(file: Path, run: Path, evaluation: Path | None = None) -> None:
 
 
 def is_fresh(run: Path) -> bool:
-    """Whether the run's page was written after its manifest: a kill may come between them."""
-    from schemas.manifest import MANIFEST_FILE
+    """Whether the run's page was made of its manifest: a kill may come between the two.
 
-    page = run / REPORT
-    return page.exists() and page.stat().st_mtime_ns >= (run / MANIFEST_FILE).stat().st_mtime_ns
+    The page names the manifest; times say nothing where a clock was set back. The build id would
+    not do, for the same canvases may come of another recipe, and the page tells of both.
+    """
+    from schemas.manifest import MANIFEST_FILE, Manifest
+
+    try:
+        with (run / REPORT).open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except FileNotFoundError:
+        return False
+    made_of = Manifest.load(run / MANIFEST_FILE).checksum()
+    return f'<meta name="polytrace-manifest" content="{made_of}">'.encode() in head
 
 
 def page(run: Path, evaluation: Path | None = None) -> str:

@@ -13,6 +13,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from schemas.errors import UserError
 from schemas.recipe import Recipe
+from schemas.secrets import bare
 
 PROCESSES = os.cpu_count() or 2
 THREADS: Any = ThreadPoolTaskRunner(max_workers=PROCESSES)
@@ -72,5 +73,7 @@ def _ray() -> Any:
 
 
 def _absent(variable: str, address: str, what: str, error: Exception) -> UserError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return UserError(f"{variable}={address}: no {what} answers there ({reason})")
+    shown, name = bare(address), type(error).__name__
+    # A reason may repeat an address in part, so that there is none where some of it is hidden.
+    reason = (str(error).splitlines() or [name])[0] if shown == address else name
+    return UserError(f"{variable}={shown}: no {what} answers there ({reason})")

@@ -153,10 +153,14 @@ class Manifest(Fact):
 
     def text(self) -> str:
         """The manifest as JSON, ending in its own checksum."""
+        facts = self.model_dump(mode="json", by_alias=True) | {"checksum": self.checksum()}
+        return json.dumps(facts, ensure_ascii=False, indent=1) + "\n"
+
+    def checksum(self) -> str:
+        """What the file ends in: the sha256 of its facts, by which two builds are told apart."""
         facts = self.model_dump(mode="json", by_alias=True)
         body = json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
-        facts["checksum"] = hashlib.sha256(body.encode()).hexdigest()
-        return json.dumps(facts, ensure_ascii=False, indent=1) + "\n"
+        return hashlib.sha256(body.encode()).hexdigest()
 
     def save(self, path: Path) -> None:
         """Write the file atomically and durably: it is there as a whole, or as it was before."""

@@ -16,6 +16,13 @@ CREDENTIALS = re.compile(
 )
 """A user, a password or a signature in an address."""
 LEAST = 8  # characters of a variable's value that can be a secret: "EMPTY" is none
+UNCLEAR = "(not shown: not a plain address)"
+# Scheme; user and password; host, port and path; query. A stray @ may end a password: no match.
+_ADDRESS = re.compile(
+    r"((?:[a-z][a-z0-9+.-]*://)?)(?:[^/?#]*@)?"
+    r"((?:[\w.-]+|\[[0-9a-f:.]+\])(?::\d+)?(?:/[\w/.~%!$&'()*+,;=:-]*)?)(?:[?#][^@]*)?",
+    re.IGNORECASE,
+)
 _NAMES = re.compile(r"(^|_)(TOKEN|KEY|SECRET|PASSWORD)$", re.IGNORECASE)
 
 
@@ -31,6 +38,12 @@ def of_environment(environment: Mapping[str, str] = os.environ) -> tuple[str, ..
     """Values of the variables that are named as secrets are, such as HF_TOKEN."""
     found = (value.strip() for name, value in environment.items() if _NAMES.search(name))
     return tuple(value for value in found if len(value) >= LEAST)
+
+
+def bare(address: str) -> str:
+    """An address without user, password, query and fragment; nothing of one that is unclear."""
+    found = _ADDRESS.fullmatch(address)
+    return found[1] + found[2] if found else UNCLEAR
 
 
 def _forms(secret: str) -> set[str]:

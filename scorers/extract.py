@@ -9,12 +9,13 @@ announcement follows it; the last other phrase that announces an answer ("The an
 """
 
 import re
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from scorers.plain_answer import PLACEHOLDER, tidy
 from scorers.run_on import end_of_solution
-from scorers.sentence import COMMAND, JOIN, JOIN_CHARACTERS, PROSE, announced_value
+from scorers.sentence import COMMAND, JOIN, JOIN_CHARACTERS, PROSE, Links, announced_value
 
 # One scan for boxes: TeX escapes are skipped, so that `\{` is no brace. Doubled backslashes before
 # "boxed" come from texts that were escaped once too often, and from "\\" at the end of a row.
@@ -25,8 +26,9 @@ _HASHES = re.compile(
 # "#### 2. Simplify" and "#### Step 2" are headings, not answers.
 _HEADING = re.compile(r"[0-9]+[.)]?[ \t]+\S+[ \t]+\S+|[0-9]+[.):][ \t]")
 
+# What follows the line is looked at once, before the value: not for each star that may begin it.
 _LINE = re.compile(
-    r"^[ \t*]{0,6}A[ \t]?:[ \t*]*(?P<value>\S[^\n]*)$(?!\n+[ \t*]{0,6}B[ \t]?:)", re.M
+    r"^[ \t*]{0,6}A[ \t]?:(?![^\n]*+\n++[ \t*]{0,6}B[ \t]?:)[ \t*]*(?P<value>\S[^\n]*)", re.M
 )
 _PHRASE = re.compile(
     r"(?:^[ \t#*_]{0,8}(?:the[ \t]+)?(?P<head>(?:final[ \t]+)?)answer[ \t#*_:]{0,6}\n"
@@ -110,18 +112,25 @@ def extract(text: str) -> Extracted:
 
 def _boxes(text: str) -> list[_Found]:
     """Every closed box with something in it, in order of its start; one pass over the braces."""
+    named = [name.start() for name in re.finditer("boxed", text)]
     open_braces: list[re.Match[str]] = []
-    found = []
+    found: list[_Found] = []
     for brace in _BRACES.finditer(text):
         if brace[0].endswith("{") and brace[0] != "\\{":
             open_braces.append(brace)
         elif brace[0] == "}" and open_braces:
             opening = open_braces.pop()
-            if len(opening[0]) > 1:
-                inside = text[opening.end() : brace.start()]
-                if "boxed" not in inside and not PLACEHOLDER.fullmatch(inside):
-                    found.append(_Found(opening.start(), brace.end(), tidy(inside), True))
-    return sorted(box for box in found if box.answer)
+            start, inside = opening.start(), slice(opening.end(), brace.start())
+            # Of nested boxes only the innermost is read: a slice for each would be quadratic.
+            at = bisect_left(named, inside.start)
+            holds_a_name = at < len(named) and named[at] + len("boxed") <= inside.stop
+            holds_a_box = bool(found) and found[-1].start > start
+            if len(opening[0]) == 1 or holds_a_name or holds_a_box:
+                continue
+            answer = "" if PLACEHOLDER.fullmatch(text[inside]) else tidy(text[inside])
+            if answer:
+                found.append(_Found(start, brace.end(), answer, True))
+    return sorted(found)
 
 
 def _joined(text: str, boxes: list[_Found]) -> list[_Found]:
@@ -130,12 +139,12 @@ def _joined(text: str, boxes: list[_Found]) -> list[_Found]:
         return []
     run = [boxes[-1]]
     for box in reversed(boxes[:-1]):
-        gap = text[box.stop : run[0].start]
+        gap = text[box.stop : run[-1].start]
         if len(gap) > JOIN_CHARACTERS or not JOIN.fullmatch(gap):
             break
-        run.insert(0, box)
-    answers = dict.fromkeys(box.answer for box in run)
-    return [_Found(run[0].start, run[-1].stop, ", ".join(answers), True)]
+        run.append(box)
+    answers = dict.fromkeys(box.answer for box in reversed(run))
+    return [_Found(run[-1].start, run[0].stop, ", ".join(answers), True)]
 
 
 def _hashes(text: str) -> list[_Found]:
@@ -152,8 +161,9 @@ def _phrases(text: str) -> list[_Found]:
     """Announcing phrases in order: those with mathematics, and those of at most three words."""
     matches = [*_LINE.finditer(text), *_PHRASE.finditer(text)]
     found = []
+    links: Links = {}
     for match in sorted(matches, key=lambda match: (match.start("value"), match.start())):
-        answer = announced_value(text, match.start("value"), match.end("value"))
+        answer = announced_value(text, match.start("value"), match.end("value"), links)
         if _ASKED.match(text, match.start("value"), match.end("value")):
             continue
         plausible = _is_mathematical(answer) or 0 < len(answer.split()) <= 3

@@ -5,13 +5,15 @@ sentence says. Words that change a number stay with it, so that "3 thousand" nev
 """
 
 import re
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from scorers.plain_answer import tidy
+from scorers.plain_answer import LONGEST_ANSWER_CHARACTERS, tidy
 from scorers.units import changes_number
 
 JOIN = re.compile(
-    r"(?:[\s$]|\\[()\[\]]|\\q?quad|\\[ ,;])*"
-    r"(?:[,;]|[,;]?\s*(?:\\text\s*\{\s*)?(?:and|or)(?:\s*\})?)"
+    r"(?:[\s$]|\\[()\[\]]|\\q?quad|\\[ ,;])*+"
+    r"(?:[,;]|[,;]?\s*+(?:\\text\s*\{\s*)?(?:and|or)(?:\s*\})?)"
     r"(?:[\s$]|\\[()\[\]]|\\q?quad|\\[ ,;])*"
 )
 JOIN_CHARACTERS = 60
@@ -21,6 +23,8 @@ _FORMULA = re.compile(
     r"|\$(?P<d>[ \t][^$\n]+[ \t]|[^\s$](?:[^$\n]*[^\s$\\])?)\$(?![0-9])",
     re.DOTALL,
 )
+_OPENING = re.compile(r"\$|\\[\[(]")
+_CLOSING = {r"\[": r"\]", r"\(": r"\)"}
 _PERCENT = re.compile(r"\s*(?:\\?%|percent\b)")
 _SENTENCE = re.compile(r"\.(?=[\s*\"')]|$)")
 # "I. II and III": the full stop ends no sentence.
@@ -30,7 +34,10 @@ _NAMES_GO_ON = re.compile(
 # "$3$ for part (a), and $4$ for part (b)"
 _PART = re.compile(r"[ \t]*(?:for|in)[ \t]+(?:the[ \t]+)?(?:part\b|first\b|\([a-z0-9]\))")
 _PART_CHARACTERS = 300
-_ASIDE = re.compile(r"\s+(?:because|since|which|as|so|if|when)\b|,\s+(?!and\b|or\b)[a-z]{2,}|\s+—")
+# Possessive, and begun only at the start of a run: linear in the text, whatever it holds.
+_ASIDE = re.compile(
+    r"(?<!\s)\s++(?:(?:because|since|which|as|so|if|when)\b|—)|,\s++(?!and\b|or\b)[a-z]{2,}"
+)
 _HEADS_ASIDE = re.compile(r"[-+$\\(]*[0-9]|\(?[A-J]\)?,")
 # Words; scripts without spaces between words count by the letter.
 PROSE = re.compile(r"[^\W\d_]{3,}|[\u0600-\u1fff\u3040-\uffdc]")
@@ -46,25 +53,70 @@ _CHANGED_BEFORE = re.compile(
 )
 
 
-def announced_value(text: str, start: int, stop: int) -> str:
-    """The answer at the head of an announcement: its formulas, or what its sentence says."""
+class _Link(NamedTuple):
+    """A formula that goes on an answer, and where it ends."""
+
+    part: str
+    end: int
+
+
+Links = dict[int, _Link | None]
+"""By the end of a formula: the one that is joined to it. One mapping for a text's announcements."""
+
+
+def announced_value(text: str, start: int, stop: int, links: Links) -> str:
+    """The answer at the head of an announcement: its formulas, or what its sentence says.
+
+    `links` keeps what was found in `text`: announcements may stand in one another's formulas.
+    """
     formula = _FORMULA.match(text, start, min(len(text), stop + 2000))
     if not formula:
         return _sentence_value(text[start:stop])
-    parts = []
-    while formula:
-        parts.append(tidy(formula["a"] or formula["b"] or formula["c"] or formula["d"]))
-        after = formula.end()
-        # A connector may reach into the next opening delimiter: look for that from `after` on.
-        gap = JOIN.match(text, after, min(len(text), after + JOIN_CHARACTERS))
-        formula = _FORMULA.search(text, after, gap.end() + 2000) if gap else None
-        if formula and not JOIN.fullmatch(text[after : formula.start()]):
-            formula = None
+    parts, after = [_part(formula)], formula.end()
+    length = len(parts[0])
+    # An answer over the limit is given up: its rest need not be read.
+    while length <= LONGEST_ANSWER_CHARACTERS and (link := _linked(text, after, links)):
+        parts.append(link.part)
+        length += len(link.part) + len(", ")
+        after = link.end
     if _PART.match(text, after):
         sentence = text[after : after + _PART_CHARACTERS].split("\n", 1)[0]
-        parts.extend(tidy(other[0]) for other in _FORMULA.finditer(sentence))
+        parts.extend(tidy(other[0]) for other in _formulas(sentence, 0, len(sentence)))
     percent = r"\%" if _PERCENT.match(text, after) else ""
     return ", ".join(part for part in parts if part) + percent
+
+
+def _linked(text: str, after: int, links: Links) -> _Link | None:
+    """The formula that is joined to the one that ends at `after`: "$3$ and $4$"."""
+    if after not in links:
+        links[after] = None
+        # A connector may reach into the next opening delimiter: look for that from `after` on.
+        gap = JOIN.match(text, after, min(len(text), after + JOIN_CHARACTERS))
+        formula = (
+            next(_formulas(text, after, min(len(text), gap.end() + 2000)), None) if gap else None
+        )
+        if formula and JOIN.fullmatch(text[after : formula.start()]):
+            links[after] = _Link(_part(formula), formula.end())
+    return links[after]
+
+
+def _part(formula: re.Match[str]) -> str:
+    return tidy(formula["a"] or formula["b"] or formula["c"] or formula["d"])
+
+
+def _formulas(text: str, start: int, stop: int) -> Iterator[re.Match[str]]:
+    """The formulas of `text[start:stop]`; one look finds all delimiters that nothing closes."""
+    last = {opening: text.rfind(_CLOSING[opening], start, stop) for opening in _CLOSING}
+    at = start
+    for opening in _OPENING.finditer(text, start, stop):
+        closed = opening.end() < last.get(opening[0], stop)
+        if (
+            opening.start() >= at
+            and closed
+            and (found := _FORMULA.match(text, opening.start(), stop))
+        ):
+            yield found
+            at = found.end()
 
 
 def _sentence_value(line: str) -> str:
@@ -75,7 +127,7 @@ def _sentence_value(line: str) -> str:
         aside = _ASIDE.search(sentence)
         return tidy(sentence[: aside.start()] if aside else sentence)
     if len(PROSE.findall(COMMAND.sub(" ", sentence))) >= 3:
-        formulas = list(_FORMULA.finditer(sentence))
+        formulas = list(_formulas(sentence, 0, len(sentence)))
         found = list(_FIGURE.finditer(sentence, formulas[-1].end() if formulas else 0))
         if any(_is_changed(sentence, figure) for figure in found):
             return tidy(sentence)

@@ -14,7 +14,8 @@ from curation.sources._fields import ABSENT, RawRow, TraceColumns, dig, sibling
 from curation.sources._gold import SURROGATE
 from schemas.records import FinishReason, Recorded
 
-_ANNOTATION = re.compile(r"<<[^\n]*?>>")
+# To the end of the line where it is not closed: no other one behind it is, and none is looked for.
+_ANNOTATION = re.compile(r"<<[^\n]*?(?:(?P<close>>>)|$)", re.M)
 
 _FINISH = {
     "stop": FinishReason.STOP,
@@ -44,7 +45,7 @@ def recorded(row: RawRow, spec: TraceColumns, *, strip_annotations: bool) -> tup
 
 def without_annotations(text: str) -> str:
     """The text without calculator annotations (`<<48/2=24>>24` -> `24`)."""
-    return _ANNOTATION.sub("", text)
+    return _ANNOTATION.sub(lambda found: "" if found["close"] else found[0], text)
 
 
 def _listed(row: RawRow, spec: TraceColumns) -> Iterator[_Entry]:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 PROBE_SECONDS = 10.0
 LONGEST_RETRY_AFTER = 86_400.0
+MB = 10**6
+MOST_PAGE = 16 * MB  # metrics of vLLM take about one
+MOST_REPLY = 512 * MB  # a million tokens take some four, more where a server adds its own fields
 _OVERLOADED = 529  # not in HTTPStatus; several gateways use it
 _SERVER_FAULTS = {408, 409, 425, _OVERLOADED, 500, *range(502, 512), *range(520, 528)}
 
@@ -82,7 +85,7 @@ class Connection(NamedTuple):
             async with self.session.post(
                 self.url + path, data=body, headers=headers, allow_redirects=False
             ) as reply:
-                content = await reply.read()
+                content = await _read(reply, MOST_REPLY)
         except aiohttp.ClientConnectorError as error:
             raise UnavailableError(self._reason(error), is_refused=_is_refusal(error)) from None
         except TimeoutError:
@@ -106,13 +109,23 @@ class Connection(NamedTuple):
         timeout = aiohttp.ClientTimeout(total=PROBE_SECONDS)
         try:
             async with self.session.get(url, timeout=timeout, allow_redirects=False) as reply:
-                return reply.status, await reply.read()
+                return reply.status, await _read(reply, MOST_PAGE)
         except aiohttp.ClientConnectorError as error:
             raise UnavailableError(self._reason(error), is_refused=_is_refusal(error)) from None
         except TimeoutError:
             raise UnavailableError(f"{url} does not answer") from None
         except (aiohttp.ClientError, OSError) as error:
             raise UnavailableError(self._reason(error)) from None
+
+
+async def _read(reply: "aiohttp.ClientResponse", most: int) -> bytes:
+    """The content; UnavailableError where it is longer: a server may send without end."""
+    content = bytearray()
+    async for chunk in reply.content.iter_any():
+        content += chunk
+        if len(content) > most:
+            raise UnavailableError(f"answers with more than {most // MB} MB")
+    return bytes(content)
 
 
 def address(endpoint: str) -> str:

@@ -1,10 +1,13 @@
-"""Small real tokenizers, trained on the spot."""
+"""Small real tokenizers, trained on the spot, and an S3 server on loopback."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from tests.s3_server import S3Server
 
 TEXTS = (
     "Ann has 3 apples and buys 4 more, so she has 3 + 4 = 7 apples.",
@@ -52,3 +55,19 @@ def fine(save_tokenizer: Callable[[Tokenizer], Path]) -> Path:
     tokenizer.enable_truncation(4)
     tokenizer.enable_padding(length=100)
     return save_tokenizer(tokenizer)
+
+
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[S3Server]:
+    with S3Server() as started:
+        yield started
+
+
+@pytest.fixture
+def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """The server, with an empty bucket, as the environment names it."""
+    for name, value in s3_server.env.items():
+        monkeypatch.setenv(name, value)
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    yield s3_server
+    s3_server.clear()

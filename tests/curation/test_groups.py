@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from curation.groups import Assembled, Rules, assemble, long_cot, response
 from curation.tokens import TokenCounter
-from schemas.canvas import parse
+from schemas.canvas import parse, twin
 from schemas.recipe import Recipe
 from schemas.records import FinishReason, Grade, GradedTrace, Prompt, Stage, Trace
 from scorers.diversity import similarity
@@ -438,3 +438,15 @@ def test_real_model_samples_are_conserved(shared_data: Path, counter: TokenCount
     assert tally["on canvas"] > 300
     assert tally["near_duplicate"] > 0
     assert tally["too_few_correct"] > 0
+
+
+@given(st.lists(st.text(min_size=1, max_size=30), min_size=2, max_size=5))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_joining_texts_does_not_double_their_tokens(
+    coarse: Path, fine: Path, texts: list[str]
+) -> None:
+    """Why a twin that fits twice over is not counted."""
+    for model in (str(coarse), str(fine), "tiny/teacher"):
+        counter = TokenCounter([model])
+        parts = sum(counter.counts(texts)) + 2 * (len(texts) - 1)
+        assert counter.count(twin(texts[:-1], texts[-1])) <= 2 * parts

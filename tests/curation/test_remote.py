@@ -6,7 +6,6 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -29,22 +28,6 @@ from tests.flows.test_build import RECIPES, make
 from tests.s3_server import KEY, SECRET, S3Server
 
 GOOD = [{"question": f"What is {n} + {n}?", "answer": f"#### {2 * n}"} for n in range(1, 40)]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    with S3Server() as started:
-        yield started
-
-
-@pytest.fixture
-def s3(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    """The server, with an empty bucket, as the environment names it."""
-    for name, value in server.env.items():
-        monkeypatch.setenv(name, value)
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    yield server
-    server.clear()
 
 
 def jsonl(rows: list[dict[str, str]] = GOOD) -> bytes:

@@ -614,6 +614,35 @@ def test_parquet_counts_bad_text_and_odd_types(tmp_path: Path) -> None:
     assert read("parquet", path=str(tmp_path / "odd.parquet"))[0].reason == "missing_prompt"
 
 
+UNREADABLE = {
+    "a second far off": pa.array([1, 10**15, 1], pa.timestamp("s")),
+    "a day far off": pa.array([1, 10**8, 1], pa.date32()),
+    "no such zone": pa.array([None, 1, None], pa.timestamp("us", "Mars/Olympus")),
+    "in a list": pa.array([[1], [1, 10**8], [1]], pa.list_(pa.date32())),
+    "in an object": pa.array([{"day": 1}, {"day": 10**8}, None], pa.struct([("day", pa.date32())])),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_parquet_values_that_python_cannot_hold(tmp_path: Path, name: str) -> None:
+    """They do not matter in a column that nobody asked for; in another one each costs its row."""
+    texts = ["What is 1 + 1?", "What is 1 + 2?", "What is 1 + 3?"]
+    table = pa.table({"problem": texts, "answer": ["2", "3", "4"], name: UNREADABLE[name]})
+    path = str(tmp_path / "odd.parquet")
+    pq.write_table(table, path)
+    rows = read("parquet", path=path, with_traces=True)
+    assert [(row.text, row.gold, row.reason) for row in rows] == [
+        (text, str(n), "") for n, text in enumerate(texts, 2)
+    ]
+    for wanted in ("gold", "licence"):
+        rows = read("parquet", path=path, columns={wanted: name})
+        assert [row.number for row in rows] == [1, 2, 3]
+        assert rows[1].reason == "unreadable_value"
+        assert rows[1].detail.startswith(f"odd.parquet, row 2: column {name!r}: ")
+        assert "unreadable_value" not in (rows[0].reason, rows[2].reason)
+    assert "no column 'none'" in error("parquet", path=path, columns={"gold": "none"})
+
+
 def test_parquet_cut_in_the_middle(tmp_path: Path) -> None:
     path = tmp_path / "cut.parquet"
     pq.write_table(pa.table({"problem": [f"{n} + {n}" for n in range(9999)]}), path)

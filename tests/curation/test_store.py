@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
@@ -49,21 +48,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def longer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A later build of the same corpus."""
     return built(tmp_path_factory.mktemp("longer"), 36)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    with S3Server() as started:
-        yield started
-
-
-@pytest.fixture
-def s3(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    for name, value in server.env.items():
-        monkeypatch.setenv(name, value)
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    yield server
-    server.clear()
 
 
 def publish(run: Path, to: str = TO) -> list[str]:
@@ -324,3 +308,15 @@ def test_other_file_systems(scheme: str, run: Path, longer: Path, tmp_path: Path
     found = {path.removeprefix(f"{root}/"): fs.cat_file(path) for path in fs.find(root)}
     assert json.loads(found.pop(INDEX))["complete"] is True
     assert found == local(longer)
+
+
+def test_damage_of_the_same_size_is_sent_anew_without_an_etag(run: Path, tmp_path: Path) -> None:
+    to = f"file://{tmp_path}/there"
+    publish(run, to)
+    path = sorted(data_of(local(run)))[0]
+    file = tmp_path / "there" / path
+    file.write_bytes(b"x" * len(local(run)[path]))
+    said = store.dry_run(run, to, say=print).splitlines()
+    assert [line.split()[2] for line in said[:-1] if line.split()[0] == "changed"] == [path]
+    assert publish(run, to)[0].startswith("1 of ")
+    assert file.read_bytes() == local(run)[path]

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 
+from curation import tokens
 from curation.tokens import TokenCounter
 from schemas.errors import UserError
 
@@ -54,6 +55,29 @@ def test_a_batch_counts_as_each_text_alone(coarse: Path, fine: Path, texts: list
     counts = counter.counts(texts)
     assert counts == [counter.count(text) for text in texts]
     assert counts == [len(text.encode("utf-8", "replace")) for text in texts]  # fine: bytes
+    for first in (texts, texts[:2], ()):  # counted ahead, or not
+        ahead = counter.ahead(first)
+        assert ahead.counts([*texts, *texts]) == [*counts, *counts]
+        assert ahead.special("a <|im_end|>") == "<|im_end|>"
+
+
+def test_batches_are_bounded_and_lose_nothing(
+    coarse: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counter = TokenCounter([str(coarse)])
+    texts = ["12 pens", "", "a" * 50, *map(str, range(40)), "the end"]
+    whole = counter.counts(texts)
+    sizes = []
+    plain = counter._batch
+
+    def noted(batch: Sequence[str]) -> list[int]:
+        sizes.append(sum(map(len, batch)) if len(batch) > 1 else 0)
+        return plain(batch)
+
+    monkeypatch.setattr(tokens, "BATCH_CHARACTERS", 20)
+    monkeypatch.setattr(counter, "_batch", noted)
+    assert counter.counts(texts) == whole
+    assert len(sizes) > 4 and max(sizes) <= 20
 
 
 @pytest.mark.parametrize(

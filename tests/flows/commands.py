@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from schemas.paths import ROOT
@@ -33,3 +35,21 @@ def run(*args: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
         timeout=300,
         check=False,
     )
+
+
+def alive(home: Path) -> list[str]:
+    """The command lines of the processes, anywhere, whose Prefect lives in `home`."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"PREFECT_HOME={home}\0".encode() in (folder / "environ").read_bytes():
+                found.append((folder / "cmdline").read_text().replace("\0", " "))
+    return found
+
+
+def check_all_end(home: Path, seconds: float = 20) -> None:
+    """All of them end, of themselves; a zombie's environment cannot be read."""
+    deadline = time.monotonic() + seconds
+    while left := alive(home):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.2)

@@ -31,7 +31,7 @@ def make(run: Path, recipe: str = "demo", *overrides: str, limit: int | None = N
     """All stages in this process, without Prefect."""
     job = Job(recipe=load(RECIPES / f"{recipe}.yaml", overrides), run=run, limit=limit)
     try:
-        finish.check_growth(job)
+        finish.check_former(job)
         census = reading.read_prompts(job)
         finish.write_recipe(job)
         trace_stage.sample_traces(job, census)
@@ -338,14 +338,13 @@ def test_a_changed_census_or_journal_is_not_believed(small: Path, tmp_path: Path
     assert verify(run) == []
 
 
-def test_a_page_older_than_the_manifest_is_written_anew(tmp_path: Path) -> None:
-    """A kill may come between the two."""
+def test_a_page_of_a_former_build_is_written_anew(tmp_path: Path) -> None:
+    """A kill may come between the two; the clock may have been set back in between."""
     polytrace("build", "demo", "--limit", "6", "--out", "run", cwd=tmp_path)
-    page, manifest = tmp_path / "run" / "report.html", tmp_path / "run" / "manifest.json"
+    page = tmp_path / "run" / "report.html"
     whole = page.read_text()
     page.write_text("of a former build")
-    before = manifest.stat().st_mtime_ns - 1
-    os.utime(page, ns=(before, before))
+    os.utime(page, (time.time() + 3600,) * 2)
     polytrace("build", "demo", "--limit", "6", "--out", "run", cwd=tmp_path)
     assert page.read_text() == whole
 
@@ -353,10 +352,27 @@ def test_a_page_older_than_the_manifest_is_written_anew(tmp_path: Path) -> None:
 def test_a_server_of_prefect_that_is_gone_is_said_in_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    monkeypatch.setenv("PREFECT_API_URL", "http://me:hunter2@127.0.0.1:9/api")
     done = polytrace("build", "demo", "--limit", "3", "--out", "run", cwd=tmp_path, check=False)
     assert done.returncode == 2
-    assert "PREFECT_API_URL: no Prefect server answers at" in done.stderr.splitlines()[-1]
+    last = done.stderr.splitlines()[-1]
+    assert "PREFECT_API_URL: no Prefect server answers at http://127.0.0.1:9/api" in last
+    assert "which the variable names" in last and "hunter2" not in done.stderr
+
+
+def test_an_address_of_a_prefect_profile_is_said_to_be_one(tmp_path: Path) -> None:
+    profile = 'active = "prod"\n[profiles.prod]\nPREFECT_API_URL = "http://me:hunter2@at:9/api"\n'
+    (tmp_path / "profiles.toml").write_text(profile)
+    env = {k: v for k, v in os.environ.items() if k != "PREFECT_API_URL"}
+    done = subprocess.run(
+        [sys.executable, "-c", "from flows import conducting as c; print(c._unreachable())"],
+        env=env | {"PYTHONPATH": str(ROOT), "PREFECT_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "answers at http://at:9/api, which the Prefect profile names" in done.stdout
+    assert "(prefect config unset PREFECT_API_URL)" in done.stdout
 
 
 def test_a_key_in_place_of_a_variables_name_is_kept_nowhere(tmp_path: Path) -> None:
@@ -373,3 +389,25 @@ def test_a_key_in_place_of_a_variables_name_is_kept_nowhere(tmp_path: Path) -> N
     assert "skabcdefghONLY" not in done.stderr + done.stdout
     kept = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not [path for path in kept if b"skabcdefghONLY" in path.read_bytes()]
+
+
+def test_without_models_a_build_imports_no_pytorch(tmp_path: Path) -> None:
+    """It would take seconds of every process, and hundreds of megabytes."""
+    script = """
+import sys
+from pathlib import Path
+from tests.curation.test_remote import SETS, recorded
+from tests.flows.test_build import make
+folder = Path(sys.argv[1])
+(folder / "rows.jsonl").write_bytes(recorded(20))
+made = make(folder / "run", "recorded_traces", f"source.path={folder}/rows.jsonl", *SETS)
+print(made.canvases, "torch" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["20", "False"]

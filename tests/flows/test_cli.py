@@ -3,12 +3,14 @@
 import json
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.flows.commands import start
+from schemas.durable import lock
+from tests.flows.commands import alive, check_all_end, start
 
 
 def run(*args: str, cwd: Path) -> tuple[int, str, str]:
@@ -16,21 +18,6 @@ def run(*args: str, cwd: Path) -> tuple[int, str, str]:
     out, err = process.communicate(timeout=300)
     assert "Traceback" not in out + err, err
     return process.returncode, out, err
-
-
-def alive(group: int) -> list[str]:
-    """The command lines of a command's processes, those that only wait to be reaped aside."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            state, _, pgrp = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
-            command = (folder / "cmdline").read_text()
-        except OSError:
-            continue
-        is_mourner = f"_mourner.py\0{group}\0" in command  # in a group of its own
-        if (int(pgrp) == group or is_mourner) and state != "Z":
-            found.append(command)
-    return found
 
 
 @pytest.mark.parametrize(
@@ -115,7 +102,21 @@ def test_interrupted_it_ends_at_once_and_leaves_no_process(
     assert process.returncode == 128 + number
     assert "the same command goes on" in err
     assert "Traceback" not in err
-    _leaves_none(process)
+    check_all_end(tmp_path / ".prefect")
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.6])
+def test_killed_just_after_its_server_has_started_it_leaves_no_process(
+    tmp_path: Path, seconds: float
+) -> None:
+    process = start("build", "demo", "--out", "run", cwd=tmp_path)
+    while not any("uvicorn" in command for command in alive(tmp_path / ".prefect")):
+        assert process.poll() is None, process.communicate()
+    time.sleep(seconds)
+    process.kill()
+    process.wait()
+    check_all_end(tmp_path / ".prefect")
+    process.communicate(timeout=30)
 
 
 def test_killed_it_leaves_no_process(tmp_path: Path) -> None:
@@ -123,11 +124,19 @@ def test_killed_it_leaves_no_process(tmp_path: Path) -> None:
     process = _begun(tmp_path)
     process.kill()
     process.wait()
-    _leaves_none(process)
+    check_all_end(tmp_path / ".prefect")
     process.communicate(timeout=30)
 
 
-def _begun(cwd: Path) -> "subprocess.Popen[str]":
+def test_a_second_command_on_one_directory_is_refused(tmp_path: Path) -> None:
+    with lock(tmp_path / "run"):
+        code, out, err = run("build", "demo", "--limit", "5", "--out", "run", cwd=tmp_path)
+    assert (code, out) == (2, "")
+    assert "run: another command is at work there" in err.splitlines()[-1]
+    assert run("build", "demo", "--limit", "5", "--out", "run", cwd=tmp_path)[0] == 0
+
+
+def _begun(cwd: Path) -> subprocess.Popen[str]:
     """A build whose first shard has its traces."""
     process = start("build", "demo", "--out", "run", "--set", "shard_rows=20", cwd=cwd)
     deadline = time.monotonic() + 120
@@ -136,10 +145,3 @@ def _begun(cwd: Path) -> "subprocess.Popen[str]":
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
     return process
-
-
-def _leaves_none(process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + 20
-    while left := alive(process.pid):
-        assert time.monotonic() < deadline, left
-        time.sleep(0.2)

@@ -1,6 +1,7 @@
 """A build on a real Dask cluster: the same bytes as with threads, also where a worker is killed."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,11 @@ from pathlib import Path
 import pytest
 
 from curation.verify import verify
+from flows import runners
+from schemas.errors import UserError
 from schemas.paths import ROOT
+from schemas.recipe import load
+from tests.flows.commands import alive, check_all_end
 from tests.flows.test_build import contents, make
 
 pytest.importorskip("prefect_dask")
@@ -64,8 +69,36 @@ def test_a_cluster_whose_worker_is_killed_makes_the_same_bytes(
     assert killed == (os.cpu_count() or 2)
     assert contents(tmp_path / "run" / "release") == plain
     assert verify(tmp_path / "run") == []
-    assert "scored" in shown, "progress of the shards is seen"
+    totals = dict(re.findall(r"(canvases|scored): 100%\|.*?\| (\d+)/", shown))
+    assert totals["canvases"] == totals["scored"], "progress of the shards is seen, once"
     assert "distributed" not in shown
+    check_all_end(tmp_path / ".prefect")
+
+
+@pytest.mark.slow
+def test_a_command_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "flows.cli", "build", "demo", "--out", "run", *DASK]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment(tmp_path), stderr=subprocess.DEVNULL
+    )
+    while not list((tmp_path / "run" / "graded").glob("*.json")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    assert len(alive(tmp_path / ".prefect")) > 3, "a server, and workers"
+    process.kill()
+    process.wait()
+    check_all_end(tmp_path / ".prefect")
+
+
+def test_no_password_of_an_address_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runners, "CONNECT_SECONDS", 1)
+    for name, variable in (("dask", runners.DASK), ("ray", runners.RAY)):
+        monkeypatch.setenv(variable, "tcp://me:hunter2@127.0.0.1:9")
+        recipe = load(ROOT / "flows" / "recipes" / "demo.yaml", [f"task_runner={name}"])
+        with pytest.raises(UserError) as caught:
+            runners.runner_of(recipe)
+        assert f"{variable}=tcp://127.0.0.1:9: no " in str(caught.value)
+        assert "hunter2" not in str(caught.value)
 
 
 def test_a_cluster_that_is_not_there_is_said_in_a_line(tmp_path: Path) -> None:

@@ -283,6 +283,13 @@ def _check_published(place: Place, hub: HubServer) -> None:
     )
     told = place.told(refused)  # Prefect's engine adds frames of its own
     assert refused["state"]["message"] in told and "/curation/" not in told
+    folder = place.folder / "published"
+    kept = place.post(start, parameters={"run": "runs/demo", "to": "s3://key:secret@bucket/x"})
+    assert kept.status_code == 409, "the server would keep what may be a credential"
+    place.ask(start, parameters={"run": "runs/demo", "to": f"file://{folder}"})
+    copied = place.wait("publish", 900, 2)
+    assert copied["state_type"] == "COMPLETED", copied["state"]["message"]
+    assert (folder / "README.md").exists() and (folder / "polytrace.json").exists()
     for secret in (hub.token, WRONG):
         assert not place.holding(secret)
 

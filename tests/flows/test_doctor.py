@@ -3,13 +3,14 @@
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from curation.teachers._http import MB, MOST_PAGE
 from flows.doctor import (
     GB,
     GIB,
@@ -181,6 +182,50 @@ def test_a_server_that_is_silent_or_gone_or_none() -> None:
     found = served("http://me:hunter2@host")
     assert "hunter2" not in str(found)
     assert "hunter2" not in str(served("ftp://x/?token=hunter2"))
+
+
+def test_a_server_that_sends_without_end_is_not_heard_out() -> None:
+    """Chunks with no length before them, for as long as somebody reads."""
+    sent = 0
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            nonlocal sent
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):
+                while sent < 40 * MOST_PAGE:
+                    sent += self.wfile.write(b"x" * MB)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        found = served(f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+    assert found.problem == "answers with more than 16 MB"
+    assert sent < 3 * MOST_PAGE
+
+
+@pytest.mark.parametrize(
+    ("profile", "says"),
+    [
+        ('PREFECT_API_URL = "http://me:hunter2@prefect:4200/api"', "http://prefect:4200/api"),
+        ('PREFECT_LOGGING_LEVEL = "INFO"', "embedded server, started for each build"),
+        ("PREFECT_API_URL = 5", "its settings cannot be read; prefect config validate says more"),
+    ],
+)
+def test_an_address_of_a_prefect_profile_is_said(
+    profile: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    text = f'active = "prod"\n[profiles.prod]\n{profile}\n'
+    (tmp_path / "profiles.toml").write_text(text)
+    done = run("doctor", "--json", cwd=tmp_path, PREFECT_HOME=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["prefect"] == says
+    assert "hunter2" not in done.stdout + done.stderr
 
 
 def test_the_estimate_knows_llada_and_the_corpus() -> None:

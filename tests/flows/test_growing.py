@@ -9,7 +9,7 @@ import pytest
 from curation import reading
 from curation.job import Job
 from curation.verify import verify
-from schemas.errors import UserError
+from schemas.errors import DamagedError, UserError
 from schemas.manifest import MANIFEST_FILE, Manifest
 from schemas.paths import ROOT
 from schemas.recipe import load
@@ -164,6 +164,37 @@ def test_what_was_released_must_stay(
         corpus.build(*more, limit=limit)
     assert "\n" not in str(caught.value) and ("--out" in str(caught.value) or limit)
     assert contents(corpus.run) == before, "nothing was touched"
+
+
+def test_a_damaged_census_is_restored(
+    grown: tuple[Corpus, Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = grown[0].copy(tmp_path)
+    monkeypatch.setattr(corpus, "source", grown[0].source)
+    before = contents(corpus.run)
+    for names in (reading.CENSUS[:1], reading.CENSUS[1:]):
+        for name in names:
+            data = bytearray((corpus.run / name).read_bytes())
+            data[len(data) // 2] ^= 1
+            (corpus.run / name).write_bytes(data)
+            assert any(name in line for line in verify(corpus.run))
+        corpus.build()
+        assert contents(corpus.run) == before
+    for name in reading.CENSUS:
+        (corpus.run / name).unlink()
+    damaged = contents(corpus.run)
+    with pytest.raises(DamagedError, match="not known what the corpus has grown from"):
+        corpus.build()
+    assert contents(corpus.run) == damaged, "nothing was touched"
+
+
+@pytest.mark.parametrize("grow", ["true", "false"])
+def test_no_build_replaces_another_corpus(begun: Corpus, tmp_path: Path, grow: str) -> None:
+    corpus = begun.copy(tmp_path)
+    before = contents(corpus.run)
+    with pytest.raises(UserError, match="which would replace it"):
+        make(corpus.run, "demo", "name=another", f"grow={grow}", limit=5)
+    assert contents(corpus.run) == before
 
 
 def test_a_corpus_begins_to_grow_and_ends_it(begun: Corpus, tmp_path: Path) -> None:

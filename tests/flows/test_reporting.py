@@ -1,14 +1,17 @@
 """The page: right in a real browser, by keyboard, on a phone, in the dark, whatever texts hold."""
 
+import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from curation.report import corpus
-from flows.reporting import MOST_BYTES, REPORT, page
+from flows.reporting import MOST_BYTES, REPORT, is_fresh, page, write_report
 from schemas.errors import UserError
+from schemas.manifest import MANIFEST_FILE
 from tests.browser import Page, browser, needs_chromium
 from tests.curation import samples
 from tests.flows.commands import run
@@ -65,6 +68,22 @@ def test_it_is_small_whole_and_the_same_each_time(folder: Path) -> None:
     assert not re.search(r"""(src|href)=["'](?!data:|#)""", text), "it loads nothing"
     assert "<script>document" not in text and "onerror=" not in re.sub(r"\\u003c.*", "", text)
     assert "994,000 more characters" in text, "a huge text is cut, and says so"
+
+
+def test_a_page_is_fresh_by_its_manifest_whatever_the_clock_says(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    manifest = samples.write_run(run, samples.corpus(3))
+    assert not is_fresh(run), "there is none"
+    write_report(run / REPORT, run)
+    os.utime(run / REPORT, (0, 0))
+    assert is_fresh(run)
+    os.utime(run / REPORT, (time.time() + 3600,) * 2)
+    manifest.model_copy(update={"notice": "of another recipe"}).save(run / MANIFEST_FILE)
+    assert not is_fresh(run), "the same build, told of otherwise"
+    samples.write_run(run, samples.corpus(4), build="0123456789ab")
+    assert not is_fresh(run)
+    write_report(run / REPORT, run)
+    assert is_fresh(run)
 
 
 def test_mistakes_are_one_line(tmp_path: Path) -> None:

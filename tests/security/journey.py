@@ -20,6 +20,7 @@ from pathlib import Path
 
 from benchmarks.loopback import Behaviour, Loopback
 from schemas.paths import ROOT
+from tests.flows.test_finetune_eval import small
 from tests.security.echoing import echoing
 
 MODEL = "../../../outside/../model"
@@ -54,8 +55,10 @@ COMMANDS = {
         *("score", "--model", "tiny/teacher", "--input", "run", "--limit", "2"),
         *("--out", "scores.jsonl"),
     ),
+    "demo": ("build", "demo", "--limit", "24", "--out", "demo"),
+    "worth": ("finetune-eval", "small.yaml", "--corpus", "demo", "--out", "worth"),
 }
-BUILDS = {"build", "refused"}
+BUILDS = {"build", "refused", "demo"}
 _IFNAME, _UP = b"lo", 0x1
 
 
@@ -107,6 +110,7 @@ def main(folder: Path, key: str, token: str, guard: str) -> None:
             facts = {"label": LABEL, "model": MODEL, "url": url}
             text = RECIPE.format(prompts=home / "prompts.jsonl", **facts)
             (home / f"{name}.yaml").write_text(text)
+        small(home)
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
             "PYTHONPATH": os.pathsep.join([guard, str(ROOT)]),

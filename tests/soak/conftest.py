@@ -1,4 +1,4 @@
-"""Long tests of what may go wrong. `make soak` runs all; others run the short ones alone."""
+"""Long tests of what may go wrong. `make soak` runs the long ones, `make test` the others."""
 
 import pytest
 

@@ -114,7 +114,28 @@ TEXTS = (
     r"\frac{" * 10_000,
     "1 = 1 = " * 5_000,
     "7, " * 10_000,
+    "A:" + "*" * 30_000 + "\nB: x",
+    "A: 5" + " " * 30_000 + "x",
+    "<" * 30_000,
+    "[asy]" * 6_000,
+    r"\boxed{" * 5_000 + "1" + "}" * 5_000,
+    r"\fbox{" * 5_000 + "1" + "}" * 5_000,
+    r"\[answer is $1$\]," * 2_000,
+    r"A: then this thing makes " + r"\[" * 15_000,
 )
+
+# A prefix, a part many times over, a suffix: what makes a reader with a fault quadratic.
+PREFIXES = ("", "A:", "A: 5", "A: then this thing makes ", "The answer is $1$", "#### ", "x = 7")
+PARTS = (
+    *" \t\n*<>$\\{}()[].,-!'\"#=_^~:?|7aA`",
+    *("\u00e9", "\u221a", "\u4e2d", "\u200b", "\u0301", "\u00bd", "\x85"),
+    *(r"\[", r"\(", r"\{", r"\,", r"\boxed{", r"\boxed{1}, ", r"\fbox{", r"\text{", r"\frac{"),
+    *(r"\[answer is $1$\],", r"answer is $1$, \[", "answer is ", "A: 5  ", "\nA:", "answer ("),
+    *("\n ", "\n\n", "\nQ:", "\nUser:", "\n#### 7", ". ", ", ", "$x", "$7$, ", "$7$ and "),
+    *("1,", "1.", "1/", "7 ", "a ", "a-", "a'", "a!", "^{", "_{", "<<", "[asy]", "and ", "wait "),
+    *(r"\begin{a}", r"\prime", "</think ", "0"),
+)
+SUFFIXES = ("", "x", "1", "\nB: x", " is 7", "}" * 900)
 
 VALUES: tuple[object, ...] = (
     None,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from curation.verify import verify
+from tests.flows.commands import check_all_end
 from tests.flows.test_build import contents, make
 from tests.flows.test_dask import environment
 
@@ -45,6 +46,7 @@ def test_a_cluster_whose_worker_is_killed_makes_the_same_bytes(tmp_path: Path) -
     assert verify(tmp_path / "run") == []
     assert "scored" in shown, "progress of the shards is seen"
     assert "ray" not in shown.lower(), shown
+    check_all_end(tmp_path / ".prefect", seconds=60)
 
 
 def test_a_cluster_that_is_not_there_is_said_in_a_line(tmp_path: Path) -> None:
