@@ -20,7 +20,7 @@ from curation.teachers import Failure
 from schemas.durable import sync_folder
 from schemas.records import FinishReason, Trace
 
-COMMIT_SECONDS = 1.0
+COMMIT_SECONDS = 0.25  # an fsync takes some milliseconds
 _CHECK = "crc32"
 _FIELDS = tuple(field.name for field in dataclasses.fields(Trace))
 _REFUSED = "refused"  # the field that only a refusal has: its reason

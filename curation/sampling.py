@@ -2,7 +2,7 @@
 
 Flows out: for each shard, once, all its traces in order, as soon as its last outcome has come.
 Samples that were paid for before (in the shard's Parquet or its journal) are never asked for again;
-what comes is journaled at least once a second. `ledger.py` keeps the books of a shard.
+what comes is journaled within a quarter of a second. `ledger.py` keeps the books of a shard.
 """
 
 import asyncio
