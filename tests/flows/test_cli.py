@@ -102,7 +102,7 @@ def test_interrupted_it_ends_at_once_and_leaves_no_process(
     assert process.returncode == 128 + number
     assert "the same command goes on" in err
     assert "Traceback" not in err
-    check_all_end(tmp_path / ".prefect")
+    check_all_end(tmp_path / ".prefect", seconds=10)
 
 
 @pytest.mark.parametrize("seconds", [0.2, 0.6])
