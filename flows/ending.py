@@ -76,7 +76,7 @@ def _watch(is_over: threading.Event) -> None:
         alive = [p.pid for p in processes if p is not None and p.returncode is None]
         if alive != known:
             _dismiss(mourner)
-            known, mourner = alive, _mourn(alive)
+            known, mourner = alive, _mourn(alive) if alive else None
     _dismiss(mourner)
 
 
