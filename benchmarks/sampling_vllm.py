@@ -20,7 +20,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -115,7 +115,9 @@ def _prompts() -> list[Prompt]:
 def _ours(url: str, prompts: Sequence[Prompt], folder: Path) -> float:
     """Tokens a second of the sampling service, from nothing to the last shard on disk."""
 
-    def close(index: int, traces: Sequence[Trace], failures: Sequence[Failure]) -> None:
+    def close(
+        index: int, traces: Sequence[Trace], failures: Sequence[Failure], keys: Collection[str]
+    ) -> None:
         assert not failures and len(traces) == SAMPLES * SHARD_ROWS
         shards.write(folder, Stage.TRACES, index, "", arrow.table(Trace, traces), ())
 

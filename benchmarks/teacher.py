@@ -72,6 +72,7 @@ def _ours(rows: list[dict[str, str]], seed: int) -> float:
             position=i,
             wanted=Wanted(SAMPLES, SAMPLES),
             missing=tuple(range(SAMPLES)),
+            keys=(),
         )
         for i, row in enumerate(rows)
     ]

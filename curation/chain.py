@@ -5,6 +5,7 @@ matters, and `VERSION`, which is bumped by hand when a stage's meaning changes. 
 threshold changes no fingerprint here, so nothing before the release is made again.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
 from curation import shards
@@ -17,6 +18,7 @@ from schemas.records import Prompt, Stage
 from scorers.revision import directory_revision
 
 VERSION = dict.fromkeys(Stage, 1) | {Stage.SCORED: 2}
+_BARE = tuple(name for name in arrow.schema_of(Prompt).names if name != "recorded")
 _NOBODY = Prompt(id="", text="", gold="", source="", row=0, licence="")
 
 
@@ -38,8 +40,13 @@ def canvas_stage(recipe: Recipe) -> Stage:
 
 
 def load_prompts(job: Job, index: int) -> list[Prompt]:
-    """The prompts of a shard."""
+    """The prompts of a shard, with all that their source has recorded."""
     return list(arrow.records(Prompt, shards.read(job.run, Stage.PROMPTS, index)))
+
+
+def load_bare_prompts(job: Job, index: int) -> list[Prompt]:
+    """The same without recorded traces, which are most of it."""
+    return list(arrow.records(Prompt, shards.read(job.run, Stage.PROMPTS, index, _BARE)))
 
 
 def trace_keys(job: Job, index: int) -> frozenset[str]:
@@ -63,13 +70,17 @@ def standing(job: Job, stage: Stage, index: int) -> Mark | None:
     return shards.done(job.run, stage, index, wanted)
 
 
-def fingerprint(job: Job, stage: Stage, index: int) -> str:
-    """What a shard of `stage` depends on; FileNotFoundError where an input is missing."""
+def fingerprint(job: Job, stage: Stage, index: int, keys: Collection[str] | None = None) -> str:
+    """What a shard of `stage` depends on; FileNotFoundError where an input is missing.
+
+    `keys` are its `trace_keys`, where they are at hand: nothing but the shard of traces wants them.
+    """
     recipe = job.recipe
     facts: list[object] = [stage, VERSION[stage], arrow.SCHEMA_VERSION]
     match stage:
         case Stage.TRACES:
-            facts += [_input(job, Stage.PROMPTS, index), sorted(trace_keys(job, index))]
+            wanted = trace_keys(job, index) if keys is None else set(keys)
+            facts += [_input(job, Stage.PROMPTS, index), sorted(wanted)]
         case Stage.GRADED:
             facts += [_input(job, Stage.PROMPTS, index), _input(job, Stage.TRACES, index)]
         case Stage.CANVASES:

@@ -26,7 +26,7 @@ from curation.screen import Fault, Usable, head_of, is_unicode, screen
 from curation.subset import most_diverse
 from curation.tokens import TokenCounter
 from schemas.canvas import MARKER, render, twin
-from schemas.recipe import Recipe, Summary
+from schemas.recipe import Recipe, filled
 from schemas.records import Canvas, GradedTrace, Prompt, Rejection, Stage
 from scorers.diversity import matrix
 
@@ -43,6 +43,10 @@ class Rules:
     summary_tokens: int
     summary_template: str
     seed: int
+
+    def summary(self, gold: str) -> str:
+        """The template's summary for a gold answer."""
+        return filled(self.summary_template, gold)
 
     @classmethod
     def of(cls, recipe: Recipe) -> Self:
@@ -79,7 +83,7 @@ class Assembled:
 def texts_to_count(prompt: Prompt, traces: Sequence[GradedTrace], rules: Rules) -> Iterator[str]:
     """The texts whose tokens `assemble` is sure to ask for; they are counted faster together."""
     yield from (head_of(graded, rules.slot_tokens) for graded in traces)
-    yield _summary(prompt, rules)
+    yield rules.summary(prompt.gold)
 
 
 def assemble(
@@ -104,7 +108,7 @@ def assemble(
     kept = distinct(usable, similarity_KK, rules.similarity, faults)
     survivors = [usable[k] for k in kept]
 
-    summary = _summary(prompt, rules)
+    summary = rules.summary(prompt.gold)
     summary_tokens = counter.count(summary)
     refusal = _refuse_prompt(prompt.text, summary, summary_tokens, rules, counter) or _refuse_group(
         len(ordered), len(usable), survivors, rules
@@ -223,10 +227,6 @@ def _refuse_twin(canvas: Canvas, rules: Rules, counter: TokenCounter) -> Fault |
     if (tokens := counter.count(long_cot(canvas))) > masks:
         return Fault("twin_too_long", f"long_cot has {tokens} tokens, the canvas has {masks} masks")
     return None
-
-
-def _summary(prompt: Prompt, rules: Rules) -> str:
-    return Summary(template=rules.summary_template).text(prompt.gold)
 
 
 def _shuffled(prompt_id: str, paths: Sequence[Usable], seed: int) -> list[Usable]:

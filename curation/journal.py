@@ -11,6 +11,7 @@ import json
 import os
 import time
 import zlib
+from operator import attrgetter
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -22,7 +23,9 @@ from schemas.records import FinishReason, Trace
 
 COMMIT_SECONDS = 0.25  # an fsync takes some milliseconds
 _CHECK = "crc32"
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
 _FIELDS = tuple(field.name for field in dataclasses.fields(Trace))
+_values = attrgetter(*_FIELDS)
 _REFUSED = "refused"  # the field that only a refusal has: its reason
 _TYPES: dict[str, tuple[type, ...]] = {
     "prompt_id": (str,),
@@ -164,7 +167,7 @@ def _line(entry: Trace | Refusal) -> bytes:
 
 
 def _trace_row(trace: Trace) -> dict[str, object]:
-    return {name: getattr(trace, name) for name in _FIELDS}
+    return dict(zip(_FIELDS, _values(trace), strict=True))
 
 
 def _refusal_row(refusal: Refusal) -> dict[str, object]:
@@ -179,7 +182,7 @@ def _refusal_row(refusal: Refusal) -> dict[str, object]:
 
 
 def _json(row: dict[str, Any]) -> bytes:
-    return json.dumps(row, separators=(",", ":")).encode("ascii")
+    return _COMPACT.encode(row).encode("ascii")
 
 
 def _revive(line: bytes) -> Trace | Refusal | None:

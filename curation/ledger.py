@@ -58,7 +58,8 @@ class Ledger:
     def request(self, prompt: Prompt, position: int, wanted: Wanted) -> Request:
         """What a teacher is told of one prompt."""
         samples = [(prompt.id, index) for index in range(wanted.most)]
-        have = (self._traces.get(self.keys[sample]) for sample in samples)
+        keys = tuple(self.keys[sample] for sample in samples)
+        have = (self._traces.get(key) for key in keys)
         refusals = (self._failures.get(sample) for sample in samples)
         return Request(
             prompt=prompt,
@@ -66,6 +67,7 @@ class Ledger:
             position=position,
             wanted=wanted,
             missing=tuple(sample[1] for sample in samples if sample in self.missing),
+            keys=keys,
             have=tuple(trace for trace in have if trace is not None),
             refusal=next((refusal for refusal in refusals if refusal is not None), None),
         )

@@ -8,7 +8,7 @@ what comes is journaled within a quarter of a second. `ledger.py` keeps the book
 import asyncio
 import gc
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, fields
@@ -48,7 +48,7 @@ class Progress:
 
 
 Have = Callable[[int], Sequence[Trace]]
-Close = Callable[[int, Sequence[Trace], Sequence[Failure]], None]
+Close = Callable[[int, Sequence[Trace], Sequence[Failure], Collection[str]], None]
 Report = Callable[[Progress], None]
 
 
@@ -103,10 +103,10 @@ async def sample_shards(
 
     `shards` is read as the teacher asks for requests (in the loop's thread), so that memory holds
     the shards in flight. `have` gives the traces that a shard's Parquet holds. `close` makes a
-    shard durable, one call at a time, from any thread; only after it has returned, and with no
-    retryable failure, is the shard's journal in `folder` set aside. `lacks` says how many spare
-    samples a prompt needs. `progress` is called with every outcome and about twice a second; what
-    it raises ends the run.
+    shard durable, one call at a time, from any thread: its number, traces and failures, and the key
+    of every sample it may want. Only after it has returned, and with no retryable failure, is the
+    shard's journal in `folder` set aside. `lacks` says how many spare samples a prompt needs.
+    `progress` is called with every outcome and about twice a second; what it raises ends the run.
 
     Whatever ends the run early, an error of the teacher too, what has come is committed first. A
     sample that the teacher leaves out becomes a retryable Failure `not_delivered`; a second outcome
@@ -297,7 +297,7 @@ class _Service:
         ledger.journal.close()
         with self._closing:
             traces = ledger.traces(self._have(ledger.index) if ledger.is_spilled else ())
-            self._close_shard(ledger.index, traces, ledger.failures())
+            self._close_shard(ledger.index, traces, ledger.failures(), ledger.keys.values())
         ledger.set_aside()
 
     def _count_closed(self, ledger: Ledger) -> None:

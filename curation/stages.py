@@ -22,7 +22,7 @@ def grade(job: Job, index: int) -> Mark:
     fingerprint = chain.fingerprint(job, Stage.GRADED, index)
     if mark := shards.done(job.run, Stage.GRADED, index, fingerprint):
         return mark
-    golds = {prompt.id: prompt.gold for prompt in chain.load_prompts(job, index)}
+    golds = {prompt.id: prompt.gold for prompt in chain.load_bare_prompts(job, index)}
     traces = list(arrow.records(Trace, shards.read(job.run, Stage.TRACES, index)))
     job.bars.add(Stage.GRADED, more=len(traces))
     graded: list[GradedTrace] = []
@@ -48,14 +48,13 @@ def assemble(job: Job, index: int) -> Mark:
         by_prompt.setdefault(graded.trace.prompt_id, []).append(graded)
     canvases: list[Canvas] = []
     rejections: list[Rejection] = []
-    prompts = chain.load_prompts(job, index)
+    prompts = chain.load_bare_prompts(job, index)  # the chosen traces will be on the canvas
     job.bars.add(Stage.CANVASES, more=len(prompts))
     given = [(prompt, by_prompt.get(prompt.id, [])) for prompt in prompts]
     texts = (text for one in given for text in groups.texts_to_count(*one, job.rules))
     counter = job.counter.ahead(texts)
     for prompt, traces in given:
-        bare = replace(prompt, recorded=())  # the chosen traces are on the canvas already
-        group = groups.assemble(bare, traces, job.rules, counter)
+        group = groups.assemble(prompt, traces, job.rules, counter)
         rejections.extend(group.rejections)
         if group.canvas is not None:
             canvases.append(group.canvas)

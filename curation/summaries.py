@@ -97,7 +97,7 @@ def best(
 def _accepted(
     canvas: Canvas, written: Sequence[Trace], rules: Rules, counter: TokenCounter
 ) -> Iterator[Canvas]:
-    closing = Summary(template=rules.summary_template).text(canvas.prompt.gold)
+    closing = rules.summary(canvas.prompt.gold)
     masks = rules.paths * rules.slot_tokens + rules.summary_tokens
     for trace in sorted(written, key=lambda trace: trace.index):
         text = trace.text.strip()

@@ -7,7 +7,7 @@ stage. What a summary costs is kept like a trace: journaled, found by key, never
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from curation import chain, sampling, shards, summaries
@@ -48,7 +48,9 @@ def write_summaries(job: Job, census: Census) -> None:
     def lacks(prompt: Prompt, traces: Sequence[Trace]) -> int:
         return int(summaries.best(waiting[prompt.id], traces, rules, counter) is None)
 
-    def close(index: int, traces: Sequence[Trace], failures: Sequence[Failure]) -> None:
+    def close(
+        index: int, traces: Sequence[Trace], failures: Sequence[Failure], _: Collection[str]
+    ) -> None:
         retryable = [failure for failure in failures if failure.retryable]
         short.extend(retryable)
         if retryable:

@@ -5,7 +5,7 @@ A shard that lacks samples which another run may deliver stays open, and the run
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from curation import chain, sampling, shards
 from curation.archive import Archive
@@ -36,12 +36,15 @@ def sample_traces(job: Job, census: Census) -> None:
             return traces
         return traces + archive.find(chain.trace_keys(job, index) - {t.key for t in traces})
 
-    def close(index: int, traces: Sequence[Trace], failures: Sequence[Failure]) -> None:
+    def close(
+        index: int, traces: Sequence[Trace], failures: Sequence[Failure], keys: Collection[str]
+    ) -> None:
         retryable = [failure for failure in failures if failure.retryable]
         if retryable:
             short.extend(retryable)
             return
-        _close_traces(job, index, traces, failures)
+        fingerprint = chain.fingerprint(job, Stage.TRACES, index, keys)
+        _close_traces(job, index, fingerprint, traces, failures)
 
     teacher = job.at_work(Stage.TRACES)
     samples = job.recipe.samples or job.recipe.paths
@@ -103,7 +106,11 @@ class Show:
 
 
 def _close_traces(
-    job: Job, index: int, traces: Sequence[Trace], failures: Sequence[Failure]
+    job: Job,
+    index: int,
+    fingerprint: str,
+    traces: Sequence[Trace],
+    failures: Sequence[Failure],
 ) -> None:
     """Close a shard's journal into Parquet; traces that no longer belong are set aside."""
     prompts = {p.id: p for p in chain.load_prompts(job, index)} if failures else {}
@@ -125,7 +132,6 @@ def _close_traces(
         )
         for failure in failures
     ]
-    fingerprint = chain.fingerprint(job, Stage.TRACES, index)
     shards.write(job.run, Stage.TRACES, index, fingerprint, arrow.table(Trace, traces), rejections)
     give_back()
 

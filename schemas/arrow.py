@@ -112,9 +112,10 @@ def _blank(hint: Any) -> Any:
 
 
 def records(record: type[R], data: pa.Table) -> Iterator[R]:
-    """The rows of a table as records, batch by batch."""
+    """The rows of a table as records, batch by batch; a column that was not read: its default."""
+    of_all = _hints(record)  # type: ignore[arg-type]
+    hints = {name: hint for name, hint in of_all.items() if name in data.column_names}
     for batch in data.to_batches(max_chunksize=1000):
-        hints = _hints(record)  # type: ignore[arg-type]
         columns = [_values(hint, batch.column(name)) for name, hint in hints.items()]
         yield from (
             record(**dict(zip(hints, row, strict=True))) for row in zip(*columns, strict=True)

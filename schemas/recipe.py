@@ -84,7 +84,12 @@ class Summary(Section):
 
     def text(self, answer: str) -> str:
         """The summary for a gold answer."""
-        return self.template.replace("{answer}", answer)
+        return filled(self.template, answer)
+
+
+def filled(template: str, answer: str) -> str:
+    """A summary's template with the gold answer in it."""
+    return template.replace("{answer}", answer)
 
 
 class Groups(Section):
@@ -224,10 +229,13 @@ class Recipe(Section):
         return digest(self.shaping())
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
 def digest(value: object) -> str:
     """16 hex digits over canonical JSON."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    text = _CANONICAL.encode(value).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=8).hexdigest()
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -29,8 +29,7 @@ INVISIBLE = re.compile(
     "\ufe00-\ufe0f\ufeff\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     "\U000e0000-\U000e0fff]"
 )
-_SPACE = re.compile(r"\s+")
-_IDLE_SPACE = re.compile(r"(?<!\w) | (?!\w)")
+_IDLE_SPACE = re.compile(r" (?:(?!\w)|(?<!\w ))")  # a space first: found several times faster
 
 
 def normalise(text: str) -> str:
@@ -42,7 +41,7 @@ def normalise(text: str) -> str:
     if not text.isascii():
         text = INVISIBLE.sub("", text)
         text = unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
-    return _IDLE_SPACE.sub("", _SPACE.sub(" ", text)).casefold()
+    return _IDLE_SPACE.sub("", " ".join(text.split())).casefold()
 
 
 def similarity(a: str, b: str) -> float:

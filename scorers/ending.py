@@ -9,10 +9,10 @@ more from the text alone: a trace that was cut just behind a sentence looks whol
 import re
 
 # What a whole text ends with: punctuation, a closing bracket or quote, the end of a formula.
-_CLOSED = re.compile(r"[.!?।॥؟。！？…\"'”’)\]}>$*`|_~✓□■∎%]$")
+_CLOSED = ".!?।॥؟。！？…\"'”’)]}>$*`|_~✓□■∎%"
 _NUMBER_LINE = re.compile(
-    r"(?:^|\n)[ \t]*(?:####[^\n]*|[^\n]{0,40}(?<![A-Za-z])A(?:nswer)?[ \t]*:[^\n]*"
-    r"|[-+$€£]?[0-9][0-9,.]*[ \t]?(?:\\?%|[a-z]+)?)$"
+    r"[ \t]*(?:####[^\n]*|[^\n]{0,40}(?<![A-Za-z])A(?:nswer)?[ \t]*:[^\n]*"
+    r"|[-+$€£]?[0-9][0-9,.]*[ \t]?(?:\\?%|[a-z]+)?)"
 )
 _ENVIRONMENT = re.compile(r"\\(begin|end)\s?\{([A-Za-z*]{1,20})\}")
 _ESCAPES = re.compile(r"\\(?:\\(?!\[|\]|\(|\))|[{}$%&#_])")
@@ -25,10 +25,10 @@ def breaks_off(text: str) -> str | None:
     text = text.rstrip()
     if opened := _open_formula(text):
         return f"ends inside {opened}"
-    last = text.rsplit("\n", 1)[-1].strip()
-    if not last or _CLOSED.search(text) or _NUMBER_LINE.search(text):
+    line = text.rsplit("\n", 1)[-1]
+    if not line or line[-1] in _CLOSED or _NUMBER_LINE.fullmatch(line):
         return None
-    return f"ends in the middle of a sentence: {last[-40:]!r}"
+    return f"ends in the middle of a sentence: {line.strip()[-40:]!r}"
 
 
 def _open_formula(text: str) -> str | None:

@@ -51,6 +51,7 @@ _CURRENCY = re.compile(r"(?:USD|US\\?\$|EUR|GBP|Rs\.?)\s?(?=[0-9])")
 
 # Doubles hold 15 significant digits; beyond them math-verify's own rounding decides.
 _EXACT_DIGITS = 15
+_MOST_DIGITS = 40
 _SURELY_DIFFERENT = Fraction(2, 10**6)
 _LARGEST_DECIMAL = 10**9
 # math-verify rounds to six places, where a tiny value has no digits left: these are compared as
@@ -67,8 +68,9 @@ class _Number(NamedTuple):
 
 def tidy(text: str) -> str:
     """`text` without math delimiters, markup and closing punctuation, on one line."""
-    text = _BETWEEN_FORMULAS.sub(", ", text)
-    text = " ".join(_DELIMITERS.sub("", text.replace("\0", "")).split())
+    if "$" in text or "\\" in text:
+        text = _DELIMITERS.sub("", _BETWEEN_FORMULAS.sub(", ", text).replace("\0", ""))
+    text = " ".join(text.replace("\0", "").split())
     return text.lstrip('*_`" ').rstrip('.,;:*_`" ').removesuffix("\\").strip()
 
 
@@ -93,6 +95,10 @@ def quick_grade(answer: str, gold: str) -> Grade | None:
 
     UNPARSED is the verdict where one of them holds a symbol that nobody here can read.
     """
+    if answer == gold:
+        return Grade.CORRECT
+    if _is_whole(answer) and _is_whole(gold):  # most answers; what follows says the same of them
+        return _verdict(int(answer) == int(gold))
     if _same_text(answer) == _same_text(gold):
         return Grade.CORRECT
     if max(len(answer), len(gold)) > LONGEST_ANSWER_CHARACTERS:
@@ -112,6 +118,10 @@ def quick_grade(answer: str, gold: str) -> Grade | None:
     if one is None or other is None:
         return None
     return _compare(one, other)
+
+
+def _is_whole(text: str) -> bool:
+    return text.isdecimal() and text.isascii() and len(text) <= _MOST_DIGITS
 
 
 def _is_same_choice(one: re.Match[str], other: re.Match[str]) -> bool:
@@ -160,7 +170,7 @@ def _number(text: str) -> _Number | None:
         sign = -1 if fraction["sign"] else 1
         return _Number(Fraction(sign * int(top), int(bottom)), False, False, len(top))
     decimal = _DECIMAL.fullmatch(text)
-    if not decimal or len(decimal["digits"]) > 40:
+    if not decimal or len(decimal["digits"]) > _MOST_DIGITS:
         return None
     value = Fraction(decimal["sign"] + decimal["digits"].replace(",", ""))
     digits = sum(character.isdigit() for character in decimal["digits"].lstrip("0."))

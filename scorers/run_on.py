@@ -21,6 +21,11 @@ _NEXT = re.compile(
     r"|(?P<token><\|(?:im_start|im_end|endoftext|end_of_text|eot_id|user)\|>|</s>|\[INST\])",
     re.M,
 )
+# One of these stands in every match of `_NEXT`; to look for them first is several times faster.
+_NEEDED = (
+    *("uestion", "UESTION", "roblem", "ROBLEM", "xercise", "nstruction", "Q", "Now", "an you "),
+    *("Human", "HUMAN", "User", "USER", "Your turn", "<|", "</s>", "[INST]"),
+)
 _LETTER_LINE_CHARACTERS = 25  # a bare "Q:" line shorter than this may name a set or a statement
 
 
@@ -35,6 +40,8 @@ def end_of_solution(
     later either, a block after a blank line and a text with figures in it. A trace that opens
     blocks of its own ("Question 1: … Answer: …") is cut only after `sure_stop`.
     """
+    if not _may_begin(text):
+        return len(text)
     figure = re.search(r"[0-9]", text)
     own_blocks = False
     for block in _NEXT.finditer(text):
@@ -51,7 +58,11 @@ def end_of_solution(
 
 def may_run_on(text: str) -> bool:
     """Whether `text` holds what could begin another problem; a text that does not is whole."""
-    return _NEXT.search(text) is not None
+    return _may_begin(text) and _NEXT.search(text) is not None
+
+
+def _may_begin(text: str) -> bool:
+    return any(needed in text for needed in _NEEDED)
 
 
 def is_turn(block: re.Match[str]) -> bool:

@@ -47,7 +47,7 @@ class Request:
     `shard` and `position` say where the prompt stands, so that a teacher can form its batches from
     the shard. `wanted` samples are wanted; those in `missing` (indices below `wanted.most`) are not
     yet decided: `have` are the traces that are there, `refusal` says that the prompt was refused
-    before. Requests with nothing missing are passed too.
+    before. Requests with nothing missing are passed too. `keys` are those of all `wanted` samples.
     """
 
     prompt: Prompt
@@ -55,6 +55,7 @@ class Request:
     position: int
     wanted: Wanted
     missing: tuple[int, ...]
+    keys: tuple[str, ...]
     have: tuple[Trace, ...] = ()
     refusal: Failure | None = None
 

@@ -76,7 +76,7 @@ class RecordedTeacher:
         if self._served is None:
             for request in requests:
                 for index in request.missing:
-                    yield self._trace(request.prompt, index)
+                    yield self._trace(request, index)
             return
         there: deque[Trace] = deque()
         passed = self._pass_on(requests, there)
@@ -92,7 +92,7 @@ class RecordedTeacher:
         """Requests for what is not recorded; the recorded traces go to `there`."""
         for request in requests:
             recorded = len(request.prompt.recorded)
-            fresh = [self._trace(request.prompt, i) for i in request.missing if i < recorded]
+            fresh = [self._trace(request, i) for i in request.missing if i < recorded]
             there.extend(fresh)
             yield replace(
                 request,
@@ -100,12 +100,12 @@ class RecordedTeacher:
                 missing=tuple(index for index in request.missing if index >= recorded),
             )
 
-    def _trace(self, prompt: Prompt, index: int) -> Trace:
-        record = prompt.recorded[index]
+    def _trace(self, request: Request, index: int) -> Trace:
+        record = request.prompt.recorded[index]
         return Trace(
-            prompt_id=prompt.id,
+            prompt_id=request.prompt.id,
             index=index,
-            key=self.key(prompt, index),
+            key=request.keys[index],
             text=take(record.text, self._part),
             teacher=record.model or self.name,
             revision=self.revision,

@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
@@ -60,7 +60,13 @@ class Closed:
         self.traces: dict[int, list[Trace]] = {}
         self.failures: list[Failure] = []
 
-    def close(self, index: int, traces: Sequence[Trace], failures: Sequence[Failure]) -> None:
+    def close(
+        self,
+        index: int,
+        traces: Sequence[Trace],
+        failures: Sequence[Failure],
+        keys: Collection[str],
+    ) -> None:
         self.traces[index] = list(traces)
         self.failures += failures
 

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from random import Random
 from threading import Thread
@@ -95,7 +95,13 @@ class Parquet:
     def have(self, index: int) -> Sequence[Trace]:
         return self.traces.get(index, ())
 
-    def close(self, index: int, traces: Sequence[Trace], failures: Sequence[Failure]) -> None:
+    def close(
+        self,
+        index: int,
+        traces: Sequence[Trace],
+        failures: Sequence[Failure],
+        keys: Collection[str],
+    ) -> None:
         self.closed.append(index)
         self.traces[index] = tuple(traces)
         self.failures[index] = tuple(failures)
@@ -288,7 +294,13 @@ def test_two_journals_of_one_shard_are_not_guessed_at(tmp_path: Path) -> None:
 
 def test_a_close_that_fails_leaves_the_journal_open(tmp_path: Path) -> None:
     class FullDisk(Parquet):
-        def close(self, index: int, traces: Sequence[Trace], failures: Sequence[Failure]) -> None:
+        def close(
+            self,
+            index: int,
+            traces: Sequence[Trace],
+            failures: Sequence[Failure],
+            keys: Collection[str],
+        ) -> None:
             raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):

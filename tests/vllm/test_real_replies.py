@@ -4,7 +4,7 @@ In-process, through the sampling service, on the server that all these tests sha
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -51,7 +51,9 @@ class Sampled:
         self.failures: list[Failure] = []
         self.notes: set[str] = set()
 
-        def close(index: int, traces: Sequence[Trace], failures: Sequence[Failure]) -> None:
+        def close(
+            index: int, traces: Sequence[Trace], failures: Sequence[Failure], keys: Collection[str]
+        ) -> None:
             self.traces += traces
             self.failures += failures
 
