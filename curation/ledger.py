@@ -40,7 +40,7 @@ class Ledger:
 
     `spares` are the missing samples that are wanted only where others fall short. `reused` traces
     were there when the shard was opened; `damaged` journal lines were skipped; `held` counts the
-    characters of the traces in memory.
+    characters of the traces in memory. Where the teacher `is_record`, the journal is only read.
     """
 
     index: int
@@ -48,6 +48,7 @@ class Ledger:
     missing: set[Sample]
     spares: frozenset[Sample]
     journal: Journal
+    is_record: bool
     reused: int
     damaged: int
     held: int
@@ -88,7 +89,8 @@ class Ledger:
         elif isinstance(outcome, Trace):
             if outcome.key != key:
                 raise ValueError(f"the trace for {sample} has key {outcome.key}, not {key}")
-            self.journal.append(outcome)
+            if not self.is_record:
+                self.journal.append(outcome)
             self._traces[key] = outcome
             self.held += len(outcome.text)
         self.missing.remove(sample)
@@ -163,6 +165,7 @@ def open_ledger(
         missing=missing,
         spares=frozenset(sample for sample in missing if sample[1] >= firm[sample[0]]),
         journal=book,
+        is_record=teacher.is_record,
         reused=len(found),
         damaged=damaged,
         held=sum(len(trace.text) for trace in found.values()),

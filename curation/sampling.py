@@ -224,7 +224,7 @@ class _Service:
             self._closer = asyncio.create_task(self._close_next(self._finished.pop(0)))
         if self._held > HELD_CHARACTERS:
             growing = [ledger for ledger in self._open.values() if ledger.missing]
-            if len(growing) > 1:
+            if len(growing) > 1 and not self._teacher.is_record:
                 largest = max(growing, key=lambda ledger: ledger.held)
                 self._held -= largest.held
                 largest.spill()

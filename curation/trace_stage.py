@@ -1,6 +1,6 @@
 """The second stage: sample every shard through one long-lived service, close each into Parquet.
 
-In: shards of prompts and a teacher. Out: `traces/NNNNN.parquet`; a journal while a shard is open.
+In: shards of prompts and a teacher. Out: `traces/NNNNN.parquet`; a journal of what was sampled.
 A shard that lacks samples which another run may deliver stays open, and the run ends short.
 """
 
@@ -112,7 +112,7 @@ def _close_traces(
     traces: Sequence[Trace],
     failures: Sequence[Failure],
 ) -> None:
-    """Close a shard's journal into Parquet; traces that no longer belong are set aside."""
+    """Write a shard's traces as Parquet; those that no longer belong are set aside."""
     prompts = {p.id: p for p in chain.load_prompts(job, index)} if failures else {}
     keys = {trace.key for trace in traces}
     path = shards.shard_path(job.run, Stage.TRACES, index)
@@ -137,7 +137,7 @@ def _close_traces(
 
 
 def _earlier_traces(job: Job, index: int) -> list[Trace]:
-    """What the shard's Parquet holds; nothing where it is damaged: its journal has them all."""
+    """What the shard's Parquet holds; nothing where it is damaged: all was kept or recorded."""
     if not shards.shard_path(job.run, Stage.TRACES, index).exists():
         return []
     try:

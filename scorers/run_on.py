@@ -62,7 +62,7 @@ def may_run_on(text: str) -> bool:
 
 
 def _may_begin(text: str) -> bool:
-    return any(needed in text for needed in _NEEDED)
+    return any(map(text.__contains__, _NEEDED))
 
 
 def is_turn(block: re.Match[str]) -> bool:

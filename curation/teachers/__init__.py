@@ -68,11 +68,13 @@ class Teacher(Protocol):
     """A model, or a record of one, that writes traces.
 
     `name` and `revision` go into every trace. Nothing is made up: a sample is a Trace, a Failure,
-    or a Spare.
+    or a Spare. A teacher that `is_record` hands out what lies in the prompts: that costs nothing to
+    have again, and is not journaled.
     """
 
     name: str
     revision: str
+    is_record: bool
 
     @property
     def note(self) -> str:

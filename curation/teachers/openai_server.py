@@ -133,6 +133,8 @@ def _require(holds: bool, field: str, wanted: str) -> None:
 class OpenAIServer:
     """Samples over HTTP; see `build` for the options."""
 
+    is_record = False
+
     def __init__(
         self,
         sampling: Sampling,

@@ -37,6 +37,7 @@ class RecordedTeacher:
     def __init__(self, part: Part, served: Teacher | None = None) -> None:
         self.name = "recorded"
         self.revision = "recorded"
+        self.is_record = served is None
         self._part = part
         self._served = served
 

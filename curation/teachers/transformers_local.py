@@ -94,6 +94,7 @@ class LocalTeacher:
     """Samples with transformers in this process, one block of a shard at a time."""
 
     note = ""
+    is_record = False
 
     def __init__(
         self,

@@ -33,6 +33,7 @@ class Scripted:
     name = "scripted"
     revision = "1"
     note = ""
+    is_record = False
 
     def __init__(self, tag: str = "", shuffle: int | None = None) -> None:
         self.tag = tag

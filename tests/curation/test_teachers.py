@@ -34,6 +34,7 @@ from curation.teachers import (
 from curation.teachers._part import take
 from schemas import parts
 from schemas.errors import UserError
+from schemas.recipe import Part as Spec
 from schemas.records import FinishReason, Prompt, Recorded, Trace
 
 TEMPLATE = "{% for m in messages %}<u>{{ m['content'] }}</u>{% endfor %}<a>"
@@ -102,6 +103,23 @@ def test_recorded_traces_come_as_they_stand() -> None:
     assert (second.text, second.teacher, second.index) == ("", "recorded", 1)
     assert [first.key, second.key] == ["id q 0", "id q 1"]  # the request's: worked out once
     assert outcomes(teacher, requests([one], 2, missing=[1])) == [second]
+
+
+def test_recorded_traces_need_no_journal_and_sampled_ones_do(tmp_path: Path) -> None:
+    one = prompt("q", Recorded(text="a"), Recorded(text="b"))
+    closed: list[Trace] = []
+    served = Spec.model_validate({"kind": "transformers_local", "path": "tiny/teacher"})
+    assert not recorded.build(top_up=served).is_record
+    end = run(
+        recorded.build(),
+        [Shard(index=0, prompts=[one])],
+        samples=2,
+        folder=tmp_path,
+        have=lambda index: (),
+        close=lambda index, traces, failures, keys: closed.extend(traces),
+    )
+    assert (end.done, [trace.text for trace in closed]) == (2, ["a", "b"])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_changed_record_has_another_key() -> None:

@@ -1,5 +1,6 @@
 """Similarity of texts: range, symmetry, identity, and time on long ones."""
 
+import re
 import time
 from random import Random
 
@@ -14,6 +15,12 @@ from scorers.diversity import matrix, normalise, similarity
 texts = st.text(max_size=40) | st.lists(
     st.sampled_from(["3", " ", "*", "\n", "=", "Ann ", "\u00e9", "e\u0301", "\u00df", "\u200b"])
 ).map("".join)
+
+
+@given(texts)
+def test_a_space_stays_between_two_word_characters_alone(text: str) -> None:
+    plain = re.sub(r"(?<!\w) | (?!\w)", "", re.sub(r"\s+", " ", text)) if text.isascii() else None
+    assert plain is None or normalise(text) == plain.casefold()
 
 
 @given(texts)

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scorers import extract as patterns
+from scorers import run_on
 from scorers.extract import extract
 
 
@@ -109,3 +111,19 @@ def test_the_time_is_linear_in_the_text() -> None:
     for piece in ("\\boxed{", "{", "\n", "#### ", "answer ", "A: 5\n", "Question: \n\n", "\\", "$"):
         extract(piece * (200_000 // len(piece)))
     assert time.process_time() - started < 20
+
+
+@given(st.from_regex(patterns._LINE) | st.from_regex(patterns._PHRASE))
+def test_what_is_looked_for_first_stands_in_every_announcement(text: str) -> None:
+    """The quick look before each slow pattern must miss nothing that the pattern finds."""
+    looks = {
+        patterns._LINE: patterns._LINE_HEAD.search(text) is not None,
+        patterns._PHRASE: "answer" in text.lower() or not text.isascii(),
+    }
+    for pattern, is_looked_at in looks.items():
+        assert is_looked_at or not pattern.search(text)
+
+
+@given(st.from_regex(run_on._NEXT))
+def test_what_is_looked_for_first_stands_in_every_block(text: str) -> None:
+    assert run_on.may_run_on(text)

@@ -111,3 +111,15 @@ def test_plain_answers_have_the_verdict_of_math_verify(
     assert len(decided) > 3000
     # The one exception is wanted: math-verify does not know choices that repeat their text.
     assert different == [Question("$D$", "$(D) Alina$")]
+
+
+WHOLE = st.integers(0, 10**41).map(str) | st.from_regex(r"[0-9]{1,41}", fullmatch=True)
+
+
+@given(WHOLE, WHOLE, st.sampled_from(("", "0", "00")))
+def test_whole_numbers_are_compared_as_any_other(one: str, other: str, zeros: str) -> None:
+    """The short way for plain digits says what the long way says, which a plus sign takes."""
+    for gold in (other, zeros + one):
+        assert quick_grade(one, gold) is (
+            Grade.CORRECT if one == gold else quick_grade(f"+{one}", gold)
+        )
