@@ -35,12 +35,14 @@ LIMIT_MB = 2048.0
 
 @dataclass(slots=True)
 class Cost:
-    """What a build took: seconds of wall time by phase, CPU seconds in all, peak MB by phase."""
+    """What a build took: wall seconds and peak MB by phase, CPU seconds and bytes in all."""
 
     rows: int
     seconds: dict[str, float] = field(default_factory=dict)
     peak: dict[str, float] = field(default_factory=dict)
     cpu_seconds: float = 0.0
+    run_bytes: int = 0
+    release_bytes: int = 0
 
 
 def main() -> None:
@@ -89,6 +91,20 @@ def main() -> None:
             better="higher",
             n=1,
         ),
+        Line(
+            name="run_kb_a_row",
+            value=round(large.run_bytes / many / 1000, 2),
+            unit="kB of the run directory",
+            better="lower",
+            n=1,
+        ),
+        Line(
+            name="release_kb_a_row",
+            value=round(large.release_bytes / many / 1000, 2),
+            unit="kB of the release",
+            better="lower",
+            n=1,
+        ),
         *(
             Line(
                 name=f"{phase}_{cost.rows}",
@@ -124,6 +140,7 @@ def build(folder: Path, source: Path, rows: int) -> Cost:
     assert prompts["in"] == rows == prompts["released"] + prompts["rejected"], prompts
     assert prompts["released"] > rows / 2, prompts
     data.unlink()
+    cost.run_bytes, cost.release_bytes = _bytes(run), _bytes(run / RELEASE_FOLDER)
     return cost
 
 
@@ -141,6 +158,12 @@ def watch(process: subprocess.Popen[bytes], run: Path, cost: Cost) -> None:
         now = time.monotonic()
         cost.seconds[phase] = cost.seconds.get(phase, 0.0) + now - last
         last = now
+
+
+def _bytes(folder: Path) -> int:
+    """Of all files, one that has two names once."""
+    found = [path.stat() for path in folder.rglob("*") if path.is_file()]
+    return sum({status.st_ino: status.st_size for status in found}.values())
 
 
 def _phases(run: Path) -> tuple[tuple[str, Callable[[], bool]], ...]:
@@ -209,6 +232,12 @@ def _recipe(data: Path) -> dict[str, object]:
             "tokenizer": str(ROOT / "tiny/teacher"),
         },
         "scorer": None,
+        "filters": [  # each reads all; `count` holds a hash a canvas, and has a pass of its own
+            {"kind": "correctness", "min_correct": 1},
+            {"kind": "length", "min_path": 4},
+            {"kind": "diversity", "max_similarity": 0.9},
+            {"kind": "count", "most": 10**7},
+        ],
     }
 
 
