@@ -46,7 +46,7 @@ def load_prompts(job: Job, index: int) -> list[Prompt]:
 
 def load_bare_prompts(job: Job, index: int) -> list[Prompt]:
     """The same without recorded traces, which are most of it."""
-    return list(arrow.records(Prompt, shards.read(job.run, Stage.PROMPTS, index, _BARE)))
+    return list(arrow.records(Prompt, shards.read(job.run, Stage.PROMPTS, index, _BARE), _BARE))
 
 
 def trace_keys(job: Job, index: int) -> frozenset[str]:

@@ -3,7 +3,8 @@
 Nothing is lost: every trace is on the canvas or has a rejection. A trace is tried in this order:
 
 1. the screen (`screen.py`): what can never stand in a slot;
-2. `duplicate` (equal after normalisation), `near_duplicate`: correct traces go first, then the
+2. `not_compared`: of more than MOST_COMPARED usable traces those that come last in the next order;
+3. `duplicate` (equal after normalisation), `near_duplicate`: correct traces go first, then the
    lower index, and a trace is dropped when it is too similar to one that was kept before it.
    Correct first, because two traces that similar are one path, and the right one is worth more.
 
@@ -29,6 +30,9 @@ from schemas.canvas import MARKER, render, twin
 from schemas.recipe import Recipe, filled
 from schemas.records import Canvas, GradedTrace, Prompt, Rejection, Stage
 from scorers.diversity import matrix
+
+MOST_COMPARED = 500
+"""Traces of a prompt that are compared with each other: time and memory grow with the square."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +107,7 @@ def assemble(
     assert all(graded.trace.prompt_id == prompt.id for graded in ordered), prompt.id
 
     faults: dict[int, Fault] = {}
-    usable = screen(ordered, rules.slot_tokens, counter, faults)
+    usable = compared(screen(ordered, rules.slot_tokens, counter, faults), faults)
     similarity_KK = matrix([each.graded.text for each in usable])
     kept = distinct(usable, similarity_KK, rules.similarity, faults)
     survivors = [usable[k] for k in kept]
@@ -153,6 +157,19 @@ def response(canvas: Canvas) -> str:
 def long_cot(canvas: Canvas) -> str:
     """The twin: the same paths and summary in ordinary left-to-right form, without markers."""
     return twin([path.text for path in canvas.paths], canvas.summary)
+
+
+def compared(usable: Sequence[Usable], faults: dict[int, Fault]) -> Sequence[Usable]:
+    """At most MOST_COMPARED traces, in their order; the others to `faults`."""
+    if len(usable) <= MOST_COMPARED:
+        return usable
+    first = sorted(range(len(usable)), key=lambda k: (not usable[k].correct, k))[:MOST_COMPARED]
+    detail = f"{len(usable)} traces are usable, {MOST_COMPARED} are compared, correct ones first"
+    kept = set(first)
+    for k, each in enumerate(usable):
+        if k not in kept:
+            faults[each.index] = Fault("not_compared", detail)
+    return [usable[k] for k in sorted(first)]
 
 
 def distinct(

@@ -9,8 +9,10 @@ surrogates and NUL bytes in a teacher's text survive.
 import dataclasses
 import json
 import os
+import re
 import time
 import zlib
+from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
 from threading import Lock
@@ -23,6 +25,7 @@ from schemas.records import FinishReason, Trace
 
 COMMIT_SECONDS = 0.25  # an fsync takes some milliseconds
 _CHECK = "crc32"
+_KEY = re.compile(rb'"key":"([^"\\]*)"')  # within a text every quotation mark has a backslash
 _COMPACT = json.JSONEncoder(separators=(",", ":"))
 _FIELDS = tuple(field.name for field in dataclasses.fields(Trace))
 _values = attrgetter(*_FIELDS)
@@ -72,6 +75,14 @@ def read(path: Path) -> Reading:
     except FileNotFoundError:
         pass
     return Reading(traces, damaged, torn, refusals)
+
+
+def keys(path: Path) -> Iterator[str]:
+    """The key of every line, whole or not: what may be found there, without reading it all."""
+    with path.open("rb") as file:
+        for line in file:
+            if found := _KEY.search(line):
+                yield found[1].decode("ascii", "replace")
 
 
 class Journal:

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 from curation.terminal import one_line
 from schemas.errors import PolytraceError, StoppedError, UserError
-from schemas.secrets import CREDENTIALS, hidden, of_environment
+from schemas.secrets import CREDENTIALS, bare, hidden, of_environment
 
 BLOCK_BYTES = 4 << 20
 """What one request fetches: all that is held of a file."""
@@ -54,7 +54,8 @@ def connect(url: str, option: str) -> tuple[Any, str]:
     """
     if CREDENTIALS.search(url):
         raise UserError(
-            f"{option}: holds a user name, password or signature; secrets belong in the environment"
+            f"{option}: holds a user name, password, key or signature; secrets belong in the "
+            f"environment"
         )
     import fsspec
 
@@ -67,7 +68,7 @@ def connect(url: str, option: str) -> tuple[Any, str]:
         what = f'pip install "{need}"' if need else clean(error)
         raise UserError(f"{option}: the client of {scheme}:// is not installed: {what}") from None
     except Exception as error:  # each client has its own, for options that the environment sets
-        raise UserError(f"{option} {one_line(url)}: cannot be used: {clean(error)}") from None
+        raise UserError(f"{option} {bare(url)}: cannot be used: {clean(error)}") from None
     fs.invalidate_cache()
     return fs, root.rstrip("/")
 
@@ -108,7 +109,7 @@ def find(url: str) -> tuple[RemoteFile, ...]:
         is_file = info["type"] == "file"
         found = [info] if is_file else fs.ls(root, detail=True)
     except Exception as error:  # of the storage's client
-        raise UserError(f"source path {one_line(url)}: {because(error)}") from None
+        raise UserError(f"source path {bare(url)}: {because(error)}") from None
     folder = url.partition("?")[0].rstrip("/")
     files = [
         RemoteFile(
@@ -132,7 +133,7 @@ def etag(info: dict[str, Any]) -> str:
 
 def _size(info: dict[str, Any], url: str) -> int:
     if not isinstance(info.get("size"), int):
-        raise UserError(f"source path {one_line(url)}: its server does not say how large it is")
+        raise UserError(f"source path {bare(url)}: its server does not say how large it is")
     return cast(int, info["size"])
 
 
@@ -160,7 +161,7 @@ class _Stream(io.RawIOBase):
         wanted = min(len(buffer), self._file.size - self._at)
         if wanted <= 0:
             return 0
-        data = patiently(lambda: self._fetch(wanted), f"source path {one_line(self._file.url)}")
+        data = patiently(lambda: self._fetch(wanted), f"source path {bare(self._file.url)}")
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
@@ -211,6 +212,8 @@ def patiently(attempt: Callable[[], Answer], what: str, say: Say | None = None) 
 def because(error: Exception) -> str:
     """An error of a storage's client as part of a sentence: what is wrong, and what to do."""
     name = type(error).__name__
+    if isinstance(error, ValueError) and "range requests" in str(error):
+        return "its server sends no parts of a file (HTTP Range); fetch it, and give its path here"
     if isinstance(error, FileNotFoundError):
         what = "no such bucket" if code_of(error) == "NoSuchBucket" else "no such file or folder"
         return f"{what}; check the URL, and AWS_ENDPOINT_URL where the server is not Amazon's"

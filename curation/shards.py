@@ -143,7 +143,7 @@ def read(run: Path, stage: Stage, index: int, columns: Sequence[str] | None = No
         return pq.read_table(
             path, columns=list(columns) if columns else None, page_checksum_verification=True
         )
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, ValueError, LookupError) as error:
         raise DamagedError(f"{path}: cannot be read ({error}); delete it and build again") from None
 
 
@@ -152,8 +152,16 @@ def done(run: Path, stage: Stage, index: int, fingerprint: str) -> Mark | None:
     mark = read_mark(run, stage, index)
     if mark is None or mark.fingerprint != fingerprint:
         return None
-    whole = all((run / f.path).is_file() and sha256(run / f.path) == f.sha256 for f in mark.files)
-    return mark if whole else None
+    return whole(run, stage, index)
+
+
+def whole(run: Path, stage: Stage, index: int) -> Mark | None:
+    """The shard's mark, if its files are whole, whatever they were made from."""
+    mark = read_mark(run, stage, index)
+    if mark is None:
+        return None
+    files = ((run / file.path, file.sha256) for file in mark.files)
+    return mark if all(path.is_file() and sha256(path) == known for path, known in files) else None
 
 
 def read_mark(run: Path, stage: Stage, index: int) -> Mark | None:
@@ -183,7 +191,8 @@ def drop_after(run: Path, stage: Stage, count: int) -> None:
     data = sorted((run / stage).glob("[0-9]*.parquet")) if stage is not Stage.TRACES else []
     rejected = sorted((run / "rejected").glob(f"{stage}-*.parquet"))
     for path in (*marks, *data, *rejected):
-        if int(path.stem.rpartition("-")[2]) >= count:
+        number = path.stem.removeprefix(f"{stage}-")
+        if number.isdecimal() and int(number) >= count:  # "00001 (copy).json" is none of ours
             path.unlink()
 
 

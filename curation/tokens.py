@@ -17,10 +17,6 @@ from tokenizers import Tokenizer
 from schemas.errors import UserError
 from schemas.paths import locate
 
-# Shards are worked on side by side. Threads within a batch would wait for one another: with them a
-# shard takes a fifth more processor time. Read at every call; whoever set it is obeyed.
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
 _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?", re.ASCII)
 _FIELD = "canvas.tokenizer"
 BATCH_CHARACTERS = 1 << 18  # a token's account takes about a hundred bytes
@@ -40,6 +36,9 @@ class TokenCounter:
     def __init__(self, tokenizers: Sequence[str]) -> None:
         if not tokenizers:
             raise UserError(f"{_FIELD}: empty; name at least one tokenizer")
+        # Shards are worked on side by side: threads within a batch would wait for one another, and
+        # a shard takes a fifth more processor time. Read at every call; who has set it is obeyed.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         self._tokenizers = [_load(name) for name in tokenizers]
         texts = {text for name in tokenizers for text in _config_specials(locate(name))}
         for tokenizer in self._tokenizers:

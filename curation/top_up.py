@@ -7,7 +7,7 @@ not count. Whether an answer is right is no question here: wrong paths belong on
 
 from collections.abc import Sequence
 
-from curation.groups import Rules, distinct
+from curation.groups import Rules, compared, distinct
 from curation.screen import screen
 from curation.tokens import TokenCounter
 from schemas.records import Grade, GradedTrace, Prompt, Trace
@@ -33,7 +33,7 @@ class TopUp:
             )
             for trace in traces
         ]
-        usable = screen(graded, self._rules.slot_tokens, self._counter, {})
+        usable = compared(screen(graded, self._rules.slot_tokens, self._counter, {}), {})
         similarity_KK = matrix([each.graded.text for each in usable])
         kept = distinct(usable, similarity_KK, self._rules.similarity, {})
         return max(0, self._rules.paths - len(kept))

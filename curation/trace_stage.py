@@ -15,7 +15,7 @@ from curation.reading import Census
 from curation.teachers import Failure, Teacher
 from curation.top_up import TopUp
 from schemas import arrow
-from schemas.errors import DamagedError, ShortError
+from schemas.errors import ShortError
 from schemas.records import Rejection, Stage, Trace
 
 LOOK_SECONDS = 0.2  # between two moves of the progress bar
@@ -137,10 +137,10 @@ def _close_traces(
 
 
 def _earlier_traces(job: Job, index: int) -> list[Trace]:
-    """What the shard's Parquet holds; nothing where it is damaged: all was kept or recorded."""
-    if not shards.shard_path(job.run, Stage.TRACES, index).exists():
+    """What the shard's Parquet holds; nothing where it is not whole: all was kept or recorded.
+
+    Its hash tells, not a reader: the names of its columns have no checksum.
+    """
+    if shards.whole(job.run, Stage.TRACES, index) is None:
         return []
-    try:
-        return list(arrow.records(Trace, shards.read(job.run, Stage.TRACES, index)))
-    except DamagedError:
-        return []
+    return list(arrow.records(Trace, shards.read(job.run, Stage.TRACES, index)))

@@ -5,6 +5,7 @@ released, damage found, or an internal fault; 2 the user's mistake; 3 short but 
 packages are imported by the command that needs them, so that `--help` answers at once.
 """
 
+import io
 import os
 import sys
 import tempfile
@@ -71,11 +72,15 @@ def build(
     chosen = load(find_recipe(recipe, RECIPES), set_ or ())
     if estimate:
         from curation.estimate import estimate as try_out
+        from flows.signals import unwind_on_term
 
+        unwind_on_term()
         tried = try_out(chosen, limit)
         typer.echo(tried.json() if json else tried.text())
         return
     run = out or Path("runs") / chosen.name
+    if not str(run).isprintable():  # Prefect, and many a reader of JSON, take UTF-8 alone
+        raise UserError(f"--out {str(run)!r}: holds a character that cannot be printed")
     began = time.monotonic()
     outcome = _build(chosen, run, limit)
     outcome = outcome.model_copy(update={"seconds": round(time.monotonic() - began, 1)})
@@ -187,11 +192,16 @@ def doctor(
 
 def main() -> None:
     """Run the command line and end with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal of another encoding ends no command
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except PolytraceError as error:
+        from curation.terminal import visible
+
         said = hidden(" ".join(str(error).splitlines()), of_environment())
-        print(f"polytrace: {said}", file=sys.stderr)
+        print(f"polytrace: {visible(said)}", file=sys.stderr)
         sys.exit(error.exit_code)
     except Exception as error:
         if is_disk_fault(error):

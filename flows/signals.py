@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -14,6 +15,15 @@ def stop_at_once(last: Callable[[], None] = lambda: None) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
+
+
+def unwind_on_term() -> None:
+    """SIGTERM ends this process as SIGINT does: what it holds for a while is cleared away."""
+
+    def end(number: int, _: object) -> None:
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def leave(code: int, why: str, last: Callable[[], None]) -> None:

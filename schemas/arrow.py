@@ -6,7 +6,7 @@ the released dataset are written out in `RELEASE`, because other people's traine
 
 import dataclasses
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from enum import StrEnum
 from functools import cache
 from itertools import accumulate, chain, islice
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_ty
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from schemas.errors import UserError
 from schemas.records import GradedTrace
 
 SCHEMA_VERSION = 1
@@ -92,7 +93,13 @@ def _array(hint: Any, values: list[Any]) -> pa.Array:
         ]
         absent = pa.array([value is None for value in values], pa.bool_())
         return pa.StructArray.from_arrays(children, fields=list(kind), mask=absent)
-    return pa.array(values, kind)
+    made = pa.array(values, kind)
+    if isinstance(made, pa.ChunkedArray):
+        raise UserError(
+            "a shard holds more than 2 GiB of text in one column; set shard_rows lower, and the "
+            "same command goes on with what there is"
+        )
+    return made
 
 
 class _Blank(NamedTuple):
@@ -111,10 +118,10 @@ def _blank(hint: Any) -> Any:
     return "" if issubclass(inner, str) else inner(0)
 
 
-def records(record: type[R], data: pa.Table) -> Iterator[R]:
-    """The rows of a table as records, batch by batch; a column that was not read: its default."""
+def records(record: type[R], data: pa.Table, names: Collection[str] | None = None) -> Iterator[R]:
+    """The rows of a table as records, batch by batch; fields beside `names` have their defaults."""
     of_all = _hints(record)  # type: ignore[arg-type]
-    hints = {name: hint for name, hint in of_all.items() if name in data.column_names}
+    hints = {name: of_all[name] for name in names or of_all}
     for batch in data.to_batches(max_chunksize=1000):
         columns = [_values(hint, batch.column(name)) for name, hint in hints.items()]
         yield from (

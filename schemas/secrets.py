@@ -4,6 +4,7 @@ A server may repeat the header that carried the key, in its own words and encodi
 """
 
 import base64
+import html
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -11,10 +12,11 @@ from urllib.parse import quote, quote_plus
 
 HIDDEN = "***"
 CREDENTIALS = re.compile(
-    r"://[^/\s@]*@|[?&](?:x-(?:amz|goog)-[a-z-]+|signature|sig|token|access_token)=",
+    r"://[^/\s@]*@|[?&](?:x-(?:amz|goog)-[a-z-]+|(?:[a-z0-9]+[_-])*(?:api)?(?:signature|sig|token|key"
+    r"|secret|password|passwd|pwd|auth|authorization|credentials?))=",
     re.IGNORECASE,
 )
-"""A user, a password or a signature in an address."""
+"""A user, a password, a key or a signature in an address."""
 LEAST = 8  # characters of a variable's value that can be a secret: "EMPTY" is none
 UNCLEAR = "(not shown: not a plain address)"
 # Scheme; user and password; host, port and path; query. A stray @ may end a password: no match.
@@ -23,11 +25,12 @@ _ADDRESS = re.compile(
     r"((?:[\w.-]+|\[[0-9a-f:.]+\])(?::\d+)?(?:/[\w/.~%!$&'()*+,;=:-]*)?)(?:[?#][^@]*)?",
     re.IGNORECASE,
 )
-_NAMES = re.compile(r"(^|_)(TOKEN|KEY|SECRET|PASSWORD)$", re.IGNORECASE)
+_NAMES = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
+_ESCAPE = re.compile(r"%[0-9A-F]{2}")
 
 
 def hidden(text: str, secrets: Iterable[str | None]) -> str:
-    """A text without the secrets: plain, URL-encoded or in base64, the longest form first."""
+    """A text without the secrets: plain, escaped, URL-encoded or in base64, the longest first."""
     forms = {form for secret in secrets if secret for form in _forms(secret)}
     for form in sorted(forms, key=len, reverse=True):
         text = text.replace(form, HIDDEN)
@@ -48,7 +51,10 @@ def bare(address: str) -> str:
 
 def _forms(secret: str) -> set[str]:
     data = secret.encode("utf-8", "surrogatepass")
-    plain = {secret, quote(data, safe=""), quote_plus(data)}
-    # Alone and behind "Bearer ", as a header is encoded.
-    encoded = {base64.b64encode(text).decode() for text in (data, b"Bearer " + data)}
-    return plain | encoded | {text.rstrip("=") for text in encoded}
+    quoted = {quote(data, safe=""), quote_plus(data)}
+    quoted |= {_ESCAPE.sub(lambda found: found[0].lower(), text) for text in quoted}
+    escaped = {secret.replace("/", "\\/"), html.escape(secret), html.escape(secret, quote=False)}
+    # Alone, behind "Bearer ", and as the password or the user of a Basic header.
+    headers = (data, b"Bearer " + data, b":" + data, data + b":")
+    encoded = {base64.b64encode(text).decode() for text in headers}
+    return {secret} | quoted | escaped | encoded | {text.rstrip("=") for text in encoded}

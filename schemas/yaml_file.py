@@ -27,6 +27,18 @@ class _Loader(yaml.SafeLoader):
 
     _merged = 0
 
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """As ever, unless a key is there twice: the last would win without a word."""
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    problem = f"{key.value!r} is there twice; which is meant?"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                seen.add(key.value)
+        return node
+
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """Merge as ever, unless it comes to more than MOST_VALUES in this document."""
         for key, value in node.value:
@@ -77,11 +89,27 @@ def validate(data: Mapping[str, object], where: str, section: type[S]) -> S:
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     try:
-        return TypeAdapter(section).validate_python(data)
+        made = TypeAdapter(section).validate_python(data)
     except ValidationError as error:
         raise UserError(
             f"{where}: " + "; ".join(_explain(e, section) for e in error.errors()[:5])
         ) from None
+    if (flag := _flag_as_number(data, made)) is not None:
+        raise UserError(f"{where}: {flag} is true or false; give a number")
+    return made
+
+
+def _flag_as_number(data: object, made: object) -> str | None:
+    """The name of a field that pydantic made a number of `true` or `false`, if there is one."""
+    if not isinstance(data, Mapping):
+        return None
+    for name, value in data.items():
+        inner = getattr(made, str(name), None)
+        if isinstance(value, bool) and isinstance(inner, int | float) and inner is not value:
+            return str(name)
+        if (found := _flag_as_number(value, inner)) is not None:
+            return f"{name}.{found}"
+    return None
 
 
 def _apply(data: dict[str, Any], override: str) -> None:
@@ -143,8 +171,8 @@ def _refuse(data: Mapping[str, object]) -> None:
 def _refuse_text(value: str, where: str) -> None:
     if CREDENTIALS.search(value):
         raise UserError(
-            f"{where}: holds a user name, password or signature; a recipe is kept and published, "
-            f"so secrets belong in the environment"
+            f"{where}: holds a user name, password, key or signature; a recipe is kept and "
+            f"published, so secrets belong in the environment"
         )
     if any("\ud800" <= c <= "\udfff" or c == "\0" for c in value):
         raise UserError(f"{where}: holds a character that is no text (NUL or half a pair)")

@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from curation.terminal import one_line
 from schemas.errors import UserError
-from schemas.secrets import hidden
+from schemas.secrets import bare, hidden
 
 if TYPE_CHECKING:
     import aiohttp
@@ -140,7 +141,7 @@ def address(endpoint: str) -> str:
         usable = False
     if not usable or parts.query or parts.fragment or any(c.isspace() for c in endpoint):
         raise UserError(
-            f"teacher.endpoints: {endpoint!r} is no address such as http://localhost:8000/v1"
+            f"teacher.endpoints: {bare(endpoint)!r} is no address such as http://localhost:8000/v1"
         )
     return endpoint.rstrip("/") + ("" if parts.path.strip("/") else "/v1")
 
@@ -159,7 +160,7 @@ def _message(content: bytes) -> str:
 
 def _cut(text: str) -> str:
     """A text in one line of bounded length; once no key is in it, which a cut might bare."""
-    return " ".join(text.split())[:300]
+    return one_line(text)[:300]
 
 
 def _retry_after(header: str | None) -> float:

@@ -28,6 +28,7 @@ def test_a_teacher_honours_the_contract(kind: str) -> None:
     teacher: Teacher = parts.build("teachers", kind, OPTIONS[kind], "teacher")
     again: Teacher = parts.build("teachers", kind, OPTIONS[kind], "teacher")
     assert teacher.name and teacher.revision and isinstance(teacher.note, str)
+    assert isinstance(teacher.is_record, bool)
     prompts = [prompt("1 + 1?"), prompt("2 + 2?")]
     wanted = teacher.wanted(prompts[0], 3)
     assert 0 < wanted.firm <= wanted.most

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curation.groups import Assembled, Rules, assemble, long_cot, response
+from curation.groups import MOST_COMPARED, Assembled, Rules, assemble, long_cot, response
 from curation.tokens import TokenCounter
 from schemas.canvas import parse, twin
 from schemas.recipe import Recipe
@@ -93,6 +93,22 @@ def reasons(result: Assembled) -> dict[int | None, str]:
 
 def placed(result: Assembled) -> set[int]:
     return {path.trace.index for path in result.canvas.paths} if result.canvas else set()
+
+
+def test_no_more_than_so_many_traces_are_compared(counter: TokenCounter) -> None:
+    """Thousands of one prompt are a row like any other: each is placed or has its reason."""
+    alphabet = "abcdefghij"
+    texts = ["".join(alphabet[int(d)] * 2 for d in f"{n:04}") for n in range(3000)]
+    traces = [
+        graded(n, text, Grade.CORRECT if n % 6 == 5 else Grade.WRONG)
+        for n, text in enumerate(texts)
+    ]
+    result = assemble(PROMPT, traces, rules(), counter)
+    found = reasons(result)
+    assert len(placed(result)) == 3 and len(placed(result)) + len(found) == 3000
+    left = {n for n, reason in found.items() if reason == "not_compared"}
+    assert len(left) == 3000 - MOST_COMPARED
+    assert left == {n for n in range(3000) if n % 6 != 5}, "the right ones go first"
 
 
 def test_rules_come_from_the_recipe() -> None:

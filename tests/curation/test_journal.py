@@ -1,6 +1,7 @@
 """The journal: what was committed comes back, whatever happened to the file's end."""
 
 import resource
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation import journal
+from curation.archive import Archive
 from curation.journal import Journal, read
 from schemas.records import FinishReason, Trace
 
@@ -184,3 +186,37 @@ def test_appends_and_commits_of_several_threads_lose_nothing(tmp_path: Path) -> 
         thread.join()
     book.close()
     assert sorted(one.index for one in read(tmp_path / "j").traces) == list(range(900))
+
+
+def test_an_archive_finds_keys_in_every_journal(tmp_path: Path) -> None:
+    """Whatever a text holds, in journals of open and of closed shards; damaged lines are none."""
+    with Journal(tmp_path / "00000.jsonl") as open_one, Journal(tmp_path / "00001.jsonl") as closed:
+        open_one.append(trace(0, 'a text that says "key":"k1"'))
+        open_one.append(trace(2))
+        closed.append(trace(1))
+        closed.append(trace(2, "again"))
+        closed.append(trace(3, "damaged"))
+    path = tmp_path / "00001.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"damaged", b"dAmaged"))
+    path.rename(tmp_path / "00001.jsonl.done")
+    found = Archive(tmp_path)
+    assert found.find({"k1"}) == [trace(1)]
+    assert found.find({"k0", "k2"}) == [
+        trace(0, 'a text that says "key":"k1"'),
+        trace(2),
+        trace(2, "again"),
+    ]
+    assert found.find({"k3", "k4"}) == []
+
+
+def test_what_an_archive_holds_is_a_few_bytes_a_trace(tmp_path: Path) -> None:
+    with Journal(tmp_path / "00000.jsonl") as book:
+        for n in range(30_000):
+            book.append(trace(n))
+    tracemalloc.start()
+    try:
+        found = Archive(tmp_path)
+        found.find({"nothing"})
+        assert tracemalloc.get_traced_memory()[0] < 20 * 30_000
+    finally:
+        tracemalloc.stop()

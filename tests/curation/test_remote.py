@@ -6,7 +6,10 @@ import os
 import random
 import subprocess
 import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from urllib.request import Request, urlopen
 
 import fsspec
@@ -94,6 +97,16 @@ def test_a_prefix_is_read_as_a_folder(slash: str, s3: S3Server, tmp_path: Path) 
         assert list(there.rows(traces=False)) == rows(kind, str(folder))
     put(s3, "pq/0.parquet", parquet(tmp_path / "0.parquet"))
     assert len(rows("gsm8k", f"s3://bucket/pq{slash}")) == len(GOOD), "Parquet by what it holds"
+
+
+def test_a_server_that_sends_whole_files_only_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_bytes(jsonl() * (2 * remote.BLOCK_BYTES // len(jsonl())))
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(UserError, match=r"no parts of a file .*; fetch it, and give its path"):
+            rows("jsonl", f"http://127.0.0.1:{server.server_port}/x.jsonl")
+        server.shutdown()
 
 
 def test_a_whole_bucket_is_a_folder(s3: S3Server) -> None:

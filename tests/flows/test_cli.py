@@ -72,6 +72,9 @@ def test_aliases_that_multiply_are_refused(tmp_path: Path) -> None:
         "https://user:hunter2@host/x.jsonl",
         "s3://b/x?X-Amz-Signature=hunter2",
         "https://h/?token=hunter2",
+        "https://h/x.jsonl?private_token=hunter2",
+        "http://h/x.jsonl?a=1&api_key=hunter2",
+        "http://h/x.jsonl?Authorization=hunter2",
     ],
 )
 def test_credentials_are_refused_and_never_printed(tmp_path: Path, url: str) -> None:
@@ -80,6 +83,43 @@ def test_credentials_are_refused_and_never_printed(tmp_path: Path, url: str) -> 
     assert "source.path" in err
     assert "hunter2" not in out + err
     assert not [p for p in tmp_path.rglob("*") if p.is_file() and b"hunter2" in p.read_bytes()]
+
+
+def test_a_key_in_an_endpoint_is_not_printed(tmp_path: Path) -> None:
+    teacher = "teacher={kind: openai_server, model: m, endpoints: 'http://h/v1?k=hunter2'}"
+    code, _, err = run("build", "demo", "--set", teacher, cwd=tmp_path)
+    assert code == 2 and "is no address" in err and "hunter2" not in err
+
+
+def test_foreign_text_moves_no_cursor(tmp_path: Path) -> None:
+    code, _, err = run("build", "demo", "--set", 'paths="\\e[2J\\a"', cwd=tmp_path)
+    assert code == 2 and "\x1b" not in err and "\a" not in err
+    code, _, err = run("build", "no \x1b[2J recipe", cwd=tmp_path)
+    assert code == 2 and "\x1b" not in err and "no ␛[2J recipe" in err
+
+
+def test_a_path_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    code, _, err = run("build", "demo", "--out", "r_\udcff", cwd=tmp_path)
+    assert code == 2 and "--out" in err and list(tmp_path.iterdir()) == []
+
+
+def test_a_terminal_of_another_encoding_ends_no_command(tmp_path: Path) -> None:
+    process = start("doctor", cwd=tmp_path, PYTHONIOENCODING="ascii", LC_ALL="C")
+    assert process.wait(timeout=120) == 0, process.communicate()
+    process = start("build", "no ½ recipe", cwd=tmp_path, PYTHONIOENCODING="ascii")
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 2 and "no \\xbd recipe" in err
+
+
+def test_an_estimate_that_is_ended_clears_away(tmp_path: Path) -> None:
+    (trial := tmp_path / "trial").mkdir()
+    process = start("build", "demo", "--estimate", cwd=tmp_path, TMPDIR=str(trial))
+    while not list(trial.glob("*/prompts")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    assert list(trial.iterdir()) == []
 
 
 def test_the_estimate_is_one_object(tmp_path: Path) -> None:

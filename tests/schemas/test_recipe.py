@@ -42,6 +42,10 @@ def test_defaults_are_the_papers(minimal: Path) -> None:
         ("summary.template='{answer} is right'", "must end in {answer}"),
         ("source=null", "source"),
         ("source.kind=[1", "is not a YAML value"),
+        ("summary.template='</summary> {answer}'", "holds </summary>, a marker of the canvas"),
+        ("paths=true", "paths is true or false; give a number"),
+        ("groups.similarity=yes", "groups.similarity is true or false; give a number"),
+        ("groups={min_correct: 1, min_correct: 2}", "is not a YAML value"),
         ("noequals", "write key.sub=value"),
         ("name=a/b", "name"),
         ("seed.x=1", "seed"),
@@ -68,6 +72,12 @@ def test_overrides_reach_lists_and_new_sections(minimal: Path) -> None:
     )
     assert recipe.filters[0].options == {"max_tokens": 9}
     assert recipe.groups.min_correct == 2
+
+
+def test_a_key_that_is_there_twice_is_asked_about(minimal: Path) -> None:
+    minimal.write_text(minimal.read_text() + "\npaths: 3\ngroups: {min_correct: 1}\npaths: 2\n")
+    with pytest.raises(UserError, match=r"line \d+: not valid YAML: 'paths' is there twice"):
+        load(minimal)
 
 
 @pytest.mark.parametrize("text", ["- a\n", "a: [1\n", "", "\x00"])

@@ -1,8 +1,11 @@
 """Tracebacks and what is hidden in them."""
 
+import base64
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from schemas.paths import ROOT
 from schemas.secrets import hidden, of_environment
@@ -54,3 +57,23 @@ def test_what_counts_as_a_secret() -> None:
     assert of_environment(variables) == (TOKEN, KEY, "hunter2hunter2")
     assert hidden("nothing", [None, ""]) == "nothing"
     assert hidden(f"a {KEY}b", [KEY]) == "a ***b"
+    bare = {"APIKEY": KEY, "my_token": TOKEN, "AWS_CREDENTIALS": "hunter2hunter2"}
+    assert of_environment(bare) == (KEY, TOKEN, "hunter2hunter2")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "kQ7x%2F9vR2%2BmZ%3D%3D",
+        "kQ7x%2f9vR2%2bmZ%3d%3d",  # as .NET writes it
+        "kQ7x\\/9vR2+mZ==",  # as JSON may
+        base64.b64encode(b":kQ7x/9vR2+mZ==").decode(),
+        base64.b64encode(b"kQ7x/9vR2+mZ==:").decode().rstrip("="),
+    ],
+)
+def test_a_key_is_hidden_in_other_forms(said: str) -> None:
+    assert hidden(f"no such key: {said}.", ["kQ7x/9vR2+mZ=="]) == "no such key: ***."
+
+
+def test_a_key_is_hidden_between_entities() -> None:
+    assert hidden("<b>a&amp;b&lt;c</b>", ["a&b<c"]) == "<b>***</b>"

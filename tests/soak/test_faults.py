@@ -192,6 +192,21 @@ def test_a_flipped_bit_is_found_and_its_shard_alone_is_made_again(
         assert verify(run) == []
 
 
+@pytest.mark.parametrize("name", [b"recorded_correct", b"seed", b"text"])
+def test_a_flipped_bit_in_the_name_of_a_column(
+    name: bytes, recipe: Path, whole: Path, tmp_path: Path
+) -> None:
+    """Parquet has no checksum over its footer: a column would be missing, and all else sound."""
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    path = run / "traces/00001.parquet"
+    before = path.read_bytes()
+    path.write_bytes(before.replace(name, bytes([name[0] ^ 1]) + name[1:]))
+    assert any("traces/00001.parquet" in line for line in verify(run))
+    build(recipe, run)
+    assert same(run, whole) and path.read_bytes() == before and verify(run) == []
+
+
 def sample(run: Path) -> None:
     """A build whose traces were sampled: those have journals, recorded ones need none."""
     make(run, "demo", "shard_rows=6", limit=12)
