@@ -65,7 +65,7 @@ def parse(raw: bytes | None, number: int, where: str) -> Record:
     except UnicodeDecodeError as error:
         return _bad(number, where, Reason.BAD_ENCODING, f"byte {error.start + 1} is not UTF-8")
     try:
-        value = _loads(text)
+        value = _loads(text.rstrip("\r\n"))  # where a line breaks off is its end, not the next
     except json.JSONDecodeError as error:
         return _bad(number, where, Reason.BROKEN_JSON, f"{error.msg} at character {error.colno}")
     except RecursionError:

@@ -719,3 +719,9 @@ def test_a_reader_can_be_started_again(tmp_path: Path) -> None:
     assert len(list(reader.records(()))) == len(list(reader.records(()))) == 2
     source = jsonl_kind.build(path=str(tmp_path / "rows.jsonl"))
     assert list(source.rows(traces=False)) == list(source.rows(traces=False))
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+def test_where_a_line_breaks_off_is_within_it(end: bytes) -> None:
+    record = parse(b'{"q": "What is 1 plus 1?", "a": "2"' + end, 7, "x.jsonl, line 7")
+    assert (record.number, record.detail) == (7, "Expecting ',' delimiter at character 36")

@@ -122,6 +122,27 @@ def test_recorded_traces_need_no_journal_and_sampled_ones_do(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_local_teacher_writes_for_groups_that_lack_something_alone(
+    tiny_teacher: Path, tmp_path: Path
+) -> None:
+    full = prompt("What is 2 + 3?", *(Recorded(text=f"So {n}: 5") for n in range(3)))
+    short = prompt("What is 2 + 4?", Recorded(text="So: 6"))
+    served = {"kind": "transformers_local", "path": str(tiny_teacher), "max_tokens": 8}
+    closed: list[Trace] = []
+    end = run(
+        recorded.build(top_up=Spec.model_validate(served)),
+        [Shard(index=0, prompts=[full, short])],
+        samples=3,
+        folder=tmp_path,
+        have=lambda index: (),
+        close=lambda index, traces, failures, keys: closed.extend(traces),
+        lacks=lambda one, traces: max(0, 3 - len(traces)),
+    )
+    by = Counter((trace.prompt_id, trace.teacher) for trace in closed)
+    assert by == {(full.id, "recorded"): 3, (short.id, "recorded"): 1, (short.id, "teacher"): 3}
+    assert (end.done, end.failures) == (7, 0)
+
+
 def test_a_changed_record_has_another_key() -> None:
     one = Recorded(text="a", model="m", correct=None)
     variants = [
