@@ -20,7 +20,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -30,7 +30,6 @@ from benchmarks.lines import Line, ratio, report
 from benchmarks.real_vllm import MISSING, NAME, RealVLLM, interpreter
 from curation import sampling, shards
 from curation.dedup import prompt_id
-from curation.teachers import Failure
 from curation.teachers.openai_server import build
 from schemas import arrow
 from schemas.paths import ROOT
@@ -115,11 +114,9 @@ def _prompts() -> list[Prompt]:
 def _ours(url: str, prompts: Sequence[Prompt], folder: Path) -> float:
     """Tokens a second of the sampling service, from nothing to the last shard on disk."""
 
-    def close(
-        index: int, traces: Sequence[Trace], failures: Sequence[Failure], keys: Collection[str]
-    ) -> None:
-        assert not failures and len(traces) == SAMPLES * SHARD_ROWS
-        shards.write(folder, Stage.TRACES, index, "", arrow.table(Trace, traces), ())
+    def close(shard: sampling.Finished) -> None:
+        assert not shard.failures and len(shard.traces) == SAMPLES * SHARD_ROWS
+        shards.write(folder, Stage.TRACES, shard.index, "", arrow.table(Trace, shard.traces), ())
 
     began = time.perf_counter()
     teacher = build(model=NAME, endpoints=(url,), max_tokens=MAX_TOKENS, top_up=0)

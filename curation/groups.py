@@ -163,7 +163,7 @@ def compared(usable: Sequence[Usable], faults: dict[int, Fault]) -> Sequence[Usa
     """At most MOST_COMPARED traces, in their order; the others to `faults`."""
     if len(usable) <= MOST_COMPARED:
         return usable
-    first = sorted(range(len(usable)), key=lambda k: (not usable[k].correct, k))[:MOST_COMPARED]
+    first = _preferred(usable)[:MOST_COMPARED]
     detail = f"{len(usable)} traces are usable, {MOST_COMPARED} are compared, correct ones first"
     kept = set(first)
     for k, each in enumerate(usable):
@@ -180,7 +180,7 @@ def distinct(
 ) -> list[int]:
     """Positions, ascending, without near-duplicates among them; the others to `faults`."""
     kept: list[int] = []
-    for k in sorted(range(len(usable)), key=lambda k: (not usable[k].correct, k)):
+    for k in _preferred(usable):
         nearest = max(kept, key=lambda j: (similarity_KK[k, j], -j), default=None)
         value = 0.0 if nearest is None else float(similarity_KK[k, nearest])
         if nearest is None or value < threshold:
@@ -192,6 +192,11 @@ def distinct(
             detail = f"similarity {value:.4f} to trace {usable[nearest].index}, limit {threshold}"
             faults[usable[k].index] = Fault("near_duplicate", detail)
     return sorted(kept)
+
+
+def _preferred(usable: Sequence[Usable]) -> list[int]:
+    """Positions: correct traces first, then the lower index."""
+    return sorted(range(len(usable)), key=lambda k: (not usable[k].correct, k))
 
 
 def _refuse_prompt(

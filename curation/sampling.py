@@ -20,7 +20,7 @@ from curation.ledger import Ledger, Sample, Shard, open_ledger
 from curation.teachers import Failure, Lacks, Outcomes, Request, SampleOutcome, Teacher
 from schemas.records import Prompt, Trace
 
-__all__ = ["Close", "Have", "Progress", "Report", "Shard", "run", "sample_shards"]
+__all__ = ["Close", "Finished", "Have", "Progress", "Report", "Shard", "run", "sample_shards"]
 
 BREATH_SECONDS = 0.05  # between two turns of what goes on beside the stream
 MOST_FINISHED = 2  # shards that wait to be closed, until no more outcomes are taken
@@ -47,8 +47,18 @@ class Progress:
     damaged: int = 0  # journal lines that could not be read
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A shard whose last outcome has come; `keys` are those of every sample it may want."""
+
+    index: int
+    traces: Sequence[Trace]
+    failures: Sequence[Failure]
+    keys: Collection[str]
+
+
 Have = Callable[[int], Sequence[Trace]]
-Close = Callable[[int, Sequence[Trace], Sequence[Failure], Collection[str]], None]
+Close = Callable[[Finished], None]
 Report = Callable[[Progress], None]
 
 
@@ -103,10 +113,10 @@ async def sample_shards(
 
     `shards` is read as the teacher asks for requests (in the loop's thread), so that memory holds
     the shards in flight. `have` gives the traces that a shard's Parquet holds. `close` makes a
-    shard durable, one call at a time, from any thread: its number, traces and failures, and the key
-    of every sample it may want. Only after it has returned, and with no retryable failure, is the
-    shard's journal in `folder` set aside. `lacks` says how many spare samples a prompt needs.
-    `progress` is called with every outcome and about twice a second; what it raises ends the run.
+    shard durable, one call at a time, from any thread; only after it has returned, and with no
+    retryable failure, is the shard's journal in `folder` set aside. `lacks` says how many spare
+    samples a prompt needs. `progress` is called with every outcome and about twice a second; what
+    it raises ends the run.
 
     Whatever ends the run early, an error of the teacher too, what has come is committed first. A
     sample that the teacher leaves out becomes a retryable Failure `not_delivered`; a second outcome
@@ -297,7 +307,14 @@ class _Service:
         ledger.journal.close()
         with self._closing:
             traces = ledger.traces(self._have(ledger.index) if ledger.is_spilled else ())
-            self._close_shard(ledger.index, traces, ledger.failures(), ledger.keys.values())
+            self._close_shard(
+                Finished(
+                    index=ledger.index,
+                    traces=traces,
+                    failures=ledger.failures(),
+                    keys=ledger.keys.values(),
+                )
+            )
         ledger.set_aside()
 
     def _count_closed(self, ledger: Ledger) -> None:

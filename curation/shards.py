@@ -152,16 +152,12 @@ def done(run: Path, stage: Stage, index: int, fingerprint: str) -> Mark | None:
     mark = read_mark(run, stage, index)
     if mark is None or mark.fingerprint != fingerprint:
         return None
-    return whole(run, stage, index)
+    return mark if is_whole(run, mark) else None
 
 
-def whole(run: Path, stage: Stage, index: int) -> Mark | None:
-    """The shard's mark, if its files are whole, whatever they were made from."""
-    mark = read_mark(run, stage, index)
-    if mark is None:
-        return None
-    files = ((run / file.path, file.sha256) for file in mark.files)
-    return mark if all(path.is_file() and sha256(path) == known for path, known in files) else None
+def is_whole(run: Path, mark: Mark) -> bool:
+    """Whether the files of a shard are those of its mark, whatever they were made from."""
+    return all((run / f.path).is_file() and sha256(run / f.path) == f.sha256 for f in mark.files)
 
 
 def read_mark(run: Path, stage: Stage, index: int) -> Mark | None:

@@ -7,7 +7,7 @@ stage. What a summary costs is kept like a trace: journaled, found by key, never
 
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from curation import chain, sampling, shards, summaries
@@ -48,25 +48,23 @@ def write_summaries(job: Job, census: Census) -> None:
     def lacks(prompt: Prompt, traces: Sequence[Trace]) -> int:
         return int(summaries.best(waiting[prompt.id], traces, rules, counter) is None)
 
-    def close(
-        index: int, traces: Sequence[Trace], failures: Sequence[Failure], _: Collection[str]
-    ) -> None:
-        retryable = [failure for failure in failures if failure.retryable]
+    def close(shard: sampling.Finished) -> None:
+        retryable = [failure for failure in shard.failures if failure.retryable]
         short.extend(retryable)
         if retryable:
             return
         written: dict[str, list[Trace]] = {}
-        for trace in traces:
+        for trace in shard.traces:
             written.setdefault(trace.prompt_id, []).append(trace)
         made = []
-        for canvas in load(job, index):
+        for canvas in load(job, shard.index):
             texts = written.get(canvas.prompt.id, [])
             made.append(summaries.best(canvas, texts, rules, counter) or canvas)
             waiting.pop(canvas.prompt.id, None)
         by.update(canvas.summary_by for canvas in made)
-        fingerprint = chain.fingerprint(job, Stage.SUMMARIES, index)
+        fingerprint = chain.fingerprint(job, Stage.SUMMARIES, shard.index)
         data = arrow.table(Canvas, made)
-        shards.write(job.run, Stage.SUMMARIES, index, fingerprint, data, ())
+        shards.write(job.run, Stage.SUMMARIES, shard.index, fingerprint, data, ())
 
     at_work = job.at_work(Stage.SUMMARIES)
     sampling.run(

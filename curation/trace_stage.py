@@ -5,7 +5,7 @@ A shard that lacks samples which another run may deliver stays open, and the run
 """
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from curation import chain, sampling, shards
 from curation.archive import Archive
@@ -36,15 +36,12 @@ def sample_traces(job: Job, census: Census) -> None:
             return traces
         return traces + archive.find(chain.trace_keys(job, index) - {t.key for t in traces})
 
-    def close(
-        index: int, traces: Sequence[Trace], failures: Sequence[Failure], keys: Collection[str]
-    ) -> None:
-        retryable = [failure for failure in failures if failure.retryable]
+    def close(shard: sampling.Finished) -> None:
+        retryable = [failure for failure in shard.failures if failure.retryable]
         if retryable:
             short.extend(retryable)
             return
-        fingerprint = chain.fingerprint(job, Stage.TRACES, index, keys)
-        _close_traces(job, index, fingerprint, traces, failures)
+        _close_traces(job, shard)
 
     teacher = job.at_work(Stage.TRACES)
     samples = job.recipe.samples or job.recipe.paths
@@ -105,16 +102,11 @@ class Show:
         self._job.bars.add(self._stage, more=self._last.wanted - self._total)
 
 
-def _close_traces(
-    job: Job,
-    index: int,
-    fingerprint: str,
-    traces: Sequence[Trace],
-    failures: Sequence[Failure],
-) -> None:
+def _close_traces(job: Job, shard: sampling.Finished) -> None:
     """Write a shard's traces as Parquet; those that no longer belong are set aside."""
-    prompts = {p.id: p for p in chain.load_prompts(job, index)} if failures else {}
-    keys = {trace.key for trace in traces}
+    index = shard.index
+    prompts = {p.id: p for p in chain.load_bare_prompts(job, index)} if shard.failures else {}
+    keys = {trace.key for trace in shard.traces}
     path = shards.shard_path(job.run, Stage.TRACES, index)
     if any(trace.key not in keys for trace in _earlier_traces(job, index)):
         aside = path.parent / "superseded" / f"{path.stem}-{shards.sha256(path)[:12]}.parquet"
@@ -130,9 +122,11 @@ def _close_traces(
             reason=failure.reason,
             detail=failure.detail,
         )
-        for failure in failures
+        for failure in shard.failures
     ]
-    shards.write(job.run, Stage.TRACES, index, fingerprint, arrow.table(Trace, traces), rejections)
+    fingerprint = chain.fingerprint(job, Stage.TRACES, index, shard.keys)
+    data = arrow.table(Trace, shard.traces)
+    shards.write(job.run, Stage.TRACES, index, fingerprint, data, rejections)
     give_back()
 
 
@@ -141,6 +135,7 @@ def _earlier_traces(job: Job, index: int) -> list[Trace]:
 
     Its hash tells, not a reader: the names of its columns have no checksum.
     """
-    if shards.whole(job.run, Stage.TRACES, index) is None:
+    mark = shards.read_mark(job.run, Stage.TRACES, index)
+    if mark is None or not shards.is_whole(job.run, mark):
         return []
     return list(arrow.records(Trace, shards.read(job.run, Stage.TRACES, index)))

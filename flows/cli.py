@@ -67,6 +67,7 @@ def build(
 
     Examples: polytrace build demo · polytrace build gsm8k_recorded --set source.path=FILE
     """
+    from curation.screen import is_unicode
     from schemas.recipe import load
 
     chosen = load(find_recipe(recipe, RECIPES), set_ or ())
@@ -79,8 +80,8 @@ def build(
         typer.echo(tried.json() if json else tried.text())
         return
     run = out or Path("runs") / chosen.name
-    if not str(run).isprintable():  # Prefect, and many a reader of JSON, take UTF-8 alone
-        raise UserError(f"--out {str(run)!r}: holds a character that cannot be printed")
+    if not is_unicode(str(run)):  # Prefect takes no other path
+        raise UserError(f"--out {str(run)!r}: holds bytes that are no UTF-8")
     began = time.monotonic()
     outcome = _build(chosen, run, limit)
     outcome = outcome.model_copy(update={"seconds": round(time.monotonic() - began, 1)})

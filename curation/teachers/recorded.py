@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import replace
 
-from curation.teachers import Lacks, Outcomes, Request, SampleOutcome, Spare, Teacher, Wanted
+from curation.teachers import Lacks, Outcomes, Request, Teacher, Wanted
 from curation.teachers._part import Part, take
 from schemas import parts
 from schemas.recipe import Part as Spec
@@ -79,8 +79,8 @@ class RecordedTeacher:
                 for index in request.missing:
                     yield self._trace(request, index)
             return
-        there: deque[SampleOutcome] = deque()
-        passed = self._pass_on(requests, there, lacks)
+        there: deque[Trace] = deque()
+        passed = self._pass_on(requests, there)
         async with aclosing(self._served.sample(passed, lacks)) as outcomes:  # type: ignore[type-var]
             async for outcome in outcomes:
                 while there:
@@ -89,23 +89,17 @@ class RecordedTeacher:
         while there:
             yield there.popleft()
 
-    def _pass_on(
-        self, requests: Iterable[Request], there: deque[SampleOutcome], lacks: Lacks
-    ) -> Iterator[Request]:
-        """Requests for what lacks; recorded traces, and samples that need not be, go to `there`.
-
-        Decided here: not every teacher asks what lacks before it samples.
-        """
+    def _pass_on(self, requests: Iterable[Request], there: deque[Trace]) -> Iterator[Request]:
+        """Requests for what is not recorded; the recorded traces go to `there`."""
         for request in requests:
             recorded = len(request.prompt.recorded)
             fresh = [self._trace(request, i) for i in request.missing if i < recorded]
             there.extend(fresh)
-            have = tuple(sorted((*request.have, *fresh), key=lambda trace: trace.index))
-            missing = tuple(index for index in request.missing if index >= recorded)
-            if missing and not lacks(request.prompt, have):
-                there.extend(Spare(prompt_id=request.prompt.id, index=index) for index in missing)
-                missing = ()
-            yield replace(request, have=have, missing=missing)
+            yield replace(
+                request,
+                have=tuple(sorted((*request.have, *fresh), key=lambda trace: trace.index)),
+                missing=tuple(index for index in request.missing if index >= recorded),
+            )
 
     def _trace(self, request: Request, index: int) -> Trace:
         record = request.prompt.recorded[index]

@@ -8,12 +8,12 @@ and the weights are loaded when the first block needs them.
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from random import Random
 
-from curation.teachers import Failure, Lacks, Outcomes, Request, Wanted
+from curation.teachers import Failure, Lacks, Outcomes, Request, SampleOutcome, Spare, Wanted
 from curation.teachers._causal_lm import CausalLM, check, cut_at_stop, load
 from curation.teachers._part import Part, take
 from schemas.errors import UserError
@@ -143,7 +143,7 @@ class LocalTeacher:
         for block in _blocks(requests, self._batch_prompts):
             if not any(request.missing for request in block):
                 continue
-            outcomes = self._sample_block(block)
+            outcomes = self._sample_block(block, lacks)
             # A thread, so that journals are committed while the model computes.
             while (outcome := await asyncio.to_thread(next, outcomes, None)) is not None:
                 yield outcome
@@ -152,9 +152,17 @@ class LocalTeacher:
         self._loaded = self._loaded or load(self._path, self._device, self._trust_remote_code)
         return self._loaded
 
-    def _sample_block(self, block: list[Request]) -> Iterator[Trace | Failure]:
+    def _sample_block(self, block: list[Request], lacks: Lacks) -> Iterator[SampleOutcome]:
         from curation.teachers._decode import Row, sample
 
+        for at, request in enumerate(block):
+            spares = [index for index in request.missing if index >= request.wanted.firm]
+            if spares and not lacks(request.prompt, request.have):
+                yield from (Spare(prompt_id=request.prompt.id, index=index) for index in spares)
+                missing = tuple(index for index in request.missing if index < request.wanted.firm)
+                block[at] = replace(request, missing=missing)
+        if not any(request.missing for request in block):
+            return
         model, options = self._model(), self._sampling
         fitting: list[tuple[Request, list[int]]] = []
         for request in block:

@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +16,7 @@ import pytest
 from benchmarks.loopback import Behaviour, Loopback
 from curation.dedup import prompt_id
 from curation.journal import read
-from curation.sampling import Progress, Shard, none_lacks, run
+from curation.sampling import Finished, Progress, Shard, none_lacks, run
 from curation.teachers import Failure, Lacks
 from curation.teachers._wire import BadReplyError, Sampling, choices
 from curation.teachers.openai_server import OpenAIServer, build
@@ -60,15 +60,9 @@ class Closed:
         self.traces: dict[int, list[Trace]] = {}
         self.failures: list[Failure] = []
 
-    def close(
-        self,
-        index: int,
-        traces: Sequence[Trace],
-        failures: Sequence[Failure],
-        keys: Collection[str],
-    ) -> None:
-        self.traces[index] = list(traces)
-        self.failures += failures
+    def close(self, shard: Finished) -> None:
+        self.traces[shard.index] = list(shard.traces)
+        self.failures += shard.failures
 
     @property
     def all(self) -> list[Trace]:

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from random import Random
 from threading import Thread
@@ -14,7 +14,7 @@ import pytest
 from curation import sampling
 from curation.journal import read
 from curation.ledger import Ledger
-from curation.sampling import Progress, Shard, run
+from curation.sampling import Finished, Progress, Shard, run
 from curation.teachers import (
     Failure,
     Lacks,
@@ -96,16 +96,10 @@ class Parquet:
     def have(self, index: int) -> Sequence[Trace]:
         return self.traces.get(index, ())
 
-    def close(
-        self,
-        index: int,
-        traces: Sequence[Trace],
-        failures: Sequence[Failure],
-        keys: Collection[str],
-    ) -> None:
-        self.closed.append(index)
-        self.traces[index] = tuple(traces)
-        self.failures[index] = tuple(failures)
+    def close(self, shard: Finished) -> None:
+        self.closed.append(shard.index)
+        self.traces[shard.index] = tuple(shard.traces)
+        self.failures[shard.index] = tuple(shard.failures)
 
 
 def prompt(name: str, text: str = "q") -> Prompt:
@@ -295,13 +289,7 @@ def test_two_journals_of_one_shard_are_not_guessed_at(tmp_path: Path) -> None:
 
 def test_a_close_that_fails_leaves_the_journal_open(tmp_path: Path) -> None:
     class FullDisk(Parquet):
-        def close(
-            self,
-            index: int,
-            traces: Sequence[Trace],
-            failures: Sequence[Failure],
-            keys: Collection[str],
-        ) -> None:
+        def close(self, shard: Finished) -> None:
             raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from curation.sampling import Shard, none_lacks, run
+from curation.sampling import Finished, Shard, none_lacks, run
 from curation.teachers import (
     Failure,
     Request,
@@ -116,7 +116,7 @@ def test_recorded_traces_need_no_journal_and_sampled_ones_do(tmp_path: Path) -> 
         samples=2,
         folder=tmp_path,
         have=lambda index: (),
-        close=lambda index, traces, failures, keys: closed.extend(traces),
+        close=lambda shard: closed.extend(shard.traces),
     )
     assert (end.done, [trace.text for trace in closed]) == (2, ["a", "b"])
     assert list(tmp_path.iterdir()) == []
@@ -135,7 +135,7 @@ def test_a_local_teacher_writes_for_groups_that_lack_something_alone(
         samples=3,
         folder=tmp_path,
         have=lambda index: (),
-        close=lambda index, traces, failures, keys: closed.extend(traces),
+        close=lambda shard: closed.extend(shard.traces),
         lacks=lambda one, traces: max(0, 3 - len(traces)),
     )
     by = Counter((trace.prompt_id, trace.teacher) for trace in closed)
@@ -538,11 +538,9 @@ def _sample_all(model: Path, folder: Path, die_after: int) -> dict[int, tuple[Tr
     """Three shards of five prompts, four samples each; the process kills itself on request."""
     closed: dict[int, tuple[Trace, ...]] = {}
 
-    def close(
-        index: int, found: Sequence[Trace], failures: Sequence[Failure], keys: Collection[str]
-    ) -> None:
-        assert not failures
-        closed[index] = tuple(found)
+    def close(shard: Finished) -> None:
+        assert not shard.failures
+        closed[shard.index] = tuple(shard.traces)
 
     def progress(now: Any) -> None:
         if now.done == die_after:

@@ -4,7 +4,7 @@ In-process, through the sampling service, on the server that all these tests sha
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.real_vllm import NAME, RealVLLM
 from curation.dedup import prompt_id
-from curation.sampling import Progress, Shard, run
+from curation.sampling import Finished, Progress, Shard, run
 from curation.teachers import Failure, _load
 from curation.teachers.openai_server import OpenAIServer, build
 from schemas.errors import UserError
@@ -51,11 +51,9 @@ class Sampled:
         self.failures: list[Failure] = []
         self.notes: set[str] = set()
 
-        def close(
-            index: int, traces: Sequence[Trace], failures: Sequence[Failure], keys: Collection[str]
-        ) -> None:
-            self.traces += traces
-            self.failures += failures
+        def close(shard: Finished) -> None:
+            self.traces += shard.traces
+            self.failures += shard.failures
 
         def look(progress: Progress) -> None:
             self.notes.add(teacher.note)
