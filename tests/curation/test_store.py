@@ -20,9 +20,9 @@ from curation import store
 from curation.store import CARD, INDEX
 from flows import cli
 from schemas.errors import StoppedError, UserError
+from tests.builds import make
 from tests.curation.test_remote import SETS, recorded
 from tests.flows.commands import start
-from tests.flows.test_build import make
 from tests.s3_server import KEY, SECRET, S3Server
 
 TO = "s3://bucket/corpora/demo"

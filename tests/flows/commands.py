@@ -1,17 +1,83 @@
-"""The console script as a user starts it."""
+"""The command line as a user starts it: in this process, or in one of its own.
 
+`polytrace` runs a command in this process: its exit code and what it prints are the same, and
+PyTorch and Prefect are imported once for all tests. `run` and `start` are for what needs a process:
+signals, terminals, a clean environment, and what is imported.
+"""
+
+import io
 import os
+import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
+from unittest import mock
 
+from flows import cli
 from schemas.paths import ROOT
+
+API = "PREFECT_API_URL"
+
+
+def polytrace(*args: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end in this process, from the folder `cwd`.
+
+    With `PREFECT_API_URL` among `env`, flows run on that server.
+    """
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        on_server(env.get(API)),
+        _as_it_was(),
+        mock.patch.dict(os.environ, env),
+        mock.patch.object(sys, "argv", ["polytrace", *args]),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        os.chdir(cwd)
+        code = _main()
+    done = subprocess.CompletedProcess(args, code, out.getvalue(), err.getvalue())
+    assert "Traceback" not in done.stderr + done.stdout, done.stderr
+    return done
+
+
+def _main() -> int:
+    try:
+        cli.main()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+@contextmanager
+def on_server(url: str | None) -> Iterator[None]:
+    """Run flows on this Prefect server: the environment is read once, when Prefect is imported."""
+    if url is None:
+        yield
+        return
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: url}):
+        yield
+
+
+@contextmanager
+def _as_it_was() -> Iterator[None]:
+    """The working directory and the handlers of signals are restored at the end."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    folder, handlers = Path.cwd(), [signal.getsignal(number) for number in numbers]
+    try:
+        yield
+    finally:
+        os.chdir(folder)
+        for number, handler in zip(numbers, handlers, strict=True):
+            signal.signal(number, handler)
 
 
 def start(*args: str, cwd: Path, **env: str) -> subprocess.Popen[str]:
-    """In a session of its own, as a terminal starts it."""
+    """Start a command in a session of its own, as a terminal does."""
     more = {"PYTHONPATH": str(ROOT), "PREFECT_HOME": str(cwd / ".prefect"), **env}
     return subprocess.Popen(
         [sys.executable, "-m", "flows.cli", *args],
@@ -25,7 +91,7 @@ def start(*args: str, cwd: Path, **env: str) -> subprocess.Popen[str]:
 
 
 def run(*args: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run to its end, with nothing of this machine in its environment."""
+    """Run a process to its end, with nothing of this machine in its environment."""
     return subprocess.run(
         [sys.executable, "-m", "flows.cli", *args],
         cwd=cwd,

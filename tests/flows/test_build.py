@@ -9,84 +9,53 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
-from curation import finish, reading, shards, stages, summary_stage, trace_stage
+from curation import reading, shards, trace_stage
 from curation.job import Job
 from curation.teachers import Lacks, Request, SampleOutcome
 from curation.verify import verify
 from flows.reporting import page
-from schemas.outcome import Outcome
 from schemas.paths import ROOT
 from schemas.recipe import load
 from schemas.records import Stage
-
-RECIPES = ROOT / "flows" / "recipes"
-
-
-def make(run: Path, recipe: str = "demo", *overrides: str, limit: int | None = None) -> Outcome:
-    """All stages in this process, without Prefect."""
-    job = Job(recipe=load(RECIPES / f"{recipe}.yaml", overrides), run=run, limit=limit)
-    try:
-        finish.check_former(job)
-        census = reading.read_prompts(job)
-        finish.write_recipe(job)
-        trace_stage.sample_traces(job, census)
-        for index in range(census.shards):
-            stages.grade(job, index)
-            stages.assemble(job, index)
-        summary_stage.write_summaries(job, census)
-        for index in range(census.shards):
-            stages.score(job, index)
-        return finish.make(job, census)
-    finally:
-        job.close()
-
-
-def polytrace(*args: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """The console script as a user runs it."""
-    command = [sys.executable, "-m", "flows.cli", *args]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(cwd / ".prefect")}
-    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
-    assert "Traceback" not in done.stderr + done.stdout, done.stderr
-    if check:
-        assert done.returncode == 0, done.stderr
-    return done
-
-
-def contents(folder: Path) -> dict[str, str]:
-    """sha256 of every file below a folder."""
-    return {
-        path.relative_to(folder).as_posix(): shards.sha256(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def rejected(run: Path) -> Counter[tuple[str, str]]:
-    """(kind, reason) of every rejection on disk."""
-    found: Counter[tuple[str, str]] = Counter()
-    for path in (run / "rejected").glob("*.parquet"):
-        for row in pq.read_table(path).to_pylist():
-            found["prompt" if row["index"] is None else "trace", row["reason"]] += 1
-    return found
+from tests.builds import RECIPES, BuiltRuns, contents, make, rejected
+from tests.flows.commands import polytrace
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small corpus made without Prefect, in four shards."""
-    run = tmp_path_factory.mktemp("small") / "run"
-    make(run, "demo", "shard_rows=12", limit=40)
-    return run
+def small(built_runs: BuiltRuns) -> Path:
+    """A small corpus made without Prefect, in four shards; not to be written to."""
+    return built_runs.path("demo", "shard_rows=12", limit=40)
 
 
-def test_the_command_builds_prints_one_object_and_does_nothing_twice(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_installed_command_builds_prints_one_object_and_does_nothing_twice(
+    built_runs: BuiltRuns, tmp_path: Path
+) -> None:
+    """From a foreign folder that holds packages of our names, with a Prefect server of its own."""
+    script = Path(sys.executable).with_name("polytrace")
+    if installed_from() != ROOT.as_uri():
+        pytest.skip(f"{script} runs another copy of the project than this one")
+    for name in ("flows", "schemas", "curation"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit('of a foreign folder')")
     args = ("build", "demo", "--limit", "24", "--out", "run", "--json")
-    first = polytrace(*args, cwd=tmp_path)
-    said = json.loads(first.stdout)
+    environment = os.environ | {"PREFECT_HOME": str(tmp_path / ".prefect")}
+    environment.pop("PYTHONPATH", None)
+    done = subprocess.run(
+        [script, *args],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    said = json.loads(done.stdout)
     assert list(said) == ["run_dir", "prompts", "traces", "canvases", "seconds"]
     assert said["prompts"]["in"] == 24 == said["prompts"]["released"] + said["prompts"]["rejected"]
     assert said["traces"]["in"] == 24 * 6 == said["traces"]["kept"] + said["traces"]["rejected"]
@@ -100,18 +69,33 @@ def test_the_command_builds_prints_one_object_and_does_nothing_twice(tmp_path: P
     assert contents(tmp_path / "run") == before
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*.parquet")} == times
     # What Prefect conducts is what the stages make without it.
-    make(tmp_path / "plain", limit=24)
-    assert contents(tmp_path / "plain" / "release") == contents(tmp_path / "run" / "release")
+    plain = built_runs.path("demo", limit=24)
+    assert contents(plain / "release") == contents(tmp_path / "run" / "release")
+
+
+def test_inspect_and_verify_read_a_run_and_name_what_is_damaged(
+    built_runs: BuiltRuns, tmp_path: Path
+) -> None:
+    run = built_runs.copy(tmp_path / "run", "demo", limit=24)
     shown = polytrace("inspect", "run", cwd=tmp_path)
-    assert "24" in shown.stdout
+    assert shown.returncode == 0 and "24" in shown.stdout
     assert polytrace("verify", "run", cwd=tmp_path).stdout == "run: sound\n"
-    shard = next((tmp_path / "run/release/data").glob("train-*.parquet"))
+    shard = next((run / "release/data").glob("train-*.parquet"))
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 1
     shard.write_bytes(data)
-    damaged = polytrace("verify", "run", cwd=tmp_path, check=False)
+    damaged = polytrace("verify", "run", cwd=tmp_path)
     assert damaged.returncode == 1
     assert shard.name in damaged.stderr
+
+
+def installed_from() -> str | None:
+    """The address of the folder that was installed into this environment."""
+    try:
+        said = distribution("polytrace").read_text("direct_url.json")
+    except PackageNotFoundError:
+        return None
+    return str(json.loads(said)["url"]) if said else None
 
 
 def test_conservation_and_reasons(small: Path) -> None:
@@ -133,9 +117,10 @@ def test_same_recipe_same_bytes(small: Path, tmp_path: Path) -> None:
     assert (tmp_path / "run/manifest.json").read_bytes() == (small / "manifest.json").read_bytes()
 
 
-def test_a_new_threshold_re_runs_the_filter_onward_only(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    make(run, limit=24)
+def test_a_new_threshold_re_runs_the_filter_onward_only(
+    built_runs: BuiltRuns, tmp_path: Path
+) -> None:
+    run = built_runs.copy(tmp_path / "run", "demo", limit=24)
     first = contents(run)
     times = {p: p.stat().st_mtime_ns for p in run.glob("*/[0-9]*")}
     strict = make(run, "demo", "filters.0.quantile=0.5", limit=24)
@@ -213,7 +198,7 @@ def test_mistakes_are_one_line(
     if data is not None:
         (tmp_path / "in.jsonl").write_bytes(data)
     sets = [part for one in ["source.path=in.jsonl", *overrides] for part in ("--set", one)]
-    done = polytrace("build", "demo", *sets, "--out", "run", cwd=tmp_path, check=False)
+    done = polytrace("build", "demo", *sets, "--out", "run", cwd=tmp_path)
     assert done.returncode == 2, (name, done.stderr)
     line = done.stderr.strip().splitlines()[-1]
     assert line.startswith("polytrace: ")
@@ -243,7 +228,7 @@ def test_hostile_rows_are_counted_rejections(tmp_path: Path) -> None:
     assert verify(tmp_path / "run") == []
 
 
-def test_nothing_released_is_exit_1_with_reasons(tmp_path: Path) -> None:
+def test_nothing_released_is_exit_1_with_reasons(tmp_path: Path, prefect_api: str) -> None:
     (tmp_path / "in.jsonl").write_bytes(
         b'{"question": "What is the meaning of it?", "answer": "42"}\n'
     )
@@ -256,7 +241,7 @@ def test_nothing_released_is_exit_1_with_reasons(tmp_path: Path) -> None:
         "run",
         "--json",
     )
-    done = polytrace("build", "demo", *args, cwd=tmp_path, check=False)
+    done = polytrace("build", "demo", *args, cwd=tmp_path, PREFECT_API_URL=prefect_api)
     assert done.returncode == 1
     assert json.loads(done.stdout)["prompts"] == {"in": 1, "released": 0, "rejected": 1}
     assert "too_few" in done.stderr.splitlines()[-1]
@@ -338,22 +323,25 @@ def test_a_changed_census_or_journal_is_not_believed(small: Path, tmp_path: Path
     assert verify(run) == []
 
 
-def test_a_page_of_a_former_build_is_written_anew(tmp_path: Path) -> None:
+def test_a_page_of_a_former_build_is_written_anew(tmp_path: Path, prefect_api: str) -> None:
     """A kill may come between the two; the clock may have been set back in between."""
-    polytrace("build", "demo", "--limit", "6", "--out", "run", cwd=tmp_path)
+    args = ("build", "demo", "--limit", "6", "--out", "run")
+    built = polytrace(*args, cwd=tmp_path, PREFECT_API_URL=prefect_api)
+    assert built.returncode == 0, built.stderr
     page = tmp_path / "run" / "report.html"
     whole = page.read_text()
     page.write_text("of a former build")
     os.utime(page, (time.time() + 3600,) * 2)
-    polytrace("build", "demo", "--limit", "6", "--out", "run", cwd=tmp_path)
+    assert polytrace(*args, cwd=tmp_path).returncode == 0, "nothing is built: no server is asked"
     assert page.read_text() == whole
 
 
-def test_a_server_of_prefect_that_is_gone_is_said_in_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PREFECT_API_URL", "http://me:hunter2@127.0.0.1:9/api")
-    done = polytrace("build", "demo", "--limit", "3", "--out", "run", cwd=tmp_path, check=False)
+def test_a_server_of_prefect_that_is_gone_is_said_in_a_sentence(tmp_path: Path) -> None:
+    done = polytrace(
+        *("build", "demo", "--limit", "3", "--out", "run"),
+        cwd=tmp_path,
+        PREFECT_API_URL="http://me:hunter2@127.0.0.1:9/api",
+    )
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
     assert "PREFECT_API_URL: no Prefect server answers at http://127.0.0.1:9/api" in last
@@ -384,7 +372,7 @@ def test_a_key_in_place_of_a_variables_name_is_kept_nowhere(tmp_path: Path) -> N
     ]
     (tmp_path / "a.jsonl").write_text('{"prompt": "1+1?", "gold": "2"}\n')
     args = [part for one in sets for part in ("--set", one)]
-    done = polytrace("build", "gsm8k_vllm", *args, "--out", "run", cwd=tmp_path, check=False)
+    done = polytrace("build", "gsm8k_vllm", *args, "--out", "run", cwd=tmp_path)
     assert done.returncode == 2 and "api_key_env" in done.stderr, done.stderr
     assert "skabcdefghONLY" not in done.stderr + done.stdout
     kept = [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -397,7 +385,7 @@ def test_without_models_a_build_imports_no_pytorch(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from tests.curation.test_remote import SETS, recorded
-from tests.flows.test_build import make
+from tests.builds import make
 folder = Path(sys.argv[1])
 (folder / "rows.jsonl").write_bytes(recorded(20))
 made = make(folder / "run", "recorded_traces", f"source.path={folder}/rows.jsonl", *SETS)

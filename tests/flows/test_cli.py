@@ -10,14 +10,13 @@ from pathlib import Path
 import pytest
 
 from schemas.durable import lock
-from tests.flows.commands import alive, check_all_end, start
+from tests.flows.commands import alive, check_all_end, polytrace, start
 
 
-def run(*args: str, cwd: Path) -> tuple[int, str, str]:
-    process = start(*args, cwd=cwd)
-    out, err = process.communicate(timeout=300)
-    assert "Traceback" not in out + err, err
-    return process.returncode, out, err
+def run(*args: str, cwd: Path, **env: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command in this process."""
+    done = polytrace(*args, cwd=cwd, **env)
+    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -168,12 +167,13 @@ def test_killed_it_leaves_no_process(tmp_path: Path) -> None:
     process.communicate(timeout=30)
 
 
-def test_a_second_command_on_one_directory_is_refused(tmp_path: Path) -> None:
+def test_a_second_command_on_one_directory_is_refused(tmp_path: Path, prefect_api: str) -> None:
+    args = ("build", "demo", "--limit", "5", "--out", "run")
     with lock(tmp_path / "run"):
-        code, out, err = run("build", "demo", "--limit", "5", "--out", "run", cwd=tmp_path)
+        code, out, err = run(*args, cwd=tmp_path)
     assert (code, out) == (2, "")
     assert "run: another command is at work there" in err.splitlines()[-1]
-    assert run("build", "demo", "--limit", "5", "--out", "run", cwd=tmp_path)[0] == 0
+    assert run(*args, cwd=tmp_path, PREFECT_API_URL=prefect_api)[0] == 0
 
 
 def _begun(cwd: Path) -> subprocess.Popen[str]:

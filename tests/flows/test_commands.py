@@ -18,6 +18,17 @@ def test_a_missing_accelerate_config_is_named(tmp_path: Path) -> None:
         run_command(["train", "tiny_nap"], str(tmp_path / "none.yaml"))
 
 
+def test_a_folder_of_our_packages_names_is_no_package_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("flows", "schemas"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit('of a foreign folder')")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="no_such_recipe"):
+        run_command(["train", "no_such_recipe"])
+
+
 def test_a_command_that_was_killed_is_said_to_be(tmp_path: Path) -> None:
     def kill() -> None:
         while not commands._RUNNING:

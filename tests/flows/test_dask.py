@@ -15,8 +15,8 @@ from flows import runners
 from schemas.errors import UserError
 from schemas.paths import ROOT
 from schemas.recipe import load
+from tests.builds import contents, make
 from tests.flows.commands import alive, check_all_end
-from tests.flows.test_build import contents, make
 
 pytest.importorskip("prefect_dask")
 

@@ -13,11 +13,13 @@ from diffusion.evaluation import Evaluation
 from flows.evaluating import RECIPES
 from schemas.errors import UserError
 from schemas.yaml_file import load
-from tests.flows.commands import run
+from tests.flows.commands import polytrace, run
 
 
 def test_the_bundled_model_is_evaluated(tmp_path: Path) -> None:
-    done = run("evaluate", "tiny_base", "--set", "limit=4", "--set", "steps=[39]", cwd=tmp_path)
+    done = polytrace(
+        "evaluate", "tiny_base", "--set", "limit=4", "--set", "steps=[39]", cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     assert "results  runs/tiny_base/results.json" in done.stdout
     assert "5 cells x 4 problems" in done.stderr
@@ -27,7 +29,7 @@ def test_the_bundled_model_is_evaluated(tmp_path: Path) -> None:
     assert by_name["Random"]["arness"] < 0.5
     assert by_name["Fast-dLLM"]["steps"] is None
     assert all(one["count"] == 4 for one in results)
-    printed = run("tables", "runs/tiny_base", cwd=tmp_path)
+    printed = polytrace("tables", "runs/tiny_base", cwd=tmp_path)
     assert printed.returncode == 0, printed.stderr
     page = (tmp_path / "runs/tiny_base/tables/tables.md").read_text()
     assert "page     runs/tiny_base/tables/tables.md" in printed.stdout
@@ -45,11 +47,11 @@ def test_mistakes_end_with_2_and_no_traceback(tmp_path: Path) -> None:
         ("benchmark.kind=gsm9k", "choices: gpqa, gsm8k, math500, tiny"),
         ("benchmark.path=none.jsonl", "no such file"),
     ):
-        done = run("evaluate", "tiny_base", "--set", "limit=2", "--set", change, cwd=tmp_path)
+        done = polytrace("evaluate", "tiny_base", "--set", "limit=2", "--set", change, cwd=tmp_path)
         assert done.returncode == 2, (change, done.stderr)
         assert says in done.stderr
         assert "Traceback" not in done.stderr
-    done = run("tables", "runs", cwd=tmp_path)
+    done = polytrace("tables", "runs", cwd=tmp_path)
     assert done.returncode == 2 and "holds no results.parquet" in done.stderr
 
 

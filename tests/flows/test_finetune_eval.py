@@ -11,25 +11,17 @@ import yaml
 
 from flows.experiment import RECIPES, evaluation, find_experiment, folder_of, trainings
 from schemas.errors import UserError
-from tests.flows.commands import start
+from tests.builds import BuiltRuns
+from tests.flows.commands import polytrace, start
 
 NAMES = sorted(file.stem for file in RECIPES.glob("*.yaml"))
 
 
-def polytrace(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """The command, run to its end."""
-    process = start(*args, cwd=cwd, OMP_NUM_THREADS="1")
-    out, err = process.communicate()
-    assert "Traceback" not in err + out, err
-    return subprocess.CompletedProcess(args, process.returncode, out, err)
-
-
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(built_runs: BuiltRuns, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a corpus of some canvases in runs/demo."""
     folder = tmp_path_factory.mktemp("place")
-    built = polytrace("build", "demo", "--limit", "24", cwd=folder)
-    assert built.returncode == 0, built.stderr
+    built_runs.copy(folder / "runs" / "demo", "demo", limit=24)
     return folder
 
 
@@ -58,10 +50,14 @@ def stamps(folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.slow
-def test_a_release_starts_its_experiment_and_by_hand_it_goes_on(place: Path) -> None:
+def test_a_release_starts_its_experiment_and_by_hand_it_goes_on(
+    place: Path, prefect_api: str
+) -> None:
     experiment = small(place)
     built = polytrace(
-        *("build", "demo", "--limit", "24", "--json", "--set", f"handoff={experiment}"), cwd=place
+        *("build", "demo", "--limit", "24", "--json", "--set", f"handoff={experiment}"),
+        cwd=place,
+        PREFECT_API_URL=prefect_api,
     )
     assert built.returncode == 0, built.stderr
     outcome = json.loads(built.stdout)
@@ -80,13 +76,19 @@ def test_a_release_starts_its_experiment_and_by_hand_it_goes_on(place: Path) -> 
     assert all(one["count"] == 3 for one in results)
 
     before = stamps(folder)
-    again = polytrace(*("finetune-eval", str(experiment), "--corpus", "runs/demo"), cwd=place)
+    again = polytrace(
+        *("finetune-eval", str(experiment), "--corpus", "runs/demo"),
+        cwd=place,
+        PREFECT_API_URL=prefect_api,
+    )
     assert again.returncode == 0, again.stderr
     assert stamps(folder) == before, "what is done is not done again"
     assert f"report   runs/{folder.name}/report.md" in again.stdout
     assert (folder / "report.md").read_text() == report
     rebuilt = polytrace(
-        *("build", "demo", "--limit", "24", "--set", f"handoff={experiment}"), cwd=place
+        *("build", "demo", "--limit", "24", "--set", f"handoff={experiment}"),
+        cwd=place,
+        PREFECT_API_URL=prefect_api,
     )
     assert rebuilt.returncode == 0, rebuilt.stderr
     assert f"tables   runs/{folder.name}/report.md" in rebuilt.stdout

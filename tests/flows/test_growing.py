@@ -13,7 +13,7 @@ from schemas.errors import DamagedError, UserError
 from schemas.manifest import MANIFEST_FILE, Manifest
 from schemas.paths import ROOT
 from schemas.recipe import load
-from tests.flows.test_build import RECIPES, contents, make
+from tests.builds import RECIPES, contents, make
 
 PROMPTS = (ROOT / "tiny" / "prompts" / "demo.jsonl").read_text().splitlines()
 BROKEN = '{"question": "What is 1 + 1?"}'  # no gold

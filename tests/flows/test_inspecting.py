@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas.paths import ROOT
+from tests.builds import make
 from tests.curation import samples
-from tests.flows.test_build import make
 from tests.flows.test_cli import run as command
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")

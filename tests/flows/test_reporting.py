@@ -14,7 +14,7 @@ from schemas.errors import UserError
 from schemas.manifest import MANIFEST_FILE
 from tests.browser import Page, browser, needs_chromium
 from tests.curation import samples
-from tests.flows.commands import run
+from tests.flows.commands import polytrace
 
 NASTY = (
     "<script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\">"
@@ -29,16 +29,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [*samples.corpus(40), samples.with_text(41, NASTY)]
     rows.append(samples.with_text(42, "x " * 500_000))
     samples.write_run(made / "run", rows)
-    done = run("report", "run", cwd=made)
+    done = polytrace("report", "run", cwd=made)
     assert done.returncode == 0, done.stderr
     assert "page     run/report.html" in done.stdout
-    evaluated = run(
+    evaluated = polytrace(
         *("evaluate", "tiny_base", "--out", "evaluation", "--set", "limit=2"),
         *("--set", "steps=[13]", "--set", "masks=26"),
         cwd=made,
     )
     assert evaluated.returncode == 0, evaluated.stderr
-    done = run(
+    done = polytrace(
         "report", "run", "--evaluation", "evaluation", "--out", "with_decodes.html", cwd=made
     )
     assert done.returncode == 0, done.stderr
@@ -87,10 +87,10 @@ def test_a_page_is_fresh_by_its_manifest_whatever_the_clock_says(tmp_path: Path)
 
 
 def test_mistakes_are_one_line(tmp_path: Path) -> None:
-    done = run("report", "nowhere", cwd=tmp_path)
+    done = polytrace("report", "nowhere", cwd=tmp_path)
     assert done.returncode == 2 and "nowhere" in done.stderr and "Traceback" not in done.stderr
     samples.write_run(tmp_path / "run", samples.corpus(3))
-    done = run("report", "run", "--evaluation", "run", cwd=tmp_path)
+    done = polytrace("report", "run", "--evaluation", "run", cwd=tmp_path)
     assert done.returncode == 2 and "holds no results.parquet" in done.stderr
     samples.write_run(tmp_path / "none", [])
     with pytest.raises(UserError, match="released no canvas"):

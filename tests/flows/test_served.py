@@ -18,6 +18,7 @@ from benchmarks.loopback import Behaviour, Loopback
 from curation import journal, shards
 from curation.verify import verify
 from schemas.paths import ROOT
+from tests.flows.commands import polytrace
 
 RECIPE = """
 name: served
@@ -61,30 +62,21 @@ def write_recipe(folder: Path, url: str, prompts: int = 60, more: str = "") -> P
     return path
 
 
-def polytrace(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """The console script as a user runs it."""
-    command = [sys.executable, "-m", "flows.cli", *args]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(cwd / ".prefect")}
-    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
-    assert "Traceback" not in done.stderr + done.stdout, done.stderr
-    return done
-
-
 def test_a_build_that_loses_its_server_ends_short_and_the_same_command_goes_on(
-    tmp_path: Path, server: Loopback
+    tmp_path: Path, server: Loopback, prefect_api: str
 ) -> None:
     summary = 'summary: {by: teacher, prompt: "{answer} {paths} [gold 17]"}\n'
     recipe = write_recipe(tmp_path, server.url, more=summary)
     args = ("build", str(recipe), "--out", "run", "--json")
     server.set(Behaviour(die_substring="What is 50 +", latency_s=0.02))
-    short = polytrace(*args, cwd=tmp_path)
+    short = polytrace(*args, cwd=tmp_path, PREFECT_API_URL=prefect_api)
     assert short.returncode == 3 and short.stdout == ""
     assert "is gone after 3 s" in short.stderr and "run the same command again" in short.stderr
     kept = journal_keys(tmp_path / "run")
     assert kept and not (tmp_path / "run" / "release").exists()
     server.restart(Behaviour(length_share=0.1))
     server.forget()
-    done = polytrace(*args, cwd=tmp_path)
+    done = polytrace(*args, cwd=tmp_path, PREFECT_API_URL=prefect_api)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["prompts"] == {"in": 60, "released": 60, "rejected": 0}
@@ -106,9 +98,15 @@ def test_a_build_that_loses_its_server_ends_short_and_the_same_command_goes_on(
     assert server.served() == []
 
 
-def test_mistakes_end_with_2_and_say_what_to_do(tmp_path: Path, server: Loopback) -> None:
+def test_mistakes_end_with_2_and_say_what_to_do(
+    tmp_path: Path, server: Loopback, prefect_api: str
+) -> None:
     recipe = write_recipe(tmp_path, server.url, prompts=4)
-    wrong = polytrace("build", str(recipe), "--set", "teacher.model=other", cwd=tmp_path)
+    wrong = polytrace(
+        *("build", str(recipe), "--set", "teacher.model=other"),
+        cwd=tmp_path,
+        PREFECT_API_URL=prefect_api,
+    )
     assert wrong.returncode == 2
     assert "teacher.model: " in wrong.stderr and "serves 'loop', not 'other'" in wrong.stderr
     none = polytrace("build", str(recipe), "--set", "teacher.endpoints=[]", cwd=tmp_path)

@@ -1,9 +1,6 @@
 """`polytrace train` and the fine-tuning flow, as a user starts them."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,30 +11,10 @@ from diffusion.estimate import GPUS, estimate, gpus
 from diffusion.settings import Settings
 from flows.tuning import RECIPES, as_yaml, settings_of
 from schemas.errors import UserError
-from schemas.paths import ROOT
 from tests.diffusion.checkpoints import make, write_corpus
+from tests.flows.commands import on_server, polytrace
 
 NAMES = sorted(file.stem for file in RECIPES.glob("*.yaml"))
-
-
-def run(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    env = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "PREFECT_HOME": str(cwd / ".prefect"),
-        "OMP_NUM_THREADS": "1",
-        "PREFECT_LOGGING_LEVEL": "CRITICAL",  # its own server's complaints are not ours
-        "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-        "DO_NOT_TRACK": "1",
-    }
-    done = subprocess.run(
-        [sys.executable, *args], cwd=cwd, env=env, capture_output=True, text=True, check=False
-    )
-    if "flows.cli" in args:
-        assert "Traceback" not in done.stderr + done.stdout, done.stderr
-    return done
 
 
 def small(folder: Path) -> tuple[str, ...]:
@@ -56,7 +33,7 @@ def small(folder: Path) -> tuple[str, ...]:
 
 def test_a_model_is_trained_from_the_command_line(tmp_path: Path) -> None:
     overrides = small(tmp_path)
-    done = run("-m", "flows.cli", "train", "tiny_nap", *overrides, cwd=tmp_path)
+    done = polytrace("train", "tiny_nap", *overrides, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "tuned in 6 steps on 24 of 24 rows" in done.stdout
     assert "24 rows = 24 instances + 0 refused" in done.stderr
@@ -67,22 +44,20 @@ def test_a_model_is_trained_from_the_command_line(tmp_path: Path) -> None:
     }
     assert models.load(str(out / "model")).family == "masked_lm"
     written = (out / "model" / "model.safetensors").read_bytes()
-    again = run("-m", "flows.cli", "train", str(out / "recipe.yaml"), cwd=tmp_path)
+    again = polytrace("train", str(out / "recipe.yaml"), cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert again.stdout == done.stdout
     assert (out / "model" / "model.safetensors").read_bytes() == written
-    other = run(
-        "-m", "flows.cli", "train", "tiny_nap", *overrides, "--set", "epochs=3", cwd=tmp_path
-    )
+    other = polytrace("train", "tiny_nap", *overrides, "--set", "epochs=3", cwd=tmp_path)
     assert other.returncode == 2
     assert "choose another --out" in other.stderr
 
 
 def test_a_corpus_that_was_built_anew_is_noticed(tmp_path: Path) -> None:
     overrides = small(tmp_path)
-    assert run("-m", "flows.cli", "train", "tiny_nap", *overrides, cwd=tmp_path).returncode == 0
+    assert polytrace("train", "tiny_nap", *overrides, cwd=tmp_path).returncode == 0
     write_corpus(tmp_path / "corpus", rows=25)
-    done = run("-m", "flows.cli", "train", "tiny_nap", *overrides, cwd=tmp_path)
+    done = polytrace("train", "tiny_nap", *overrides, cwd=tmp_path)
     assert done.returncode == 2
     assert "another model, corpus or settings" in done.stderr
 
@@ -101,8 +76,8 @@ def test_a_corpus_that_was_built_anew_is_noticed(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_explained(change: str, said: str, tmp_path: Path) -> None:
-    args = ("-m", "flows.cli", "train", "tiny_nap", *small(tmp_path), "--set", change)
-    done = run(*args, cwd=tmp_path)
+    args = ("train", "tiny_nap", *small(tmp_path), "--set", change)
+    done = polytrace(*args, cwd=tmp_path)
     assert done.returncode == 2
     assert said in done.stderr
     assert "secret@" not in done.stderr
@@ -179,24 +154,14 @@ def test_devices_are_named_or_refused() -> None:
             gpus(wrong)
 
 
-@pytest.mark.slow
-def test_the_flow_trains_on_a_real_prefect_server(tmp_path: Path) -> None:
-    settings = small_settings(tmp_path)
-    (tmp_path / "recipe.yaml").write_text(as_yaml(settings))
-    script = tmp_path / "flow.py"
-    script.write_text(
-        "import json, sys\n"
-        "from flows.finetune import finetune\n"
-        "from flows.tuning import settings_of\n"
-        "settings = settings_of('recipe.yaml', tuple(sys.argv[1:]))\n"
-        "try:\n"
-        "    print('SUMMARY', json.dumps(finetune(settings)))\n"
-        "except Exception as error:\n"
-        "    print('FAILED', type(error).__name__, error)\n"
-    )
-    done = run(str(script), cwd=tmp_path)
-    assert "SUMMARY" in done.stdout, done.stdout + done.stderr
-    summary = json.loads(done.stdout.split("SUMMARY", 1)[1].splitlines()[0])
+def test_the_flow_trains_on_a_real_prefect_server(
+    tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.finetune import finetune
+
+    monkeypatch.chdir(tmp_path)
+    with on_server(prefect_api):
+        summary = finetune(small_settings(tmp_path))
     assert summary["instances"] == 24
     assert (tmp_path / "runs" / "tiny_nap" / "model" / "config.json").exists()
 

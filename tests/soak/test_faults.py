@@ -20,8 +20,8 @@ import pytest
 
 from curation.verify import damaged_journals, verify
 from schemas.paths import ROOT
+from tests.builds import contents, make
 from tests.flows.commands import start
-from tests.flows.test_build import contents, make
 from tests.soak import hostile
 
 ROWS = 60

@@ -17,14 +17,14 @@ import pytest
 
 from curation.verify import verify
 from schemas.paths import ROOT
+from tests.builds import contents, make
 from tests.flows.commands import start
-from tests.flows.test_build import contents, make
 from tests.soak import hostile
 
 DYING = """
 import os, signal, sys
 from pathlib import Path
-from tests.flows.test_build import make
+from tests.builds import make
 left = int(sys.argv[3])
 
 def count(event, args):

@@ -11,7 +11,7 @@ import pytest
 from curation.verify import verify
 from schemas.records import Stage
 from scorers.answer import GradePool
-from tests.flows.test_build import make
+from tests.builds import make
 from tests.soak import hostile
 
 SECONDS_PER_ROW = 0.1  # on average, with what the answer checker is given before it is killed

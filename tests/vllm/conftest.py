@@ -1,6 +1,6 @@
 """The real vLLM: its interpreter, and one server for all tests that can share it.
 
-`make test-vllm` runs these; any other run of pytest skips them, with the reason.
+`make test-vllm` runs these (the marker `vllm`).
 """
 
 from collections.abc import Iterator
@@ -9,15 +9,6 @@ from pathlib import Path
 import pytest
 
 from benchmarks.real_vllm import MISSING, RealVLLM, interpreter
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if "vllm" in config.option.markexpr:
-        return
-    skip = pytest.mark.skip(reason="real vLLM, minutes long: `make test-vllm` (or -m vllm) runs it")
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(skip)
 
 
 @pytest.fixture(scope="session")
