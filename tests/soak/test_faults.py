@@ -167,14 +167,15 @@ def times(run: Path, folders: tuple[str, ...]) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in files(run) if path.parent.name in folders}
 
 
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.soak)])
 def test_a_flipped_bit_is_found_and_its_shard_alone_is_made_again(
-    recipe: Path, whole: Path, tmp_path: Path
+    recipe: Path, whole: Path, tmp_path: Path, every: int
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(whole, run)
     draw = random.Random(4)
     stages = ("prompts", "traces", "graded", "canvases", "scored")
-    for path in pieces(run):
+    for path in pieces(run)[::every]:
         before = path.read_bytes()
         flip(path, draw)
         name = path.relative_to(run).as_posix()
