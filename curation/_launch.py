@@ -33,6 +33,7 @@ EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 TAIL_BYTES = 1 << 18
 TAIL_LINES = 3
 CAUSES = 2
+ANSWER_SECONDS = 60.0  # that an interpreter has to say whether it holds vLLM
 LINE_CHARACTERS = 400
 # "(EngineCore pid=7) ERROR 11-23 09:16:32 [core.py:1510] ValueError: …", or without what precedes.
 _CAUSE = re.compile(r"(?:\([^)]*\) )?(?:ERROR [^\]]*\] )?((?:\w+\.)*\w*(?:Error|Exception): .*)")
@@ -66,13 +67,45 @@ class Plan:
         return shlex.join([*more, *self.command(port)])
 
 
-def start(plan: Plan, port: int, grace: float, log: BinaryIO) -> "subprocess.Popen[bytes]":
-    """The warden that runs the server until its input, whose other end is here alone, closes."""
+def check_vllm(plan: Plan) -> None:
+    """UserError where the plan's interpreter says that it has no vLLM, which is not imported.
+
+    An interpreter that fails to answer is not judged here: the start of the server shows why.
+    """
+    question = f"from importlib.util import find_spec; print(find_spec({MODULE.split('.')[0]!r}))"
+    with suppress(OSError, subprocess.TimeoutExpired):
+        answer = subprocess.run(
+            (plan.python, "-c", question),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=_environment(plan),
+            timeout=ANSWER_SECONDS,
+            check=False,
+        )
+        if answer.returncode == 0 and answer.stdout.strip() == b"None":
+            raise no_vllm(plan.python)
+
+
+def no_vllm(python: str) -> UserError:
+    """The error for an interpreter without vLLM."""
+    return UserError(
+        f"serve.python: {python} has no vLLM; run `{python} -m pip install vllm` "
+        f"or name the interpreter of the environment that holds it"
+    )
+
+
+def _environment(plan: Plan) -> dict[str, str]:
+    """What a server's process gets as its environment."""
     environment = {**os.environ, **plan.environment}
     # As in an activated environment: the engine calls its compilers and tools by name.
     tools = str(Path(plan.python).parent)
     environment["PATH"] = os.pathsep.join([tools, os.environ.get("PATH", os.defpath)])
     environment["PYTHONSAFEPATH"] = "1"  # else `-m` imports from the folder one happens to be in
+    return environment
+
+
+def start(plan: Plan, port: int, grace: float, log: BinaryIO) -> "subprocess.Popen[bytes]":
+    """The warden that runs the server until its input, whose other end is here alone, closes."""
     warden = (sys.executable, "-I", "-S", str(WARDEN), "outer", str(os.getpid()), str(grace))
     process = subprocess.Popen(
         warden,
@@ -80,7 +113,7 @@ def start(plan: Plan, port: int, grace: float, log: BinaryIO) -> "subprocess.Pop
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,  # Ctrl-C reaches the parent alone
-        env=environment,
+        env=_environment(plan),
         bufsize=0,
     )
     tell(process, json.dumps(plan.command(port)).encode() + b"\n")

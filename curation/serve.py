@@ -16,6 +16,7 @@ from typing import Self
 
 from tqdm import tqdm
 
+from curation import _launch
 from curation._launch import Plan, visible_gpus
 from curation._server import Pace, Server
 from schemas.errors import ShortError, UserError
@@ -49,16 +50,18 @@ class Servers:
         self._is_closed = False
         found = visible_gpus() if gpus is None else gpus
         taken: set[int] = set()
-        self._servers = tuple(
-            Server(plan, pace or Pace(), taken, _say)
-            for plan in plans(spec, model, name, logs, found)
-        )
+        self._plans = plans(spec, model, name, logs, found)
+        self._servers = tuple(Server(plan, pace or Pace(), taken, _say) for plan in self._plans)
 
     @property
     def failure(self) -> str | None:
         """What became of the servers, once all have used up their restarts; None before."""
         failures = [one.failure for one in self._servers]
         return failures[0] if all(failures) else None
+
+    def check(self) -> None:
+        """UserError where the interpreter that is to run the servers has no vLLM."""
+        _launch.check_vllm(self._plans[0])
 
     def start(self) -> tuple[str, ...]:
         """Start all servers; their base URLs, once each has answered /health.
