@@ -67,23 +67,23 @@ class Plan:
         return shlex.join([*more, *self.command(port)])
 
 
-def check_vllm(plan: Plan) -> None:
-    """UserError where the plan's interpreter says that it has no vLLM, which is not imported.
+def check_vllm(python: str) -> None:
+    """UserError where an interpreter says that it has no vLLM, which is not imported.
 
     An interpreter that fails to answer is not judged here: the start of the server shows why.
     """
     question = f"from importlib.util import find_spec; print(find_spec({MODULE.split('.')[0]!r}))"
     with suppress(OSError, subprocess.TimeoutExpired):
         answer = subprocess.run(
-            (plan.python, "-c", question),
+            (python, "-c", question),
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            env=_environment(plan),
+            env=_environment(python),
             timeout=ANSWER_SECONDS,
             check=False,
         )
         if answer.returncode == 0 and answer.stdout.strip() == b"None":
-            raise no_vllm(plan.python)
+            raise no_vllm(python)
 
 
 def no_vllm(python: str) -> UserError:
@@ -94,11 +94,11 @@ def no_vllm(python: str) -> UserError:
     )
 
 
-def _environment(plan: Plan) -> dict[str, str]:
-    """What a server's process gets as its environment."""
-    environment = {**os.environ, **plan.environment}
+def _environment(python: str) -> dict[str, str]:
+    """The environment of a server that this interpreter runs."""
+    environment = dict(os.environ)
     # As in an activated environment: the engine calls its compilers and tools by name.
-    tools = str(Path(plan.python).parent)
+    tools = str(Path(python).parent)
     environment["PATH"] = os.pathsep.join([tools, os.environ.get("PATH", os.defpath)])
     environment["PYTHONSAFEPATH"] = "1"  # else `-m` imports from the folder one happens to be in
     return environment
@@ -113,7 +113,7 @@ def start(plan: Plan, port: int, grace: float, log: BinaryIO) -> "subprocess.Pop
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,  # Ctrl-C reaches the parent alone
-        env=_environment(plan),
+        env={**_environment(plan.python), **plan.environment},
         bufsize=0,
     )
     tell(process, json.dumps(plan.command(port)).encode() + b"\n")

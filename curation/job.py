@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tqdm import tqdm
 
-from curation import staff
+from curation import serve, staff
 from curation.filters import Filter
 from curation.groups import Rules
 from curation.serve import Servers
@@ -176,8 +176,9 @@ class Job:
 
     def check_servers(self) -> None:
         """UserError where the servers of `serve:` cannot be started on this machine."""
-        if self._servers is not None:
-            self._servers.check()
+        if self.recipe.serve is not None:
+            serve.check(self.recipe.serve)
+            _ = self._servers  # their GPUs and addresses; nothing is started
 
     def check_scorer(self) -> None:
         """UserError where the scorer cannot be loaded. Takes seconds: PyTorch and the weights."""

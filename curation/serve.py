@@ -16,13 +16,12 @@ from typing import Self
 
 from tqdm import tqdm
 
-from curation import _launch
-from curation._launch import Plan, visible_gpus
+from curation._launch import Plan, check_vllm, visible_gpus
 from curation._server import Pace, Server
 from schemas.errors import ShortError, UserError
 from schemas.serve import Serve
 
-__all__ = ["Pace", "Servers", "plans"]
+__all__ = ["Pace", "Servers", "check", "plans"]
 
 LOOK_SECONDS = 0.2
 
@@ -50,18 +49,16 @@ class Servers:
         self._is_closed = False
         found = visible_gpus() if gpus is None else gpus
         taken: set[int] = set()
-        self._plans = plans(spec, model, name, logs, found)
-        self._servers = tuple(Server(plan, pace or Pace(), taken, _say) for plan in self._plans)
+        self._servers = tuple(
+            Server(plan, pace or Pace(), taken, _say)
+            for plan in plans(spec, model, name, logs, found)
+        )
 
     @property
     def failure(self) -> str | None:
         """What became of the servers, once all have used up their restarts; None before."""
         failures = [one.failure for one in self._servers]
         return failures[0] if all(failures) else None
-
-    def check(self) -> None:
-        """UserError where the interpreter that is to run the servers has no vLLM."""
-        _launch.check_vllm(self._plans[0])
 
     def start(self) -> tuple[str, ...]:
         """Start all servers; their base URLs, once each has answered /health.
@@ -116,6 +113,11 @@ class Servers:
                 raise ShortError(server.failure)
         if self._is_closed:
             raise ShortError("serve: the servers were closed while they started")
+
+
+def check(spec: Serve) -> None:
+    """UserError where the interpreter that is to run the servers is missing or has no vLLM."""
+    check_vllm(_interpreter(spec.python))
 
 
 def plans(spec: Serve, model: str, name: str, logs: Path, gpus: Sequence[str]) -> tuple[Plan, ...]:
