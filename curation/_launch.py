@@ -13,7 +13,7 @@ import shlex
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,26 +195,36 @@ def last_words(log: Path, begin: int) -> tuple[str, ...]:
     return tuple(shorten(line, LINE_CHARACTERS) for line in (*causes[:CAUSES], *end))
 
 
-def visible_gpus(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """The GPUs that a server may use, as CUDA_VISIBLE_DEVICES names them; CUDA stays untouched."""
+def visible_gpus(
+    environment: Mapping[str, str] = os.environ, *, otherwise: Callable[[], int] | None = None
+) -> tuple[str, ...]:
+    """The GPUs that a server may use, as CUDA_VISIBLE_DEVICES names them; CUDA stays untouched.
+
+    `otherwise` counts those of a machine without NVIDIA's driver (default: torch, which is slow to
+    import).
+    """
     if (chosen := environment.get("CUDA_VISIBLE_DEVICES")) is not None:
         names = [name.strip() for name in chosen.split(",")]
         # CUDA reads the list up to the first name that is none.
         bad = (i for i, name in enumerate(names) if not name or name.startswith("-"))
         return tuple(names[: next(bad, len(names))])
-    return tuple(map(str, range(_gpus())))
+    return tuple(map(str, range(_gpus(otherwise or _gpus_of_torch))))
 
 
-def _gpus() -> int:
+def _gpus(otherwise: Callable[[], int]) -> int:
     """GPUs of this machine: from the driver, since this interpreter's torch may be a CPU build."""
     try:
         driver = ctypes.CDLL("libnvidia-ml.so.1")
     except OSError:
-        from torch import cuda
-
-        return cuda.device_count()
+        return otherwise()
     count = ctypes.c_uint(0)
     if driver.nvmlInit_v2() or driver.nvmlDeviceGetCount_v2(ctypes.byref(count)):
         return 0
     driver.nvmlShutdown()
     return count.value
+
+
+def _gpus_of_torch() -> int:
+    from torch import cuda
+
+    return cuda.device_count()

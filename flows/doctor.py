@@ -1,18 +1,22 @@
-"""What this machine can do, in one screen: `polytrace doctor`.
+"""What this machine can do, and which bundled recipes fit it: `polytrace doctor`.
 
-In: facts about the machine (`examine` gathers them). Out: a text, or the same as JSON, and which
-recipe fits, with the reason where one does not. No key is sent or shown.
+In: facts about the machine (`examine` gathers them). Out: a text, or the same as JSON, and every
+recipe with whether it fits and why. No key is sent or shown. PyTorch is loaded by a process of its
+own (`_devices.py`), while this one looks at the rest.
 """
 
 import asyncio
 import json
 import platform
 import shutil
+import subprocess
+import sys
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +25,8 @@ from schemas.errors import PolytraceError, UserError
 from schemas.paths import ROOT
 from schemas.secrets import bare
 
+DEVICES = Path(__file__).with_name("_devices.py")
+COMMANDS = ("build", "train", "evaluate", "finetune-eval")
 NEEDED = ("torch", "transformers", "prefect", "datasets", "pyarrow")
 SECONDS = 3.0  # that an endpoint has to answer
 MOST_ENDPOINTS = 4  # that the screen shows
@@ -31,22 +37,28 @@ ROOM = 0.9  # of a device's memory: the rest is fragmentation, as in diffusion/e
 DEMO_MEMORY, DEMO_DISK = 3 * GIB, GB
 # Of a token: its text, in the journal, in five stages and in the release's four forms.
 TOKEN_BYTES = 4 * 10
-LLADA_CONFIG = {  # of GSAI-ML/LLaDA-8B-Instruct: what its size follows from
-    "model_type": "llada",
-    "block_type": "llama",
-    "activation_type": "silu",
-    "layer_norm_type": "rms",
-    "rope": True,
-    "d_model": 4096,
-    "n_layers": 32,
-    "n_heads": 32,
-    "n_kv_heads": 32,
-    "mlp_hidden_size": 12288,
-    "embedding_size": 126464,
-    "max_sequence_length": 4096,
-    "rope_theta": 500000.0,
-    "rms_norm_eps": 1e-5,
-    "weight_tying": False,
+# What runs on the CPU with the bundled models, and what there is to know of each.
+SMALL = {
+    "demo": "the bundled teacher on the CPU, minutes",
+    "miniature": "the same for hours; can be stopped",
+    "gsm8k_recorded": "minutes on the CPU; set source.path",
+    "recorded_traces": "minutes on the CPU; set source.path",
+    "openr1_recorded": "on the CPU; reads the hub",
+    "own": "set source.path, and teacher.path to a small model",
+    "train tiny_nap": "minutes on the CPU",
+    "train tiny_long_cot": "minutes on the CPU",
+    "evaluate tiny_base": "minutes on the CPU",
+    "evaluate tiny_smoke": "minutes on the CPU",
+    "evaluate miniature": "hours on the CPU",
+    "finetune-eval tiny": "minutes on the CPU",
+    "finetune-eval miniature": "hours on the CPU",
+}
+# An evaluation or an experiment, and the training of the model that it names.
+PAPER = {
+    "evaluate paper_llada": "llada_nap",
+    "evaluate paper_dream": "dream_nap",
+    "finetune-eval llada": "llada_nap",
+    "finetune-eval dream": "dream_nap",
 }
 
 
@@ -77,8 +89,9 @@ class Fit(NamedTuple):
 class Facts:
     """The machine; sizes in bytes. `packages` are versions, None where one is not installed.
 
-    `training` is what a device holds when LLaDA-8B is tuned, by how many there are; `corpus` is
-    what the paper's corpus takes on the disk.
+    `training` is what a device holds when a recipe of `polytrace train` tunes a model of the hub,
+    by recipe and by how many devices there are; `evaluation` is what one holds when that model is
+    evaluated; `corpus` is what the paper's corpus takes on the disk.
     """
 
     python: str
@@ -93,7 +106,8 @@ class Facts:
     has_hub_token: bool
     prefect: str
     endpoints: tuple[Endpoint, ...]
-    training: dict[int, int]
+    training: dict[str, dict[int, int]]
+    evaluation: dict[str, int]
     corpus: int
 
 
@@ -108,20 +122,25 @@ def broken(facts: Facts) -> str | None:
 
 
 def fits(facts: Facts) -> tuple[Fit, ...]:
-    """The bundled recipes that differ in what they need."""
+    """Every bundled recipe: those of `build` by their names, others after their command."""
     small = _small(facts)
     served = _served(facts)
     lacks_disk = facts.disk < facts.corpus
     size = f"about {_size(facts.corpus)} of disk"
     full = served if not lacks_disk else f"{size}, {_size(facts.disk)} are free"
-    return (
-        Fit("demo", small is None, small or "the bundled teacher on the CPU, minutes"),
-        Fit("miniature", small is None, small or "the same for hours; can be stopped"),
+    large = (
         Fit("gsm8k_vllm", served is None, served or _server(facts)),
         Fit("nap_103k", full is None, full or f"{_server(facts)}; {size}, and the hub"),
-        Fit("train tiny", small is None, small or "minutes on the CPU"),
-        _training(facts),
+        *(_training(facts, name) for name in facts.training),
+        *(_paper(facts, name, training) for name, training in PAPER.items()),
     )
+    all_ = (*(Fit(name, small is None, small or said) for name, said in SMALL.items()), *large)
+    return tuple(sorted(all_, key=lambda one: COMMANDS.index(_command(one.recipe))))
+
+
+def _command(recipe: str) -> str:
+    """The command that takes a recipe; `build` is not written before its own."""
+    return recipe.partition(" ")[0] if " " in recipe else "build"
 
 
 def _small(facts: Facts) -> str | None:
@@ -151,20 +170,33 @@ def _server(facts: Facts) -> str:
     return "serve={} starts vLLM here"
 
 
-def _training(facts: Facts) -> Fit:
-    """LLaDA-8B with the paper's settings, sharded over the devices that there are."""
+def _training(facts: Facts, recipe: str) -> Fit:
+    """A model of the hub with the paper's settings, sharded over the devices that there are."""
+    name, sizes = f"train {recipe}", facts.training[recipe]
     if not facts.gpus:
-        needs = [f"{_size(size)} on each of {n} GPUs" for n, size in facts.training.items()]
-        return Fit("train llada_nap", False, "needs " + ", or ".join(needs))
-    need, least = facts.training[len(facts.gpus)], min(gpu.memory for gpu in facts.gpus)
+        needs = [f"{_size(size)} on each of {n} GPUs" for n, size in sizes.items()]
+        return Fit(name, False, "needs " + ", or ".join(needs))
+    need, least = sizes[len(facts.gpus)], min(gpu.memory for gpu in facts.gpus)
     each = f"{_size(need)} on each of {len(facts.gpus)} GPUs"
     if need > ROOM * least:
-        return Fit("train llada_nap", False, f"needs {each}, here {_size(least)}")
-    return Fit("train llada_nap", True, each)
+        return Fit(name, False, f"needs {each}, here {_size(least)}")
+    return Fit(name, True, each)
+
+
+def _paper(facts: Facts, recipe: str, training: str) -> Fit:
+    """An evaluation of what a training makes, or the experiment that does both."""
+    if recipe.startswith("finetune-eval"):
+        fit = _training(facts, training)
+        said = f"as {fit.recipe}" if fit.fits else f"{fit.recipe} does not fit"
+        return Fit(recipe, fit.fits, said)
+    need = facts.evaluation[training]
+    if max((gpu.memory for gpu in facts.gpus), default=0) * ROOM < need:
+        return Fit(recipe, False, f"needs a GPU that holds {_size(need)} of weights")
+    return Fit(recipe, True, f"{_size(need)} of weights on one GPU, once they are tuned")
 
 
 def text(facts: Facts) -> str:
-    """One screen: at most 24 lines of 80 columns."""
+    """About 30 lines of 80 columns; recipes of which the same is said share a line."""
     packages = ", ".join(f"{k} {v or 'not installed'}" for k, v in facts.packages.items())
     lines = [
         ("polytrace", f"{facts.polytrace}, Python {facts.python}"),
@@ -188,10 +220,21 @@ def text(facts: Facts) -> str:
     if more := len(facts.endpoints[MOST_ENDPOINTS:]):
         lines.append(("endpoint", f"and {more} more"))
     found = [_line(*line) for line in lines]
-    for one in fits(facts):
-        what = f"{one.recipe}: {'fits' if one.fits else 'no'}; {one.said}"
-        found.append(_line("recipes" if one.recipe == "demo" else "", what))
+    label = "recipes"
+    for what in _recipes(fits(facts)):
+        found.append(_line(label, what))
+        label = ""
     return "\n".join(found)
+
+
+def _recipes(found: Sequence[Fit]) -> Iterator[str]:
+    """What is said of the recipes, in order; names of which the same is said stand together."""
+    for (command, fit, said), alike in groupby(
+        found, key=lambda one: (_command(one.recipe), one.fits, one.said)
+    ):
+        names = ", ".join(one.recipe.removeprefix(f"{command} ") for one in alike)
+        lead = "" if command == "build" else f"{command} "
+        yield f"{lead}{names}: {'fits' if fit else 'no'}; {said}"
 
 
 def _line(label: str, value: str) -> str:
@@ -233,16 +276,22 @@ def as_json(facts: Facts) -> str:
 
 
 def examine(endpoints: Sequence[str] = ()) -> Facts:
-    """The facts of this machine; each endpoint is asked what it serves."""
-    try:
-        import torch
+    """The facts of this machine; each endpoint is asked what it serves.
 
-        from curation._launch import visible_gpus
+    Raises PolytraceError where PyTorch cannot be loaded.
+    """
+    with subprocess.Popen(
+        (sys.executable, "-P", str(DEVICES)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as asked:
+        prefect, has_hub_token = _prefect(), _has_hub_token()
+        servers = tuple(served(one) for one in endpoints)
+        gpus = _gpus_of(asked)
+    from curation._launch import visible_gpus
 
-        devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-    except (ImportError, OSError) as error:
-        raise PolytraceError(f"broken installation: torch cannot be loaded ({error})") from None
-    gpus = tuple(Gpu(one.name, one.total_memory) for one in devices)
     weights = ROOT / "tiny" / "teacher" / "model.safetensors"
     return Facts(
         python=platform.python_version(),
@@ -252,14 +301,26 @@ def examine(endpoints: Sequence[str] = ()) -> Facts:
         memory=capacity.memory(),
         disk=shutil.disk_usage(Path.cwd()).free,
         gpus=gpus,
-        driver_gpus=len(visible_gpus()),
+        driver_gpus=len(visible_gpus(otherwise=lambda: len(gpus))),
         teacher=weights.stat().st_size if weights.is_file() else None,
-        has_hub_token=_has_hub_token(),
-        prefect=_prefect(),
-        endpoints=tuple(served(one) for one in endpoints),
+        has_hub_token=has_hub_token,
+        prefect=prefect,
+        endpoints=servers,
         training=_training_bytes({*USUAL_GPUS, len(gpus)} - {0}),
+        evaluation=_evaluation_bytes(),
         corpus=_corpus_bytes(),
     )
+
+
+def _gpus_of(asked: "subprocess.Popen[str]") -> tuple[Gpu, ...]:
+    """The devices that the process of `_devices.py` tells of."""
+    out, err = asked.communicate()
+    if asked.returncode == 0:
+        return tuple(Gpu(*one) for one in json.loads(out.splitlines()[-1]))
+    last = (err.strip().splitlines() or [""])[-1]
+    if asked.returncode < 0 or not last:
+        last = f"torch cannot be loaded (its process ended with status {asked.returncode})"
+    raise PolytraceError(f"broken installation: {last}")
 
 
 def _version(name: str) -> str | None:
@@ -291,12 +352,29 @@ def _prefect() -> str:
     return bare(url) if url else "embedded server, started for each build"
 
 
-def _training_bytes(counts: set[int]) -> dict[int, int]:
-    from diffusion.estimate import memory
+def _training_bytes(counts: set[int]) -> dict[str, dict[int, int]]:
+    """For every bundled recipe that tunes a model of the hub."""
+    from diffusion.memory import SHAPES, training
+    from flows.tuning import RECIPES, settings_of
+
+    found = {}
+    for name in sorted(file.stem for file in RECIPES.glob("*.yaml")):
+        settings = settings_of(name, ())
+        if (shape := SHAPES.get(settings.model.path)) is not None:
+            found[name] = {
+                count: training(shape, settings, shape.parameters, 1, count).total
+                for count in sorted(counts)
+            }
+    return found
+
+
+def _evaluation_bytes() -> dict[str, int]:
+    """The weights of the models that `PAPER` evaluates, by the recipe that tunes them."""
+    from diffusion.memory import SHAPES, evaluation
     from flows.tuning import settings_of
 
-    settings = settings_of("llada_nap", ())
-    return {count: memory(LLADA_CONFIG, settings, count) for count in sorted(counts)}
+    trainings = dict.fromkeys(PAPER.values())
+    return {name: evaluation(SHAPES[settings_of(name, ()).model.path]) for name in trainings}
 
 
 def _corpus_bytes() -> int:

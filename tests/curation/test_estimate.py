@@ -12,9 +12,9 @@ from curation import reading, trace_stage
 from curation.estimate import estimate
 from curation.job import Job
 from schemas.errors import ShortError, UserError
-from schemas.recipe import Recipe, validate
+from schemas.recipe import Recipe, load, validate
 from tests.curation.test_remote import SETS, recorded
-from tests.flows.test_build import RECIPES, load, make
+from tests.flows.test_build import RECIPES, make
 
 NOBODY = "http://127.0.0.1:9/v1"
 
@@ -92,8 +92,10 @@ def test_a_build_asks_for_vllm_where_samples_are_missing(tmp_path: Path, bare_py
     sets = (f"source.path={tmp_path}/rows.jsonl", *SETS)
     made = make(tmp_path / "run", "recorded_traces", *sets, f"teacher.top_up={json.dumps(top_up)}")
     assert made.canvases == 20
-    sets += (f"teacher.top_up={json.dumps(SERVED)}", f"serve.python={bare_python}")
-    served = load(RECIPES / "recorded_traces.yaml", sets)
+    served = load(
+        RECIPES / "recorded_traces.yaml",
+        (*sets, f"teacher.top_up={json.dumps(SERVED)}", f"serve.python={bare_python}"),
+    )
     trace_stage.check_servers(Job(recipe=served, run=tmp_path / "run"))
     with pytest.raises(UserError, match="has no vLLM"):
         trace_stage.check_servers(Job(recipe=served, run=tmp_path / "new"))
