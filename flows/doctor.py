@@ -192,7 +192,7 @@ def _paper(facts: Facts, recipe: str, training: str) -> Fit:
     need = facts.evaluation[training]
     if max((gpu.memory for gpu in facts.gpus), default=0) * ROOM < need:
         return Fit(recipe, False, f"needs a GPU that holds {_size(need)} of weights")
-    return Fit(recipe, True, f"{_size(need)} of weights on one GPU, once they are tuned")
+    return Fit(recipe, True, f"{_size(need)} of weights on one GPU")
 
 
 def text(facts: Facts) -> str:
