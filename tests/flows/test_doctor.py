@@ -21,22 +21,16 @@ from diffusion.memory import SHAPES
 from diffusion.models import family_of
 from flows.doctor import (
     DEVICES,
-    GB,
-    GIB,
-    SMALL,
-    Endpoint,
-    Facts,
-    Gpu,
     _corpus_bytes,
     _evaluation_bytes,
     _gpus_of,
     _training_bytes,
     as_json,
     broken,
-    fits,
     served,
     text,
 )
+from flows.fitting import GB, GIB, SMALL, Endpoint, Facts, Gpu, fits
 from schemas.errors import PolytraceError
 from schemas.paths import ROOT
 from schemas.recipe import load
