@@ -136,6 +136,7 @@ def examine(endpoints: Sequence[str] = ()) -> Facts:
     ) as asked:
         prefect, has_hub_token = _prefect(), _has_hub_token()
         servers = tuple(served(one) for one in endpoints)
+        evaluation, corpus = _evaluation_bytes(), _corpus_bytes()
         gpus = _gpus_of(asked)
     from curation._launch import visible_gpus
 
@@ -154,8 +155,8 @@ def examine(endpoints: Sequence[str] = ()) -> Facts:
         prefect=prefect,
         endpoints=servers,
         training=_training_bytes({*USUAL_GPUS, len(gpus)} - {0}),
-        evaluation=_evaluation_bytes(),
-        corpus=_corpus_bytes(),
+        evaluation=evaluation,
+        corpus=corpus,
     )
 
 
