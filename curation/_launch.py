@@ -13,7 +13,7 @@ import shlex
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,7 @@ EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 TAIL_BYTES = 1 << 18
 TAIL_LINES = 3
 CAUSES = 2
+ANSWER_SECONDS = 60.0  # that an interpreter has to say whether it holds vLLM
 LINE_CHARACTERS = 400
 # "(EngineCore pid=7) ERROR 11-23 09:16:32 [core.py:1510] ValueError: …", or without what precedes.
 _CAUSE = re.compile(r"(?:\([^)]*\) )?(?:ERROR [^\]]*\] )?((?:\w+\.)*\w*(?:Error|Exception): .*)")
@@ -66,13 +67,45 @@ class Plan:
         return shlex.join([*more, *self.command(port)])
 
 
-def start(plan: Plan, port: int, grace: float, log: BinaryIO) -> "subprocess.Popen[bytes]":
-    """The warden that runs the server until its input, whose other end is here alone, closes."""
-    environment = {**os.environ, **plan.environment}
+def check_vllm(python: str) -> None:
+    """UserError where an interpreter says that it has no vLLM, which is not imported.
+
+    An interpreter that fails to answer is not judged here: the start of the server shows why.
+    """
+    question = f"from importlib.util import find_spec; print(find_spec({MODULE.split('.')[0]!r}))"
+    with suppress(OSError, subprocess.TimeoutExpired):
+        answer = subprocess.run(
+            (python, "-c", question),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=_environment(python),
+            timeout=ANSWER_SECONDS,
+            check=False,
+        )
+        if answer.returncode == 0 and answer.stdout.strip() == b"None":
+            raise no_vllm(python)
+
+
+def no_vllm(python: str) -> UserError:
+    """The error for an interpreter without vLLM."""
+    return UserError(
+        f"serve.python: {python} has no vLLM; run `{python} -m pip install vllm` "
+        f"or name the interpreter of the environment that holds it"
+    )
+
+
+def _environment(python: str) -> dict[str, str]:
+    """The environment of a server that this interpreter runs."""
+    environment = dict(os.environ)
     # As in an activated environment: the engine calls its compilers and tools by name.
-    tools = str(Path(plan.python).parent)
+    tools = str(Path(python).parent)
     environment["PATH"] = os.pathsep.join([tools, os.environ.get("PATH", os.defpath)])
     environment["PYTHONSAFEPATH"] = "1"  # else `-m` imports from the folder one happens to be in
+    return environment
+
+
+def start(plan: Plan, port: int, grace: float, log: BinaryIO) -> "subprocess.Popen[bytes]":
+    """The warden that runs the server until its input, whose other end is here alone, closes."""
     warden = (sys.executable, "-I", "-S", str(WARDEN), "outer", str(os.getpid()), str(grace))
     process = subprocess.Popen(
         warden,
@@ -80,7 +113,7 @@ def start(plan: Plan, port: int, grace: float, log: BinaryIO) -> "subprocess.Pop
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,  # Ctrl-C reaches the parent alone
-        env=environment,
+        env={**_environment(plan.python), **plan.environment},
         bufsize=0,
     )
     tell(process, json.dumps(plan.command(port)).encode() + b"\n")
@@ -162,26 +195,36 @@ def last_words(log: Path, begin: int) -> tuple[str, ...]:
     return tuple(shorten(line, LINE_CHARACTERS) for line in (*causes[:CAUSES], *end))
 
 
-def visible_gpus(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """The GPUs that a server may use, as CUDA_VISIBLE_DEVICES names them; CUDA stays untouched."""
+def visible_gpus(
+    environment: Mapping[str, str] = os.environ, *, otherwise: Callable[[], int] | None = None
+) -> tuple[str, ...]:
+    """The GPUs that a server may use, as CUDA_VISIBLE_DEVICES names them; CUDA stays untouched.
+
+    `otherwise` counts those of a machine without NVIDIA's driver (default: torch, which is slow to
+    import).
+    """
     if (chosen := environment.get("CUDA_VISIBLE_DEVICES")) is not None:
         names = [name.strip() for name in chosen.split(",")]
         # CUDA reads the list up to the first name that is none.
         bad = (i for i, name in enumerate(names) if not name or name.startswith("-"))
         return tuple(names[: next(bad, len(names))])
-    return tuple(map(str, range(_gpus())))
+    return tuple(map(str, range(_gpus(otherwise or _gpus_of_torch))))
 
 
-def _gpus() -> int:
+def _gpus(otherwise: Callable[[], int]) -> int:
     """GPUs of this machine: from the driver, since this interpreter's torch may be a CPU build."""
     try:
         driver = ctypes.CDLL("libnvidia-ml.so.1")
     except OSError:
-        from torch import cuda
-
-        return cuda.device_count()
+        return otherwise()
     count = ctypes.c_uint(0)
     if driver.nvmlInit_v2() or driver.nvmlDeviceGetCount_v2(ctypes.byref(count)):
         return 0
     driver.nvmlShutdown()
     return count.value
+
+
+def _gpus_of_torch() -> int:
+    from torch import cuda
+
+    return cuda.device_count()

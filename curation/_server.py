@@ -176,10 +176,7 @@ class Server:
                 f"allow more if the model takes longer to load"
             )
         if any("No module named 'vllm'" in line for line in fault.last_words):
-            return UserError(
-                f"serve.python: {plan.python} has no vLLM; run `{plan.python} -m pip install vllm` "
-                f"or name the interpreter of the environment that holds it"
-            )
+            return _launch.no_vllm(plan.python)
         return UserError(
             f"serve: `{plan.shown(self._port)}` {self._describe(fault)}; "
             f"set serve.args or the environment so that it starts"

@@ -1,9 +1,11 @@
 """What a build will cost: try a few prompts for real, then count the rest.
 
 In: a recipe. Out: a few lines: tokens, hours, expected yield. The trial runs in a temporary folder
-through the same stages as a build, so a mistake in the recipe shows here too.
+through the same stages as a build, so a mistake in the recipe shows here too. A server that is
+missing shows before the prompts are read, which may take a minute.
 """
 
+import asyncio
 import json
 import tempfile
 import time
@@ -12,6 +14,7 @@ from pathlib import Path
 
 from curation import chain, finish, reading, shards, stages, summary_stage, trace_stage
 from curation.job import Job
+from curation.teachers import Served
 from schemas import arrow
 from schemas.errors import UserError
 from schemas.recipe import Recipe
@@ -77,9 +80,13 @@ class Estimate:
 
 
 def estimate(recipe: Recipe, limit: int | None = None) -> Estimate:
-    """Try the first prompts of `recipe` and scale up; UserError for a mistake in the recipe.
+    """Try the first prompts of `recipe` and scale up.
 
     `limit` caps the rows that are read, and scaled up to.
+
+    Raises:
+        UserError: a mistake in the recipe, or servers of `serve:` that cannot be started.
+        ShortError: none of the teacher's servers answers.
     """
     with tempfile.TemporaryDirectory() as folder:
         trial = recipe.model_copy(update={"shard_rows": TRIAL})
@@ -92,6 +99,10 @@ def estimate(recipe: Recipe, limit: int | None = None) -> Estimate:
 
 def _measure(job: Job) -> Estimate:
     """Try the second twenty prompts, after the first twenty have loaded every model."""
+    job.check()
+    job.check_servers()
+    if isinstance(job.teacher, Served):
+        asyncio.run(job.teacher.reach())
     census = reading.read_prompts(job)
     filled = [i for i in range(census.shards) if chain.load_prompts(job, i)][:2]
     if not filled:

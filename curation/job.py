@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tqdm import tqdm
 
-from curation import staff
+from curation import serve, staff
 from curation.filters import Filter
 from curation.groups import Rules
 from curation.serve import Servers
@@ -159,7 +159,7 @@ class Job:
             scorers.close()
 
     def check(self) -> None:
-        """Make every part once, so that a mistake in the recipe shows before any work."""
+        """Make every part but the scorer, so that a mistake in the recipe shows before any work."""
         _ = (self.sources, self.evaluation, self.teacher, self.counter, self.rules, self.filters)
         staff.check(self.recipe)
         for number, spec in enumerate(self.recipe.filters):
@@ -173,6 +173,15 @@ class Job:
                 raise UserError(
                     f"filters.{number}: one path has no SeqDep at path level; set level=step"
                 )
+
+    def check_servers(self) -> None:
+        """UserError where the servers of `serve:` cannot be started on this machine."""
+        if self.recipe.serve is not None:
+            serve.check(self.recipe.serve)
+            _ = self._servers  # their GPUs and addresses; nothing is started
+
+    def check_scorer(self) -> None:
+        """UserError where the scorer cannot be loaded. Takes seconds: PyTorch and the weights."""
         if self.scorers is not None:  # the build's own job loads it again, once it is needed
             self.scorers.close()
         self.__dict__.pop("scorers")

@@ -16,12 +16,12 @@ from typing import Self
 
 from tqdm import tqdm
 
-from curation._launch import Plan, visible_gpus
+from curation._launch import Plan, check_vllm, visible_gpus
 from curation._server import Pace, Server
 from schemas.errors import ShortError, UserError
 from schemas.serve import Serve
 
-__all__ = ["Pace", "Servers", "plans"]
+__all__ = ["Pace", "Servers", "check", "plans"]
 
 LOOK_SECONDS = 0.2
 
@@ -113,6 +113,11 @@ class Servers:
                 raise ShortError(server.failure)
         if self._is_closed:
             raise ShortError("serve: the servers were closed while they started")
+
+
+def check(spec: Serve) -> None:
+    """UserError where the interpreter that is to run the servers is missing or has no vLLM."""
+    check_vllm(_interpreter(spec.python))
 
 
 def plans(spec: Serve, model: str, name: str, logs: Path, gpus: Sequence[str]) -> tuple[Plan, ...]:

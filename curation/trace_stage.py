@@ -7,7 +7,7 @@ A shard that lacks samples which another run may deliver stays open, and the run
 import time
 from collections.abc import Sequence
 
-from curation import chain, sampling, shards
+from curation import chain, reading, sampling, shards
 from curation.archive import Archive
 from curation.job import Job
 from curation.memory import give_back
@@ -19,6 +19,7 @@ from schemas.errors import ShortError
 from schemas.records import Rejection, Stage, Trace
 
 LOOK_SECONDS = 0.2  # between two moves of the progress bar
+_SAMPLED = (Stage.TRACES, Stage.SUMMARIES)
 
 
 def sample_traces(job: Job, census: Census) -> None:
@@ -60,6 +61,22 @@ def sample_traces(job: Job, census: Census) -> None:
     job.bars.end(Stage.TRACES)
     if short:
         raise short_error(short)
+
+
+def check_servers(job: Job) -> None:
+    """UserError where a build is going to start servers of `serve:`, and cannot.
+
+    A build that has all its samples starts none: it goes on where there is no vLLM.
+    """
+    if job.recipe.serve is None:
+        return
+    census = reading.standing_census(job)
+    if census is None and any((job.run / name).exists() for name in reading.CENSUS):
+        return  # it is not known yet whether samples will be missing
+    stages = [one for one in _SAMPLED if one in chain.stages_of(job.recipe)]
+    pairs = [(stage, i) for i in range(census.shards if census else 0) for stage in stages]
+    if census is None or not all(chain.standing(job, stage, index) for stage, index in pairs):
+        job.check_servers()
 
 
 def short_error(short: Sequence[Failure]) -> ShortError:

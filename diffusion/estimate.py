@@ -2,7 +2,7 @@
 
 In: settings, the corpus's lengths, and the devices. Out: an estimate whose every term is shown.
 Time counts matrix products (forward, backward, one more forward where activations are recomputed)
-at a stated share of the device's peak; memory counts what the training holds, not fragmentation.
+at a stated share of the device's peak; memory is that of `memory.py`.
 """
 
 from dataclasses import dataclass
@@ -12,14 +12,13 @@ import torch
 
 from diffusion import corpus, models
 from diffusion.frame import Frame, frame_of
-from diffusion.head import CHUNK_LOGITS
+from diffusion.memory import Parts, Shape, training
 from diffusion.prepared import refusals
 from diffusion.settings import Precision, Settings
 from schemas.errors import NothingReleasedError, UserError
 
 UTILISATION = 0.4  # of the peak rate: what well-kept trainers reach at this size
 GIB = 1 << 30
-_LAYER_VALUES = 34  # activations a token and hidden unit of one block, kept for backward
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,28 +58,24 @@ class Estimate:
     devices: int
     device: str
     capacity: int | None
-    weights: int
-    gradients: int
-    optimizer: int
-    activations: int
-    head: int
+    held: Parts
     flops: float
     hours: float | None
 
     @property
     def memory(self) -> int:
         """Bytes a device."""
-        return self.weights + self.gradients + self.optimizer + self.activations + self.head
+        return self.held.total
 
     def text(self) -> str:
         """For a person."""
         reasons = "".join(f", {reason} {n}" for reason, n in self.refused.items())
         parts = (
-            ("weights", self.weights),
-            ("gradients", self.gradients),
-            ("optimiser", self.optimizer),
-            ("activations", self.activations),
-            ("head", self.head),
+            ("weights", self.held.weights),
+            ("gradients", self.held.gradients),
+            ("optimiser", self.held.optimizer),
+            ("activations", self.held.activations),
+            ("head", self.held.head),
         )
         lines = [
             f"model    {self.family}, {self.parameters / 1e6:,.1f} M parameters, "
@@ -148,7 +143,7 @@ def estimate(settings: Settings, devices: int, device: str | None) -> Estimate:
     parameters = sum(p.numel() for p in net.parameters())
     trained = parameters if settings.lora is None else _adapters(net, settings)
     flops = settings.epochs * _flops(net, frame, lengths, blocks, head, settings)
-    sizes = _sizes(net, settings, parameters, trained, max(lengths), devices)
+    held = training(shape_of(net), settings, trained, max(lengths), devices)
     gpu = GPUS.get(device or "")
     rate = None
     if gpu is not None:
@@ -169,18 +164,18 @@ def estimate(settings: Settings, devices: int, device: str | None) -> Estimate:
         capacity=None if gpu is None else gpu.memory * GIB,
         flops=flops,
         hours=None if rate is None else flops / rate / 3600,
-        **sizes,
+        held=held,
     )
 
 
-def memory(config: models.Config, settings: Settings, devices: int) -> int:
-    """Bytes a device that a training holds, from a config.json alone; rows fit `micro_tokens`."""
-    _, family = models.family_of(config)
-    with torch.device("meta"):
-        net = family.blank(config, torch.float32, False)
-    parameters = sum(p.numel() for p in net.parameters())
-    trained = parameters if settings.lora is None else _adapters(net, settings)
-    return sum(_sizes(net, settings, parameters, trained, 1, devices).values())
+def shape_of(net: Any) -> Shape:
+    """What the memory of a network follows from; one on the device `meta` will do."""
+    return Shape(
+        parameters=sum(p.numel() for p in net.parameters()),
+        layers=net.config.num_hidden_layers,
+        hidden=net.config.hidden_size,
+        head=len(net.get_output_embeddings().weight),
+    )
 
 
 def _flops(
@@ -197,32 +192,6 @@ def _flops(
     heads: float = 2.0 * head * 0.5 * frame.masks * len(lengths)
     passes = 4.0 if settings.gradient_checkpointing else 3.0
     return passes * trunk + 3.0 * heads
-
-
-def _sizes(
-    net: Any, settings: Settings, parameters: int, trained: int, longest: int, devices: int
-) -> dict[str, int]:
-    """Bytes a device: float32 weights, gradients and moments, sharded over the devices."""
-    config = net.config
-    width = 2 if settings.precision is Precision.BFLOAT16 else 4
-    tokens = max(settings.micro_tokens, longest)
-    block = tokens * config.hidden_size * _LAYER_VALUES * width // 2
-    layers = config.num_hidden_layers
-    if settings.gradient_checkpointing:  # the input of each block, and one block at work
-        activations = layers * tokens * config.hidden_size * width + block
-    else:
-        activations = layers * block
-    head = net.get_output_embeddings().weight
-    logits = 2 * 4 * min(CHUNK_LOGITS, tokens * len(head))
-    copies = (width if width < 4 else 0) + (4 if settings.lora is None else 0)  # cast, gradient
-    shards = 1 if settings.lora is not None else devices
-    return {
-        "weights": 4 * parameters // shards + (width * parameters // layers if shards > 1 else 0),
-        "gradients": 4 * trained // shards,
-        "optimizer": 8 * trained // shards,
-        "activations": activations,
-        "head": logits + copies * head.numel(),
-    }
 
 
 def _adapters(net: Any, settings: Settings) -> int:

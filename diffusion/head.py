@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from diffusion.memory import CHUNK_LOGITS
+
 _BLOCK = 4096  # rows of the weight whose gradient is added at a time
-CHUNK_LOGITS = 1 << 23  # logits of one chunk: 32 MiB in float32, whatever the vocabulary
 
 
 def rows_at_once(vocabulary: int) -> int:

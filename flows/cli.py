@@ -23,6 +23,7 @@ from schemas.errors import NothingReleasedError, PolytraceError, StoppedError, U
 from schemas.secrets import hidden, of_environment
 
 if TYPE_CHECKING:
+    from curation.job import Job
     from schemas.outcome import Outcome
     from schemas.recipe import Recipe
 
@@ -97,19 +98,25 @@ def build(
 
 
 def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
-    """Check the recipe's parts, then run the flow, unless the run directory is up to date."""
-    from curation import finish
+    """Check the recipe's parts, then run the flow, unless the run directory is up to date.
+
+    Models are tried only where there is something to do: to load the scorer costs seconds.
+    """
     from curation.job import Job
     from schemas.durable import lock
 
     job = Job(recipe=recipe, run=run, limit=limit)
     job.check()
+    earlier = _standing(job)
+    if earlier is not None and recipe.handoff is None:
+        return earlier
+    if earlier is None:
+        from curation import trace_stage
+
+        trace_stage.check_servers(job)
+        job.check_scorer()
     with lock(run):
-        earlier = finish.standing(job)
-        if earlier is not None and recipe.handoff is None:
-            if earlier.canvases and not reporting.is_fresh(run):
-                reporting.write_report(run / reporting.REPORT, run)
-            return earlier
+        pass  # a directory that is in use, or cannot be written to, shows before Prefect starts
     if recipe.handoff is not None:
         from flows.experiment import checked
 
@@ -118,6 +125,21 @@ def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
         from flows.build import run_build
 
         return run_build(recipe, run, limit)
+
+
+def _standing(job: "Job") -> "Outcome | None":
+    """The outcome of a run that is up to date, with its page; None where anything is to be done."""
+    from curation import finish
+    from schemas.durable import lock
+    from schemas.manifest import MANIFEST_FILE
+
+    if not (job.run / MANIFEST_FILE).is_file():
+        return None  # and no folder is made: the scorer may yet turn out to be a mistake
+    with lock(job.run):
+        earlier = finish.standing(job)
+        if earlier is not None and earlier.canvases and not reporting.is_fresh(job.run):
+            reporting.write_report(job.run / reporting.REPORT, job.run)
+        return earlier
 
 
 def _tell(outcome: "Outcome") -> None:
@@ -143,11 +165,11 @@ def _tell(outcome: "Outcome") -> None:
 @app.command()
 def verify(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> None:
     """Check a run: checksums, schema, conservation, every canvas. Exit 1 on any damage."""
+    if not run.is_dir():
+        raise UserError(f"{run}: no such run directory")
     from curation.verify import damaged_journals
     from curation.verify import verify as problems_of
 
-    if not run.is_dir():
-        raise UserError(f"{run}: no such run directory")
     problems = problems_of(run)
     for problem in problems:
         typer.echo(problem, err=True)

@@ -1,100 +1,39 @@
-"""What this machine can do, in one screen: `polytrace doctor`.
+"""What this machine can do, and which bundled recipes fit it: `polytrace doctor`.
 
-In: facts about the machine (`examine` gathers them). Out: a text, or the same as JSON, and which
-recipe fits, with the reason where one does not. No key is sent or shown.
+In: the machine (`examine` gathers the facts). Out: a text, or the same as JSON; `fitting.py` says
+which recipe fits. No key is sent or shown. PyTorch is loaded by a process of its own
+(`_devices.py`), while this one looks at the rest.
 """
 
 import asyncio
 import json
 import platform
 import shutil
+import subprocess
+import sys
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from flows import capacity
+from flows.fitting import PAPER, Endpoint, Facts, Fit, Gpu, command, fits, size
 from schemas.errors import PolytraceError, UserError
 from schemas.paths import ROOT
 from schemas.secrets import bare
 
+DEVICES = Path(__file__).with_name("_devices.py")
 NEEDED = ("torch", "transformers", "prefect", "datasets", "pyarrow")
 SECONDS = 3.0  # that an endpoint has to answer
 MOST_ENDPOINTS = 4  # that the screen shows
 COLUMNS, LABEL = 80, 13
-GB, GIB = 10**9, 1 << 30
 USUAL_GPUS = (1, 8)
-ROOM = 0.9  # of a device's memory: the rest is fragmentation, as in diffusion/estimate.py
-DEMO_MEMORY, DEMO_DISK = 3 * GIB, GB
 # Of a token: its text, in the journal, in five stages and in the release's four forms.
 TOKEN_BYTES = 4 * 10
-LLADA_CONFIG = {  # of GSAI-ML/LLaDA-8B-Instruct: what its size follows from
-    "model_type": "llada",
-    "block_type": "llama",
-    "activation_type": "silu",
-    "layer_norm_type": "rms",
-    "rope": True,
-    "d_model": 4096,
-    "n_layers": 32,
-    "n_heads": 32,
-    "n_kv_heads": 32,
-    "mlp_hidden_size": 12288,
-    "embedding_size": 126464,
-    "max_sequence_length": 4096,
-    "rope_theta": 500000.0,
-    "rms_norm_eps": 1e-5,
-    "weight_tying": False,
-}
-
-
-class Gpu(NamedTuple):
-    """A device of torch's; memory in bytes."""
-
-    name: str
-    memory: int
-
-
-class Endpoint(NamedTuple):
-    """A server: what it serves, or why that is not known."""
-
-    url: str
-    models: tuple[str, ...]
-    problem: str | None = None
-
-
-class Fit(NamedTuple):
-    """Whether a recipe can be run here, and why not."""
-
-    recipe: str
-    fits: bool
-    said: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """The machine; sizes in bytes. `packages` are versions, None where one is not installed.
-
-    `training` is what a device holds when LLaDA-8B is tuned, by how many there are; `corpus` is
-    what the paper's corpus takes on the disk.
-    """
-
-    python: str
-    polytrace: str
-    packages: dict[str, str | None]
-    cores: int
-    memory: int
-    disk: int
-    gpus: tuple[Gpu, ...]
-    driver_gpus: int
-    teacher: int | None
-    has_hub_token: bool
-    prefect: str
-    endpoints: tuple[Endpoint, ...]
-    training: dict[int, int]
-    corpus: int
 
 
 def broken(facts: Facts) -> str | None:
@@ -107,71 +46,15 @@ def broken(facts: Facts) -> str | None:
     return None
 
 
-def fits(facts: Facts) -> tuple[Fit, ...]:
-    """The bundled recipes that differ in what they need."""
-    small = _small(facts)
-    served = _served(facts)
-    lacks_disk = facts.disk < facts.corpus
-    size = f"about {_size(facts.corpus)} of disk"
-    full = served if not lacks_disk else f"{size}, {_size(facts.disk)} are free"
-    return (
-        Fit("demo", small is None, small or "the bundled teacher on the CPU, minutes"),
-        Fit("miniature", small is None, small or "the same for hours; can be stopped"),
-        Fit("gsm8k_vllm", served is None, served or _server(facts)),
-        Fit("nap_103k", full is None, full or f"{_server(facts)}; {size}, and the hub"),
-        Fit("train tiny", small is None, small or "minutes on the CPU"),
-        _training(facts),
-    )
-
-
-def _small(facts: Facts) -> str | None:
-    if facts.memory < DEMO_MEMORY:
-        return f"needs {_size(DEMO_MEMORY)} of memory"
-    return f"needs {_size(DEMO_DISK)} of disk" if facts.disk < DEMO_DISK else None
-
-
-def _served(facts: Facts) -> str | None:
-    """Why no teacher can be asked for traces; None where one can."""
-    has_gpus = bool(facts.gpus) or facts.driver_gpus > 0
-    if any(one.models for one in facts.endpoints):
-        return None
-    if has_gpus and facts.packages.get("vllm") is not None:
-        return None
-    if facts.endpoints:
-        return "needs a server that answers (teacher.endpoints)"
-    if has_gpus:
-        return "needs vLLM (serve.python names an environment) or --endpoint URL"
-    return "needs a server (try --endpoint URL), or GPUs and vLLM here"
-
-
-def _server(facts: Facts) -> str:
-    answering = sum(bool(one.models) for one in facts.endpoints)
-    if answering:
-        return f"{answering} server{'s' if answering > 1 else ''} would be asked"
-    return "serve={} starts vLLM here"
-
-
-def _training(facts: Facts) -> Fit:
-    """LLaDA-8B with the paper's settings, sharded over the devices that there are."""
-    if not facts.gpus:
-        needs = [f"{_size(size)} on each of {n} GPUs" for n, size in facts.training.items()]
-        return Fit("train llada_nap", False, "needs " + ", or ".join(needs))
-    need, least = facts.training[len(facts.gpus)], min(gpu.memory for gpu in facts.gpus)
-    each = f"{_size(need)} on each of {len(facts.gpus)} GPUs"
-    if need > ROOM * least:
-        return Fit("train llada_nap", False, f"needs {each}, here {_size(least)}")
-    return Fit("train llada_nap", True, each)
-
-
 def text(facts: Facts) -> str:
-    """One screen: at most 24 lines of 80 columns."""
+    """About 30 lines of 80 columns; recipes of which the same is said share a line."""
     packages = ", ".join(f"{k} {v or 'not installed'}" for k, v in facts.packages.items())
     lines = [
         ("polytrace", f"{facts.polytrace}, Python {facts.python}"),
         ("packages", packages),
         (
             "machine",
-            f"{facts.cores} cores, {_size(facts.memory)} of memory, {_size(facts.disk)} free here",
+            f"{facts.cores} cores, {size(facts.memory)} of memory, {size(facts.disk)} free here",
         ),
         ("GPUs", _gpus(facts)),
         (
@@ -188,10 +71,21 @@ def text(facts: Facts) -> str:
     if more := len(facts.endpoints[MOST_ENDPOINTS:]):
         lines.append(("endpoint", f"and {more} more"))
     found = [_line(*line) for line in lines]
-    for one in fits(facts):
-        what = f"{one.recipe}: {'fits' if one.fits else 'no'}; {one.said}"
-        found.append(_line("recipes" if one.recipe == "demo" else "", what))
+    label = "recipes"
+    for what in _recipes(fits(facts)):
+        found.append(_line(label, what))
+        label = ""
     return "\n".join(found)
+
+
+def _recipes(found: Sequence[Fit]) -> Iterator[str]:
+    """What is said of the recipes, in order; names of which the same is said stand together."""
+    for (first, fit, said), alike in groupby(
+        found, key=lambda one: (command(one.recipe), one.fits, one.said)
+    ):
+        names = ", ".join(one.recipe.removeprefix(f"{first} ") for one in alike)
+        lead = "" if first == "build" else f"{first} "
+        yield f"{lead}{names}: {'fits' if fit else 'no'}; {said}"
 
 
 def _line(label: str, value: str) -> str:
@@ -208,7 +102,7 @@ def _line(label: str, value: str) -> str:
 def _gpus(facts: Facts) -> str:
     if facts.gpus:
         kinds = Counter(facts.gpus).items()
-        return ", ".join(f"{n} x {gpu.name}, {_size(gpu.memory)}" for gpu, n in kinds)
+        return ", ".join(f"{n} x {gpu.name}, {size(gpu.memory)}" for gpu, n in kinds)
     if facts.driver_gpus:
         return f"{facts.driver_gpus}, but this torch is built for the CPU alone"
     return "none: models run on the CPU"
@@ -217,10 +111,6 @@ def _gpus(facts: Facts) -> str:
 def _endpoint(one: Endpoint) -> str:
     said = one.problem or f"serves {', '.join(one.models) or 'no model'}"
     return f"{one.url}: {said}"
-
-
-def _size(size: int) -> str:
-    return f"{size / GB:,.0f} GB"
 
 
 def as_json(facts: Facts) -> str:
@@ -233,16 +123,23 @@ def as_json(facts: Facts) -> str:
 
 
 def examine(endpoints: Sequence[str] = ()) -> Facts:
-    """The facts of this machine; each endpoint is asked what it serves."""
-    try:
-        import torch
+    """The facts of this machine; each endpoint is asked what it serves.
 
-        from curation._launch import visible_gpus
+    Raises PolytraceError where PyTorch cannot be loaded.
+    """
+    with subprocess.Popen(
+        (sys.executable, "-P", str(DEVICES)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as asked:
+        prefect, has_hub_token = _prefect(), _has_hub_token()
+        servers = tuple(served(one) for one in endpoints)
+        evaluation, corpus = _evaluation_bytes(), _corpus_bytes()
+        gpus = _gpus_of(asked)
+    from curation._launch import visible_gpus
 
-        devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-    except (ImportError, OSError) as error:
-        raise PolytraceError(f"broken installation: torch cannot be loaded ({error})") from None
-    gpus = tuple(Gpu(one.name, one.total_memory) for one in devices)
     weights = ROOT / "tiny" / "teacher" / "model.safetensors"
     return Facts(
         python=platform.python_version(),
@@ -252,14 +149,26 @@ def examine(endpoints: Sequence[str] = ()) -> Facts:
         memory=capacity.memory(),
         disk=shutil.disk_usage(Path.cwd()).free,
         gpus=gpus,
-        driver_gpus=len(visible_gpus()),
+        driver_gpus=len(visible_gpus(otherwise=lambda: len(gpus))),
         teacher=weights.stat().st_size if weights.is_file() else None,
-        has_hub_token=_has_hub_token(),
-        prefect=_prefect(),
-        endpoints=tuple(served(one) for one in endpoints),
+        has_hub_token=has_hub_token,
+        prefect=prefect,
+        endpoints=servers,
         training=_training_bytes({*USUAL_GPUS, len(gpus)} - {0}),
-        corpus=_corpus_bytes(),
+        evaluation=evaluation,
+        corpus=corpus,
     )
+
+
+def _gpus_of(asked: "subprocess.Popen[str]") -> tuple[Gpu, ...]:
+    """The devices that the process of `_devices.py` tells of."""
+    out, err = asked.communicate()
+    if asked.returncode == 0:
+        return tuple(Gpu(*one) for one in json.loads(out.splitlines()[-1]))
+    last = (err.strip().splitlines() or [""])[-1]
+    if asked.returncode < 0 or not last:
+        last = f"torch cannot be loaded (its process ended with status {asked.returncode})"
+    raise PolytraceError(f"broken installation: {last}")
 
 
 def _version(name: str) -> str | None:
@@ -291,12 +200,29 @@ def _prefect() -> str:
     return bare(url) if url else "embedded server, started for each build"
 
 
-def _training_bytes(counts: set[int]) -> dict[int, int]:
-    from diffusion.estimate import memory
+def _training_bytes(counts: set[int]) -> dict[str, dict[int, int]]:
+    """For every bundled recipe that tunes a model of the hub."""
+    from diffusion.memory import SHAPES, training
+    from flows.tuning import RECIPES, settings_of
+
+    found = {}
+    for name in sorted(file.stem for file in RECIPES.glob("*.yaml")):
+        settings = settings_of(name, ())
+        if (shape := SHAPES.get(settings.model.path)) is not None:
+            found[name] = {
+                count: training(shape, settings, shape.parameters, 1, count).total
+                for count in sorted(counts)
+            }
+    return found
+
+
+def _evaluation_bytes() -> dict[str, int]:
+    """The weights of the models that `PAPER` evaluates, by the recipe that tunes them."""
+    from diffusion.memory import SHAPES, evaluation
     from flows.tuning import settings_of
 
-    settings = settings_of("llada_nap", ())
-    return {count: memory(LLADA_CONFIG, settings, count) for count in sorted(counts)}
+    trainings = dict.fromkeys(PAPER.values())
+    return {name: evaluation(SHAPES[settings_of(name, ()).model.path]) for name in trainings}
 
 
 def _corpus_bytes() -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from schemas.records import Prompt, Trace
 
@@ -62,6 +62,17 @@ class Request:
 
 Lacks = Callable[[Prompt, Sequence[Trace]], int]
 """How many more usable, distinct traces a canvas wants beside the given ones; from any thread."""
+
+
+@runtime_checkable
+class Served(Protocol):
+    """A teacher whose model may be behind servers that somebody else runs."""
+
+    async def reach(self) -> None:
+        """Ask the servers, if any are named, whether they are well and serve the model.
+
+        Raises ShortError where none of them answers, UserError where one serves another model.
+        """
 
 
 class Teacher(Protocol):

@@ -73,6 +73,25 @@ class Fleet:
 
     def open(self) -> None:
         """Start to watch every endpoint; in a running event loop."""
+        self._connect()
+        self._tasks = [asyncio.create_task(self._watch(one)) for one in self.endpoints]
+
+    async def reach(self) -> None:
+        """Ask every endpoint once, in place of `open`; ShortError where none is well now."""
+        self._connect()
+        try:
+            asked = (one.probe(self._model, self._revision) for one in self.endpoints)
+            problems = await asyncio.gather(*asked)
+        finally:
+            await self.close()
+        if all(problems):
+            raise ShortError(
+                f"teacher.endpoints: {self._urls[0]}{self._others()} cannot be reached: "
+                f"{problems[0]}; start the server (or mend the address) and run the same command "
+                f"again"
+            )
+
+    def _connect(self) -> None:
         import aiohttp
 
         most = _allow_files(self._in_flight or _load.MOST, len(self._urls))
@@ -85,7 +104,6 @@ class Fleet:
         )
         connections = [Connection(self._session, url, self._key) for url in self._urls]
         self.endpoints = [Endpoint(one, self._in_flight, most) for one in connections]
-        self._tasks = [asyncio.create_task(self._watch(one)) for one in self.endpoints]
 
     async def close(self) -> None:
         """Leave nothing running."""
@@ -189,12 +207,15 @@ class Fleet:
         if time.monotonic() - since < patience:
             return
         what = "cannot be reached" if is_new else "is gone"
-        others = f" (and {len(self.endpoints) - 1} more)" if len(self.endpoints) > 1 else ""
         raise ShortError(
-            f"teacher.endpoints: {endpoint.url}{others} {what} after {patience:g} s: "
+            f"teacher.endpoints: {endpoint.url}{self._others()} {what} after {patience:g} s: "
             f"{endpoint.cause}; start the server (or mend the address) and run the same command "
             f"again: everything that came is kept"
         )
+
+    def _others(self) -> str:
+        """How many endpoints there are beside the one that is named."""
+        return f" (and {len(self._urls) - 1} more)" if len(self._urls) > 1 else ""
 
 
 def _say(line: str) -> None:

@@ -168,13 +168,27 @@ class OpenAIServer:
         """A hash of all that shapes the sample; the address of a server does not."""
         return self._sampling.key(prompt, index)
 
+    async def reach(self) -> None:
+        """Ask every endpoint once; ShortError where none is well."""
+        if self._urls:
+            await self._endpoints().reach()
+
     async def sample(self, requests: Iterable[Request], lacks: Lacks) -> Outcomes:
         """Outcomes as they come; the servers are asked when the first sample is missing."""
         if not self._urls:
             raise UserError(
                 "teacher.endpoints: none; give the address of a server, or add serve: to start one"
             )
-        self._fleet = Fleet(
+        self._fleet = self._endpoints()
+        stream = Stream(
+            self._sampling, self._fleet, grouped=self._grouped, give_up=self._patience / 5
+        )
+        async with aclosing(stream.run(requests, lacks)) as outcomes:
+            async for outcome in outcomes:
+                yield outcome
+
+    def _endpoints(self) -> Fleet:
+        return Fleet(
             self._urls,
             model=self._sampling.model,
             revision=self._sampling.revision,
@@ -183,9 +197,3 @@ class OpenAIServer:
             patience=self._patience,
             key=read_key(self._api_key_env),
         )
-        stream = Stream(
-            self._sampling, self._fleet, grouped=self._grouped, give_up=self._patience / 5
-        )
-        async with aclosing(stream.run(requests, lacks)) as outcomes:
-            async for outcome in outcomes:
-                yield outcome

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import replace
 
-from curation.teachers import Lacks, Outcomes, Request, Teacher, Wanted
+from curation.teachers import Lacks, Outcomes, Request, Served, Teacher, Wanted
 from curation.teachers._part import Part, take
 from schemas import parts
 from schemas.recipe import Part as Spec
@@ -71,6 +71,11 @@ class RecordedTeacher:
                 record.finish_reason,
             ]
         )
+
+    async def reach(self) -> None:
+        """Ask the servers of the other teacher, if it has any."""
+        if isinstance(self._served, Served):
+            await self._served.reach()
 
     async def sample(self, requests: Iterable[Request], lacks: Lacks) -> Outcomes:
         """The missing traces in order; where another teacher tops up, its traces among them."""

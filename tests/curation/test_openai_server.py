@@ -1,5 +1,6 @@
 """The served teacher against a real HTTP server that misbehaves: nothing lost, nothing made up."""
 
+import asyncio
 import dataclasses
 import socket
 import threading
@@ -167,6 +168,15 @@ def test_an_empty_place_at_the_start_is_waited_for_and_then_named(tmp_path: Path
     assert f"{url} cannot be reached after 1 s: connection refused" in str(caught.value)
     assert "start the server" in str(caught.value)
     assert caught.value.exit_code == 3
+
+
+def test_to_reach_the_servers_is_to_ask_each_once(server: Loopback) -> None:
+    """One that is well is enough, and no sample is asked for."""
+    nobody = "http://127.0.0.1:9/v1"
+    asyncio.run(made(server, endpoints=(nobody, server.url)).reach())
+    assert server.served() == []
+    with pytest.raises(ShortError, match=f"{nobody} .and 1 more. cannot be reached: connection"):
+        asyncio.run(made(server, endpoints=(nobody, "http://127.0.0.1:11/v1")).reach())
 
 
 def test_a_server_that_comes_late_is_waited_for(tmp_path: Path) -> None:

@@ -399,3 +399,32 @@ print(made.canvases, "torch" in sys.modules)
         check=True,
     )
     assert done.stdout.split() == ["20", "False"]
+
+
+def test_what_does_nothing_imports_nothing_heavy(small: Path, tmp_path: Path) -> None:
+    """A build that is up to date, and looking at it: PyTorch and Prefect take seconds each."""
+    shutil.copytree(small, tmp_path / "run")
+    script = """
+import sys
+from flows import cli
+def heavy(*args):
+    try:
+        cli.app(list(args), standalone_mode=False)
+    except (SystemExit, cli.PolytraceError):
+        pass
+    return sorted({"torch", "transformers", "prefect", "datasets"} & set(sys.modules))
+of = ("demo", "--set", "shard_rows=12", "--limit", "40", "--out", "run")
+asked = (("--help",), ("build", "demmo"), ("verify", "run"), ("inspect", "run"), ("build", *of))
+print(*(f"{args[0]} {heavy(*args)}" for args in asked), sep="\\n", file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said = done.stderr.splitlines()
+    assert said == ["--help []", "build []", "verify []", "inspect []", "build []"]
+    assert "run: sound" in done.stdout and "up to date, nothing to do" in done.stdout

@@ -1,29 +1,37 @@
 """What `polytrace doctor` says, about this machine and about others."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from curation.teachers._http import MB, MOST_PAGE
+from diffusion.estimate import shape_of
+from diffusion.memory import SHAPES
+from diffusion.models import family_of
 from flows.doctor import (
-    GB,
-    GIB,
-    LLADA_CONFIG,
-    Endpoint,
-    Facts,
-    Gpu,
+    DEVICES,
+    _corpus_bytes,
+    _evaluation_bytes,
+    _gpus_of,
+    _training_bytes,
     as_json,
     broken,
-    fits,
     served,
     text,
 )
+from flows.fitting import GB, GIB, SMALL, Endpoint, Facts, Gpu, fits
+from schemas.errors import PolytraceError
 from schemas.paths import ROOT
 from schemas.recipe import load
 from tests.flows.commands import run
@@ -48,9 +56,47 @@ LAPTOP = Facts(
     has_hub_token=False,
     prefect="embedded server, started for each build",
     endpoints=(),
-    training={1: 138 * GB, 8: 30 * GB},
+    training={"llada_nap": {1: 138 * GB, 8: 30 * GB}, "dream_nap": {1: 130 * GB, 8: 24 * GB}},
+    evaluation={"llada_nap": 32 * GB, "dream_nap": 30 * GB},
     corpus=4 * GB,
 )
+CONFIGS: list[dict[str, Any]] = [  # of GSAI-ML/LLaDA-8B-Instruct and Dream-org/Dream-v0-Instruct-7B
+    {
+        "model_type": "llada",
+        "block_type": "llama",
+        "activation_type": "silu",
+        "layer_norm_type": "rms",
+        "rope": True,
+        "d_model": 4096,
+        "n_layers": 32,
+        "n_heads": 32,
+        "n_kv_heads": 32,
+        "mlp_hidden_size": 12288,
+        "embedding_size": 126464,
+        "max_sequence_length": 4096,
+        "rope_theta": 500000.0,
+        "rms_norm_eps": 1e-5,
+        "weight_tying": False,
+    },
+    {
+        "model_type": "Dream",
+        "hidden_act": "silu",
+        "hidden_size": 3584,
+        "intermediate_size": 18944,
+        "max_position_embeddings": 131072,
+        "num_attention_heads": 28,
+        "num_hidden_layers": 28,
+        "num_key_value_heads": 4,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 1000000.0,
+        "rope_scaling": None,
+        "tie_word_embeddings": False,
+        "use_sliding_window": False,
+        "vocab_size": 152064,
+        "mask_token_id": 151666,
+        "pad_token_id": 151643,
+    },
+]
 SERVED = (Endpoint("http://gpu1:8000/v1", ("Qwen/Qwen2.5-7B-Instruct",)),)
 DEAD = (Endpoint("http://gpu1:8000/v1", (), "connection refused"),)
 H100 = (Gpu("NVIDIA H100 80GB HBM3", 85 * GB),)
@@ -71,9 +117,23 @@ def why(facts: Facts, recipe: str) -> str:
 
 
 def test_a_laptop_runs_what_is_small() -> None:
-    assert fitting(LAPTOP) == {"demo", "miniature", "train tiny"}
+    assert fitting(LAPTOP) == set(SMALL)
     assert why(LAPTOP, "gsm8k_vllm").startswith("needs a server")
     assert "138 GB on each of 1 GPUs, or 30 GB on each of 8" in why(LAPTOP, "train llada_nap")
+    assert why(LAPTOP, "evaluate paper_dream") == "needs a GPU that holds 30 GB of weights"
+    assert why(LAPTOP, "finetune-eval dream") == "train dream_nap does not fit"
+
+
+def test_every_bundled_recipe_is_named() -> None:
+    folder = ROOT / "flows" / "recipes"
+    folders = {"": "", "train": "train ", "evaluate": "evaluate ", "experiments": "finetune-eval "}
+    files = [
+        (lead, file) for name, lead in folders.items() for file in (folder / name).glob("*.yaml")
+    ]
+    facts = replace(LAPTOP, training=_training_bytes({1, 8}))
+    assert sorted(one.recipe for one in fits(facts)) == sorted(f"{a}{b.stem}" for a, b in files)
+    shown = " ".join(text(facts).split())
+    assert [file.stem for _, file in files if file.stem not in shown] == []
 
 
 def test_a_server_that_answers_is_a_teacher() -> None:
@@ -89,13 +149,17 @@ def test_gpus_serve_and_train_as_far_as_they_go() -> None:
     assert "gsm8k_vllm" in fitting(replace(STATION, endpoints=DEAD))
     one = replace(STATION, gpus=H100)
     assert "needs 138 GB on each of 1 GPUs, here 85 GB" in why(one, "train llada_nap")
+    assert "evaluate paper_llada" in fitting(one)
+    assert why(replace(one, gpus=(Gpu("old", 31 * GB),)), "evaluate paper_llada").endswith(
+        "weights"
+    )
     tight = replace(STATION, gpus=(*H100 * 7, Gpu("old", 31 * GB)))
     assert "here 31 GB" in why(tight, "train llada_nap")
 
 
 def test_what_is_too_small_is_said() -> None:
     assert why(replace(LAPTOP, memory=GIB), "demo") == "needs 3 GB of memory"
-    assert why(replace(LAPTOP, disk=GB // 2), "train tiny") == "needs 1 GB of disk"
+    assert why(replace(LAPTOP, disk=GB // 2), "train tiny_nap") == "needs 1 GB of disk"
 
 
 @pytest.mark.parametrize(
@@ -109,8 +173,10 @@ def test_what_is_too_small_is_said() -> None:
     ],
 )
 def test_it_is_one_screen(facts: Facts) -> None:
+    """What is said of endpoints comes on top: two lines for each of four."""
+    assert len(text(replace(facts, endpoints=())).splitlines()) <= 30
     lines = text(facts).splitlines()
-    assert len(lines) <= 24
+    assert len(lines) <= 30 + 9
     assert max(map(len, lines)) <= 80
 
 
@@ -228,16 +294,63 @@ def test_an_address_of_a_prefect_profile_is_said(
     assert "hunter2" not in done.stdout + done.stderr
 
 
-def test_the_estimate_knows_llada_and_the_corpus() -> None:
+def test_the_estimate_knows_the_models_and_the_corpus() -> None:
     """The figures of the test facts are of the size that is computed."""
-    from flows.doctor import _corpus_bytes, _training_bytes
-
     found = _training_bytes({1, 8})
-    assert 100 * GB < found[1] < 160 * GB
-    assert 15 * GB < found[8] < 50 * GB
+    assert 100 * GB < found["llada_nap"][1] < 160 * GB
+    assert 15 * GB < found["llada_nap"][8] < 50 * GB
+    assert _evaluation_bytes() == {"llada_nap": 32_062_324_736, "dream_nap": 30_462_466_048}
     assert GB < _corpus_bytes() < 20 * GB
-    assert LLADA_CONFIG["d_model"] == 4096
     assert load(ROOT / "flows" / "recipes" / "nap_103k.yaml").name == "nap_103k"
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config["model_type"])
+def test_the_shapes_are_those_of_the_networks(config: dict[str, Any]) -> None:
+    _, family = family_of(config)
+    with torch.device("meta"):
+        net = family.blank(config, torch.float32, False)
+    assert shape_of(net) in SHAPES.values()
+
+
+@pytest.mark.parametrize(
+    ("torch", "says"),
+    [
+        (
+            "raise ImportError('libcudart.so.12: no\\nsuch file')",
+            "loaded (libcudart.so.12: no such",
+        ),
+        ("import os; os.abort()", "loaded (its process ended with status -6)"),
+        ("class cuda:\n def device_count(): raise RuntimeError('CUDA error 999')", "GPUs (CUDA er"),
+    ],
+)
+def test_a_broken_torch_is_told(torch: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text(torch)
+    asked = subprocess.Popen(
+        [sys.executable, "-P", str(DEVICES)],
+        env={"PYTHONPATH": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with pytest.raises(PolytraceError) as caught:
+        _gpus_of(asked)
+    assert says in str(caught.value)
+    assert str(caught.value).startswith("broken installation: torch cannot ")
+
+
+def test_the_command_itself_loads_no_torch(tmp_path: Path) -> None:
+    script = (
+        "import sys; from flows.doctor import examine; examine(); print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "False\n"
 
 
 def test_on_this_machine_no_secret_is_shown(tmp_path: Path) -> None:

@@ -113,7 +113,11 @@ def test_an_estimate_loads_nothing_and_shows_its_terms(tmp_path: Path) -> None:
     assert found.rows == found.instances == 24
     assert found.steps == 6
     assert found.memory == (
-        found.weights + found.gradients + found.optimizer + found.activations + found.head
+        found.held.weights
+        + found.held.gradients
+        + found.held.optimizer
+        + found.held.activations
+        + found.held.head
     )
     assert found.hours is not None
     assert "8 x a800-80gb: fits into 80.0 GiB" in found.text()

@@ -1,0 +1,80 @@
+"""The memory that a model takes on a device, from its shape; needs neither PyTorch nor weights.
+
+In: a `Shape` and the settings of a fine-tuning. Out: bytes. Memory counts what is held, not
+fragmentation. `SHAPES` are those of the models that bundled recipes name on the hub.
+"""
+
+from dataclasses import dataclass
+
+from diffusion.settings import Precision, Settings
+
+CHUNK_LOGITS = 1 << 23  # logits of one chunk: 32 MiB in float32, whatever the vocabulary
+_LAYER_VALUES = 34  # activations a token and hidden unit of one block, kept for backward
+_FLOAT32 = 4  # bytes: the weights of a training, and of an evaluation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What the memory of a model follows from; `head` is the rows of its output head."""
+
+    parameters: int
+    layers: int
+    hidden: int
+    head: int
+
+
+SHAPES = {
+    "GSAI-ML/LLaDA-8B-Instruct": Shape(
+        parameters=8_015_581_184, layers=32, hidden=4096, head=126_464
+    ),
+    "Dream-org/Dream-v0-Instruct-7B": Shape(
+        parameters=7_615_616_512, layers=28, hidden=3584, head=152_064
+    ),
+}
+
+
+def training(shape: Shape, settings: Settings, trained: int, longest: int, devices: int) -> "Parts":
+    """Bytes a device: float32 weights, gradients and moments, sharded over the devices.
+
+    `trained` parameters are tuned, and the longest row has `longest` tokens.
+    """
+    width = 2 if settings.precision is Precision.BFLOAT16 else _FLOAT32
+    tokens = max(settings.micro_tokens, longest)
+    block = tokens * shape.hidden * _LAYER_VALUES * width // 2
+    if settings.gradient_checkpointing:  # the input of each block, and one block at work
+        activations = shape.layers * tokens * shape.hidden * width + block
+    else:
+        activations = shape.layers * block
+    logits = 2 * _FLOAT32 * min(CHUNK_LOGITS, tokens * shape.head)
+    cast = width if width < _FLOAT32 else 0
+    copies = cast + (_FLOAT32 if settings.lora is None else 0)  # of the head: cast, gradient
+    shards = 1 if settings.lora is not None else devices
+    whole = width * shape.parameters // shape.layers if shards > 1 else 0
+    return Parts(
+        weights=_FLOAT32 * shape.parameters // shards + whole,
+        gradients=_FLOAT32 * trained // shards,
+        optimizer=2 * _FLOAT32 * trained // shards,
+        activations=activations,
+        head=logits + copies * shape.head * shape.hidden,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a training holds on each device, in bytes."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    head: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.weights + self.gradients + self.optimizer + self.activations + self.head
+
+
+def evaluation(shape: Shape) -> int:
+    """Bytes of the weights of a model that is evaluated, which are the most of it."""
+    return _FLOAT32 * shape.parameters

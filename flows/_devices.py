@@ -1,0 +1,25 @@
+"""Says which devices PyTorch can use, as JSON: a list of (name, bytes of memory).
+
+A process of its own: `polytrace doctor` does the rest meanwhile, and learns of a PyTorch that
+cannot be loaded, even if loading it ends the process. Started by path with `-P`.
+"""
+
+import json
+import sys
+
+
+def main() -> None:
+    """Load PyTorch and ask it; the last line of standard error says why that fails."""
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        sys.exit(f"torch cannot be loaded ({' '.join(str(error).split())})")
+    try:
+        found = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    except (RuntimeError, AssertionError) as error:
+        sys.exit(f"torch cannot use the GPUs ({' '.join(str(error).split())})")
+    print(json.dumps([(one.name, one.total_memory) for one in found]))
+
+
+if __name__ == "__main__":
+    main()
