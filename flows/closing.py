@@ -15,6 +15,7 @@ from diffusion.evaluation import Evaluation, Training
 from diffusion.findings import Finding, Findings, Subject, discordant, gain
 from diffusion.settings import Settings
 from diffusion.statistics import Interval, sign_test
+from diffusion.tables import SMOKE
 from diffusion.training_log import SUMMARY
 from flows.experiment import folder_of
 from schemas.manifest import Manifest
@@ -93,16 +94,16 @@ def five_lines(
 
 
 def _tuned(trainings: Sequence[Tuned]) -> str:
-    steps = " and ".join(str(n) for n in sorted({one.steps for one in trainings}))
+    steps = " or ".join(str(n) for n in sorted({one.steps for one in trainings}))
     text = (
-        f"The tiny model for {steps} steps on the canvases (NAP), and for as long on the same "
+        f"Copies of the tiny model, {steps} steps each: on the canvases (NAP), and on the same "
         "solutions one after the other (Long-CoT)."
     )
     if all(Path(locate(one.start)).resolve() == ROOT / BASE for one in trainings):
         return text
     return (
-        f"{text} Both began from weights that were tuned on 20,000 such canvases before "
-        "(tiny/miniature), to which most of their result is due."
+        f"{text} They began from weights that were already tuned on 20,000 such canvases "
+        "(tiny/miniature); most of their result is due to that."
     )
 
 
@@ -110,12 +111,13 @@ def _result(found: Three) -> str:
     one = found.nap.result
     more = gain(found.nap, found.long_cot)
     assert one.steps is not None and more is not None, "both decoded the same problems"
+    trial = "A trial with " if one.count < SMOKE else ""
     said = {
         "holds": "NAP solves more, as in the paper.",
         "contradicted": "NAP solves fewer, unlike in the paper.",
     }.get(_verdict(found.nap, found.long_cot), "too few problems to tell the two apart.")
     return (
-        f"A trial with {one.count} problems, {one.masks / one.steps:.0f} tokens a step. Solved: "
+        f"{trial}{one.count:,} problems, {one.masks / one.steps:.0f} tokens a step. Solved: "
         f"the base {_percent(found.base)}, Long-CoT {_percent(found.long_cot)}, NAP "
         f"{_percent(found.nap)}. NAP - Long-CoT: {_points(more)} points: {said}"
     )

@@ -73,7 +73,10 @@ class Experiment:
 
 def find_experiment(name: str, overrides: tuple[str, ...] = ()) -> Experiment:
     """An experiment by its file or bundled name; UserError says what is wrong."""
-    return load(find_recipe(name, RECIPES), overrides, Experiment)
+    found = load(find_recipe(name, RECIPES), overrides, Experiment)
+    if found.short_for is not None:
+        find_recipe(found.short_for, RECIPES)  # is there one?
+    return found
 
 
 def trainings(experiment: Experiment, corpus: str) -> list[Settings]:

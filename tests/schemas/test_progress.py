@@ -4,7 +4,6 @@ import sys
 
 import pytest
 
-from schemas import progress
 from schemas.progress import SECONDS, Progress
 
 
@@ -12,7 +11,7 @@ from schemas.progress import SECONDS, Progress
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What the clock shows, to be set."""
     shown = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: shown[0])
+    monkeypatch.setattr("schemas.progress.time.monotonic", lambda: shown[0])
     return shown
 
 
