@@ -1,5 +1,5 @@
-# make demo: install, build a parallel corpus with the bundled teacher, fine-tune two tiny models on it,
-#   and print the paper's tables for them (a trial: few problems).
+# make demo: install, build a parallel corpus with the bundled teacher, fine-tune two tiny models on it for a
+#   little, and print the paper's tables for them (a trial with 64 problems); minutes after installation.
 # make miniature: the same with over 20,000 canvases and 1,000 test problems (hours; it can be stopped).
 # make check: install, lint, type-check, and run the tests that carry no marker (minutes).
 # make test: the same with the slow tests (four times as long). WORKERS=n: so many test processes.
@@ -45,7 +45,7 @@ demo: venv
 	$(BIN)/polytrace build demo
 	$(BIN)/polytrace verify runs/demo
 	$(BIN)/polytrace inspect runs/demo
-	$(BIN)/polytrace finetune-eval tiny --corpus runs/demo
+	$(BIN)/polytrace finetune-eval tiny_demo --corpus runs/demo
 
 MINIATURE := runs/miniature-prompts.jsonl
 

@@ -105,10 +105,18 @@ def _spread(one: Distribution, unit: str = "") -> str:
 
 def _filter(one: FilterFacts) -> str:
     dropped = sum(d.count for d in one.dropped)
-    learnt = f", {one.frozen}" if one.frozen else ""
+    learnt = f", {_rounded(one.frozen)}" if one.frozen else ""
     return (
         f"{one.kind}: saw {one.seen:,}, dropped {dropped:,} ({_share(dropped, one.seen)}){learnt}"
     )
+
+
+def _rounded(learnt: str) -> str:
+    """What a filter learnt, for reading: a number in four digits."""
+    try:
+        return f"threshold {float(learnt):.4g}"
+    except ValueError:
+        return learnt
 
 
 def _share(part: int, whole: int) -> str:

@@ -4,15 +4,12 @@ Stages take a `Job`. It is made again in every process from three plain values (
 directory, limit), so that a stage can run anywhere.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
-
-from tqdm import tqdm
 
 from curation import serve, staff
 from curation.filters import Filter
@@ -23,6 +20,7 @@ from curation.teachers import Teacher
 from curation.tokens import TokenCounter
 from schemas.errors import UserError
 from schemas.paths import locate
+from schemas.progress import Progress
 from schemas.recipe import Recipe
 from schemas.records import Stage
 from scorers.answer import GradePool
@@ -31,13 +29,13 @@ if TYPE_CHECKING:  # torch is loaded only by the process that scores
     from scorers.pool import Scorers
 
 UNITS = {
-    Stage.PROMPTS: "row",
-    Stage.TRACES: "trace",
-    Stage.GRADED: "trace",
-    Stage.CANVASES: "prompt",
-    Stage.SUMMARIES: "summary",
-    Stage.SCORED: "canvas",
-    Stage.RELEASE: "canvas",
+    Stage.PROMPTS: "rows",
+    Stage.TRACES: "traces",
+    Stage.GRADED: "traces",
+    Stage.CANVASES: "prompts",
+    Stage.SUMMARIES: "summaries",
+    Stage.SCORED: "canvases",
+    Stage.RELEASE: "canvases",
 }
 
 
@@ -210,7 +208,7 @@ class Bars:
 
     def __init__(self, *, shown: bool = True) -> None:
         self._shown = shown
-        self._bars: dict[Stage, tqdm[None]] = {}
+        self._bars: dict[Stage, Progress] = {}
         self._moved: dict[Stage, Moved] = {}
         self._lock = Lock()
 
@@ -219,12 +217,9 @@ class Bars:
         if not self._shown:
             return
         with self._lock:
-            bar = self._bars[stage] if stage in self._bars else self._open(stage)
-            if more:
-                bar.total = (bar.total or 0) + more
-            if note:
-                bar.set_postfix_str(note, refresh=False)
-            bar.update(done)
+            if stage not in self._bars:
+                self._bars[stage] = Progress(f"{stage:>9}", UNITS[stage])
+            self._bars[stage].update(done, more=more, note=note)
             last = self._moved.get(stage, Moved())
             self._moved[stage] = Moved(last.done + done, last.total + more, note or last.note)
 
@@ -239,15 +234,3 @@ class Bars:
             for stage in stages:
                 if stage in self._bars:
                     self._bars.pop(stage).close()
-
-    def _open(self, stage: Stage) -> "tqdm[None]":
-        """A new bar; without a terminal it writes a line now and then and moves no cursor."""
-        shown = sys.stderr.isatty()
-        self._bars[stage] = tqdm(
-            desc=f"{stage:>9}",
-            unit=UNITS[stage],
-            mininterval=0.1 if shown else 15.0,
-            file=sys.stderr,
-            position=None if shown else 0,
-        )
-        return self._bars[stage]

@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from diffusion import models
 from diffusion.answers import answers, frame_for, load
@@ -31,6 +30,7 @@ from diffusion.settings import Model
 from schemas import arrow
 from schemas.durable import commit, replace_text
 from schemas.errors import DamagedError, UserError
+from schemas.progress import Progress
 from scorers.answer import GradePool
 from scorers.revision import directory_revision
 
@@ -54,7 +54,7 @@ def evaluate(
     loaded: tuple[Model, Dlm] | None = None
     with (
         GradePool() as pool,
-        tqdm(total=len(cells) * len(problems), unit="problem", dynamic_ncols=True) as bar,
+        Progress(evaluation.name, "problems", total=len(cells) * len(problems)) as bar,
     ):
         for cell in cells:
             model, folder = cell.system.model, _folder(evaluation, cell, asked, out)
@@ -64,11 +64,12 @@ def evaluate(
                 if not file.exists():
                     if loaded is None or loaded[0] != model:
                         loaded = model, load(model)
-                    work = _Work(evaluation, cell, loaded[1], pool)
+                    work = _Work(evaluation, cell, loaded[1], pool, bar)
                     batches = map(work.rows, _cut(some, evaluation.batch))
                     _write(file, arrow.table(Row, chain.from_iterable(batches)))
+                else:
+                    bar.update(len(some))
                 rows += _read(file, some)
-                bar.update(len(some))
             results.append(result(evaluation, cell, f"cells/{folder.name}", rows))
             bar.write(_line(results[-1]))
     _publish(results, out)
@@ -82,6 +83,7 @@ class _Work(NamedTuple):
     cell: Cell
     dlm: Dlm
     pool: GradePool
+    bar: Progress
 
     def rows(self, problems: Sequence[Problem]) -> Iterator[Row]:
         """Decode and grade one batch."""
@@ -105,6 +107,7 @@ class _Work(NamedTuple):
             caching=system.cache,
         )
         grades = self.pool.grade([(a.scored, p.gold) for a, p in zip(found, problems, strict=True)])
+        self.bar.update(len(problems))
         slots = frame.slot_of()
         for problem, (texts, row), grade in zip(problems, found, grades, strict=True):
             yield Row(

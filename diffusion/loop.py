@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from diffusion import checkpoint, models, training_log
 from diffusion.adapters import adapt
@@ -28,6 +27,7 @@ from diffusion.training_log import Line, Summary
 from diffusion.validate import Buckets, validate
 from schemas.durable import commit, replace_text, sync_folder
 from schemas.errors import PolytraceError, StoppedError, UserError
+from schemas.progress import Progress
 
 _SUMS = 8  # loss; nats and count of content, of fill; answer and content tokens; asked to stop
 
@@ -97,20 +97,15 @@ class Loop:
         self._announce(start)
         line = training_log.last_line(self.out) if start else None
         buckets, tokens = None, 0
-        bar = tqdm(
-            total=steps, initial=start, unit="step", dynamic_ncols=True, disable=not self.is_main
-        )
+        bar = Progress(settings.name, "steps", total=steps, done=start, shown=self.is_main)
         logging = training_log.appending(self.out) if self.is_main else nullcontext(_nothing)
         with bar, logging as log:
             for step, chosen in enumerate(self.schedule.batches(start), start):
                 line, is_stopping = self.step(step, chosen, is_asked())
                 log(line)
                 tokens += line.content_tokens
-                seconds = max(1e-9, bar.format_dict["elapsed"])
-                bar.set_postfix(
-                    loss=f"{line.loss:.3f}", tokens_s=f"{tokens / seconds:,.0f}", refresh=False
-                )
-                bar.update()
+                speed = tokens / max(1e-9, bar.seconds)
+                bar.update(note=f"loss {line.loss:.3f}, {speed:,.0f} tokens/s")
                 curves = {k: v for k, v in dataclasses.asdict(line).items() if v is not None}
                 self.accelerator.log(curves, step=line.step)
                 if line.step == steps or _is_due(line.step, settings.validate_every):

@@ -80,7 +80,7 @@ def label_of(found: Sequence[Finding]) -> str:
     """How many problems stand behind it, and whether that is a trial only."""
     least, most = counts(found)
     number = f"n = {least}" if least == most else f"n = {least} to {most}"
-    return f"smoke, {number}" if least < SMOKE else number
+    return f"a trial, {number}" if least < SMOKE else number
 
 
 def name_of(subject: Subject) -> str:

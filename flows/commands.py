@@ -5,6 +5,7 @@ its own has its own accelerators and memory, and can be started through `acceler
 """
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -22,12 +23,13 @@ _ERRORS: dict[int, type[PolytraceError]] = {2: UserError, 3: StoppedError}
 
 
 def run_command(arguments: Sequence[str], accelerate_config: str | None = None) -> None:
-    """Run `polytrace ARGUMENTS`; its standard error is passed on, its error is raised here."""
+    """Run `polytrace ARGUMENTS`; it and its standard error are shown, its error is raised here."""
     start = [sys.executable, "-m"]
     if accelerate_config is not None:
         if not Path(accelerate_config).is_file():
             raise UserError(f"{accelerate_config}: no such accelerate config file")
         start += ["accelerate.commands.launch", "--config_file", accelerate_config, "-m"]
+    print(f"> polytrace {shlex.join(arguments)}", file=sys.stderr, flush=True)
     ours, last = "", ""  # a launcher adds a page of its own after our sentence
     with subprocess.Popen(
         [*start, "flows.cli", *arguments],

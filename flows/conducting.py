@@ -115,9 +115,9 @@ def finetune_eval(
     An experiment names recipes of polytrace train and of polytrace evaluate, and the scorer of the
     corpus. OUT/report.md says what the corpus is worth, OUT/tables holds tables and pictures. The
     same command goes on where it stopped. A build whose recipe has `handoff: EXPERIMENT` starts it
-    by itself. Bundled: tiny, dream, llada, miniature.
+    by itself. Bundled: tiny_demo, tiny, dream, llada, miniature.
 
-    Example: polytrace finetune-eval tiny --corpus runs/demo
+    Example: polytrace finetune-eval tiny_demo --corpus runs/demo
     """
     from flows.experiment import default_out, evaluation, find_experiment, trainings
     from schemas.errors import UserError
@@ -128,17 +128,29 @@ def finetune_eval(
         raise UserError(f"{corpus}: no such run directory")
     manifest = Manifest.load(corpus / MANIFEST_FILE)
     folder = out or default_out(chosen, manifest.build)
-    evaluation(chosen, trainings(chosen, str(corpus)), folder)  # mistakes show before hours of work
+    settings = trainings(chosen, str(corpus))
+    asked = evaluation(chosen, settings, folder)  # mistakes show before hours of work
     folder.mkdir(parents=True, exist_ok=True)
     with prefect(folder):
         from flows.finetune_eval import finetune_eval as flow
 
         config = str(accelerate_config) if accelerate_config else None
         flow(chosen, str(corpus), str(folder), config)
+    from diffusion.findings import Findings
     from diffusion.tables_page import in_short
 
-    typer.echo(in_short([folder / "evaluation"]))
+    evaluated = folder / "evaluation"
+    typer.echo(in_short([evaluated]))
     typer.echo(
         f"\nreport   {folder}/report.md\ntables   {folder}/tables/tables.md\n"
         f"page     {folder}/report.html (open it in a browser)"
     )
+    from flows import closing
+
+    if closing.applies(manifest, asked):
+        tuned = [closing.tuned(one, folder) for one in settings]
+        pages = [f"{place}/report.html" for place in (corpus, folder)]
+        full = chosen.short_for
+        longer = f"polytrace finetune-eval {full} --corpus {corpus}" if full else ""
+        if (found := closing.three(Findings([evaluated]))) is not None:
+            typer.echo("\n" + closing.five_lines(manifest, tuned, found, pages, longer))

@@ -28,7 +28,7 @@ def evaluate(
     random_order, blockwise, fast_dllm, parallel_forced) and a form: a canvas, of which the summary
     is scored, or one text. OUT/results.json holds accuracy with its 95 % interval, ARness and
     tokens a step; OUT/cells every decoded row with its commits. The same command goes on where it
-    stopped. Bundled: tiny_base, tiny_smoke, paper_dream, paper_llada, miniature.
+    stopped. Bundled: tiny_base, tiny_smoke, tiny_demo, paper_dream, paper_llada, miniature.
 
     Examples: polytrace evaluate tiny_base --set limit=50 ·
     polytrace evaluate tiny_base --set benchmark.kind=gsm8k --set benchmark.path=test.jsonl

@@ -51,7 +51,10 @@ class SeqDep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """Trainings on one corpus, one evaluation of what came of them, and the corpus's SeqDep."""
+    """Trainings on one corpus, one evaluation of what came of them, and the corpus's SeqDep.
+
+    `short_for` names the full experiment of which this is a short form.
+    """
 
     __pydantic_config__: ClassVar[Any] = STRICT
 
@@ -59,6 +62,7 @@ class Experiment:
     train: tuple[Use, ...]
     evaluate: Use
     seqdep: SeqDep | None = None
+    short_for: str | None = None
 
     def __post_init__(self) -> None:
         """Check name and trainings."""
@@ -69,7 +73,10 @@ class Experiment:
 
 def find_experiment(name: str, overrides: tuple[str, ...] = ()) -> Experiment:
     """An experiment by its file or bundled name; UserError says what is wrong."""
-    return load(find_recipe(name, RECIPES), overrides, Experiment)
+    found = load(find_recipe(name, RECIPES), overrides, Experiment)
+    if found.short_for is not None:
+        find_recipe(found.short_for, RECIPES)  # is there one?
+    return found
 
 
 def trainings(experiment: Experiment, corpus: str) -> list[Settings]:

@@ -104,15 +104,15 @@ def _report(
         f"Corpus: `{corpus}`, build {manifest.build}, {manifest.canvases} canvases "
         f"({manifest.prompts.in_} prompts read, {manifest.prompts.rejected} rejected).",
         "",
-        "| training | form | paths | instances | steps | last loss | validation loss |",
-        "|---|---|--:|--:|--:|--:|--:|",
+        "| training | form | paths | instances | steps | last loss | validation loss | from |",
+        "|---|---|--:|--:|--:|--:|--:|---|",
     ]
     for one, summary in zip(settings, summaries, strict=True):
         held_out = (summary.get("validation") or {}).get("loss")
         lines.append(
             f"| {one.name} | {one.form} | {one.paths} | {summary['instances']} "
             f"| {summary['steps']} | {summary['loss']:.3f} "
-            f"| {'-' if held_out is None else f'{held_out:.3f}'} |"
+            f"| {'-' if held_out is None else f'{held_out:.3f}'} | {one.model.path} |"
         )
     text = Path(page).read_text(encoding="utf-8")
     shifted = re.sub("^#", "##", text, flags=re.MULTILINE).replace("](figure", "](tables/figure")

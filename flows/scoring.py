@@ -144,12 +144,9 @@ def score(
         f"scorer {scorer.name} ({scorer.revision}), {scorer.model.dtype}, {scorer.model.device}",
         err=True,
     )
-    from tqdm import tqdm
+    from schemas.progress import Progress
 
-    with (
-        _told_to_go_on(),
-        tqdm(desc="scored", unit="text", total=limit, dynamic_ncols=True) as bar,
-    ):
+    with _told_to_go_on(), Progress("scored", "texts", total=limit) as bar:
         score_corpus(corpus, scorer, settings, out, limit=limit, progress=bar.update)
     found = figures(read_scores(out))
     replace_text(out.with_name(out.name + ".figures.json"), found.json())
@@ -239,9 +236,9 @@ def seqdep_report(
     inputs = Inputs(
         run=run, web=web, long_cot=tuple(long_cot or ()), long_cot_column=long_cot_column
     )
-    from tqdm import tqdm
+    from schemas.progress import Progress
 
-    with _told_to_go_on(), tqdm(desc="scored", unit="text", dynamic_ncols=True) as bar:
+    with _told_to_go_on(), Progress("scored", "texts") as bar:
         text = report(inputs, scorer, settings, out, limit=limit, progress=bar.update)
     typer.echo(text)
     typer.echo(f"report   {out}/report.md\npicture  {out}/seqdep.png, {out}/seqdep.svg")

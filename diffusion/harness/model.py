@@ -16,7 +16,6 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 from lm_eval.utils import simple_parse_args_string
-from tqdm import tqdm
 
 from diffusion.answers import answers, frame_for, load
 from diffusion.decoding.loop import Request
@@ -25,6 +24,7 @@ from diffusion.harness.options import read
 from diffusion.models import first_line
 from diffusion.settings import Model
 from schemas.errors import UserError
+from schemas.progress import Progress
 
 _HEEDED = {"until", "do_sample", "temperature"}
 _NO_LIKELIHOODS = (
@@ -91,7 +91,7 @@ class Polytrace(LM):  # type: ignore[misc]  # lm_eval is untyped
             asked.append(Request(name, self._encode(context)))
         longest_first = sorted(range(len(asked)), key=lambda n: -len(asked[n].prompt))
         texts = [""] * len(asked)
-        with tqdm(total=len(asked), desc="polytrace", disable=disable_tqdm) as bar:
+        with Progress("polytrace", "texts", total=len(asked), shown=not disable_tqdm) as bar:
             for start in range(0, len(asked), options.batch_size):
                 batch = longest_first[start : start + options.batch_size]
                 found = answers(

@@ -110,7 +110,7 @@ def test_every_row_of_the_paper_is_there_and_ran(runs: list[Path]) -> None:
     (own,) = (row for row in five.rows if row[:2] == ("LLaDA-8B, GSM8K: a model for each", "28"))
     assert all("[" in row for row in (own[2], own[4], own[6])) and own[7] != "-"
     assert len(everything.rows) == len(findings.all) == 2 * (11 * 2 + 1) + 9 * 2 + 1
-    assert all("(smoke, n = 5)" in table.title for table in tables(findings))
+    assert all("(a trial, n = 5)" in table.title for table in tables(findings))
 
 
 def test_cells_are_what_was_found_and_pairs_are_of_the_same_problems(runs: list[Path]) -> None:

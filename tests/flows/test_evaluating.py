@@ -33,7 +33,7 @@ def test_the_bundled_model_is_evaluated(tmp_path: Path) -> None:
     assert printed.returncode == 0, printed.stderr
     page = (tmp_path / "runs/tiny_base/tables/tables.md").read_text()
     assert "page     runs/tiny_base/tables/tables.md" in printed.stdout
-    assert "Table 1. ARness and accuracy of base models (smoke, n = 4)" in printed.stdout
+    assert "Table 1. ARness and accuracy of base models (a trial, n = 4)" in printed.stdout
     assert "LLaDA" not in printed.stdout.replace("(LLaDA block-wise)", ""), "it was not evaluated"
     assert "| tiny, tiny problems | 1.00 [1.00, 1.00] |" in page
     assert (tmp_path / "runs/tiny_base/tables/figure_1.png").stat().st_size > 10_000

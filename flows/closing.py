@@ -1,0 +1,161 @@
+"""The last five lines of `make demo`, in plain words, from what was measured.
+
+They are for experiments with the bundled tiny models on a corpus of the bundled tiny teacher: what
+they say of the base model's lead is true of no other. docs/miniature.md has it at length.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from diffusion.claims import LEVEL, verdict
+from diffusion.decoding import Order
+from diffusion.evaluation import Evaluation, Training
+from diffusion.findings import Finding, Findings, Subject, discordant, gain
+from diffusion.settings import Settings
+from diffusion.statistics import Interval, sign_test
+from diffusion.tables import SMOKE
+from diffusion.training_log import SUMMARY
+from flows.experiment import folder_of
+from schemas.manifest import Manifest
+from schemas.paths import ROOT, locate
+from scorers.revision import directory_revision
+
+BASE, TEACHER = "tiny/dlm", "tiny/teacher"
+
+
+class Tuned(NamedTuple):
+    """One training: the weights that it began from, and its steps."""
+
+    start: str
+    steps: int
+
+
+class Three(NamedTuple):
+    """What is compared: the base by AO, Long-CoT by AO, NAP parallel-forced."""
+
+    base: Finding
+    long_cot: Finding
+    nap: Finding
+
+
+def tuned(settings: Settings, folder: Path) -> Tuned:
+    """A training that has ended, in the experiment's folder."""
+    summary = (folder / folder_of(settings) / SUMMARY).read_text(encoding="utf-8")
+    return Tuned(settings.model.path, json.loads(summary)["steps"])
+
+
+def applies(manifest: Manifest, evaluation: Evaluation) -> bool:
+    """Whether corpus and base are the bundled tiny ones."""
+    bases = [one.model.path for one in evaluation.systems if one.training is Training.BASE]
+    return (
+        bool(bases)
+        and all(Path(locate(path)).resolve() == ROOT / BASE for path in bases)
+        and manifest.teacher.revision == directory_revision(ROOT / TEACHER)
+    )
+
+
+def three(findings: Findings) -> Three | None:
+    """The cells to compare, at the fewest steps; None where one was not evaluated."""
+    for subject in findings.subjects():
+        if steps := findings.steps(subject):
+            return _three_at(findings, subject, steps[0])
+    return None
+
+
+def _three_at(findings: Findings, subject: Subject, steps: int) -> Three | None:
+    base = findings.find(subject, Training.BASE, Order.AO, steps)
+    long_cot = findings.find(subject, Training.LONG_COT, Order.AO, steps)
+    nap = findings.find(subject, Training.NAP, Order.FORCED, steps)
+    return Three(base, long_cot, nap) if base and long_cot and nap else None
+
+
+def five_lines(
+    manifest: Manifest, trainings: Sequence[Tuned], found: Three, pages: Sequence[str], longer: str
+) -> str:
+    """What was made, how it was tuned, what came out, why, and where to look.
+
+    `pages` are files to open; `longer` is the command of the full experiment, or empty.
+    """
+    wrong = manifest.grades.total - manifest.grades.correct
+    look = f"Open {' and '.join(pages)} in a browser."
+    lines = {
+        "made": f"{manifest.canvases} canvases from {manifest.prompts.in_} word problems. A canvas "
+        f"holds a problem, {manifest.paths} different solutions side by side, and a summary with "
+        f"the known answer. {wrong / manifest.grades.total:.0%} of the solutions are wrong, on "
+        "purpose.",
+        "tuned": _tuned(trainings),
+        "result": _result(found),
+        "why": _why(found),
+        "look": f"{look} The full experiment: {longer}" if longer else look,
+    }
+    return "\n".join(f"{name:<8} {line}" for name, line in lines.items())
+
+
+def _tuned(trainings: Sequence[Tuned]) -> str:
+    steps = " or ".join(str(n) for n in sorted({one.steps for one in trainings}))
+    text = (
+        f"Copies of the tiny model, {steps} steps each: on the canvases (NAP), and on the same "
+        "solutions one after the other (Long-CoT)."
+    )
+    if all(Path(locate(one.start)).resolve() == ROOT / BASE for one in trainings):
+        return text
+    return (
+        f"{text} They began from weights that were already tuned on 20,000 such canvases "
+        "(tiny/miniature); most of their result is due to that."
+    )
+
+
+def _result(found: Three) -> str:
+    one = found.nap.result
+    more = gain(found.nap, found.long_cot)
+    assert one.steps is not None and more is not None, "both decoded the same problems"
+    trial = "A trial with " if one.count < SMOKE else ""
+    said = {
+        "holds": "NAP solves more, as in the paper.",
+        "contradicted": "NAP solves fewer, unlike in the paper.",
+    }.get(_verdict(found.nap, found.long_cot), "too few problems to tell the two apart.")
+    return (
+        f"{trial}{one.count:,} problems, {one.masks / one.steps:.0f} tokens a step. Solved: "
+        f"the base {_percent(found.base)}, Long-CoT {_percent(found.long_cot)}, NAP "
+        f"{_percent(found.nap)}. NAP - Long-CoT: {_points(more)} points: {said}"
+    )
+
+
+def _why(found: Three) -> str:
+    tuned = {"Long-CoT": found.long_cot, "NAP": found.nap}
+    ahead = {name: one for name, one in tuned.items() if _solved(found.base) > _solved(one)}
+    if len(ahead) < len(tuned):
+        others = " and ".join(name for name in tuned if name not in ahead)
+        return (
+            f"The base is not ahead of {others} in this trial. Over 1,000 problems it is ahead of "
+            "both models that were tuned on 20,000 canvases; docs/miniature.md says why."
+        )
+    unsure = [name for name, one in ahead.items() if _verdict(found.base, one) != "holds"]
+    doubt = f" (of {' and '.join(unsure)} by less than so few problems can prove)" if unsure else ""
+    return (
+        f"The base is ahead of both{doubt}: it was trained on right solutions of these very kinds "
+        "of problems, so that solutions of a weaker teacher, some of them wrong, teach it nothing "
+        "new. docs/miniature.md has the same over 1,000 problems."
+    )
+
+
+def _verdict(first: Finding, second: Finding) -> str:
+    more = gain(first, second)
+    assert more is not None, "both decoded the same problems"
+    is_sure = sign_test(*discordant(first, second)) < LEVEL
+    return verdict(more, rises=True, count=first.result.count, is_sure=is_sure)
+
+
+def _solved(one: Finding) -> float:
+    return one.result.accuracy
+
+
+def _percent(one: Finding) -> str:
+    cell = one.result
+    return f"{cell.accuracy:.0%} [{100 * cell.low:.0f}, {100 * cell.high:.0f}]"
+
+
+def _points(one: Interval) -> str:
+    return f"{100 * one.value:+.0f} [{100 * one.low:+.0f}, {100 * one.high:+.0f}]"

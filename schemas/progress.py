@@ -1,0 +1,105 @@
+"""Progress on standard error: a bar on a terminal, a line every 15 seconds in a log.
+
+Every long piece of work uses it: stages of a build, training, evaluation and scoring.
+"""
+
+import sys
+import time
+from typing import Self
+
+from tqdm import tqdm
+
+SECONDS = 15.0  # between two lines of a log
+
+
+class Progress:
+    """How far one piece of work is; `unit` is a plural, as in `rows`.
+
+    Without a terminal nothing is written before 15 seconds have passed, and the state once more at
+    the end. Threads that share it take turns. `shown=False` writes nothing.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        unit: str,
+        *,
+        total: int | None = None,
+        done: int = 0,
+        shown: bool = True,
+    ) -> None:
+        self._title, self._unit, self._total = title, unit, total
+        self._done = self._start = done
+        self._note = ""
+        self._began = self._written = time.monotonic()
+        self._is_log = shown and not sys.stderr.isatty()
+        self._is_told = True  # there is nothing to tell yet
+        self._bar: tqdm[None] | None = None
+        if shown and not self._is_log:
+            self._bar = tqdm(
+                desc=title,
+                unit=f" {unit}",
+                total=total,
+                initial=done,
+                dynamic_ncols=True,
+                file=sys.stderr,
+            )
+
+    @property
+    def seconds(self) -> float:
+        """Since the work began."""
+        return time.monotonic() - self._began
+
+    def update(self, done: int = 1, *, more: int = 0, note: str = "") -> None:
+        """So many more are done; `more` adds to the total, `note` stands behind the figures."""
+        self._done += done
+        self._note = note or self._note
+        if more:
+            self._total = (self._total or 0) + more
+        if self._bar is not None:
+            self._bar.total = self._total
+            if note:
+                self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(done)
+        self._is_told = False
+        if self._is_log and time.monotonic() - self._written >= SECONDS:
+            self._log()
+
+    def write(self, line: str) -> None:
+        """A line of its own, above the bar."""
+        if self._bar is not None:
+            self._bar.write(line, file=sys.stderr)
+        elif self._is_log:
+            print(line, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """The end of the work, or where it broke off."""
+        if self._bar is not None:
+            self._bar.close()
+        elif self._is_log and not self._is_told:
+            self._log()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _log(self) -> None:
+        self._written, self._is_told = time.monotonic(), True
+        print(self._line(), file=sys.stderr, flush=True)
+
+    def _line(self) -> str:
+        """Such as `scored: 147 of 308 canvases in 0:32, about 0:35 left`."""
+        seconds, new = self.seconds, self._done - self._start
+        of = "" if self._total is None else f" of {self._total:,}"
+        left = 0 if self._total is None else self._total - self._done
+        about = f", about {_clock(seconds * left / new)} left" if left > 0 and new > 0 else ""
+        note = f", {self._note}" if self._note else ""
+        return f"{self._title}: {self._done:,}{of} {self._unit} in {_clock(seconds)}{about}{note}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
