@@ -13,8 +13,8 @@ from curation.estimate import estimate
 from curation.job import Job
 from schemas.errors import ShortError, UserError
 from schemas.recipe import Recipe, load, validate
+from tests.builds import RECIPES, make
 from tests.curation.test_remote import SETS, recorded
-from tests.flows.test_build import RECIPES, make
 
 NOBODY = "http://127.0.0.1:9/v1"
 
