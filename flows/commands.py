@@ -18,6 +18,9 @@ from schemas.errors import PolytraceError, StoppedError, UserError
 from schemas.paths import ROOT
 
 PATIENCE = 120.0  # seconds that a command has to save what it has
+# Threads that wait give their core away. Spinning, as OpenMP would, they stall a training for
+# minutes where other work shares the cores; the results are the same.
+_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 _RUNNING: set[subprocess.Popen[str]] = set()
 _ERRORS: dict[int, type[PolytraceError]] = {2: UserError, 3: StoppedError}
 
@@ -38,6 +41,7 @@ def run_command(arguments: Sequence[str], accelerate_config: str | None = None) 
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
+        env=_THREADS | os.environ,
         process_group=0,  # a launcher and its workers are stopped together
     ) as process:
         _RUNNING.add(process)
