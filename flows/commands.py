@@ -41,7 +41,6 @@ def run_command(arguments: Sequence[str], accelerate_config: str | None = None) 
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        env=_THREADS | os.environ,
         process_group=0,  # a launcher and its workers are stopped together
     ) as process:
         _RUNNING.add(process)
@@ -74,7 +73,7 @@ def _environment() -> dict[str, str]:
 
     A folder named `schemas` or `flows` there would stand for our package.
     """
-    environment = os.environ | {"PYTHONSAFEPATH": "1"}
+    environment = _THREADS | os.environ | {"PYTHONSAFEPATH": "1"}
     if (ROOT / "pyproject.toml").is_file():  # a checkout, which need not be installed
         path = os.environ.get("PYTHONPATH")
         environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *([path] if path else [])])

@@ -139,12 +139,12 @@ def contents_of(files: dict[str, str], folder: str) -> dict[str, str]:
     return {n.removeprefix(folder): sha for n, sha in files.items() if n.startswith(folder)}
 
 
-@pytest.mark.parametrize("seconds", [0.5, 2.0])
+@pytest.mark.parametrize("seconds", [0.5, pytest.param(2.0, marks=pytest.mark.slow)])
 def test_killed_in_the_middle_then_the_same_bytes(
     small: Path, tmp_path: Path, seconds: float
 ) -> None:
     code = (
-        "import sys; from pathlib import Path; from tests.flows import test_build as t\n"
+        "import sys; from pathlib import Path; from tests import builds as t\n"
         f"t.make(Path({str(tmp_path / 'run')!r}), 'demo', 'shard_rows=12', limit=40)"
     )
     process = subprocess.Popen(
