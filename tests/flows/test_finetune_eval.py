@@ -4,11 +4,13 @@ import json
 import re
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 import yaml
 
+from diffusion.training_log import STEPS
 from flows.experiment import RECIPES, evaluation, find_experiment, folder_of, trainings
 from schemas.errors import UserError
 from tests.builds import BuiltRuns
@@ -124,13 +126,9 @@ def test_a_stopped_experiment_saves_and_leaves_no_process(place: Path, processes
         cwd=place,
         OMP_NUM_THREADS="1",
     )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "steps of" in line:
-            break
-    for line in process.stderr:
-        if "loss=" in line:
-            break
+    while not any(file.stat().st_size for file in place.glob(f"stopped_{processes}/*/{STEPS}")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM
