@@ -23,8 +23,10 @@ SMALL = {
     "train tiny_long_cot": "minutes on the CPU",
     "evaluate tiny_base": "minutes on the CPU",
     "evaluate tiny_smoke": "minutes on the CPU",
+    "evaluate tiny_demo": "minutes on the CPU",
     "evaluate miniature": "hours on the CPU",
     "finetune-eval tiny": "minutes on the CPU",
+    "finetune-eval tiny_demo": "minutes on the CPU",
     "finetune-eval miniature": "hours on the CPU",
 }
 # An evaluation or an experiment, and the training of the model that it names.
@@ -138,10 +140,10 @@ def _training(facts: Facts, recipe: str) -> Fit:
     """A model of the hub with the paper's settings, sharded over the devices that there are."""
     name, sizes = f"train {recipe}", facts.training[recipe]
     if not facts.gpus:
-        needs = [f"{size(need)} on each of {n} GPUs" for n, need in sizes.items()]
+        needs = [_on(need, count) for count, need in sizes.items()]
         return Fit(name, False, "needs " + ", or ".join(needs))
     need, least = sizes[len(facts.gpus)], min(gpu.memory for gpu in facts.gpus)
-    each = f"{size(need)} on each of {len(facts.gpus)} GPUs"
+    each = _on(need, len(facts.gpus))
     if need > ROOM * least:
         return Fit(name, False, f"needs {each}, here {size(least)}")
     return Fit(name, True, each)
@@ -162,3 +164,7 @@ def _paper(facts: Facts, recipe: str, training: str) -> Fit:
 def size(number: int) -> str:
     """A number of bytes in GB."""
     return f"{number / GB:,.0f} GB"
+
+
+def _on(need: int, count: int) -> str:
+    return f"{size(need)} on one GPU" if count == 1 else f"{size(need)} on each of {count} GPUs"

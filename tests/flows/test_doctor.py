@@ -119,7 +119,7 @@ def why(facts: Facts, recipe: str) -> str:
 def test_a_laptop_runs_what_is_small() -> None:
     assert fitting(LAPTOP) == set(SMALL)
     assert why(LAPTOP, "gsm8k_vllm").startswith("needs a server")
-    assert "138 GB on each of 1 GPUs, or 30 GB on each of 8" in why(LAPTOP, "train llada_nap")
+    assert "138 GB on one GPU, or 30 GB on each of 8" in why(LAPTOP, "train llada_nap")
     assert why(LAPTOP, "evaluate paper_dream") == "needs a GPU that holds 30 GB of weights"
     assert why(LAPTOP, "finetune-eval dream") == "train dream_nap does not fit"
 
@@ -148,7 +148,7 @@ def test_gpus_serve_and_train_as_far_as_they_go() -> None:
     assert "serve.python" in why(replace(STATION, packages=LAPTOP.packages), "gsm8k_vllm")
     assert "gsm8k_vllm" in fitting(replace(STATION, endpoints=DEAD))
     one = replace(STATION, gpus=H100)
-    assert "needs 138 GB on each of 1 GPUs, here 85 GB" in why(one, "train llada_nap")
+    assert "needs 138 GB on one GPU, here 85 GB" in why(one, "train llada_nap")
     assert "evaluate paper_llada" in fitting(one)
     assert why(replace(one, gpus=(Gpu("old", 31 * GB),)), "evaluate paper_llada").endswith(
         "weights"
