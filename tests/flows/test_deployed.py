@@ -52,6 +52,7 @@ class Place:
             "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
             "DO_NOT_TRACK": "1",
             "PYTHONPATH": str(ROOT),
+            "PREFECT_LOGGING_LEVEL": "INFO",  # what a run logged is looked at
             "OMP_NUM_THREADS": "1",
         }
 
