@@ -27,12 +27,18 @@ os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
 ROOT = Path(__file__).resolve().parents[1]
+LONGEST = (
+    *("test_deployed", "test_journey", "test_finetune_eval", "test_dask", "test_build"),
+    *("test_train", "test_hub", "test_cli", "test_growing"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start modules with slow tests first: no process is left with a long one at the end."""
-    long = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in long)
+    """Start the longest modules first: no process is left with one of them at the end."""
+    last = len(LONGEST)
+    items.sort(
+        key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else last
+    )
 
 
 @pytest.fixture(scope="session")

@@ -46,6 +46,7 @@ def test_a_tool_that_is_not_here_has_lines_without_values(monkeypatch: pytest.Mo
     assert all("pip install bespokelabs-curator" in str(line.reason) for line in lines)
 
 
+@pytest.mark.slow
 def test_ours_loses_nothing_in_any_fault(tmp_path: Path) -> None:
     with Loopback(peer_faults.STEADY) as server:
         for fault in ("outage", "killed", "cut"):

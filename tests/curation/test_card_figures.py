@@ -93,6 +93,7 @@ card_figures.draw(run / "release", manifest.release, manifest, measured)
 """
 
 
+@pytest.mark.slow
 def test_the_same_rows_give_the_same_bytes_in_every_process(tmp_path: Path) -> None:
     rows = samples.corpus(30)
     runs = [tmp_path / name for name in "ab"]

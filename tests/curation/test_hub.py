@@ -28,6 +28,8 @@ from tests.flows.commands import start
 from tests.flows.test_growing import PROMPTS, Corpus
 from tests.hub_server import SIGNATURE, Fault, File, HubServer
 
+pytestmark = pytest.mark.slow
+
 NAME = "org/demo"
 
 

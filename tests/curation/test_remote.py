@@ -351,6 +351,7 @@ def release(run: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (run / "release" / "data").iterdir()}
 
 
+@pytest.mark.slow
 def test_a_build_has_the_bytes_of_one_from_local_files(
     s3: S3Server, tmp_path: Path, prefect_api: str
 ) -> None:

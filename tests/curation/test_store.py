@@ -95,6 +95,7 @@ print(json.dumps({split: rows.to_list() for split, rows in data.items()}))
 """
 
 
+@pytest.mark.slow
 def test_what_is_published_is_loaded_back(s3: S3Server, run: Path, tmp_path: Path) -> None:
     process = start("publish", str(run), "--to", TO, cwd=tmp_path, **s3.env)
     out, err = process.communicate(timeout=120)

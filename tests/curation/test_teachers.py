@@ -569,6 +569,7 @@ test._sample_all(Path(sys.argv[2]), Path(sys.argv[3]), 33)
 """
 
 
+@pytest.mark.slow
 def test_kill_9_and_resume_gives_the_same_traces(lm: Path, tmp_path: Path) -> None:
     uninterrupted = _sample_all(lm, tmp_path / "a", die_after=-1)
     code = [sys.executable, "-c", KILLED, __file__, str(lm), str(tmp_path / "b")]

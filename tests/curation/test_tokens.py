@@ -149,6 +149,7 @@ def test_what_is_no_tokenizer_is_the_users_mistake(tmp_path: Path, coarse: Path)
         assert "damaged tokenizer.json" in one_line([str(empty)])
 
 
+@pytest.mark.slow
 def test_an_unknown_hub_id_is_the_users_mistake() -> None:
     code = (
         "from curation.tokens import TokenCounter\n"

@@ -79,6 +79,7 @@ def test_the_tiny_problems_are_bundled() -> None:
     assert all(one.gold.isdigit() for one in problems)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="choices: gpqa, gsm8k, math500, tiny"):
         load("gsm9k")

@@ -110,6 +110,7 @@ def decoded(model: Any, frame: Any, rule: Rule, questions: Sequence[str], steps:
     return [tokenizer.decode(frame.contents(row.ids_C)[-1]) for row in made]
 
 
+@pytest.mark.slow
 def test_results_are_those_of_the_decoder(
     model: Any, manager: Any, rows: list[dict[str, str]]
 ) -> None:
@@ -141,6 +142,7 @@ def test_of_a_canvas_the_summary_is_returned(manager: Any, rows: list[dict[str, 
     assert texts(run(made, manager)) == expected
 
 
+@pytest.mark.slow
 def test_the_chat_template_is_applied_once(model: Any, manager: Any) -> None:
     turn = "<|im_start|>assistant"
     plain, rendered = run(model, manager), run(model, manager, apply_chat_template=True)
@@ -304,6 +306,7 @@ def shell(args: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_documented_command_runs(folder: Path) -> None:
     python, *args = shlex.split(code("bash", PAGE).replace("\\\n", " "))
     assert python == "python"
@@ -317,6 +320,7 @@ def test_the_documented_command_runs(folder: Path) -> None:
     assert len(next((folder / "results").rglob("samples_*.jsonl")).read_text().splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_a_mistake_is_one_line_and_exit_code_2(folder: Path) -> None:
     call = ["-m", "diffusion.harness", "--model", "polytrace", "--include_path", "tasks"]
     args = ["--tasks", "tiny_problems", "--model_args", "path=tiny/dlm,rule=ar_ordre"]

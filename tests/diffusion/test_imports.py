@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from schemas.paths import ROOT
 
 IMPORTS = """
@@ -33,6 +35,7 @@ print(json.dumps([sorted(after - before - set(sys.stdlib_module_names)), len(fou
 """
 
 
+@pytest.mark.slow
 def test_imports_are_torch_and_transformers_alone() -> None:
     run = subprocess.run(
         [sys.executable, "-c", IMPORTS], cwd=ROOT, capture_output=True, text=True, check=False

@@ -91,6 +91,7 @@ dist.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_shards_give_the_gradients_of_the_whole(family: str, tmp_path: Path) -> None:
     model = make(family, tmp_path / "model")

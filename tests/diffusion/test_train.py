@@ -153,6 +153,7 @@ def test_gradient_checkpointing_changes_no_loss(settings: Settings, tmp_path: Pa
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_curve_goes_on_bit_equally_after_kills_at_random_steps(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -181,6 +182,7 @@ def test_the_curve_goes_on_bit_equally_after_kills_at_random_steps(
     assert all(torch.equal(after[name], expected[name]) for name in expected)
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_ends_with_3(settings: Settings, tmp_path: Path) -> None:
     out = tmp_path / "run"
     process = start(replace(settings, epochs=200, checkpoint_every=0), out)
@@ -196,6 +198,7 @@ def test_sigterm_saves_and_ends_with_3(settings: Settings, tmp_path: Path) -> No
     assert checkpoint.read_place(found).step == len(lines(out))
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_losses_of_one(settings: Settings, tmp_path: Path) -> None:
     """2 gloo processes x 1 piece against 1 process x 2 pieces."""
     chosen = replace(settings, epochs=2, checkpoint_every=0)
@@ -297,6 +300,7 @@ def test_a_loss_that_is_no_number_ends_with_the_last_checkpoint_whole(
     assert checkpoint.read_place(found).step == 1
 
 
+@pytest.mark.slow
 def test_a_full_disk_at_a_checkpoint_leaves_the_last_one_whole(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -383,6 +387,7 @@ def test_curves_are_sent_to_tensorboard(settings: Settings, tmp_path: Path) -> N
     assert [e.step for e in events.Scalars("loss")] == list(range(1, 13))
 
 
+@pytest.mark.slow
 def test_curves_are_sent_to_wandb(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

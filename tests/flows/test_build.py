@@ -111,6 +111,7 @@ def test_conservation_and_reasons(small: Path) -> None:
     assert verify(small) == []
 
 
+@pytest.mark.slow
 def test_same_recipe_same_bytes(small: Path, tmp_path: Path) -> None:
     make(tmp_path / "run", "demo", "shard_rows=12", limit=40)
     assert contents(tmp_path / "run" / "release") == contents(small / "release")
@@ -139,7 +140,8 @@ def contents_of(files: dict[str, str], folder: str) -> dict[str, str]:
     return {n.removeprefix(folder): sha for n, sha in files.items() if n.startswith(folder)}
 
 
-@pytest.mark.parametrize("seconds", [0.5, pytest.param(2.0, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.5, 2.0])
 def test_killed_in_the_middle_then_the_same_bytes(
     small: Path, tmp_path: Path, seconds: float
 ) -> None:
@@ -161,6 +163,7 @@ def test_killed_in_the_middle_then_the_same_bytes(
     assert contents(tmp_path / "run" / "release") == contents(small / "release")
 
 
+@pytest.mark.slow
 def test_a_damaged_shard_is_made_again(small: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(small, run)

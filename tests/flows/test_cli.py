@@ -102,6 +102,7 @@ def test_a_path_that_is_no_text_is_refused(tmp_path: Path) -> None:
     assert code == 2 and "--out" in err and list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_terminal_of_another_encoding_ends_no_command(tmp_path: Path) -> None:
     process = start("doctor", cwd=tmp_path, PYTHONIOENCODING="ascii", LC_ALL="C")
     assert process.wait(timeout=120) == 0, process.communicate()
@@ -121,6 +122,7 @@ def test_an_estimate_that_is_ended_clears_away(tmp_path: Path) -> None:
     assert list(trial.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_estimate_is_one_object(tmp_path: Path) -> None:
     args = ("build", "demo", "--estimate", "--json", "--set", "filters=[]")
     code, out, _ = run(*args, "--limit", "300", cwd=tmp_path)
@@ -130,6 +132,7 @@ def test_the_estimate_is_one_object(tmp_path: Path) -> None:
     assert 0 < said["canvases"] <= said["prompts"] == 300
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "times"), [(signal.SIGINT, 2), (signal.SIGTERM, 1)])
 def test_interrupted_it_ends_at_once_and_leaves_no_process(
     tmp_path: Path, number: int, times: int
@@ -144,6 +147,7 @@ def test_interrupted_it_ends_at_once_and_leaves_no_process(
     check_all_end(tmp_path / ".prefect", seconds=10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.2, 0.6])
 def test_killed_just_after_its_server_has_started_it_leaves_no_process(
     tmp_path: Path, seconds: float
@@ -158,6 +162,7 @@ def test_killed_just_after_its_server_has_started_it_leaves_no_process(
     process.communicate(timeout=30)
 
 
+@pytest.mark.slow
 def test_killed_it_leaves_no_process(tmp_path: Path) -> None:
     """As the kernel does when memory is short: the command alone, and it can end nothing."""
     process = _begun(tmp_path)
@@ -167,6 +172,7 @@ def test_killed_it_leaves_no_process(tmp_path: Path) -> None:
     process.communicate(timeout=30)
 
 
+@pytest.mark.slow
 def test_a_second_command_on_one_directory_is_refused(tmp_path: Path, prefect_api: str) -> None:
     args = ("build", "demo", "--limit", "5", "--out", "run")
     with lock(tmp_path / "run"):

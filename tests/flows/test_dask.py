@@ -103,6 +103,7 @@ def test_no_password_of_an_address_is_said(monkeypatch: pytest.MonkeyPatch) -> N
         assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_said_in_a_line(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "flows.cli", "build", "demo", "--out", "run", *DASK],

@@ -16,6 +16,7 @@ from schemas.yaml_file import load
 from tests.flows.commands import polytrace, run
 
 
+@pytest.mark.slow
 def test_the_bundled_model_is_evaluated(tmp_path: Path) -> None:
     done = polytrace(
         "evaluate", "tiny_base", "--set", "limit=4", "--set", "steps=[39]", cwd=tmp_path
@@ -88,6 +89,7 @@ def gated_hub() -> Iterator[str]:
     server.server_close()
 
 
+@pytest.mark.slow
 def test_a_gated_benchmark_asks_for_an_agreement_and_shows_no_token(
     gated_hub: str, tmp_path: Path
 ) -> None:

@@ -15,6 +15,8 @@ from schemas.paths import ROOT
 from schemas.recipe import load
 from tests.builds import RECIPES, contents, make
 
+pytestmark = pytest.mark.slow
+
 PROMPTS = (ROOT / "tiny" / "prompts" / "demo.jsonl").read_text().splitlines()
 BROKEN = '{"question": "What is 1 + 1?"}'  # no gold
 NO_GOLD = '{"question": "What is 1 + 1?", "answer": ""}'

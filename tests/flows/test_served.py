@@ -118,6 +118,7 @@ def journal_keys(run: Path) -> set[str]:
     return {trace.key for path in paths for trace in journal.read(path).traces}
 
 
+@pytest.mark.slow
 def test_kill_9_at_random_instants_buys_nothing_twice(tmp_path: Path, server: Loopback) -> None:
     server.set(Behaviour(latency_s=0.05, jitter_s=0.1, length_share=0.1, duplicate_share=0.05))
     recipe = write_recipe(tmp_path, server.url, prompts=300)

@@ -158,6 +158,7 @@ def test_devices_are_named_or_refused() -> None:
             gpus(wrong)
 
 
+@pytest.mark.slow
 def test_the_flow_trains_on_a_real_prefect_server(
     tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +171,7 @@ def test_the_flow_trains_on_a_real_prefect_server(
     assert (tmp_path / "runs" / "tiny_nap" / "model" / "config.json").exists()
 
 
+@pytest.mark.slow
 def test_the_flow_passes_on_what_went_wrong(tmp_path: Path) -> None:
     from flows.finetune import train
 

@@ -86,6 +86,7 @@ def prepared(rows: Any, **settings: Any) -> Any:
     return SFTTrainer("tiny/teacher", args, train_dataset=rows).train_dataset
 
 
+@pytest.mark.slow
 def test_trl_trains_on_whole_canvases_in_the_chat_template(train: Any, tokenizer: Any) -> None:
     trainer = run_page("TRL: canvases")["trainer"]
     assert math.isfinite(final_loss(trainer))

@@ -44,6 +44,7 @@ def test_agreement_with_recorded_labels(pool: GradePool, recorded_traces: Sample
     assert len(cut) == 10
 
 
+@pytest.mark.slow
 def test_agreement_with_other_graders(pool: GradePool, grader_pairs: Samples) -> None:
     """Policies differ between graders: docs/grading.md lists the 34 disagreements by cause."""
     answers = pool.grade([(text, gold) for text, gold, _ in grader_pairs])

@@ -249,6 +249,7 @@ print(json.dumps([sorted(after - before - set(sys.stdlib_module_names)), sorted(
 """
 
 
+@pytest.mark.slow
 def test_imports_are_torch_and_transformers_alone() -> None:
     run = subprocess.run(
         [sys.executable, "-c", IMPORTS], cwd=ROOT, capture_output=True, text=True, check=False

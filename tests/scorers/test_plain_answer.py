@@ -79,6 +79,7 @@ def random_number(rng: random.Random) -> str:
     )
 
 
+@pytest.mark.slow
 def test_plain_answers_have_the_verdict_of_math_verify(
     gsm8k_samples: Samples, recorded_traces: Samples, grader_pairs: Samples
 ) -> None:

@@ -16,6 +16,7 @@ ITEMS = [
 ]
 
 
+@pytest.mark.slow
 def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
     model = Model(path=str(small_models.save(tmp_path, "LlamaConfig")))
     one, two = Scorers(model, ["cpu"]), Scorers(model, ["cpu", "cpu"])

@@ -116,6 +116,7 @@ PIECE = st.text(
 )
 
 
+@pytest.mark.slow
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -379,6 +380,7 @@ def test_log_probabilities_that_are_not_finite_are_an_error(
         score(scorer, ITEMS, plan(999, steps=8))
 
 
+@pytest.mark.slow
 def test_the_part_that_fits_is_scored_and_marked(scorer: Scorer) -> None:
     item = replace(ITEMS[0], prompt="")
     ids = scorer.encode(item.text).ids_T
@@ -422,6 +424,7 @@ def test_a_huge_text_is_not_encoded_to_be_cut(scorer: Scorer, monkeypatch: Any) 
     assert score(small, [Texts(prompt="", text=blank)], asked)[0].step is not None
 
 
+@pytest.mark.slow
 def test_copies_of_all_lengths_and_levels_in_one_pass(scorer: Scorer) -> None:
     long = "Tom has 3 boxes. " * 40  # a path of more than 256 tokens beside short ones
     items = [
@@ -439,6 +442,7 @@ def test_copies_of_all_lengths_and_levels_in_one_pass(scorer: Scorer) -> None:
     assert found[0].window is not None and found[0].step is None
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_halves_the_batch(scorer: Scorer, monkeypatch: Any) -> None:
     run, most, tried = Scorer.log_probs, 700, []
 

@@ -50,6 +50,7 @@ def journey(tmp_path_factory: pytest.TempPathFactory) -> Journey:
     return Journey(folder, told, told.pop("ports"), own)
 
 
+@pytest.mark.slow
 def test_every_command_ends_well(journey: Journey) -> None:
     assert journey.told.keys() == COMMANDS.keys()
     codes = {name: one[0] for name, one in journey.told.items()}
@@ -59,6 +60,7 @@ def test_every_command_ends_well(journey: Journey) -> None:
     assert "answers 401: Bearer *** *** *** ***" in refusal
 
 
+@pytest.mark.slow
 def test_no_address_but_the_endpoint_and_prefects_own_is_contacted(journey: Journey) -> None:
     lines = (journey.folder / "guard.log").read_text().splitlines()
     noted = [json.loads(line)[:3] for line in lines]
@@ -70,6 +72,7 @@ def test_no_address_but_the_endpoint_and_prefects_own_is_contacted(journey: Jour
     assert not [one for one in noted if one[0] in ("socket.sendto", "socket.sendmsg")]
 
 
+@pytest.mark.slow
 def test_no_network_is_needed(journey: Journey) -> None:
     if not journey.in_own_network:
         pytest.skip("this system gives no process a network of its own (unshare --net)")
@@ -100,6 +103,7 @@ def leaks(folder: Path, *secrets: str) -> list[str]:
     return [str(path) for path in files if any(form in path.read_bytes() for form in wanted)]
 
 
+@pytest.mark.slow
 def test_no_secret_is_in_any_file_or_output(journey: Journey) -> None:
     """Run directory, report, card, Prefect's home, the hub's home, temporary files, output."""
     assert len(list((journey.folder / "home" / "prefect").rglob("*"))) > 0
@@ -113,6 +117,7 @@ def test_the_search_for_secrets_finds_them(tmp_path: Path) -> None:
     assert len(leaks(tmp_path, KEY)) == 3
 
 
+@pytest.mark.slow
 def test_no_file_lies_outside_whatever_names_say(journey: Journey) -> None:
     """Ids, texts, the source's label, its licence and the model's name would all lead outside."""
     found = {path.name for path in journey.folder.iterdir()}

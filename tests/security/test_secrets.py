@@ -28,6 +28,7 @@ flows.cli.main()
 """
 
 
+@pytest.mark.slow
 def test_a_traceback_holds_no_secret(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", FAULTY],

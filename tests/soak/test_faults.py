@@ -101,6 +101,7 @@ def test_a_disk_that_is_full_at_any_place(recipe: Path, whole: Path, tmp_path: P
         assert verify(run) == []
 
 
+@pytest.mark.slow
 @needs_root
 def test_the_command_says_that_the_disk_is_full_or_read_only(
     recipe: Path, whole: Path, tmp_path: Path
@@ -125,6 +126,7 @@ def test_the_command_says_that_the_disk_is_full_or_read_only(
         assert same(disk / "run", whole)
 
 
+@pytest.mark.slow
 @needs_root
 def test_a_full_or_read_only_disk_under_prefects_database_is_told_at_once(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
@@ -233,6 +235,7 @@ def test_a_flipped_bit_in_the_journal_of_a_closed_shard(sampled: Path, tmp_path:
     assert times(run, ("traces", "graded", "canvases", "scored")) == seen
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_in_the_journal_of_an_open_shard(sampled: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     draw = random.Random(5)

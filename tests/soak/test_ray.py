@@ -51,6 +51,7 @@ def test_a_cluster_whose_worker_is_killed_makes_the_same_bytes(tmp_path: Path) -
     check_all_end(tmp_path / ".prefect", seconds=60)
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_said_in_a_line(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "flows.cli", "build", "demo", "--out", "run", *RAY],

@@ -79,6 +79,7 @@ def test_the_same_seed_gives_the_same_rows() -> None:
     assert all(line.strip() and b"\n" not in line for line in lines)
 
 
+@pytest.mark.slow
 def test_no_text_keeps_this_process_busy() -> None:
     """The answer checker is killed in its own process; what runs here must be quick by itself."""
     slow = []

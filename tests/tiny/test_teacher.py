@@ -41,6 +41,7 @@ def test_every_digit_is_a_token() -> None:
     assert tokens == ["1", "2", "Ġ*", "Ġ3", "4", "5"]
 
 
+@pytest.mark.slow
 def test_groups_hold_right_and_wrong_paths() -> None:
     measured = measure(FOLDER, problems=100, samples=4)
     solved = sum(map(sum, measured.sampled)) / 400
@@ -56,6 +57,7 @@ def test_the_card_states_the_measured_accuracy() -> None:
     assert 0.55 <= float(line.split("|")[2].strip(" %")) / 100 <= 0.80
 
 
+@pytest.mark.slow
 def test_training_stopped_in_the_middle_ends_in_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
