@@ -1,8 +1,8 @@
-# make demo: install, build a parallel corpus with the bundled teacher, fine-tune two tiny models on it for a
-#   little, and print the paper's tables for them (a trial with 64 problems); minutes after installation.
+# make demo: install, build a parallel corpus with the bundled teacher, fine-tune two tiny models on it
+#   briefly, and print the paper's tables for a trial with 64 problems (four minutes after installation).
 # make miniature: the same with over 20,000 canvases and 1,000 test problems (hours; it can be stopped).
-# make check: install, lint, type-check, and run the tests that carry no marker (minutes).
-# make test: the same with the slow tests (four times as long). WORKERS=n: so many test processes.
+# make check: install, lint, type-check, and run the tests that carry no marker (about 5 minutes).
+# make test: the same with the slow tests (about 20 minutes on 2 cores). WORKERS=n: so many test processes.
 # make soak: faults and hostile rows at length (half an hour at most).
 # make test-vllm: install vLLM's CPU build beside it, and test on real servers (minutes).
 # All of them accept PYTHON=python3.11.
