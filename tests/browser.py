@@ -25,7 +25,10 @@ _FLAGS = (
 
 
 class Page:
-    """One tab. `faults` are exceptions and console errors, `requests` all that it asked for."""
+    """One tab. `faults` are exceptions and console errors, `requests` all that was asked for.
+
+    Both are those since a page was opened last.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -56,6 +59,7 @@ class Page:
             deviceScaleFactor=1,
             mobile=width < 600,
         )
+        self.faults, self.requests = [], []
         self.call("Page.navigate", url=address)
         deadline = time.monotonic() + 60
         while self.run("document.readyState") != "complete":

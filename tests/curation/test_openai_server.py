@@ -19,6 +19,7 @@ from curation.dedup import prompt_id
 from curation.journal import read
 from curation.sampling import Finished, Progress, Shard, none_lacks, run
 from curation.teachers import Failure, Lacks
+from curation.teachers._load import START
 from curation.teachers._wire import BadReplyError, Sampling, choices
 from curation.teachers.openai_server import OpenAIServer, build
 from schemas.errors import ShortError, UserError
@@ -469,7 +470,9 @@ def test_concurrency_is_found_from_the_metrics(server: Loopback, tmp_path: Path)
     end, _ = sample(made(server, in_flight=None), tmp_path, parts)
     assert end.done == 2400
     flights = [one.in_flight for one in server.served()]
-    assert 100 < max(flights) <= 256  # as much as vLLM runs by default, which is too much here
+    # It begins with as much as vLLM runs by default, which is too much here. On a busy machine the
+    # first metrics may come before the first requests wait, and the limit then grows once.
+    assert 100 < max(flights) <= START + START // 2
     settled = sorted(flights[1200:2200])
     # All run, a few wait; on a busy machine the metrics come late. The rule: test_load.py.
     assert 70 <= settled[len(settled) // 2] <= 200

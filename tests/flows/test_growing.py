@@ -20,6 +20,7 @@ pytestmark = pytest.mark.slow
 PROMPTS = (ROOT / "tiny" / "prompts" / "demo.jsonl").read_text().splitlines()
 BROKEN = '{"question": "What is 1 + 1?"}'  # no gold
 NO_GOLD = '{"question": "What is 1 + 1?", "answer": ""}'
+ROWS = [*PROMPTS[:54], BROKEN, PROMPTS[3]]  # of the corpus that has grown
 
 
 class Corpus:
@@ -73,17 +74,29 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 
 @pytest.fixture(scope="module")
-def grown(begun: Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[Corpus, Manifest]:
+def grown_once(begun: Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[Corpus, Manifest]:
     """The same with 26 more rows, a broken one and a repetition among them; and how it was."""
     corpus = begun.copy(tmp_path_factory.mktemp("grown"))
     files = {stage: corpus.identities(stage) for stage in (*STAGES, "release")}
-    corpus.holds([*PROMPTS[:54], BROKEN, PROMPTS[3]])
+    corpus.holds(ROWS)
     corpus.build()
     for stage, kept in files.items():
         now = corpus.identities(stage)
         assert {name: now[name] for name in kept} == kept, stage
         assert len(now) > len(kept), stage
     return corpus, begun.manifest
+
+
+@pytest.fixture
+def grown(
+    grown_once: tuple[Corpus, Manifest], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Corpus, Manifest]:
+    """A copy for one test, with the same source, which the recipe names by its path."""
+    once, before = grown_once
+    corpus = once.copy(tmp_path_factory.mktemp("copy"))
+    corpus.source = once.source
+    corpus.holds(ROWS)
+    return corpus, before
 
 
 def test_new_rows_come_into_new_files(grown: tuple[Corpus, Manifest]) -> None:
