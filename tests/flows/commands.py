@@ -103,6 +103,18 @@ def run(*args: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def script(code: str, *args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run Python code to its good end, in a process that has imported nothing of ours."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *args],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
 def alive(home: Path) -> list[str]:
     """The command lines of the processes, anywhere, whose Prefect lives in `home`."""
     found = []

@@ -23,7 +23,7 @@ from schemas.paths import ROOT
 from schemas.recipe import load
 from schemas.records import Stage
 from tests.builds import RECIPES, BuiltRuns, contents, make, rejected
-from tests.flows.commands import polytrace
+from tests.flows.commands import polytrace, script
 
 
 @pytest.fixture(scope="module")
@@ -384,7 +384,7 @@ def test_a_key_in_place_of_a_variables_name_is_kept_nowhere(tmp_path: Path) -> N
 
 def test_without_models_a_build_imports_no_pytorch(tmp_path: Path) -> None:
     """It would take seconds of every process, and hundreds of megabytes."""
-    script = """
+    code = """
 import sys
 from pathlib import Path
 from tests.curation.test_remote import SETS, recorded
@@ -394,20 +394,14 @@ folder = Path(sys.argv[1])
 made = make(folder / "run", "recorded_traces", f"source.path={folder}/rows.jsonl", *SETS)
 print(made.canvases, "torch" in sys.modules)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = script(code, str(tmp_path), cwd=tmp_path)
     assert done.stdout.split() == ["20", "False"]
 
 
 def test_what_does_nothing_imports_nothing_heavy(small: Path, tmp_path: Path) -> None:
     """A build that is up to date, and looking at it: PyTorch and Prefect take seconds each."""
     shutil.copytree(small, tmp_path / "run")
-    script = """
+    code = """
 import sys
 from flows import cli
 def heavy(*args):
@@ -420,14 +414,7 @@ of = ("demo", "--set", "shard_rows=12", "--limit", "40", "--out", "run")
 asked = (("--help",), ("build", "demmo"), ("verify", "run"), ("inspect", "run"), ("build", *of))
 print(*(f"{args[0]} {heavy(*args)}" for args in asked), sep="\\n", file=sys.stderr)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = script(code, cwd=tmp_path)
     said = done.stderr.splitlines()
     assert said == ["--help []", "build []", "verify []", "inspect []", "build []"]
     assert "run: sound" in done.stdout and "up to date, nothing to do" in done.stdout

@@ -1,7 +1,6 @@
 """What `polytrace doctor` says, about this machine and about others."""
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -34,7 +33,7 @@ from flows.fitting import GB, GIB, SMALL, Endpoint, Facts, Gpu, fits
 from schemas.errors import PolytraceError
 from schemas.paths import ROOT
 from schemas.recipe import load
-from tests.flows.commands import run
+from tests.flows.commands import run, script
 
 LAPTOP = Facts(
     python="3.11.7",
@@ -339,17 +338,8 @@ def test_a_broken_torch_is_told(torch: str, says: str, tmp_path: Path) -> None:
 
 
 def test_the_command_itself_loads_no_torch(tmp_path: Path) -> None:
-    script = (
-        "import sys; from flows.doctor import examine; examine(); print('torch' in sys.modules)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    code = "import sys; from flows.doctor import examine; examine(); print('torch' in sys.modules)"
+    done = script(code, cwd=tmp_path)
     assert done.stdout == "False\n"
 
 
