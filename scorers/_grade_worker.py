@@ -1,7 +1,11 @@
-"""The process in which math-verify runs; started by `grade_pool.py`, never imported by it.
+r"""The process in which math-verify runs; started by `grade_pool.py`, never imported by it.
 
-In: JSON lines `[answer, gold]`. Out: JSON lines `[verdict, text]`: verdict is null where nothing
-could be parsed, text is what was read as the answer. Ends at end of input.
+In: JSON lines `[answer, gold]`, both as formulas. Out: JSON lines `[verdict]`: null where one of
+them could not be read, or not all of it. Ends at end of input.
+
+math-verify 0.9.0 passes over what it cannot read: `4\star 3` is 4 to it. Two guards stand before
+each "equal": every symbol of both formulas must matter to what was read (`_reads_all`), and values
+must be as near as their notation claims (`_are_near`).
 
 A question may use `argv[1]` seconds of processor time; then the kernel kills the process (SIGPROF),
 inside C code too. Processor time, because a busy machine must not change a verdict. The parent's
@@ -11,6 +15,7 @@ wall-clock limit is the backstop. Nothing of the project is imported, so that it
 import json
 import logging
 import os
+import re
 import resource
 import select
 import signal
@@ -31,30 +36,37 @@ def main(seconds: float, parent: int) -> None:
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _limit_memory()
-    _check("2", "2")  # builds the parser's tables before the clock runs
+    _check("$2$", "$2$")  # builds the parser's tables before the clock runs
     _send(replies, "ready")
     while line := _next_line(parent):
         answer, gold = json.loads(line)
         signal.setitimer(signal.ITIMER_PROF, seconds)
         try:
-            reply = _check(answer, gold)
+            verdict = _check(answer, gold)
         except MemoryError:
             os._exit(1)
         except Exception:  # the verifier's own faults: no verdict, and the next question follows
-            reply = (None, None)
+            verdict = None
         signal.setitimer(signal.ITIMER_PROF, 0)
-        _send(replies, reply)
+        _send(replies, [verdict])
 
 
-def _check(answer: str, gold: str) -> tuple[bool | None, str | None]:
-    """math-verify's verdict and what it read; its own timers are off (they are only alarms)."""
+def _check(answer: str, gold: str) -> bool | None:
+    """math-verify's verdict behind the guards; its own timers are off (they are only alarms)."""
     from math_verify import verify
 
     read, expected = _parse(answer), _parse(gold)
-    text = str(read[-1]) if read else None
     if not read or not expected:
-        return None, text
-    return bool(verify(expected, read, timeout_seconds=None)), text
+        return None
+    # As formulas where both could be read, else as normalised text: as what they are equal counts.
+    formulas = [one[0] for one in (read, expected) if not isinstance(one[0], str)]
+    if len(formulas) == 2 and verify(formulas[1], formulas[0], timeout_seconds=None):
+        if not _are_near(formulas[0], formulas[1], "%" in answer + gold):
+            return False
+        return True if _reads_all(answer, "formula") and _reads_all(gold, "formula") else None
+    if not verify(expected, read, timeout_seconds=None):
+        return False
+    return True if _reads_all(answer, "text") and _reads_all(gold, "text") else None
 
 
 @lru_cache(maxsize=256)
@@ -63,6 +75,114 @@ def _parse(text: str) -> list[Any]:
     from math_verify import parse
 
     return list(parse(text, parsing_timeout=None))
+
+
+_TOKEN = re.compile(
+    r"\\(?:text|textbf|textit|mbox|textnormal)\s?\{[^{}]*\}|\\(?:begin|end)\s?\{[a-zA-Z*]*\}"
+    r"|\\(?:math[a-z]+|operatorname)\s?\{[^{}]*\}|\\[A-Za-z]+|\\."
+    r"|[0-9]+(?:\.[0-9]+)?|\.[0-9]+|[A-Za-z]|\S"
+)
+# What may be left out without another meaning: joints, spacing, brackets (unequal ones are compared
+# before), multiplication, and "=" (both of its sides are looked at).
+_SILENT = frozenset(
+    (
+        *(r"\left", r"\right", r"\big", r"\Big", r"\bigg", r"\Bigg", r"\bigl", r"\bigr"),
+        *(r"\Bigl", r"\Bigr", r"\displaystyle", r"\dfrac", r"\tfrac", r"\limits"),
+        *(r"\lbrace", r"\rbrace", r"\lbrack", r"\rbrack", r"\{", r"\}", *"()[]{}"),
+        *(r"\cdot", r"\times", "*", r"\quad", r"\qquad", r"\,", r"\;", r"\:", r"\!", "\\ ", "~"),
+        *(r"\\", "&", ",", "=", r"\$", "$"),
+    )
+)
+_MOST_TOKENS = 120
+_OTHER_DIGIT = str.maketrans("0123456789", "4785923164")
+_LETTERS = "kmqtuvwzrsp"
+
+
+@lru_cache(maxsize=256)
+def _reads_all(text: str, kind: str) -> bool:
+    """Whether another number, letter or sign in the place of any in `text` changes its reading."""
+    inside = text[1:-1]
+    before = _fingerprint(inside, kind)
+    tokens = list(_TOKEN.finditer(inside))
+    if len(tokens) > _MOST_TOKENS:
+        return False
+    letter = next((one for one in _LETTERS if one not in inside.lower()), "k")
+    for token in tokens:
+        said = token[0]
+        if said in _SILENT or said.startswith(("\\text", "\\mbox", "\\begin", "\\end")):
+            continue
+        other = " "
+        if said[0].isdigit() or (said[0] == "." and len(said) > 1):
+            first = next(k for k, character in enumerate(said) if character.isdigit())
+            other = said[:first] + said[first].translate(_OTHER_DIGIT) + said[first + 1 :]
+        elif len(said) == 1 and said.isalpha():
+            other = letter
+        changed = inside[: token.start()] + other + inside[token.end() :]
+        if _fingerprint(changed, kind) == before:
+            return False
+    return True
+
+
+def _fingerprint(inside: str, kind: str) -> str:
+    """What was read, as text that is equal for equal readings alone."""
+    from sympy import srepr
+
+    read = _parse_once(f"${inside}$")
+    if kind == "text":
+        return str(read[-1]) if read else ""
+    return "" if not read or isinstance(read[0], str) else srepr(read[0])
+
+
+def _parse_once(text: str) -> list[Any]:
+    from math_verify import parse
+
+    return list(parse(text, parsing_timeout=None))
+
+
+def _are_near(one: Any, other: Any, percent: bool) -> bool:
+    """Whether values that math-verify calls equal are so, exactly or as far as decimals tell.
+
+    A percentage equals its figure too, whose hundredth it is.
+    """
+    mine, yours = _values(one), _values(other)
+
+    def near(a: Any, b: Any) -> bool:
+        hundred = percent and (_is_near(100 * a, b) or _is_near(a, 100 * b))
+        return hundred or _is_near(a, b)
+
+    if not mine or not yours:
+        return True
+    return all(any(near(a, b) for b in yours) for a in mine) and all(
+        any(near(a, b) for a in mine) for b in yours
+    )
+
+
+def _values(expression: Any) -> list[Any]:
+    """The numbers that an answer consists of; nothing where it holds a variable."""
+    from sympy import Interval, Set, Tuple
+    from sympy.core.relational import Equality
+
+    if isinstance(expression, Equality):
+        return _values(expression.rhs) if expression.lhs.is_Symbol else []
+    if isinstance(expression, Set | Tuple) and not isinstance(expression, Interval):
+        return [value for part in expression.args for value in _values(part)]
+    return [expression] if getattr(expression, "is_number", False) else []
+
+
+def _is_near(one: Any, other: Any) -> bool:
+    from sympy import Float, simplify
+
+    if one == other:
+        return True
+    a, b = one.doit(), other.doit()
+    if a.is_Rational and b.is_Rational:
+        return bool(a == b)
+    a, b = a.evalf(60), b.evalf(60)
+    distance, largest = abs(a - b), max(abs(a), abs(b))
+    if one.has(Float) or other.has(Float):
+        # math-verify rounds to six places, where a tiny value has no digits left.
+        return bool(largest >= 1e-3 or distance <= largest / 1000)
+    return bool(distance <= largest * 1e-40) or simplify(one - other) == 0
 
 
 def _limit_memory() -> None:

@@ -1,8 +1,9 @@
 """Grade traces against gold answers: correct, wrong, unparsed, or timeout.
 
-In: (text of a trace, gold answer) pairs. Out: an `Answer` each, in order. Plain answers are decided
-here; the rest by math-verify 0.9.0 in worker processes, which are killed when they take too long.
-The verdict depends on the pair alone, not on its neighbours or on the number of workers.
+In: texts of traces with their gold answers and prompts. Out: an `Answer` each, in order. Plain
+answers are decided here; the rest by math-verify 0.9.0 in worker processes, which are killed when
+they take too long. The verdict depends on the attempt alone, not on its neighbours or on the number
+of workers.
 """
 
 import os
@@ -10,16 +11,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from schemas.records import Grade
+from scorers.choices import letter_of, options
 from scorers.conclusion import conclusion
 from scorers.extract import Extracted, extract
 from scorers.grade_pool import Question, Reply, WorkerPool
-from scorers.notation import to_latex
-from scorers.plain_answer import LONGEST_ANSWER_CHARACTERS, quick_grade, tidy, wrap
+from scorers.plain_answer import LONGEST_ANSWER_CHARACTERS, one_side, quick_grade, tidy, wrap
+from scorers.sentence import is_prose, spoken_value
 
-__all__ = ["Answer", "Extracted", "GradePool", "extract"]
+__all__ = ["Answer", "Attempt", "Extracted", "GradePool", "extract"]
+
+
+class Attempt(NamedTuple):
+    """What is graded: the text of a trace against a gold; options are read from the prompt."""
+
+    text: str
+    gold: str
+    prompt: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +76,12 @@ class GradePool:
         with self._lock:
             self._pool.close()
 
-    def grade(self, items: Sequence[tuple[str, str]]) -> list[Answer]:
-        """One Answer for each (text, gold), in order. No text makes it raise."""
+    def grade(self, items: Sequence[Attempt | tuple[str, str]]) -> list[Answer]:
+        """One Answer for each (text, gold) or Attempt, in order. No text makes it raise."""
         answers: list[Answer] = []
         asked: dict[Question, list[int]] = {}
-        for index, (text, gold) in enumerate(items):
-            first, question = _first_answer(text, gold)
+        for index, item in enumerate(items):
+            first, question = _first_answer(Attempt(*item))
             answers.append(first)
             if question is not None:
                 asked.setdefault(question, []).append(index)
@@ -89,29 +99,55 @@ def tidy_gold(gold: str) -> str:
     return boxed or tidy(gold)
 
 
-def _first_answer(text: str, gold: str) -> tuple[Answer, Question | None]:
+def _first_answer(attempt: Attempt) -> tuple[Answer, Question | None]:
     """What can be said without math-verify, and what to ask it, if anything."""
-    answer, end = (found := extract(text)).answer, found.end
-    expected = tidy_gold(gold)
-    quick = quick_grade(answer, expected) if answer is not None and expected else None
+    found = extract(attempt.text)
+    answer, end = found.answer, found.end
+    if answer is None:
+        answer = conclusion(attempt.text, end)
+    expected = tidy_gold(attempt.gold)
+    unparsed = Answer(grade=Grade.UNPARSED, answer=answer, end=end)
+    if answer is None or not expected:
+        return unparsed, None
+    if is_prose(answer) and not is_prose(expected):
+        answer = spoken_value(answer)
+    read, expected = _without_options(answer, expected, attempt.prompt)
+    read, expected = one_side(read, expected), one_side(expected, read)
+    quick = quick_grade(read, expected)
     if quick is not None:
         return Answer(grade=quick, answer=answer, end=end), None
-    if answer is not None and len(answer) > LONGEST_ANSWER_CHARACTERS:
+    if len(answer) > LONGEST_ANSWER_CHARACTERS:
         return Answer(grade=Grade.UNPARSED, answer=None, end=end), None
-    first = Answer(grade=Grade.UNPARSED, answer=answer, end=end)
-    if not 0 < len(expected) <= LONGEST_ANSWER_CHARACTERS:
-        return first, None
-    if answer is not None:
-        return first, Question(wrap(answer), wrap(expected))
-    read = conclusion(text, end)
-    return first, Question(read, wrap(expected)) if read and to_latex(expected) else None
+    if max(len(read), len(expected)) > LONGEST_ANSWER_CHARACTERS:
+        return unparsed, None
+    return Answer(grade=Grade.UNPARSED, answer=answer, end=end), Question(
+        wrap(read), wrap(expected)
+    )
+
+
+def _without_options(answer: str, gold: str, prompt: str) -> tuple[str, str]:
+    """A choice is as good as its text: both by letter, or both by text where only one names one."""
+    if not prompt:
+        return answer, gold
+    given = letter_of(answer, small=True)
+    expected = letter_of(gold, small=True)
+    if given is None and expected is None:
+        return answer, gold
+    listed = options(prompt)
+    if given is not None and expected is not None:
+        # "b" is a choice where the prompt lists options; elsewhere it may be a variable.
+        return (given, expected) if len(answer) == 1 and expected in listed else (answer, gold)
+    if expected is not None and expected in listed:
+        return answer, tidy(listed[expected])
+    if given is not None and given in listed:
+        return tidy(listed[given]), gold
+    return answer, gold
 
 
 def _with_reply(before: Answer, reply: Reply | None) -> Answer:
     if reply is None:
         return Answer(grade=Grade.TIMEOUT, answer=before.answer, end=before.end)
-    grade = Grade.UNPARSED
-    if reply.verdict is not None:
-        grade = Grade.CORRECT if reply.verdict else Grade.WRONG
-    answer = before.answer if before.answer is not None else reply.text
-    return Answer(grade=grade, answer=answer, end=before.end)
+    if reply.verdict is None:
+        return before
+    grade = Grade.CORRECT if reply.verdict else Grade.WRONG
+    return Answer(grade=grade, answer=before.answer, end=before.end)

@@ -1,21 +1,25 @@
 """What a trace concludes that announces no answer: its last paragraph, where it may be believed.
 
-In: a text and where its solution ends. Out: the paragraph in which math-verify looks for the last
-formula or number, or None. None where the text breaks off or was cut, where the last sentence with
-a number denies, asks or changes it: a number that stands there by chance is no answer.
+In: a text and where its solution ends. Out: the last formula or number of the paragraph, or None.
+None where the text breaks off or was cut, where the last sentence with a number denies, asks or
+changes it: a number that stands there by chance is no answer.
 """
+
+# ruff: noqa: RUF001 (full stops of other scripts)
 
 import re
 import unicodedata
 
 from scorers.ending import breaks_off
 from scorers.notation import to_latex
+from scorers.plain_answer import tidy
 from scorers.run_on import ends_at_turn
+from scorers.sentence import last_value
 from scorers.units import changes_number
 
 _PARAGRAPH_CHARACTERS = 2000
 _ONE_VALUE = re.compile(r"[-+\\$€£]*\.?[0-9][0-9\s.,%€£$\\]*(?:\s?[A-Za-z]{1,12}|%)?")
-_SENTENCES = re.compile(r"(?<=[.!?])[\s*\"')\]]+(?=\S)")
+_SENTENCES = re.compile(r"(?<=[.!?])[\s*\"')\]]+(?=\S)|(?<=[。！？])")
 _VALUE = re.compile(r"[0-9$]|\\[A-Za-z]")
 _DOUBT = re.compile(
     r"\?|n['\u2019]t\b|\b(?:not|no|never|cannot|neither|nor|none|wrong|incorrect"
@@ -28,13 +32,13 @@ _LAST_FIGURE = re.compile(r"[0-9](?P<words>(?:\s+[A-Za-z]+){0,3})[^0-9]*$")
 
 
 def conclusion(text: str, end: int) -> str | None:
-    """The last sentences of `text[:end]` where their last value can be taken for the answer."""
+    """The last value of `text[:end]` where it can be taken for the answer."""
     kept = text[:end].rstrip()
     if end < len(text) and not ends_at_turn(text, end):
         return None
     paragraph = kept.rsplit("\n\n", 1)[-1][-_PARAGRAPH_CHARACTERS:]
     if _ONE_VALUE.fullmatch(kept.strip()):
-        return paragraph
+        return tidy(kept)
     if not paragraph or breaks_off(kept) or to_latex(_without_letters(paragraph)) is None:
         return None
     sentences = _SENTENCES.split(paragraph)
@@ -44,8 +48,7 @@ def conclusion(text: str, end: int) -> str | None:
     figure = _LAST_FIGURE.search(sentences[valued[-1]])
     if figure and changes_number(figure["words"]):
         return None
-    # Not the sentences before: math-verify would take "The answer is" in them for the conclusion.
-    return " ".join(sentences[valued[-1] :])
+    return last_value(sentences[valued[-1]])
 
 
 def _without_letters(text: str) -> str:

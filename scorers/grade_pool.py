@@ -37,10 +37,9 @@ class Question(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """`verdict` is None where one of the two could not be parsed; `text` is the answer as read."""
+    """`verdict` is None where one of the two could not be read, or not all of it."""
 
     verdict: bool | None
-    text: str | None
 
 
 class _Worker:

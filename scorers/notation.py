@@ -1,13 +1,15 @@
-r"""Unicode mathematics as LaTeX: math-verify 0.9.0 drops what it does not know, so `5√2` equals 5.
+r"""Mathematics in Unicode and in the notation of programs as LaTeX.
 
-In: an answer as found in the wild. Out: the same in ASCII, or None where a symbol has no known
-reading: then nobody may compare it. Letters with accents stay in answers that are only words.
+math-verify 0.9.0 drops what it does not know, so that `5√2` equals 5 and `2**10` equals 2.
+In: an answer as found in the wild. Out: the same in ASCII LaTeX, or None where a symbol has no
+known reading: then nobody may compare it. Letters with accents stay in answers that are only words.
 """
 
 # ruff: noqa: RUF001 (signs that look like others are what this room is about)
 
 import re
 import unicodedata
+from fractions import Fraction
 
 _SIGNS = {
     "\u2212\u2013\u2014\u2012\u2010\u2011\u2796": "-",
@@ -68,9 +70,29 @@ _ROOT = re.compile(
 _ROOTS = {"√": r"\sqrt", "∛": r"\sqrt[3]", "∜": r"\sqrt[4]"}
 _WORDS = re.compile(r"[^\W\d_]{2,}(?:[ '-][^\W\d_]+)*")
 
+# `x**2`, `x ** (n + 1)`; two stars with a space on one side alone are bold type.
+_POWER = re.compile(
+    r"(?<=[\w)}\]])(?P<space> ?)\*\*(?P=space)"
+    r"(?:\((?P<a>[^()]{1,80})\)|(?P<b>-?[0-9]+(?:\.[0-9]+)?|[A-Za-z])(?![A-Za-z]))"
+)
+_CALLED_ROOT = re.compile(r"(?<![A-Za-z])\\{0,2}sqrt ?(?:\(([^()]{1,80})\)|([0-9]+))")
+_CALLED = re.compile(r"(?<![\\A-Za-z])(sin|cos|tan|cot|sec|csc|log|ln|exp)(?= ?[({])")
+_QUOTED = re.compile(r"(['\"])(-?[0-9]+(?:\.[0-9]+)?)\1")
+_PI = re.compile(r"(?<![\\A-Za-z])(?:pi|Pi|PI)(?![A-Za-z])")
+_RELATIONS = {"<=": r"\le ", ">=": r"\ge ", "!=": r"\ne ", "==": "="}
+_RELATION = re.compile(r"[<>!=]=")
+_TIMES_TEN = re.compile(r"(?<![\w.])([0-9]{1,40}(?:\.[0-9]{1,40})?)[eE]([-+]?[0-9]{1,3})(?![\w.])")
+_REPEATING = re.compile(
+    r"(?<![\w.])(?P<whole>[0-9]{1,20})\.(?P<fixed>[0-9]{0,20})"
+    r"(?:\\(?:overline|bar) ?\{(?P<line>[0-9]{1,20})\}|\((?P<round>[0-9]{1,20})\)"
+    r"|\\dot ?\{?(?P<first>[0-9])\}?(?:(?P<middle>[0-9]{0,20})\\dot ?\{?(?P<last>[0-9])\}?)?)"
+    r"(?![0-9])"
+)
+
 
 def to_latex(text: str) -> str | None:
-    """`text` with its Unicode mathematics as LaTeX; None where a symbol has no known reading."""
+    """`text` with Unicode and program notation as LaTeX; None where a symbol has no reading."""
+    text = _of_programs(text)
     if text.isascii():
         return text
     text = text.translate(_TABLE)
@@ -82,6 +104,31 @@ def to_latex(text: str) -> str | None:
     )
     text = " ".join(text.split())
     return text if text.isascii() or _WORDS.fullmatch(text) else None
+
+
+def _of_programs(text: str) -> str:
+    """`text` without the notation of programs and of decimals that repeat."""
+    if "**" in text:
+        text = _POWER.sub(lambda found: f"^{{{found['a'] or found['b']}}}", text)
+    if "sqrt" in text:
+        text = _CALLED_ROOT.sub(lambda found: rf"\sqrt{{{found[1] or found[2]}}}", text)
+    text = _QUOTED.sub(r"\2", text) if "[" in text else text
+    text = _PI.sub(r"\\pi ", _CALLED.sub(r"\\\1", text))
+    text = _RELATION.sub(lambda found: _RELATIONS[found[0]], text)
+    text = _TIMES_TEN.sub(lambda found: rf"{found[1]} \times 10^{{{int(found[2])}}}", text)
+    return _REPEATING.sub(_repeated, text) if "." in text else text
+
+
+def _repeated(found: re.Match[str]) -> str:
+    r"""`0.1\overline{6}` as `\frac{1}{6}`."""
+    again = found["line"] or found["round"]
+    if again is None:
+        again = found["first"] + (found["middle"] or "") + (found["last"] or "")
+    places, period = len(found["fixed"]), len(again)
+    value = Fraction(int(found["whole"] + found["fixed"]), 10**places) + Fraction(
+        int(again), 10**places * (10**period - 1)
+    )
+    return rf"\frac{{{value.numerator}}}{{{value.denominator}}}"
 
 
 def _level(run: str, alphabet: str) -> str:

@@ -1,21 +1,17 @@
 r"""Answers as text: tidy them, wrap them for math-verify, and decide the plain ones without it.
 
-In: an answer or a gold answer as found in the wild. Out: a verdict for identical texts, plain
-numbers and choice letters, or None: then math-verify decides. Whatever is in doubt is None.
-"(B)", "B." and "(B) 12" are choice B, which math-verify does not know.
-
-The rules for numbers are what math-verify 0.9.0 was measured to do: exact for integers and
-fractions; decimals are equal to six places; "28%" equals both 28 and 28/100.
+In: an answer or a gold answer as found in the wild. Out: a verdict for identical texts, words,
+choices, ratios and plain numbers, or None: then math-verify decides. Whatever is in doubt is None.
 """
 
 import re
-from fractions import Fraction
-from typing import NamedTuple
 
 from schemas.records import Grade
+from scorers.choices import compare_choices
 from scorers.notation import to_latex
-from scorers.units import is_unit
-from scorers.unseen import TEXT_COMMAND, differ, spaced
+from scorers.numerals import MOST_DIGITS, compare_numbers, compare_other_bases, compare_ratios
+from scorers.units import without_unit
+from scorers.unseen import TEXT_COMMAND, differ, spaced, without_base
 
 # No answer is longer. It also keeps a question within a pipe's buffer, so that asking never blocks.
 LONGEST_ANSWER_CHARACTERS = 2000
@@ -25,45 +21,23 @@ _BETWEEN_FORMULAS = re.compile(
     r"(?:(?<!\\)\$|\\\))\s{0,9},?\s{0,9}(?:and|or|,)\s{0,9}(?:(?<!\\)\$|\\\()"
 )
 _DELIMITERS = re.compile(r"(?<!\\)(?:\$|\\[()\[\]])")
-_UNITS = re.compile(r"(?P<number>.*[0-9])\s+(?P<words>[A-Za-z]{2,}(?:[ ][A-Za-z]{2,}){0,5})")
+_BOLD = re.compile(r"(?<![\w)}\]])\*\*(?=\S)|(?<=\S)\*\*(?![\w(\[{-])")
 _WORDS = re.compile(r"(?=.*[A-Za-z]{4})[A-Za-z]+(?:[ '-][A-Za-z]+)*")
 _UPRIGHT = re.compile(r"\\(?:mathrm|rm)\s?\{\s?([ei])\s?\}")
-_SPACES = re.compile(r"(?<![0-9])\s+|\s+(?![0-9])")
-
-_INTEGER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)"
-_DECIMAL = re.compile(
-    rf"(?P<sign>[-+]?)(?P<digits>{_INTEGER}(?P<point>\.[0-9]+)?)(?P<percent>\\?%)?"
-)
-_FRACTION = re.compile(
-    r"(?P<sign>-?)(?:(?P<a>[0-9]+)/(?P<b>[0-9]+)|\\[dt]?frac\{(?P<c>[0-9]+)\}\{(?P<d>[0-9]+)\})"
-)
-_CHOICE = re.compile(r"\(?(?P<letter>[A-J])(?:[).:](?=\s|$)|$)(?P<rest>.*)")
-_ANOTHER_CHOICE = re.compile(r"(?:^|[\s(,])(?:[A-J](?:[).:,]|$)|(?:or|and|not|nor|both)\b)")
-_MIXED = re.compile(
-    r"(?P<sign>-?)(?P<whole>[0-9]{1,12})"
-    r"(?:\s+(?P<a>[0-9]{1,9})/(?P<b>[0-9]{1,9})|\s*\\[dt]?frac\{(?P<c>[0-9]{1,9})\}\{(?P<d>[0-9]{1,9})\})"
-)
-_GROUPED = re.compile(r"[-+]?[0-9]{1,3}(?:\s[0-9]{3})+(?:\.[0-9]+)?")
+_SPACES = re.compile(r"(?<!\w)\s+|\s+(?!\w)")
+# "0 1 2", which is no product: rows of a table, a list without commas.
+_SEQUENCE = re.compile(r"[0-9]\s+-?[0-9]")
 _TEX_GROUPS = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:(?:\\[, ]|~)[0-9]{3})+(?![0-9])")
 _TEX_SPACES = re.compile(r"(?<=[0-9])(?:\\[,;: ]|~)[\s~]*(?=[0-9])")
 _RANGE = re.compile(r"[0-9]+(?:\.[0-9]+)?\s?-\s?[0-9]+(?:\.[0-9]+)?")
-_CURRENCY = re.compile(r"(?:USD|US\\?\$|EUR|GBP|Rs\.?)\s?(?=[0-9])")
-
-# Doubles hold 15 significant digits; beyond them math-verify's own rounding decides.
-_EXACT_DIGITS = 15
-_MOST_DIGITS = 40
-_SURELY_DIFFERENT = Fraction(2, 10**6)
-_LARGEST_DECIMAL = 10**9
-# math-verify rounds to six places, where a tiny value has no digits left: these are compared as
-# they are, to a part in a thousand.
-_TINY = Fraction(1, 1000)
-
-
-class _Number(NamedTuple):
-    value: Fraction
-    decimal: bool
-    percent: bool
-    digits: int
+_GOES_ON = re.compile(r"\\(?:[lc]?dots[cbmio]?)(?![A-Za-z])|\.\.\.")
+_APPROXIMATELY = re.compile(r"\s*(?:\\approx|≈)\s*")
+_DECIMAL_FIGURE = re.compile(r"-?[0-9]*\.[0-9]+")
+_LONE_NAME = re.compile(r"\s*(?:[A-Za-z]|\\[a-z]+)?\s*")
+_LABEL = re.compile(r"\\(?:text|mathrm|mbox)\s?\{[A-Za-z ]{1,40}\}\s?(?:=|\\approx)\s?")
+_SIGN = re.compile(r"(?:^|(?<=[=(,\[]))\s*\+(?=\s*[0-9A-Za-z\\])")
+# Words, with numbers among them at most: "July 4th", "no".
+_SPOKEN = re.compile(r"(?=.*[^\W\d_]{3}|no$|ok$)[\w' .,-]+", re.IGNORECASE)
 
 
 def tidy(text: str) -> str:
@@ -71,23 +45,25 @@ def tidy(text: str) -> str:
     if "$" in text or "\\" in text:
         text = _DELIMITERS.sub("", _BETWEEN_FORMULAS.sub(", ", text).replace("\0", ""))
     text = " ".join(text.replace("\0", "").split())
-    return text.lstrip('*_`" ').rstrip('.,;:*_`" ').removesuffix("\\").strip()
+    if "**" in text:
+        text = _BOLD.sub("", text)
+    return text.lstrip('*_`"= ').rstrip('.,;:*_`" ').removesuffix("\\").strip()
 
 
 def wrap(text: str) -> str:
     """`text` as a formula that math-verify reads as a whole; takes what `tidy` returned.
 
     Words are marked as text: as a formula, "listen" would be a product and equal to "silent".
+    What the rules of `quick_grade` have compared and may be left out, units and bases, is left out.
     """
     text = _separated(to_latex(text) or text)
     # math-verify 0.9.0 takes these for a unit and drops what follows: 1 - 1/e equals 1 + 1/e.
-    text = _UPRIGHT.sub(r"\1", text)
+    text = _SIGN.sub("", _UPRIGHT.sub(r"\1", text))
     if _WORDS.fullmatch(text):
         return rf"$\text{{{text}}}$"
-    unit = _UNITS.fullmatch(text)
-    if unit and is_unit(unit["words"]):
-        return rf"${unit['number']}\text{{ {unit['words']}}}$"
-    return f"${text}$"
+    if label := _LABEL.match(text):
+        text = text[label.end() :]
+    return f"${without_base(without_unit(text))}$"
 
 
 def quick_grade(answer: str, gold: str) -> Grade | None:
@@ -98,7 +74,7 @@ def quick_grade(answer: str, gold: str) -> Grade | None:
     if answer == gold:
         return Grade.CORRECT
     if _is_whole(answer) and _is_whole(gold):  # most answers; what follows says the same of them
-        return _verdict(int(answer) == int(gold))
+        return Grade.CORRECT if int(answer) == int(gold) else Grade.WRONG
     if _same_text(answer) == _same_text(gold):
         return Grade.CORRECT
     if max(len(answer), len(gold)) > LONGEST_ANSWER_CHARACTERS:
@@ -107,95 +83,70 @@ def quick_grade(answer: str, gold: str) -> Grade | None:
     if read is None or expected is None:
         return Grade.UNPARSED
     read, expected = _separated(read), _separated(expected)
-    letter, gold_letter = _CHOICE.fullmatch(_bare(read)), _CHOICE.fullmatch(_bare(expected))
-    if letter and gold_letter:
-        return _verdict(_is_same_choice(letter, gold_letter))
-    if differ(read, expected):
-        return Grade.WRONG
-    if _RANGE.fullmatch(read):  # "18-20": a range or a difference that nobody worked out
-        return Grade.UNPARSED
-    one, other = _number(read), _number(expected)
-    if one is None or other is None:
-        return None
-    return _compare(one, other)
-
-
-def _is_whole(text: str) -> bool:
-    return text.isdecimal() and text.isascii() and len(text) <= _MOST_DIGITS
-
-
-def _is_same_choice(one: re.Match[str], other: re.Match[str]) -> bool:
-    """Whether both choose the same one letter, with the same text where both repeat it."""
-    rests = [choice["rest"].strip().casefold() for choice in (one, other)]
-    if one["letter"] != other["letter"]:
-        return False
-    if all(rests):
-        return _same_text(rests[0]) == _same_text(rests[1])
-    return not any(_ANOTHER_CHOICE.search(choice["rest"].strip()) for choice in (one, other))
-
-
-def _compare(one: _Number, other: _Number) -> Grade | None:
-    if one.percent or other.percent:
-        # Only the plain case: with decimals or signs the verifier has no simple rule.
-        plain = all(
-            n.value >= 0 and not n.decimal and n.value.denominator == 1 for n in (one, other)
-        )
-        return _verdict(one.value == other.value) if plain else None
-    if not one.decimal and not other.decimal:
-        return _verdict(one.value == other.value)
-    largest = max(abs(one.value), abs(other.value))
-    if 0 < largest < _TINY and abs(one.value - other.value) > largest / 1000:
-        return Grade.WRONG
-    if one.value == other.value and max(one.digits, other.digits) <= _EXACT_DIGITS:
-        return Grade.CORRECT
-    large = largest >= _LARGEST_DECIMAL
-    if not large and abs(one.value - other.value) > _SURELY_DIFFERENT:
-        return Grade.WRONG
+    for rule in _RULES:
+        if (grade := rule(read, expected)) is not None:
+            return grade
     return None
 
 
-def _number(text: str) -> _Number | None:
-    """`text` as a plain number with an optional currency sign, per cent sign or unit."""
-    text = _strip_unit(text.replace("{,}", ",").replace(r"\!", "")).replace(r"\$", "", 1).strip()
-    text = _CURRENCY.sub("", text, count=1)
-    if mixed := _MIXED.fullmatch(text):
-        return _mixed_number(mixed)
-    if _GROUPED.fullmatch(text):
-        text = "".join(text.split())
-    fraction = _FRACTION.fullmatch(text)
-    if fraction:
-        top, bottom = fraction["a"] or fraction["c"], fraction["b"] or fraction["d"]
-        if len(top) > _EXACT_DIGITS or len(bottom) > _EXACT_DIGITS or int(bottom) == 0:
-            return None
-        sign = -1 if fraction["sign"] else 1
-        return _Number(Fraction(sign * int(top), int(bottom)), False, False, len(top))
-    decimal = _DECIMAL.fullmatch(text)
-    if not decimal or len(decimal["digits"]) > _MOST_DIGITS:
+def one_side(text: str, beside: str) -> str:
+    """Of an exact value and its approximation the exact one, or the decimal beside a decimal."""
+    sides = _APPROXIMATELY.split(text)
+    if len(sides) != 2:
+        return text
+    wants_decimal = _DECIMAL_FIGURE.fullmatch(beside) or _LONE_NAME.fullmatch(sides[0])
+    return sides[1] if wants_decimal else sides[0]
+
+
+def _compare_texts(answer: str, gold: str) -> Grade | None:
+    """Equal but for the way of writing; words do not differ by case."""
+    one, other = _same_text(answer), _same_text(gold)
+    if one == other:
+        return Grade.CORRECT
+    if one.casefold() == other.casefold() and _SPOKEN.fullmatch(" ".join(_bare(gold).split())):
+        return Grade.CORRECT
+    return None
+
+
+def _compare_sequences(answer: str, gold: str) -> Grade | None:
+    """Values that stand side by side are compared one by one; `3 1/2` is a number."""
+    one, other = answer.split(), gold.split()
+    if not _SEQUENCE.search(answer) and not _SEQUENCE.search(gold):
         return None
-    value = Fraction(decimal["sign"] + decimal["digits"].replace(",", ""))
-    digits = sum(character.isdigit() for character in decimal["digits"].lstrip("0."))
-    return _Number(value, decimal["point"] is not None, decimal["percent"] is not None, digits)
-
-
-def _mixed_number(mixed: re.Match[str]) -> _Number | None:
-    """Three and a half for "3 1/2"; an improper fraction behind a number is something else."""
-    top, bottom = int(mixed["a"] or mixed["c"]), int(mixed["b"] or mixed["d"])
-    if not 0 < top < bottom:
+    if compare_numbers(answer, answer) or compare_numbers(gold, gold):
         return None
-    sign = -1 if mixed["sign"] else 1
-    return _Number(sign * (int(mixed["whole"]) + Fraction(top, bottom)), False, False, 1)
+    if len(one) != len(other):
+        return Grade.WRONG
+    grades = {
+        Grade.CORRECT if a == b else compare_numbers(a, b) for a, b in zip(one, other, strict=True)
+    }
+    if grades == {Grade.CORRECT}:
+        return Grade.CORRECT
+    return Grade.UNPARSED if None in grades and Grade.WRONG not in grades else Grade.WRONG
 
 
-def _strip_unit(text: str) -> str:
-    r"""`text` without a trailing unit, in words or in `\text{}`; unchanged where that is unsafe."""
-    text = re.sub(r"\s?(?:\^\s?(?:\\circ|\{\s?\\circ\s?\})|°)$", "", text)
-    unit = re.fullmatch(
-        r"(.*[0-9])\s?\\(?:text|mathrm|mbox|textnormal)\{\s*([A-Za-z .]{1,40})\}", text
-    )
-    if unit:
-        return unit[1] if is_unit(unit[2]) else text
-    words = _UNITS.fullmatch(text)
-    return words["number"] if words and is_unit(words["words"]) else text
+def _compare_what_is_passed_over(answer: str, gold: str) -> Grade | None:
+    if differ(answer, gold):
+        return Grade.WRONG
+    if _GOES_ON.search(answer) or _GOES_ON.search(gold):
+        return Grade.UNPARSED
+    # "18-20": a range or a difference that nobody worked out
+    return Grade.UNPARSED if _RANGE.fullmatch(answer) else None
+
+
+_RULES = (
+    _compare_texts,
+    compare_choices,
+    compare_ratios,
+    compare_other_bases,
+    _compare_sequences,
+    _compare_what_is_passed_over,
+    compare_numbers,
+)
+
+
+def _is_whole(text: str) -> bool:
+    return text.isdecimal() and text.isascii() and len(text) <= MOST_DIGITS
 
 
 def _same_text(text: str) -> str:
@@ -216,7 +167,3 @@ def _joined_groups(text: str) -> str:
 
 def _bare(text: str) -> str:
     return TEXT_COMMAND.sub(r"\1", text).strip()
-
-
-def _verdict(same: bool) -> Grade:
-    return Grade.CORRECT if same else Grade.WRONG

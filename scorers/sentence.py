@@ -39,12 +39,22 @@ _ASIDE = re.compile(
     r"(?<!\s)\s++(?:(?:because|since|which|as|so|if|when)\b|—)|,\s++(?!and\b|or\b)[a-z]{2,}"
 )
 _HEADS_ASIDE = re.compile(r"[-+$\\(]*[0-9]|\(?[A-J]\)?,")
+# "Yes, it does."; "No solution" is something else.
+_YES_OR_NO = re.compile(
+    r"[\s*_\"]*(yes|no|true|false)\b(?=[*_\"]{0,3}\s*(?:[,;:!—-]|$))", re.IGNORECASE
+)
+# 'C, "the desire to win"': the choice alone.
+_CHOICE_HEAD = re.compile(r"[\s*_]*(\(?[A-J]\)?),\s(?!\(?[A-J]\b|and\b|or\b)(?=[\"'a-z0-9])")
 # Words; scripts without spaces between words count by the letter.
-PROSE = re.compile(r"[^\W\d_]{3,}|[\u0600-\u1fff\u3040-\uffdc]")
+PROSE = re.compile(r"[\u0600-\u1fff\u3040-\uffdc]|[^\W\d_]{3,}")
 COMMAND = re.compile(
     r"\\(?:text|mathrm|textbf|mbox|operatorname)\s?\{[^{}]{0,60}\}|\\[A-Za-z]+(?:\{[a-z]+\})?"
 )
-_FIGURE = re.compile(r"(?<![\w.,])-?\$?[0-9](?:[0-9,]*[0-9])?(?:\.[0-9]+)?(?:/[0-9]+)?%?(?![\w/])")
+# Letters without ASCII may touch a figure: Chinese has no spaces between words.
+_FIGURE = re.compile(
+    r"(?<![A-Za-z0-9_.,])-?\$?[0-9](?:[0-9,]*[0-9])?(?:\.[0-9]+)?(?:/[0-9]+)?%?(?![A-Za-z0-9_/])"
+    r"|-?\\[dt]?frac\{[^{}]{1,60}\}\{[^{}]{1,60}\}"
+)
 _WORDS_BEHIND = re.compile(r"(?:\s{1,3}[A-Za-z]+){1,3}")
 _CHANGED_BEFORE = re.compile(
     r"\b(?:than|not|negative|minus|below|above|between|at (?:least|most)|over|under|half of|twice"
@@ -123,6 +133,10 @@ def _sentence_value(line: str) -> str:
     """The answer in the first sentence of `line`: "5, because …", "he has 5 apples", "x + 1"."""
     cut = None if _NAMES_GO_ON.match(line) else _SENTENCE.search(line)
     sentence = line[: cut.start()] if cut else line
+    if verdict := _YES_OR_NO.match(sentence):
+        return verdict[1]
+    if choice := _CHOICE_HEAD.match(sentence):
+        return choice[1]
     if _HEADS_ASIDE.match(sentence):
         aside = _ASIDE.search(sentence)
         return tidy(sentence[: aside.start()] if aside else sentence)
@@ -137,6 +151,32 @@ def _sentence_value(line: str) -> str:
         if formulas:
             return tidy(formulas[-1][0])
     return tidy(sentence)
+
+
+def is_prose(answer: str) -> bool:
+    """Whether an answer is running text."""
+    return len(PROSE.findall(COMMAND.sub(" ", answer))) >= 3
+
+
+def spoken_value(answer: str) -> str:
+    """The one figure that an answer in running text names; all of the answer if it is unclear."""
+    figures = list(_FIGURE.finditer(answer))
+    if len({figure[0] for figure in figures}) == 1 and not _is_changed(answer, figures[0]):
+        return tidy(figures[0][0])
+    return answer
+
+
+def last_value(sentence: str) -> str | None:
+    """The last formula or figure of a sentence."""
+    formulas = list(_formulas(sentence, 0, len(sentence)))
+    behind = formulas[-1].end() if formulas else 0
+    figures = list(_FIGURE.finditer(sentence, behind))
+    if figures:
+        return tidy(figures[-1][0])
+    if not formulas:
+        return None
+    percent = r"\%" if _PERCENT.match(sentence, behind) else ""
+    return _part(formulas[-1]) + percent
 
 
 def _is_changed(sentence: str, figure: re.Match[str]) -> bool:

@@ -1,6 +1,7 @@
 r"""Which words after a number are a unit, that is: leave the number as it is.
 
-In: words, such as "apples per day". Out: whether they may be dropped, and which measure they name.
+In: words, such as "apples per day", or an answer in LaTeX. Out: whether they may be dropped, which
+measure they name, and the answer without its unit.
 Long words may be any noun, short ones only known abbreviations. Words that change a number, compare
 it, deny it, or join it to another are no unit.
 """
@@ -77,14 +78,43 @@ _NOUNS_LIKE_ORDINALS = _listed(
     " mouths south north youth youths death deaths"
 )
 _SPLIT = re.compile(r"[\s,.]+")
+# "square units", "cubic feet"; "square roots" stays what it is.
+_OF_AREA = re.compile(r"\b(?:square|cubic)\s+(?=[A-Za-z]{2})", re.IGNORECASE)
+
+_EXPONENT = r"(?:\s?\^\s?(?:\{\s?[23]\s?\}|[23]))?"
+_DEGREES = re.compile(
+    r"\s?(?:\^\s?(?:\\circ|\{\s?\\circ\s?\})|\\degree(?![A-Za-z]))"
+    r"(?:\s?(?:\\(?:text|mathrm|mbox)\s?\{\s?[CFK]\s?\}|[CFK]))?$"
+)
+_TEXT_UNIT = re.compile(
+    r"(?P<number>.*[0-9A-Za-z)}\]%])\s?(?:\\[,;: ]|~)?\s?"
+    r"\\(?:text|mathrm|mbox|textnormal)\s?\{\s*(?P<words>[A-Za-z .]{1,40}?)"
+    + _EXPONENT
+    + r"\s*\}"
+    + _EXPONENT
+)
+_PLAIN_UNIT = re.compile(
+    r"(?P<number>.*[0-9)}])\s+(?P<words>[A-Za-z]{2,}(?:[ -][A-Za-z]{2,}){0,5})" + _EXPONENT
+)
 
 
 def is_unit(words: str) -> bool:
     """Whether `words`, found behind a number, leave it as it is."""
-    listed = [word for word in _SPLIT.split(words.replace("-", " ")) if word]
+    words = _OF_AREA.sub("", words.replace("-", " "))
+    listed = [word for word in _SPLIT.split(words) if word]
     if not listed or listed[-1] in _SHORT_LINKS - {"each"}:
         return not listed
     return all(_is_plain(word, first=index == 0) for index, word in enumerate(listed))
+
+
+def without_unit(text: str) -> str:
+    r"""`text` without a trailing unit, in words or in `\text{}`; unchanged where that is unsafe."""
+    text = _DEGREES.sub("", text)
+    for pattern in (_TEXT_UNIT, _PLAIN_UNIT):
+        found = pattern.fullmatch(text)
+        if found and is_unit(found["words"]):
+            return found["number"].rstrip()
+    return text
 
 
 def changes_number(words: str) -> bool:

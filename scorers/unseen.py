@@ -24,9 +24,11 @@ _LETTERS = re.compile(r"[^\W\d_]{2,}(?:[ '-][^\W\d_]+)*")
 _CAPITALS = re.compile(r"[A-Z]{2,}")
 _RATIO = re.compile(r"([0-9.]+)\}?\s*:\s*(?=\{?([0-9.]+))")
 _BASE = re.compile(r"[0-9]\}?\s?_\s?\{?\s?([0-9]+)")
+_NAMED_BASE = re.compile(r"([0-9]\}?)\s?_\s?(?:\{\s?[0-9]+\s?\}|[0-9]+)")
 _MEASURED = re.compile(r"(-?[0-9][0-9,.]*)\s*([A-Za-z]{1,15})\.?(?:\s*,?\s*(?:and\s+)?)")
 _COMPOUND = re.compile(rf"(?:{_MEASURED.pattern}){{2,6}}")
 _ONE_UNIT = re.compile(r"(?P<dollar>\\?\$)?[-+]?[0-9][0-9,./]*\s*(?P<words>[A-Za-z][A-Za-z ]*)?")
+_SCALE = re.compile(r"\\circ\s?\}?\s?(?:\\(?:text|mathrm|mbox)\s?\{\s?)?([CFK])\s?\}?$")
 _SPACING = re.compile(r"\\[,;: ]|~|\\q?quad\b")
 _SPACED_DIGITS = re.compile(r"[0-9]\s+[0-9]")
 
@@ -34,6 +36,10 @@ _SPACED_DIGITS = re.compile(r"[0-9]\s+[0-9]")
 def differ(answer: str, gold: str) -> bool:
     """Whether the two differ in something that math-verify would pass over."""
     one, other = _loose(answer), _loose(gold)
+    scale, gold_scale = _SCALE.search(one), _SCALE.search(other)
+    if scale and gold_scale and scale[1] != gold_scale[1]:
+        return True
+    one, other = _SCALE.sub(r"\\circ", one), _SCALE.sub(r"\\circ", other)
     plain, plain_gold = _spoken(one), _spoken(other)
     return (
         _are_different_words(plain, plain_gold)
@@ -50,6 +56,11 @@ def differ(answer: str, gold: str) -> bool:
 def spaced(text: str) -> str:
     r"""`text` with TeX's spaces as plain ones: they are no joint between digits."""
     return _SPACING.sub(" ", text.replace(r"\!", ""))
+
+
+def without_base(text: str) -> str:
+    """A numeral without the base that it names: math-verify would not read it."""
+    return _NAMED_BASE.sub(r"\1", text)
 
 
 def _loose(text: str) -> str:

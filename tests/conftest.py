@@ -51,6 +51,15 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """Small inputs that were got wrong, beside the real data; skips where they are missing."""
+    folder = ROOT.parent / "shared" / "cases"
+    if not folder.is_dir():
+        pytest.skip("the folder of cases ../shared/cases is not here")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_teacher() -> Path:
     """The committed model directory of the tiny teacher."""
     return ROOT / "tiny" / "teacher"

@@ -53,8 +53,8 @@ def test_agreement_with_other_graders(pool: GradePool, grader_pairs: Samples) ->
         for answer, (_, _, expected) in zip(answers, grader_pairs, strict=True)
     ) == {
         (True, "correct"): 262,
-        (True, "wrong"): 17,
-        (True, "unparsed"): 13,
+        (True, "wrong"): 16,
+        (True, "unparsed"): 14,
         (False, "wrong"): 51,
         (False, "unparsed"): 3,
         (False, "correct"): 4,

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scorers import extract as patterns
-from scorers import run_on
+from scorers import announced, run_on
 from scorers.extract import extract
 
 
@@ -113,12 +112,12 @@ def test_the_time_is_linear_in_the_text() -> None:
     assert time.process_time() - started < 20
 
 
-@given(st.from_regex(patterns._LINE) | st.from_regex(patterns._PHRASE))
+@given(st.from_regex(announced._LINE) | st.from_regex(announced._PHRASE))
 def test_what_is_looked_for_first_stands_in_every_announcement(text: str) -> None:
     """The quick look before each slow pattern must miss nothing that the pattern finds."""
     looks = {
-        patterns._LINE: patterns._LINE_HEAD.search(text) is not None,
-        patterns._PHRASE: "answer" in text.lower() or not text.isascii(),
+        announced._LINE: announced._LINE_HEAD.search(text) is not None,
+        announced._PHRASE: "answer" in text.lower() or not text.isascii(),
     }
     for pattern, is_looked_at in looks.items():
         assert is_looked_at or not pattern.search(text)

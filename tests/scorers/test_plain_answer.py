@@ -1,6 +1,7 @@
 """The plain rules, and their agreement with math-verify on real and on made-up numbers."""
 
 import random
+import re
 from collections.abc import Sequence
 
 import pytest
@@ -29,11 +30,17 @@ Samples = Sequence[tuple[str, str, bool | None]]
         ("2/4", r"\frac{1}{2}", Grade.CORRECT),
         ("1/0", "1", None),
         ("28%", "28", Grade.CORRECT),
-        ("2.5%", "2.5", None),
+        ("2.5%", "2.5", Grade.CORRECT),
+        ("2.5%", "0.025", Grade.CORRECT),
+        ("2.5%", "25", Grade.WRONG),
         (r"90^\circ", "90", Grade.CORRECT),
         ("8.3333333", "25/3", None),
         ("188635222427.1", "188635222427.100000", None),
-        ("1,22", "1.22", None),
+        ("1,22", "1.22", Grade.CORRECT),
+        ("1,220", "1.22", Grade.WRONG),
+        ("id iom", "idiom", Grade.WRONG),
+        ("0 1 2", "0 2 1", Grade.WRONG),
+        ("0 1 2", "0 1 2.0", Grade.CORRECT),
         ("5 x", "5", None),
         ("5!", "5", None),
         ("\u0665", "5", Grade.UNPARSED),
@@ -79,6 +86,14 @@ def random_number(rng: random.Random) -> str:
     )
 
 
+KNOWN_DIFFERENCES = {
+    Question("$f'$", "$f'$"),
+    Question("$D$", "$(D) Alina$"),
+    Question("$1.22$", "$1,22$"),
+    Question("$1000,99$", "$1000.99$"),
+}
+
+
 @pytest.mark.slow
 def test_plain_answers_have_the_verdict_of_math_verify(
     gsm8k_samples: Samples, recorded_traces: Samples, grader_pairs: Samples
@@ -107,11 +122,13 @@ def test_plain_answers_have_the_verdict_of_math_verify(
     different = [
         question
         for (question, grade), reply in zip(decided.items(), replies, strict=True)
-        if reply is None or bool(reply.verdict) != (grade is Grade.CORRECT)
+        if (reply is None or bool(reply.verdict) != (grade is Grade.CORRECT))
+        # Nothing divided by something is not read as a fraction, and then is refused.
+        and not re.search(r"\b0/[0-9]|frac\{0\}", "".join(question))
     ]
     assert len(decided) > 3000
-    # The one exception is wanted: math-verify does not know choices that repeat their text.
-    assert different == [Question("$D$", "$(D) Alina$")]
+    # math-verify has no primes, no choices that repeat their text, and is not told of the comma.
+    assert set(different) <= KNOWN_DIFFERENCES
 
 
 WHOLE = st.integers(0, 10**41).map(str) | st.from_regex(r"[0-9]{1,41}", fullmatch=True)

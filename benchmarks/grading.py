@@ -1,0 +1,244 @@
+"""How far grading agrees with labels that others gave, beside math-verify called directly.
+
+`python -m benchmarks.grading [FILE …] [--disagreements FILE]`: the labelled files of the real data,
+or the files named: JSON lines {"text": …, "gold": …, "label": true or false}, and the prompt under
+"prompt" where its options count. Rows with another label are passed over, and counted.
+`--disagreements` keeps every sample that the grader and its label see differently, to be read: a
+label may be wrong as well. Needs no GPU; a few minutes for 10,000 samples.
+
+For a file STEM, `grading_agreement:STEM` and `math_verify_agreement:STEM` are shares of its
+samples, `grading_false_correct:STEM` and `math_verify_false_correct:STEM` shares of those with
+label false, `grading_false_wrong:STEM` of those with label true; spreads are 95 % intervals (Wilson).
+"""
+
+import argparse
+import json
+import os
+import resource
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from tqdm import tqdm
+
+from benchmarks.lines import SHARED, Line, report
+from diffusion.statistics import wilson
+from schemas.records import Grade
+from scorers.answer import Answer, Attempt, GradePool
+
+AGREEMENT, FALSE_CORRECT = 0.99, 0.001  # the aims
+BATCH = 500
+MEMORY_BYTES = 4 << 30  # of a process that calls math-verify, as of the grader's own workers
+
+
+class Sample(NamedTuple):
+    """A text to grade, and what its file says of it."""
+
+    row: int
+    attempt: Attempt
+    label: bool
+
+
+class Labelled(NamedTuple):
+    """The samples of a file, and how many of its rows have no label that is true or false."""
+
+    stem: str
+    samples: list[Sample]
+    passed_over: int
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE")
+    parser.add_argument("--disagreements", type=Path, metavar="FILE")
+    given = parser.parse_args()
+    if given.disagreements:
+        given.disagreements.write_text("")
+    if given.files:
+        for path in given.files:
+            for line in _lines(_labelled(path), given.disagreements):
+                print(json.dumps(asdict(line)), flush=True)
+        return
+    report("grading", *(line for one in _shared() for line in _lines(one, given.disagreements)))
+
+
+def _shared() -> Iterator[Labelled]:
+    """The labelled files of ../shared/data, each in its own form."""
+    if not SHARED.is_dir():
+        sys.exit("the real data folder ../shared/data is not here: name labelled files instead")
+    path = SHARED / "gsm8k" / "example_model_solutions.jsonl"
+    solutions = [
+        (sample["solution"], row["ground_truth"].rsplit("A: ", 1)[1], sample["is_correct"])
+        for row in _rows(path)
+        for sample in row.values()
+        if isinstance(sample, dict)
+    ]
+    yield _from(path, solutions)
+    path = SHARED / "traces" / "recorded_traces.jsonl"
+    traces = [(t["text"], row["gold"], t["correct"]) for row in _rows(path) for t in row["traces"]]
+    yield _from(path, traces)
+    path = SHARED / "grader_pairs" / "pairs.jsonl"
+    pairs = [
+        (row["pred"] or "", row["gold"], row["expected"])
+        for row in _rows(path)
+        if row["duplicate_of"] is None
+    ]
+    yield _from(path, pairs)
+
+
+def _from(path: Path, rows: Sequence[tuple[str, str, bool | None]]) -> Labelled:
+    samples = [
+        Sample(row, Attempt(text, gold), label)
+        for row, (text, gold, label) in enumerate(rows, start=1)
+        if isinstance(label, bool)
+    ]
+    return Labelled(path.stem, samples, len(rows) - len(samples))
+
+
+def _labelled(path: Path) -> Labelled:
+    """The samples of a file {text, gold, label}; ends with a sentence where it is another kind."""
+    if not path.is_file():
+        sys.exit(f"{path}: no such file")
+    samples, passed_over = [], 0
+    for number, row in enumerate(_rows(path), start=1):
+        try:
+            attempt = Attempt(row["text"] or "", str(row["gold"]), row.get("prompt") or "")
+            label = row["label"]
+        except (KeyError, TypeError):
+            sys.exit(f'{path}:{number}: is not {{"text": …, "gold": …, "label": …}}')
+        if isinstance(label, bool):
+            samples.append(Sample(number, attempt, label))
+        else:
+            passed_over += 1
+    return Labelled(path.stem, samples, passed_over)
+
+
+def _rows(path: Path) -> Iterator[Any]:
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                sys.exit(f"{path}:{number}: is no JSON: {error}")
+
+
+def _lines(given: Labelled, disagreements: Path | None) -> list[Line]:
+    """The figures of one file."""
+    attempts = [sample.attempt for sample in given.samples]
+    ours, theirs = _grade(attempts), _math_verify(attempts)
+    right = [answer.grade is Grade.CORRECT for answer in ours]
+    labels = [sample.label for sample in given.samples]
+    if disagreements:
+        with disagreements.open("a", encoding="utf-8") as file:
+            for sample, answer, verdict in zip(given.samples, ours, theirs, strict=True):
+                if (answer.grade is Grade.CORRECT) != sample.label:
+                    file.write(
+                        json.dumps(_disagreement(given.stem, sample, answer, verdict)) + "\n"
+                    )
+    agree = [one == label for one, label in zip(right, labels, strict=True)]
+    they_agree = [one == label for one, label in zip(theirs, labels, strict=True)]
+    false, true = _where(labels, is_=False), _where(labels, is_=True)
+    return [
+        _line("grading_agreement", given, agree, "higher", AGREEMENT),
+        _line("math_verify_agreement", given, they_agree, "higher"),
+        _line("grading_false_correct", given, [right[i] for i in false], "lower", FALSE_CORRECT),
+        _line("math_verify_false_correct", given, [theirs[i] for i in false], "lower"),
+        _line("grading_false_wrong", given, [not right[i] for i in true], "lower"),
+    ]
+
+
+def _where(labels: Sequence[bool], *, is_: bool) -> list[int]:
+    return [index for index, label in enumerate(labels) if label is is_]
+
+
+def _line(
+    name: str,
+    given: Labelled,
+    counted: Sequence[bool],
+    better: Literal["higher", "lower"],
+    target: float | None = None,
+) -> Line:
+    unit = "share of samples" if better == "higher" else "share of samples with the other label"
+    full = f"{name}:{given.stem}"
+    if not counted:
+        reason = "no sample has such a label"
+        return Line(name=full, value=None, unit=unit, better=better, target=target, reason=reason)
+    share = wilson(sum(counted), len(counted))
+    return Line(
+        name=full,
+        value=round(share.value, 5),
+        unit=unit,
+        better=better,
+        target=target,
+        baseline=f"labels of the file; {given.passed_over} rows have none",
+        n=len(counted),
+        spread=(round(share.low, 5), round(share.high, 5)),
+    )
+
+
+def _grade(attempts: Sequence[Attempt]) -> list[Answer]:
+    answers: list[Answer] = []
+    with GradePool() as pool, tqdm(total=len(attempts), desc="graded", disable=None) as bar:
+        for start in range(0, len(attempts), BATCH):
+            answers += pool.grade(attempts[start : start + BATCH])
+            bar.update(len(answers) - start)
+    return answers
+
+
+def _math_verify(attempts: Sequence[Attempt]) -> list[bool]:
+    """math-verify on the same samples with its own time limits; where it dies, it says false."""
+    verdicts: list[bool] = []
+    with tqdm(total=len(attempts), desc="math-verify", disable=None) as bar:
+        while len(verdicts) < len(attempts):
+            context = get_context("spawn")
+            with ProcessPoolExecutor(os.cpu_count(), context, _limit_memory) as pool:
+                left = attempts[len(verdicts) :]
+                try:
+                    for verdict in pool.map(_verdict, left, chunksize=1):
+                        verdicts.append(verdict)
+                        bar.update(1)
+                except BrokenProcessPool:
+                    verdicts.append(False)
+    return verdicts
+
+
+def _limit_memory() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+
+
+def _verdict(attempt: Attempt) -> bool:
+    """Its documented use: parse both, verify; a gold without delimiters is given them."""
+    from math_verify import parse, verify
+
+    gold = parse(attempt.gold)
+    if not gold or "\\" in attempt.gold:
+        gold = parse(attempt.gold if "$" in attempt.gold else f"${attempt.gold}$")
+    try:
+        return bool(verify(gold, parse(attempt.text)))
+    except Exception:  # a fault of its own: it gives no verdict
+        return False
+
+
+def _disagreement(stem: str, sample: Sample, answer: Answer, verdict: bool) -> dict[str, object]:
+    return {
+        "file": stem,
+        "row": sample.row,
+        "label": sample.label,
+        "gold": sample.attempt.gold,
+        "grade": str(answer.grade),
+        "answer": answer.answer,
+        "math_verify": verdict,
+        "end": sample.attempt.text[-400:],
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+r"""Announcements of an answer in a text: "#### 18", "The answer is 18", "Option B is correct".
+
+In: a text. Out: `Found` values with the answer as text, in order of their place. All patterns are
+linear in the text.
+"""
+
+# ruff: noqa: RUF001 (marks of other scripts)
+
+import re
+from typing import NamedTuple
+
+from scorers.plain_answer import PLACEHOLDER, tidy
+from scorers.sentence import COMMAND, PROSE, Links, announced_value
+
+_HASHES = re.compile(r"####[ \t]{0,8}(?P<value>[^\s#][^\n#]*)")
+# "#### 2. Simplify" and "#### Step 2" are headings, not answers.
+_HEADING = re.compile(r"[0-9]+[.)]?[ \t]+\S+[ \t]+\S+|[0-9]+[.):][ \t]")
+_NUMERIC = re.compile(r"[-+$]{0,3}[0-9.(]|[$\\]")
+_TITLE = re.compile(
+    r"(?:step|part|case|solution|conclusion|summary|explanation|answer|final|verification|check"
+    r"|given|method|approach|analysis|result|calculation|note|problem|question|example|proof)\b",
+    re.IGNORECASE,
+)
+_HASH_WORDS = 3
+_INDENT = 8
+
+# What follows the line is looked at once, before the value: not for each star that may begin it.
+_LINE = re.compile(
+    r"^[ \t*]{0,6}A[ \t]?:(?![^\n]*+\n++[ \t*]{0,6}B[ \t]?:)[ \t*]*(?P<value>\S[^\n]*)", re.M
+)
+_LINE_HEAD = re.compile(r"A[ \t]?:")  # begins with a letter: found many times faster
+_PHRASE = re.compile(
+    r"(?:^[ \t#*_]{0,8}(?:the[ \t]+)?(?P<head>(?:final[ \t]+)?)answer[ \t#*_:]{0,6}\n"
+    r"|\b(?P<final>(?:final[ \t]+)?)answers?\b"
+    r"(?:[ \t]*\([^()\n]{0,40}\)"
+    r"|,?[ \t]+(?:therefore|thus|then|here|now)\b,?"
+    r"|[ \t]+(?:to|for|of|in)[ \t](?!(?:part|step)\b)[^\n.:=?!]{1,60}?)?"
+    r"[ \t*_]{0,6}"
+    r"(?::|=|\b(?:is|are|equals|(?:would|will|should|must)[ \t]+be)\b))"
+    r"[\s:*_]{0,10}(?:\\?\")?"
+    r"(?:(?:therefore|thus|then|simply|just|indeed|exactly|approximately|about|equal to|option"
+    r"|choice|for sure|definitely|clearly|probably|most likely|likely)\b[ ,:]{0,3}){0,3}"
+    # A look-ahead, so that an announcement inside the rest of the line is found as well.
+    r"(?=(?P<value>[^\n]{1,300}))",
+    re.IGNORECASE | re.M,
+)
+_CHOSEN = re.compile(
+    r"(?<![A-Za-z\\])(?:"
+    # "the correct option is B: 12"
+    r"(?i:option|choice|letter)[ \t]{1,3}(?:is|must[ ]be|would[ ]be)[ \t:*]{1,6}"
+    r"\(?(?P<a>[A-J])\b(?P<rest>[^\n.]*)"
+    # "(D) is correct"
+    r"|(?:(?i:option|choice|answer)[ ])?\(?(?P<b>[A-J])\)?\*{0,2}[ \t]{1,3}is[ \t]{1,3}"
+    r"(?:(?:the|our)[ ])?(?:(?:only|most)[ ])?(?:correct|right|best|appropriate)\b(?![ ]?\?)"
+    # "I think it's B"
+    r"|(?:think|believe|guess|choose|pick|select|go[ ]with|(?i:so|thus|hence|therefore),?)[ \t]"
+    r"(?:(?:it|that|this)(?:['\u2019]s|[ ]is|[ ]must[ ]be)[ ])?(?:the[ ])?(?:answer[ ]is[ ])?"
+    r"(?:(?:option|choice|letter)[ ])?\(?(?P<c>[A-J])\)?\*{0,2}(?=[.,;!]|[ \t]*$))",
+    re.M,
+)
+_SUPPOSED = re.compile(
+    r"\b(?:if|whether|that|assume|assuming|suppose|why|is|not|check|whereas)[ \t(*]{1,3}"
+    r"(?:option |choice )?\(?$",
+    re.IGNORECASE,
+)
+_SEVERAL_CHOICES = re.compile(r"\(?[A-J]\)?,")
+# Other languages announce an answer with their own word, and a copula or a colon.
+_ELSEWHERE = re.compile(
+    r"(?:\b(?:respuesta|r[ée]ponse|risposta|resposta|antwort|odpowied[źz]|ответ|antwoord|svar|cevap)"
+    r"(?:[ \t](?:final|correcta|correcte|finale|finais|corretta|correta|richtige))?"
+    r"[ \t*]{0,4}(?::|=|\b(?:es|est|ist|è|é|jest|is|är|er)\b)"
+    r"|(?:答案|答え|回答|正解|정답|답)[ \t]?"
+    r"(?:(?:应该|應該)?(?:是|为|為|选|選|は|은|는)[ \t]?[:：]?|[:：]))"
+    r"[ \t*]{0,6}(?P<value>[^\n。，；]{1,300})",
+    re.IGNORECASE,
+)
+_ELSEWHERE_WORDS = re.compile(
+    r"resp(?:uesta|osta)|r[ée]ponse|risposta|antwo|odpowied|ответ|svar|cevap|答|正解|정답|답",
+    re.IGNORECASE,
+)
+
+# "18? No": an answer that is asked for is none.
+_ASKED = re.compile(r"[^.!\n]{0,40}\?")
+_NOT_AN_ANSWER = re.compile(
+    r"(?:in)?correct\b|wrong\b|right\b|not\b|given\b|found\b|obtained\b|the\b|that\b|as\b|to\b|in\b"
+    r"|what\b|how\b|we\b|you\b|now\b|below\b|above\b",
+    re.IGNORECASE,
+)
+
+
+class Found(NamedTuple):
+    """An announced answer: `stop` is where its announcement ends, `sure` if it cannot be a step."""
+
+    start: int
+    stop: int
+    answer: str
+    sure: bool
+
+
+def hashes(text: str) -> list[Found]:
+    """GSM8K's own form, "#### 18", alone on a line or behind the sentence that ends in it.
+
+    Words behind it are an answer where they stand in the last line, and no title.
+    """
+    if "####" not in text:
+        return []
+    last_line = text.rfind("\n", 0, len(text.rstrip())) + 1
+    found = []
+    for mark in _HASHES.finditer(text):
+        answer = tidy(mark["value"])
+        line_start = text.rfind("\n", 0, mark.start()) + 1
+        heads_line = not text[line_start : mark.start()].strip()
+        if heads_line and mark.start() - line_start > _INDENT:
+            continue
+        if _NUMERIC.match(mark["value"]):
+            said = not (heads_line and _HEADING.match(answer))
+        else:
+            few = len(answer.split()) <= _HASH_WORDS
+            said = mark.start() >= last_line and few and not _TITLE.match(answer)
+        if answer and said:
+            found.append(Found(mark.start(), mark.end(), answer, True))
+    return found
+
+
+def phrases(text: str) -> list[Found]:
+    """Announcing phrases in order: those with mathematics, and those of at most three words."""
+    matches = list(_LINE.finditer(text)) if _LINE_HEAD.search(text) else []
+    if "answer" in text.lower() or not text.isascii():  # "an\u017fwer" is one to `re.IGNORECASE`
+        matches += _PHRASE.finditer(text)
+    found = []
+    links: Links = {}
+    for match in sorted(matches, key=lambda match: (match.start("value"), match.start())):
+        answer = announced_value(text, match.start("value"), match.end("value"), links)
+        if _ASKED.match(text, match.start("value"), match.end("value")):
+            continue
+        short = 0 < len(answer.split()) <= 3
+        plausible = short or is_mathematical(answer) or _SEVERAL_CHOICES.match(answer)
+        if plausible and not _NOT_AN_ANSWER.match(answer) and not PLACEHOLDER.fullmatch(answer):
+            sure = match.re is _PHRASE and bool(match["final"] or match["head"])
+            found.append(Found(match.start(), match.end("value"), answer, sure))
+    return sorted([*found, *_choices(text), *_elsewhere(text, links)])
+
+
+def _choices(text: str) -> list[Found]:
+    """Sentences that name a choice: "The correct option is B", "(D) is correct"."""
+    found = []
+    for match in _CHOSEN.finditer(text):
+        letter = match["a"] or match["b"] or match["c"]
+        supposed = _SUPPOSED.search(text, max(0, match.start() - 30), match.start())
+        if supposed is None:
+            rest = match["rest"] or ""
+            answer = tidy(f"({letter}) {rest.lstrip(')*:. ')}") if rest.strip(")*:. ") else letter
+            found.append(Found(match.start(), match.end(), answer, False))
+    return found
+
+
+def _elsewhere(text: str, links: Links) -> list[Found]:
+    """Announcements in other languages than English."""
+    if not _ELSEWHERE_WORDS.search(text):
+        return []
+    found = []
+    for match in _ELSEWHERE.finditer(text):
+        answer = announced_value(text, match.start("value"), match.end("value"), links)
+        if answer and (is_mathematical(answer) or len(answer.split()) <= 3):
+            found.append(Found(match.start(), match.end(), answer, False))
+    return found
+
+
+def is_mathematical(answer: str) -> bool:
+    """Whether an answer holds a figure, a formula or a letter alone."""
+    return bool(re.search(r"[0-9\\^=]|^\(?[A-Za-z]\)?$", answer))
+
+
+def is_short(answer: str) -> bool:
+    """A value with a unit at most: a remark on an answer that stands already is none."""
+    return "=" not in answer and len(PROSE.findall(COMMAND.sub(" ", answer))) <= 2
