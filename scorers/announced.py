@@ -26,18 +26,21 @@ _INDENT = 8
 
 # What follows the line is looked at once, before the value: not for each star that may begin it.
 _LINE = re.compile(
-    r"^[ \t*]{0,6}A[ \t]?:(?![^\n]*+\n++[ \t*]{0,6}B[ \t]?:)[ \t*]*(?P<value>\S[^\n]*)", re.M
+    r"^[ \t*]{0,6}(?:A[ \t]?:|[Aa][Nn][Ss][ \t]?[:=])(?![^\n]*+\n++[ \t*]{0,6}B[ \t]?:)"
+    r"[ \t*]*(?P<value>\S[^\n]*)",
+    re.M,
 )
-_LINE_HEAD = re.compile(r"A[ \t]?:")  # begins with a letter: found many times faster
+# Begins with a letter: found many times faster.
+_LINE_HEAD = re.compile(r"A[ \t]?:|[Aa][Nn][Ss][ \t]?[:=]")
 _PHRASE = re.compile(
-    r"(?:^[ \t#*_]{0,8}(?:the[ \t]+)?(?P<head>(?:final[ \t]+)?)answer[ \t#*_:]{0,6}\n"
+    r"(?:^[ \t#*_>]{0,8}(?:the[ \t]+)?(?P<head>(?:final[ \t]+)?)answer[ \t#*_:]{0,6}\n"
     r"|\b(?P<final>(?:final[ \t]+)?)answers?\b"
     r"(?:[ \t]*\([^()\n]{0,40}\)"
     r"|,?[ \t]+(?:therefore|thus|then|here|now)\b,?"
     r"|[ \t]+(?:to|for|of|in)[ \t](?!(?:part|step)\b)[^\n.:=?!]{1,60}?)?"
     r"[ \t*_]{0,6}"
     r"(?::|=|\b(?:is|are|equals|(?:would|will|should|must)[ \t]+be)\b))"
-    r"[\s:*_]{0,10}(?:\\?\")?"
+    r"[\s:*_>`\"]{0,16}(?:\\?\")?"
     r"(?:(?:therefore|thus|then|simply|just|indeed|exactly|approximately|about|equal to|option"
     r"|choice|for sure|definitely|clearly|probably|most likely|likely)\b[ ,:]{0,3}){0,3}"
     # A look-ahead, so that an announcement inside the rest of the line is found as well.
@@ -63,14 +66,17 @@ _SUPPOSED = re.compile(
     r"(?:option |choice )?\(?$",
     re.IGNORECASE,
 )
+_CLOSING = " \t\r\n\"'`*"
+_MOST_WORDS = 30  # of an answer in words at the end of a text
+_TOKEN_BEHIND = re.compile(r"\s*<[/|]?[a-z_]{1,12}\|?>$")
 _SEVERAL_CHOICES = re.compile(r"\(?[A-J]\)?,")
 # Other languages announce an answer with their own word, and a copula or a colon.
 _ELSEWHERE = re.compile(
     r"(?:\b(?:respuesta|r[ée]ponse|risposta|resposta|antwort|odpowied[źz]|ответ|antwoord|svar|cevap)"
     r"(?:[ \t](?:final|correcta|correcte|finale|finais|corretta|correta|richtige))?"
     r"[ \t*]{0,4}(?::|=|\b(?:es|est|ist|è|é|jest|is|är|er)\b)"
-    r"|(?:答案|答え|回答|正解|정답|답)[ \t]?"
-    r"(?:(?:应该|應該)?(?:是|为|為|选|選|は|은|는)[ \t]?[:：]?|[:：]))"
+    r"|(?:【答案】[ \t]?[:：]?|(?:答案|答え|回答|正解|정답|답)[ \t]?"
+    r"(?:(?:应该|應該)?(?:是|为|為|选|選|は|은|는)[ \t]?[:：]?|[:：])))"
     r"[ \t*]{0,6}(?P<value>[^\n。，；]{1,300})",
     re.IGNORECASE,
 )
@@ -123,7 +129,7 @@ def hashes(text: str) -> list[Found]:
 
 
 def phrases(text: str) -> list[Found]:
-    """Announcing phrases in order: those with mathematics, and those of at most three words."""
+    """Announcing phrases in order: with mathematics, of few words, or at the end of the text."""
     matches = list(_LINE.finditer(text)) if _LINE_HEAD.search(text) else []
     if "answer" in text.lower() or not text.isascii():  # "an\u017fwer" is one to `re.IGNORECASE`
         matches += _PHRASE.finditer(text)
@@ -133,7 +139,13 @@ def phrases(text: str) -> list[Found]:
         answer = announced_value(text, match.start("value"), match.end("value"), links)
         if _ASKED.match(text, match.start("value"), match.end("value")):
             continue
-        short = 0 < len(answer.split()) <= 3
+        answer = _TOKEN_BEHIND.sub("", answer)
+        if answer.count("}") > answer.count("{"):
+            answer = answer.removeprefix("}").removesuffix("}").strip()
+        words = len(answer.split())
+        short = 0 < words <= 3 or (
+            words <= _MOST_WORDS and not text[match.end("value") :].strip(_CLOSING)
+        )
         plausible = short or is_mathematical(answer) or _SEVERAL_CHOICES.match(answer)
         if plausible and not _NOT_AN_ANSWER.match(answer) and not PLACEHOLDER.fullmatch(answer):
             sure = match.re is _PHRASE and bool(match["final"] or match["head"])
@@ -161,6 +173,7 @@ def _elsewhere(text: str, links: Links) -> list[Found]:
     found = []
     for match in _ELSEWHERE.finditer(text):
         answer = announced_value(text, match.start("value"), match.end("value"), links)
+        answer = _TOKEN_BEHIND.sub("", answer)
         if answer and (is_mathematical(answer) or len(answer.split()) <= 3):
             found.append(Found(match.start(), match.end(), answer, False))
     return found

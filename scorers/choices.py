@@ -11,7 +11,7 @@ from scorers.unseen import TEXT_COMMAND, spaced
 
 _CHOICE = re.compile(
     r"(?:(?:the )?(?:correct )?(?:option|choice|answer)(?: is)?:? )?"
-    r"(?:\(?(?P<letter>[A-J])(?:[).:](?=\s|$)|(?:--|\u2014)(?=\w)|,(?=\s(?!\(?[A-J]\b|and\b|or\b))|$)|\((?P<round>[A-Ja-j])\)(?=\s|$|[-0-9$]))(?P<rest>.*)",
+    r"(?:\(?(?P<letter>(?-i:[A-J]))(?:[).:](?=\s|$)|(?:--|\u2014)(?=\w)|,(?=\s(?!\(?[A-J]\b|and\b|or\b))|(?=\s\()|$)|\((?P<round>[A-Ja-j])\)(?=\s|$|[-0-9$]))(?P<rest>.*)",
     re.IGNORECASE,
 )
 _BARE_SMALL = re.compile(r"[a-j]")
@@ -47,6 +47,15 @@ def compare_choices(answer: str, gold: str) -> Grade | None:
     return Grade.WRONG if another else Grade.CORRECT
 
 
+def text_of(choice: str) -> str:
+    """What "(B) no" says besides its letter; "" where it says nothing, or names no choice."""
+    found = _found(choice)
+    if not found:
+        return ""
+    mark = found.string[: found.start("rest")][-1:]
+    return str(found["rest"]).strip() if mark in (")", ".") else ""
+
+
 def options(prompt: str) -> dict[str, str]:
     """The options that a prompt lists, by letter: the last run of A, B, … in it; {} for none."""
     marks = list(_MARK.finditer(prompt))
@@ -70,11 +79,7 @@ def options(prompt: str) -> dict[str, str]:
 
 def _found(text: str) -> re.Match[str] | None:
     text = spaced(TEXT_COMMAND.sub(r"\1", text)).strip()
-    found = _CHOICE.fullmatch(text)
-    # A small letter is a choice in brackets alone: "b" may be a variable.
-    if found and found["letter"] and found["letter"].islower():
-        return None
-    return found
+    return _CHOICE.fullmatch(text)  # a small letter in brackets alone: "b" may be a variable
 
 
 def _letter(found: re.Match[str]) -> str:

@@ -11,12 +11,13 @@ but a choice; a text that is nothing but an answer. All patterns are linear in t
 
 import re
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scorers.announced import Found, hashes, is_mathematical, is_short, phrases
 from scorers.plain_answer import PLACEHOLDER, tidy
 from scorers.run_on import end_of_solution
-from scorers.sentence import COMMAND, JOIN, JOIN_CHARACTERS, PROSE
+from scorers.sentence import COMMAND, JOIN, JOIN_CHARACTERS, PROSE, is_prose
 
 # One scan for boxes: TeX escapes are skipped, so that `\{` is no brace. Doubled backslashes before
 # "boxed" come from texts that were escaped once too often, and from "\\" at the end of a row.
@@ -65,21 +66,28 @@ def extract(text: str) -> Extracted:
     if kept := [tag for tag in tags if tag.start < end]:
         return Extracted(answer=kept[-1].answer, end=end)
     boxes = _joined(text, [box for box in boxes if box.stop <= end])
-    exact = [phrase for phrase in spoken if is_mathematical(phrase.answer)]
+    exact = [one for one in spoken if is_mathematical(one.answer) and not is_prose(one.answer)]
     sure = sorted([*boxes, *marks, *(phrase for phrase in exact if phrase.sure)])
     # A trace that goes on behind its box and announces another answer has changed its mind.
     later = [
         phrase
         for phrase in exact
-        if sure and phrase.start >= sure[-1].stop and is_short(phrase.answer)
+        if sure and _is_behind(phrase, sure[-1], spoken) and is_short(phrase.answer)
     ]
     for kind in (later, sure, exact, spoken):
         kept = [found for found in kind if found.start < end]
+        if kept and is_prose(kept[-1].answer) and text[kept[-1].stop : end].strip():
+            break  # a solution that begins behind "Answer:"
         if kept and _TAKEN_BACK.search(text, kept[-1].start, min(end, kept[-1].stop + 80)):
             return Extracted(answer=None, end=end)
         if kept:
             return Extracted(answer=kept[-1].answer, end=end)
     return Extracted(answer=_last_choice(text[:end]) or _nothing_else(text[:end]), end=end)
+
+
+def _is_behind(phrase: Found, last: Found, spoken: Sequence[Found]) -> bool:
+    """Whether a phrase stands behind the last announcement, if that is one in the same line too."""
+    return phrase.start >= last.stop or (phrase.start > last.start and last in spoken)
 
 
 def _tags(text: str) -> list[Found]:

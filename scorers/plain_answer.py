@@ -7,7 +7,7 @@ choices, ratios and plain numbers, or None: then math-verify decides. Whatever i
 import re
 
 from schemas.records import Grade
-from scorers.choices import compare_choices
+from scorers.choices import compare_choices, text_of
 from scorers.notation import to_latex
 from scorers.numerals import MOST_DIGITS, compare_numbers, compare_other_bases, compare_ratios
 from scorers.units import without_unit
@@ -31,6 +31,10 @@ _TEX_GROUPS = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:(?:\\[, ]|~)[0-9]{3})+(?![0-
 _TEX_SPACES = re.compile(r"(?<=[0-9])(?:\\[,;: ]|~)[\s~]*(?=[0-9])")
 _RANGE = re.compile(r"[0-9]+(?:\.[0-9]+)?\s?-\s?[0-9]+(?:\.[0-9]+)?")
 _GOES_ON = re.compile(r"\\(?:[lc]?dots[cbmio]?)(?![A-Za-z])|\.\.\.")
+_BROKEN_GROUP = re.compile(r",\\[,! ]\s?(?=[0-9]{3}(?![0-9]))")
+_IMAGINARY = re.compile(r"(?<=[0-9])i(?![A-Za-z])")
+_COMMAND = re.compile(r"\\[A-Za-z]+")
+_LETTER = re.compile(r"[A-Za-z]")
 _APPROXIMATELY = re.compile(r"\s*(?:\\approx|≈)\s*")
 _DECIMAL_FIGURE = re.compile(r"-?[0-9]*\.[0-9]+")
 _LONE_NAME = re.compile(r"\s*(?:[A-Za-z]|\\[a-z]+)?\s*")
@@ -44,6 +48,7 @@ def tidy(text: str) -> str:
     """`text` without math delimiters, markup and closing punctuation, on one line."""
     if "$" in text or "\\" in text:
         text = _DELIMITERS.sub("", _BETWEEN_FORMULAS.sub(", ", text).replace("\0", ""))
+        text = _BROKEN_GROUP.sub(",", text)
     text = " ".join(text.replace("\0", "").split())
     if "**" in text:
         text = _BOLD.sub("", text)
@@ -59,6 +64,7 @@ def wrap(text: str) -> str:
     text = _separated(to_latex(text) or text)
     # math-verify 0.9.0 takes these for a unit and drops what follows: 1 - 1/e equals 1 + 1/e.
     text = _SIGN.sub("", _UPRIGHT.sub(r"\1", text))
+    text = _IMAGINARY.sub(" i", text)  # without the space it would be a variable
     if _WORDS.fullmatch(text):
         return rf"$\text{{{text}}}$"
     if label := _LABEL.match(text):
@@ -125,6 +131,19 @@ def _compare_sequences(answer: str, gold: str) -> Grade | None:
     return Grade.UNPARSED if None in grades and Grade.WRONG not in grades else Grade.WRONG
 
 
+def _compare_equations(answer: str, gold: str) -> Grade | None:
+    """Two equations without variables say the same only where they are the same."""
+    both = "=" in answer and "=" in gold
+    named = _LETTER.search(_COMMAND.sub("", answer + gold))
+    return Grade.UNPARSED if both and not named else None
+
+
+def _compare_marked_texts(answer: str, gold: str) -> Grade | None:
+    """Of "(B) no" and "no" the words: only one of the two names a letter."""
+    one, other = text_of(answer), text_of(gold)
+    return quick_grade(one or answer, other or gold) if bool(one) is not bool(other) else None
+
+
 def _compare_what_is_passed_over(answer: str, gold: str) -> Grade | None:
     if differ(answer, gold):
         return Grade.WRONG
@@ -137,9 +156,11 @@ def _compare_what_is_passed_over(answer: str, gold: str) -> Grade | None:
 _RULES = (
     _compare_texts,
     compare_choices,
+    _compare_marked_texts,
     compare_ratios,
     compare_other_bases,
     _compare_sequences,
+    _compare_equations,
     _compare_what_is_passed_over,
     compare_numbers,
 )

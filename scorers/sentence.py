@@ -52,9 +52,20 @@ COMMAND = re.compile(
 )
 # Letters without ASCII may touch a figure: Chinese has no spaces between words.
 _FIGURE = re.compile(
-    r"(?<![A-Za-z0-9_.,])-?\$?[0-9](?:[0-9,]*[0-9])?(?:\.[0-9]+)?(?:/[0-9]+)?%?(?![A-Za-z0-9_/])"
+    r"[0-9]{1,2}/[0-9]{1,2}/[0-9]{2,4}(?![0-9/])|[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9-])"
+    r"|(?<![0-9:])[0-9]{1,2}:[0-9]{2}(?![0-9:])(?:\s?[AaPp]\.?[Mm]\b)?"
+    r"|(?<![A-Za-z0-9_.,/:])-?\$?[0-9](?:[0-9,]*[0-9])?(?:\.[0-9]+)?(?:/[0-9]+)?%?(?![A-Za-z0-9_/])"
     r"|-?\\[dt]?frac\{[^{}]{1,60}\}\{[^{}]{1,60}\}"
 )
+_HEAD_FIGURE = re.compile(
+    r"(?P<figure>-?\\?\$?[0-9](?:[0-9,]*[0-9])?(?:\.[0-9]+)?%?)(?P<words>(?:\s[A-Za-z]+){1,6})"
+)
+# What stands before a figure that is no part of the answer: "42 grams a week from 200 grams".
+_BESIDE = re.compile(
+    r"\b(?:in|for|from|of|after|every|each|within|on|by|over|with|at|per|eating)\s(?:the\s)?\$?$",
+    re.IGNORECASE,
+)
+_JOINS = re.compile(r"(?:and|or|to|of|x)\b", re.IGNORECASE)
 _WORDS_BEHIND = re.compile(r"(?:\s{1,3}[A-Za-z]+){1,3}")
 _CHANGED_BEFORE = re.compile(
     r"\b(?:than|not|negative|minus|below|above|between|at (?:least|most)|over|under|half of|twice"
@@ -159,7 +170,17 @@ def is_prose(answer: str) -> bool:
 
 
 def spoken_value(answer: str) -> str:
-    """The one figure that an answer in running text names; all of the answer if it is unclear."""
+    """The figure that an answer in running text names; all of the answer if it is unclear.
+
+    That is the figure that it begins with, as in "42 grams a week from 200 grams", or the only one.
+    """
+    head = _HEAD_FIGURE.match(answer)
+    alone = all(
+        _BESIDE.search(answer[: figure.start()]) for figure in list(_FIGURE.finditer(answer))[1:]
+    )
+    changed = head and (changes_number(head["words"]) or _JOINS.match(head["words"].lstrip()))
+    if head and alone and not changed:
+        return tidy(head["figure"])
     figures = list(_FIGURE.finditer(answer))
     if len({figure[0] for figure in figures}) == 1 and not _is_changed(answer, figures[0]):
         return tidy(figures[0][0])

@@ -70,6 +70,11 @@ _CHANGERS = _listed(
 )
 # What opens another clause.
 _CONJUNCTIONS = _listed("and with because while when where then so")
+# "3 more hours than", "3 downloads over the four months": another value is meant only elsewhere.
+_DIFFERENCES = _listed("more less fewer")
+_FIRST_ONLY = _listed(
+    "over within between one two three four five six seven eight nine ten eleven twelve"
+)
 # "fifths", "twentieths", "hundredths"; the ordinals that are nouns of measure stay units.
 _ORDINAL = re.compile(r".*(?:th|ths|thirds?|illions?|illiard|teen|ty-\w+)")
 _NOUNS_LIKE_ORDINALS = _listed(
@@ -78,8 +83,8 @@ _NOUNS_LIKE_ORDINALS = _listed(
     " mouths south north youth youths death deaths"
 )
 _SPLIT = re.compile(r"[\s,.]+")
-# "square units", "cubic feet"; "square roots" stays what it is.
-_OF_AREA = re.compile(r"\b(?:square|cubic)\s+(?=[A-Za-z]{2})", re.IGNORECASE)
+# "square units", "3 more cupcakes"; "square roots" and "more than" stay what they are.
+_QUALIFIER = re.compile(r"\b(?:square|cubic|more|fewer|less)\s+(?=[A-Za-z]{2})", re.IGNORECASE)
 
 _EXPONENT = r"(?:\s?\^\s?(?:\{\s?[23]\s?\}|[23]))?"
 _DEGREES = re.compile(
@@ -100,7 +105,7 @@ _PLAIN_UNIT = re.compile(
 
 def is_unit(words: str) -> bool:
     """Whether `words`, found behind a number, leave it as it is."""
-    words = _OF_AREA.sub("", words.replace("-", " "))
+    words = _QUALIFIER.sub("", words.replace("-", " "))
     listed = [word for word in _SPLIT.split(words) if word]
     if not listed or listed[-1] in _SHORT_LINKS - {"each"}:
         return not listed
@@ -119,9 +124,14 @@ def without_unit(text: str) -> str:
 
 def changes_number(words: str) -> bool:
     """Whether one of `words`, running text behind a number, makes it another number."""
-    for word in words.casefold().split():
+    before = ""
+    for word in _QUALIFIER.sub("", words).casefold().split():
         if word in _CONJUNCTIONS:
             return False
+        beside = word in _FIRST_ONLY and before not in ("", "per", "every", "each")
+        before = word
+        if word in _DIFFERENCES or beside:
+            continue
         ordinal = _ORDINAL.fullmatch(word) and word not in _NOUNS_LIKE_ORDINALS
         if word in _CHANGERS or (ordinal and word.endswith(("s", "d"))):
             return True

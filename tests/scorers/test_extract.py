@@ -37,7 +37,7 @@ from scorers.extract import extract
         ("**Final Answer**\n$18", "18"),
         ("The answer is 4. Hence the answer is correct.", "4"),
         ("The answer is yes.", "yes"),
-        ("The answer is I. II and III", None),
+        ("The answer is I. II and III", "I. II and III"),
         ("The answer is A. Hence B is wrong.", "A"),
         ("The answer is $3$ for part (a), and $4$ for part (b).", "3, 4"),
         (r"So \boxed{18} eggs, sold for 2. The answer is 36.", "36"),
