@@ -13,6 +13,7 @@ from curation.job import Job
 from curation.shards import Mark
 from schemas import arrow
 from schemas.records import Canvas, GradedTrace, Rejection, Scores, Stage, Trace
+from scorers.answer import Attempt
 
 GRADE_BATCH = 256  # traces between two moves of the progress bar
 
@@ -22,13 +23,16 @@ def grade(job: Job, index: int) -> Mark:
     fingerprint = chain.fingerprint(job, Stage.GRADED, index)
     if mark := shards.done(job.run, Stage.GRADED, index, fingerprint):
         return mark
-    golds = {prompt.id: prompt.gold for prompt in chain.load_bare_prompts(job, index)}
+    prompts = {prompt.id: prompt for prompt in chain.load_bare_prompts(job, index)}
     traces = list(arrow.records(Trace, shards.read(job.run, Stage.TRACES, index)))
     job.bars.add(Stage.GRADED, more=len(traces))
     graded: list[GradedTrace] = []
     for start in range(0, len(traces), GRADE_BATCH):
         batch = traces[start : start + GRADE_BATCH]
-        answers = job.graders.grade([(trace.text, golds[trace.prompt_id]) for trace in batch])
+        asked = [(trace.text, prompts[trace.prompt_id]) for trace in batch]
+        answers = job.graders.grade(
+            [Attempt(text, prompt.gold, prompt.text) for text, prompt in asked]
+        )
         graded += [
             GradedTrace(trace=t, text=t.text[: a.end], grade=a.grade, answer=a.answer)
             for t, a in zip(batch, answers, strict=True)

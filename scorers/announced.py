@@ -66,7 +66,7 @@ _SUPPOSED = re.compile(
     r"(?:option |choice )?\(?$",
     re.IGNORECASE,
 )
-_CLOSING = " \t\r\n\"'`*"
+CLOSING = " \t\r\n\"'`*"
 _MOST_WORDS = 30  # of an answer in words at the end of a text
 _TOKEN_BEHIND = re.compile(r"\s*<[/|]?[a-z_]{1,12}\|?>$")
 _SEVERAL_CHOICES = re.compile(r"\(?[A-J]\)?,")
@@ -141,10 +141,11 @@ def phrases(text: str) -> list[Found]:
             continue
         answer = _TOKEN_BEHIND.sub("", answer)
         if answer.count("}") > answer.count("{"):
-            answer = answer.removeprefix("}").removesuffix("}").strip()
+            inner = answer.removeprefix("}").removesuffix("}").strip()
+            answer = inner if re.search(r"\w", inner) else answer
         words = len(answer.split())
         short = 0 < words <= 3 or (
-            words <= _MOST_WORDS and not text[match.end("value") :].strip(_CLOSING)
+            words <= _MOST_WORDS and not text[match.end("value") :].strip(CLOSING)
         )
         plausible = short or is_mathematical(answer) or _SEVERAL_CHOICES.match(answer)
         if plausible and not _NOT_AN_ANSWER.match(answer) and not PLACEHOLDER.fullmatch(answer):

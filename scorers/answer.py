@@ -7,6 +7,7 @@ of workers.
 """
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
@@ -22,6 +23,9 @@ from scorers.plain_answer import LONGEST_ANSWER_CHARACTERS, one_side, quick_grad
 from scorers.sentence import is_prose, spoken_value
 
 __all__ = ["Answer", "Attempt", "Extracted", "GradePool", "extract"]
+
+
+_SUM = re.compile(r"[0-9]\s*[+*]\s*[0-9]")
 
 
 class Attempt(NamedTuple):
@@ -137,7 +141,8 @@ def _without_options(answer: str, gold: str, prompt: str) -> tuple[str, str]:
     if given is not None and expected is not None:
         # "b" is a choice where the prompt lists options; elsewhere it may be a variable.
         return (given, expected) if len(answer) == 1 and expected in listed else (answer, gold)
-    if expected is not None and expected in listed:
+    # "15 + 15 + 15" restates a question; only a value can stand for its option.
+    if expected is not None and expected in listed and not _SUM.search(answer):
         return answer, tidy(listed[expected])
     if given is not None and given in listed:
         return tidy(listed[given]), gold

@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scorers.announced import Found, hashes, is_mathematical, is_short, phrases
+from scorers.announced import CLOSING, Found, hashes, is_mathematical, is_short, phrases
 from scorers.plain_answer import PLACEHOLDER, tidy
 from scorers.run_on import end_of_solution
 from scorers.sentence import COMMAND, JOIN, JOIN_CHARACTERS, PROSE, is_prose
@@ -76,7 +76,7 @@ def extract(text: str) -> Extracted:
     ]
     for kind in (later, sure, exact, spoken):
         kept = [found for found in kind if found.start < end]
-        if kept and is_prose(kept[-1].answer) and text[kept[-1].stop : end].strip():
+        if kept and is_prose(kept[-1].answer) and text[kept[-1].stop : end].strip(CLOSING):
             break  # a solution that begins behind "Answer:"
         if kept and _TAKEN_BACK.search(text, kept[-1].start, min(end, kept[-1].stop + 80)):
             return Extracted(answer=None, end=end)

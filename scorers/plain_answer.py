@@ -10,7 +10,7 @@ from schemas.records import Grade
 from scorers.choices import compare_choices, text_of
 from scorers.notation import to_latex
 from scorers.numerals import MOST_DIGITS, compare_numbers, compare_other_bases, compare_ratios
-from scorers.units import without_unit
+from scorers.units import without_foreign_unit, without_unit
 from scorers.unseen import TEXT_COMMAND, differ, spaced, without_base
 
 # No answer is longer. It also keeps a question within a pipe's buffer, so that asking never blocks.
@@ -61,6 +61,7 @@ def wrap(text: str) -> str:
     Words are marked as text: as a formula, "listen" would be a product and equal to "silent".
     What the rules of `quick_grade` have compared and may be left out, units and bases, is left out.
     """
+    text = without_foreign_unit(text)
     text = _separated(to_latex(text) or text)
     # math-verify 0.9.0 takes these for a unit and drops what follows: 1 - 1/e equals 1 + 1/e.
     text = _SIGN.sub("", _UPRIGHT.sub(r"\1", text))
@@ -85,7 +86,7 @@ def quick_grade(answer: str, gold: str) -> Grade | None:
         return Grade.CORRECT
     if max(len(answer), len(gold)) > LONGEST_ANSWER_CHARACTERS:
         return None
-    read, expected = to_latex(answer), to_latex(gold)
+    read, expected = (to_latex(without_foreign_unit(one)) for one in (answer, gold))
     if read is None or expected is None:
         return Grade.UNPARSED
     read, expected = _separated(read), _separated(expected)

@@ -165,8 +165,10 @@ def _sentence_value(line: str) -> str:
 
 
 def is_prose(answer: str) -> bool:
-    """Whether an answer is running text."""
-    return len(PROSE.findall(COMMAND.sub(" ", answer))) >= 3
+    """Whether an answer is running text: three words, or a figure and three words behind it."""
+    head = _HEAD_FIGURE.match(answer)
+    behind_figure = head is not None and len(head["words"].split()) >= 3
+    return behind_figure or len(PROSE.findall(COMMAND.sub(" ", answer))) >= 3
 
 
 def spoken_value(answer: str) -> str:

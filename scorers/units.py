@@ -6,7 +6,10 @@ Long words may be any noun, short ones only known abbreviations. Words that chan
 it, deny it, or join it to another are no unit.
 """
 
+# ruff: noqa: RUF001 (letters of other scripts)
+
 import re
+import unicodedata
 
 
 def _listed(words: str) -> frozenset[str]:
@@ -98,6 +101,15 @@ _TEXT_UNIT = re.compile(
     + r"\s*\}"
     + _EXPONENT
 )
+_FOREIGN_UNIT = re.compile(
+    r"(?P<number>[-+]?[$€£¥]?[0-9][0-9.,]*)\s?(?P<words>(?:(?![A-Za-z0-9_])\w){1,12})[。.]?"
+)
+# Thousands, dozens, pairs, halves and multiples in the languages of MGSM.
+_FOREIGN_SCALE = re.compile(
+    r"[万萬億亿千百十兆半双雙对對打倍割折만억천백십쌍]|тыс|милл|млн|млрд|сот|дюж|пар|поло"
+    r"|พัน|หมื่น|แสน|ล้าน|ร้อย|คู่|โหล|হাজার|লক্ষ|লাখ|কোটি|শত|জোড়া|వేల|లక్ష|కోట్|వంద|हज|लाख|करोड़|सौ|दर्जन",
+    re.IGNORECASE,
+)
 _PLAIN_UNIT = re.compile(
     r"(?P<number>.*[0-9)}])\s+(?P<words>[A-Za-z]{2,}(?:[ -][A-Za-z]{2,}){0,5})" + _EXPONENT
 )
@@ -120,6 +132,15 @@ def without_unit(text: str) -> str:
         if found and is_unit(found["words"]):
             return found["number"].rstrip()
     return text
+
+
+def without_foreign_unit(text: str) -> str:
+    """`300 美元` as `300`; unchanged where the words may be a count or a scale, as in `3 万`."""
+    found = None if text.isascii() else _FOREIGN_UNIT.fullmatch(text)
+    if not found or _FOREIGN_SCALE.search(found["words"]):
+        return text
+    letters = all(unicodedata.category(one)[0] in "LM" for one in found["words"])
+    return found["number"] if letters else text
 
 
 def changes_number(words: str) -> bool:

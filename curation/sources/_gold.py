@@ -32,6 +32,7 @@ _EMPTIED = re.compile(
     r"|\\[dt]?frac\s*\{[^{}]*\}\s*\{[\s~]*\}"
     r"|[\^_]\s*\{[\s~]*\}"
 )
+_WHOLE = re.compile(r"^(-?[0-9]+)\.0+$")  # "7.0" is 7, and so the summary says it
 _BRACE = re.compile(r"\\\\|\\[{}]|[{}]")
 
 
@@ -65,7 +66,7 @@ def read_gold(value: object, mark: str | None, tidy: Callable[[str], str] = str.
         text = text.rpartition(mark)[2]
     if control := CONTROL.search(text):
         return Gold("", Reason.CONTROL_CHARACTERS, f"the gold holds U+{ord(control[0]):04X}")
-    text = tidy(text).strip()
+    text = _WHOLE.sub(r"\1", tidy(text).strip())
     if not text or text.casefold() in PLACEHOLDERS:
         return Gold(
             "", Reason.MISSING_GOLD, f"the gold is {text!r}" if text else "the gold is empty"

@@ -55,6 +55,8 @@ def test_every_case_from_the_field_has_its_verdict(pool: GradePool, shared_cases
         ("Answer: He had 9 and gave 2 away.\nSo 9 - 2 = 7 are left.\nans = 7", "7"),
         ('The final answer is:\n\n>> FINAL ANSWER:\n"""\n-5453\n"""', "-5453"),
         ("The answer is barnyard bohemia dearth sumeria", "barnyard bohemia dearth sumeria"),
+        ('FINAL ANSWER:\n"""\nnovelty rectitude splashy\n"""', "novelty rectitude splashy"),
+        ("So the answer is } )", "} )"),
         ("Final Answer: Ann did 25 more than 20. The answer is 25.", "25"),
         ("The date of that day is 06/09/1943.", None),
         ("#### 3. Conclusion of it all\nHe has 5 apples.", None),
@@ -131,6 +133,7 @@ def test_the_answer_is_found_in_the_usual_forms(text: str, answer: str | None) -
         ("0 0 4 7 9", ["0 4 0 7 9", "0 0 4 7", "0"]),
         ("idiom", ["id iom"]),
         ("06/09/1943", ["09/1943", "06/08/1943"]),
+        ("3", ["3 万", "3 тысячи", "3千"]),
         # Words and choices.
         ("Purple", [r"\text{purple and red}", r"\text{not purple}", "purpl"]),
         ("B", ["(A)", "(B) or (C)", "not B", "A and B"]),
@@ -203,6 +206,9 @@ def test_another_value_is_never_correct(pool: GradePool, gold: str, answers: lis
         ("15400", r"\$15,\,400"),
         ("-8-8\\sqrt{3}i", r"-8 - 8i \sqrt{3}"),
         ("3360", "3360 points in four years of the league"),
+        ("7500", "7500 cents in a week"),
+        ("300", "300 美元"),
+        ("13", "13 миль"),
         ("0.7", "0.7 light-years"),
         ("0 0 4 7", "0 0 4 7.0"),
         (r"\frac{1}{2^{99}}", r"2^{-99}"),
@@ -244,6 +250,7 @@ OPTIONS = (
         (r"\boxed{D}", "12", False),
         (r"\boxed{E}", "12", False),
         (r"\boxed{14}", "A", False),
+        (r"\boxed{6 + 7}", "D", False),
     ],
 )
 def test_a_choice_is_its_letter_or_its_text(
