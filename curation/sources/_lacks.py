@@ -6,9 +6,10 @@ conservative: a prompt that mentions a graph, or a table that it includes, passe
 - an image in Markdown, HTML or LaTeX, or what stands where an image was taken out;
 - a reference to a figure, an attachment or a link, where the prompt has none ("as shown in the
   figure", "the diagram below", "see Figure 2");
-- drawing code (`[asy]`, `tikzpicture`), where the words beside it point at the drawing, or hold no
-  number of their own. Where they do neither, the drawing only illustrates them, and the prompt
-  passes. Measured on MATH: docs/adr/0021-prompts-that-point-elsewhere.md.
+- drawing code (`[asy]`, `tikzpicture`) that says what the words beside it do not: a number or a
+  name in one of its labels, all of the numbers, or its looks ("the shaded region"). Where the words
+  have all of that, the drawing only illustrates them, and the prompt passes.
+  Measured on MATH: docs/adr/0021-prompts-that-point-elsewhere.md.
 """
 
 import re
@@ -27,7 +28,7 @@ _SHOWN = r"(?:shown|seen|depicted|pictured|illustrated|drawn|displayed|label+ed|
 _WHICH = r"(?:following|accompanying|adjoining|adjacent|attached|given)"
 
 _IMAGE = re.compile(
-    r"!\[[^\]]*\]\([^)]*\)|<(?:img|image)\b[^>]*>|\\includegraphics\b"
+    r"!\[[^\]\n]{0,200}\]\(|<(?:img|image)[\s\d_/>]|\\includegraphics\b"
     r"|\[(?:image|figure|diagram|picture|graph|photo)\]"
     r"|[\[<(](?:the )?(?:image|figure|diagram|picture|graph|photo) (?:is )?"
     r"(?:omitted|missing|removed|not (?:shown|included|available))[\])>]",
@@ -53,12 +54,23 @@ _LINK = re.compile(
     r"[^.?!\n]{0,40}?[\s(<]https?://",
     re.IGNORECASE,
 )
-_AT_DRAWING = re.compile(
-    rf"\b(?:shown|pictured|depicted|graphed|shaded|gr[ae]y|indicated|below|graphs?(?! of\b)"
-    rf"|{_FIGURE}s?|pictures?|drawings?|the following (?:line|shape|solid|triangle|polygon|curve))"
-    r"\b",
+# What is said of a drawing's looks, which no label repeats.
+_LOOKS = re.compile(
+    r"\b(?:shaded|gr[ae]y|graphed|graphs?(?! of\b)|graph of[^.]{0,100} (?:shown|below))\b"
+    r"|\bthe following (?:line|shape|solid|triangle|polygon|curve)\b"
+    r"|(?:\A|[.!?]\s+)below is\b",
     re.IGNORECASE,
 )
+_LABEL = re.compile(
+    r'(?:linetype|import)\(?\s*"[^"]*"|"((?:[^"\\]|\\.)*)"|\bnode\b[^;{]{0,200}\{([^{}]*)\}'
+)
+_REFERS = re.compile(
+    rf"\b(?:shown|pictured|depicted|graphed|indicated|below|{_FIGURE}s?|pictures?|drawings?)\b",
+    re.IGNORECASE,
+)
+_COMMAND = re.compile(r"\\[a-zA-Z]+")
+_TOKEN = re.compile(r"\d+(?:\.\d+)?|(?<![A-Za-z])[A-Za-z](?![A-Za-z])")
+_NAMES = re.compile(r"(?<![A-Za-z])[A-Z]{2,6}(?![A-Za-z])")
 _NUMBER = re.compile(
     r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|half|twice|thirds?"
     r"|quarters?)\b",
@@ -71,15 +83,33 @@ def what_it_lacks(prompt: str) -> str:
     if found := _IMAGE.search(prompt):
         return f"it holds an image that no text shows ({_shown(found)})"
     words = _CODE.sub(" ", prompt)
-    if words == prompt:
-        if found := _REFERENCE.search(prompt):
-            return f"it points at a figure that it does not hold ({_shown(found)})"
-    elif found := _AT_DRAWING.search(words):
-        return f"its words point at a drawing of which only the code is there ({_shown(found)})"
-    elif not _NUMBER.search(words):
-        return "it says nothing in numbers but in the code of a drawing"
-    if found := _LINK.search(words):
+    if words != prompt:
+        return _of_drawing(words, prompt)
+    if found := _REFERENCE.search(prompt):
+        return f"it points at a figure that it does not hold ({_shown(found)})"
+    if found := _LINK.search(prompt):
         return f"it points at a link ({_shown(found)})"
+    return ""
+
+
+def _of_drawing(words: str, prompt: str) -> str:
+    """What stands only in the drawings of a prompt; `words` is the prompt without them."""
+    if found := _LOOKS.search(words):
+        return f"it asks for the looks of a drawing of which it holds the code ({_shown(found)})"
+    if not _NUMBER.search(words):
+        return "it says nothing in numbers but in the code of a drawing"
+    labels = [
+        one[1] or one[2] or ""
+        for code in _CODE.finditer(prompt)
+        for one in _LABEL.finditer(code[0])
+    ]
+    if not labels and (found := _REFERENCE.search(words)):
+        return f"it points at a drawing of which it holds the code ({_shown(found)})"
+    plain = _COMMAND.sub(" ", words)
+    known = {*_TOKEN.findall(plain), *"".join(_NAMES.findall(plain))}
+    for token in _TOKEN.findall(_COMMAND.sub(" ", " ".join(labels))):
+        if token not in known and (token[0].isdigit() or _REFERS.search(words)):
+            return f"only the code of its drawing holds the label {token!r}"
     return ""
 
 

@@ -205,10 +205,10 @@ def test_recorded_traces_lose_their_evaluation_prompts(shared_data: Path) -> Non
     )
     found = read(recorded, evaluation=evaluation)
     assert Counter(map(outcome, found)) == {
-        "contaminated_exact": 304,
+        "contaminated_exact": 305,
         "contaminated_ngram": 4,
-        "not_self_contained": 17,
-        "kept": 125,
+        "not_self_contained": 11,
+        "kept": 130,
     }
     raw = [json.loads(line) for line in (shared_data / "traces" / "recorded_traces.jsonl").open()]
     exact = Counter(
@@ -216,7 +216,7 @@ def test_recorded_traces_lose_their_evaluation_prompts(shared_data: Path) -> Non
         for row, one in zip(raw, found, strict=True)
         if outcome(one) == "contaminated_exact"
     )
-    assert exact == {"gsm8k_openai_p4": 300, "qwen_math_p8": 4}
+    assert exact == {"gsm8k_openai_p4": 300, "qwen_math_p8": 5}
 
 
 def test_gsm8k_train_is_clean(shared_data: Path) -> None:

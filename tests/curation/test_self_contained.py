@@ -11,17 +11,22 @@ from curation.sources._lacks import what_it_lacks
 from schemas.parts import build
 from tests.builds import make, rejected
 
-DRAWING = '[asy] draw((0,0)--(4,0)--(0,3)--cycle); label("$x$",(2,0),S); [/asy]'
-TIKZ = r"\begin{tikzpicture}\draw (0,0) -- (4,0);\end{tikzpicture}"
+BARE = "[asy] draw((0,0)--(4,0)--(0,3)--cycle); [/asy]"
+DRAWING = r"""[asy] pen d = linetype("8 9"); draw((0,0)--(4,0)--(0,3)--cycle, d);
+label("$A$",(0,0),SW); label("$7\mbox{ cm}$",(2,0),S); [/asy]"""
+TIKZ = r"\begin{tikzpicture}\draw (0,0) -- node[below] {$12$} (4,0);\end{tikzpicture}"
 
 
 @pytest.mark.parametrize(
     "prompt",
     [
-        f"What is the value of $x$ in the diagram below? {DRAWING}",
-        f"{DRAWING} The triangle shown has sides 3 and 4. What is the third?",
+        f"What is the value of $x$ in the diagram below? {BARE}",
+        f"As shown in the figure, one side is 3. Find the others. {BARE}",
+        f"{DRAWING} The triangle shown has a side of 4. What is the other one at A?",
         f"What is the area of this trapezoid? {DRAWING}",
-        f"The area of the shaded region is 4. What is that of the other? {TIKZ}",
+        f"The area of the shaded region is 4. What is that of the other? {BARE}",
+        f"Below is the graph of $y = ax^2 + 3$. Find $a$. {BARE}",
+        f"A pole of 5 m casts a shadow. How long is it? {TIKZ}",
         "[asy] draw((0,0)--(1,1)); What is the length?",
         "As shown in the figure, AB = 5 and BC = 7. Find AC.",
         "As shown in the following figure, AB = 5. Find AC.",
@@ -74,8 +79,11 @@ def test_what_points_elsewhere_is_found(prompt: str) -> None:
         "The map has a scale of 1 cm to 15 km. How far are two towns that are 4 cm apart on it?",
         "How many visits has www.example.com after 3 days with 20 visits each? https://example.com",
         "Can the graph be drawn without lifting the pencil, if $f(x) = |x|$ for $x < 3$?",
-        f"A square has an area of 36. How long is its diagonal? {DRAWING}",
-        f"Rectangle ABCD has center O, and sides in the ratio three to two. {TIKZ} Find AO:AB.",
+        f"A square has an area of 36. How long is its diagonal? {BARE}",
+        f"Triangle ABC has AB = 7 and a right angle at A, as shown. AC = 3. Find BC. {DRAWING}",
+        f"A pole of 12 m casts a shadow of 9 m. How far is it from end to end? {TIKZ}",
+        "The graph of $y = x^2$ is a parabola. Where does it meet $y = 4$? "
+        "[asy] draw((0,0)..(1,1)); [/asy]",
     ],
 )
 def test_what_is_whole_passes(prompt: str) -> None:
@@ -104,9 +112,9 @@ def test_real_problems(shared_data: Path) -> None:
                 assert "[asy]" in prompt, prompt
                 found[name] += 1
     assert found == {
-        "math500/test.jsonl": 30,
-        "math500/math_train_1000.jsonl": 60,
-        "traces/recorded_traces.jsonl": 17,
+        "math500/test.jsonl": 23,
+        "math500/math_train_1000.jsonl": 34,
+        "traces/recorded_traces.jsonl": 11,
     }
 
 
