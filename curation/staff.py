@@ -77,14 +77,15 @@ def check_traces(recipe: Recipe, sources: Sequence[Source]) -> None:
     if spec.kind != "recorded":
         return
     for source in sources:
-        found = source.first_traces()
-        if found is None and not spec.options.get("top_up"):
+        if not source.has_traces() and not spec.options.get("top_up"):
             raise UserError(
                 f"teacher.kind: recorded, and the source {source.label} names no recorded traces; "
                 "say in its key traces where they stand, or choose another teacher"
             )
-        wanted = spec.options.get("part") == "after_think"
-        if wanted and found and not any(END_OF_THINKING in trace.text for trace in found):
+        if spec.options.get("part") != "after_think":
+            continue
+        found = source.first_traces()
+        if found and not any(END_OF_THINKING in trace.text for trace in found):
             raise UserError(
                 f"teacher.part: after_think, and none of the first {len(found)} traces of "
                 f"{source.label} holds {END_OF_THINKING}; set teacher.part=full to take them whole"

@@ -49,5 +49,8 @@ class Source(Protocol):
     def rows(self, *, traces: bool, most: int | None = None) -> Iterator[Row]:
         """The first `most` rows (default: all) in order; recorded traces only where `traces`."""
 
-    def first_traces(self) -> Sequence[Recorded] | None:
-        """Recorded traces of the first rows; None where the source has no place for traces."""
+    def has_traces(self) -> bool:
+        """Whether it is known where in a row recorded traces stand."""
+
+    def first_traces(self) -> Sequence[Recorded]:
+        """The recorded traces of the first rows."""

@@ -89,6 +89,8 @@ def _rows(
 
 def _header(first: str, lines: Iterator[str], delimiter: str, name: str) -> list[str]:
     """The names of the columns; UserError where there are none, or two of one name."""
+    if first.lstrip()[:1] in ("{", "["):
+        raise UserError(f"{name}: is JSON, not CSV; use kind jsonl")
 
     def given() -> Iterator[str]:
         yield first
@@ -98,8 +100,6 @@ def _header(first: str, lines: Iterator[str], delimiter: str, name: str) -> list
         header = next(csv.reader(given(), delimiter=delimiter, strict=True), [])
     except csv.Error as error:
         raise UserError(f"{name}: its first line is no header of CSV: {error}") from None
-    if first.lstrip()[:1] in ("{", "["):
-        raise UserError(f"{name}: is JSON, not CSV; use kind jsonl")
     twice = next((column for column in header if header.count(column) > 1), None)
     if twice is not None:
         raise UserError(f"{name}: two columns are called {printable(twice)!r}; rename one")

@@ -78,8 +78,18 @@ _NUMBER = re.compile(
 )
 
 
+# One of these is in whatever a rule finds; looking for them first takes a tenth of the time.
+_HINTS = (
+    *("fig", "diagram", "picture", "image", "drawing", "illustrat", "sketch", "photo", "graph"),
+    *("plot", "depict", "attach", "accompany", "http", "图", "![", "<im", "[asy]", "{asy}"),
+)
+
+
 def what_it_lacks(prompt: str) -> str:
     """What a prompt points at and does not hold, as part of a sentence; "" if nothing is found."""
+    lowered = prompt.lower()
+    if not any(hint in lowered for hint in _HINTS):
+        return ""
     if found := _IMAGE.search(prompt):
         return f"it holds an image that no text shows ({_shown(found)})"
     words = _CODE.sub(" ", prompt)

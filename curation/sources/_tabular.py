@@ -98,11 +98,15 @@ class Tabular:
             return grouped(found)
         return found
 
-    def first_traces(self) -> Sequence[Recorded] | None:
-        """The recorded traces among the first rows; None where no place for traces is known."""
+    def has_traces(self) -> bool:
+        """Whether it is known where in a row recorded traces stand."""
+        return self._layout().traces is not None
+
+    def first_traces(self) -> Sequence[Recorded]:
+        """The recorded traces of the first rows."""
         spec = self._layout().traces
         if spec is None:
-            return None
+            return ()
         rows = self._reader.sample(SAMPLE_ROWS)
         return [t for row in rows for t in recorded(row, spec, strip_annotations=False).traces]
 

@@ -100,8 +100,11 @@ class Counting:
     def fingerprint(self) -> str:
         return ""
 
-    def first_traces(self) -> None:
-        return None
+    def has_traces(self) -> bool:
+        return False
+
+    def first_traces(self) -> tuple[Recorded, ...]:
+        return ()
 
     def rows(self, *, traces: bool, most: int | None = None) -> Iterator[Row]:
         for number in range(1, 10_001):

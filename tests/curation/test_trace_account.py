@@ -246,7 +246,7 @@ def test_traces_of_rejected_rows_and_null_traces_are_counted(tmp_path: Path) -> 
         {"problem": problem(4), "gold": "11"},
         {"problem": problem(5), "gold": "13", "traces": None},
     ]
-    before = [
+    before: list[object] = [
         {"problem": f"{n} + 1", "gold": None, "traces": []} for n in range(100)
     ]  # the sample sees no object
     path = write(tmp_path / "rows.jsonl", [*before, *rows])
