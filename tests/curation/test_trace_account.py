@@ -285,6 +285,22 @@ def test_columns_that_are_null_are_counted_and_absent_ones_are_none(tmp_path: Pa
     assert manifest.traces.in_ == 2 and reasons(manifest) == {("trace", "null_trace"): 1}
 
 
+def test_a_corpus_of_recorded_traces_grows(tmp_path: Path) -> None:
+    first = [one(1, way) for way in range(3)]
+    rows = [*first, one(2, 0, generation=None), *(one(2, way) for way in range(1, 4))]
+    path = write(tmp_path / "rows.jsonl", rows)
+    built(tmp_path, path, GROUPED, "grow=true")
+    write(path, [*rows, *(one(3, way) for way in range(3)), one(3, 3, generation=None)])
+    grown = built(tmp_path, path, GROUPED, "grow=true")
+    assert [part.canvases for part in grown.editions] == [2, 1]
+    assert grown.traces.in_ == 11 and reasons(grown)["trace", "null_trace"] == 2
+    before = contents(tmp_path / "run")
+    write(path, [*rows, *(one(3, way) for way in range(3)), one(3, 3, generation=None), one(1, 3)])
+    with pytest.raises(UserError, match="row 1: has another recorded"):
+        built(tmp_path, path, GROUPED, "grow=true")
+    assert contents(tmp_path / "run") == before
+
+
 # --- reasons that are known before any work, or that say what is
 
 
