@@ -24,7 +24,6 @@ from curation import finish, prompts, reading, stages, trace_stage
 from curation.decontaminate import build_index
 from curation.job import Job
 from curation.reading import Census
-from curation.teachers._part import take
 from schemas.paths import ROOT
 from schemas.recipe import Recipe, load
 from schemas.records import Prompt
@@ -156,10 +155,10 @@ def _grading(path: Path) -> tuple[float, tuple[float, float]]:
     job = Job(recipe=recipe, run=ROOT / "runs" / "bench")
     rows = prompts.read_prompts(job.sources, build_index([]), traces=True, limit=GROUPS)
     pairs = [
-        (take(one.text, "full"), row.gold)
+        (one.text, row.outcome.gold)
         for row in rows
-        if isinstance(row, Prompt)
-        for one in row.recorded
+        if isinstance(row.outcome, Prompt)
+        for one in row.outcome.recorded
     ]
     with GradePool() as graders:
         seconds = interleaved(

@@ -73,8 +73,13 @@ def manifest(
         rejected[Stage.RELEASE, kind, reason] += count
     canvases = sum(file.rows for file in files)
     had = sum(mark.rows for mark in marks if mark.stage is Stage.TRACES) + sum(
-        n for (stage, kind, _), n in rejected.items() if (stage, kind) == (Stage.TRACES, "trace")
+        n
+        for (stage, kind, _), n in rejected.items()
+        if stage in (Stage.PROMPTS, Stage.TRACES) and kind == "trace"
     )
+    # A teacher that only hands out what is recorded writes none, so that the sum tells a loss.
+    recorded = sum(source.traces for source in census.sources)
+    sampled = 0 if job.teacher.is_record else had - recorded
     kept = canvases * recipe.paths
     frame = [header(j) for j in range(1, recipe.paths + 1)] + [summary_header(recipe.paths)]
     return Manifest(
@@ -97,7 +102,7 @@ def manifest(
         masks=recipe.paths * recipe.canvas.slot_tokens + recipe.canvas.summary_tokens,
         header_tokens=sum(job.counter.counts(frame)),
         prompts=PromptCounts(in_=census.rows, released=canvases, rejected=census.rows - canvases),
-        traces=TraceCounts(in_=had, kept=kept, rejected=had - kept),
+        traces=TraceCounts(in_=had, kept=kept, rejected=had - kept, sampled=sampled),
         canvases=canvases,
         rejected=tuple(
             Rejected(stage=stage, kind="trace" if kind == "trace" else "prompt", reason=r, count=n)

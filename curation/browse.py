@@ -81,7 +81,8 @@ def _origins(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "teacher", f"{teacher.name} ({teacher.kind}, revision {teacher.revision})"
     yield "scorer", f"{scorer.name} (revision {scorer.revision})" if scorer else "none"
     for n, source in enumerate(manifest.sources, 1):
-        yield f"source {n}", f"{source.label} ({source.licence}), {source.rows:,} rows"
+        held = f", {source.traces:,} recorded traces" if source.traces else ""
+        yield f"source {n}", f"{source.label} ({source.licence}), {source.rows:,} rows{held}"
     for n, held_out in enumerate(manifest.decontamination, 1):
         found = f"{held_out.exact:,} prompts found exactly, {held_out.ngram:,} by 8-grams"
         yield f"eval set {n}", f"{held_out.label}, {held_out.rows:,} rows: {found}"

@@ -6,13 +6,14 @@ The normal form forgets case, white space, invisible characters, prose punctuati
 spacing, and keeps every operator and bracket: `3-5` and `3+5` stay two problems. So do `f(2)` and
 `f'(2)`, `.5` and `5`, `n!` and `n`; quotation marks, possessives and exclamations are forgotten. On
 10,742 real prompts (GSM8K, MATH, recorded) the primes and factorials that are kept part no two
-copies: all 310 repeats are found with and without them. `Seen` holds hashes only, about 32 bytes a
+copies: all 310 repeats are found with and without them. `Seen` holds hashes only, about 34 bytes a
 prompt. The first of several equal prompts is kept, whatever the later ones say.
 """
 
 import re
 import unicodedata
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -80,11 +81,15 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duplicate:
-    """A prompt that was seen before: the reason slug, and where its first copy stands."""
+    """A prompt that was seen before: the reason slug, and where its first copy stands.
+
+    `has_other_traces`: it comes with traces, and they are not those of the first copy.
+    """
 
     reason: str
     source: int
     row: int
+    has_other_traces: bool = False
 
 
 def prompt_id(text: str) -> str:
@@ -125,9 +130,10 @@ def key_of(form: str) -> int:
 class Seen:
     """The prompts kept so far, as hashes.
 
-    An open-addressing table of entry numbers over four packed columns: key of the normal form
-    (8 bytes), source and row (8), short hashes of exact text and gold (4 each), and 4 bytes times
-    the table's slack. Two different forms meet in one key once in 10^5 corpora of 10^7 prompts.
+    An open-addressing table of entry numbers over five packed columns: key of the normal form
+    (8 bytes), source and row (8), short hashes of exact text and gold (4 each) and of traces (2),
+    and 4 bytes times the table's slack. Two different forms meet in one key once in 10^5 corpora of
+    10^7 prompts.
     """
 
     def __init__(self) -> None:
@@ -136,18 +142,22 @@ class Seen:
         self._places = array("Q")
         self._texts = array("I")
         self._golds = array("I")
+        self._traces = array("H")
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def nbytes(self) -> int:
         """Bytes held, without the arrays' own slack."""
-        columns = (self._slots, self._keys, self._places, self._texts, self._golds)
+        columns = (self._slots, self._keys, self._places, self._texts, self._golds, self._traces)
         return sum(len(column) * column.itemsize for column in columns)
 
-    def add(self, text: str, gold: str, source: int, row: int) -> Duplicate | None:
+    def add(
+        self, text: str, gold: str, source: int, row: int, traces: Sequence[str] = ()
+    ) -> Duplicate | None:
         """Keep a prompt, or say which one it repeats; `source` is a number below 2^16."""
-        key, exact, answer = key_of(normalise(text)), _short(prompt_id(text)), _short(_answer(gold))
+        key, exact = key_of(normalise(text)), _short(prompt_id(text))
+        answer, held = _short(normal_answer(gold)), _short("\0".join(traces)) & 0xFFFF
         slot = self._find(key)
         entry = self._slots[slot]
         if entry != _NO_ENTRY:
@@ -155,11 +165,17 @@ class Seen:
             reason = EXACT if self._texts[entry - 1] == exact else NORMALISED
             if self._golds[entry - 1] != answer:
                 reason = CONFLICTING
-            return Duplicate(reason=reason, source=place >> 48, row=place & ((1 << 48) - 1))
+            return Duplicate(
+                reason=reason,
+                source=place >> 48,
+                row=place & ((1 << 48) - 1),
+                has_other_traces=bool(traces) and self._traces[entry - 1] != held,
+            )
         self._keys.append(key)
         self._places.append(source << 48 | row)
         self._texts.append(exact)
         self._golds.append(answer)
+        self._traces.append(held)
         self._slots[slot] = len(self._keys)
         if 4 * len(self._keys) > 3 * len(self._slots):
             self._grow()
@@ -179,7 +195,7 @@ class Seen:
             self._slots[self._find(key)] = number
 
 
-def _answer(gold: str) -> str:
+def normal_answer(gold: str) -> str:
     """A gold in normal form; 18 and 18.0 are one answer."""
     plain = (t.rstrip("0").removesuffix(".") if "." in t else t for t in tokens(gold))
     return " ".join(plain) or gold

@@ -27,6 +27,8 @@ from schemas.parts import hint
 from schemas.records import Rejection, Stage
 
 COLUMNS = arrow.schema_of(Rejection).names
+LATER = frozenset(Stage) - {Stage.PROMPTS}
+"""Stages whose traces were kept; one rejected on reading was not, and others have its number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +130,7 @@ def _with_texts(run: Path, chosen: Iterable[_At]) -> Iterator[Dropped]:
                 rejection=one,
                 prompt=prompt.get("text"),
                 gold=prompt.get("gold"),
-                text=traces.get((one.prompt_id, one.index)),
+                text=traces.get((one.prompt_id, one.index)) if one.stage in LATER else None,
             )
 
 

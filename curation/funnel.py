@@ -19,7 +19,7 @@ class Flow(NamedTuple):
 
 
 class Passage(NamedTuple):
-    """A stage of the funnel; `traces` is None before there are any."""
+    """A stage of the funnel; `traces` is None where prompts are read, unless some are rejected."""
 
     stage: Stage
     prompts: Flow
@@ -34,7 +34,9 @@ def funnel(manifest: Manifest) -> Iterator[Passage]:
         if stage not in had:
             continue
         of_prompts = _flow(manifest, stage, "prompt", prompts)
-        of_traces = None if stage is Stage.PROMPTS else _flow(manifest, stage, "trace", traces)
+        of_traces: Flow | None = _flow(manifest, stage, "trace", traces)
+        if stage is Stage.PROMPTS and of_traces is not None and not of_traces.dropped:
+            of_traces = None
         yield Passage(stage, of_prompts, of_traces)
         prompts = of_prompts.after
         traces = of_traces.after if of_traces else traces

@@ -160,6 +160,7 @@ class Job:
         """Make every part but the scorer, so that a mistake in the recipe shows before any work."""
         _ = (self.sources, self.evaluation, self.teacher, self.counter, self.rules, self.filters)
         staff.check(self.recipe)
+        staff.check_traces(self.recipe, self.sources)
         for number, spec in enumerate(self.recipe.filters):
             if spec.kind != "seqdep":
                 continue

@@ -3,20 +3,36 @@
     sources ─► rows ─► readable? ─► in an evaluation set? ─► seen before? ─► Prompt
                            └───────────────┴─────────────────────┴────────► Rejection
 
-Only prompts that get through count as seen: a damaged row never costs its good copy.
+Only prompts that get through count as seen: a damaged row never costs its good copy. What a row
+holds of traces is counted here too: those of a rejected row, and what cannot be a trace, have a
+rejection of their own.
 """
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from hashlib import blake2b
 from itertools import islice
+from typing import NamedTuple
 
 from curation.decontaminate import EvaluationIndex
 from curation.dedup import CONFLICTING, EXACT, Duplicate, Seen, prompt_id
-from curation.sources import Row, Source
+from curation.sources import BadTrace, Row, Source
 from curation.sources._fields import printable
 from schemas.errors import UserError
 from schemas.records import Prompt, Rejection, Stage
+
+
+class Judged(NamedTuple):
+    """What became of one row, and rejections of the traces in it that go no further.
+
+    `held` is the number of traces in the row; `apart` of them are other traces of a prompt that
+    stands in an earlier row of the same source, and could be joined with that one's.
+    """
+
+    outcome: Prompt | Rejection
+    traces: tuple[Rejection, ...] = ()
+    held: int = 0
+    apart: int = 0
 
 
 def read_prompts(
@@ -26,7 +42,7 @@ def read_prompts(
     traces: bool,
     limit: int | None,
     editions: Sequence[Sequence[int]] = (),
-) -> Iterator[Prompt | Rejection]:
+) -> Iterator[Judged]:
     """Every row of `sources` as a prompt or a rejection, streamed.
 
     Args:
@@ -43,24 +59,34 @@ def read_prompts(
     if limit is not None and limit <= 0:
         return
     seen = Seen()
-    with closing(_rows(sources, traces, editions)) as rows:
+    with closing(_rows(sources, traces, limit, editions)) as rows:
         for number, row in islice(rows, limit):
             yield judge(row, number, sources, index, seen)
 
 
 def judge(
     row: Row, number: int, sources: Sequence[Source], index: EvaluationIndex, seen: Seen
-) -> Prompt | Rejection:
+) -> Judged:
     """What becomes of one row of source `number`."""
     source = sources[number]
+    held = len(row.recorded) + len(row.bad_traces)
+    apart = 0
     if row.reason:
-        return _reject(row, source, row.reason, row.detail)
-    hit = index.find(row.text)
-    if hit is not None:
-        return _reject(row, source, hit.reason, hit.detail)
-    duplicate = seen.add(row.text, row.gold, number, row.number)
-    if duplicate is not None:
-        return _reject(row, source, duplicate.reason, _explain(duplicate, row, sources))
+        outcome: Prompt | Rejection = _reject(row, source, row.reason, row.detail)
+    elif hit := index.find(row.text):
+        outcome = _reject(row, source, hit.reason, hit.detail)
+    elif duplicate := seen.add(
+        row.text, row.gold, number, row.number, [trace.text for trace in row.recorded]
+    ):
+        outcome = _reject(row, source, duplicate.reason, _explain(duplicate, row, sources))
+        if duplicate.has_other_traces and duplicate.source == number:
+            apart = held if duplicate.reason != CONFLICTING else 0
+    else:
+        outcome = _prompt(row, source)
+    return Judged(outcome, tuple(_lost(row, outcome)), held, apart)
+
+
+def _prompt(row: Row, source: Source) -> Prompt:
     return Prompt(
         id=prompt_id(row.text),
         text=row.text,
@@ -72,11 +98,33 @@ def judge(
     )
 
 
+def _lost(row: Row, outcome: Prompt | Rejection) -> Iterator[Rejection]:
+    """The traces of a row that go no further; `index` counts what the row holds, bad ones last."""
+    faults = list(row.bad_traces)
+    first = len(row.recorded)
+    if isinstance(outcome, Rejection):
+        left = BadTrace("prompt_rejected", f"{outcome.reason}: {outcome.detail}")
+        faults, first = [left] * len(row.recorded) + faults, 0
+    for index, fault in enumerate(faults, first):
+        yield Rejection(
+            stage=Stage.PROMPTS,
+            prompt_id=outcome.prompt_id if isinstance(outcome, Rejection) else outcome.id,
+            source=outcome.source,
+            row=outcome.row,
+            index=index,
+            reason=fault.reason,
+            detail=fault.detail,
+        )
+
+
 def _rows(
-    sources: Sequence[Source], traces: bool, editions: Sequence[Sequence[int]]
+    sources: Sequence[Source],
+    traces: bool,
+    limit: int | None,
+    editions: Sequence[Sequence[int]],
 ) -> Generator[tuple[int, Row], None, None]:
     """(number of the source, row): edition by edition, then the rest; in each source by source."""
-    streams = [source.rows(traces=traces) for source in sources]
+    streams = [source.rows(traces=traces, most=limit) for source in sources]
     for counts in editions:
         for number, count in enumerate(counts):
             for _ in range(count):
@@ -115,4 +163,5 @@ def _explain(duplicate: Duplicate, row: Row, sources: Sequence[Source]) -> str:
             f"the problem of {first} with another gold, {printable(row.gold)!r}; the first is kept"
         )
     same = "the text" if duplicate.reason == EXACT else "but for its form the text"
-    return f"repeats {same} of {first}"
+    other = " with other traces" if duplicate.has_other_traces else ""
+    return f"repeats {same} of {first}{other}"

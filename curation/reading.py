@@ -8,12 +8,15 @@ A corpus that grows is read in editions. Rows of former editions must be what th
 read again, compared with their shards, and not written. New rows come into shards of their own.
 """
 
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import accumulate
 
-from curation import chain, prompts, shards
+from tqdm import tqdm
+
+from curation import chain, prompts, shards, staff
 from curation.decontaminate import build_index
 from curation.job import Job
 from schemas import arrow
@@ -71,6 +74,7 @@ def read_prompts(job: Job) -> Census:
     if census := standing_census(job):
         _save(job, census)
         return census
+    staff.check_traces(job.recipe, job.sources)
     so_far = former(job)
     if so_far is None:
         for name in CENSUS:
@@ -79,6 +83,8 @@ def read_prompts(job: Job) -> Census:
     before = so_far.editions if so_far else ()
     ends = set(accumulate(sum(edition.rows) for edition in before))
     rows: Counter[str] = Counter()
+    traces: Counter[str] = Counter()
+    apart: dict[str, list[int]] = {}
     index, total, began = 0, 0, 0
     kept: list[Prompt] = []
     dropped: list[Rejection] = []
@@ -101,14 +107,19 @@ def read_prompts(job: Job) -> Census:
         limit=job.limit,
         editions=[edition.rows for edition in before],
     )
-    for number, outcome in enumerate(outcomes, 1):
+    for number, judged in enumerate(outcomes, 1):
+        outcome = judged.outcome
         rows[outcome.source] += 1
+        traces[outcome.source] += judged.held
+        if judged.apart:
+            apart.setdefault(outcome.source, []).append(judged.apart)
         job.bars.add(Stage.PROMPTS, 1)
         if isinstance(outcome, Prompt):
             kept.append(outcome)
         else:
             dropped.append(outcome)
-        is_full = len(kept) == job.recipe.shard_rows or len(dropped) == 20 * job.recipe.shard_rows
+        dropped.extend(judged.traces)
+        is_full = len(kept) == job.recipe.shard_rows or len(dropped) >= 20 * job.recipe.shard_rows
         if is_full or number in ends:
             flush()
         if number in ends:
@@ -116,6 +127,7 @@ def read_prompts(job: Job) -> Census:
     if kept or dropped or not index:
         flush()
     job.bars.end(Stage.PROMPTS)
+    _tell_apart(job, apart)
     for stage in Stage:
         shards.drop_after(job.run, stage, index)
     counts = [rows[source.label] for source in job.sources]
@@ -131,7 +143,13 @@ def read_prompts(job: Job) -> Census:
         rows=rows.total(),
         prompts=total,
         sources=tuple(
-            SourceFacts(label=s.label, licence=s.licence, fingerprint=s.fingerprint(), rows=n)
+            SourceFacts(
+                label=s.label,
+                licence=s.licence,
+                fingerprint=s.fingerprint(),
+                rows=n,
+                traces=traces[s.label],
+            )
             for s, n in zip(job.sources, counts, strict=True)
         ),
         evaluation=tuple(Decontamination(**asdict(found)) for found in known.found()),
@@ -140,6 +158,19 @@ def read_prompts(job: Job) -> Census:
     )
     _save(job, census)
     return census
+
+
+def _tell_apart(job: Job, apart: Mapping[str, Sequence[int]]) -> None:
+    """Say of every source that holds other traces of an earlier row's prompt how to join them."""
+    for number, source in enumerate(job.sources):
+        if counts := apart.get(source.label):
+            key = "source" if len(job.sources) == 1 else f"source.{number}"
+            tqdm.write(
+                f"{source.label}: {len(counts)} rows repeat the prompt of an earlier row with "
+                f"other traces, and {sum(counts)} traces are dropped with them; set "
+                f"{key}.traces.group=prompt to join the traces of one prompt",
+                file=sys.stderr,
+            )
 
 
 def _save(job: Job, census: Census) -> None:
@@ -203,7 +234,7 @@ def _keep(
         return
     was = {(p.source, p.row): p for p in chain.load_prompts(job, index)}
     for rejection in dropped:
-        if (rejection.source, rejection.row) in was:
+        if rejection.index is None and (rejection.source, rejection.row) in was:
             raise _changed(job, rejection, was[rejection.source, rejection.row])
     for prompt in kept:
         old = was.get((prompt.source, prompt.row))

@@ -1,7 +1,8 @@
 """Can this trace stand in a slot? In: a prompt's graded traces. Out: the usable ones, and faults.
 
-The checks, in this order: `not_unicode`, `empty`, `truncated`, `contains_marker`,
-`contains_special_token`, `too_many_tokens`. The first that fails is the reason.
+The checks, in this order: `not_unicode`, `empty` (or why: `no_end_of_thinking`, `no_content`),
+`truncated`, `contains_marker`, `contains_special_token`, `too_many_tokens`. The first that fails is
+the reason.
 """
 
 import re
@@ -25,6 +26,18 @@ class Fault(NamedTuple):
 
     reason: str
     detail: str
+
+
+_EMPTY = {
+    FinishReason.NO_END_OF_THINKING: Fault(
+        "no_end_of_thinking",
+        "teacher.part=after_think asks for what follows </think>, and there is no </think>: it was "
+        "cut off while thinking (allow more tokens), or marks no thinking (set teacher.part=full)",
+    ),
+    FinishReason.NO_CONTENT: Fault(
+        "no_content", "the server's reply holds null where its text should be"
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +99,9 @@ def _text_fault(graded: GradedTrace, text: str, counter: TokenCounter) -> Fault 
     if not is_unicode(text):
         return Fault("not_unicode", "holds a lone surrogate, which UTF-8 cannot carry")
     if not _WORD.search(text):
-        return Fault("empty", "holds no letter and no digit")
+        return _EMPTY.get(
+            graded.trace.finish_reason, Fault("empty", "holds no letter and no digit")
+        )
     # A run-on that was cut at the end of its answer is whole, wherever the teacher was stopped.
     cut = graded.trace.finish_reason is FinishReason.LENGTH
     if cut and len(text) >= len(graded.trace.text.strip()):

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from curation.sources import Source
 from curation.teachers import Teacher
+from curation.teachers._part import END_OF_THINKING
 from schemas import parts
 from schemas.errors import UserError
 from schemas.paths import locate
@@ -67,6 +69,27 @@ def check(recipe: Recipe) -> None:
         raise UserError(f"{where}.endpoints: serve: starts the servers; take one of the two out")
     if recipe.summary.by == "teacher":
         summariser(recipe, ())
+
+
+def check_traces(recipe: Recipe, sources: Sequence[Source]) -> None:
+    """UserError where recorded traces are to be used, and the first rows say that it cannot be."""
+    spec = recipe.teacher
+    if spec.kind != "recorded":
+        return
+    for source in sources:
+        if not source.has_traces() and not spec.options.get("top_up"):
+            raise UserError(
+                f"teacher.kind: recorded, and the source {source.label} names no recorded traces; "
+                "say in its key traces where they stand, or choose another teacher"
+            )
+        if spec.options.get("part") != "after_think":
+            continue
+        found = source.first_traces()
+        if found and not any(END_OF_THINKING in trace.text for trace in found):
+            raise UserError(
+                f"teacher.part: after_think, and none of the first {len(found)} traces of "
+                f"{source.label} holds {END_OF_THINKING}; set teacher.part=full to take them whole"
+            )
 
 
 def part(family: str, spec: Part, where: str) -> Any:

@@ -72,8 +72,8 @@ class Corpus:
         sample = self._reader.sample(SAMPLE_ROWS)
         if not sample:
             raise UserError(
-                f"{self.name}: its first {SAMPLE_ROWS} rows hold nothing that can be read as JSON "
-                f"Lines or Parquet"
+                f"{self.name}: its first {SAMPLE_ROWS} rows hold nothing that can be read as JSON, "
+                f"CSV or Parquet"
             )
         self.prompt_column = prompt_column or first_present(sample, PROMPT_NAMES)
         found = text_column or first_present(sample, TEXT_NAMES)

@@ -58,7 +58,7 @@ def score(
         typer.Option(
             "--input",
             metavar="FILE|DIR|URL|hub:NAME",
-            help="JSON Lines, Parquet, a folder of them, a run, s3://…, or a dataset on the hub.",
+            help="JSON, CSV, Parquet, a folder of them, a run, s3://…, or a dataset on the hub.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="The scores, a row a document: .parquet or .jsonl.")],

@@ -41,12 +41,16 @@ class Fact(BaseModel):
 
 
 class SourceFacts(Fact):
-    """A prompt source and the rows read from it, before de-duplication."""
+    """A prompt source, and the rows and recorded traces read from it, before any is rejected.
+
+    `traces` is 0 where the teacher uses no recorded traces.
+    """
 
     label: str
     licence: str
     fingerprint: str
     rows: Count
+    traces: Count = 0
 
 
 class Decontamination(Fact):
@@ -87,11 +91,15 @@ class PromptCounts(Fact):
 
 
 class TraceCounts(Fact):
-    """`in` = `kept` + `rejected`; kept traces stand on released canvases."""
+    """`in` = `kept` + `rejected`; kept traces stand on released canvases.
+
+    `sampled` of those in were written for this corpus, the others were recorded in its sources.
+    """
 
     in_: Count = Field(validation_alias="in", serialization_alias="in")
     kept: Count
     rejected: Count
+    sampled: Count = 0
 
 
 class Rejected(Fact):

@@ -117,6 +117,9 @@ class Manifest(Fact):
             [("released", prompts.released), ("rejected", prompts.rejected)],
         )
         yield "traces in", traces.in_, [("kept", traces.kept), ("rejected", traces.rejected)]
+        recorded = sum(source.traces for source in self.sources)
+        origins = [("recorded in sources", recorded), ("sampled", traces.sampled)]
+        yield "traces in", traces.in_, origins
         yield "prompts in", prompts.in_, [("rows in sources", sum(s.rows for s in self.sources))]
         yield "rejected prompts", prompts.rejected, [("counted by reason", counted["prompt"])]
         yield "rejected traces", traces.rejected, [("counted by reason", counted["trace"])]

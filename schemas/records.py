@@ -23,6 +23,8 @@ class FinishReason(StrEnum):
     STOP = "stop"  # end token or stop string
     LENGTH = "length"  # cut off by the token limit; a label, not an error
     UNKNOWN = "unknown"  # recorded traces often do not say
+    NO_END_OF_THINKING = "no_end_of_thinking"  # `part: after_think`, and there is no `</think>`
+    NO_CONTENT = "no_content"  # a server's reply with null where its text should be
 
 
 class Stage(StrEnum):

@@ -6,8 +6,6 @@ Long words may be any noun, short ones only known abbreviations. Words that chan
 it, deny it, or join it to another are no unit.
 """
 
-# ruff: noqa: RUF001 (letters of other scripts)
-
 import re
 import unicodedata
 

@@ -6,7 +6,7 @@ the only shape that every file format shares; `dig` takes one value out by a dot
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -56,6 +56,7 @@ class TraceColumns(Options):
     `model`, `correct` and `finish_reason` name fields of these objects, or list columns aligned
     with `column`. Or `columns`: name -> path of one text each; then the name is the model, and
     `correct` and `finish_reason` are siblings of the text. Labels may be null or absent.
+    `group: prompt` joins the traces of all rows of one prompt: for one generation a row.
     """
 
     column: str | None = Field(default=None, min_length=1)
@@ -65,6 +66,7 @@ class TraceColumns(Options):
     model_name: str | None = Field(default=None, description="The model where no column names it.")
     correct: str | None = Field(default=None, min_length=1)
     finish_reason: str | None = Field(default=None, min_length=1)
+    group: Literal["prompt"] | None = None
 
     @model_validator(mode="after")
     def _one_form(self) -> "TraceColumns":
@@ -135,12 +137,19 @@ def require_traces(sample: Sequence[RawRow], spec: TraceColumns, label: str) -> 
     """UserError if a column of recorded traces, or the field with their text, is not there."""
     for path in [spec.column] if spec.column else sorted((spec.columns or {}).values()):
         require(sample, path, "traces", label)
-    if spec.column and spec.text:
-        lists = [dig(row, spec.column) for row in sample]
-        elements = [
-            e for found in lists if isinstance(found, list) for e in found if isinstance(e, Mapping)
-        ]
-        require(elements, spec.text, f"traces.text (inside {spec.column})", label)
+    if not spec.column:
+        return
+    held = [dig(row, spec.column) for row in sample]
+    elements = [e for found in held for e in (found if isinstance(found, list) else [found])]
+    objects = [e for e in elements if isinstance(e, Mapping)]
+    if spec.text:
+        require(objects, spec.text, f"traces.text (inside {spec.column})", label)
+    elif objects:
+        fields = ", ".join(names(objects)[:SHOWN_NAMES])
+        raise UserError(
+            f"{label}: traces: the elements of {spec.column!r} are objects; set traces.text to the "
+            f"field that holds the text; fields there are: {fields}"
+        )
 
 
 def first_present(sample: Sequence[RawRow], choices: Sequence[str]) -> str | None:

@@ -88,13 +88,13 @@ def _find_remote(url: str, suffixes: tuple[str, ...]) -> tuple[RemoteFile, ...]:
     return files
 
 
-def holds(path: str, suffix: str) -> bool:
-    """Whether `path`, or a file right in that folder, ends in `suffix`."""
+def holds(path: str, suffixes: tuple[str, ...]) -> bool:
+    """Whether `path`, or a file right in that folder, ends in one of `suffixes`."""
     if remote.is_url(path):
-        return any(file.name.endswith(suffix) for file in remote.find(path))
+        return any(file.name.endswith(suffixes) for file in remote.find(path))
     root = Path(path).expanduser()
-    in_folder = root.is_dir() and any(file.suffix == suffix for file in root.iterdir())
-    return in_folder or root.suffix == suffix
+    in_folder = root.is_dir() and any(file.name.endswith(suffixes) for file in root.iterdir())
+    return in_folder or root.name.endswith(suffixes)
 
 
 def called(path: str) -> str:

@@ -8,8 +8,9 @@ Checks run in a fixed order and the first fault is the row's reason, so counts a
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
-from curation.sources import Row
+from curation.sources import BadTrace, Row
 from curation.sources._fields import (
     ABSENT,
     Columns,
@@ -22,15 +23,18 @@ from curation.sources._fields import (
     require_traces,
 )
 from curation.sources._gold import CONTROL, SURROGATE, read_gold
+from curation.sources._group import grouped
+from curation.sources._lacks import what_it_lacks
 from curation.sources._reader import Reader, Record
 from curation.sources._reasons import Reason
-from curation.sources._traces import recorded
+from curation.sources._traces import Held, recorded
 from schemas.errors import UserError
+from schemas.records import Recorded
 
 SAMPLE_ROWS = 100
 MAX_CHARS = 20_000
 PROMPT_NAMES = ("prompt", "problem", "question")
-GOLD_NAMES = ("gold", "answer", "final_answer", "ground_truth")
+GOLD_NAMES = ("gold", "answer", "final_answer", "ground_truth", "expected_answer")
 
 Resolve = Callable[[Sequence[RawRow], str], Layout]
 """(first rows, label) -> layout; raises UserError where a needed column is missing."""
@@ -51,6 +55,7 @@ class Tabular:
         label: str | None,
         max_chars: int,
         strip_annotations: bool = False,
+        self_contained: bool = True,
         tidy_gold: Callable[[str], str] = str.strip,
     ) -> None:
         if max_chars < 1:
@@ -63,6 +68,7 @@ class Tabular:
         self._resolve = resolve
         self._max_chars = max_chars
         self._strip_annotations = strip_annotations
+        self._self_contained = self_contained
         self._tidy_gold = tidy_gold
         self._found: Layout | None = None
 
@@ -73,17 +79,38 @@ class Tabular:
         facts = (
             self._reader.fingerprint(),
             [self.label, self.licence, self._max_chars, self._strip_annotations],
+            self._self_contained,
             [layout.prompt, layout.gold, layout.gold_after, traces, layout.licence],
         )
         text = json.dumps(facts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def rows(self, *, traces: bool) -> Iterator[Row]:
-        """Every record as one row, streamed.
+    def rows(self, *, traces: bool, most: int | None = None) -> Iterator[Row]:
+        """The first `most` records (default: all), each as one row, streamed.
+
+        Where traces are grouped by prompt, all of them are read before the first row comes out.
 
         Raises UserError if there is no row at all, or if a configured column is missing.
         """
         layout = self._layout()
+        found = islice(self._rows(layout, traces=traces), most)
+        if traces and layout.traces and layout.traces.group:
+            return grouped(found)
+        return found
+
+    def has_traces(self) -> bool:
+        """Whether it is known where in a row recorded traces stand."""
+        return self._layout().traces is not None
+
+    def first_traces(self) -> Sequence[Recorded]:
+        """The recorded traces of the first rows."""
+        spec = self._layout().traces
+        if spec is None:
+            return ()
+        rows = self._reader.sample(SAMPLE_ROWS)
+        return [t for row in rows for t in recorded(row, spec, strip_annotations=False).traces]
+
+    def _rows(self, layout: Layout, *, traces: bool) -> Iterator[Row]:
         is_empty = True
         for record in self._reader.records(layout.paths(traces=traces)):
             is_empty = False
@@ -98,28 +125,31 @@ class Tabular:
 
     def _row(self, record: Record, layout: Layout, *, traces: bool) -> Row:
         if record.value is None:
-            return _bad(record, "", record.reason, record.detail)
+            return _bad(record, "", record.reason, record.detail, Held())
+        held = Held()
+        if traces and layout.traces:
+            held = recorded(record.value, layout.traces, strip_annotations=self._strip_annotations)
         raw = dig(record.value, layout.prompt)
         text = raw.strip() if isinstance(raw, str) else ""
         reason, detail = prompt_fault(raw, self._max_chars)
         if reason:
-            return _bad(record, text, reason, f"column {layout.prompt!r}: {detail}")
+            return _bad(record, text, reason, f"column {layout.prompt!r}: {detail}", held)
         value = dig(record.value, layout.gold) if layout.gold else None
         gold = read_gold(value, layout.gold_after, self._tidy_gold)
         if gold.reason:
             column = f"column {layout.gold!r}" if layout.gold else "no column for the gold"
-            return _bad(record, text, gold.reason, f"{column}: {gold.detail}")
-        spec = layout.traces if traces else None
-        held = (
-            recorded(record.value, spec, strip_annotations=self._strip_annotations) if spec else ()
-        )
+            return _bad(record, text, gold.reason, f"{column}: {gold.detail}", held)
+        if self._self_contained and (lacks := what_it_lacks(text)):
+            detail = f"column {layout.prompt!r}: {lacks}"
+            return _bad(record, text, Reason.NOT_SELF_CONTAINED, detail, held)
         licence = dig(record.value, layout.licence) if layout.licence else None
         return Row(
             number=record.number,
             text=text,
             gold=gold.text,
             licence=licence if isinstance(licence, str) else "",
-            recorded=held,
+            recorded=held.traces,
+            bad_traces=_placed(record, held),
         )
 
 
@@ -173,11 +203,17 @@ def configured(
     return resolve
 
 
-def _bad(record: Record, text: str, reason: str, detail: str) -> Row:
+def _bad(record: Record, text: str, reason: str, detail: str, held: Held) -> Row:
     return Row(
         number=record.number,
         text=text,
         gold="",
+        recorded=held.traces,
+        bad_traces=_placed(record, held),
         reason=str(reason),
         detail=f"{record.where}: {detail}",
     )
+
+
+def _placed(record: Record, held: Held) -> tuple[BadTrace, ...]:
+    return tuple(BadTrace(str(r), f"{record.where}, {detail}") for r, detail in held.bad)

@@ -36,6 +36,7 @@ def build(
     revision: str | None = None,
     traces: TraceColumns | None = None,
     strip_annotations: bool = True,
+    self_contained: bool = True,
     max_chars: int = MAX_CHARS,
     licence: str = "mit",
     label: str | None = None,
@@ -48,6 +49,7 @@ def build(
         revision: branch, tag or commit on the hub.
         traces: where recorded traces stand; default: as in example_model_solutions.jsonl.
         strip_annotations: remove `<<48/2=24>>` from recorded traces.
+        self_contained: reject prompts that point at a drawing, an image or a link they lack.
         max_chars: the longest prompt.
         licence: SPDX-like id of the data's licence.
         label: the data's name on cards; default: file name or hub id@commit.
@@ -59,6 +61,7 @@ def build(
         label=label,
         max_chars=max_chars,
         strip_annotations=strip_annotations,
+        self_contained=self_contained,
         tidy_gold=plain_number,
     )
 

@@ -1,4 +1,4 @@
-"""Prompts from JSON Lines: one file, or the .jsonl files of a folder in order of their names."""
+"""Prompts from JSON Lines or JSON: one file, or the .jsonl files of a folder by their names."""
 
 from curation.sources import Source
 from curation.sources._fields import Columns, TraceColumns
@@ -13,6 +13,7 @@ def build(
     gold_after: str | None = None,
     traces: TraceColumns | None = None,
     strip_annotations: bool = False,
+    self_contained: bool = True,
     max_chars: int = MAX_CHARS,
     licence: str = "unknown",
     label: str | None = None,
@@ -20,11 +21,12 @@ def build(
     """A JSONL source.
 
     Args:
-        path: a file, or a folder of .jsonl, .ndjson or .json files (.gz too); or a URL of either.
+        path: a file, or a folder of .jsonl, .ndjson or .json (packed too); or a URL of either.
         columns: where prompt and gold stand (dotted paths); default: the usual names.
         gold_after: the gold is what follows the last occurrence of this mark.
         traces: where recorded traces stand.
         strip_annotations: remove GSM8K's calculator annotations from recorded traces.
+        self_contained: reject prompts that point at a drawing, an image or a link they lack.
         max_chars: the longest prompt.
         licence: SPDX-like id of the data's licence.
         label: the data's name on cards; default: the file's name.
@@ -36,4 +38,5 @@ def build(
         label=label,
         max_chars=max_chars,
         strip_annotations=strip_annotations,
+        self_contained=self_contained,
     )

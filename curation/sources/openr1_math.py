@@ -29,6 +29,7 @@ def build(
     revision: str | None = None,
     traces: TraceColumns = GENERATIONS,
     strip_annotations: bool = False,
+    self_contained: bool = True,
     max_chars: int = MAX_CHARS,
     licence: str = "apache-2.0",
     label: str | None = None,
@@ -41,6 +42,7 @@ def build(
         revision: branch, tag or commit on the hub.
         traces: where recorded traces stand; default: `generations` with its labels.
         strip_annotations: remove GSM8K's calculator annotations from recorded traces.
+        self_contained: reject prompts that point at a drawing, an image or a link they lack.
         max_chars: the longest prompt.
         licence: SPDX-like id of the data's licence.
         label: the data's name on cards; default: file name or hub id@commit.
@@ -57,4 +59,5 @@ def build(
         label=label,
         max_chars=max_chars,
         strip_annotations=strip_annotations,
+        self_contained=self_contained,
     )

@@ -13,6 +13,7 @@ def build(
     gold_after: str | None = None,
     traces: TraceColumns | None = None,
     strip_annotations: bool = False,
+    self_contained: bool = True,
     max_chars: int = MAX_CHARS,
     licence: str = "unknown",
     label: str | None = None,
@@ -25,6 +26,7 @@ def build(
         gold_after: the gold is what follows the last occurrence of this mark.
         traces: where recorded traces stand.
         strip_annotations: remove GSM8K's calculator annotations from recorded traces.
+        self_contained: reject prompts that point at a drawing, an image or a link they lack.
         max_chars: the longest prompt.
         licence: SPDX-like id of the data's licence.
         label: the data's name on cards; default: the file's name.
@@ -36,4 +38,5 @@ def build(
         label=label,
         max_chars=max_chars,
         strip_annotations=strip_annotations,
+        self_contained=self_contained,
     )

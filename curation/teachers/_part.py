@@ -1,18 +1,31 @@
 """Which part of a reply becomes the trace: reasoning models think first and then answer."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
+
+from schemas.records import FinishReason
 
 Part = Literal["full", "after_think"]
-_END_OF_THINKING = "</think>"
+END_OF_THINKING = "</think>"
 
 
-def take(text: str, part: Part) -> str:
+class Taken(NamedTuple):
+    """The text of a trace, and why it ends there."""
+
+    text: str
+    finish_reason: FinishReason
+
+
+def take(text: str, part: Part, finish_reason: FinishReason) -> Taken:
     """The part of a reply that becomes the trace.
 
-    `after_think` is what follows the last `</think>`, stripped. A reply without one was cut off
-    while thinking: nothing is left of it, and the empty trace is rejected later with that reason.
+    `after_think` is what follows the last `</think>`, stripped. Nothing is left of a reply without
+    one, whose teacher was cut off while thinking or marks no thinking: the finish reason says so.
     """
     if part == "full":
-        return text
-    _, found, answer = text.rpartition(_END_OF_THINKING)
-    return answer.strip() if found else ""
+        return Taken(text, finish_reason)
+    _, found, answer = text.rpartition(END_OF_THINKING)
+    return (
+        Taken(answer.strip(), finish_reason)
+        if found
+        else Taken("", FinishReason.NO_END_OF_THINKING)
+    )

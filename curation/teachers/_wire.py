@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
-from curation.teachers._part import Part, take
+from curation.teachers._part import END_OF_THINKING, Part, Taken, take
 from schemas.recipe import digest
 from schemas.records import FinishReason, Prompt, Trace
 
@@ -229,22 +229,28 @@ def _choice(
         "max_tokens": FinishReason.LENGTH,
         "content_filter": FinishReason.LENGTH,  # cut off as well
     }
+    finish = known.get(str(reason), FinishReason.UNKNOWN)
+    if isinstance(content, str):
+        taken = taken_of(thought, content, part, finish)
+    elif thought is not None and part == "full":
+        taken = Taken(thought.strip(), finish)
+    else:
+        taken = Taken("", FinishReason.NO_CONTENT)
     return Choice(
         number=index,
-        text=reply_text(thought, content if isinstance(content, str) else "", part),
-        finish_reason=known.get(str(reason), FinishReason.UNKNOWN),
+        text=taken.text,
+        finish_reason=taken.finish_reason,
         tokens=len(ids) if isinstance(ids := raw.get("token_ids"), list) else tokens,
         prompt_tokens=prompt_tokens,
     )
 
 
-def reply_text(thought: str | None, content: str, part: Part) -> str:
+def taken_of(thought: str | None, content: str, part: Part, finish: FinishReason) -> Taken:
     """The trace of a reply whose server may have parted thinking and answer."""
-    if thought is None:
-        return take(content, part)
-    if part == "full":
-        return "\n\n".join(text for text in (thought.strip(), content.strip()) if text)
-    return take(content, part) if "</think>" in content else content.strip()
+    if thought is None or (part != "full" and END_OF_THINKING in content):
+        return take(content, part, finish)
+    parts = (thought.strip(), content.strip()) if part == "full" else (content.strip(),)
+    return Taken("\n\n".join(filter(None, parts)), finish)
 
 
 def _thought(message: Mapping[str, Any]) -> str | None:

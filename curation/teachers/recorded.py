@@ -108,11 +108,12 @@ class RecordedTeacher:
 
     def _trace(self, request: Request, index: int) -> Trace:
         record = request.prompt.recorded[index]
+        taken = take(record.text, self._part, record.finish_reason)
         return Trace(
             prompt_id=request.prompt.id,
             index=index,
             key=request.keys[index],
-            text=take(record.text, self._part),
+            text=taken.text,
             teacher=record.model or self.name,
             revision=self.revision,
             temperature=None,
@@ -120,7 +121,7 @@ class RecordedTeacher:
             max_tokens=None,
             seed=None,
             hint=None,
-            finish_reason=record.finish_reason,
+            finish_reason=taken.finish_reason,
             prompt_tokens=None,
             completion_tokens=None,
             recorded_correct=record.correct,

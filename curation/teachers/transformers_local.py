@@ -227,11 +227,12 @@ class LocalTeacher:
         completion_tokens: int,
     ) -> Trace:
         options = self._sampling
+        taken = take(text, options.part, reason)
         return Trace(
             prompt_id=prompt.id,
             index=index,
             key=self.key(prompt, index),
-            text=take(text, options.part),
+            text=taken.text,
             teacher=self.name,
             revision=self.revision,
             temperature=options.temperature,
@@ -239,7 +240,7 @@ class LocalTeacher:
             max_tokens=options.max_tokens,
             seed=options.sample_seed(prompt, index),
             hint=None,
-            finish_reason=reason,
+            finish_reason=taken.finish_reason,
             prompt_tokens=prompt_tokens,
             completion_tokens=completion_tokens,
         )

@@ -250,7 +250,12 @@ def manifest_of(
         masks=P * slot + summary,
         header_tokens=len("".join([*map(header, range(1, P + 1)), summary_header(P)])),
         prompts=PromptCounts(in_=count + 2, released=count, rejected=2),
-        traces=TraceCounts(in_=P * count + count + P, kept=P * count, rejected=count + P),
+        traces=TraceCounts(
+            in_=P * count + count + P,
+            kept=P * count,
+            rejected=count + P,
+            sampled=P * count + count + P,
+        ),
         canvases=count,
         rejected=tuple(
             Rejected(stage=s, kind="trace" if kind == "trace" else "prompt", reason=r, count=n)

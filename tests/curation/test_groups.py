@@ -160,6 +160,12 @@ def test_a_canvas(counter: TokenCounter) -> None:
     [
         (graded(9, ""), "empty", "no letter"),
         (graded(9, " \n\u200b.\t"), "empty", "no letter"),
+        (
+            graded(9, "", finish=FinishReason.NO_END_OF_THINKING),
+            "no_end_of_thinking",
+            "there is no </think>",
+        ),
+        (graded(9, "", finish=FinishReason.NO_CONTENT), "no_content", "null"),
         (graded(9, "so 7\ud800"), "not_unicode", "surrogate"),
         (graded(9, "so 3 + 4", finish=FinishReason.LENGTH), "truncated", "64 tokens"),
         (graded(9, "a\n</think 1>\nb"), "contains_marker", "'</think 1>' at character 2"),

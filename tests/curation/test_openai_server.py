@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import json
 import socket
 import threading
 import time
@@ -20,7 +21,7 @@ from curation.journal import read
 from curation.sampling import Finished, Progress, Shard, none_lacks, run
 from curation.teachers import Failure, Lacks
 from curation.teachers._load import START
-from curation.teachers._wire import BadReplyError, Sampling, choices
+from curation.teachers._wire import BadReplyError, Choice, Sampling, choices
 from curation.teachers.openai_server import OpenAIServer, build
 from schemas.errors import ShortError, UserError
 from schemas.records import FinishReason, Prompt, Trace
@@ -725,3 +726,25 @@ def test_a_prompt_that_cannot_be_sent_is_no_trial(server: Loopback, tmp_path: Pa
     server.set(Behaviour(latency_s=0.03, fail_next=8))
     end, _ = sample(made(server, in_flight=4), tmp_path, [Shard(index=0, prompts=mixed)])
     assert (end.done, end.failures, end.short) == (60, 60, 0)
+
+
+@pytest.mark.parametrize("part", ["full", "after_think"])
+def test_a_reply_that_holds_null_says_so(part: Any) -> None:
+    """Of null content, and of thinking without an end: no reason is given that is not true."""
+
+    def one(message: dict[str, object], finish: str = "stop") -> Choice:
+        reply = {"choices": [{"index": 0, "finish_reason": finish, "message": message}]}
+        (choice,) = choices(json.dumps(reply).encode(), 1, part)
+        return choice
+
+    null = one({"content": None}, "tool_calls")
+    assert (null.text, null.finish_reason) == ("", FinishReason.NO_CONTENT)
+    thought = one({"content": None, "reasoning": "hm "}, "length")
+    full = ("hm", FinishReason.LENGTH)
+    assert thought[1:3] == (full if part == "full" else ("", FinishReason.NO_CONTENT))
+    cut = one({"content": "<think>hm"}, "length")
+    full = ("<think>hm", FinishReason.LENGTH)
+    assert cut[1:3] == (full if part == "full" else ("", FinishReason.NO_END_OF_THINKING))
+    assert one({"content": ""})[1:3] == ("", {"full": FinishReason.STOP}.get(part, cut[2]))
+    whole = one({"content": "4", "reasoning": "hm"})
+    assert whole.text == ("hm\n\n4" if part == "full" else "4")

@@ -53,7 +53,7 @@ def error(kind: str, **options: object) -> str:
 
 
 def test_the_kinds() -> None:
-    assert kinds("sources") == ("gsm8k", "hub", "jsonl", "openr1_math", "parquet")
+    assert kinds("sources") == ("csv", "gsm8k", "hub", "jsonl", "openr1_math", "parquet")
 
 
 # --- damaged rows
@@ -224,10 +224,12 @@ def test_sound_golds(gold: str) -> None:
 def test_golds_of_real_data_pass_but_for_the_cut_ones(shared_data: Path) -> None:
     counts: Counter[str] = Counter()
     for name in ("math500/test.jsonl", "traces/recorded_traces.jsonl"):
-        counts.update(r.reason for r in read("jsonl", path=str(shared_data / name)))
+        path = str(shared_data / name)
+        counts.update(r.reason for r in read("jsonl", path=path, self_contained=False))
     assert counts == {"": 950}
     # 18 answers of this file end at their first closing brace: \frac{3\sqrt{10
-    train = read("jsonl", path=str(shared_data / "math500" / "math_train_1000.jsonl"))
+    path = str(shared_data / "math500" / "math_train_1000.jsonl")
+    train = read("jsonl", path=path, self_contained=False)
     assert Counter(r.reason for r in train) == {"": 982, "damaged_gold": 18}
 
 
@@ -382,11 +384,15 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
 # --- recorded traces
 
 
-def recorded(tmp_path: Path, row: Mapping[str, object], **spec: object) -> tuple[Recorded, ...]:
+def held(tmp_path: Path, row: Mapping[str, object], **spec: object) -> Row:
     path = write(tmp_path / "traces.jsonl", {**GOOD, **row})
     (only,) = read("jsonl", path=path, traces=spec, with_traces=True)
     assert not only.reason
-    return only.recorded
+    return only
+
+
+def recorded(tmp_path: Path, row: Mapping[str, object], **spec: object) -> tuple[Recorded, ...]:
+    return held(tmp_path, row, **spec).recorded
 
 
 def test_a_list_column_with_aligned_labels(tmp_path: Path) -> None:
@@ -395,23 +401,20 @@ def test_a_list_column_with_aligned_labels(tmp_path: Path) -> None:
         "ok": [True, False, False, None, True, False, True],
         "end": ["stop", "stop", "stop", "length", "other", None, "stop"],
     }
-    found = recorded(tmp_path, row, column="g", correct="ok", finish_reason="end", model_name="m")
-    # null is nothing recorded; what is no usable text stays as an empty trace, with its own label
-    assert [(t.text, t.correct) for t in found] == [
-        ("one", True),
-        ("", False),
-        ("four", None),
-        ("", True),
-        ("", False),
-        ("esc \x1b", True),
+    only = held(tmp_path, row, column="g", correct="ok", finish_reason="end", model_name="m")
+    # what cannot be a trace has a reason of its own, and the others keep their own labels
+    assert [(t.text, t.correct, t.finish_reason) for t in only.recorded] == [
+        ("one", True, FinishReason.STOP),
+        ("four", None, FinishReason.LENGTH),
+        ("esc \x1b", True, FinishReason.STOP),
     ]
-    assert [t.finish_reason for t in found[:4]] == [
-        FinishReason.STOP,
-        FinishReason.STOP,
-        FinishReason.LENGTH,
-        FinishReason.UNKNOWN,
+    assert [(bad.reason, bad.detail.partition(": ")[0]) for bad in only.bad_traces] == [
+        ("null_trace", "traces.jsonl, line 1, trace 2"),
+        ("trace_not_text", "traces.jsonl, line 1, trace 3"),
+        ("control_characters", "traces.jsonl, line 1, trace 5"),
+        ("bad_encoding", "traces.jsonl, line 1, trace 6"),
     ]
-    assert {t.model for t in found} == {"m"}
+    assert {t.model for t in only.recorded} == {"m"}
 
 
 @pytest.mark.parametrize("labels", [None, [True], [True, False, True], "yes", {}, 3])
@@ -422,12 +425,14 @@ def test_labels_that_cannot_be_aligned_are_left_out(tmp_path: Path, labels: obje
 
 def test_a_list_of_objects(tmp_path: Path) -> None:
     row = {"t": [{"x": {"text": "a"}, "m": "m1", "ok": 1}, {"x": {}, "ok": False}, None, "odd"]}
-    found = recorded(tmp_path, row, column="t", text="x.text", model="m", correct="ok")
-    assert found == (
-        Recorded(text="a", model="m1", correct=True),
-        Recorded(text="", correct=False),
-        Recorded(text=""),
-    )
+    only = held(tmp_path, row, column="t", text="x.text", model="m", correct="ok")
+    assert only.recorded == (Recorded(text="a", model="m1", correct=True),)
+    assert [bad.reason for bad in only.bad_traces] == [
+        "trace_not_text",
+        "null_trace",
+        "trace_not_text",
+    ]
+    assert "'x.text'" in only.bad_traces[0].detail
     path = write(tmp_path / "traces.jsonl", {**GOOD, **row})
     assert "'txt'" in error("jsonl", path=path, traces={"column": "t", "text": "txt"})
 
@@ -447,6 +452,7 @@ def test_recorded_traces_file(shared_data: Path) -> None:
     rows = read(
         "jsonl",
         with_traces=True,
+        self_contained=False,
         path=str(shared_data / "traces" / "recorded_traces.jsonl"),
         traces={"column": "traces", "text": "text", "model": "model", "correct": "correct"},
     )
@@ -677,9 +683,11 @@ def test_the_hub_path_on_a_local_dataset(shared_data: Path, tmp_path: Path, suff
     else:
         lines = [json.loads(line) for line in source_file.open(encoding="utf-8")]
         pq.write_table(pa.Table.from_pylist(lines), folder / "test.parquet")
-    source = make("hub", repo=str(folder), split="test", columns={"prompt": "problem"})
+    columns = {"prompt": "problem"}
+    source = make("hub", repo=str(folder), split="test", columns=columns, self_contained=False)
     assert source.label == "math500"
-    assert list(source.rows(traces=False)) == read("jsonl", path=str(source_file))
+    here = read("jsonl", path=str(source_file), columns=columns, self_contained=False)
+    assert list(source.rows(traces=False)) == here
     assert len(source.fingerprint()) == 64
     assert "split nope" in error("hub", repo=str(folder), split="nope")
     assert "'problm'" in error("hub", repo=str(folder), split="test", columns={"prompt": "problm"})

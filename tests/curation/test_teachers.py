@@ -172,14 +172,20 @@ PARTS: tuple[Any, ...] = ("full", "after_think")
     ],
 )
 def test_after_think_never_keeps_the_thinking(text: str, after: str) -> None:
-    assert take(text, "after_think") == after
-    assert take(text, "full") == text
+    taken = take(text, "after_think", FinishReason.STOP)
+    assert taken.text == after
+    is_there = "</think>" in text
+    assert taken.finish_reason is (
+        FinishReason.STOP if is_there else FinishReason.NO_END_OF_THINKING
+    )
+    assert take(text, "full", FinishReason.LENGTH) == (text, FinishReason.LENGTH)
 
 
 @given(st.text(), st.text())
 def test_after_think_is_what_follows(thinking: str, answer: str) -> None:
     if "</think>" not in answer:
-        assert take(f"{thinking}</think>{answer}", "after_think") == answer.strip()
+        taken = take(f"{thinking}</think>{answer}", "after_think", FinishReason.UNKNOWN)
+        assert taken == (answer.strip(), FinishReason.UNKNOWN)
 
 
 # --- transformers_local --------------------------------------------------------------------------

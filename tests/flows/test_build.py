@@ -284,7 +284,10 @@ def test_two_openr1_rows_are_two_counted_rejections(shared_data: Path, tmp_path:
     overrides = [f"source.path={path}", "decontaminate=[]", "scorer=null"]
     outcome = make(tmp_path / "run", "openr1_recorded", *overrides)
     assert (outcome.prompts.in_, outcome.prompts.rejected, outcome.canvases) == (2, 2, 0)
-    assert rejected(tmp_path / "run") == {("prompt", "missing_gold"): 2}
+    assert rejected(tmp_path / "run") == {
+        ("prompt", "missing_gold"): 2,
+        ("trace", "prompt_rejected"): 2,
+    }
 
 
 def test_traces_are_bought_once_wherever_their_prompt_stands(tmp_path: Path) -> None:

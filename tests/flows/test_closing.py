@@ -37,7 +37,7 @@ def manifest(revision: str) -> Manifest:
         masks=156,
         header_tokens=29,
         prompts=PromptCounts(in_=50, released=40, rejected=10),
-        traces=TraceCounts(in_=300, kept=120, rejected=180),
+        traces=TraceCounts(in_=300, kept=120, rejected=180, sampled=300),
         canvases=40,
         grades=Grades(correct=90, wrong=30),
         tokens=TokenCounts(paths=0, summaries=0),

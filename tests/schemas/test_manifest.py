@@ -33,7 +33,9 @@ def manifest(**changes: Any) -> Manifest:
         "name": "sample — ü",
         "recipe_digest": "0123456789abcdef",
         "build": "0123456789ab",
-        "sources": (SourceFacts(label="a.jsonl", licence="mit", fingerprint="f", rows=10),),
+        "sources": (
+            SourceFacts(label="a.jsonl", licence="mit", fingerprint="f", rows=10, traces=30),
+        ),
         "teacher": TeacherFacts(kind="recorded", name="t", revision="r", temperature=1.0),
         "tokenizers": (),
         "paths": 3,
@@ -82,7 +84,11 @@ def test_a_conserved_run_has_no_problems() -> None:
     ("changes", "says"),
     [
         ({"prompts": PromptCounts(in_=10, released=6, rejected=3)}, "prompts in are 10, but 6 rel"),
-        ({"traces": TraceCounts(in_=31, kept=18, rejected=12)}, "traces in are 31"),
+        ({"traces": TraceCounts(in_=31, kept=18, rejected=12)}, "traces in are 31, but 18 kept"),
+        (
+            {"traces": TraceCounts(in_=30, kept=18, rejected=12, sampled=1)},
+            "traces in are 30, but 30 recorded in sources + 1 sampled",
+        ),
         ({"canvases": 5}, "released prompts are 6, but 5 canvases"),
         ({"release": ()}, "canvases are 6, but 0 rows in release files"),
         ({"rejected": ()}, "rejected prompts are 4, but 0 counted by reason"),
@@ -117,7 +123,7 @@ def test_saves_and_loads_the_same_bytes(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["manifest.json"]
     counts = json.loads(first)
     assert counts["prompts"] == {"in": 10, "released": 6, "rejected": 4}
-    assert counts["traces"] == {"in": 30, "kept": 18, "rejected": 12}
+    assert counts["traces"] == {"in": 30, "kept": 18, "rejected": 12, "sampled": 0}
     assert counts["rejected"][0]["stage"] == "prompts"
 
 

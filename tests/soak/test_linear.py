@@ -15,6 +15,7 @@ import pytest
 from curation.decontaminate import without_drawings
 from curation.dedup import Seen, tokens
 from curation.sources._gold import read_gold
+from curation.sources._lacks import what_it_lacks
 from curation.sources._tabular import prompt_fault
 from curation.sources._traces import without_annotations
 from curation.summaries import ends_in
@@ -51,6 +52,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "duplicates' normal form": tokens.__wrapped__,
     "duplicates' gold": lambda text: Seen().add("1 + 1", text, 0, 1),
     "drawings": without_drawings,
+    "what a prompt lacks": what_it_lacks,
     "summary": lambda text: ends_in(text, "7"),
 }
 
@@ -106,6 +108,10 @@ def test_readers_are_linear(name: str, stride: int) -> None:
         ("extract", ("answer is $1$", " ", "$2$")),
         ("annotations", ("", "<", "")),
         ("drawings", ("", "[asy]", "")),
+        ("what a prompt lacks", ("", "[asy]", "")),
+        ("what a prompt lacks", ("", "![a", "](")),
+        ("what a prompt lacks", ("", "in the figure  ", "x")),
+        ("what a prompt lacks", ("the graph below", " ", "x")),
         ("duplicates' gold", ("1.", "0", "1")),
         ("summary", ("x", "\n", "x 7")),
         ("summary", ("x", "}", "")),

@@ -28,6 +28,7 @@ def check_conservation(run: Path, rows: int) -> None:
     manifest = json.loads((run / "manifest.json").read_text())
     places: Counter[object] = Counter()
     traces: Counter[tuple[object, object]] = Counter()
+    on_reading = 0
     for row in released(run):
         places[row["source_row"]] += 1
         for path in row["paths"]:  # type: ignore[attr-defined]
@@ -37,6 +38,8 @@ def check_conservation(run: Path, rows: int) -> None:
             assert row["reason"]
             if row["index"] is None:
                 places[row["row"]] += 1
+            elif row["stage"] == Stage.PROMPTS:
+                on_reading += 1
             else:
                 traces[row["prompt_id"], row["index"]] += 1
     assert places == Counter(range(1, rows + 1))
@@ -47,7 +50,8 @@ def check_conservation(run: Path, rows: int) -> None:
     assert traces == had
     assert set(had.values()) == {1}
     assert manifest["prompts"]["in"] == rows
-    assert manifest["traces"]["in"] == had.total()
+    assert manifest["traces"]["in"] == had.total() + on_reading
+    assert manifest["traces"]["in"] == manifest["sources"][0]["traces"]
 
 
 @pytest.mark.parametrize("rows", [500, pytest.param(20_000, marks=pytest.mark.soak)])
