@@ -7,8 +7,8 @@ or the files named: JSON lines {"text": …, "gold": …, "label": true or false
 label may be wrong as well. Needs no GPU; a few minutes for 10,000 samples.
 
 For a file STEM, `grading_agreement:STEM` and `math_verify_agreement:STEM` are shares of its
-samples, `grading_false_correct:STEM` and `math_verify_false_correct:STEM` shares of those with
-label false, `grading_false_wrong:STEM` of those with label true; spreads are 95 % intervals (Wilson).
+samples, `grading_false_correct:STEM` and `math_verify_false_correct:STEM` shares of those whose
+label is false, `grading_false_wrong:STEM` of those whose label is true; spreads are 95 % intervals.
 """
 
 import argparse

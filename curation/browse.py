@@ -17,6 +17,7 @@ from curation.dropped import Dropped
 from curation.rows import Released
 from curation.stats import Distribution
 from curation.terminal import Part, columns, lines, one_line, shorten, table, visible
+from schemas.digits import rounded, rounded_text
 from schemas.errors import DamagedError
 from schemas.facts import FilterFacts
 from schemas.manifest import MANIFEST_FILE, RELEASE_FOLDER, Manifest
@@ -101,23 +102,17 @@ def _measured(run: Path, manifest: Manifest) -> Iterator[tuple[str, str]]:
 def _spread(one: Distribution, unit: str = "") -> str:
     if not one.count:
         return "not measured"
-    return f"median {one.p50:g}, 5-95 %: {one.p05:g} to {one.p95:g}{unit} (n = {one.count:,})"
+    assert one.p50 is not None and one.p05 is not None and one.p95 is not None
+    middle, low, high = map(rounded, (one.p50, one.p05, one.p95))
+    return f"median {middle}, 5-95 %: {low} to {high}{unit} (n = {one.count:,})"
 
 
 def _filter(one: FilterFacts) -> str:
     dropped = sum(d.count for d in one.dropped)
-    learnt = f", {_rounded(one.frozen)}" if one.frozen else ""
+    learnt = f", learnt {rounded_text(one.frozen)}" if one.frozen else ""
     return (
         f"{one.kind}: saw {one.seen:,}, dropped {dropped:,} ({_share(dropped, one.seen)}){learnt}"
     )
-
-
-def _rounded(learnt: str) -> str:
-    """What a filter learnt, for reading: a number in four digits."""
-    try:
-        return f"threshold {float(learnt):.4g}"
-    except ValueError:
-        return learnt
 
 
 def _share(part: int, whole: int) -> str:

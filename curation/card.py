@@ -15,6 +15,7 @@ from curation.rows import Released
 from curation.stats import Distribution, Stats
 from curation.terminal import one_line, shorten
 from schemas import arrow, canvas, parts
+from schemas.digits import rounded, rounded_text
 from schemas.manifest import Manifest
 from schemas.paths import locate
 from schemas.recipe import Recipe
@@ -61,6 +62,7 @@ def render_card(
         known=_known,
         share=lambda part, whole: f"{part / whole:.1%}" if whole else "-",
         short=shorten,
+        rounded=rounded_text,
     )
     template = environment.from_string(
         files("data_cards").joinpath("template.md.j2").read_text(encoding="utf-8")
@@ -204,4 +206,4 @@ def _distributions(stats: Stats) -> list[tuple[str, Distribution]]:
 
 
 def _known(value: float | None, otherwise: str = "not recorded") -> str:
-    return otherwise if value is None else f"{value:g}" if abs(value) < 1e5 else f"{value:,.0f}"
+    return otherwise if value is None else rounded(value)

@@ -3,7 +3,7 @@
 In: release files and their statistics. Out: `figures/{tokens,seqdep}.png` in the release folder,
 each with its alt text; the same rows give the same bytes (under one version of matplotlib). Rows
 are streamed and counted into bins whose edges follow from the statistics: memory is the bins'. What
-nothing was measured of is not drawn.
+nothing was measured of is not drawn, nor is a single value, which is said in words.
 """
 
 import math
@@ -21,6 +21,7 @@ from curation.release import ROW_GROUP, data_path
 from curation.rows import readable
 from curation.seqdep_plot import COLOURS, STYLE
 from curation.stats import Distribution, Stats
+from schemas.digits import rounded
 from schemas.durable import commit
 from schemas.facts import ReleaseFile
 from schemas.manifest import Manifest
@@ -38,9 +39,9 @@ _TOKENS = "paths.list.element.tokens"
 
 
 class Picture(NamedTuple):
-    """A drawn file, relative to the release, and its description in words."""
+    """A drawn file, relative to the release (None: not drawn), and its description in words."""
 
-    path: str
+    path: str | None
     alt: str
 
 
@@ -65,8 +66,13 @@ class Panel:
         if spread.p50 is None:
             return f"{self.title}: none of the {self.counted} has a value"
         missing = f", {spread.missing:,} without a value" if spread.missing else ""
+        if spread.count == 1:
+            return (
+                f"{self.title}: {rounded(spread.p50)} {self.unit}, not drawn because n = 1 "
+                f"({self.counted}){missing}"
+            )
         return (
-            f"{self.title}: median {spread.p50:g} {self.unit} ({self.mark_label} marked), "
+            f"{self.title}: median {rounded(spread.p50)} {self.unit} ({self.mark_label} marked), "
             f"n = {spread.count:,} ({self.counted}){missing}"
         )
 
@@ -74,17 +80,19 @@ class Panel:
 def draw(
     folder: Path, files: Sequence[ReleaseFile], manifest: Manifest, measured: Stats
 ) -> tuple[Picture, ...]:
-    """Draw what `measured` has values of; `folder` is the release folder or its stand-in."""
+    """Draw what `measured` has several values of; `folder` is the release's or its stand-in."""
     plans = {"tokens": lengths(manifest, measured), "seqdep": seqdep(measured)}
-    shown = {name: [p for p in panels if p.spread.count] for name, panels in plans.items()}
+    shown = {name: [p for p in panels if p.spread.count > 1] for name, panels in plans.items()}
     counts = count(folder, files, list(chain(*shown.values())))
     pictures = []
-    for name, panels in shown.items():
-        if panels:
-            words = "; ".join(panel.words for panel in plans[name])
-            picture = Picture(f"{FOLDER}/{name}.png", f"Histograms. {words}.")
-            _save(folder / picture.path, [(panel, counts[panel.column]) for panel in panels])
-            pictures.append(picture)
+    for name, panels in plans.items():
+        words = "; ".join(panel.words for panel in panels)
+        if shown[name]:
+            path = f"{FOLDER}/{name}.png"
+            _save(folder / path, [(panel, counts[panel.column]) for panel in shown[name]])
+            pictures.append(Picture(path, f"Histograms. {words}."))
+        elif any(panel.spread.count for panel in panels):
+            pictures.append(Picture(None, f"{words}."))
     return tuple(pictures)
 
 
@@ -242,7 +250,7 @@ def _histogram(axis: "Axes", panel: Panel, counts: Counts) -> None:
     axis.axvline(panel.mark, color=_INK, linewidth=1.2, label=panel.mark_label)
     if spread.p50 is not None and abs(spread.p50) <= _FARTHEST:
         line: Any = {"color": COLOURS[1], "linewidth": 1.4, "linestyle": (0, (4, 2))}
-        axis.axvline(spread.p50, label=f"median {spread.p50:g}", **line)
+        axis.axvline(spread.p50, label=f"median {rounded(spread.p50)}", **line)
     low, high = min(edges[0], panel.mark, 0.0), max(edges[-1], panel.mark, 0.0)
     axis.set_xlim(low - 0.02 * (high - low), high + 0.02 * (high - low))
     axis.set_ylabel(panel.counted)

@@ -15,9 +15,14 @@ from schemas import arrow
 from schemas.paths import locate
 from schemas.recipe import Recipe, digest
 from schemas.records import Prompt, Stage
+from scorers.answer import GRADING
 from scorers.revision import directory_revision
 
-VERSION = dict.fromkeys(Stage, 1) | {Stage.PROMPTS: 2, Stage.GRADED: 2, Stage.SCORED: 2}
+VERSION = dict.fromkeys(Stage, 1) | {
+    Stage.PROMPTS: 2,
+    Stage.GRADED: GRADING,
+    Stage.SCORED: 2,
+}
 _BARE = tuple(name for name in arrow.schema_of(Prompt).names if name != "recorded")
 _NOBODY = Prompt(id="", text="", gold="", source="", row=0, licence="")
 

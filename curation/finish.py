@@ -114,7 +114,7 @@ def make(job: Job, census: Census) -> Outcome:
     replace_text(fresh / "README.md", text)
     named = [
         release.describe(fresh / name, f"release/{name}")
-        for name in ("README.md", "stats.json", *(picture.path for picture in pictures))
+        for name in ("README.md", "stats.json", *(one.path for one in pictures if one.path))
     ]
     named += [release.describe(job.run / name, name) for name in _small_files(job, census)]
     manifest = manifest.model_copy(update={"files": (*manifest.files, *named)})

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from curation.places import Corpus, Place, begins, holds, selected
 from curation.terminal import one_line
+from schemas.digits import rounded
 from schemas.errors import UserError
 from schemas.records import Level
 
@@ -229,4 +230,4 @@ def _range(corpus: Corpus, query: Query) -> str:
     level = query.level or Level.PATH
     if not values:
         return f"; SeqDep at {level} level was not measured"
-    return f"; SeqDep at {level} level goes from {min(values):.4g} to {max(values):.4g}"
+    return f"; SeqDep at {level} level goes from {rounded(min(values))} to {rounded(max(values))}"

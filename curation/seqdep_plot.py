@@ -1,6 +1,7 @@
 """The picture of a SeqDep report: nats over length, one column a corpus, points and binned means.
 
-In: panels with their series. Out: PNG and SVG, the same bytes for the same figures.
+In: panels with their series. Out: PNG and SVG, the same bytes for the same figures. A panel of one
+point is not drawn: it says so.
 """
 
 import textwrap
@@ -42,6 +43,11 @@ class Panel:
     title: str
     series: tuple[Series, ...]
 
+    @property
+    def points(self) -> int:
+        """Documents of all series."""
+        return sum(len(one.points) for one in self.series)
+
 
 def draw(panels: Sequence[Panel], path: Path, *, title: str, note: str) -> None:
     """Write `path`.png and `path`.svg."""
@@ -55,14 +61,16 @@ def draw(panels: Sequence[Panel], path: Path, *, title: str, note: str) -> None:
         for column, panel in enumerate(panels):
             for row in axes if 0 < column < len(panels) - 1 else ():
                 row[column].sharey(row[0])  # the last panel has a scale of its own
+            axes[0][column].set_title(textwrap.fill(panel.title, 30), fontsize=10)
+            if panel.points < 2:
+                _not_drawn([row[column] for row in axes], panel.points)
+                continue
             for row, label in enumerate(("nats a segment (Eq. 4)", "nats a token")):
                 _axis(axes[row][column], panel, row)
                 if column == 0:
                     axes[row][column].set_ylabel(f"SeqDep, {label}")
-            axes[0][column].set_title(textwrap.fill(panel.title, 30), fontsize=10)
             axes[1][column].set_xlabel("tokens")
-            if panel.series:
-                axes[0][column].legend(fontsize=7, frameon=False, loc="upper left")
+            axes[0][column].legend(fontsize=7, frameon=False, loc="upper left")
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
         if note:
             figure.text(0.01, 0.005, textwrap.fill(note, 140), fontsize=9, color="#b00020")
@@ -72,12 +80,21 @@ def draw(panels: Sequence[Panel], path: Path, *, title: str, note: str) -> None:
         plt.close(figure)
 
 
+def _not_drawn(axes: Sequence["Axes"], points: int) -> None:
+    """Words in place of axes."""
+    for axis in axes:
+        axis.set_axis_off()
+    said = f"Not drawn: {points or 'no'} document{'' if points else 's'}."
+    axes[0].text(0.5, 0.5, said, ha="center", transform=axes[0].transAxes)
+
+
 def _axis(axis: "Axes", panel: Panel, row: int) -> None:
     axis.axhline(0, color="#999999", linewidth=0.8)
     for series, colour in zip(panel.series, COLOURS, strict=False):
         is_few = len(series.points) < FEW
         label = f"{series.label} ({len(series.points)}{', points only' if is_few else ''})"
         bins = series.nats if row == 0 else series.nats_per_token
+        bins = bins if len(bins) > 1 else ()  # one mean is no curve
         axis.scatter(
             [point[0] for point in series.points],
             [point[1 + row] for point in series.points],

@@ -8,21 +8,24 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from diffusion import heap, models
+from diffusion.computed import default_device
 from diffusion.decoding import Rule
 from diffusion.decoding.caching import FAMILIES, Caching
 from diffusion.decoding.loop import Decoded, Request, Sampling, decode
 from diffusion.denoiser import Dlm
 from diffusion.evaluation import path_tokens
-from diffusion.frame import Form, Frame, frame_of
+from diffusion.frame import Form, Frame, Ids, frame_of
 from diffusion.settings import Model, Precision
+from diffusion.turns import specials
 from schemas.errors import UserError
 
 
 class Answer(NamedTuple):
-    """The text of every slot before its first fill, and the row."""
+    """The text of every slot (`texts_of`), and the row as it was decoded."""
 
     texts: tuple[str, ...]
     decoded: Decoded
@@ -35,7 +38,7 @@ class Answer(NamedTuple):
 
 def load(model: Model, device: str | None = None) -> Dlm:
     """The model ready to decode, by default on an accelerator where there is one."""
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or default_device()
     if device == "cpu":
         heap.keep()
     dlm = models.load(model.path, device=device, trust_remote_code=model.trust_remote_code)
@@ -86,7 +89,20 @@ def answers(
         decoded = decode(
             dlm, frame, requests, rule, steps=steps, sampling=sampling, caching=caching
         )
+    texts = texts_of(dlm, frame, [one.ids_C for one in decoded])
+    return [Answer(*pair) for pair in zip(texts, decoded, strict=True)]
+
+
+def texts_of(dlm: Dlm, frame: Frame, rows: Sequence[Ids]) -> list[tuple[str, ...]]:
+    """The text of every slot of decoded rows [C]: up to its fill, or to what ends the turn.
+
+    Special tokens in it are left out: a grader would read them as a part of the answer.
+    """
+    known = np.array(sorted(specials(dlm.tokenizer)))
     return [
-        Answer(tuple(str(dlm.tokenizer.decode(ids)) for ids in frame.contents(one.ids_C)), one)
-        for one in decoded
+        tuple(
+            str(dlm.tokenizer.decode(ids[~np.isin(ids, known)]))
+            for ids in frame.contents(ids_C, dlm.end_ids)
+        )
+        for ids_C in rows
     ]

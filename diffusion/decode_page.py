@@ -29,10 +29,11 @@ MOST_DECODES = 48  # rows of all cells together
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A PNG as a data URI."""
+    """A PNG as a data URI (None: not drawn), and why a part of it is missing."""
 
     caption: str
-    data: str
+    data: str | None
+    missing: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ class Decode:
     """A decoded row, commit by commit.
 
     `slots[n]` are the columns of slot n; commit k put `text[k]` into the column `position[k]` at
-    the step `step[k]`, and was sure of it by `confidence[k]`.
+    the step `step[k]`, and was sure of it by `confidence[k]`; `is_fill[k]`: that is fill or an end
+    of turn.
     """
 
     system: str
@@ -79,7 +81,11 @@ def evaluated(run: Path, tokenizers: Mapping[str, Any]) -> Evaluated:
     every = [*tables(findings), claims(findings)]
     with TemporaryDirectory() as folder:
         pictures = tuple(
-            Picture(one.caption, _data_uri(Path(folder) / f"{one.name}.png"))
+            Picture(
+                one.caption,
+                _data_uri(Path(folder) / f"{one.name}.png") if one.name else None,
+                one.missing,
+            )
             for one in draw(findings, Path(folder))
         )
     cells = findings.all[:MOST_DECODES]
@@ -109,7 +115,7 @@ def tokenizers_of(paths: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _decodes(cell: Finding, tokenizers: Mapping[str, Any], count: int) -> Iterator[Decode]:
-    columns = ["id", "gold", "grade", "nfe", "fill_id", "steps_K", "positions_K"]
+    columns = ["id", "gold", "grade", "nfe", "end_ids", "steps_K", "positions_K"]
     columns += ["confidences_K", "tokens_K", "slots_K"]
     rows = read_rows(cell.run / cell.result.rows, columns).slice(0, count).to_pylist()
     tokenizer = tokenizers.get(cell.result.system)
@@ -132,7 +138,7 @@ def _decodes(cell: Finding, tokenizers: Mapping[str, Any], count: int) -> Iterat
                 round(value, 3) if math.isfinite(value) else None for value in row["confidences_K"]
             ),
             text=words,
-            is_fill=tuple(token == row["fill_id"] for token in row["tokens_K"]),
+            is_fill=tuple(token in row["end_ids"] for token in row["tokens_K"]),
         )
 
 

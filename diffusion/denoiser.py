@@ -101,8 +101,8 @@ class Dlm:
     """A loaded masked-diffusion language model.
 
     `family` is the file under `diffusion/models` it came through, `mask_id` what is denoised,
-    `fill_id` what fills a slot behind its text, `context` the longest row in tokens (None: no
-    limit), `folder` the directory it was read from.
+    `fill_id` what fills a slot behind its text, `turn_ends` what ends an answer beside it,
+    `context` the longest row in tokens (None: no limit), `folder` the directory it was read from.
     """
 
     family: str
@@ -112,3 +112,9 @@ class Dlm:
     fill_id: int
     context: int | None
     folder: Path
+    turn_ends: frozenset[int] = frozenset()
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """Tokens that are no content: a text ends before the first of them."""
+        return self.turn_ends | {self.fill_id}

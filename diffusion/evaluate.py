@@ -3,7 +3,8 @@
 In: an evaluation and a run directory. Out, in that directory: `cells/NAME-STEPS-DIGEST/` with
 `rows-NNNNN.parquet` (every decoded problem with its commits), `results.json` and `results.parquet`
 (a line a cell). A file of rows is there as a whole or not at all, and is never made twice; a
-changed model, benchmark or setting has a folder of its own.
+changed model, benchmark or setting has a folder of its own, and so has another device, attention
+kernel, type, version of PyTorch or number of rows at once: no cell mixes rows of two.
 """
 
 import dataclasses
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 from diffusion import models
 from diffusion.answers import answers, frame_for, load
 from diffusion.benchmarks import Problem
+from diffusion.computed import computed
 from diffusion.decoding.loop import Request
 from diffusion.denoiser import Dlm
 from diffusion.evaluation import ROWS_PER_FILE, Cell, Evaluation, part
@@ -31,7 +33,7 @@ from schemas import arrow
 from schemas.durable import commit, replace_text
 from schemas.errors import DamagedError, UserError
 from schemas.progress import Progress
-from scorers.answer import GradePool
+from scorers.answer import GRADING, Attempt, GradePool
 from scorers.revision import directory_revision
 
 
@@ -47,9 +49,17 @@ def evaluate(
     problems = problems[: evaluation.limit]
     if not problems:
         raise UserError("benchmark: holds no problem")
-    asked = hashlib.blake2b(json.dumps(problems).encode(), digest_size=8).hexdigest()
+    facts = json.dumps([GRADING, problems]).encode()
+    asked = hashlib.blake2b(facts, digest_size=8).hexdigest()
     cells = evaluation.cells()
-    say(f"{len(cells)} cells x {len(problems)} problems")
+    how = {
+        model: computed(evaluation, models.attention_of(model.path, model.trust_remote_code))
+        for model in dict.fromkeys(cell.system.model for cell in cells)
+    }
+    say(
+        f"{len(cells)} cells x {len(problems)} problems on "
+        + "; ".join(map(str, dict.fromkeys(how.values())))
+    )
     results = []
     loaded: tuple[Model, Dlm] | None = None
     with (
@@ -57,7 +67,9 @@ def evaluate(
         Progress(evaluation.name, "problems", total=len(cells) * len(problems)) as bar,
     ):
         for cell in cells:
-            model, folder = cell.system.model, _folder(evaluation, cell, asked, out)
+            model, made = cell.system.model, how[cell.system.model]
+            folder = _folder(evaluation, cell, (asked, dataclasses.asdict(made)), out)
+            _tell_of_others(folder, bar)
             rows: list[Row] = []
             for number, some in enumerate(_cut(problems, ROWS_PER_FILE)):
                 file = folder / f"rows-{number:05d}.parquet"
@@ -65,12 +77,12 @@ def evaluate(
                     if loaded is None or loaded[0] != model:
                         loaded = model, load(model)
                     work = _Work(evaluation, cell, loaded[1], pool, bar)
-                    batches = map(work.rows, _cut(some, evaluation.batch))
+                    batches = map(work.rows, _cut(some, evaluation.rows_at_once))
                     _write(file, arrow.table(Row, chain.from_iterable(batches)))
                 else:
                     bar.update(len(some))
                 rows += _read(file, some)
-            results.append(result(evaluation, cell, f"cells/{folder.name}", rows))
+            results.append(result(evaluation, cell, f"cells/{folder.name}", rows, made))
             bar.write(_line(results[-1]))
     _publish(results, out)
     return results
@@ -106,7 +118,9 @@ class _Work(NamedTuple):
             where=f"systems.{system.name}",
             caching=system.cache,
         )
-        grades = self.pool.grade([(a.scored, p.gold) for a, p in zip(found, problems, strict=True)])
+        grades = self.pool.grade(
+            [Attempt(a.scored, p.gold, p.prompt) for a, p in zip(found, problems, strict=True)]
+        )
         self.bar.update(len(problems))
         slots = frame.slot_of()
         for problem, (texts, row), grade in zip(problems, found, grades, strict=True):
@@ -119,6 +133,7 @@ class _Work(NamedTuple):
                 grade=grade.grade,
                 nfe=row.nfe,
                 fill_id=dlm.fill_id,
+                end_ids=tuple(sorted(dlm.end_ids)),
                 steps_K=tuple(c.step for c in row.commits),
                 positions_K=tuple(c.position for c in row.commits),
                 confidences_K=tuple(c.confidence for c in row.commits),
@@ -127,12 +142,19 @@ class _Work(NamedTuple):
             )
 
 
-def _folder(evaluation: Evaluation, cell: Cell, asked: str, out: Path) -> Path:
+def _folder(evaluation: Evaluation, cell: Cell, facts: Sequence[object], out: Path) -> Path:
     model = cell.system.model
     revision = directory_revision(models.directory_of(model.path, model.trust_remote_code))
-    digest = evaluation.digest(cell, (revision, asked))
+    digest = evaluation.digest(cell, (revision, *facts))
     name = re.sub(r"[^A-Za-z0-9.]+", "_", cell.system.name).strip("_.") or "system"
     return out / "cells" / f"{name}-{cell.steps or 'own'}-{digest}"
+
+
+def _tell_of_others(folder: Path, bar: Progress) -> None:
+    """That rows are there which another model, setting or machine has made."""
+    name = folder.name.rpartition("-")[0]
+    if not folder.exists() and any(folder.parent.glob(f"{name}-{'?' * 16}")):
+        bar.write(f"{name}: decoded anew; the rows there are of another model, setting or machine")
 
 
 def _cut(problems: Sequence[Problem], size: int) -> Iterator[Sequence[Problem]]:

@@ -7,7 +7,7 @@ Plain dataclasses, validated against by recipes, as `settings.py`.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -38,10 +38,10 @@ class System:
     """A row of the tables: a model, how it decodes, and what it writes into.
 
     `form: canvas` decodes `paths` slots and a summary, of which the summary is scored; `long_cot`
-    one slot of as many masks, scored by the last answer before its first fill. `steps` where they
-    are not the evaluation's; `cache` decodes faster, and not exactly. For the tables: `base` names
-    the base model (default: the model's folder), `training` what it was tuned on, and `tuned_paths`
-    on how many paths, where not on as many as are decoded.
+    one slot of as many masks, scored by the last answer before its first fill or end of turn.
+    `steps` where they are not the evaluation's; `cache` decodes faster, and not exactly. For the
+    tables: `base` names the base model (default: the model's folder), `training` what it was tuned
+    on, and `tuned_paths` on how many paths, where not on as many as are decoded.
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -96,6 +96,7 @@ class Evaluation:
     `masks` is the budget M of every system, `summary_tokens` the summary's part of it on a canvas;
     each of a canvas's paths has an even share of the rest (Table 5's fixed budget). `limit` takes
     the first problems only, `batch` decodes so many rows at once, those of one file at most.
+    `strict` decodes every row by itself, so that no digit of it depends on its neighbours.
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -108,6 +109,7 @@ class Evaluation:
     summary_tokens: int = 32
     limit: int | None = None
     batch: int = 32
+    strict: bool = False
     precision: Precision = Precision.BFLOAT16
     temperature: float = 0.0
     seed: int = 0
@@ -141,6 +143,11 @@ class Evaluation:
         """How tokens are taken."""
         return Sampling(temperature=self.temperature, seed=self.seed, fill=self.fill)
 
+    @property
+    def rows_at_once(self) -> int:
+        """Rows that are decoded together, at most."""
+        return 1 if self.strict else self.batch
+
     def cells(self) -> list[Cell]:
         """Every cell, in order; a rule without a number of steps has one."""
         return [
@@ -149,10 +156,13 @@ class Evaluation:
             for steps in ((system.steps or self.steps) if system.made_rule().has_steps else (0,))
         ]
 
-    def digest(self, cell: Cell, facts: tuple[str, ...]) -> str:
-        """16 hex digits over everything that shapes a cell; `facts` are of model and benchmark."""
+    def digest(self, cell: Cell, facts: Sequence[object]) -> str:
+        """16 hex digits over everything that shapes a cell.
+
+        `facts`, which go into JSON, are of the model, the problems, and what computes.
+        """
         shaping = dataclasses.asdict(self)
-        for name in ("name", "systems", "steps", "batch"):
+        for name in ("name", "systems", "steps", "batch", "strict"):  # rows at once are a fact
             shaping.pop(name)
         shaping |= {"system": dataclasses.asdict(cell.system), "steps": cell.steps, "facts": facts}
         for name in ("name", "steps", "base", "training", "tuned_paths"):

@@ -64,8 +64,8 @@ class Finding:
     @cached_property
     def content_arness(self) -> dict[Problem, float]:
         """The same without commits of fill."""
-        rows = self._rows("steps_K", "positions_K", "tokens_K", "fill_id")
-        return self._orders(rows, [content(row["tokens_K"], row["fill_id"]) for row in rows])
+        rows = self._rows("steps_K", "positions_K", "tokens_K", "end_ids")
+        return self._orders(rows, [content(row["tokens_K"], row["end_ids"]) for row in rows])
 
     def _orders(
         self, rows: Sequence[dict[str, Any]], among: Iterable[Iterable[int]]
@@ -77,9 +77,10 @@ class Finding:
         return found
 
     def is_like(self, other: "Finding") -> bool:
-        """Whether both decoded as many masks, and took tokens in the same way."""
+        """Whether both decoded as many masks, took tokens in the same way, and computed alike."""
         ours, theirs = (
-            (one.masks, one.temperature, one.fill) for one in (self.result, other.result)
+            (one.masks, one.temperature, one.fill, one.computed)
+            for one in (self.result, other.result)
         )
         return ours == theirs
 
@@ -163,7 +164,8 @@ def discordant(first: Finding, second: Finding) -> tuple[int, int]:
 def gain(first: Finding | None, second: Finding | None) -> Interval | None:
     """Accuracy of the first more than the second's; None where they do not compare.
 
-    Both must have decoded the same problems with as many masks, temperature and fill alike.
+    Both must have decoded the same problems with as many masks, temperature and fill alike, and
+    must have been computed alike: device, kernel, type, version of PyTorch, rows at once.
     """
     if first is None or second is None or not first.is_like(second):
         return None

@@ -8,7 +8,7 @@ and no header (METHOD section 1).
 Axes: T tokens of a row, N slots.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -90,13 +90,16 @@ class Frame:
             for slot in (*[-1] * len(head), *[number] * length)
         ]
 
-    def contents(self, ids_C: Ids) -> list[Ids]:
-        """Each slot's text on a decoded answer: what stands before its first fill token."""
+    def contents(self, ids_C: Ids, ends: Collection[int] = ()) -> list[Ids]:
+        """Each slot's text on a decoded answer: what stands before its first fill token.
+
+        A token among `ends` ends a text, too.
+        """
         found, at = [], 0
         for head, length in zip(self.headers, self.slots, strict=True):
             slot = ids_C[at + len(head) : at + len(head) + length]
-            fills = np.flatnonzero(slot == self.fill_id)
-            found.append(slot[: fills[0]] if len(fills) else slot)
+            stops = np.flatnonzero(np.isin(slot, [self.fill_id, *ends]))
+            found.append(slot[: stops[0]] if len(stops) else slot)
             at += len(head) + length
         return found
 

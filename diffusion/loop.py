@@ -25,6 +25,7 @@ from diffusion.prepared import Prepared, refusals
 from diffusion.settings import Settings
 from diffusion.training_log import Line, Summary
 from diffusion.validate import Buckets, validate
+from schemas.digits import rounded
 from schemas.durable import commit, replace_text, sync_folder
 from schemas.errors import PolytraceError, StoppedError, UserError
 from schemas.progress import Progress
@@ -257,8 +258,8 @@ class Loop:
         found = checkpoint.latest(self.out / "checkpoints")
         kept = f"the checkpoint {found.name} is whole" if found else "there is no checkpoint yet"
         return (
-            f"step {step + 1}: the loss is {loss}, its gradient's norm {norm}; {kept}. Lower "
-            "learning_rate, raise warmup, or set precision=float32"
+            f"step {step + 1}: the loss is {rounded(loss)}, its gradient's norm {rounded(norm)}; "
+            f"{kept}. Lower learning_rate, raise warmup, or set precision=float32"
         )
 
     def _finish(self, line: Line, buckets: Buckets | None) -> Summary:

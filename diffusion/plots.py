@@ -1,6 +1,7 @@
 """The paper's Figures 1, 2 and 4 for whatever was evaluated. In: findings. Out: PNG and SVG.
 
-The same findings give the same bytes. A figure for which nothing was evaluated is not drawn.
+The same findings give the same bytes. A figure for which nothing was evaluated is not drawn, nor is
+a panel of one point; of that it is said why.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -37,10 +38,22 @@ _STYLE: Any = {
 
 
 class Figure(NamedTuple):
-    """A picture: its file's name without ending, and its caption."""
+    """A picture: its file's name without ending (None: not drawn), and its caption.
 
-    name: str
+    `missing` is a sentence for each panel that was left out because it has one point, or empty.
+    """
+
+    name: str | None
     caption: str
+    missing: str
+
+
+class Panel(NamedTuple):
+    """A part of a picture: what it is of, how many points it has, and what draws it."""
+
+    about: str
+    points: int
+    draw: Callable[["Axes"], None]
 
 
 def draw(findings: Findings, folder: Path) -> list[Figure]:
@@ -52,14 +65,18 @@ def draw(findings: Findings, folder: Path) -> list[Figure]:
         ("figure_2", f"Figure 2. Accuracy of base models by decoding order ({label})", _bars),
         ("figure_4", f"Figure 4. ARness before and after Long-CoT fine-tuning ({label})", _changes),
     ):
-        drawn = list(panels(findings))
+        found = list(panels(findings))
+        drawn = [panel for panel in found if panel.points > 1]
+        missing = " ".join(
+            f"Not drawn, because it has one point: {panel.about}."
+            for panel in found
+            if panel not in drawn
+        )
         if drawn:
             _save(drawn, folder / name, caption)
-            made.append(Figure(name, caption))
+        if found:
+            made.append(Figure(name if drawn else None, caption, missing))
     return made
-
-
-Panel = Callable[["Axes"], None]
 
 
 def _save(panels: Sequence[Panel], path: Path, title: str) -> None:
@@ -77,7 +94,7 @@ def _save(panels: Sequence[Panel], path: Path, title: str) -> None:
         for axis in axes.flat[len(panels) :]:
             axis.set_visible(False)
         for axis, panel in zip(axes.flat, panels, strict=False):
-            panel(axis)
+            panel.draw(axis)
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
         figure.tight_layout()
         figure.savefig(path.with_suffix(".png"), metadata={"Software": None})
@@ -95,8 +112,9 @@ def _orders(findings: Findings) -> Iterator[Panel]:
 
 
 def _scatter(found: Finding, title: str) -> Panel:
+    about = title.replace("\n", ", ")
     row = read_rows(found.run / found.result.rows).slice(0, 1).to_pylist()[0]
-    is_fill = [token == row["fill_id"] for token in row["tokens_K"]]
+    is_fill = [token in row["end_ids"] for token in row["tokens_K"]]
     points = list(zip(row["steps_K"], row["positions_K"], strict=True))
 
     def panel(axis: "Axes") -> None:
@@ -117,7 +135,7 @@ def _scatter(found: Finding, title: str) -> Panel:
             edgecolor="white",
         )
 
-    return panel
+    return Panel(about, len(points), panel)
 
 
 def _bars(findings: Findings) -> Iterator[Panel]:
@@ -155,7 +173,14 @@ def _grouped(found: dict[Subject, dict[Order, Finding | None]]) -> Panel:
         axis.set_ylim(0, 100)
         axis.legend(fontsize=8, frameon=False)
 
-    return panel
+    bars = sum(one is not None for cells in found.values() for one in cells.values())
+    of = "; ".join(
+        f"{name_of(subject)}, {order}"
+        for subject, cells in found.items()
+        for order, one in cells.items()
+        if one is not None
+    )
+    return Panel(of, bars, panel)
 
 
 def _errors(values: Sequence[Interval], scale: float) -> list[list[float]] | None:
@@ -210,4 +235,5 @@ def _changes(findings: Findings) -> Iterator[Panel]:
         axis.set_xlabel("Global-ARness@1 under AO")
         axis.legend(fontsize=8, frameon=False, loc="upper left")
 
-    yield panel
+    points = sum(one is not None for _, *both, _ in found for one in both)
+    yield Panel("ARness before and after", points, panel)

@@ -3,8 +3,8 @@
 Axes: K commits of a row.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import fmean
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diffusion.arness import Arness, arness
+from diffusion.computed import Computed
 from diffusion.decoding import Order
 from diffusion.decoding.loop import Fill
 from diffusion.evaluation import Cell, Evaluation, Training
@@ -28,9 +29,11 @@ RESULTS = "results.parquet"
 class Row:
     """A problem as it was decoded: the text of every slot, and commit by commit how it came.
 
-    `scored` is the text that was graded; `steps_K`, `positions_K` (columns of the frame, headers
-    counted), `confidences_K` and `tokens_K` are its commits in order, `nfe` its forward passes,
-    `fill_id` the token that is no content, `slots_K` the slot of each commit.
+    `texts` and `scored`, the one that was graded, end before fill and hold no special token; the
+    raw ids are `tokens_K`. `steps_K`, `positions_K` (columns of the frame, headers counted),
+    `confidences_K` and `tokens_K` are its commits in order, `nfe` its forward passes, `fill_id` the
+    token that fills a slot, `end_ids` that one and those that end a turn, which are no content
+    either, `slots_K` the slot of each commit.
     """
 
     id: str
@@ -41,6 +44,7 @@ class Row:
     grade: Grade
     nfe: int
     fill_id: int
+    end_ids: tuple[int, ...]
     steps_K: tuple[int, ...]
     positions_K: tuple[int, ...]
     confidences_K: tuple[float, ...]
@@ -57,6 +61,8 @@ class Result:
     those that are no fill; `arness_low` and `arness_high` are a 95 % interval (bootstrap);
     `by_slot` is Global-ARness@1 inside each slot. None where no row has an order. `unread` counts
     rows without a readable answer: they are wrong. `cache` is None where decoding was exact.
+    `device` to `batch` say what it was computed with (`Computed`); None in results of Polytrace
+    0.1, which did not keep it.
     """
 
     system: str
@@ -94,9 +100,24 @@ class Result:
     content_corrected: float | None
     content_local: float | None
     by_slot: tuple[float | None, ...]
+    device: str | None = None
+    device_name: str | None = None
+    attention: str | None = None
+    dtype: str | None = None
+    torch: str | None = None
+    batch: int | None = None
+
+    @property
+    def computed(self) -> Computed | None:
+        """What it was computed with, if that is known."""
+        if self.device is None:
+            return None
+        return Computed(**{one.name: getattr(self, one.name) for one in fields(Computed)})
 
 
-def result(evaluation: Evaluation, cell: Cell, folder: str, rows: Sequence[Row]) -> Result:
+def result(
+    evaluation: Evaluation, cell: Cell, folder: str, rows: Sequence[Row], made: Computed
+) -> Result:
     """The line of a cell, whose rows are in `folder`. ValueError without rows."""
     system, steps = cell
     rule = ", ".join(f"{name}={value}" for name, value in system.rule.items() if name != "kind")
@@ -144,6 +165,7 @@ def result(evaluation: Evaluation, cell: Cell, folder: str, rows: Sequence[Row])
         content_corrected=_mean(one.corrected for one in content if one),
         content_local=_mean(one.local for one in content if one),
         by_slot=tuple(_in_slot(rows, slot) for slot in range(slots)),
+        **asdict(made),
     )
 
 
@@ -153,7 +175,10 @@ def read_results(run: Path) -> list[Result]:
     if not file.is_file():
         raise UserError(f"{run}: holds no {RESULTS}; give a directory of polytrace evaluate")
     try:
-        return list(arrow.records(Result, pq.read_table(file)))
+        data = pq.read_table(file)
+        later = {one.name for one in fields(Computed)} - {*data.column_names}
+        names = [one.name for one in fields(Result) if one.name not in later]
+        return list(arrow.records(Result, data, names))
     except (OSError, pa.ArrowException, TypeError, ValueError, KeyError) as error:
         raise DamagedError(f"{file}: cannot be read ({error}); evaluate again") from None
 
@@ -162,14 +187,26 @@ def read_rows(folder: Path, columns: list[str] | None = None) -> pa.Table:
     """The rows of a cell in order; DamagedError where there are none or they are unreadable."""
     files = sorted(folder.glob("rows-*.parquet"))
     try:
-        return pa.concat_tables([pq.read_table(file, columns=columns) for file in files])
+        return pa.concat_tables([_table(file, columns) for file in files])
     except (OSError, pa.ArrowException) as error:
         raise DamagedError(f"{folder}: cannot be read ({error}); evaluate again") from None
 
 
-def content(tokens_K: Sequence[int], fill_id: int) -> list[int]:
-    """Which commits are no fill."""
-    return [k for k, token in enumerate(tokens_K) if token != fill_id]
+def _table(file: Path, columns: list[str] | None) -> pa.Table:
+    """One file of rows; those of Polytrace 0.1 have no `end_ids`: there fill alone ends a text."""
+    known = pq.read_schema(file).names
+    wanted = columns or known
+    if "end_ids" in known or (columns and "end_ids" not in columns):
+        return pq.read_table(file, columns=wanted)
+    read = dict.fromkeys([*(name for name in wanted if name != "end_ids"), "fill_id"])
+    data = pq.read_table(file, columns=list(read))
+    ends = [[one] for one in data["fill_id"].to_pylist()]
+    return data.append_column("end_ids", pa.array(ends, pa.list_(pa.int64())))
+
+
+def content(tokens_K: Sequence[int], end_ids: Collection[int]) -> list[int]:
+    """Which commits are neither fill nor an end of turn."""
+    return [k for k, token in enumerate(tokens_K) if token not in end_ids]
 
 
 def order_of(
@@ -181,7 +218,7 @@ def order_of(
 
 
 def _content(row: Row) -> list[int]:
-    return content(row.tokens_K, row.fill_id)
+    return content(row.tokens_K, row.end_ids)
 
 
 def _order(row: Row, among: Iterable[int]) -> Arness | None:

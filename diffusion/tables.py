@@ -348,8 +348,21 @@ def _cells(findings: Findings) -> Table:
         rows=tuple(map(line, findings.all)),
         note="ARness is Global-ARness@1, read ascending within a step; above chance: 0 is what "
         "random subsets of the same sizes score, 1 strict left to right. Rows without a readable "
-        "answer count as wrong.",
+        f"answer count as wrong. {_computed(findings)}",
     )
+
+
+def _computed(findings: Findings) -> str:
+    """On what the cells were computed; which on what, where that differs."""
+    systems: dict[str, list[str]] = {}
+    for one in findings.all:
+        how = one.result.computed
+        name = "a machine that was not recorded (Polytrace 0.1)" if how is None else str(how)
+        systems.setdefault(name, []).append(one.result.system)
+    if len(systems) == 1:
+        return f"Computed on {next(iter(systems))}."
+    each = (f"on {how}: {', '.join(dict.fromkeys(of))}" for how, of in systems.items())
+    return f"Computed {'; '.join(each)}. Only cells that were computed alike are compared."
 
 
 def _two(value: float | None) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from diffusion.claims import claims
 from diffusion.findings import Findings
-from diffusion.plots import draw
+from diffusion.plots import Figure, draw
 from diffusion.tables import tables
 from schemas.durable import replace_text
 from schemas.errors import UserError
@@ -26,10 +26,7 @@ def write_page(runs: Sequence[Path], out: Path, seqdep: Path | None = None) -> P
     findings = Findings(runs)
     *paper_tables, cells = tables(findings)
     out.mkdir(parents=True, exist_ok=True)
-    pictures = [
-        f"## {figure.caption}\n\n![{figure.caption}]({figure.name}.png)\n"
-        for figure in draw(findings, out)
-    ]
+    pictures = [_picture(figure) for figure in draw(findings, out)]
     parts = [
         "# Tables and figures\n\n"
         "In the form of Li et al. 2026; their figures stand in the columns `paper`, where the "
@@ -49,6 +46,12 @@ def in_short(runs: Sequence[Path]) -> str:
     findings = Findings(runs)
     found = [table.short() for table in (*tables(findings)[:-1], claims(findings))]
     return "\n\n".join(table.text() for table in found if table is not None)
+
+
+def _picture(figure: Figure) -> str:
+    drawn = [f"![{figure.caption}]({figure.name}.png)"] if figure.name else []
+    said = [figure.missing] if figure.missing else []
+    return "\n\n".join([f"## {figure.caption}", *drawn, *said]) + "\n"
 
 
 def _corpus(seqdep: Path | None, out: Path) -> str:

@@ -91,11 +91,13 @@ def page(run: Path, evaluation: Path | None = None) -> str:
 
     from curation.report import corpus
     from curation.terminal import visible
+    from schemas.digits import rounded
 
     found = corpus(run)
     evaluated = None if evaluation is None else _evaluated(evaluation)
     script = files("data_cards").joinpath("report.js").read_text(encoding="utf-8")
     environment = Environment(undefined=StrictUndefined, autoescape=True)
+    environment.filters["rounded"] = rounded
     template = environment.from_string(
         files("data_cards").joinpath("report.html.j2").read_text(encoding="utf-8")
     )
@@ -159,14 +161,15 @@ def _drawn(curve: "Curve") -> _Drawn:
     def y(value: float) -> str:
         return f"{10 + _HEIGHT * (high - value) / span:.1f}"
 
+    points = tuple(
+        (f"{n * step:.1f}", y(gain), f"segment {n + 2}: {gain:+.3f} nats a token")
+        for n, gain in enumerate(curve.gains)
+    )
     return _Drawn(
         curve.level,
-        tuple(
-            (f"{n * step:.1f}", y(gain), f"segment {n + 2}: {gain:+.3f} nats a token")
-            for n, gain in enumerate(curve.gains)
-        ),
+        points,
         y(0.0),
         f"{low:.2f}",
         f"{high:.2f}",
-        f"segment 2: {curve.gains[0]:+.3f}; segment {len(curve.gains) + 1}: {curve.gains[-1]:+.3f}",
+        "; ".join(text for _, _, text in dict.fromkeys((points[0], points[-1]))),
     )

@@ -16,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 from diffusion import models
+from diffusion.answers import texts_of
 from diffusion.decoding import Rule
 from diffusion.decoding.caching import Caching
 from diffusion.decoding.loop import Decoded, Request, decode
@@ -57,8 +58,8 @@ def decoded(
 
 def solved(dlm: Dlm, problems: Sequence[Problem], rows: Sequence[Decoded]) -> list[bool]:
     """Which of them are right."""
-    texts = (str(dlm.tokenizer.decode(*_frame(dlm).contents(row.ids_C))) for row in rows)
-    return [is_right(text, problem) for text, problem in zip(texts, problems, strict=True)]
+    texts = texts_of(dlm, _frame(dlm), [row.ids_C for row in rows])
+    return [is_right(text, problem) for (text,), problem in zip(texts, problems, strict=True)]
 
 
 def _frame(dlm: Dlm) -> Frame:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from curation.filters import Filter
+from schemas.digits import apart
 from schemas.errors import UserError
 from schemas.records import Canvas, Scores, Verdict
 
@@ -30,8 +31,9 @@ class Diversity:
         """Drop with `similarity_above`."""
         if canvas.similarity <= self.max_similarity:
             return Verdict(True)
-        detail = f"two paths have similarity {canvas.similarity}, at most {self.max_similarity}"
-        return Verdict(False, "similarity_above", f"{detail} allowed")
+        found, limit = apart(canvas.similarity, self.max_similarity)
+        detail = f"two paths have similarity {found}, at most {limit} allowed"
+        return Verdict(False, "similarity_above", detail)
 
 
 def build(max_similarity: float) -> Filter:

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from curation.filters import Filter
+from schemas.digits import apart
 from schemas.errors import UserError
 from schemas.records import Canvas, Scores, Verdict
 
@@ -49,9 +50,11 @@ class Limits:
                 return Verdict(True)
             return Verdict(False, "seqdep_undefined", f"no {unit}: it needs two scored segments")
         if self.least is not None and value < self.least:
-            return Verdict(False, "seqdep_below", f"{value} {unit}, at least {self.least} wanted")
+            found, limit = apart(value, self.least)
+            return Verdict(False, "seqdep_below", f"{found} {unit}, at least {limit} wanted")
         if self.most is not None and value > self.most:
-            return Verdict(False, "seqdep_above", f"{value} {unit}, at most {self.most} allowed")
+            found, limit = apart(value, self.most)
+            return Verdict(False, "seqdep_above", f"{found} {unit}, at most {limit} allowed")
         return Verdict(True)
 
 

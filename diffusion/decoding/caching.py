@@ -3,7 +3,7 @@
 Bidirectional attention has no key that later tokens leave as it is. Fast-dLLM (Wu et al. 2025)
 computes those of some positions now and then only: a whole pass refreshes all, the passes after it
 compute the active positions alone, which see the others as they were. Whether a row is whole at a
-step depends on that row alone, so that it decodes in a batch as it does by itself.
+step depends on that row alone: in float32 it decodes in a batch as it does by itself.
 
 Axes: B rows, T tokens, C columns of the frame, A active positions, R positions asked for, H hidden.
 """

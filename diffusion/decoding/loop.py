@@ -3,8 +3,9 @@
 A step asks the rule where it looks, computes the head there alone (some rows at a time: [R, V]
 logits never exist as a whole), asks it what to commit, and writes that down. Nothing is cached
 unless one asks for it (`caching.py`): every step sees the whole row as it stands. Rows of other
-lengths are padded on the right and masked from attention: each row decodes as it does alone,
-whatever the family's positions.
+lengths are padded on the right and masked from attention: in float32 each row decodes to the tokens
+that it decodes to alone, whatever the family's positions. In bfloat16 the rounding of sums, which
+depends on the batch's shape, moves some confidences (docs/adr/0022).
 
 Axes: B rows, T tokens, C columns of the frame, R positions asked for, H hidden, V vocabulary.
 """
@@ -29,7 +30,7 @@ _LOWERED = 2.0  # taken from confidences in [0, 1], so that they come last and k
 
 
 class Fill(StrEnum):
-    """When fill tokens may be committed."""
+    """When fill tokens, and tokens that end a turn, may be committed."""
 
     FREE = "free"  # as any other token
     LAST = "last"  # after everything that is predicted to be content
@@ -117,6 +118,7 @@ class _Batch:
     ) -> None:
         self.dlm, self.frame, self.sampling = dlm, frame, sampling
         self.device = dlm.denoiser.net.device
+        self.ends = torch.tensor(sorted(dlm.end_ids), device=self.device)
         self.names = [request.name for request in requests]
         self.commits: list[list[Commit]] = [[] for _ in requests]
         self.nfe = [0] * len(requests)
@@ -228,7 +230,7 @@ class _Batch:
         """Confidences as the rule sees them."""
         if self.sampling.fill is Fill.FREE:
             return confidence_BC
-        is_fill_BC = scope_BC & (token_BC == self.dlm.fill_id)
+        is_fill_BC = scope_BC & torch.isin(token_BC, self.ends)
         has_content_B1 = (scope_BC & ~is_fill_BC).any(1, keepdim=True)
         return torch.where(is_fill_BC & has_content_B1, confidence_BC - _LOWERED, confidence_BC)
 

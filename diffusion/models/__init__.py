@@ -26,7 +26,9 @@ import torch
 from torch import Tensor
 from transformers.utils import logging
 
+from diffusion import bidirectional
 from diffusion.denoiser import Denoiser, Dlm
+from diffusion.turns import turn_ends
 from schemas.errors import UserError
 from schemas.paths import locate
 from scorers.revision import fetched
@@ -116,7 +118,17 @@ def load(
         fill_id=ids.fill,
         context=context_of(net),
         folder=folder,
+        turn_ends=turn_ends(folder, config, tokenizer),
     )
+
+
+def attention_of(name: str, trust_remote_code: bool) -> str:
+    """The attention kernel that a model runs with, as transformers names it; loads no weights."""
+    config = read_config(directory_of(name, trust_remote_code))
+    with torch.device("meta"):
+        net = family_of(config)[1].blank(config, torch.float32, trust_remote_code)
+    kernel = str(net.config._attn_implementation)
+    return "sdpa" if kernel == bidirectional.NAME else kernel
 
 
 def context_of(net: Any) -> int | None:

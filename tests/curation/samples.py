@@ -198,7 +198,7 @@ def write_run(
         "recipe.yaml",
         "release/README.md",
         "release/stats.json",
-        *(f"release/{picture.path}" for picture in pictures),
+        *(f"release/{one.path}" for one in pictures if one.path),
     )
     facts = tuple(release.describe(run / name, name) for name in named)
     manifest = manifest.model_copy(update={"files": facts})

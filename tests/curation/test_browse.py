@@ -25,10 +25,19 @@ def test_the_overview_tells_counts_yields_and_reasons(run: Path) -> None:
     assert "26 in = 24 released + 2 rejected (92.3% released)" in text
     assert "24 of P = 3: 1,022 masks (3 x 330 + 32), 1,098 positions with headers" in text
     assert "NOTICE: not so" in text
-    assert "saw 25, dropped 1 (4.0%), threshold=0.5" in text
+    assert "saw 25, dropped 1 (4.0%), learnt threshold=0.5" in text
     assert re.search(r"canvases +trace +not_selected +24", text)
     assert "nats a token" in text
     assert str(run) not in text
+
+
+def test_figures_have_as_many_digits_as_a_reader_can_use(tmp_path: Path) -> None:
+    manifest = samples.write_run(tmp_path, samples.corpus(24))
+    learnt = manifest.filters[0].model_copy(update={"frozen": "0.04392016040227436"})
+    manifest.model_copy(update={"filters": (learnt,)}).save(tmp_path / "manifest.json")
+    text = browse.overview(tmp_path)
+    assert "dropped 1 (4.0%), learnt 0.04392\n" in text
+    assert not re.search(r"\d\.\d{6}", text)
 
 
 def test_rejections_come_by_reason_with_an_example(run: Path) -> None:

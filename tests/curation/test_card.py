@@ -102,6 +102,26 @@ def test_the_counts_are_the_manifests(tmp_path: Path) -> None:
     assert f"| correct | {manifest.grades.correct} |" in card
 
 
+def test_figures_have_as_many_digits_as_a_reader_can_use(tmp_path: Path) -> None:
+    recipe = samples.recipe()
+    manifest, found = measured(tmp_path, recipe)
+    learnt = manifest.filters[0].model_copy(update={"frozen": "0.04392016040227436"})
+    spread = found.path_tokens.model_copy(update={"mean": 1234.5678, "p05": 0.0712})
+    found = found.model_copy(update={"path_tokens": spread})
+    manifest = manifest.model_copy(update={"filters": (learnt,)})
+    card = render_card(manifest, recipe, released(samples.canvas(3), samples.scores(3)), found)
+    assert "| seqdep | level=path, max=0.5 | 0.04392 | 31 |" in card
+    assert "| tokens of a path | 90 | 1,235 | 0.0712 |" in card
+
+
+def test_a_picture_of_one_value_is_words(tmp_path: Path) -> None:
+    samples.write_run(tmp_path, samples.corpus(1))
+    card = (tmp_path / "release" / "README.md").read_text(encoding="utf-8")
+    assert "figures/tokens.png" in card and "figures/seqdep.png" not in card
+    assert "\nSeqDep, path level: 0.05 nats a token, not drawn because n = 1 (canvases); " in card
+    assert "Tokens of a summary: 6 tokens, not drawn because n = 1 (canvases)." in card
+
+
 def test_the_card_claims_no_more_than_was_done(tmp_path: Path) -> None:
     card = " ".join(render(tmp_path).split())
     assert "near-copies" not in card

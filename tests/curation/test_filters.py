@@ -126,6 +126,12 @@ def build(kind: str, **options: object) -> Filter:
         ("seqdep", {"max": 0.2}, "", ""),
         ("seqdep", {"min": 0.2}, "", ""),
         ("seqdep", {"max": 0.1}, "seqdep_above", "0.2 nats per token at path level, at most 0.1"),
+        (
+            "seqdep",
+            {"max": 0.04392016040227436},
+            "seqdep_above",
+            "0.2 nats per token at path level, at most 0.04392 allowed",
+        ),
         ("seqdep", {"min": 0.3}, "seqdep_below", "0.2 nats per token at path level, at least 0.3"),
         (
             "seqdep",
@@ -137,7 +143,7 @@ def build(kind: str, **options: object) -> Filter:
             "seqdep",
             {"max": 1, "unit": "nats"},
             "seqdep_above",
-            "2.0 nats at path level, at most 1.0",
+            "2 nats at path level, at most 1",
         ),
         ("seqdep", {"min": 3, "max": 4, "unit": "nats", "level": "step"}, "", ""),
     ],

@@ -18,7 +18,7 @@ from diffusion.decoding.rules.ar_order import ArOrder
 from diffusion.decoding.rules.blockwise import Blockwise
 from diffusion.decoding.rules.confidence import Confidence
 from diffusion.decoding.rules.fast_dllm import FastDllm
-from diffusion.decoding.rules.parallel_forced import ParallelForced, Summary, quotas
+from diffusion.decoding.rules.parallel_forced import ParallelForced, Summary, quotas, schedule
 from diffusion.decoding.rules.random_order import RandomOrder
 from diffusion.denoiser import Dlm
 from diffusion.frame import Form, Frame, encode_prompt, frame_of
@@ -215,6 +215,8 @@ def test_fill_last_commits_what_is_predicted_to_be_content_first(dlm: Dlm) -> No
     often = Counter(c.token for row in free for c in row.commits).most_common(5)
     looked = sum(_content_was_left(replace(dlm, fill_id=token), frame, asked) for token, _ in often)
     assert looked, "no row was filled"
+    ends = (replace(dlm, turn_ends=frozenset([token])) for token, _ in often)
+    assert sum(_content_was_left(one, frame, asked) for one in ends), "no turn was ended"
 
 
 def _content_was_left(dlm: Dlm, frame: Frame, asked: list[Request]) -> int:
@@ -223,7 +225,7 @@ def _content_was_left(dlm: Dlm, frame: Frame, asked: list[Request]) -> int:
     sampling = Sampling(fill=Fill.LAST)
     rows = decode(dlm, frame, asked, Confidence(), steps=31, sampling=sampling)
     for one, row in zip(asked, rows, strict=True):
-        first = next((c for c in row.commits if c.token == dlm.fill_id), None)
+        first = next((c for c in row.commits if c.token in dlm.end_ids), None)
         if first is None:
             continue
         blank = frame.lay(one.prompt, [np.zeros(0, np.int32)] * len(frame.slots))
@@ -234,7 +236,7 @@ def _content_was_left(dlm: Dlm, frame: Frame, asked: list[Request]) -> int:
         with torch.no_grad():
             logits = dlm.denoiser.logits(ids[None], masked)
         logits[:, dlm.mask_id] = -torch.inf
-        assert (logits.argmax(-1) == dlm.fill_id).all(), "content was left"
+        assert set(logits.argmax(-1).tolist()) <= dlm.end_ids, "content was left"
         looked += 1
     return looked
 
@@ -302,7 +304,23 @@ def test_quotas_sum_to_the_slots_and_steps_are_even(joint: bool) -> None:
             assert not any(sum(row[:-1]) for row in given[first:])
 
 
-def test_every_path_goes_on_at_every_step(dlm: Dlm) -> None:
+@pytest.mark.parametrize("tokens", [1, 2, 3, 4])
+def test_paths_go_on_together_where_a_step_has_a_token_for_each_and_else_in_turn(
+    tokens: int,
+) -> None:
+    """METHOD section 6: three slots of 330 masks and a summary of 32."""
+    lengths, masks = (330, 330, 330, 32), 1022
+    given = schedule(lengths, masks // tokens, Summary.AFTER)
+    reasoning = [row[:-1] for row in given if not row[-1]]
+    together = sum(all(row) for row in reasoning) / len(reasoning)
+    assert together == {1: 0.0, 2: 0.0}.get(tokens, 1.0)
+    for start in range(len(reasoning) - 2):
+        some = [sum(column) for column in zip(*reasoning[start : start + 3], strict=True)]
+        assert min(some) >= tokens, "in three steps each path goes on as often as any"
+        assert max(some) - min(some) <= 1
+
+
+def test_a_step_of_three_tokens_goes_on_in_every_path(dlm: Dlm) -> None:
     frame = canvas(dlm, slot=12, summary=3)
     (row,) = decode(dlm, frame, requests(dlm, 1), ParallelForced(), steps=13)
     of_slot = {column: slot for slot, columns in enumerate(_columns(frame)) for column in columns}

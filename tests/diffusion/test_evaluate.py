@@ -8,17 +8,23 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from diffusion.arness import global_arness
+from diffusion.computed import computed
 from diffusion.decoding.loop import decode
 from diffusion.evaluate import evaluate
 from diffusion.evaluation import Cell, Evaluation, System
+from diffusion.findings import Findings
 from diffusion.frame import Form
-from diffusion.results import Row, result
+from diffusion.results import Row, read_results, read_rows, result
 from diffusion.settings import Model, Precision
 from schemas.errors import DamagedError, UserError
+from schemas.paths import ROOT
 from schemas.records import Grade
 from tests.diffusion.checkpoints import make
+
+MINIATURE = ROOT / "docs" / "miniature" / "evaluation"
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +129,79 @@ def test_batches_change_nothing(evaluation: Evaluation, tmp_path: Path) -> None:
         assert a.arness == pytest.approx(b.arness)
 
 
+def test_strict_rows_have_no_neighbours_whatever_the_batch(
+    evaluation: Evaluation, tmp_path: Path
+) -> None:
+    """In bfloat16, to the last digit; it is the cell of `batch: 1`."""
+    half = replace(evaluation, precision=Precision.BFLOAT16)
+    evaluate(replace(half, batch=1), tmp_path / "one", say=lambda _: None)
+    evaluate(replace(half, batch=4, strict=True), tmp_path / "strict", say=lambda _: None)
+    assert files(tmp_path / "strict") == files(tmp_path / "one")
+
+
+def test_results_say_what_computed_them(evaluation: Evaluation, tmp_path: Path) -> None:
+    said: list[str] = []
+    results = evaluate(evaluation, tmp_path, say=said.append)
+    (one, *_) = json.loads((tmp_path / "results.json").read_text())
+    assert one["device"] == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert one["device_name"] and one["attention"] == "sdpa"
+    assert (one["dtype"], one["torch"], one["batch"]) == ("float32", torch.__version__, 3)
+    assert read_results(tmp_path) == results
+    assert one["device_name"] in said[0] and "float32" in said[0] and "3 rows at once" in said[0]
+    assert str(results[0].computed) in said[0]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("device", "cuda"),
+        ("device_name", "another"),
+        ("attention", "eager"),
+        ("torch", "9.9"),
+        ("batch", 2),
+        ("dtype", "bfloat16"),
+    ],
+)
+def test_a_cell_of_another_machine_is_decoded_anew(
+    evaluation: Evaluation,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    field: str,
+    value: Any,
+) -> None:
+    small = replace(evaluation, systems=evaluation.systems[:1], steps=(3,))
+    evaluate(small, tmp_path, say=lambda _: None)
+    (first,) = (tmp_path / "cells").iterdir()
+    before = files(first)
+    calls = Counter[str]()
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        calls["decode"] += 1
+        return decode(*args, **kwargs)
+
+    monkeypatch.setattr("diffusion.answers.decode", counted)
+    other = lambda *of: replace(computed(*of), **{field: value})  # noqa: E731
+    monkeypatch.setattr("diffusion.evaluate.computed", other)
+    (result_,) = evaluate(small, tmp_path, say=lambda _: None)
+    assert getattr(result_, field) == value
+    assert calls["decode"] == 5, "every batch"
+    assert files(first) == before, "what the other has made stays"
+    assert result_.rows != f"cells/{first.name}"
+    assert "AO-3: decoded anew; the rows there are of another" in capsys.readouterr().err
+
+
+def test_rows_and_results_of_the_former_version_are_read() -> None:
+    """The committed ones: they say neither what computed them nor what ends a turn."""
+    one, *_ = Findings([MINIATURE]).all
+    assert one.result.computed is None
+    assert sum(one.content_arness.values()) / one.result.count == pytest.approx(
+        one.result.content_arness
+    )
+    rows = read_rows(one.run / one.result.rows).slice(0, 1).to_pylist()
+    assert rows[0]["end_ids"] == [rows[0]["fill_id"]]
+
+
 def test_damaged_rows_are_named(evaluation: Evaluation, tmp_path: Path) -> None:
     evaluate(evaluation, tmp_path / "run", say=lambda _: None)
     file = next((tmp_path / "run" / "cells").glob("AO-3-*/rows-00001.parquet"))
@@ -152,6 +231,7 @@ def row(grade: Grade, steps: list[int], tokens: list[int]) -> Row:
         grade=grade,
         nfe=len(set(steps)),
         fill_id=0,
+        end_ids=(0,),
         steps_K=tuple(steps),
         positions_K=tuple(range(3, 3 + len(steps))),
         confidences_K=(1.0,) * len(steps),
@@ -166,7 +246,8 @@ def test_a_result_is_the_mean_of_its_rows(evaluation: Evaluation) -> None:
         row(Grade.WRONG, [3, 2, 1, 0], [5, 6, 7, 0]),
         row(Grade.UNPARSED, [1, 0, 1, 0], [0, 0, 0, 0]),
     ]
-    found = result(evaluation, Cell(evaluation.systems[0], 4), "cells/x", rows)
+    made = computed(evaluation, "sdpa")
+    found = result(evaluation, Cell(evaluation.systems[0], 4), "cells/x", rows, made)
     assert (found.order, found.benchmark, found.masks) == ("AO", "tiny", 34)
     assert found.base == Path(evaluation.systems[0].model.path).name
     assert (found.count, found.right, found.unread) == (3, 1, 1)

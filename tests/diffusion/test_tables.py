@@ -13,11 +13,13 @@ from diffusion.decoding.loop import Fill
 from diffusion.evaluate import evaluate
 from diffusion.evaluation import Evaluation, Training
 from diffusion.findings import Finding, Findings, Subject, change_of_gain, gain, gain_of_arness
+from diffusion.plots import draw
 from diffusion.settings import Model, Precision
 from diffusion.statistics import Interval
 from diffusion.tables import tables
 from diffusion.tables_page import in_short, write_page
 from schemas.errors import UserError
+from schemas.paths import ROOT
 from schemas.yaml_file import load
 from tests.diffusion.checkpoints import make
 
@@ -154,10 +156,53 @@ def test_what_was_decoded_otherwise_is_not_compared(runs: list[Path]) -> None:
     first = findings.find(subject, Training.NAP, Order.FORCED, 28)
     second = findings.find(subject, Training.LONG_COT, Order.AO, 28)
     assert first is not None and second is not None and gain(first, second) is not None
-    for change in ({"masks": 64}, {"temperature": 0.7}, {"fill": Fill.LAST}):
+    changes: list[dict[str, Any]] = [
+        {"masks": 64},
+        {"temperature": 0.7},
+        {"fill": Fill.LAST},
+        *({name: "another"} for name in ("device", "device_name", "attention", "dtype", "torch")),
+        {"batch": 1},
+        {"device": None},  # of the former version, which did not say it
+    ]
+    for change in changes:
         other = Finding(second.run, dataclasses.replace(second.result, **change))
         assert gain(first, other) is None and gain_of_arness(first, other) is None
         assert change_of_gain((first, other), (first, second)) is None
+
+
+def test_the_table_of_all_cells_says_what_computed_them(runs: list[Path]) -> None:
+    findings = Findings(runs[2:])
+    first = findings.all[0]
+    assert f"Computed on {first.result.computed}." in tables(findings)[-1].note
+    other = dataclasses.replace(first.result, device_name="another")
+    findings.all[0] = Finding(first.run, other)
+    note = tables(findings)[-1].note
+    assert f"on {other.computed}: {other.system};" in note
+    assert note.endswith("Only cells that were computed alike are compared.")
+
+
+def test_a_picture_of_one_point_is_words(runs: list[Path], tmp_path: Path) -> None:
+    """A base model under one order is one bar; one order alone is nothing to look at."""
+    findings = Findings(runs[2:])
+    findings.all = [
+        one
+        for one in findings.all
+        if (one.result.training, one.result.order) == (Training.BASE, Order.AO)
+    ]
+    drawn = {figure.caption.partition(".")[0]: figure for figure in draw(findings, tmp_path)}
+    bars = drawn["Figure 2"]
+    assert bars.name is None
+    assert bars.missing == "Not drawn, because it has one point: tiny, tiny problems, AO."
+    assert drawn["Figure 1"].name == "figure_1" and not drawn["Figure 1"].missing
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["figure_1.png", "figure_1.svg"]
+
+
+def test_the_page_says_why_a_picture_is_missing(tmp_path: Path) -> None:
+    page = write_page([ROOT / "docs" / "miniature" / "evaluation"], tmp_path)
+    text = page.read_text()
+    assert "Not drawn, because it has one point: tiny, tiny problems, AO." in text
+    assert not (tmp_path / "figure_2.png").exists() and "figure_2" not in text
+    assert (tmp_path / "figure_4.png").exists()
 
 
 def test_few_discordant_problems_prove_nothing() -> None:

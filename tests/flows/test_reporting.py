@@ -4,6 +4,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,41 @@ def test_a_page_is_fresh_by_its_manifest_whatever_the_clock_says(tmp_path: Path)
     assert not is_fresh(run)
     write_report(run / REPORT, run)
     assert is_fresh(run)
+
+
+def panel_of(text: str, title: str) -> str:
+    """A chart's part of the page."""
+    (found,) = re.findall(f"<h3>{title}</h3>(.*?)</figure>", text, re.DOTALL)
+    return str(found)
+
+
+def test_a_chart_of_one_point_is_words(tmp_path: Path) -> None:
+    """Canvases of two paths have one gain; a corpus of one canvas has one value of each kind."""
+    two = [
+        (canvas, replace(scores, path=replace(scores.path, gains=(0.1234567,), tokens=(7, 9))))
+        for canvas, scores in samples.corpus(31)
+        if scores.path is not None
+    ]
+    samples.write_run(tmp_path / "two", two)
+    panel = panel_of(page(tmp_path / "two"), "path level")
+    said = "Not drawn, because one point is no curve: segment 2: +0.014 nats a token."
+    assert "svg" not in panel and said in " ".join(panel.split())
+    samples.write_run(tmp_path / "one", samples.corpus(1))
+    text = page(tmp_path / "one")
+    panel = panel_of(text, "Highest similarity of two paths")
+    assert "svg" not in panel and "Not drawn, because there is one value: 0.25." in panel
+    assert "svg" in panel_of(text, "Tokens of a path"), "three paths are three points"
+
+
+def test_figures_have_as_many_digits_as_a_reader_can_use(tmp_path: Path) -> None:
+    rows = [
+        (replace(canvas, path_tokens=(12_345 + n, 9, 11)), scores)
+        for n, (canvas, scores) in enumerate(samples.corpus(40))
+    ]
+    samples.write_run(tmp_path, rows)
+    shown = re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", page(tmp_path), flags=re.DOTALL)
+    assert re.search(r"12,3\d\d", shown)
+    assert not re.search(r"\d\.\d{6}|\de[+-]\d", shown)
 
 
 def test_mistakes_are_one_line(tmp_path: Path) -> None:

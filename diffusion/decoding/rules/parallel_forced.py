@@ -1,8 +1,11 @@
-"""Parallel-forced decoding (Sec. 5.3, Li et al. 2026): every path goes on at every step.
+"""Parallel-forced decoding (Sec. 5.3, Li et al. 2026): the paths go on together.
 
-Macro: each reasoning slot has a quota at each step. Micro: inside a slot the most confident masked
-positions are committed. The summary, the last slot, has its share of the steps after the paths are
-finished (`after`), or decodes beside them (`joint`); the paper does not say which.
+Macro: the reasoning slots share the commits of each step evenly. Where a step commits at least one
+token a path, every path goes on at every step; where it commits fewer (1 or 2 for three paths),
+paths take turns, and none is ever more than one mask behind another (METHOD section 6,
+docs/adr/0013). Micro: inside a slot the most confident masked positions are committed. The summary,
+the last slot, has its share of the steps after the paths are finished (`after`), or decodes beside
+them (`joint`); the paper does not say which.
 """
 
 from collections import Counter
