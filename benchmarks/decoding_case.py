@@ -32,7 +32,7 @@ class Case(Framed):
 
     steps: int
     batch: int = 32
-    runs: int = 3  # timed, after one that warms up
+    runs: int = 5  # timed, after one that warms up
     is_half: bool = True  # bfloat16 autocast, as in evaluations
 
     @property

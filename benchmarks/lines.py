@@ -37,15 +37,23 @@ def report(subject: str, *lines: Line) -> None:
     text = "".join(json.dumps(asdict(line)) + "\n" for line in lines)
     print(text, end="", flush=True)
     machine = {
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python "
-        f"{platform.python_version()}"
+        "machine": f"{os.cpu_count()} cores of {_processor()}, Python {platform.python_version()}",
+        "load": [round(load, 1) for load in os.getloadavg()],
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{subject}.jsonl").write_text(json.dumps(machine) + "\n" + text)
 
 
+def _processor() -> str:
+    """The processor's own name, where the system tells it; else its architecture."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]} ({platform.machine()})" if names else platform.machine()
+
+
 def interleaved(ways: dict[str, Callable[[], object]], runs: int) -> dict[str, list[float]]:
-    """CPU-and-wait seconds of every way, `runs` times in turn, so that noise meets all alike."""
+    """Wall-clock seconds of every way, `runs` times in turn, so that noise meets all alike."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(runs):
         for name, work in ways.items():

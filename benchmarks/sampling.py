@@ -75,7 +75,7 @@ def high_latency(server: Loopback, folder: Path) -> list[Line]:
     """2 s, 512 in flight, 2,000 requests."""
     server.set(Behaviour(latency_s=2.0))
     work = Work(prompts=2_000, in_flight=512)
-    seconds = _both(server, folder, work, 3)
+    seconds = _both(server, folder, work, RUNS)
     value, spread = ratio(seconds["ours"], seconds["bare"])
     return [
         Line(
@@ -85,7 +85,7 @@ def high_latency(server: Loopback, folder: Path) -> list[Line]:
             better="lower",
             target=1.05,
             baseline=f"bare aiohttp, {median(seconds['bare']):.2f} s; ideal 8 s",
-            n=3,
+            n=RUNS,
             spread=spread,
         )
     ]
