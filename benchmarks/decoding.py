@@ -75,8 +75,8 @@ def compare(name: str) -> Iterator[Line]:
         baseline=f"a batched loop over full-vocabulary logits, "
         f"{tokens / median(seconds['plain']):,.0f} tokens/s in {case.steps} steps; ours "
         f"{tokens / median(seconds['ours']):,.0f}, one row at a time "
-        f"{tokens / median(seconds['alone']):,.0f}; in bfloat16 {sum(pairs) / len(pairs):.2%} of the "
-        "tokens are the same, in float32 all",
+        f"{tokens / median(seconds['alone']):,.0f}; in bfloat16 {sum(pairs) / len(pairs):.2%} of "
+        "the tokens are the same, in float32 all",
         n=case.runs,
         spread=spread,
     )

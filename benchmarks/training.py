@@ -109,7 +109,8 @@ def compare(name: str) -> Iterator[Line]:
             better="lower",
             target=0.6,
             baseline=f"the same Trainer, {median(padded_mb):,.0f} MB with gradients and optimiser; "
-            f"ours {median(ours_mb):,.0f} MB; at most {CASES[name].micro_tokens:,} tokens a forward pass",
+            f"ours {median(ours_mb):,.0f} MB; at most {CASES[name].micro_tokens:,} tokens "
+            "a forward pass",
             n=RUNS,
             spread=spread,
         )
