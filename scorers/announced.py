@@ -58,7 +58,8 @@ _CHOSEN = re.compile(
     # "I think it's B"
     r"|(?:think|believe|guess|choose|pick|select|go[ ]with|(?i:so|thus|hence|therefore),?)[ \t]"
     r"(?:(?:it|that|this)(?:['\u2019]s|[ ]is|[ ]must[ ]be)[ ])?(?:the[ ])?(?:answer[ ]is[ ])?"
-    r"(?:(?:option|choice|letter)[ ])?\(?(?P<c>[A-J])\)?\*{0,2}(?=[.,;!]|[ \t]*$))",
+    r"(?:(?:option|choice|letter)[ ])?\(?(?P<c>[A-J])\)?\*{0,2}"
+    r"(?=[.;!]|,(?![ ]?(?:but|or|and)\b)|[ \t]*$))",
     re.M,
 )
 _SUPPOSED = re.compile(

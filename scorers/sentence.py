@@ -184,7 +184,9 @@ def spoken_value(answer: str) -> str:
     if head and alone and not changed:
         return tidy(head["figure"])
     figures = list(_FIGURE.finditer(answer))
-    if len({figure[0] for figure in figures}) == 1 and not _is_changed(answer, figures[0]):
+    joined = figures and _JOINS.match(answer[figures[0].end() :].lstrip())
+    same = len({figure[0] for figure in figures}) == 1
+    if same and not joined and not _is_changed(answer, figures[0]):
         return tidy(figures[0][0])
     return answer
 

@@ -132,6 +132,17 @@ def without_unit(text: str) -> str:
     return text
 
 
+def unit_power(text: str) -> str | None:
+    """The power of a trailing unit, as "2" of `12 cm^2`, "1" of `12 cm`; None without a unit."""
+    for pattern in (_TEXT_UNIT, _PLAIN_UNIT):
+        if found := pattern.fullmatch(text):
+            behind = text[found.end("words") :]
+            area = _QUALIFIER.match(found["words"].lstrip()) is not None
+            if is_unit(found["words"]) and not area:
+                return "".join(one for one in behind if one.isdigit()) or "1"
+    return None
+
+
 def without_foreign_unit(text: str) -> str:
     """`300 美元` as `300`; unchanged where the words may be a count or a scale, as in `3 万`."""
     found = None if text.isascii() else _FOREIGN_UNIT.fullmatch(text)

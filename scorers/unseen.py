@@ -10,7 +10,7 @@ a set for a tuple.
 import re
 from collections.abc import Sequence
 
-from scorers.units import is_unit, measure
+from scorers.units import is_unit, measure, unit_power
 
 TEXT_COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|textnormal)\s?\{([^{}]*)\}")
 _WORDY = re.compile(
@@ -47,6 +47,7 @@ def differ(answer: str, gold: str) -> bool:
         or _compound(plain) != _compound(plain_gold)
         or _name_different_measures(plain, plain_gold)
         or _RATIO.findall(one) != _RATIO.findall(other)
+        or _have_different_powers(answer, gold)
         or _brackets(one) * _brackets(other) < 0
         or _have_different_bases(one, other)
         or _have_different_names(one, other)
@@ -136,6 +137,12 @@ def _have_different_bases(answer: str, gold: str) -> bool:
     """A gold's base may be left out (the problem names it), never replaced or made up."""
     named = _BASE.findall(answer)
     return bool(named) and named != _BASE.findall(gold)
+
+
+def _have_different_powers(answer: str, gold: str) -> bool:
+    """Of two measured values one of a length and one of an area, say."""
+    powers = unit_power(answer), unit_power(gold)
+    return None not in powers and powers[0] != powers[1]
 
 
 def _have_different_names(one: str, other: str) -> bool:

@@ -71,6 +71,7 @@ def test_every_case_from_the_field_has_its_verdict(pool: GradePool, shared_cases
         ("I would choose option (A).", "A"),
         ("We add.\n\n**(C)**", "(C)"),
         ("We add.\n\nB) 12", "B) 12"),
+        ("I think it's A, but it may be B", None),
         ("If (D) is correct then 5 is odd.", None),
         ("Option B is not correct.", None),
         # Other languages.
@@ -129,6 +130,8 @@ def test_the_answer_is_found_in_the_usual_forms(text: str, answer: str | None) -
         ("4 + 21 - 9 = 16", ["4 * 21 / 9 = 16", "20 - 4 = 16"]),
         ("7 - 27 + 2 = -18", ["7 - 27 × 2 = -18"]),
         ("2", ["2 hours and 30 minutes", "2 hours, 30 minutes in all of it"]),
+        (r"12\text{ cm}^2", [r"12\text{ cm}^3", r"12\text{ cm}"]),
+        ("2", ["2 and a half hours", "2 to 3 hours a day", "2 or perhaps 3 days"]),
         # Rows of numbers, and words, in another order.
         ("0 0 4 7 9", ["0 4 0 7 9", "0 0 4 7", "0"]),
         ("idiom", ["id iom"]),
