@@ -60,7 +60,8 @@ _CORRECT_BEHIND = re.compile(
 _CORRECT_BEFORE = re.compile(r"(?:(?i:option|choice|answer) )?\(?$")
 _MEANT_BEFORE = re.compile(
     r"(?<![A-Za-z])(?:think|believe|guess|choose|pick|select|go with"
-    r"|(?i:so|thus|hence|therefore),?)[ \t](?:(?:it|that|this)(?:['\u2019]s| is| must be) )?(?:the )?(?:answer is )?"
+    r"|(?i:so|thus|hence|therefore),?)[ \t]"
+    r"(?:(?:it|that|this)(?:['\u2019]s| is| must be) )?(?:the )?(?:answer is )?"
     r"(?:(?:option|choice|letter) )?\(?$"
 )
 _MEANT_BEHIND = re.compile(r"\)?\*{0,2}(?=[.;!]|,(?! ?(?:but|or|and)\b)|[ \t]*(?:\n|$))")
