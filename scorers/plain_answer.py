@@ -25,6 +25,7 @@ _BOLD = re.compile(r"(?<![\w)}\]])\*\*(?=\S)|(?<=\S)\*\*(?![\w(\[{-])")
 _WORDS = re.compile(r"(?=.*[A-Za-z]{4})[A-Za-z]+(?:[ '-][A-Za-z]+)*")
 _UPRIGHT = re.compile(r"\\(?:mathrm|rm)\s?\{\s?([ei])\s?\}")
 _SPACES = re.compile(r"(?<!\w)\s+|\s+(?!\w)")
+_LONE_LEVEL = re.compile(r"([_^])\s?\{\s?(\w)\s?\}")
 # "0 1 2", which is no product: rows of a table, a list without commas.
 _SEQUENCE = re.compile(r"[0-9]\s+-?[0-9]")
 _TEX_GROUPS = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:(?:\\[, ]|~)[0-9]{3})+(?![0-9])")
@@ -175,6 +176,7 @@ def _same_text(text: str) -> str:
     """`text` with the differences removed that never change its meaning."""
     text = re.sub(r"\\(?:left|right|displaystyle)(?![A-Za-z])", "", TEXT_COMMAND.sub(r"\1", text))
     text = " ".join(spaced(_joined_groups(text)).split())
+    text = _LONE_LEVEL.sub(r"\1\2", text)
     return _SPACES.sub("", text.replace(r"\dfrac", r"\frac").replace(r"\tfrac", r"\frac"))
 
 

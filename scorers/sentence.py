@@ -26,7 +26,7 @@ _FORMULA = re.compile(
 _OPENING = re.compile(r"\$|\\[\[(]")
 _CLOSING = {r"\[": r"\]", r"\(": r"\)"}
 _PERCENT = re.compile(r"\s*(?:\\?%|percent\b)")
-_SENTENCE = re.compile(r"\.(?=[\s*\"')]|$)")
+_SENTENCE = re.compile(r"(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?<!\bSt)\.(?=[\s*\"')]|$)")
 # "I. II and III": the full stop ends no sentence.
 _NAMES_GO_ON = re.compile(
     r"\(?(?:[A-J]|[IVX]{1,4})\)?\.\s+\(?(?:[A-J]|[IVX]{1,4})\)?\s*(?:,|\band\b|\bor\b|\.|$)"
