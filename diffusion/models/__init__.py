@@ -124,9 +124,13 @@ def load(
 
 def attention_of(name: str, trust_remote_code: bool) -> str:
     """The attention kernel that a model runs with, as transformers names it; loads no weights."""
-    config = read_config(directory_of(name, trust_remote_code))
-    with torch.device("meta"):
-        net = family_of(config)[1].blank(config, torch.float32, trust_remote_code)
+    folder = directory_of(name, trust_remote_code)
+    config = read_config(folder)
+    try:
+        with torch.device("meta"):
+            net = family_of(config)[1].blank(config, torch.float32, trust_remote_code)
+    except UserError as error:
+        raise UserError(f"{folder}/{error}") from None
     kernel = str(net.config._attn_implementation)
     return "sdpa" if kernel == bidirectional.NAME else kernel
 
@@ -189,5 +193,6 @@ def read_config(folder: Path) -> Config:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """What an error says, in one line, without transformers' list of all that it knows."""
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return said.split(" Should contain one of ")[0]

@@ -380,9 +380,10 @@ def test_a_build_has_the_bytes_of_one_from_local_files(
     s3.requests.clear()
     recipe = load(RECIPES / "recorded_traces.yaml", [f"source.path={url}", *SETS])
     assert finish.standing(Job(recipe=recipe, run=tmp_path / "run")) is not None
-    assert [one for one in s3.requests if one[0] == "GET" and "problems.jsonl" in one[1]] == [
-        ("GET", "/bucket/private/problems.jsonl")
-    ], "the first rows, which name the columns"
+    heads = [one for one in s3.requests if one[0] == "GET" and "problems.jsonl" in one[1]]
+    assert heads == [("GET", "/bucket/private/problems.jsonl")] * 2, (
+        "the first lines, which show the format, and the first rows, which name the columns"
+    )
 
     traces = (tmp_path / "run/traces/00000.parquet").stat().st_ino
     make(tmp_path / "run", "recorded_traces", f"source.path={file}", *SETS)
