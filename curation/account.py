@@ -15,6 +15,7 @@ from curation.stats import Stats
 from schemas import parts
 from schemas.canvas import header, summary_header
 from schemas.facts import (
+    ControlFacts,
     Dropped,
     EditionFacts,
     FileFacts,
@@ -24,6 +25,7 @@ from schemas.facts import (
     PromptCounts,
     Rejected,
     ReleaseFile,
+    ScorerFacts,
     Shard,
     TeacherFacts,
     TokenCounts,
@@ -58,6 +60,7 @@ def manifest(
     files: tuple[ReleaseFile, ...],
     tally: Tally,
     measured: Stats,
+    controls: ControlFacts | None,
 ) -> Manifest:
     """Every fact of a finished build."""
     recipe = job.recipe
@@ -91,7 +94,7 @@ def manifest(
         sources=census.sources,
         decontamination=census.evaluation,
         teacher=_teacher(job),
-        scorer=_scorer(job),
+        scorer=_scorer(job, controls),
         tokenizers=tuple(
             ModelFacts(name=Path(path).name or path, revision=chain.revision(path))
             for path in recipe.canvas.tokenizer
@@ -159,8 +162,9 @@ def _teacher(job: Job) -> TeacherFacts:
     )
 
 
-def _scorer(job: Job) -> ModelFacts | None:
+def _scorer(job: Job, controls: ControlFacts | None) -> ScorerFacts | None:
     spec = job.recipe.scorer
     if spec is None:
         return None
-    return ModelFacts(name=Path(locate(spec.path)).name, revision=chain.revision(spec.path))
+    name, revision = Path(locate(spec.path)).name, chain.revision(spec.path)
+    return ScorerFacts(name=name, revision=revision, controls=controls)

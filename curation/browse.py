@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from rich.text import Text
 
 from curation import stats as statistics
+from curation.controls import sentence
 from curation.dropped import Dropped
 from curation.rows import Released
 from curation.stats import Distribution
@@ -81,6 +82,8 @@ def _origins(manifest: Manifest) -> Iterator[tuple[str, str]]:
     teacher, scorer = manifest.teacher, manifest.scorer
     yield "teacher", f"{teacher.name} ({teacher.kind}, revision {teacher.revision})"
     yield "scorer", f"{scorer.name} (revision {scorer.revision})" if scorer else "none"
+    if scorer:
+        yield "path level", sentence(scorer.controls).removeprefix("Path level").lstrip(": ")
     for n, source in enumerate(manifest.sources, 1):
         held = f", {source.traces:,} recorded traces" if source.traces else ""
         yield f"source {n}", f"{source.label} ({source.licence}), {source.rows:,} rows{held}"

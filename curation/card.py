@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from curation import licences, markdown, staff
+from curation import controls, licences, markdown, staff
 from curation.card_figures import Picture
 from curation.rows import Released
 from curation.stats import Distribution, Stats
@@ -81,6 +81,7 @@ def render_card(
         origins=stats.origins[:MOST_ORIGINS],
         more_origins=stats.origins[MOST_ORIGINS:],
         bundled_scorer=recipe.scorer is not None and _is_bundled(recipe.scorer.path),
+        path_level=controls.sentence(manifest.scorer.controls) if manifest.scorer else "",
         layout=_layout(manifest.paths),
         grades=[(grade.value, getattr(manifest.grades, grade)) for grade in Grade],
         distributions=_distributions(stats),

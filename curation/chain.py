@@ -100,7 +100,9 @@ def fingerprint(job: Job, stage: Stage, index: int, keys: Collection[str] | None
             if recipe.scorer is not None:
                 facts.append(revision(recipe.scorer.path))
                 facts.append(
-                    recipe.scorer.model_dump(exclude={"path", "trust_remote_code", "devices"})
+                    recipe.scorer.model_dump(
+                        exclude={"path", "trust_remote_code", "devices", "controls"}
+                    )
                 )
         case _:
             raise AssertionError(f"{stage} is not made shard by shard")

@@ -16,6 +16,8 @@ from curation import (
     card,
     card_figures,
     chain,
+    control_stage,
+    controls,
     editions,
     reading,
     release,
@@ -85,6 +87,7 @@ def make(job: Job, census: Census) -> Outcome:
     keeps its files.
     """
     _restore(job.run)
+    compared = control_stage.measure(job, census)
     former = _former(job)
     parts = editions.builds(job, census)
     released = former.editions if former is not None and job.recipe.grow else ()
@@ -107,7 +110,7 @@ def make(job: Job, census: Census) -> Outcome:
     job.bars.end(Stage.RELEASE)
     measured = stats.measure(fresh, files)
     replace_text(fresh / "stats.json", measured.text())
-    manifest = account.manifest(job, census, tuple(made), tuple(files), tally, measured)
+    manifest = account.manifest(job, census, tuple(made), tuple(files), tally, measured, compared)
     example = next(iter(read_rows(release.data_path(fresh, files[0]))), None) if files else None
     pictures = card_figures.draw(fresh, files, manifest, measured)
     text = card.render_card(manifest, job.recipe, example, measured, pictures)
@@ -248,6 +251,8 @@ def _small_files(job: Job, census: Census) -> Iterator[str]:
     for stage in chain.stages_of(job.recipe):
         if stage is not Stage.RELEASE:
             yield from (f"{stage}/{index:05d}.json" for index in range(census.shards))
+    if control_stage.is_wanted(job):
+        yield control_stage.CONTROLS
 
 
 def _swap(run: Path, fresh: Path) -> None:
@@ -278,10 +283,15 @@ def _restore(run: Path) -> None:
 
 
 def _outcome(job: Job, manifest: Manifest) -> Outcome:
+    said: tuple[str, ...] = ()
+    if manifest.scorer is not None:
+        found = manifest.scorer.controls
+        said = (controls.sentence(found), *controls.idle_filters(found, job.recipe.filters))
     return Outcome(
         run_dir=str(job.run),
         prompts=manifest.prompts,
         traces=manifest.traces,
         canvases=manifest.canvases,
         seconds=0.0,
+        said=said,
     )

@@ -10,19 +10,19 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from curation.controls import Control, compared, sentence
 from curation.seqdep_plot import Panel, Series, draw
 from curation.text_figures import Figures, LevelFigures, figures, shown
 from curation.text_scores import Documents, TextScores, make_folder, read_scores, score_corpus
-from curation.texts import Corpus, Text
+from curation.texts import Corpus
 from schemas.durable import replace_text
 from schemas.errors import UserError
 from schemas.paths import ROOT
 from schemas.records import Level
-from scorers.curve import FEW
 from scorers.revision import directory_revision
 
 if TYPE_CHECKING:  # torch is loaded only by the process that scores
@@ -51,35 +51,6 @@ class Inputs:
     web: str | None
     long_cot: tuple[str, ...]
     long_cot_column: str | None
-
-
-class Control:
-    """Canvases whose paths are not their own: of other prompts, or the first one repeated."""
-
-    def __init__(self, corpus: Corpus, kind: Literal["others", "repeated"], limit: int) -> None:
-        self._corpus, self._kind, self._limit = corpus, kind, limit
-
-    def fingerprint(self) -> str:
-        """Changes whenever the documents do."""
-        return f"{self._corpus.fingerprint()}/{self._kind}/{self._limit}"
-
-    def texts(self) -> Iterator[Text]:
-        """As many canvases as there are, without summaries."""
-        found = [one for one in islice(self._corpus.texts(), self._limit) if one.paths]
-        for i, one in enumerate(found):
-            if self._kind == "others" and len(found) < len(one.paths):
-                detail = f"{len(found)} prompts cannot lend {len(one.paths)} paths"
-                yield Text(row=one.row, reason="too_few_prompts", detail=detail)
-                continue
-            if self._kind == "repeated":
-                paths = (one.paths[0],) * len(one.paths)
-            else:  # path j of the j-th canvas from here, in a circle
-                paths = tuple(
-                    others[min(j, len(others) - 1)]
-                    for j in range(len(one.paths))
-                    for others in (found[(i + j) % len(found)].paths,)
-                )
-            yield dataclasses.replace(one, paths=paths, summary="")
 
 
 def report(
@@ -208,20 +179,7 @@ def _verdict(found: dict[str, Figures]) -> str:
         if one.level is Level.PATH
     }
     own, others, repeated = (means.get(name) for name in ("canvas", "others", "repeated"))
-    if own is None or others is None or repeated is None:
-        return "Path level: undefined, because the canvases have one path or are too few."
-    if repeated.low is None or others.high is None:
-        return f"Path level: under {FEW} canvases say nothing."
-    if repeated.low <= others.high:
-        return (
-            "Path level says nothing here: this scorer gains no more from one path repeated than "
-            "from paths of other prompts, so it could not see a dependence between paths."
-        )
-    share = (own.value - others.value) / (repeated.value - others.value)
-    return (
-        f"Path level: {share:.0%} of the way from paths of other prompts (0 %) to one path "
-        f"repeated (100 %)."
-    )
+    return sentence(compared(found["canvas"].documents, own, others, repeated))
 
 
 def _trend(one: LevelFigures) -> str:

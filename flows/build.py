@@ -17,7 +17,16 @@ from prefect import flow, task
 from prefect.futures import PrefectFuture
 from pydantic import BaseModel, ConfigDict
 
-from curation import chain, finish, reading, shards, stages, summary_stage, trace_stage
+from curation import (
+    chain,
+    control_stage,
+    finish,
+    reading,
+    shards,
+    stages,
+    summary_stage,
+    trace_stage,
+)
 from curation.job import Job
 from curation.reading import Census
 from flows.experiment import checked
@@ -97,6 +106,12 @@ def score(spec: Spec, index: int) -> shards.Mark:
     return stages.score(job_of(spec), index)
 
 
+@task(name="score controls")
+def score_controls(spec: Spec, census: Census) -> None:
+    """The controls of the path level, on a few canvases."""
+    control_stage.measure(job_of(spec), census)
+
+
 @task(name="release")
 def release(spec: Spec, census: Census) -> Outcome:
     """Filters, shards, card and manifest."""
@@ -132,6 +147,8 @@ def _finish_shards(spec: Spec, census: Census, meter: Meter) -> None:
         mark = future.result()
         if is_elsewhere and isinstance(mark, shards.Mark):
             bars.add(mark.stage, mark.rows, more=mark.rows)
+    if control_stage.is_wanted(job_of(spec)):
+        score_controls.submit(spec, census).result()
     bars.end(*Stage)
 
 

@@ -87,7 +87,7 @@ def build(
     outcome = _build(chosen, run, limit)
     outcome = outcome.model_copy(update={"seconds": round(time.monotonic() - began, 1)})
     if json:
-        hidden = {"reused"} if outcome.experiment else {"reused", "experiment"}
+        hidden = {"reused", "said"} if outcome.experiment else {"reused", "said", "experiment"}
         typer.echo(outcome.model_dump_json(by_alias=True, exclude=hidden))
     else:
         _tell(outcome)
@@ -160,6 +160,8 @@ def _tell(outcome: "Outcome") -> None:
         f"  look     polytrace inspect {run}\n"
         f"  check    polytrace verify {run}{handed}"
     )
+    for sentence in outcome.said:
+        typer.echo(f"  {sentence}")
 
 
 @app.command()

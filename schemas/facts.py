@@ -69,6 +69,35 @@ class ModelFacts(Fact):
     revision: str
 
 
+class MeanFacts(Fact):
+    """A mean over documents with its 95 % interval, which is None of under 30 documents."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+
+class ControlFacts(Fact):
+    """The path level of the first `documents` canvases between its controls, nats a token.
+
+    `others` are canvases of paths of other prompts, `repeated` those of one path repeated; None
+    where undefined. `tells` says whether the scorer tells the two apart: if it does not, path level
+    says nothing.
+    """
+
+    documents: Count
+    canvases: MeanFacts | None
+    others: MeanFacts | None
+    repeated: MeanFacts | None
+    tells: bool
+
+
+class ScorerFacts(ModelFacts):
+    """The model that measured SeqDep; `controls` is None where the recipe asks for none."""
+
+    controls: ControlFacts | None = None
+
+
 class TeacherFacts(ModelFacts):
     """What wrote the traces; None where a record does not say.
 

@@ -29,6 +29,7 @@ from schemas.facts import (
     PromptCounts,
     Rejected,
     ReleaseFile,
+    ScorerFacts,
     Shard,
     SourceFacts,
     TeacherFacts,
@@ -59,7 +60,7 @@ class Manifest(Fact):
     sources: tuple[SourceFacts, ...]
     decontamination: tuple[Decontamination, ...] = ()
     teacher: TeacherFacts
-    scorer: ModelFacts | None = None
+    scorer: ScorerFacts | None = None
     tokenizers: tuple[ModelFacts, ...]
     paths: Annotated[int, Field(ge=1)]
     slot_tokens: Annotated[int, Field(ge=1)]

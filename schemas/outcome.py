@@ -16,4 +16,5 @@ class Outcome(Fact):
     experiment: str | None = Field(
         default=None, description="Directory of the experiment that the release was handed to."
     )
+    said: tuple[str, ...] = Field(default=(), description="Sentences on what its figures can tell.")
     reused: bool = Field(default=False, description="Nothing had to be done.")

@@ -140,6 +140,12 @@ class ScorerSpec(Section):
         default=False,
         description="Measure every path given every other one; near-copies are named in the row.",
     )
+    controls: int = Field(
+        default=60,
+        ge=0,
+        description="Canvases on which the controls of the path level are measured: paths of other "
+        "prompts, one path repeated (0: none; at least 30 say anything).",
+    )
     devices: Annotated[tuple[str, ...] | None, BeforeValidator(_as_list)] = Field(
         default=None,
         description="Devices, each with a process of its own (default: every GPU, else the CPU).",

@@ -29,6 +29,17 @@ _RULE = re.compile(r"[^\w\- ]")  # what GitHub leaves out of an anchor
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
+def test_no_bundled_recipe_filters_by_path_level() -> None:
+    for recipe in (ROOT / "flows/recipes").glob("*.yaml"):
+        for one in load(recipe).filters:
+            assert one.kind != "seqdep" or one.options.get("level", "path") != "path", recipe.name
+
+
+def test_the_readme_claims_no_independence_that_the_controls_do_not_show() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "hardly depend" not in readme and "polytrace seqdep-report runs/demo" in readme
+
+
 def commands(text: str) -> Iterator[list[str]]:
     """The arguments of every `polytrace` command of a page."""
     blocks = [body for language, body in _BLOCK.findall(text) if language == "bash"]

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from curation import text_scores
-from curation.seqdep_report import Control, Inputs, report
+from curation.controls import Control
+from curation.seqdep_report import Inputs, report
 from curation.text_figures import figures
 from curation.text_scores import TextScores, check_out, read_scores, score_corpus
 from curation.texts import Corpus, Text

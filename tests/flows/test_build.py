@@ -25,6 +25,8 @@ from schemas.records import Stage
 from tests.builds import RECIPES, BuiltRuns, contents, make, rejected
 from tests.flows.commands import polytrace, script
 
+MEDIAN = "filters=[{kind: seqdep, level: step, quantile: 0.5}]"
+
 
 @pytest.fixture(scope="module")
 def small(built_runs: BuiltRuns) -> Path:
@@ -124,7 +126,7 @@ def test_a_new_threshold_re_runs_the_filter_onward_only(
     run = built_runs.copy(tmp_path / "run", "demo", limit=24)
     first = contents(run)
     times = {p: p.stat().st_mtime_ns for p in run.glob("*/[0-9]*")}
-    strict = make(run, "demo", "filters.0.quantile=0.5", limit=24)
+    strict = make(run, "demo", MEDIAN, limit=24)
     assert {p: p.stat().st_mtime_ns for p in run.glob("*/[0-9]*")} == times
     former = [path for path in run.glob("release.*") if path.is_dir()]
     assert len(former) == 1
@@ -188,7 +190,7 @@ def bad_inputs() -> Sequence[tuple[str, bytes | None, list[str], str]]:
         ("no model", good, ["teacher.path=."], "teacher"),
         ("no scorer", good, ["scorer.path=."], "."),
         ("no tokenizer", good, ["canvas.tokenizer=."], "tokenizer"),
-        ("bad filter", good, ["filters.0.quantile=2"], "quantile"),
+        ("bad filter", good, ["filters=[{kind: seqdep, quantile: 2}]"], "quantile"),
     ]
 
 
