@@ -28,6 +28,7 @@ _DOUBT = re.compile(
     r"|negative|minus|either|or|unless|if)\b",
     re.IGNORECASE,
 )
+_ITEM = re.compile(r"\(?[0-9]{1,2}[.)]")
 _LAST_FIGURE = re.compile(r"[0-9](?P<words>(?:\s+[A-Za-z]+){0,3})[^0-9]*$")
 
 
@@ -45,6 +46,8 @@ def conclusion(text: str, end: int) -> str | None:
     valued = [index for index, sentence in enumerate(sentences) if _VALUE.search(sentence)]
     if not valued or any(_DOUBT.search(sentence) for sentence in sentences[valued[-1] :]):
         return None
+    if len(sentences) > 1 and _ITEM.fullmatch(sentences[valued[-1]].strip()):
+        return None  # "4.", the head of an item that was not written
     figure = _LAST_FIGURE.search(sentences[valued[-1]])
     if figure and changes_number(figure["words"]):
         return None

@@ -177,6 +177,7 @@ def test_another_way_to_write_it_is_correct(pool: GradePool, gold: str, answer: 
         "The answer to part 1 is 18.\nThen 18 * 2 = 36 dollars in total.",
         "I first thought 18 but it should be twenty.",
         "She has 18 apples and then",
+        "17. She has 16 eggs. They cost 2 each.\n18.",
         "She has 16 eggs left.\n\nShe then buys 18",
         "So she has 18 thousand.",
         "The answer is that she has 18 thousand dollars.",
