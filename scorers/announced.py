@@ -40,7 +40,7 @@ _PHRASE = re.compile(
     r"|[ \t]+(?:to|for|of|in)[ \t](?!(?:part|step)\b)[^\n.:=?!]{1,60}?)?"
     r"[ \t*_]{0,6}"
     r"(?::|=|\b(?:is|are|equals|(?:would|will|should|must)[ \t]+be)\b))"
-    r"[\s:*_>`\"]{0,16}(?:\\?\")?"
+    r"[\s:*_`\"]{0,16}(?:\\?\")?"
     r"(?:(?:therefore|thus|then|simply|just|indeed|exactly|approximately|about|equal to|option"
     r"|choice|for sure|definitely|clearly|probably|most likely|likely)\b[ ,:]{0,3}){0,3}"
     # A look-ahead, so that an announcement inside the rest of the line is found as well.
@@ -51,7 +51,8 @@ _PHRASE = re.compile(
 # "I think it's B". Letters are rare, so that they are looked for first.
 _LONE_LETTER = re.compile(r"(?<![A-Za-z\\])[A-J](?![A-Za-z])")
 _NAMED_BEFORE = re.compile(
-    r"(?<![A-Za-z])(?i:option|choice|letter)[ \t]{1,3}(?:is|must be|would be)[ \t:*]{1,6}\(?$"
+    r"(?<![A-Za-z])(?:(?i:correct|right|best|appropriate|final|the)) (?i:option|choice|letter)"
+    r"[ \t]{1,3}(?:is|must be)[ \t:*]{1,6}\(?$"
 )
 _CORRECT_BEHIND = re.compile(
     r"\)?\*{0,2}[ \t]{1,3}is[ \t]{1,3}(?:(?:the|our) )?(?:(?:only|most) )?"
@@ -59,12 +60,23 @@ _CORRECT_BEHIND = re.compile(
 )
 _CORRECT_BEFORE = re.compile(r"(?:(?i:option|choice|answer) )?\(?$")
 _MEANT_BEFORE = re.compile(
-    r"(?<![A-Za-z])(?:think|believe|guess|choose|pick|select|go with"
-    r"|(?i:so|thus|hence|therefore),?)[ \t]"
+    r"(?<![A-Za-z])(?:(?:I|[Ww]e)(?:['\u2019](?:d|ll)| would| will)?"
+    r" (?:think|believe|guess|choose|pick|select|go with)|(?i:so|thus|hence|therefore),?)[ \t]"
     r"(?:(?:it|that|this)(?:['\u2019]s| is| must be) )?(?:the )?(?:answer is )?"
     r"(?:(?:option|choice|letter) )?\(?$"
 )
-_MEANT_BEHIND = re.compile(r"\)?\*{0,2}(?=[.;!]|,(?! ?(?:but|or|and)\b)|[ \t]*(?:\n|$))")
+_MEANT_BEHIND = re.compile(r"\)?\*{0,2}(?=[.;!]|[ \t]*(?:\n|$))")
+_DENIED = re.compile(
+    r"n['\u2019]t\b|\b(?:not|neither|nor|none|never|no|both|wrong|incorrect|false|statement)\b",
+    re.IGNORECASE,
+)
+_CLAUSE = re.compile(r"[.!?;\n]")
+# "if the answer is 12", "a common wrong answer is 24": no announcement of one's own.
+_NOT_MINE = re.compile(
+    r"\b(?:wrong|incorrect|another|other|students?['\u2019]s?|common|previous|suppose|assume"
+    r"|if)(?: that)?(?: the| an?)?[ \t*]{1,3}$",
+    re.IGNORECASE,
+)
 _CONTEXT = 80
 _SUPPOSED = re.compile(
     r"\b(?:if|whether|that|assume|assuming|suppose|why|is|not|check|whereas)[ \t(*]{1,3}"
@@ -94,7 +106,8 @@ _ELSEWHERE_WORDS = (
 # "18? No": an answer that is asked for is none.
 _ASKED = re.compile(r"[^.!\n]{0,40}\?")
 _NOT_AN_ANSWER = re.compile(
-    r"(?:in)?correct\b|wrong\b|right\b|not\b|given\b|found\b|obtained\b|the\b|that\b|as\b|to\b|in\b"
+    r">{1,2}[ \t]*final answer"
+    r"|(?:in)?correct\b|wrong\b|right\b|not\b|given\b|found\b|obtained\b|the\b|that\b|as\b|to\b|in\b"
     r"|what\b|how\b|we\b|you\b|now\b|below\b|above\b",
     re.IGNORECASE,
 )
@@ -145,6 +158,8 @@ def phrases(text: str) -> list[Found]:
         answer = announced_value(text, match.start("value"), match.end("value"), links)
         if _ASKED.match(text, match.start("value"), match.end("value")):
             continue
+        if _NOT_MINE.search(text, max(0, match.start() - 40), match.start()):
+            continue
         answer = _TOKEN_BEHIND.sub("", answer)
         if answer.count("}") > answer.count("{"):
             inner = answer.removeprefix("}").removesuffix("}").strip()
@@ -157,25 +172,28 @@ def phrases(text: str) -> list[Found]:
         if plausible and not _NOT_AN_ANSWER.match(answer) and not PLACEHOLDER.fullmatch(answer):
             sure = match.re is _PHRASE and bool(match["final"] or match["head"])
             found.append(Found(match.start(), match.end("value"), answer, sure))
-    return sorted([*found, *_choices(text), *_elsewhere(text, links)])
+    return sorted([*found, *_elsewhere(text, links)])
 
 
-def _choices(text: str) -> list[Found]:
+def choices(text: str) -> list[Found]:
     """Sentences that name a choice: "The correct option is B", "(D) is correct"."""
     found = []
     for letter in _LONE_LETTER.finditer(text):
         before = text[max(0, letter.start() - _CONTEXT) : letter.start()]
         behind = text[letter.end() : letter.end() + _CONTEXT]
         answer, stop = letter[0], letter.end()
+        correct = _CORRECT_BEHIND.match(behind)
         if named := _NAMED_BEFORE.search(before):
             rest = behind.split("\n", 1)[0].split(".", 1)[0].lstrip(")*:. ")
             answer = tidy(f"({answer}) {rest}") if rest else answer
-        elif correct := _CORRECT_BEHIND.match(behind):
+        elif correct:
             named = _CORRECT_BEFORE.search(before)
             stop += correct.end()
         elif _MEANT_BEHIND.match(behind):
             named = _MEANT_BEFORE.search(before)
-        if named and not _SUPPOSED.search(before[: named.start()]):
+        clause = _CLAUSE.split(before)[-1]
+        clause = clause if correct else clause.rsplit(",", 1)[-1]
+        if named and not _DENIED.search(clause) and not _SUPPOSED.search(before[: named.start()]):
             found.append(Found(letter.start(), stop, answer, False))
     return found
 

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from schemas.records import Grade
-from scorers.choices import letter_of, options
+from scorers.choices import letter_of, options, text_of
 from scorers.conclusion import conclusion
 from scorers.extract import Extracted, extract
 from scorers.grade_pool import Question, Reply, WorkerPool
@@ -136,19 +136,24 @@ def _without_options(answer: str, gold: str, prompt: str) -> tuple[str, str]:
     """A choice is as good as its text: both by letter, or both by text where only one names one."""
     if not prompt:
         return answer, gold
-    given = letter_of(answer, small=True)
-    expected = letter_of(gold, small=True)
+    listed = {letter: tidy(text) for letter, text in options(prompt).items()}
+    given, expected = letter_of(answer, small=True), letter_of(gold)
+    if len(answer) == 1 and answer in listed.values():
+        given = None  # the text of an option, not a letter
     if given is None and expected is None:
         return answer, gold
-    listed = options(prompt)
     if given is not None and expected is not None:
+        said = text_of(answer)
+        if said and given in listed and quick_grade(said, listed[given]) is Grade.WRONG:
+            return said, listed.get(expected, gold)  # the letter of one option, the text of another
         # "b" is a choice where the prompt lists options; elsewhere it may be a variable.
         return (given, expected) if len(answer) == 1 and expected in listed else (answer, gold)
     # "15 + 15 + 15" restates a question; only a value can stand for its option.
     if expected is not None and expected in listed and not _SUM.search(answer):
-        return answer, tidy(listed[expected])
+        fits = [one for one in listed.values() if quick_grade(answer, one) is Grade.CORRECT]
+        return (answer, gold) if len(fits) > 1 else (answer, listed[expected])
     if given is not None and given in listed:
-        return tidy(listed[given]), gold
+        return listed[given], gold
     return answer, gold
 
 

@@ -22,7 +22,7 @@ _ONE_VALUE = re.compile(r"[-+\\$€£]*\.?[0-9][0-9\s.,%€£$\\]*(?:\s?[A-Za-z]
 _SENTENCES = re.compile(r"(?<=[.!?])[\s*\"')\]]+(?=\S)|(?<=[。！？])")
 _VALUE = re.compile(r"[0-9$]|\\[A-Za-z]")
 _DOUBT = re.compile(
-    r"\?|n['\u2019]t\b|\b(?:not|no|never|cannot|neither|nor|none|wrong|incorrect"
+    r"\?|n['\u2019]t\b|\b(?:nothing|candidates|unable|page|step|case|figure|not|no|never|cannot|neither|nor|none|wrong|incorrect"
     r"|mistake|but|at first|thought|guess|instead|however|wait|maybe|perhaps|should|would|could"
     r"|might|at least|at most|more than|less than|fewer than|greater than|between"
     r"|negative|minus|either|or|unless|if)\b",

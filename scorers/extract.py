@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scorers.announced import CLOSING, Found, hashes, is_mathematical, is_short, phrases
+from scorers.announced import CLOSING, Found, choices, hashes, is_mathematical, is_short, phrases
 from scorers.plain_answer import PLACEHOLDER, tidy
 from scorers.run_on import end_of_solution
 from scorers.sentence import COMMAND, JOIN, JOIN_CHARACTERS, PROSE, is_prose
@@ -37,6 +37,15 @@ _TAKEN_BACK = re.compile(
     r"\b(?:wrong|incorrect|not (?:right|correct)|mistake)\b",
     re.IGNORECASE,
 )
+_DENIED_AT_ONCE = re.compile(
+    r"[\s$)]*(?:[.!]\s*(?:hmm,? |but )?(?:that|this|it) )?(?:is|was)(?: a)? "
+    r"(?:wrong|incorrect|mistake|not (?:right|correct))\b"
+    r"|[\s$)]*[.!]?\s*(?:but |hmm,? )?(?:wait|actually)\b[^\n]{0,80}"
+    r"(?:should be|it is|total is|is)\s*\$?-?[0-9]",
+    re.IGNORECASE,
+)
+_DENIED_BEFORE = re.compile(r"\bnot[\s$]{1,3}$")
+_HYPOTHETICAL = re.compile(r"\bwould\b")
 _BARE_CHARACTERS = 100
 _BARE_NUMBER = re.compile(r"[-+0-9.,\s$€£%]*")
 
@@ -68,16 +77,29 @@ def extract(text: str) -> Extracted:
     boxes = _joined(text, [box for box in boxes if box.stop <= end])
     exact = [one for one in spoken if is_mathematical(one.answer) and not is_prose(one.answer)]
     sure = sorted([*boxes, *marks, *(phrase for phrase in exact if phrase.sure)])
+    if not sure and not spoken:
+        spoken = [one for one in choices(text) if one.start < end]
+        if len({one.answer[:2] for one in spoken}) > 1:  # remarks on several choices
+            spoken = []
+        exact = spoken
     # A trace that goes on behind its box and announces another answer has changed its mind.
     later = [
         phrase
         for phrase in exact
-        if sure and _is_behind(phrase, sure[-1], spoken) and is_short(phrase.answer)
+        if sure
+        and _is_behind(phrase, sure[-1], spoken)
+        and is_short(phrase.answer)
+        and not _HYPOTHETICAL.search(text, phrase.start, phrase.start + 60)
     ]
     for kind in (later, sure, exact, spoken):
         kept = [found for found in kind if found.start < end]
         if kept and is_prose(kept[-1].answer) and text[kept[-1].stop : end].strip(CLOSING):
             break  # a solution that begins behind "Answer:"
+        if kept and (
+            _DENIED_AT_ONCE.match(text, kept[-1].stop, min(end, kept[-1].stop + 160))
+            or _DENIED_BEFORE.search(text, max(0, kept[-1].start - 8), kept[-1].start)
+        ):
+            return Extracted(answer=None, end=end)
         if kept and _TAKEN_BACK.search(text, kept[-1].start, min(end, kept[-1].stop + 80)):
             return Extracted(answer=None, end=end)
         if kept:

@@ -10,7 +10,7 @@ from schemas.records import Grade
 from scorers.choices import compare_choices, text_of
 from scorers.notation import to_latex
 from scorers.numerals import MOST_DIGITS, compare_numbers, compare_other_bases, compare_ratios
-from scorers.units import without_foreign_unit, without_unit
+from scorers.units import have_different_foreign_units, without_foreign_unit, without_unit
 from scorers.unseen import TEXT_COMMAND, differ, spaced, without_base
 
 # No answer is longer. It also keeps a question within a pipe's buffer, so that asking never blocks.
@@ -35,10 +35,16 @@ _GOES_ON = re.compile(r"\\(?:[lc]?dots[cbmio]?)(?![A-Za-z])|\.\.\.")
 _BROKEN_GROUP = re.compile(r",\\[,! ]\s?(?=[0-9]{3}(?![0-9]))")
 _IMAGINARY = re.compile(r"(?<=[0-9])i(?![A-Za-z])")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
+# "2x", "x^2", "x + 1": what such a side equals is not the value of a name.
+_ALGEBRA = re.compile(
+    r"[0-9]\s*\*?\s*[a-z]|[a-z]\s*\^|[a-z0-9)]\s*[-+*]\s*[a-z(]|[a-z)]\s*[-+*]\s*[0-9]"
+)
+_INDEX = re.compile(r"_\{[^{}]*\}|_\w")
+_CURRENCY_SIGNS = re.compile(r"[€£¥₹$]|\\\$")
 _LETTER = re.compile(r"[A-Za-z]")
 _APPROXIMATELY = re.compile(r"\s*(?:\\approx|≈)\s*")
 _DECIMAL_FIGURE = re.compile(r"-?[0-9]*\.[0-9]+")
-_LONE_NAME = re.compile(r"\s*(?:[A-Za-z]|\\[a-z]+)?\s*")
+_LONE_NAME = re.compile(r"\s*(?:[A-Za-z]|\\theta)?\s*")
 _LABEL = re.compile(r"\\(?:text|mathrm|mbox)\s?\{[A-Za-z ]{1,40}\}\s?(?:=|\\approx)\s?")
 _SIGN = re.compile(r"(?:^|(?<=[=(,\[]))\s*\+(?=\s*[0-9A-Za-z\\])")
 # Words, with numbers among them at most: "July 4th", "no".
@@ -87,6 +93,13 @@ def quick_grade(answer: str, gold: str) -> Grade | None:
         return Grade.CORRECT
     if max(len(answer), len(gold)) > LONGEST_ANSWER_CHARACTERS:
         return None
+    signs, gold_signs = (
+        set(_CURRENCY_SIGNS.findall(one.replace("\\", ""))) for one in (answer, gold)
+    )
+    if signs and gold_signs and signs != gold_signs:
+        return Grade.WRONG
+    if have_different_foreign_units(answer, gold):
+        return Grade.WRONG
     read, expected = (to_latex(without_foreign_unit(one)) for one in (answer, gold))
     if read is None or expected is None:
         return Grade.UNPARSED
@@ -135,9 +148,16 @@ def _compare_sequences(answer: str, gold: str) -> Grade | None:
 
 def _compare_equations(answer: str, gold: str) -> Grade | None:
     """Two equations without variables say the same only where they are the same."""
-    both = "=" in answer and "=" in gold
-    named = _LETTER.search(_COMMAND.sub("", answer + gold))
-    return Grade.UNPARSED if both and not named else None
+    if "=" in answer and "=" in gold:
+        named = _LETTER.search(_COMMAND.sub("", answer + gold))
+        return None if named else Grade.UNPARSED
+    for one in (answer, gold):
+        left, equals, _ = one.partition("=")
+        left = _INDEX.sub("", _COMMAND.sub(" ", TEXT_COMMAND.sub("", left)))
+        # "2x = 5" does not say that the answer is 5; "x = 5" does, and "V = 2 * 3 = 6".
+        if equals and one.count("=") == 1 and _ALGEBRA.search(left):
+            return Grade.UNPARSED
+    return None
 
 
 def _compare_marked_texts(answer: str, gold: str) -> Grade | None:
@@ -147,12 +167,20 @@ def _compare_marked_texts(answer: str, gold: str) -> Grade | None:
 
 
 def _compare_what_is_passed_over(answer: str, gold: str) -> Grade | None:
-    if differ(answer, gold):
+    if differ(answer, gold) or _have_other_lengths(answer, gold):
         return Grade.WRONG
     if _GOES_ON.search(answer) or _GOES_ON.search(gold):
         return Grade.UNPARSED
     # "18-20": a range or a difference that nobody worked out
     return Grade.UNPARSED if _RANGE.fullmatch(answer) else None
+
+
+def _have_other_lengths(answer: str, gold: str) -> bool:
+    """Of two plain lists: math-verify takes them for sets, where `1, 1, 2` is `1, 2`."""
+    if any(sign in answer + gold for sign in "()[]{}=;") or "\\text" in answer + gold:
+        return False
+    lengths = [len(re.split(r",\s|,(?![0-9]{3}(?![0-9]))", one)) for one in (answer, gold)]
+    return min(lengths) > 1 and lengths[0] != lengths[1]
 
 
 _RULES = (

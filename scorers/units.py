@@ -65,7 +65,8 @@ _CHANGERS = _listed(
     " short beyond within between but except excluding until least most fewer greater larger"
     " smaller bigger higher lower other else instead versus others either maybe perhaps possibly"
     " approximately roughly about almost nearly around exceeding missing loss debt"
-    " deficit overdrawn"
+    " deficit overdrawn increase decrease east west north south clockwise counterclockwise"
+    " tens kilo milli mega"
     " recurring repeating unless while where when because should would could was were does"
     " with then"
 )
@@ -99,12 +100,17 @@ _TEXT_UNIT = re.compile(
     + r"\s*\}"
     + _EXPONENT
 )
+_MEASURE_LIKE = re.compile(
+    r"/|^[A-Za-zμ]{1,4}$|^(?:kilo|mega|giga|milli|micro|nano)|(?:watt|volt|bit|byte|mole?|ton|tonne"
+    r"|cup|teaspoon|tablespoon|quart|gallon|pint|radian|joule|newton|rupee|yen|yuan|nickel|dime"
+    r"|quarter|penny|pennie)$"
+)
 _FOREIGN_UNIT = re.compile(
     r"(?P<number>[-+]?[$€£¥]?[0-9][0-9.,]*)\s?(?P<words>(?:(?![A-Za-z0-9_])\w){1,12})[。.]?"
 )
 # Thousands, dozens, pairs, halves and multiples in the languages of MGSM.
 _FOREIGN_SCALE = re.compile(
-    r"[万萬億亿千百十兆半双雙对對打倍割折만억천백십쌍]|тыс|милл|млн|млрд|сот|дюж|пар|поло"
+    r"[成多余餘來来几幾万萬億亿千百十兆半双雙对對打倍割折만억천백십쌍]|тыс|милл|млн|млрд|сот|дюж|пар|поло"
     r"|พัน|หมื่น|แสน|ล้าน|ร้อย|คู่|โหล|হাজার|লক্ষ|লাখ|কোটি|শত|জোড়া|వేల|లక్ష|కోట్|వంద|हज|लाख|करोड़|सौ|दर्जन",
     re.IGNORECASE,
 )
@@ -150,6 +156,33 @@ def without_foreign_unit(text: str) -> str:
         return text
     letters = all(unicodedata.category(one)[0] in "LM" for one in found["words"])
     return found["number"] if letters else text
+
+
+def have_different_foreign_units(one: str, other: str) -> bool:
+    """Whether both name a unit in another script, and not the same: `5 米`, `5 厘米`."""
+    found = [None if text.isascii() else _FOREIGN_UNIT.fullmatch(text) for text in (one, other)]
+    return all(found) and found[0]["words"] != found[1]["words"]  # type: ignore[index]
+
+
+def have_different_units(one: str, other: str) -> bool:
+    """Whether both name a measure behind their value, and not the same: `5 MeV`, `5 GeV`.
+
+    Nouns that are no measure may differ: "12 people" and "12 students".
+    """
+    names = [_unit_name(text) for text in (one, other)]
+    if names[0] is None or names[1] is None or names[0] == names[1]:
+        return False
+    return any(name in _CANONICAL.values() or _MEASURE_LIKE.search(name) for name in names if name)
+
+
+def _unit_name(text: str) -> str | None:
+    for pattern in (_TEXT_UNIT, _PLAIN_UNIT):
+        if found := pattern.fullmatch(text):
+            words = _QUALIFIER.sub("", found["words"].replace("-", " ")).split()
+            if words and is_unit(found["words"]):
+                name = _CANONICAL.get(words[0], words[0])
+                return name if len(name) <= 3 else name.lower().removesuffix("s")
+    return None
 
 
 def changes_number(words: str) -> bool:

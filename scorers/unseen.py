@@ -10,7 +10,7 @@ a set for a tuple.
 import re
 from collections.abc import Sequence
 
-from scorers.units import is_unit, measure, unit_power
+from scorers.units import have_different_units, is_unit, measure, unit_power
 
 TEXT_COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|textnormal)\s?\{([^{}]*)\}")
 _WORDY = re.compile(
@@ -46,6 +46,7 @@ def differ(answer: str, gold: str) -> bool:
         or _changing_words(one, other) != _changing_words(other, one)
         or _compound(plain) != _compound(plain_gold)
         or _name_different_measures(plain, plain_gold)
+        or have_different_units(one, other)
         or _RATIO.findall(one) != _RATIO.findall(other)
         or _have_different_powers(answer, gold)
         or _brackets(one) * _brackets(other) < 0

@@ -94,6 +94,33 @@ def test_the_answer_is_found_in_the_usual_forms(text: str, answer: str | None) -
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "I don't think B is correct.",
+        "Neither A nor B is correct.",
+        "The wrong option is B.",
+        "Don't select B.",
+        "Many students choose B, which is a trap.",
+        "The answer is A. It is tempting to choose B.",
+        "Therefore B, C and A",
+        "A is correct and B is correct.",
+        "\\boxed{A}\n\nNote: if the order mattered the answer would be B.",
+        "\\boxed{A}\n\nA common wrong answer is B.",
+        "\\boxed{B} is incorrect.",
+        "The answer is not \\boxed{B}.",
+        "If the answer is B, then we get a contradiction.",
+        "The student's answer is B. This is a mistake.",
+        "\\boxed{B. London}",
+    ],
+)
+def test_a_choice_that_is_denied_supposed_or_another_s_is_no_answer(
+    pool: GradePool, text: str
+) -> None:
+    prompt = "Which is it?\nA. London\nB. Paris\nC. Rome"
+    assert pool.grade([Attempt(text, "B", prompt)])[0].grade is not Grade.CORRECT
+
+
+@pytest.mark.parametrize(
     ("gold", "answers"),
     [
         # Powers as Python writes them.
@@ -133,6 +160,14 @@ def test_the_answer_is_found_in_the_usual_forms(text: str, answer: str | None) -
         ("2", ["2 hours and 30 minutes", "2 hours, 30 minutes in all of it"]),
         (r"12\text{ cm}^2", [r"12\text{ cm}^3", r"12\text{ cm}"]),
         ("2", ["2 and a half hours", "2 to 3 hours a day", "2 or perhaps 3 days"]),
+        ("5", ["2x = 5", "x^2 = 5", "x + 1 = 5"]),
+        ("1, 1, 2", ["1, 2", "1, 2, 2, 3"]),
+        (r"\$50", ["€50", "£50"]),
+        (r"5\text{ GeV}", [r"5\text{ MeV}"]),
+        (r"\frac{3}{4}\text{ m}", [r"\frac{3}{4}\text{ km}"]),
+        ("5 厘米", ["5 米"]),
+        ("5", ["5成", "10多"]),
+        ("3", [r"\pi \approx 3"]),
         # Rows of numbers, and words, in another order.
         ("0 0 4 7 9", ["0 4 0 7 9", "0 0 4 7", "0"]),
         ("idiom", ["id iom"]),
