@@ -89,6 +89,8 @@ def build(
     if json:
         hidden = {"reused", "said"} if outcome.experiment else {"reused", "said", "experiment"}
         typer.echo(outcome.model_dump_json(by_alias=True, exclude=hidden))
+        for sentence in outcome.said if outcome.canvases else ():
+            typer.echo(sentence, err=True)
     else:
         _tell(outcome)
     if not outcome.canvases:

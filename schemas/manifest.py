@@ -162,9 +162,7 @@ class Manifest(Fact):
 
     def checksum(self) -> str:
         """What the file ends in: the sha256 of its facts, by which two builds are told apart."""
-        facts = self.model_dump(mode="json", by_alias=True)
-        body = json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
-        return hashlib.sha256(body.encode()).hexdigest()
+        return _checksum(self.model_dump(mode="json", by_alias=True))
 
     def save(self, path: Path) -> None:
         """Write the file atomically and durably: it is there as a whole, or as it was before."""
@@ -192,7 +190,7 @@ class Manifest(Fact):
             raise UserError(
                 f"{path}: schema version {version} is newer than this polytrace; update it"
             )
-        facts.pop("checksum", None)
+        said = facts.pop("checksum", None)
         try:
             manifest = cls.model_validate_json(json.dumps(facts))
         except ValidationError as error:
@@ -200,5 +198,15 @@ class Manifest(Fact):
             where = ".".join(str(part) for part in first["loc"])
             raise DamagedError(f"{path}: {where}: {first['msg']}; {_REMEDY}") from None
         if manifest.text().encode() != data:
+            if manifest.checksum() != said == _checksum(facts):
+                raise UserError(
+                    f"{path}: was made by another version of Polytrace ({manifest.polytrace}), "
+                    "whose manifests hold other facts; run the same polytrace build again"
+                )
             raise DamagedError(f"{path}: was changed after the build (checksum); {_REMEDY}")
         return manifest
+
+
+def _checksum(facts: dict[str, object]) -> str:
+    body = json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(body.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,13 +1,21 @@
 """The controls of the path level: when they tell, what is said, and what a build measures."""
 
+import json
+from pathlib import Path
+
 import pytest
 
-from curation import browse, controls
+from curation import browse, control_stage, controls
+from curation.verify import verify
+from flows.reporting import page
 from schemas.facts import ControlFacts
 from schemas.manifest import MANIFEST_FILE, Manifest
 from schemas.recipe import Part, ScorerSpec
 from scorers.curve import Estimate
-from tests.builds import BuiltRuns
+from tests.builds import BuiltRuns, make
+from tests.flows.commands import polytrace
+
+ROWS = 48  # of which over 30 end on a canvas
 
 
 def facts(others: float, repeated: float, half: float = 0.05) -> ControlFacts:
@@ -45,7 +53,7 @@ def test_few_canvases_and_no_controls_say_so() -> None:
 
 def test_a_build_measures_its_controls_and_says_so_everywhere(built_runs: BuiltRuns) -> None:
     """The bundled scorer does not tell one path repeated from paths of other prompts."""
-    run = built_runs.path("demo", limit=40)
+    run = built_runs.path("demo", limit=ROWS)
     manifest = Manifest.load(run / MANIFEST_FILE)
     assert manifest.scorer is not None
     found = manifest.scorer.controls
@@ -54,12 +62,55 @@ def test_a_build_measures_its_controls_and_says_so_everywhere(built_runs: BuiltR
     assert said in (run / "release" / "README.md").read_text(encoding="utf-8")
     shown = dict(browse.facts(manifest))
     assert shown["path level"] == said.removeprefix("Path level").lstrip(": ")
-    assert not found.tells
+    assert not found.tells and found.documents >= 30
+    assert said.startswith(
+        "Path level says nothing here: under this scorer one path repeated gains"
+    )
 
 
 @pytest.mark.parametrize("number", [0, 60])
 def test_the_number_of_canvases_is_a_key_of_the_recipe(number: int) -> None:
-
     assert (
         ScorerSpec.model_validate({"path": "tiny/teacher", "controls": number}).controls == number
     )
+
+
+def test_controls_are_measured_once_and_with_the_same_bytes(
+    built_runs: BuiltRuns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A changed filter and a second build score nothing; a lost file comes back as it was."""
+    run = built_runs.copy(tmp_path / "run", "demo", limit=ROWS)
+    file = run / control_stage.CONTROLS
+    before, manifest = file.read_bytes(), (run / MANIFEST_FILE).read_bytes()
+    file.unlink()
+    make(run, "demo", limit=ROWS)
+    assert (file.read_bytes(), (run / MANIFEST_FILE).read_bytes()) == (before, manifest)
+
+    def scored(*_: object, **__: object) -> None:
+        raise AssertionError("nothing is to be scored again")
+
+    monkeypatch.setattr("scorers.seqdep.score", scored)
+    said = make(run, "demo", "filters=[{kind: seqdep, quantile: 0.5}]", limit=ROWS).said
+    assert file.read_bytes() == before
+    assert said[0].startswith("Path level says nothing here")
+    assert said[1].startswith("filters.0 chooses canvases by path level, which says nothing here")
+    assert len(make(run, "demo", "scorer.controls=0", limit=ROWS).said) == 1
+    assert verify(run) == []
+
+
+def test_the_page_says_what_the_controls_say(built_runs: BuiltRuns) -> None:
+    run = built_runs.path("demo", limit=ROWS)
+    scorer = Manifest.load(run / MANIFEST_FILE).scorer
+    assert scorer is not None
+    said = controls.sentence(scorer.controls).removeprefix("Path level ")
+    assert f'<tr><th scope="row">path level</th><td>{said}</td></tr>' in page(run)
+
+
+def test_a_build_ends_in_what_its_controls_say(built_runs: BuiltRuns, tmp_path: Path) -> None:
+    built_runs.copy(tmp_path / "run", "demo", limit=ROWS)
+    args = ("build", "demo", "--limit", str(ROWS), "--out", "run")
+    said = "Path level says nothing here: under this scorer"
+    done = polytrace(*args, cwd=tmp_path)
+    assert "nothing to do" in done.stdout and said in done.stdout.splitlines()[-1]
+    done = polytrace(*args, "--json", cwd=tmp_path)
+    assert "said" not in json.loads(done.stdout) and said in done.stderr

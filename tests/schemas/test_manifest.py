@@ -1,3 +1,4 @@
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -188,3 +189,20 @@ def test_is_strict_and_frozen() -> None:
         manifest(notice="lone \ud800 surrogate")
     with pytest.raises(ValidationError):
         manifest().canvases = 7
+
+
+def test_a_whole_manifest_of_another_version_is_no_damage(tmp_path: Path) -> None:
+    """One that lacks a fact which this version writes, under the right checksum of its own."""
+    path = tmp_path / "manifest.json"
+    facts = json.loads(manifest().text())
+    for name in ("checksum", "notice"):
+        facts.pop(name)
+    body = json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
+    facts["checksum"] = hashlib.sha256(body.encode()).hexdigest()
+    path.write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"another version of Polytrace \(0\.1\.0\).*build again"):
+        Manifest.load(path)
+    facts["canvases"] += 1
+    path.write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    with pytest.raises(DamagedError, match="changed after the build"):
+        Manifest.load(path)
