@@ -35,7 +35,10 @@ def run(*args: str, cwd: Path, **env: str) -> tuple[int, str, str]:
         ("build", "demo", "--set", "seed=!!int x"),
         ("build", "demo", "--set", "filters.²=1"),
         ("build", "demo", "--set", "teacher.temperature=.inf"),
-        ("build", "demo", "--set", "scorer=null"),
+        (
+            *("build", "demo", "--set", "scorer=null"),
+            *("--set", "filters=[{kind: seqdep, max: 0.4}]"),
+        ),
         ("build", "demo", "--set", 'release.notice="\\ud800"'),
         ("build", "demo", "--set", "source.path=" + "y" * 5000),
         ("build", "demo", "--set", "decontaminate=[{kind: gsm8k, path: a/x}, {kind: jsonl}]"),
