@@ -97,19 +97,8 @@ _SILENT = frozenset(
 )
 _USUAL = frozenset(
     (
-        *(
-            r"\frac",
-            r"\sqrt",
-            r"\pi",
-            r"\infty",
-            r"\sin",
-            r"\cos",
-            r"\tan",
-            r"\cot",
-            r"\sec",
-            r"\csc",
-        ),
-        *(r"\log", r"\ln", r"\exp", *"+-/^_"),
+        *(r"\frac", r"\sqrt", r"\pi", r"\infty", r"\log", r"\ln", r"\exp", *"+-/^_"),
+        *(r"\sin", r"\cos", r"\tan", r"\cot", r"\sec", r"\csc"),
     )
 )
 _MOST_TOKENS = 120
@@ -124,9 +113,9 @@ def _reads_all(text: str, kind: str) -> bool:
     tokens = list(_TOKEN.finditer(inside))
     if kind == "formula" and _holds_all(_parse(text)[0], [token[0] for token in tokens]):
         return True
-    before = _fingerprint(inside, kind)
     if len(tokens) > _MOST_TOKENS:
         return False
+    before = _fingerprint(inside, kind)
     letter = next((one for one in _LETTERS if one not in inside.lower()), "k")
     for token in tokens:
         said = token[0]
@@ -181,16 +170,10 @@ def _fingerprint(inside: str, kind: str) -> str:
     """What was read, as text that is equal for equal readings alone."""
     from sympy import srepr
 
-    read = _parse_once(f"${inside}$")
+    read = _parse.__wrapped__(f"${inside}$")  # asked once each: they must not push golds out
     if kind == "text":
         return str(read[-1]) if read else ""
     return "" if not read or isinstance(read[0], str) else srepr(read[0])
-
-
-def _parse_once(text: str) -> list[Any]:
-    from math_verify import parse
-
-    return list(parse(text, parsing_timeout=None))
 
 
 def _are_near(one: Any, other: Any, percent: bool) -> bool:

@@ -10,7 +10,7 @@ import re
 from typing import NamedTuple
 
 from scorers.plain_answer import PLACEHOLDER, tidy
-from scorers.sentence import COMMAND, PROSE, Links, announced_value
+from scorers.sentence import Links, announced_value, words_of
 
 _HASHES = re.compile(r"####[ \t]{0,8}(?P<value>[^\s#][^\n#]*)")
 # "#### 2. Simplify" and "#### Step 2" are headings, not answers.
@@ -150,7 +150,8 @@ def hashes(text: str) -> list[Found]:
 def phrases(text: str) -> list[Found]:
     """Announcing phrases in order: with mathematics, of few words, or at the end of the text."""
     matches = list(_LINE.finditer(text)) if _LINE_HEAD.search(text) else []
-    if "answer" in text.lower() or not text.isascii():  # "an\u017fwer" is one to `re.IGNORECASE`
+    lower = text.lower()
+    if "answer" in lower or not text.isascii():  # "an\u017fwer" is one to `re.IGNORECASE`
         matches += _PHRASE.finditer(text)
     found = []
     links: Links = {}
@@ -172,7 +173,7 @@ def phrases(text: str) -> list[Found]:
         if plausible and not _NOT_AN_ANSWER.match(answer) and not PLACEHOLDER.fullmatch(answer):
             sure = match.re is _PHRASE and bool(match["final"] or match["head"])
             found.append(Found(match.start(), match.end("value"), answer, sure))
-    return sorted([*found, *_elsewhere(text, links)])
+    return sorted([*found, *_elsewhere(text, lower, links)])
 
 
 def choices(text: str) -> list[Found]:
@@ -198,9 +199,8 @@ def choices(text: str) -> list[Found]:
     return found
 
 
-def _elsewhere(text: str, links: Links) -> list[Found]:
-    """Announcements in other languages than English."""
-    lower = text.lower()
+def _elsewhere(text: str, lower: str, links: Links) -> list[Found]:
+    """Announcements in other languages than English; `lower` is the text in lower case."""
     if not any(word in lower for word in _ELSEWHERE_WORDS):
         return []
     found = []
@@ -219,4 +219,4 @@ def is_mathematical(answer: str) -> bool:
 
 def is_short(answer: str) -> bool:
     """A value with a unit at most: a remark on an answer that stands already is none."""
-    return "=" not in answer and len(PROSE.findall(COMMAND.sub(" ", answer))) <= 2
+    return "=" not in answer and words_of(answer) <= 2

@@ -136,12 +136,12 @@ def _without_options(answer: str, gold: str, prompt: str) -> tuple[str, str]:
     """A choice is as good as its text: both by letter, or both by text where only one names one."""
     if not prompt:
         return answer, gold
-    listed = {letter: tidy(text) for letter, text in options(prompt).items()}
     given, expected = letter_of(answer, small=True), letter_of(gold)
-    if len(answer) == 1 and answer in listed.values():
-        given = None  # the text of an option, not a letter
     if given is None and expected is None:
         return answer, gold
+    listed = {letter: tidy(text) for letter, text in options(prompt).items()}
+    if len(answer) == 1 and answer in listed.values():
+        given = None  # the text of an option, not a letter
     if given is not None and expected is not None:
         said = text_of(answer)
         if said and given in listed and quick_grade(said, listed[given]) is Grade.WRONG:

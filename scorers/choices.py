@@ -11,7 +11,9 @@ from scorers.unseen import TEXT_COMMAND, spaced
 
 _CHOICE = re.compile(
     r"(?:(?:the )?(?:correct )?(?:option|choice|answer)(?: is)?:? )?"
-    r"(?:\(?(?P<letter>(?-i:[A-J]))(?:[).:](?=\s|$)|(?:--|\u2014)(?=\w)|,(?=\s(?!\(?[A-J]\b|and\b|or\b))|(?=\s\()|$)|\((?P<round>[A-Ja-j])\)(?=\s|$|[-0-9$]))(?P<rest>.*)",
+    r"(?:\(?(?P<letter>(?-i:[A-J]))"
+    r"(?:[).:](?=\s|$)|(?:--|\u2014)(?=\w)|,(?=\s(?!\(?[A-J]\b|and\b|or\b))|(?=\s\()|$)"
+    r"|\((?P<round>[A-Ja-j])\)(?=\s|$|[-0-9$]))(?P<rest>.*)",
     re.IGNORECASE,
 )
 _BARE_SMALL = re.compile(r"[a-j]")

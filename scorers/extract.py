@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from scorers.announced import CLOSING, Found, choices, hashes, is_mathematical, is_short, phrases
 from scorers.plain_answer import PLACEHOLDER, tidy
 from scorers.run_on import end_of_solution
-from scorers.sentence import COMMAND, JOIN, JOIN_CHARACTERS, PROSE, is_prose
+from scorers.sentence import JOIN, JOIN_CHARACTERS, is_prose, words_of
 
 # One scan for boxes: TeX escapes are skipped, so that `\{` is no brace. Doubled backslashes before
 # "boxed" come from texts that were escaped once too often, and from "\\" at the end of a row.
@@ -189,11 +189,10 @@ def _last_choice(text: str) -> str | None:
 
 
 def _nothing_else(text: str) -> str | None:
-    """A text that is one short formula or word; bare numbers are left to math-verify's reading."""
+    """A text that is one short formula or word; bare numbers are left to `conclusion`."""
     text = text.strip()
     if not 0 < len(text) <= _BARE_CHARACTERS or "\n" in text or _BARE_NUMBER.fullmatch(text):
         return None
     if PLACEHOLDER.fullmatch(text) or not re.search(r"\w", text):
         return None
-    prose = PROSE.findall(COMMAND.sub(" ", text))
-    return tidy(text) or None if len(prose) <= (" " not in text) else None
+    return tidy(text) or None if words_of(text) <= (" " not in text) else None

@@ -40,7 +40,7 @@ _ALGEBRA = re.compile(
     r"[0-9]\s*\*?\s*[a-z]|[a-z]\s*\^|[a-z0-9)]\s*[-+*]\s*[a-z(]|[a-z)]\s*[-+*]\s*[0-9]"
 )
 _INDEX = re.compile(r"_\{[^{}]*\}|_\w")
-_CURRENCY_SIGNS = re.compile(r"[€£¥₹$]|\\\$")
+_CURRENCY_SIGNS = re.compile(r"[€£¥₹$]")
 _LETTER = re.compile(r"[A-Za-z]")
 _APPROXIMATELY = re.compile(r"\s*(?:\\approx|≈)\s*")
 _DECIMAL_FIGURE = re.compile(r"-?[0-9]*\.[0-9]+")
@@ -93,9 +93,7 @@ def quick_grade(answer: str, gold: str) -> Grade | None:
         return Grade.CORRECT
     if max(len(answer), len(gold)) > LONGEST_ANSWER_CHARACTERS:
         return None
-    signs, gold_signs = (
-        set(_CURRENCY_SIGNS.findall(one.replace("\\", ""))) for one in (answer, gold)
-    )
+    signs, gold_signs = (set(_CURRENCY_SIGNS.findall(one)) for one in (answer, gold))
     if signs and gold_signs and signs != gold_signs:
         return Grade.WRONG
     if have_different_foreign_units(answer, gold):

@@ -46,8 +46,8 @@ _YES_OR_NO = re.compile(
 # 'C, "the desire to win"': the choice alone.
 _CHOICE_HEAD = re.compile(r"[\s*_]*(\(?[A-J]\)?),\s(?!\(?[A-J]\b|and\b|or\b)(?=[\"'a-z0-9])")
 # Words; scripts without spaces between words count by the letter.
-PROSE = re.compile(r"[\u0600-\u1fff\u3040-\uffdc]|[^\W\d_]{3,}")
-COMMAND = re.compile(
+_PROSE = re.compile(r"[\u0600-\u1fff\u3040-\uffdc]|[^\W\d_]{3,}")
+_COMMAND = re.compile(
     r"\\(?:text|mathrm|textbf|mbox|operatorname)\s?\{[^{}]{0,60}\}|\\[A-Za-z]+(?:\{[a-z]+\})?"
 )
 # Letters without ASCII may touch a figure: Chinese has no spaces between words.
@@ -151,7 +151,7 @@ def _sentence_value(line: str) -> str:
     if _HEADS_ASIDE.match(sentence):
         aside = _ASIDE.search(sentence)
         return tidy(sentence[: aside.start()] if aside else sentence)
-    if len(PROSE.findall(COMMAND.sub(" ", sentence))) >= 3:
+    if words_of(sentence) >= 3:
         formulas = list(_formulas(sentence, 0, len(sentence)))
         found = list(_FIGURE.finditer(sentence, formulas[-1].end() if formulas else 0))
         if any(_is_changed(sentence, figure) for figure in found):
@@ -164,11 +164,16 @@ def _sentence_value(line: str) -> str:
     return tidy(sentence)
 
 
+def words_of(text: str) -> int:
+    """How many words of prose stand in a text, formulas and commands aside."""
+    return len(_PROSE.findall(_COMMAND.sub(" ", text)))
+
+
 def is_prose(answer: str) -> bool:
     """Whether an answer is running text: three words, or a figure and three words behind it."""
     head = _HEAD_FIGURE.match(answer)
     behind_figure = head is not None and len(head["words"].split()) >= 3
-    return behind_figure or len(PROSE.findall(COMMAND.sub(" ", answer))) >= 3
+    return behind_figure or words_of(answer) >= 3
 
 
 def spoken_value(answer: str) -> str:

@@ -131,22 +131,16 @@ def is_unit(words: str) -> bool:
 def without_unit(text: str) -> str:
     r"""`text` without a trailing unit, in words or in `\text{}`; unchanged where that is unsafe."""
     text = _DEGREES.sub("", text)
-    for pattern in (_TEXT_UNIT, _PLAIN_UNIT):
-        found = pattern.fullmatch(text)
-        if found and is_unit(found["words"]):
-            return found["number"].rstrip()
-    return text
+    found = _unit_behind(text)
+    return found["number"].rstrip() if found else text
 
 
 def unit_power(text: str) -> str | None:
     """The power of a trailing unit, as "2" of `12 cm^2`, "1" of `12 cm`; None without a unit."""
-    for pattern in (_TEXT_UNIT, _PLAIN_UNIT):
-        if found := pattern.fullmatch(text):
-            behind = text[found.end("words") :]
-            area = _QUALIFIER.match(found["words"].lstrip()) is not None
-            if is_unit(found["words"]) and not area:
-                return "".join(one for one in behind if one.isdigit()) or "1"
-    return None
+    found = _unit_behind(text)
+    if not found or _QUALIFIER.match(found["words"].lstrip()):
+        return None
+    return "".join(one for one in text[found.end("words") :] if one.isdigit()) or "1"
 
 
 def without_foreign_unit(text: str) -> str:
@@ -176,13 +170,18 @@ def have_different_units(one: str, other: str) -> bool:
 
 
 def _unit_name(text: str) -> str | None:
-    for pattern in (_TEXT_UNIT, _PLAIN_UNIT):
-        if found := pattern.fullmatch(text):
-            words = _QUALIFIER.sub("", found["words"].replace("-", " ")).split()
-            if words and is_unit(found["words"]):
-                name = _CANONICAL.get(words[0], words[0])
-                return name if len(name) <= 3 else name.lower().removesuffix("s")
-    return None
+    found = _unit_behind(text)
+    words = _QUALIFIER.sub("", found["words"].replace("-", " ")).split() if found else []
+    if not words:
+        return None
+    name = _CANONICAL.get(words[0], words[0])
+    return name if len(name) <= 3 else name.lower().removesuffix("s")
+
+
+def _unit_behind(text: str) -> re.Match[str] | None:
+    """The value and the unit of an answer that ends in one."""
+    found = _TEXT_UNIT.fullmatch(text) or _PLAIN_UNIT.fullmatch(text)
+    return found if found and is_unit(found["words"]) else None
 
 
 def changes_number(words: str) -> bool:

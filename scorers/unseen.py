@@ -30,7 +30,6 @@ _COMPOUND = re.compile(rf"(?:{_MEASURED.pattern}){{2,6}}")
 _ONE_UNIT = re.compile(r"(?P<dollar>\\?\$)?[-+]?[0-9][0-9,./]*\s*(?P<words>[A-Za-z][A-Za-z ]*)?")
 _SCALE = re.compile(r"\\circ\s?\}?\s?(?:\\(?:text|mathrm|mbox)\s?\{\s?)?([CFK])\s?\}?$")
 _SPACING = re.compile(r"\\[,;: ]|~|\\q?quad\b")
-_SPACED_DIGITS = re.compile(r"[0-9]\s+[0-9]")
 
 
 def differ(answer: str, gold: str) -> bool:
