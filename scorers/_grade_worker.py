@@ -127,8 +127,13 @@ def _reads_all(text: str, kind: str) -> bool:
             other = said[:first] + said[first].translate(_OTHER_DIGIT) + said[first + 1 :]
         elif len(said) == 1 and said.isalpha():
             other = letter
-        changed = inside[: token.start()] + other + inside[token.end() :]
-        if _fingerprint(changed, kind) == before:
+        # math-verify takes "t" and other letters at the end for units, so that 5t is 5.
+        last = said.isalpha() and said not in ("e", "i") and token.end() == len(inside)
+        others = (other, " ") if last else (other,)
+        if any(
+            _fingerprint(inside[: token.start()] + one + inside[token.end() :], kind) == before
+            for one in others
+        ):
             return False
     return True
 
@@ -168,12 +173,17 @@ def _holds_all(expression: Any, tokens: Sequence[str]) -> bool:
 
 def _fingerprint(inside: str, kind: str) -> str:
     """What was read, as text that is equal for equal readings alone."""
-    from sympy import srepr
+    from sympy import Float, Rational, srepr
 
     read = _parse.__wrapped__(f"${inside}$")  # asked once each: they must not push golds out
     if kind == "text":
         return str(read[-1]) if read else ""
-    return "" if not read or isinstance(read[0], str) else srepr(read[0])
+    if not read or isinstance(read[0], str):
+        return ""
+    # 0.5 is a Float or a Rational, as its neighbours will have it.
+    floats = read[0].atoms(Float) if hasattr(read[0], "atoms") else ()
+    exact = {number: Rational(str(number)) for number in floats if number.is_finite}
+    return str(srepr(read[0].xreplace(exact) if exact else read[0]))
 
 
 def _are_near(one: Any, other: Any, percent: bool) -> bool:

@@ -38,7 +38,7 @@ _PHRASE = re.compile(
     r"(?:[ \t]*\([^()\n]{0,40}\)"
     r"|,?[ \t]+(?:therefore|thus|then|here|now)\b,?"
     r"|[ \t]+(?:to|for|of|in)[ \t](?!(?:part|step)\b)[^\n.:=?!]{1,60}?)?"
-    r"[ \t*_]{0,6}"
+    r"[ \t*_\"']{0,6}"
     r"(?::|=|\b(?:is|are|equals|(?:would|will|should|must)[ \t]+be)\b))"
     r"[\s:*_`\"]{0,16}(?:\\?\")?"
     r"(?:(?:therefore|thus|then|simply|just|indeed|exactly|approximately|about|equal to|option"
@@ -57,6 +57,7 @@ _NAMED_BEFORE = re.compile(
 _CORRECT_BEHIND = re.compile(
     r"\)?\*{0,2}[ \t]{1,3}is[ \t]{1,3}(?:(?:the|our) )?(?:(?:only|most) )?"
     r"(?:correct|right|best|appropriate)\b(?! ?\?)"
+    r"(?![ \t]+(?:only|if|when|for|unless|but|part|known|case)\b)"
 )
 _CORRECT_BEFORE = re.compile(r"(?:(?i:option|choice|answer) )?\(?$")
 _MEANT_BEFORE = re.compile(
@@ -65,7 +66,13 @@ _MEANT_BEFORE = re.compile(
     r"(?:(?:it|that|this)(?:['\u2019]s| is| must be) )?(?:the )?(?:answer is )?"
     r"(?:(?:option|choice|letter) )?\(?$"
 )
-_MEANT_BEHIND = re.compile(r"\)?\*{0,2}(?=[.;!]|[ \t]*(?:\n|$))")
+_MEANT_BEHIND = re.compile(
+    r"\)?\*{0,2}(?=[.;!](?![ \t]+(?:is|was|[Nn]o|[Ww]ait)\b)|[ \t]*(?:\n|$))"
+)
+_BUT_ANOTHER = re.compile(
+    r"\b(?i:but|however|although|yet)\b[^\n]{0,60}?"
+    r"(?<![A-Za-z])(?P<other>[B-HJ]|A(?=\)| is\b))(?![A-Za-z])"
+)
 _DENIED = re.compile(
     r"n['\u2019]t\b|\b(?:not|neither|nor|none|never|no|both|wrong|incorrect|false|statement)\b",
     re.IGNORECASE,
@@ -92,15 +99,16 @@ _ELSEWHERE = re.compile(
     r"(?:\b(?:respuesta|r[ée]ponse|risposta|resposta|antwort|odpowied[źz]|ответ|antwoord|svar|cevap)"
     r"(?:[ \t](?:final|correcta|correcte|finale|finais|corretta|correta|richtige))?"
     r"[ \t*]{0,4}(?::|=|\b(?:es|est|ist|è|é|jest|is|är|er)\b)"
+    r"|故?(?:应|應)?[选選](?:择|擇)?[ \t]?[:：]?(?=[ \t]?\(?[A-J](?![A-Za-z]))"
     r"|(?:【答案】[ \t]?[:：]?|(?:答案|答え|回答|正解|정답)[ \t]?"
-    r"(?:(?:应该|應該)?(?:是|为|為|选|選|は|은|는)[ \t]?[:：]?|[:：])))"
+    r"(?:(?:应该|應該)?(?:是|为|為|选择|選擇|选|選|は|은|는)[ \t]?[:：]?|[:：])))"
     r"[ \t*]{0,6}(?P<value>[^\n。，；]{1,300})",
     re.IGNORECASE,
 )
 # One of these stands in every match; to look for them first is many times faster.
 _ELSEWHERE_WORDS = (
     *("respuesta", "reponse", "réponse", "risposta", "resposta", "antwort", "antwoord", "svar"),
-    *("cevap", "odpowied", "ответ", "答", "正解", "정답"),
+    *("cevap", "odpowied", "ответ", "答", "正解", "정답", "选", "選"),
 )
 
 # "18? No": an answer that is asked for is none.
@@ -164,7 +172,7 @@ def phrases(text: str) -> list[Found]:
         answer = _TOKEN_BEHIND.sub("", answer)
         if answer.count("}") > answer.count("{"):
             inner = answer.removeprefix("}").removesuffix("}").strip()
-            answer = inner if re.search(r"\w", inner) else answer
+            answer = tidy(inner) if re.search(r"\w", inner) else answer
         words = len(answer.split())
         short = 0 < words <= 3 or (
             words <= _MOST_WORDS and not text[match.end("value") :].strip(CLOSING)
@@ -194,6 +202,9 @@ def choices(text: str) -> list[Found]:
             named = _MEANT_BEFORE.search(before)
         clause = _CLAUSE.split(before)[-1]
         clause = clause if correct else clause.rsplit(",", 1)[-1]
+        another = _BUT_ANOTHER.search(text, letter.end())
+        if another and another["other"] != letter[0]:
+            continue
         if named and not _DENIED.search(clause) and not _SUPPOSED.search(before[: named.start()]):
             found.append(Found(letter.start(), stop, answer, False))
     return found

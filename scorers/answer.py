@@ -8,7 +8,7 @@ of workers.
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from types import TracebackType
@@ -17,9 +17,18 @@ from typing import NamedTuple, Self
 from schemas.records import Grade
 from scorers.choices import letter_of, options, text_of
 from scorers.conclusion import conclusion
+from scorers.equations import right_side
 from scorers.extract import Extracted, extract
 from scorers.grade_pool import Question, Reply, WorkerPool
-from scorers.plain_answer import LONGEST_ANSWER_CHARACTERS, one_side, quick_grade, tidy, wrap
+from scorers.letters import told_apart
+from scorers.plain_answer import (
+    LONGEST_ANSWER_CHARACTERS,
+    one_side,
+    quick_grade,
+    tidy,
+    wrap,
+)
+from scorers.rewriting import rewritten
 from scorers.sentence import is_prose, spoken_value
 
 __all__ = ["GRADING", "Answer", "Attempt", "Extracted", "GradePool", "extract"]
@@ -28,6 +37,7 @@ __all__ = ["GRADING", "Answer", "Attempt", "Extracted", "GradePool", "extract"]
 GRADING = 2
 """Bumped by hand where a verdict may change: shards and cells that it shaped are graded again."""
 
+_NAMED = re.compile(r"\s*\{\s*[\"']answer[\"']\s*:\s*[\"']?([^{}\"']*)[\"']?\s*\}\s*")
 _SUM = re.compile(r"[0-9]\s*[+*]\s*[0-9]")
 
 
@@ -101,9 +111,10 @@ class GradePool:
 
 
 def tidy_gold(gold: str) -> str:
-    r"""A gold answer as text: the content of its box where it has one, and no math delimiters."""
+    r"""A gold answer as text: of a box or of JSON what it holds; without math delimiters."""
     boxed = extract(gold).answer if "boxed" in gold else None
-    return boxed or tidy(gold)
+    named = _NAMED.fullmatch(gold)
+    return boxed or tidy(named[1] if named else gold)
 
 
 def _first_answer(attempt: Attempt) -> tuple[Answer, Question | None]:
@@ -118,8 +129,13 @@ def _first_answer(attempt: Attempt) -> tuple[Answer, Question | None]:
         return unparsed, None
     if is_prose(answer) and not is_prose(expected):
         answer = spoken_value(answer)
-    read, expected = _without_options(answer, expected, attempt.prompt)
+    compared = _without_options(answer, expected, attempt.prompt)
+    if compared is None:
+        return unparsed, None
+    read, expected = compared
     read, expected = one_side(read, expected), one_side(expected, read)
+    read, expected = rewritten(read), rewritten(expected)
+    read, expected = right_side(read, expected), right_side(expected, read)
     quick = quick_grade(read, expected)
     if quick is not None:
         return Answer(grade=quick, answer=answer, end=end), None
@@ -127,13 +143,15 @@ def _first_answer(attempt: Attempt) -> tuple[Answer, Question | None]:
         return Answer(grade=Grade.UNPARSED, answer=None, end=end), None
     if max(len(read), len(expected)) > LONGEST_ANSWER_CHARACTERS:
         return unparsed, None
-    return Answer(grade=Grade.UNPARSED, answer=answer, end=end), Question(
-        wrap(read), wrap(expected)
-    )
+    question = Question(*told_apart(wrap(read), wrap(expected)))
+    return Answer(grade=Grade.UNPARSED, answer=answer, end=end), question
 
 
-def _without_options(answer: str, gold: str, prompt: str) -> tuple[str, str]:
-    """A choice is as good as its text: both by letter, or both by text where only one names one."""
+def _without_options(answer: str, gold: str, prompt: str) -> tuple[str, str] | None:
+    """A choice is as good as its text: both by letter, or both by text where only one names one.
+
+    None where an answer contradicts itself.
+    """
     if not prompt:
         return answer, gold
     given, expected = letter_of(answer, small=True), letter_of(gold)
@@ -144,17 +162,35 @@ def _without_options(answer: str, gold: str, prompt: str) -> tuple[str, str]:
         given = None  # the text of an option, not a letter
     if given is not None and expected is not None:
         said = text_of(answer)
-        if said and given in listed and quick_grade(said, listed[given]) is Grade.WRONG:
-            return said, listed.get(expected, gold)  # the letter of one option, the text of another
+        if said and any(_is_text_of(said, text) for text in _others(listed, given)):
+            return None  # the letter of one option, the text of another
         # "b" is a choice where the prompt lists options; elsewhere it may be a variable.
         return (given, expected) if len(answer) == 1 and expected in listed else (answer, gold)
     # "15 + 15 + 15" restates a question; only a value can stand for its option.
     if expected is not None and expected in listed and not _SUM.search(answer):
-        fits = [one for one in listed.values() if quick_grade(answer, one) is Grade.CORRECT]
-        return (answer, gold) if len(fits) > 1 else (answer, listed[expected])
+        fits = [one for one in listed.values() if _is_text_of(answer, one)]
+        wanted = listed[expected]
+        unclear = len(fits) > 1 or fits[:1] not in ([], [wanted])
+        unclear = unclear or ("%" in answer) is not ("%" in wanted)
+        return (answer, gold) if unclear else (answer, wanted)
     if given is not None and given in listed:
         return listed[given], gold
     return answer, gold
+
+
+def _others(listed: Mapping[str, str], letter: str) -> list[str]:
+    """The texts of the other options, where they are not that of this one."""
+    return [text for one, text in listed.items() if one != letter and text != listed.get(letter)]
+
+
+def _is_text_of(answer: str, option: str) -> bool:
+    """Whether an answer is the text of an option, in which a per cent sign is no ornament.
+
+    Of options that differ in their unit alone, "3" is the text of each.
+    """
+    same_percent = ("%" in answer) is ("%" in option)
+    same = option.startswith(f"{answer} ") or quick_grade(answer, option) is Grade.CORRECT
+    return same_percent and same
 
 
 def _with_reply(before: Answer, reply: Reply | None) -> Answer:

@@ -17,7 +17,9 @@ _CHOICE = re.compile(
     re.IGNORECASE,
 )
 _BARE_SMALL = re.compile(r"[a-j]")
-_ANOTHER_CHOICE = re.compile(r"(?:^|[\s(,])(?:[A-J](?:[).:,]|$)|(?:or|and|not|nor|both)\b)")
+_ANOTHER_CHOICE = re.compile(
+    r"(?:^|[\s(,])(?:[A-J](?:[).:,]|$)|(?:or|and|not|nor|both|no(?=,)|incorrect|wrong|false)\b)"
+)
 
 # The mark of an option: "(A)", "A)", "A.", "A:"; in `\textbf{(A)}\ 12` or `'A)12'` as well.
 _MARK = re.compile(r"(?<![A-Za-z0-9\\])\(?([A-J])(?:\)|[.:](?=[\s}\\~]))\}?")
@@ -69,6 +71,8 @@ def options(prompt: str) -> dict[str, str]:
             run.append(mark)
     if len(run) < 2:
         return {}
+    if "?" in prompt[run[-1].end() :].partition("\n")[2]:
+        return {}  # the question follows: "A. Smith has 12 apples.\nB. Jones has 7.\nHow many?"
     stops = [*(mark.start() for mark in run[1:]), len(prompt)]
     listed = {}
     for mark, stop in zip(run, stops, strict=True):

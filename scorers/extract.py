@@ -18,10 +18,12 @@ from scorers.announced import CLOSING, Found, choices, hashes, is_mathematical, 
 from scorers.plain_answer import PLACEHOLDER, tidy
 from scorers.run_on import end_of_solution
 from scorers.sentence import JOIN, JOIN_CHARACTERS, is_prose, words_of
+from scorers.surroundings import in_its_place
 
 # One scan for boxes: TeX escapes are skipped, so that `\{` is no brace. Doubled backslashes before
 # "boxed" come from texts that were escaped once too often, and from "\\" at the end of a row.
 _BRACES = re.compile(r"\\{1,4}(?:boxed|fbox)[ \t]{0,3}\{|\\.|[{}]", re.DOTALL)
+_BARE_BOX = re.compile(r"\\boxed(?=[ \t0-9])[ \t]{0,3}(-?[0-9]+(?:\.[0-9]+)?|[A-J])(?![\w{/^.])")
 _TAG = re.compile(r"<(?P<end>/?)(?:final[_ ]?)?answer>", re.IGNORECASE)
 _UNCLOSED_CHARACTERS = 100
 
@@ -33,8 +35,10 @@ _LONE_CHOICE = re.compile(
 )
 
 _TAKEN_BACK = re.compile(
-    r"[.!?]\s+(?:but |oh,? |hmm,? )?(?:wait|no|actually)\b[^.!?\n]{0,30}"
-    r"\b(?:wrong|incorrect|not (?:right|correct)|mistake)\b",
+    r"[.!?]\s+(?:but |oh,? |hmm,? )?(?:wait|no|actually)\b(?:[^.!?\n]{0,30}"
+    r"\b(?:wrong|incorrect|not (?:right|correct)|mistake)\b"
+    r"|[^\n]{0,80}?(?:should be|must be|it is|it's|answer is|that is|is)\s*\$?(?P<other>-?[0-9]+)"
+    r"|,?\s\$?(?P<another>-?[0-9]+))",
     re.IGNORECASE,
 )
 _DENIED_AT_ONCE = re.compile(
@@ -100,11 +104,17 @@ def extract(text: str) -> Extracted:
             or _DENIED_BEFORE.search(text, max(0, kept[-1].start - 8), kept[-1].start)
         ):
             return Extracted(answer=None, end=end)
-        if kept and _TAKEN_BACK.search(text, kept[-1].start, min(end, kept[-1].stop + 80)):
+        if kept and _is_taken_back(text, kept[-1], end):
             return Extracted(answer=None, end=end)
         if kept:
             return Extracted(answer=kept[-1].answer, end=end)
     return Extracted(answer=_last_choice(text[:end]) or _nothing_else(text[:end]), end=end)
+
+
+def _is_taken_back(text: str, found: Found, end: int) -> bool:
+    """Whether what follows an answer calls it wrong or gives another value."""
+    taken = _TAKEN_BACK.search(text, found.start, min(end, found.stop + 80))
+    return taken is not None and (taken["other"] or taken["another"]) != found.answer
 
 
 def _is_behind(phrase: Found, last: Found, spoken: Sequence[Found]) -> bool:
@@ -139,7 +149,8 @@ def _tagged(inside: str) -> str:
     if PLACEHOLDER.fullmatch(inside):
         return ""
     if announced := _joined(inside, _boxes(inside)) or hashes(inside) or phrases(inside):
-        return announced[-1].answer
+        kept = announced[-1]
+        return tidy(inside) if _is_taken_back(inside, kept, len(inside)) else kept.answer
     return tidy(inside)
 
 
@@ -165,7 +176,8 @@ def _boxes(text: str) -> list[Found]:
             answer = "" if PLACEHOLDER.fullmatch(text[inside]) else tidy(text[inside])
             if answer:
                 found.append(Found(start, brace.end(), answer, True))
-    return sorted(found)
+    bare = (Found(box.start(), box.end(), box[1], True) for box in _BARE_BOX.finditer(text))
+    return sorted([*found, *bare])
 
 
 def _joined(text: str, boxes: list[Found]) -> list[Found]:
@@ -178,8 +190,9 @@ def _joined(text: str, boxes: list[Found]) -> list[Found]:
         if len(gap) > JOIN_CHARACTERS or not JOIN.fullmatch(gap):
             break
         run.append(box)
-    answers = dict.fromkeys(box.answer for box in reversed(run))
-    return [Found(run[-1].start, run[0].stop, ", ".join(answers), True)]
+    answers = ", ".join(dict.fromkeys(box.answer for box in reversed(run)))
+    start, stop = run[-1].start, run[0].stop
+    return [Found(start, stop, in_its_place(text, start, stop, answers), True)]
 
 
 def _last_choice(text: str) -> str | None:

@@ -93,7 +93,9 @@ def compare_ratios(answer: str, gold: str) -> Grade | None:
         return None
     if _CLOCK.fullmatch(gold) and one != other:  # a time of day as well
         return Grade.WRONG if len(one) == 2 else Grade.UNPARSED
-    if len(one) != len(other) or not any(other):
+    if _CLOCK.fullmatch(gold) and not _RATIO_MARK.search(answer):
+        return Grade.UNPARSED
+    if len(one) != len(other) or not any(one) or not any(other):
         return Grade.WRONG
     return _verdict(all(a * other[0] == b * one[0] for a, b in zip(one, other, strict=True)))
 

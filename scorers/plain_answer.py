@@ -7,10 +7,17 @@ choices, ratios and plain numbers, or None: then math-verify decides. Whatever i
 import re
 
 from schemas.records import Grade
+from scorers.arithmetic import is_rounded
 from scorers.choices import compare_choices, text_of
+from scorers.equations import compare_equations
 from scorers.notation import to_latex
 from scorers.numerals import MOST_DIGITS, compare_numbers, compare_other_bases, compare_ratios
-from scorers.units import have_different_foreign_units, without_foreign_unit, without_unit
+from scorers.units import (
+    have_different_foreign_units,
+    name_different_currencies,
+    without_foreign_unit,
+    without_unit,
+)
 from scorers.unseen import TEXT_COMMAND, differ, spaced, without_base
 
 # No answer is longer. It also keeps a question within a pipe's buffer, so that asking never blocks.
@@ -28,20 +35,13 @@ _SPACES = re.compile(r"(?<!\w)\s+|\s+(?!\w)")
 _LONE_LEVEL = re.compile(r"([_^])\s?\{\s?(\w)\s?\}")
 # "0 1 2", which is no product: rows of a table, a list without commas.
 _SEQUENCE = re.compile(r"[0-9]\s+-?[0-9]")
+_ROW = re.compile(r"^-?[0-9][0-9./]*(?:\s+-?[0-9][0-9./]*)+$")
 _TEX_GROUPS = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:(?:\\[, ]|~)[0-9]{3})+(?![0-9])")
 _TEX_SPACES = re.compile(r"(?<=[0-9])(?:\\[,;: ]|~)[\s~]*(?=[0-9])")
 _RANGE = re.compile(r"[0-9]+(?:\.[0-9]+)?\s?-\s?[0-9]+(?:\.[0-9]+)?")
 _GOES_ON = re.compile(r"\\(?:[lc]?dots[cbmio]?)(?![A-Za-z])|\.\.\.")
 _BROKEN_GROUP = re.compile(r",\\[,! ]\s?(?=[0-9]{3}(?![0-9]))")
 _IMAGINARY = re.compile(r"(?<=[0-9])i(?![A-Za-z])")
-_COMMAND = re.compile(r"\\[A-Za-z]+")
-# "2x", "x^2", "x + 1": what such a side equals is not the value of a name.
-_ALGEBRA = re.compile(
-    r"[0-9]\s*\*?\s*[a-z]|[a-z]\s*\^|[a-z0-9)]\s*[-+*]\s*[a-z(]|[a-z)]\s*[-+*]\s*[0-9]"
-)
-_INDEX = re.compile(r"_\{[^{}]*\}|_\w")
-_CURRENCY_SIGNS = re.compile(r"[€£¥₹$]")
-_LETTER = re.compile(r"[A-Za-z]")
 _APPROXIMATELY = re.compile(r"\s*(?:\\approx|≈)\s*")
 _DECIMAL_FIGURE = re.compile(r"-?[0-9]*\.[0-9]+")
 _LONE_NAME = re.compile(r"\s*(?:[A-Za-z]|\\theta)?\s*")
@@ -49,6 +49,22 @@ _LABEL = re.compile(r"\\(?:text|mathrm|mbox)\s?\{[A-Za-z ]{1,40}\}\s?(?:=|\\appr
 _SIGN = re.compile(r"(?:^|(?<=[=(,\[]))\s*\+(?=\s*[0-9A-Za-z\\])")
 # Words, with numbers among them at most: "July 4th", "no".
 _SPOKEN = re.compile(r"(?=.*[^\W\d_]{3}|no$|ok$)[\w' .,-]+", re.IGNORECASE)
+
+
+_DECIMAL_GOES_ON = re.compile(r"\.[0-9]+\.\.\.$")
+# What nothing follows: "5 +", `7 \\sqrt{}`, "5 or".
+_DANGLING = re.compile(
+    r"(?:[-+/^_*=]|\\(?:sqrt|frac|times|cdot|sin|cos|tan|cot|log|ln|exp)|(?<![A-Za-z])(?:and|or))"
+    r"\s*(?:\{\s*\})?\s*$"
+)
+_DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}|[0-9]{1,2}/[0-9]{1,2}/[0-9]{2,4}")
+_DERIVATIVE = re.compile(
+    r"(?<![A-Za-z])d\s?(?:\^\s?[0-9]\s?)?[a-z]\s?/\s?d"
+    r"|\\frac\s?\{\s?d\s?(?:\^\s?[0-9]\s?)?[a-z]?\s?\}\s?\{\s?d"
+)
+_LIMIT = re.compile(r"\\lim(?![A-Za-z])|\^\s?(?:\{\s?)?(?:T(?![A-Za-z])|\\top)")
+# "1, 234" is a list; "1,234" may be one number.
+_LISTED_GROUP = re.compile(r"(?<=[0-9]),\s+(?=[0-9]{3}(?![0-9]))")
 
 
 def tidy(text: str) -> str:
@@ -59,7 +75,9 @@ def tidy(text: str) -> str:
     text = " ".join(text.replace("\0", "").split())
     if "**" in text:
         text = _BOLD.sub("", text)
-    return text.lstrip('*_`"= ').rstrip('.,;:*_`" ').removesuffix("\\").strip()
+    goes_on = _DECIMAL_GOES_ON.search(text)
+    text = text.lstrip('*_`"= ').rstrip('.,;:*_`"\uff0e\u3002 ').removesuffix("\\").strip()
+    return f"{text}..." if goes_on else text
 
 
 def wrap(text: str) -> str:
@@ -93,10 +111,7 @@ def quick_grade(answer: str, gold: str) -> Grade | None:
         return Grade.CORRECT
     if max(len(answer), len(gold)) > LONGEST_ANSWER_CHARACTERS:
         return None
-    signs, gold_signs = (set(_CURRENCY_SIGNS.findall(one)) for one in (answer, gold))
-    if signs and gold_signs and signs != gold_signs:
-        return Grade.WRONG
-    if have_different_foreign_units(answer, gold):
+    if name_different_currencies(answer, gold) or have_different_foreign_units(answer, gold):
         return Grade.WRONG
     read, expected = (to_latex(without_foreign_unit(one)) for one in (answer, gold))
     if read is None or expected is None:
@@ -111,7 +126,7 @@ def quick_grade(answer: str, gold: str) -> Grade | None:
 def one_side(text: str, beside: str) -> str:
     """Of an exact value and its approximation the exact one, or the decimal beside a decimal."""
     sides = _APPROXIMATELY.split(text)
-    if len(sides) != 2:
+    if len(sides) != 2 or not is_rounded(*sides):
         return text
     wants_decimal = _DECIMAL_FIGURE.fullmatch(beside) or _LONE_NAME.fullmatch(sides[0])
     return sides[1] if wants_decimal else sides[0]
@@ -132,7 +147,16 @@ def _compare_sequences(answer: str, gold: str) -> Grade | None:
     one, other = answer.split(), gold.split()
     if not _SEQUENCE.search(answer) and not _SEQUENCE.search(gold):
         return None
-    if compare_numbers(answer, answer) or compare_numbers(gold, gold):
+    together = _SEQUENCE.search(answer) and _SEQUENCE.search(gold)
+    # Whatever is one number, as "3 1/2" and "1 000" are, is no sequence.
+    sequences = [
+        (_SEQUENCE if together else _ROW).search(without_unit(text)) is not None
+        and compare_numbers(text, text) is None
+        for text in (answer, gold)
+    ]
+    if not any(sequences):
+        return None
+    if not all(sequences) and len(one) == len(other) == 1:
         return None
     if len(one) != len(other):
         return Grade.WRONG
@@ -144,20 +168,6 @@ def _compare_sequences(answer: str, gold: str) -> Grade | None:
     return Grade.UNPARSED if None in grades and Grade.WRONG not in grades else Grade.WRONG
 
 
-def _compare_equations(answer: str, gold: str) -> Grade | None:
-    """Two equations without variables say the same only where they are the same."""
-    if "=" in answer and "=" in gold:
-        named = _LETTER.search(_COMMAND.sub("", answer + gold))
-        return None if named else Grade.UNPARSED
-    for one in (answer, gold):
-        left, equals, _ = one.partition("=")
-        left = _INDEX.sub("", _COMMAND.sub(" ", TEXT_COMMAND.sub("", left)))
-        # "2x = 5" does not say that the answer is 5; "x = 5" does, and "V = 2 * 3 = 6".
-        if equals and one.count("=") == 1 and _ALGEBRA.search(left):
-            return Grade.UNPARSED
-    return None
-
-
 def _compare_marked_texts(answer: str, gold: str) -> Grade | None:
     """Of "(B) no" and "no" the words: only one of the two names a letter."""
     one, other = text_of(answer), text_of(gold)
@@ -167,8 +177,14 @@ def _compare_marked_texts(answer: str, gold: str) -> Grade | None:
 def _compare_what_is_passed_over(answer: str, gold: str) -> Grade | None:
     if differ(answer, gold) or _have_other_lengths(answer, gold):
         return Grade.WRONG
-    if _GOES_ON.search(answer) or _GOES_ON.search(gold):
+    if any(pattern.search(text) for pattern in _UNREADABLE for text in (answer, gold)):
         return Grade.UNPARSED
+    if _LISTED_GROUP.sub(",", answer) == _LISTED_GROUP.sub(",", gold):
+        return Grade.UNPARSED  # not the same text, as was asked before
+    if dates := [text for text in (answer, gold) if _DATE.fullmatch(text)]:
+        days = {tuple(map(int, re.findall(r"[0-9]+", text))) for text in dates}
+        same = Grade.CORRECT if len(days) == 1 else Grade.WRONG
+        return same if len(dates) > 1 else Grade.UNPARSED
     # "18-20": a range or a difference that nobody worked out
     return Grade.UNPARSED if _RANGE.fullmatch(answer) else None
 
@@ -181,6 +197,7 @@ def _have_other_lengths(answer: str, gold: str) -> bool:
     return min(lengths) > 1 and lengths[0] != lengths[1]
 
 
+_UNREADABLE = (_GOES_ON, _DANGLING, _DERIVATIVE, _LIMIT)
 _RULES = (
     _compare_texts,
     compare_choices,
@@ -188,7 +205,7 @@ _RULES = (
     compare_ratios,
     compare_other_bases,
     _compare_sequences,
-    _compare_equations,
+    compare_equations,
     _compare_what_is_passed_over,
     compare_numbers,
 )
@@ -201,7 +218,7 @@ def _is_whole(text: str) -> bool:
 def _same_text(text: str) -> str:
     """`text` with the differences removed that never change its meaning."""
     text = re.sub(r"\\(?:left|right|displaystyle)(?![A-Za-z])", "", TEXT_COMMAND.sub(r"\1", text))
-    text = " ".join(spaced(_joined_groups(text)).split())
+    text = _LISTED_GROUP.sub(";", " ".join(spaced(_joined_groups(text)).split()))
     text = _LONE_LEVEL.sub(r"\1\2", text)
     return _SPACES.sub("", text.replace(r"\dfrac", r"\frac").replace(r"\tfrac", r"\frac"))
 

@@ -41,10 +41,28 @@ _ASIDE = re.compile(
 _HEADS_ASIDE = re.compile(r"[-+$\\(]*[0-9]|\(?[A-J]\)?,")
 # "Yes, it does."; "No solution" is something else.
 _YES_OR_NO = re.compile(
-    r"[\s*_\"]*(yes|no|true|false)\b(?=[*_\"]{0,3}\s*(?:[,;:!—-]|$))", re.IGNORECASE
+    r"[\s*_\"]*(yes|no|true|false)\b(?=[*_\"]{0,3}\s*(?:[,;:!—-]|$))",
+    re.IGNORECASE,
 )
+# "Yes, but only if n is even", "no, wait, yes"
+_LIMITED = re.compile(
+    r"\W{0,4}(?:but|if|when|only)\b|.*\b(?:unless|except|otherwise|wait|actually)\b", re.IGNORECASE
+)
+# "A. London": the letter with its text
+_NAMED_CHOICE = re.compile(r"[\s*_]*\(?[A-J]\)?\.\s+[^\s.]+(?:\s[^\s.]+){0,2}\.?\s*$")
+# "7 if n is even and 8 otherwise", "12, but I am not sure"
+_UNSURE = re.compile(
+    r"\b(?:otherwise|not sure|unsure|unknown|undetermined|(?:a|my) guess|no such"
+    r"|no (?:real |integer |valid )?solutions?)\b"
+    r"|\band\s\$?-?[0-9][0-9.,/]*\$?\s(?:when|if)\b",
+    re.IGNORECASE,
+)
+_OPPOSITES = {"yes": "no", "no": "yes", "true": "false", "false": "true"}
+_NUMBERED = re.compile(r"[ \t]*[0-9]")  # "No. 5"
 # 'C, "the desire to win"': the choice alone.
-_CHOICE_HEAD = re.compile(r"[\s*_]*(\(?[A-J]\)?),\s(?!\(?[A-J]\b|and\b|or\b)(?=[\"'a-z0-9])")
+_CHOICE_HEAD = re.compile(
+    r"[\s*_]*(\(?[A-J]\)?),\s(?!\(?[A-J]\b|and\b|or\b|no\b|not\b|wait\b)(?=[\"'a-z0-9])"
+)
 # Words; scripts without spaces between words count by the letter.
 _PROSE = re.compile(r"[\u0600-\u1fff\u3040-\uffdc]|[^\W\d_]{3,}")
 _COMMAND = re.compile(
@@ -54,7 +72,7 @@ _COMMAND = re.compile(
 _FIGURE = re.compile(
     r"[0-9]{1,2}/[0-9]{1,2}/[0-9]{2,4}(?![0-9/])|[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9-])"
     r"|(?<![0-9:])[0-9]{1,2}:[0-9]{2}(?![0-9:])(?:\s?[AaPp]\.?[Mm]\b)?"
-    r"|(?<![A-Za-z0-9_.,/:])-?\$?[0-9](?:[0-9,]*[0-9])?(?:\.[0-9]+)?(?:/[0-9]+)?%?(?![A-Za-z0-9_/])"
+    r"|(?<![A-Za-z0-9_.,/:])-?\$?[0-9](?:[0-9,]*[0-9])?(?:\.[0-9]+)?(?:/[0-9]+)?%?(?![A-Za-z0-9_/\u00bc-\u00be\u2150-\u215e])"
     r"|-?\\[dt]?frac\{[^{}]{1,60}\}\{[^{}]{1,60}\}"
 )
 _HEAD_FIGURE = re.compile(
@@ -67,11 +85,39 @@ _BESIDE = re.compile(
 )
 _JOINS = re.compile(r"(?:and|or|to|of|x)\b", re.IGNORECASE)
 _WORDS_BEHIND = re.compile(r"(?:\s{1,3}[A-Za-z]+){1,3}")
+_NUMBER_WORD = (
+    r"(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen"
+    r"|sixteen|seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
+    r"|hundred|thousand|half|halves|thirds?|quarters?)"
+)
+# Operations on what follows: "half of the 5 apples", "the square root of 5", "three pears and 5".
 _CHANGED_BEFORE = re.compile(
-    r"\b(?:than|not|negative|minus|below|above|between|at (?:least|most)|over|under|half of|twice"
-    r"|double|square of|root of|percent of)\s+\$?$",
+    r"(?:(?:^|\s)[-\u2212]|\b(?:than|not|negative|minus|below|above|between|at (?:least|most)"
+    r"|over|under|twice|double|triple|times|or"
+    r"|(?:half|halves|thirds?|quarters?|fifths?|tenths?|square|root|cube|power|percent|reciprocal"
+    r"|inverse|factorial|multiple|divisor|sum|product|difference|loss|decrease|drop|reduction|debt)"
+    rf" of)|\b{_NUMBER_WORD} [a-z]+ and)\s+(?:the\s+)?\$?$",
     re.IGNORECASE,
 )
+# Another quantity behind: "5 apples and three pears", "5 per 100 people", "12 at night minus one".
+_CHANGED_BEHIND = re.compile(
+    rf"\b(?:and|plus|with|all)\s(?:an?\s|remainder\s)?{_NUMBER_WORD}\b|\b(?:per|out of)\s[0-9]"
+    rf"|\b(?:minus|multiplied|divided|remainder|lost|point {_NUMBER_WORD})\b",
+    re.IGNORECASE,
+)
+# Directly behind a formula, what makes it a part of something else: "$5$/7", "$5$ to $7$", "$5$th".
+_GOES_ON = re.compile(
+    r"\s{0,2}(?:[-\u2013\u2014+/:^!*\u00d7\u00f7]|to|times|plus|minus|x|or so)"
+    r"\s{0,2}[$\\]{0,2}[0-9(]"
+    r"|\s?[/^]|[A-Za-z]|\s(?:or so|than)\b"
+    rf"|\s(?:more|less|fewer|greater|smaller)\sthan\s\$|\sand\s(?:an?\s)?{_NUMBER_WORD}\b"
+    r"|\s[A-Za-z]+,?\s(?:and\s)?\$?[0-9]+\$?\s[A-Za-z]+"
+)
+_FOLLOWING = 160
+_OPERATOR_BEFORE = re.compile(
+    r"[0-9A-Za-z)}][$\s]*[-+*/\u00d7\u00f7^]\s*\$?$|[0-9)}][$\s]*:\s*\$?$|[(\[][^()\[\]]*,\s*\$?$"
+)
+_POWER_BEFORE = re.compile(r"[A-Za-z)]\s?\^\s?\{?[0-9A-Za-z]+\}?\s*=\s*\$?$")
 
 
 class _Link(NamedTuple):
@@ -104,7 +150,21 @@ def announced_value(text: str, start: int, stop: int, links: Links) -> str:
         sentence = text[after : after + _PART_CHARACTERS].split("\n", 1)[0]
         parts.extend(tidy(other[0]) for other in _formulas(sentence, 0, len(sentence)))
     percent = r"\%" if _PERCENT.match(text, after) else ""
+    if not percent and len(parts) == 1 and (behind := _changing_rest(text, after, stop)):
+        return tidy(f"{parts[0]}{behind}")
     return ", ".join(part for part in parts if part) + percent
+
+
+def _changing_rest(text: str, after: int, stop: int) -> str:
+    """What stands behind a formula in its sentence, where that makes it another value, else ""."""
+    rest = text[after : min(stop, after + _FOLLOWING)].split("\n", 1)[0]
+    if cut := _SENTENCE.search(rest):
+        rest = rest[: cut.start()]
+    if aside := _ASIDE.search(rest):
+        rest = rest[: aside.start()]
+    words = _WORDS_BEHIND.match(rest)
+    changed = _GOES_ON.match(rest) or (words is not None and changes_number(words[0]))
+    return rest.replace("$", "") if changed else ""
 
 
 def _linked(text: str, after: int, links: Links) -> _Link | None:
@@ -142,10 +202,15 @@ def _formulas(text: str, start: int, stop: int) -> Iterator[re.Match[str]]:
 
 def _sentence_value(line: str) -> str:
     """The answer in the first sentence of `line`: "5, because …", "he has 5 apples", "x + 1"."""
+    if _UNSURE.search(line):
+        return tidy(line)
     cut = None if _NAMES_GO_ON.match(line) else _SENTENCE.search(line)
+    if named := _NAMED_CHOICE.match(line):
+        return tidy(named[0])
     sentence = line[: cut.start()] if cut else line
     if verdict := _YES_OR_NO.match(sentence):
-        return verdict[1]
+        numbered = cut and _NUMBERED.match(line, cut.end())
+        return tidy(line) if numbered or _is_limited(verdict) else verdict[1]
     if choice := _CHOICE_HEAD.match(sentence):
         return choice[1]
     if _HEADS_ASIDE.match(sentence):
@@ -162,6 +227,12 @@ def _sentence_value(line: str) -> str:
         if formulas:
             return tidy(formulas[-1][0])
     return tidy(sentence)
+
+
+def _is_limited(verdict: re.Match[str]) -> bool:
+    rest = verdict.string[verdict.end() :]
+    opposite = rf"(?:^|[,;:]|\bor|\band)\W{{0,3}}{_OPPOSITES[verdict[1].lower()]}\b"
+    return bool(_LIMITED.match(rest) or re.search(opposite, rest, re.IGNORECASE))
 
 
 def words_of(text: str) -> int:
@@ -181,11 +252,17 @@ def spoken_value(answer: str) -> str:
 
     That is the figure that it begins with, as in "42 grams a week from 200 grams", or the only one.
     """
+    if _UNSURE.search(answer):
+        return answer
     head = _HEAD_FIGURE.match(answer)
     alone = all(
         _BESIDE.search(answer[: figure.start()]) for figure in list(_FIGURE.finditer(answer))[1:]
     )
-    changed = head and (changes_number(head["words"]) or _JOINS.match(head["words"].lstrip()))
+    changed = head and (
+        changes_number(head["words"])
+        or _JOINS.match(head["words"].lstrip())
+        or _CHANGED_BEHIND.search(answer, head.end("figure"))
+    )
     if head and alone and not changed:
         return tidy(head["figure"])
     figures = list(_FIGURE.finditer(answer))
@@ -197,14 +274,20 @@ def spoken_value(answer: str) -> str:
 
 
 def last_value(sentence: str) -> str | None:
-    """The last formula or figure of a sentence."""
+    """The last formula or figure of a sentence; None where it is a part of something else."""
     formulas = list(_formulas(sentence, 0, len(sentence)))
     behind = formulas[-1].end() if formulas else 0
     figures = list(_FIGURE.finditer(sentence, behind))
     if figures:
-        return tidy(figures[-1][0])
+        figure, before = figures[-1], sentence[: figures[-1].start()]
+        part = _OPERATOR_BEFORE.search(before) or _POWER_BEFORE.search(before)
+        return None if part or _is_changed(sentence, figure) else tidy(figure[0])
     if not formulas:
         return None
+    if len(formulas) > 1 and all("=" in found[0] for found in formulas[-2:]):
+        between = sentence[formulas[-2].end() : formulas[-1].start()]
+        if JOIN.fullmatch(between):
+            return f"{_part(formulas[-2])}, {_part(formulas[-1])}"
     percent = r"\%" if _PERCENT.match(sentence, behind) else ""
     return _part(formulas[-1]) + percent
 
@@ -212,7 +295,9 @@ def last_value(sentence: str) -> str | None:
 def _is_changed(sentence: str, figure: re.Match[str]) -> bool:
     """Whether the words around a figure make it another value: "less than 18", "3 thousand"."""
     behind = _WORDS_BEHIND.match(sentence, figure.end())
-    before = sentence[max(0, figure.start() - 20) : figure.start()]
-    return _CHANGED_BEFORE.search(before) is not None or (
-        behind is not None and changes_number(behind[0])
+    before = sentence[max(0, figure.start() - 40) : figure.start()]
+    return (
+        _CHANGED_BEFORE.search(before) is not None
+        or _CHANGED_BEHIND.search(sentence, figure.end()) is not None
+        or (behind is not None and changes_number(behind[0]))
     )

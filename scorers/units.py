@@ -40,11 +40,25 @@ _MEASURES = {
     "ounce": "oz ounce ounces",
     "litre": "l L liter liters litre litres",
     "millilitre": "ml mL milliliter milliliters",
+    "milligram": "mg milligram milligrams",
+    "nanometre": "nm nanometer nanometers nanometre nanometres",
+    "micrometre": "micrometer micrometers micrometre micrometres micron microns",
+    "decade": "decade decades",
+    "century": "century centuries",
+    "fortnight": "fortnight fortnights",
+    "radian": "rad radian radians",
+    "degree": "deg degree degrees",
+    "fahrenheit": "Fahrenheit fahrenheit",
+    "celsius": "Celsius celsius centigrade",
+    "kelvin": "Kelvin kelvin kelvins",
     "am": "am AM",
     "pm": "pm PM",
 }
 _CANONICAL = {word: name for name, words in _MEASURES.items() for word in words.split()}
-_SHORT = _listed("of a an in on at by to mph kph km kg ft lb oz V W J N A K Hz sq cu")
+_SHORT = _listed(
+    "of a an in on at by to mph kph km kg ft lb oz V W J N A K Hz sq cu"
+    " nm dm ms ns eV kJ kN kW MW mW Pa mA mV kV"
+)
 _SHORT_LINKS = _listed("of a an the in at by per each")
 
 _CHANGERS = _listed(
@@ -59,16 +73,20 @@ _CHANGERS = _listed(
     " and plus minus times over less more than factorial factorials squared cubed power powers base"
     " mod modulo remainder remainders sqrt sin cos tan cot sec csc log exp root roots divided"
     " multiplied added subtracted raised increased decreased reduced doubled tripled halved square"
-    " sum difference product quotient ratio parts out exponent degree"
+    " sum difference product quotient ratio parts out exponent"
     # comparisons, denials, alternatives
     " not nor neither none never without wrong incorrect false negative positive below above under"
     " short beyond within between but except excluding until least most fewer greater larger"
     " smaller bigger higher lower other else instead versus others either maybe perhaps possibly"
     " approximately roughly about almost nearly around exceeding missing loss debt"
     " deficit overdrawn increase decrease east west north south clockwise counterclockwise"
-    " tens kilo milli mega"
+    " tens kilo milli mega only"
     " recurring repeating unless while where when because should would could was were does"
     " with then"
+    # what a number may be taken for, turned into, or bounded by
+    " alpha beta gamma theta lambda sigma omega phi infinity inf cis max min maximum minimum bar"
+    " conjugate complement inverse opposite negated reversed semi tenfold"
+    " upward upwards onward onwards downward downwards"
 )
 # What opens another clause.
 _CONJUNCTIONS = _listed("and with because while when where then so")
@@ -95,7 +113,7 @@ _DEGREES = re.compile(
 )
 _TEXT_UNIT = re.compile(
     r"(?P<number>.*[0-9A-Za-z)}\]%])\s?(?:\\[,;: ]|~)?\s?"
-    r"\\(?:text|mathrm|mbox|textnormal)\s?\{\s*(?P<words>[A-Za-z .]{1,40}?)"
+    r"\\(?:text|mathrm|mbox|textnormal)\s?\{[\s~]*(?P<words>[A-Za-z ./]{1,40}?)"
     + _EXPONENT
     + r"\s*\}"
     + _EXPONENT
@@ -115,8 +133,36 @@ _FOREIGN_SCALE = re.compile(
     re.IGNORECASE,
 )
 _PLAIN_UNIT = re.compile(
-    r"(?P<number>.*[0-9)}])\s+(?P<words>[A-Za-z]{2,}(?:[ -][A-Za-z]{2,}){0,5})" + _EXPONENT
+    r"(?P<number>.*[0-9)}])\s+(?P<words>[A-Za-z]{2,}(?:[ -][A-Za-z]{2,}){0,5}"
+    r"|(?:km|m|cm|mi|ft|g|kg|mg|l|L|ml|mL)/(?:s|h|hr|min|l|L|ml|mL|kg))" + _EXPONENT
 )
+_ATTACHED = re.compile(
+    r"(?<![A-Za-z0-9_.])(?P<number>-?[0-9][0-9,]*(?:\.[0-9]+)?)"
+    r"(?P<unit>cm|mm|km|kg|mg|ml|mL|lbs?|ft|hrs?|mph|min)(?P<power>\^\{?[23]\}?)?"
+)
+# Signs and words of currencies: "$", "300 美元" and "300 dollars" are one, cents another.
+_CURRENCY_WORDS = {
+    **dict.fromkeys(("$", "dollar", "dollars", "usd", "bucks", "美元", "美金"), "dollar"),
+    **dict.fromkeys(("¢", "cent", "cents", "penny", "pennies", "美分"), "cent"),
+    **dict.fromkeys(("€", "euro", "euros", "eur", "欧元", "歐元"), "euro"),
+    **dict.fromkeys(("£", "pound", "pounds", "gbp", "英镑"), "pound"),
+    **dict.fromkeys(("¥", "yen", "jpy", "日元", "円"), "yen"),
+    **dict.fromkeys(("yuan", "rmb", "人民币"), "yuan"),
+    **dict.fromkeys(("₹", "rupee", "rupees", "inr", "rs"), "rupee"),
+    **dict.fromkeys(("peso", "pesos"), "peso"),
+    **dict.fromkeys(("won", "krw"), "won"),
+    **dict.fromkeys(("dime", "dimes"), "dime"),
+    **dict.fromkeys(("nickel", "nickels"), "nickel"),
+    "pence": "pence",
+}
+_CURRENCY = re.compile(r"[$¢€£¥₹]|[A-Za-z]+|美元|美金|美分|欧元|歐元|英镑|日元|円|人民币")
+# "3 miles east" and "3 miles west"
+_DIRECTIONS = _listed(
+    "north south east west left right up down upward downward upwards downwards clockwise"
+    " counterclockwise anticlockwise above below forward backward forwards backwards"
+)
+_LONE_UNIT = re.compile(r"-?[0-9][0-9,.]*\s([msghL])")  # a variable where nothing else has a unit
+_SCALES_OF_DEGREES = {"C": "celsius", "F": "fahrenheit", "K": "kelvin"}
 
 
 def is_unit(words: str) -> bool:
@@ -131,6 +177,8 @@ def is_unit(words: str) -> bool:
 def without_unit(text: str) -> str:
     r"""`text` without a trailing unit, in words or in `\text{}`; unchanged where that is unsafe."""
     text = _DEGREES.sub("", text)
+    if _LONE_UNIT.fullmatch(text):
+        return text[:-2]
     found = _unit_behind(text)
     return found["number"].rstrip() if found else text
 
@@ -152,6 +200,27 @@ def without_foreign_unit(text: str) -> str:
     return found["number"] if letters else text
 
 
+def spaced_unit(text: str) -> str:
+    """`5cm` as `5 cm`; letters that are no measure known are left, they may be variables."""
+    found = _ATTACHED.fullmatch(text)
+    return f"{found['number']} {found['unit']}{found['power'] or ''}" if found else text
+
+
+def name_different_currencies(one: str, other: str) -> bool:
+    """Whether both name a currency, by its sign or its name, and none in common."""
+    first, second = (
+        {name for word in _CURRENCY.findall(text) if (name := _CURRENCY_WORDS.get(word.lower()))}
+        for text in (one, other)
+    )
+    return bool(first and second) and not first & second
+
+
+def name_different_directions(one: str, other: str) -> bool:
+    """Whether both name a direction, and not the same: "3 miles east", "3 miles west"."""
+    first, second = (_DIRECTIONS.intersection(text.lower().split()) for text in (one, other))
+    return bool(first and second) and first != second
+
+
 def have_different_foreign_units(one: str, other: str) -> bool:
     """Whether both name a unit in another script, and not the same: `5 米`, `5 厘米`."""
     found = [None if text.isascii() else _FOREIGN_UNIT.fullmatch(text) for text in (one, other)]
@@ -166,16 +235,39 @@ def have_different_units(one: str, other: str) -> bool:
     names = [_unit_name(text) for text in (one, other)]
     if names[0] is None or names[1] is None or names[0] == names[1]:
         return False
-    return any(name in _CANONICAL.values() or _MEASURE_LIKE.search(name) for name in names if name)
+    if "degree" in names and set(names) & set(_SCALES_OF_DEGREES.values()):
+        return False  # "20 degrees" of a scale that the problem names
+    return any(
+        name.split()[-1] in _CANONICAL.values() or _MEASURE_LIKE.search(name)
+        for name in names
+        if name
+    )
 
 
 def _unit_name(text: str) -> str | None:
+    if degrees := _DEGREES.search(text):
+        return next((_SCALES_OF_DEGREES[one] for one in degrees[0] if one in "CFK"), "degree")
+    if letter := _LONE_UNIT.fullmatch(text):
+        return _CANONICAL[letter[1]]
     found = _unit_behind(text)
     words = _QUALIFIER.sub("", found["words"].replace("-", " ")).split() if found else []
-    if not words:
+    if not found or not words:
         return None
+    if words[0] == "per":
+        return " ".join(words[:2])
+    scale = _CANONICAL.get(words[1]) if len(words) > 1 else None
     name = _CANONICAL.get(words[0], words[0])
-    return name if len(name) <= 3 else name.lower().removesuffix("s")
+    if name == "degree" and scale in _SCALES_OF_DEGREES.values():
+        return scale
+    name = name if len(name) <= 3 else name.lower().removesuffix("s")
+    return _power_of(found) + name
+
+
+def _power_of(found: re.Match[str]) -> str:
+    """The power of a unit as a word before it: `m^2` and "square metres" are one."""
+    behind = next((one for one in found.string[found.end("words") :] if one in "23"), "")
+    said = re.match(r"\s*(square|cubic)\b", found["words"], re.IGNORECASE)
+    return {"2": "square ", "3": "cubic "}.get(behind, f"{said[1].lower()} " if said else "")
 
 
 def _unit_behind(text: str) -> re.Match[str] | None:

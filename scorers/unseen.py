@@ -10,7 +10,13 @@ a set for a tuple.
 import re
 from collections.abc import Sequence
 
-from scorers.units import have_different_units, is_unit, measure, unit_power
+from scorers.units import (
+    have_different_units,
+    is_unit,
+    measure,
+    name_different_directions,
+    unit_power,
+)
 
 TEXT_COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|textnormal)\s?\{([^{}]*)\}")
 _WORDY = re.compile(
@@ -20,7 +26,9 @@ _COMMAND = re.compile(r"\\[A-Za-z]+")
 _LABEL = re.compile(r"_\s?\{[^{}]*\\[a-z]+\s?\{[^{}]*\}[^{}]*\}")
 _LINKS = frozenset(("and", "or", ""))
 _HARMLESS = frozenset(("the", "a", "an", "is", "are", "so", "answer", "unit", "units"))
+_LONGEST_SYMBOL = 2  # of a unit, in which case counts: mW and MW
 _LETTERS = re.compile(r"[^\W\d_]{2,}(?:[ '-][^\W\d_]+)*")
+_NAMES = re.compile(r"[A-Z]{1,4}(?:(?:,? (?:and|or) |, )[A-Z]{1,4})+")
 _CAPITALS = re.compile(r"[A-Z]{2,}")
 _RATIO = re.compile(r"([0-9.]+)\}?\s*:\s*(?=\{?([0-9.]+))")
 _BASE = re.compile(r"[0-9]\}?\s?_\s?\{?\s?([0-9]+)")
@@ -38,6 +46,8 @@ def differ(answer: str, gold: str) -> bool:
     scale, gold_scale = _SCALE.search(one), _SCALE.search(other)
     if scale and gold_scale and scale[1] != gold_scale[1]:
         return True
+    if have_different_units(one, other):
+        return True
     one, other = _SCALE.sub(r"\\circ", one), _SCALE.sub(r"\\circ", other)
     plain, plain_gold = _spoken(one), _spoken(other)
     return (
@@ -45,7 +55,7 @@ def differ(answer: str, gold: str) -> bool:
         or _changing_words(one, other) != _changing_words(other, one)
         or _compound(plain) != _compound(plain_gold)
         or _name_different_measures(plain, plain_gold)
-        or have_different_units(one, other)
+        or name_different_directions(plain, plain_gold)
         or _RATIO.findall(one) != _RATIO.findall(other)
         or _have_different_powers(answer, gold)
         or _brackets(one) * _brackets(other) < 0
@@ -74,6 +84,9 @@ def _spoken(text: str) -> str:
 
 
 def _are_different_words(one: str, other: str) -> bool:
+    if _NAMES.fullmatch(one) and _NAMES.fullmatch(other):  # "I and II", "I or II"
+        links = [{word for word in ("and", "or") if f" {word} " in text} for text in (one, other)]
+        return bool(links[0] and links[1]) and links[0] != links[1]
     both = _LETTERS.fullmatch(one) and _LETTERS.fullmatch(other)
     return bool(both) and one.casefold() != other.casefold()
 
@@ -92,7 +105,11 @@ def _changing_words(text: str, beside: str) -> list[str]:
             continue
         if not behind_value and not before and is_unit(words) and "=" in beside:
             continue
-        kept = [word for word in re.findall(r"[\w']+", words.casefold()) if word not in _HARMLESS]
+        kept = [
+            word if len(word) <= _LONGEST_SYMBOL else word.casefold()
+            for word in re.findall(r"[\w']+", words)
+            if word.casefold() not in _HARMLESS
+        ]
         joins = words in _LINKS and re.search(r"[\w})|]", text[command.end() :])
         if kept and not joins:
             found.append(" ".join(kept))

@@ -46,7 +46,7 @@ Samples = Sequence[tuple[str, str, bool | None]]
         ("\u0665", "5", Grade.UNPARSED),
         ("12:30", "12:30", Grade.CORRECT),
         (r"\left(1,\tfrac12\right)", r"(1, \dfrac12)", Grade.CORRECT),
-        ("1 2", "12", None),
+        ("1 2", "12", Grade.WRONG),
         ("(B) 12", "B", Grade.CORRECT),
         (r"\text{(C)}", "B", Grade.WRONG),
         ("(B)(C)", "B", None),

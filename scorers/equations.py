@@ -1,0 +1,96 @@
+r"""Answers with "=": whether what stands on the left leaves the value on the right as it is.
+
+"x = 5" says 5 and so does "V = 2 * 3 = 6" say 6; "x^2 = 5", "|x| = 5" and "6 = 5" do not.
+math-verify 0.9.0 compares the right-hand sides alone.
+In: two answers in LaTeX. Out: UNPARSED where an equation cannot stand for a value, else None.
+"""
+
+import re
+
+from schemas.records import Grade
+from scorers.arithmetic import are_equal, value_of
+from scorers.units import without_unit
+from scorers.unseen import TEXT_COMMAND, spaced
+
+_INDEX = re.compile(r"_\s?(?:\{[^{}]*\}|\w)")
+_LETTER = re.compile(r"[A-Za-z]")
+_COMMAND = re.compile(r"\\[A-Za-z]+")
+_RELATION = re.compile(r"[<>]|\\(?:l|g|n)eq?(?![A-Za-z])|\\(?:approx|neq|sim|equiv|in)(?![A-Za-z])")
+_CONGRUENT = re.compile(r"\\(?:equiv|in)(?![A-Za-z])")
+_PIECES = re.compile(r"\s*(?:[,;]|\band\b|\bor\b|\\q?quad)\s*")
+_LABEL = re.compile(
+    r"^(?=[A-Za-z]{3})[A-Za-z][A-Za-z ,.'-]*(?::\s*|\s)(?=\$?[0-9(])"
+)  # "Earned: 68 - 36"
+_GREEK = (
+    r"\\(?:alpha|beta|gamma|delta|epsilon|varepsilon|theta|lambda|mu|nu|rho|sigma|tau|phi|varphi"
+    r"|omega|pi|ell|Delta|Omega|Gamma|Lambda|Phi|Sigma|Theta)(?![A-Za-z])"
+)
+_VARIABLE = rf"(?:[A-Za-z]|{_GREEK})\s?'*"
+# A variable, a segment or an angle, a function of anything, a tuple of variables, words.
+_NAME = re.compile(
+    rf"(?:{_VARIABLE}|m?\s?\\angle\s?[A-Z]{{1,3}}|\|?[A-Z]{{2,4}}\|?"
+    r"|\\(?:overline|overrightarrow|vec|hat|bar|mathbf|mathcal|mathbb|mathrm)\s?\{?\s?[A-Za-z]{1,4}\s?\}?"
+    rf"|(?:{_VARIABLE}|\\(?:gcd|lcm|det|deg|dim|max|min))\s?(?:\^\s?\{{?-1\}}?\s?)?\([^()=]{{1,40}}\)"
+    rf"|\(\s?{_VARIABLE}(?:\s?,\s?{_VARIABLE}){{1,5}}\s?\)"
+    r"|(?=.*[A-Za-z]{3})[A-Za-z][A-Za-z .'-]*)"
+)
+
+
+def compare_equations(answer: str, gold: str) -> Grade | None:
+    """UNPARSED where an equation says something else than its right-hand side; else None."""
+    congruent = [_CONGRUENT.search(text) is not None for text in (answer, gold)]
+    if congruent[0] is not congruent[1]:
+        return Grade.UNPARSED
+    if "=" not in answer + gold:
+        return None
+    if "=" in answer and "=" in gold:
+        if not _LETTER.search(_COMMAND.sub("", answer + gold)):
+            return Grade.UNPARSED  # without variables they say the same only if they are the same
+        lefts = ["".join(one.partition("=")[0].split()) for one in (answer, gold)]
+        same = lefts[0] == lefts[1] or not all(re.search(r"[0-9]", left) for left in lefts)
+        return None if same else Grade.UNPARSED
+    return None if _says_a_value(answer if "=" in answer else gold) else Grade.UNPARSED
+
+
+def _says_a_value(text: str) -> bool:
+    text = _plain(text)
+    if _RELATION.search(text) or "=" not in text:
+        return True  # other rules decide
+    pieces = _PIECES.split(text)
+    if not all("=" in piece for piece in pieces):
+        pieces = [text]
+    names = [piece.partition("=")[0].strip() for piece in pieces]
+    # "y = 3, x = 2" is not (3, 2)
+    return names == sorted(names) and all(_is_value(piece) for piece in pieces)
+
+
+def right_side(text: str, beside: str) -> str:
+    """The value that one equation says, where what is beside it is none; else `text` as it is."""
+    if "=" not in text or "=" in beside or _RELATION.search(_plain(text)):
+        return text
+    if len(_PIECES.split(_plain(text))) > 1 or not _is_value(_plain(text)):
+        return text
+    return text.rsplit("=", 1)[1].strip() or text
+
+
+def _plain(text: str) -> str:
+    text = spaced(TEXT_COMMAND.sub(r" \1 ", text))
+    return _INDEX.sub("", text.replace(r"\left", "").replace(r"\right", "")).strip()
+
+
+def _is_value(equation: str) -> bool:
+    left, *middle, right = (side.strip() for side in equation.split("="))
+    value = value_of(without_unit(right))
+    left = _LABEL.sub("", left)
+    if value is not None:
+        known = [known for side in (left, *middle) if (known := value_of(side)) is not None]
+        if not all(are_equal(value, one) for one in known):
+            return False
+    if value_of(left) is not None:
+        return value is not None or _is_name(right)
+    return not left or _is_name(left)
+
+
+def _is_name(text: str) -> bool:
+    spoken = " ".join(TEXT_COMMAND.sub(r"\1", text).split())
+    return _NAME.fullmatch(text) is not None or _NAME.fullmatch(spoken) is not None
