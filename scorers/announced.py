@@ -73,6 +73,7 @@ _BUT_ANOTHER = re.compile(
     r"\b(?i:but|however|although|yet)\b[^\n]{0,60}?"
     r"(?<![A-Za-z])(?P<other>[B-HJ]|A(?=\)| is\b))(?![A-Za-z])"
 )
+_REMARK = 400
 _DENIED = re.compile(
     r"n['\u2019]t\b|\b(?:not|neither|nor|none|never|no|both|wrong|incorrect|false|statement)\b",
     re.IGNORECASE,
@@ -202,7 +203,7 @@ def choices(text: str) -> list[Found]:
             named = _MEANT_BEFORE.search(before)
         clause = _CLAUSE.split(before)[-1]
         clause = clause if correct else clause.rsplit(",", 1)[-1]
-        another = _BUT_ANOTHER.search(text, letter.end())
+        another = _BUT_ANOTHER.search(text, letter.end(), letter.end() + _REMARK)
         if another and another["other"] != letter[0]:
             continue
         if named and not _DENIED.search(clause) and not _SUPPOSED.search(before[: named.start()]):

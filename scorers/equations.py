@@ -21,6 +21,7 @@ _PIECES = re.compile(r"\s*(?:[,;]|\band\b|\bor\b|\\q?quad)\s*")
 _LABEL = re.compile(
     r"^(?=[A-Za-z]{3})[A-Za-z][A-Za-z ,.'-]*(?::\s*|\s)(?=\$?[0-9(])"
 )  # "Earned: 68 - 36"
+_DENIED = re.compile(r"\b(?:no|not|never|without|unless|except)\b", re.IGNORECASE)
 _GREEK = (
     r"\\(?:alpha|beta|gamma|delta|epsilon|varepsilon|theta|lambda|mu|nu|rho|sigma|tau|phi|varphi"
     r"|omega|pi|ell|Delta|Omega|Gamma|Lambda|Phi|Sigma|Theta)(?![A-Za-z])"
@@ -92,5 +93,7 @@ def _is_value(equation: str) -> bool:
 
 
 def _is_name(text: str) -> bool:
+    if _DENIED.search(text):
+        return False
     spoken = " ".join(TEXT_COMMAND.sub(r"\1", text).split())
     return _NAME.fullmatch(text) is not None or _NAME.fullmatch(spoken) is not None

@@ -55,7 +55,7 @@ _DECIMAL_GOES_ON = re.compile(r"\.[0-9]+\.\.\.$")
 # What nothing follows: "5 +", `7 \\sqrt{}`, "5 or".
 _DANGLING = re.compile(
     r"(?:[-+/^_*=]|\\(?:sqrt|frac|times|cdot|sin|cos|tan|cot|log|ln|exp)|(?<![A-Za-z])(?:and|or))"
-    r"\s*(?:\{\s*\})?\s*$"
+    r"(?:\s*\{\s*\}){0,2}\s*$"
 )
 _DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}|[0-9]{1,2}/[0-9]{1,2}/[0-9]{2,4}")
 _DERIVATIVE = re.compile(

@@ -160,10 +160,11 @@ def _changing_rest(text: str, after: int, stop: int) -> str:
     rest = text[after : min(stop, after + _FOLLOWING)].split("\n", 1)[0]
     if cut := _SENTENCE.search(rest):
         rest = rest[: cut.start()]
-    if aside := _ASIDE.search(rest):
+    goes_on = _GOES_ON.match(rest)
+    if aside := _ASIDE.search(rest, goes_on.end() if goes_on else 0):
         rest = rest[: aside.start()]
     words = _WORDS_BEHIND.match(rest)
-    changed = _GOES_ON.match(rest) or (words is not None and changes_number(words[0]))
+    changed = goes_on or (words is not None and changes_number(words[0]))
     return rest.replace("$", "") if changed else ""
 
 

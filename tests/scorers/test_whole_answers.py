@@ -1,0 +1,249 @@
+r"""An answer is the whole of what is said: what stands around a value belongs to it.
+
+Each line of the lists was once graded "correct" by mistake, or refused by mistake.
+"""
+
+# ruff: noqa: RUF001 (signs that look like others)
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import pytest
+
+from schemas.records import Grade
+from scorers.answer import Attempt, GradePool
+from scorers.arithmetic import is_rounded, value_of
+from scorers.letters import told_apart
+from scorers.spelled import spelled_number
+
+OPTIONS = "Which is it? (A) 1 (B) 2 (C) 3 (D) 4"
+ROMAN = "Which is it?\nA. I only\nB. II only\nC. I and II\nD. neither"
+CITIES = "Which is true?\nA. Paris\nB. London\nC. Rome"
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[GradePool]:
+    with GradePool(workers=1, timeout_seconds=30) as shared:
+        yield shared
+
+
+def boxed(*answers: str) -> list[str]:
+    return [rf"\boxed{{{answer}}}" for answer in answers]
+
+
+@pytest.mark.parametrize(
+    ("gold", "texts"),
+    [
+        # Words and signs behind a formula.
+        ("5", [f"The answer is $5$ {rest}." for rest in ("thousand", "million dollars")]),
+        ("5", [f"The answer is $5${rest}." for rest in ("/7", ":7", "–$7$", " to $7$", " - $7$")]),
+        ("5", [f"The answer is $5$ {rest}." for rest in ("times $7$", "and a half", "or so")]),
+        ("5", ["The answer is $5$ hours $30$ minutes.", "The answer is $5$ feet, $3$ inches."]),
+        ("5", ["The answer is $5$ more than $x$."]),
+        # Around a box.
+        ("5", [r"\boxed{5} thousand", r"\boxed{5} million dollars", r"\boxed{5} dozen"]),
+        ("5", [r"-\boxed{5}", r"$x = -\boxed{5}$", r"2\boxed{5}", r"$7 + \boxed{5}$"]),
+        ("5", [r"\sqrt{\boxed{5}}", r"$\frac{\boxed{5}}{2}$", r"$2^{\boxed{5}}$"]),
+        ("5", [r"\boxed{5}^2", r"$\boxed{5}!$"]),
+        ("5", [r"\boxed{5}x", r"$\boxed{5}\pi$", r"$\boxed{5}/2$"]),
+        # Left-hand sides that are no name.
+        ("5", boxed("|x|=5", "-x=5", "1/x=5", r"\sqrt{x}=5", r"\frac{x}{2}=5", "2^x=5", "xy=5")),
+        ("5", boxed(r"\log x=5", r"\sin x=5", r"\lfloor x\rfloor=5", r"x\equiv 5", "a/b = 5")),
+        ("5", boxed("6=5", "4+2=5", "0=5", "x=6=5", "2 * 3 = 5")),
+        ("2x+1", boxed("-y=2x+1", "|y|=2x+1", "f(x)^2=2x+1")),
+        ("f(2)=5", boxed("f(3)=5")),
+        ("(3,2)", boxed("y=3,x=2")),
+        # Letters of both cases, and letters that math-verify takes for units.
+        ("R-r", boxed("r-R", "0", "R-R", "r")),
+        (r"\frac{R}{r}", boxed("1", r"\frac{r}{R}")),
+        ("mM", boxed("m^2", "M^2")),
+        ("V_T", boxed("v_T", "V_t")),
+        ("A+a", boxed("2a", "2A")),
+        ("5", boxed("5t", "5m", "5s", "5d", "5c", "5h")),
+        ("2x+3", boxed("2x+3t")),
+        ("x^2", boxed("x^2 t", "x^2 s")),
+        # Numbers in words, and operations in words.
+        ("5", ["The answer is 5 apples and three pears.", "He gets 5 apples and three pears."]),
+        ("5", ["The answer is half of the 5 apples.", "The answer is the square root of 5 here."]),
+        ("5", ["The answer is five times 5 apples here.", "The result is five times 5."]),
+        ("5", ["The answer is 5 per 100 people in the town.", "The answer is 5⅓ apples a day."]),
+        ("5", ["The answer is a loss of 5 dollars for him."]),
+        ("5", ["The answer is - 5 apples that he owes"]),
+        ("12", ["The answer is 12 years and four months old.", "It is 12 at night minus one."]),
+        ("3", [r"\boxed{3 point five hours total}"]),
+        # A part of an expression at the end of a text.
+        ("5", ["Then 3 + 5.", "So the ratio is 2 : 5.", "So the interval is (2, 5)."]),
+        ("5", ["Therefore x^2 = 5.", "Thus we get $y=7$ and $x=5$."]),
+        # Rows, ratios, lists, dates, approximations.
+        ("1 2 3", boxed("6", "123")),
+        ("2:3", boxed("0:0")),
+        ("1:0", boxed("0:0")),
+        ("3:45", boxed("3/45")),
+        ("1,234", boxed("1, 234")),
+        ("12, 345", boxed("12,345")),
+        ("2017", boxed("2020-01-02")),
+        ("07/03/1997", boxed("7/4/1997", "07/03/1998")),
+        ("5", boxed(r"5 \approx 7", r"7 \approx 5")),
+        ("1.41", boxed(r"\sqrt{3} \approx 1.41", r"2 \approx 1.41")),
+        (r"\frac{1}{3}", boxed(r"\frac{1}{3} \approx 0.5")),
+        ("0.333...", boxed("0.333")),
+        ("0.5", boxed(r"0.5 \permil")),
+        # Signs that nothing follows.
+        ("5", boxed("5-", "5+", "5/", "5^", r"5\sqrt{}", "5 or", "5 and", r"5\frac{}{}")),
+        ("7", boxed(r"7\sin", r"7\ln", r"7\sqrt")),
+        (r"2\pi", boxed(r"2\pi\infty")),
+        ("A", boxed("A^T")),
+        (r"\frac{dy}{dx}", boxed(r"\frac{dx}{dy}")),
+        # Units.
+        (r"5 \text{ m/s}", boxed(r"5 \text{ km/h}", "5 mph", r"5 \text{ m}")),
+        ("5 m", boxed("5 micrometers", "5 nanometers", "5 km")),
+        ("300 dollars", boxed("300 美分", "€300", "300 cents")),
+        ("5 美元", boxed("5 cents", "5¢", "€5")),
+        (r"\$5", boxed("5 pence", "5 dimes", "5 pesos")),
+        (r"3^\circ", boxed("3 radians", r"3\text{ rad}")),
+        (r"20^\circ C", boxed("20 Fahrenheit", r"20\text{ degrees Fahrenheit}")),
+        ("3 miles east", boxed("3 miles west")),
+        ("5", boxed("5 max", r"5\text{ minimum}", "5 theta", "5 infinity", "5 inverse")),
+        (r"5\text{ MW}", boxed(r"5\text{ mW}")),
+        (r"5\text{ cubic feet}", boxed(r"5\text{ square feet}")),
+        (r"5\text{ per day}", boxed(r"5\text{ per hour}")),
+        # Taken back, limited, denied.
+        ("5", ["The final answer is 5. Wait, it is 6."]),
+        ("5", ["<answer>The answer is 5. Actually 6</answer>"]),
+        ("No", ["The answer is no, wait, yes.", "The answer is no, yes.", "The answer is No. 5"]),
+        ("Yes", ["The answer is yes, but only if n is even.", "The answer is Yes, unless n=3."]),
+        ("7", ["The answer is 7 if n is even and 8 otherwise."]),
+        ("3", ["The answer is that no such function exists for 3 variables."]),
+        ("12", ["Some say the answer is 12, but I am not sure."]),
+        ("2", boxed(r"\text{There is no solution for n = 2}")),
+        ("A", ["So A.\nBut B is better.", "So A.\n\nHowever, B."]),
+        ("A", ["So A. No wait", "So A. is false"]),
+        ("A", ["A is correct when x>0.", "A is the best known distractor."]),
+    ],
+)  # fmt: skip
+def test_what_says_something_else_is_not_correct(
+    pool: GradePool, gold: str, texts: list[str]
+) -> None:
+    replies = pool.grade([(text, gold) for text in texts])
+    assert not [
+        (text, reply.answer)
+        for text, reply in zip(texts, replies, strict=True)
+        if reply.grade is Grade.CORRECT
+    ]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "gold", "texts"),
+    [
+        (OPTIONS, "C", boxed("(D) 3", "D. 3", r"3\%", "2", "D")),
+        (ROMAN, "C", boxed("I or II", "I", "I only")),
+        (CITIES, "A", ["The answer is A. London", *boxed("London", "A (incorrect)")]),
+        ("Which?\nA) 3 cm\nB) 3 m", "A", boxed("3")),
+        ("Which?\nA) 50\nB) 50%", "B", boxed("50")),
+        ("Which?\nA) 5 only\nB) 5 and 6", "A", boxed("5")),
+        ("A. Smith has 12 apples.\nB. Jones has 7.\nHow many have they?", "A", boxed("12")),
+    ],
+)
+def test_an_answer_that_contradicts_its_option_is_not_correct(
+    pool: GradePool, prompt: str, gold: str, texts: list[str]
+) -> None:
+    replies = pool.grade([Attempt(text, gold, prompt) for text in texts])
+    assert not [reply.answer for reply in replies if reply.grade is Grade.CORRECT]
+
+
+@pytest.mark.parametrize(
+    ("gold", "texts"),
+    [
+        ("5", ["The final answer is 5 (five).", "The answer is five (5).", *boxed("five")]),
+        ("5", boxed(r"\text{5 apples}", "5cm", "5 m", r"\color{red}{5}", r"\text{Answer: }5")),
+        ("-5", [r"$x = -\boxed{5}$", r"-\boxed{5}"]),
+        ("5000", [r"\boxed{5} thousand", *boxed("5 thousand", r"5\text{ thousand}")]),
+        ("3000000", boxed("3 million", r"3\text{ million}")),
+        ("5", [r"- \boxed{5}", r"Thus it is \boxed{5}!", r"\boxed{5} is right.", r"\boxed{5} cm"]),
+        ("5", [r"\boxed 5", r"\boxed5", "The answer is $5$, since $2+3=5$."]),
+        ("5", ["The answer is $5$ cm."]),
+        ("5", boxed("x = 5", r"\text{Area} = 5", "AB = 5", "f(2) = 5", r"P(A \cap B) = 5")),
+        ("5", boxed("2 + 3 = 5", "x = 2 + 3 = 5", r"\angle ABC = 5", "Total cost = 5")),
+        ("18", ["The answer is 6 × 3 = 18.", "Ana earned 9 * 2 = 18 dollars in total."]),
+        ("1,2", boxed(r"x = 1 \text{ or } x = 2", r"a=1,\ b=2")),
+        ("6", boxed("6th", r"6\text{th}", r"6^{\text{th}}")),
+        ("2:30 PM", boxed("2:30 p.m.", "2:30pm")),
+        ("07/03/1997", boxed("7/3/1997")),
+        (r"\sin^2 t", boxed(r"\sin^2t", r"(\sin t)^2")),
+        ("2x+3t", boxed("3t+2x")),
+        ("R-r", boxed("-r+R")),
+        ("14", boxed("(14.0 + 0.0i)")),
+        ("[1,2]", boxed(r"x \in [1,2]")),
+        ("3", boxed(r"\log_2 8")),
+        ("3.5", boxed("3 1/2 cups")),
+        ("B", ["故选B", "答案选择：B", '{"answer": "B"}']),
+        ("Yes", ["The answer is yes, because n is even."]),
+    ],
+)  # fmt: skip
+def test_the_same_in_other_words_is_correct(pool: GradePool, gold: str, texts: list[str]) -> None:
+    replies = pool.grade([(text, gold) for text in texts])
+    assert not [
+        (text, reply.grade, reply.answer)
+        for text, reply in zip(texts, replies, strict=True)
+        if reply.grade is not Grade.CORRECT
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("2*3 - 4", 2),
+        (r"\frac{1}{2} + 2^{-1}", 1),
+        (r"3 \times (4 - 1)", 9),
+        ("3,000 + 5", 3005),
+        ("0.1 + 0.2", Fraction(3, 10)),
+        (r"\sqrt{9}", 3.0),
+        ("1/0", None),
+        ("9**9**9", None),
+        ("x + 1", None),
+        ("__import__", None),
+        ("2 3", None),
+        ("", None),
+        ("(" * 150, None),
+    ],
+)
+def test_values_of_plain_arithmetic(text: str, value: float | Fraction | None) -> None:
+    assert value_of(text) == value
+
+
+def test_an_approximation_holds_to_its_last_place() -> None:
+    assert is_rounded(r"\frac{1}{3}", "0.33")
+    assert is_rounded(r"\frac{2}{3}", "0.66")  # cut off instead of rounded
+    assert not is_rounded(r"\frac{1}{3}", "0.35")
+    assert not is_rounded("5", "7")
+    assert is_rounded("x", "7")  # nothing is known of x
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("five", 5),
+        ("Twenty-one", 21),
+        ("one hundred and five", 105),
+        ("two thousand three hundred", 2300),
+        ("one million", 1_000_000),
+        ("zero", 0),
+        ("one two", None),
+        ("twenty twelve", None),
+        ("ten and five", None),
+        ("five and", None),
+        ("five apples", None),
+        ("", None),
+    ],
+)
+def test_numbers_in_words(text: str, number: int | None) -> None:
+    assert spelled_number(text) == number
+
+
+def test_letters_that_would_be_mistaken_get_other_names() -> None:
+    assert told_apart("$x+1$", "$2x$") == ("$x+1$", "$2x$")
+    answer, gold = told_apart("$R-r$", "$r-R$")
+    assert answer[1] == gold[3] != "R"
+    assert answer[3] == gold[1] == "r"
+    assert told_apart(r"$\text{cost}$", r"$\cos x$") == (r"$\text{cost}$", r"$\cos x$")
+    assert told_apart("$5 cm$", "$5$") == ("$5 cm$", "$5$")
