@@ -15,6 +15,7 @@ Value = Fraction | float
 
 _LONGEST = 200
 _HIGHEST_POWER = 64
+_CARELESS = 0.01  # of an approximation: people stop a division early
 _GROUPS = re.compile(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))")
 _FRACTION = re.compile(r"\\[dt]?frac\s?(?:\{([^{}]+)\}\s?\{([^{}]+)\}|([0-9])\s?([0-9]))")
 _ROOT = re.compile(r"\\sqrt\s?(?:\{([^{}]+)\}|([0-9]))")
@@ -82,13 +83,14 @@ def are_equal(one: Value, other: Value) -> bool:
 def is_rounded(exact: str, rounded: str) -> bool:
     r"""Whether `rounded` may stand for `exact`, as in `\frac{1}{3} \approx 0.33`.
 
-    To its last decimal place; true where one of them has no plain value.
+    To its last decimal place, or a hundredth of it; true where one of them has no plain value.
     """
     one, other = value_of(exact), value_of(rounded)
     if one is None or other is None:
         return True
     decimals = _decimals(rounded) or _decimals(exact)
-    return abs(float(one) - float(other)) <= 10.0**-decimals
+    distance, largest = abs(float(one) - float(other)), max(abs(float(one)), abs(float(other)))
+    return distance <= max(10.0**-decimals, _CARELESS * largest)
 
 
 def _decimals(text: str) -> int:

@@ -18,6 +18,7 @@ _COMMAND = re.compile(r"\\[A-Za-z]+")
 _RELATION = re.compile(r"[<>]|\\(?:l|g|n)eq?(?![A-Za-z])|\\(?:approx|neq|sim|equiv|in)(?![A-Za-z])")
 _CONGRUENT = re.compile(r"\\(?:equiv|in)(?![A-Za-z])")
 _PIECES = re.compile(r"\s*(?:[,;]|\band\b|\bor\b|\\q?quad)\s*")
+_COVERED = re.compile(r"\(([^()]*=[^()]*)\)")
 _LABEL = re.compile(
     r"^(?=[A-Za-z]{3})[A-Za-z][A-Za-z ,.'-]*(?::\s*|\s)(?=\$?[0-9(])"
 )  # "Earned: 68 - 36"
@@ -26,6 +27,11 @@ _GREEK = (
     r"\\(?:alpha|beta|gamma|delta|epsilon|varepsilon|theta|lambda|mu|nu|rho|sigma|tau|phi|varphi"
     r"|omega|pi|ell|Delta|Omega|Gamma|Lambda|Phi|Sigma|Theta)(?![A-Za-z])"
 )
+# "2x", "x^2", "x + 1"
+_ALGEBRA = re.compile(
+    r"[0-9]\s*\*?\s*[a-z]|[a-z]\s*\^|[a-z0-9)]\s*[-+*]\s*[a-z(]|[a-z)]\s*[-+*]\s*[0-9]"
+)
+_AT_A_PLACE = re.compile(r"[A-Za-z]'*\([^()]*[0-9][^()]*\)")  # f(2), P(X>2)
 _VARIABLE = rf"(?:[A-Za-z]|{_GREEK})\s?'*"
 # A variable, a segment or an angle, a function of anything, a tuple of variables, words.
 _NAME = re.compile(
@@ -48,9 +54,13 @@ def compare_equations(answer: str, gold: str) -> Grade | None:
         if not _LETTER.search(_COMMAND.sub("", answer + gold)):
             return Grade.UNPARSED  # without variables they say the same only if they are the same
         lefts = ["".join(one.partition("=")[0].split()) for one in (answer, gold)]
-        same = lefts[0] == lefts[1] or not all(re.search(r"[0-9]", left) for left in lefts)
-        return None if same else Grade.UNPARSED
-    return None if _says_a_value(answer if "=" in answer else gold) else Grade.UNPARSED
+        called = all(_AT_A_PLACE.fullmatch(left) for left in lefts)
+        return Grade.UNPARSED if called and lefts[0] != lefts[1] else None
+    if "=" in answer:
+        return None if _says_a_value(answer) else Grade.UNPARSED
+    # A gold asks for what stands on its left, whatever that is, but for an equation to be solved.
+    left = _INDEX.sub("", _COMMAND.sub(" ", TEXT_COMMAND.sub("", gold.partition("=")[0])))
+    return Grade.UNPARSED if gold.count("=") == 1 and _ALGEBRA.search(left) else None
 
 
 def _says_a_value(text: str) -> bool:
@@ -71,12 +81,15 @@ def right_side(text: str, beside: str) -> str:
         return text
     if len(_PIECES.split(_plain(text))) > 1 or not _is_value(_plain(text)):
         return text
-    return text.rsplit("=", 1)[1].strip() or text
+    right = text.rsplit("=", 1)[1].strip()
+    return (right.rstrip(")") if _COVERED.fullmatch(text) else right) or text
 
 
 def _plain(text: str) -> str:
     text = spaced(TEXT_COMMAND.sub(r" \1 ", text))
-    return _INDEX.sub("", text.replace(r"\left", "").replace(r"\right", "")).strip()
+    text = _INDEX.sub("", text.replace(r"\left", "").replace(r"\right", "")).strip()
+    inside = _COVERED.fullmatch(text)
+    return inside[1] if inside else text
 
 
 def _is_value(equation: str) -> bool:

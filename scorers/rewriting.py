@@ -20,6 +20,7 @@ _WORD_BEHIND = re.compile(
 _ORDINAL = re.compile(
     r"(?<=[0-9])\s?(?:\\text\s?\{\s?(st|nd|rd|th)\s?\}|\^\s?\{\s?(?:\\text\s?\{)?(st|nd|rd|th)\}+)"
 )
+_PERCENT = re.compile(r"(?<=[0-9])\s?(?:pct|percent)\b\.?")
 _RANK = re.compile(r"([0-9]+)(?:st|nd|rd|th)")
 _MEMBER = re.compile(r"^[A-Za-z]\s?\\in\s?(?=\\?[\[({]|\\left)")
 _NO_IMAGINARY_PART = re.compile(r"\(?([^()]{1,60}?)\s*[-+]\s*0(?:\.0+)?\s?i\)?")
@@ -38,6 +39,7 @@ def rewritten(text: str) -> str:
     """
     text = _STYLE.sub(r"\1", _COLOUR.sub("", _MEMBER.sub("", text)))
     text = _ANNOUNCED.sub("", text.replace(r"\varnothing", r"\emptyset"), count=1)
+    text = _PERCENT.sub("%", text)
     text = _ORDINAL.sub(r"\1\2", _WORD_BEHIND.sub(r" \1", text))
     covered = TEXT_COMMAND.fullmatch(text)
     if covered and (re.match(r"\s*[-$]?[0-9]", covered[1]) or spelled_number(covered[1])):
