@@ -82,7 +82,9 @@ _CLAUSE = re.compile(r"[.!?;\n]")
 # "if the answer is 12", "a common wrong answer is 24": no announcement of one's own.
 _NOT_MINE = re.compile(
     r"\b(?:wrong|incorrect|another|other|students?['\u2019]s?|common|previous|suppose|assume"
-    r"|if)(?: that)?(?: the| an?)?[ \t*]{1,3}$",
+    r"|if|(?:half|third|quarter|fifth|sum|product|difference|square|cube|opposite|negative|reciprocal"
+    r"|inverse|percent|multiple|rest|part|digits?) of|twice|double|triple|times)"
+    r"(?: that)?(?: the| an?| all| both)?[ \t*]{1,3}$",
     re.IGNORECASE,
 )
 _CONTEXT = 80
@@ -93,7 +95,7 @@ _SUPPOSED = re.compile(
 )
 CLOSING = " \t\r\n\"'`*"
 _MOST_WORDS = 30  # of an answer in words at the end of a text
-_TOKEN_BEHIND = re.compile(r"\s*<[/|]?[a-z_]{1,12}\|?>$")
+_TOKEN_BEHIND = re.compile(r"\s*<[/|\uff5c]?[A-Za-z_\u2581]{1,20}[|\uff5c]?>$")
 _SEVERAL_CHOICES = re.compile(r"\(?[A-J]\)?,")
 # Other languages announce an answer with their own word, and a copula or a colon.
 _ELSEWHERE = re.compile(
@@ -141,7 +143,7 @@ def hashes(text: str) -> list[Found]:
     last_line = text.rfind("\n", 0, len(text.rstrip())) + 1
     found = []
     for mark in _HASHES.finditer(text):
-        answer = tidy(mark["value"])
+        answer = tidy(_TOKEN_BEHIND.sub("", mark["value"].rstrip()))
         line_start = text.rfind("\n", 0, mark.start()) + 1
         heads_line = not text[line_start : mark.start()].strip()
         if heads_line and mark.start() - line_start > _INDENT:
@@ -170,7 +172,7 @@ def phrases(text: str) -> list[Found]:
             continue
         if _NOT_MINE.search(text, max(0, match.start() - 40), match.start()):
             continue
-        answer = _TOKEN_BEHIND.sub("", answer)
+        answer = tidy(_TOKEN_BEHIND.sub("", answer))
         if answer.count("}") > answer.count("{"):
             inner = answer.removeprefix("}").removesuffix("}").strip()
             answer = tidy(inner) if re.search(r"\w", inner) else answer
@@ -218,7 +220,7 @@ def _elsewhere(text: str, lower: str, links: Links) -> list[Found]:
     found = []
     for match in _ELSEWHERE.finditer(text):
         answer = announced_value(text, match.start("value"), match.end("value"), links)
-        answer = _TOKEN_BEHIND.sub("", answer)
+        answer = tidy(_TOKEN_BEHIND.sub("", answer))
         if answer and (is_mathematical(answer) or len(answer.split()) <= 3):
             found.append(Found(match.start(), match.end(), answer, False))
     return found

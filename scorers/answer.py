@@ -28,7 +28,7 @@ from scorers.plain_answer import (
     tidy,
     wrap,
 )
-from scorers.rewriting import rewritten
+from scorers.rewriting import both_signs, rewritten
 from scorers.sentence import is_prose, spoken_value
 
 __all__ = ["GRADING", "Answer", "Attempt", "Extracted", "GradePool", "extract"]
@@ -136,6 +136,7 @@ def _first_answer(attempt: Attempt) -> tuple[Answer, Question | None]:
     read, expected = one_side(read, expected), one_side(expected, read)
     read, expected = rewritten(read), rewritten(expected)
     read, expected = right_side(read, expected), right_side(expected, read)
+    read, expected = both_signs(read), both_signs(expected)
     quick = quick_grade(read, expected)
     if quick is not None:
         return Answer(grade=quick, answer=answer, end=end), None
@@ -171,7 +172,7 @@ def _without_options(answer: str, gold: str, prompt: str) -> tuple[str, str] | N
         fits = [one for one in listed.values() if _is_text_of(answer, one)]
         wanted = listed[expected]
         unclear = len(fits) > 1 or fits[:1] not in ([], [wanted])
-        unclear = unclear or ("%" in answer) is not ("%" in wanted)
+        unclear = unclear or _differ_in_per_cent(answer, wanted)
         return (answer, gold) if unclear else (answer, wanted)
     if given is not None and given in listed:
         return listed[given], gold
@@ -188,9 +189,14 @@ def _is_text_of(answer: str, option: str) -> bool:
 
     Of options that differ in their unit alone, "3" is the text of each.
     """
-    same_percent = ("%" in answer) is ("%" in option)
     same = option.startswith(f"{answer} ") or quick_grade(answer, option) is Grade.CORRECT
-    return same_percent and same
+    return same and not _differ_in_per_cent(answer, option)
+
+
+def _differ_in_per_cent(answer: str, option: str) -> bool:
+    """Whether one is the other with a per cent sign: "50" and "50%" may both be options."""
+    one, other = (re.sub(r"\s|\\?%", "", text) for text in (answer, option))
+    return one == other and ("%" in answer) is not ("%" in option)
 
 
 def _with_reply(before: Answer, reply: Reply | None) -> Answer:

@@ -28,18 +28,38 @@ _DOUBT = re.compile(
     r"|negative|minus|either|or|unless|if)\b",
     re.IGNORECASE,
 )
+# "Twice that number is 17", "half of the answer is 18": another value is meant.
+_OPERATION = re.compile(
+    r"\btwice\b|\btimes (?:the answer|that|this)\b"
+    r"|\b(?:half|third|quarter|sum|product|difference|square|opposite) of (?:the|that|this)\b",
+    re.IGNORECASE,
+)
+_CLAUSE_BEFORE = re.compile(
+    r"\s*(?:Since|Because|As|Given|Although|While|When)\b[^,]*,", re.IGNORECASE
+)
+# "Result: 18" as a last line; "I hope this helps!" behind a conclusion.
+_NAMED_RESULT = re.compile(
+    r"(?:[A-Za-z]+ ){0,2}(?:result|total|solution|value)[ \t*]*[:=][ \t*]*(?P<value>\S.*)",
+    re.IGNORECASE,
+)
+_FAREWELL = re.compile(
+    r"\n+(?:Let me know|I hope|Hope (?:this|that)|Feel free|If you have (?:any )?)[^\n]*$"
+)
 _ITEM = re.compile(r"\(?[0-9]{1,2}[.)]")
 _LAST_FIGURE = re.compile(r"[0-9](?P<words>(?:\s+[A-Za-z]+){0,3})[^0-9]*$")
 
 
 def conclusion(text: str, end: int) -> str | None:
     """The last value of `text[:end]` where it can be taken for the answer."""
-    kept = text[:end].rstrip()
+    kept = _FAREWELL.sub("", text[:end].rstrip()).rstrip()
     if end < len(text) and not ends_at_turn(text, end):
         return None
     paragraph = kept.rsplit("\n\n", 1)[-1][-_PARAGRAPH_CHARACTERS:]
     if _ONE_VALUE.fullmatch(kept.strip()):
         return tidy(kept)
+    named = _NAMED_RESULT.fullmatch(paragraph.rsplit("\n", 1)[-1].strip())
+    if named and _ONE_VALUE.fullmatch(named["value"]):
+        return tidy(named["value"])
     if not paragraph or breaks_off(kept) or to_latex(_without_letters(paragraph)) is None:
         return None
     sentences = _SENTENCES.split(paragraph)
@@ -48,6 +68,11 @@ def conclusion(text: str, end: int) -> str | None:
         return None
     if len(sentences) > 1 and _ITEM.fullmatch(sentences[valued[-1]].strip()):
         return None  # "4.", the head of an item that was not written
+    if _OPERATION.search(sentences[valued[-1]]):
+        return None
+    main = _CLAUSE_BEFORE.sub("", sentences[valued[-1]])
+    if not _VALUE.search(main):
+        return None
     figure = _LAST_FIGURE.search(sentences[valued[-1]])
     if figure and changes_number(figure["words"]):
         return None

@@ -16,7 +16,7 @@ _INDEX = re.compile(r"_\s?(?:\{[^{}]*\}|\w)")
 _LETTER = re.compile(r"[A-Za-z]")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _RELATION = re.compile(r"[<>]|\\(?:l|g|n)eq?(?![A-Za-z])|\\(?:approx|neq|sim|equiv|in)(?![A-Za-z])")
-_CONGRUENT = re.compile(r"\\(?:equiv|in)(?![A-Za-z])")
+_CONGRUENT = re.compile(r"\\(?:equiv|in|[bp]?mod)(?![A-Za-z])")
 _PIECES = re.compile(r"\s*(?:[,;]|\band\b|\bor\b|\\q?quad)\s*")
 _COVERED = re.compile(r"\(([^()]*=[^()]*)\)")
 _LABEL = re.compile(
@@ -31,6 +31,7 @@ _GREEK = (
 _ALGEBRA = re.compile(
     r"[0-9]\s*\*?\s*[a-z]|[a-z]\s*\^|[a-z0-9)]\s*[-+*]\s*[a-z(]|[a-z)]\s*[-+*]\s*[0-9]"
 )
+_DERIVATIVE = re.compile(r"\\[dt]?frac\s?\{d")
 _AT_A_PLACE = re.compile(r"[A-Za-z]'*\([^()]*[0-9][^()]*\)")  # f(2), P(X>2)
 _VARIABLE = rf"(?:[A-Za-z]|{_GREEK})\s?'*"
 # A variable, a segment or an angle, a function of anything, a tuple of variables, words.
@@ -38,6 +39,7 @@ _NAME = re.compile(
     rf"(?:{_VARIABLE}|m?\s?\\angle\s?[A-Z]{{1,3}}|\|?[A-Z]{{2,4}}\|?"
     r"|\\(?:overline|overrightarrow|vec|hat|bar|mathbf|mathcal|mathbb|mathrm)\s?\{?\s?[A-Za-z]{1,4}\s?\}?"
     rf"|(?:{_VARIABLE}|\\(?:gcd|lcm|det|deg|dim|max|min))\s?(?:\^\s?\{{?-1\}}?\s?)?\([^()=]{{1,40}}\)"
+    r"|\\[dt]?frac\s?\{d\^?[0-9]?[A-Za-z]?\}\s?\{d[A-Za-z]\^?[0-9]?\}"
     rf"|\(\s?{_VARIABLE}(?:\s?,\s?{_VARIABLE}){{1,5}}\s?\)"
     r"|(?=.*[A-Za-z]{3})[A-Za-z][A-Za-z .'-]*)"
 )
@@ -76,10 +78,14 @@ def _says_a_value(text: str) -> bool:
 
 
 def right_side(text: str, beside: str) -> str:
-    """The value that one equation says, where what is beside it is none; else `text` as it is."""
-    if "=" not in text or "=" in beside or _RELATION.search(_plain(text)):
+    """The value that one equation says, beside a value or an equation for the same; else `text`."""
+    plain = _plain(text)
+    if "=" not in plain or _RELATION.search(plain):
         return text
-    if len(_PIECES.split(_plain(text))) > 1 or not _is_value(_plain(text)):
+    lefts = {"".join(one.partition("=")[0].split()) for one in (plain, _plain(beside))}
+    if "=" in beside and (len(lefts) > 1 or not _DERIVATIVE.match(plain)):
+        return text
+    if len(_PIECES.split(plain)) > 1 or not _is_value(plain):
         return text
     right = text.rsplit("=", 1)[1].strip()
     return (right.rstrip(")") if _COVERED.fullmatch(text) else right) or text

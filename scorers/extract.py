@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from scorers.announced import CLOSING, Found, choices, hashes, is_mathematical, is_short, phrases
 from scorers.plain_answer import PLACEHOLDER, tidy
+from scorers.retraction import is_retracted
 from scorers.run_on import end_of_solution
 from scorers.sentence import JOIN, JOIN_CHARACTERS, is_prose, words_of
 from scorers.surroundings import in_its_place
@@ -34,13 +35,6 @@ _LONE_CHOICE = re.compile(
     r"|would|not|true|false|wrong|right|correct|incorrect|because|since|if|and|or)\b)[^\n]{1,60})"
 )
 
-_TAKEN_BACK = re.compile(
-    r"[.!?]\s+(?:but |oh,? |hmm,? )?(?:wait|no|actually)\b(?:[^.!?\n]{0,30}"
-    r"\b(?:wrong|incorrect|not (?:right|correct)|mistake)\b"
-    r"|[^\n]{0,80}?(?:should be|must be|it is|it's|answer is|that is|is)\s*\$?(?P<other>-?[0-9]+)"
-    r"|,?\s\$?(?P<another>-?[0-9]+))",
-    re.IGNORECASE,
-)
 _DENIED_AT_ONCE = re.compile(
     r"[\s$)]*(?:[.!]\s*(?:hmm,? |but )?(?:that|this|it) )?(?:is|was)(?: a)? "
     r"(?:wrong|incorrect|mistake|not (?:right|correct))\b"
@@ -112,9 +106,10 @@ def extract(text: str) -> Extracted:
 
 
 def _is_taken_back(text: str, found: Found, end: int) -> bool:
-    """Whether what follows an answer calls it wrong or gives another value."""
-    taken = _TAKEN_BACK.search(text, found.start, min(end, found.stop + 80))
-    return taken is not None and (taken["other"] or taken["another"]) != found.answer
+    """Whether the text goes on and gives the answer up."""
+    # An announcement in words may hold what follows it in its line.
+    at = text.find(found.answer, found.start, found.stop)
+    return is_retracted(text[at + len(found.answer) if at >= 0 else found.stop : end], found.answer)
 
 
 def _is_behind(phrase: Found, last: Found, spoken: Sequence[Found]) -> bool:

@@ -41,6 +41,7 @@ _OTHER_BASE = re.compile(r"0(?P<base>[xXbBoO])(?P<digits>[0-9A-Fa-f]{1,64})")
 
 # "1,22" and "0,111", never "1,222": a decimal comma where the other has a decimal point.
 _COMMA = re.compile(r"-?(?:[0-9]+,(?:[0-9]{1,2}|[0-9]{4,})|0,[0-9]+)")
+_MAYBE_LIST = re.compile(r"-?[1-9][0-9]*,[0-9]")  # "1,2", written without a space
 _POINT = re.compile(r"-?[0-9]+\.[0-9]+")
 
 # Doubles hold 15 significant digits; beyond them math-verify's own rounding decides.
@@ -65,6 +66,8 @@ def compare_numbers(answer: str, gold: str) -> Grade | None:
     if _COMMA.fullmatch(answer) and _POINT.fullmatch(gold):
         answer = answer.replace(",", ".")
     elif _COMMA.fullmatch(gold) and _POINT.fullmatch(answer):
+        if _MAYBE_LIST.fullmatch(gold):
+            return Grade.UNPARSED
         gold = gold.replace(",", ".")
     one, other = _number(answer), _number(gold)
     if one is None or other is None:

@@ -4,10 +4,11 @@ In: an answer or a gold answer as found in the wild. Out: a verdict for identica
 choices, ratios and plain numbers, or None: then math-verify decides. Whatever is in doubt is None.
 """
 
+import math
 import re
 
 from schemas.records import Grade
-from scorers.arithmetic import is_rounded
+from scorers.arithmetic import is_rounded, value_of
 from scorers.choices import compare_choices, text_of
 from scorers.equations import compare_equations
 from scorers.notation import to_latex
@@ -51,6 +52,7 @@ _SIGN = re.compile(r"(?:^|(?<=[=(,\[]))\s*\+(?=\s*[0-9A-Za-z\\])")
 _SPOKEN = re.compile(r"(?=.*[^\W\d_]{3}|no$|ok$)[\w' .,-]+", re.IGNORECASE)
 
 
+_QUOTED = re.compile("\u201c([^\u201c\u201d]*)\u201d[.]?")
 _DECIMAL_GOES_ON = re.compile(r"\.[0-9]+\.\.\.$")
 # What nothing follows: "5 +", `7 \\sqrt{}`, "5 or".
 _DANGLING = re.compile(
@@ -58,6 +60,7 @@ _DANGLING = re.compile(
     r"(?:\s*\{\s*\}){0,2}\s*$"
 )
 _DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}|[0-9]{1,2}/[0-9]{1,2}/[0-9]{2,4}")
+_DIVIDED = re.compile(r"[0-9]+ R [0-9]+")  # a quotient and its remainder
 _DERIVATIVE = re.compile(
     r"(?<![A-Za-z])d\s?(?:\^\s?[0-9]\s?)?[a-z]\s?/\s?d"
     r"|\\frac\s?\{\s?d\s?(?:\^\s?[0-9]\s?)?[a-z]?\s?\}\s?\{\s?d"
@@ -73,6 +76,8 @@ def tidy(text: str) -> str:
         text = _DELIMITERS.sub("", _BETWEEN_FORMULAS.sub(", ", text).replace("\0", ""))
         text = _BROKEN_GROUP.sub(",", text)
     text = " ".join(text.replace("\0", "").split())
+    if quoted := _QUOTED.fullmatch(text):
+        text = quoted[1]
     if "**" in text:
         text = _BOLD.sub("", text)
     goes_on = _DECIMAL_GOES_ON.search(text)
@@ -175,12 +180,14 @@ def _compare_marked_texts(answer: str, gold: str) -> Grade | None:
 
 
 def _compare_what_is_passed_over(answer: str, gold: str) -> Grade | None:
-    if differ(answer, gold) or _have_other_lengths(answer, gold):
+    if differ(answer, gold) or _have_other_items(answer, gold):
         return Grade.WRONG
     if any(pattern.search(text) for pattern in _UNREADABLE for text in (answer, gold)):
         return Grade.UNPARSED
     if _LISTED_GROUP.sub(",", answer) == _LISTED_GROUP.sub(",", gold):
         return Grade.UNPARSED  # not the same text, as was asked before
+    if divided := [text for text in (answer, gold) if _DIVIDED.fullmatch(text)]:
+        return Grade.WRONG if len(divided) > 1 else Grade.UNPARSED
     if dates := [text for text in (answer, gold) if _DATE.fullmatch(text)]:
         days = {tuple(map(int, re.findall(r"[0-9]+", text))) for text in dates}
         same = Grade.CORRECT if len(days) == 1 else Grade.WRONG
@@ -189,12 +196,23 @@ def _compare_what_is_passed_over(answer: str, gold: str) -> Grade | None:
     return Grade.UNPARSED if _RANGE.fullmatch(answer) else None
 
 
-def _have_other_lengths(answer: str, gold: str) -> bool:
+def _have_other_items(answer: str, gold: str) -> bool:
     """Of two plain lists: math-verify takes them for sets, where `1, 1, 2` is `1, 2`."""
     if any(sign in answer + gold for sign in "()[]{}=;") or "\\text" in answer + gold:
         return False
-    lengths = [len(re.split(r",\s|,(?![0-9]{3}(?![0-9]))", one)) for one in (answer, gold)]
-    return min(lengths) > 1 and lengths[0] != lengths[1]
+    items, golds = (re.split(r",\s|,(?![0-9]{3}(?![0-9]))", one) for one in (answer, gold))
+    if min(len(items), len(golds)) == 1:
+        return False
+    if len(items) != len(golds):
+        return True
+    values, wanted = (
+        sorted(float(value) for item in one if (value := value_of(item)) is not None)
+        for one in (items, golds)
+    )
+    if not len(values) == len(wanted) == len(items):
+        return False
+    pairs = zip(values, wanted, strict=True)
+    return not all(math.isclose(one, other, abs_tol=1e-6) for one, other in pairs)
 
 
 _UNREADABLE = (_GOES_ON, _DANGLING, _DERIVATIVE, _LIMIT)

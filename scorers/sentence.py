@@ -36,7 +36,7 @@ _PART = re.compile(r"[ \t]*(?:for|in)[ \t]+(?:the[ \t]+)?(?:part\b|first\b|\([a-
 _PART_CHARACTERS = 300
 # Possessive, and begun only at the start of a run: linear in the text, whatever it holds.
 _ASIDE = re.compile(
-    r"(?<!\s)\s++(?:(?:because|since|which|as|so|if|when)\b|—)|,\s++(?!and\b|or\b)[a-z]{2,}"
+    r"(?<!\s)\s++\(?(?:(?:because|since|which|as|so|if|when)\b|—)|,\s++(?!and\b|or\b)[a-z]{2,}"
 )
 _HEADS_ASIDE = re.compile(r"[-+$\\(]*[0-9]|\(?[A-J]\)?,")
 # "Yes, it does."; "No solution" is something else.
@@ -282,6 +282,8 @@ def last_value(sentence: str) -> str | None:
     if figures:
         figure, before = figures[-1], sentence[: figures[-1].start()]
         part = _OPERATOR_BEFORE.search(before) or _POWER_BEFORE.search(before)
+        if len(figures) > 1 and _BESIDE.search(before):
+            return None  # "he has 3 left of the 17"
         return None if part or _is_changed(sentence, figure) else tidy(figure[0])
     if not formulas:
         return None

@@ -161,6 +161,7 @@ _DIRECTIONS = _listed(
     "north south east west left right up down upward downward upwards downwards clockwise"
     " counterclockwise anticlockwise above below forward backward forwards backwards"
 )
+_RATE = re.compile(r"([A-Za-z]+)(?: per |/)([A-Za-z]+)")
 _LONE_UNIT = re.compile(r"-?[0-9][0-9,.]*\s([msghL])")  # a variable where nothing else has a unit
 _SCALES_OF_DEGREES = {"C": "celsius", "F": "fahrenheit", "K": "kelvin"}
 
@@ -196,7 +197,10 @@ def without_foreign_unit(text: str) -> str:
     found = None if text.isascii() else _FOREIGN_UNIT.fullmatch(text)
     if not found or _FOREIGN_SCALE.search(found["words"]):
         return text
-    letters = all(unicodedata.category(one)[0] in "LM" for one in found["words"])
+    letters = all(
+        unicodedata.category(one)[0] in "LM" and "GREEK" not in unicodedata.name(one, "")
+        for one in found["words"]
+    )
     return found["number"] if letters else text
 
 
@@ -256,6 +260,8 @@ def _unit_name(text: str) -> str | None:
     if words[0] == "per":
         return " ".join(words[:2])
     scale = _CANONICAL.get(words[1]) if len(words) > 1 else None
+    if rate := _RATE.fullmatch(" ".join(words)):
+        return "/".join(_CANONICAL.get(one, one) for one in rate.groups())
     name = _CANONICAL.get(words[0], words[0])
     if name == "degree" and scale in _SCALES_OF_DEGREES.values():
         return scale

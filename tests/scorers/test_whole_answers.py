@@ -5,17 +5,19 @@ Each line of the lists was once graded "correct" by mistake, or refused by mista
 
 # ruff: noqa: RUF001 (signs that look like others)
 
+import random
 from collections.abc import Iterator
 from fractions import Fraction
 
 import pytest
 
 from schemas.records import Grade
-from scorers.answer import Attempt, GradePool
+from scorers.answer import Attempt, GradePool, _first_answer
 from scorers.arithmetic import is_rounded, value_of
 from scorers.letters import told_apart
 from scorers.spelled import spelled_number
 
+SAID = ("The answer is 18.", r"\boxed{18}.", "#### 18\n")
 OPTIONS = "Which is it? (A) 1 (B) 2 (C) 3 (D) 4"
 ROMAN = "Which is it?\nA. I only\nB. II only\nC. I and II\nD. neither"
 CITIES = "Which is true?\nA. Paris\nB. London\nC. Rome"
@@ -119,6 +121,30 @@ def boxed(*answers: str) -> list[str]:
         ("A", ["So A.\nBut B is better.", "So A.\n\nHowever, B."]),
         ("A", ["So A. No wait", "So A. is false"]),
         ("A", ["A is correct when x>0.", "A is the best known distractor."]),
+        # Corrected behind the answer.
+        ("18", [rf"{said} Sorry, that's wrong. It should be \\(16\\)." for said in SAID]),
+        ("18", [f"{said} Wait, no, 16." for said in SAID]),
+        ("18", [f"{said}\n\nBut wait, 2 were lost. So 18 - 2 = 16." for said in SAID]),
+        ("18", [f"{said} I apologize for the error; the total is 16." for said in SAID]),
+        ("18", [f"{said}\n\nOops, I made a mistake. It's 16." for said in SAID]),
+        ("18", [f"{said}\n\nOn reflection this is incorrect. It is 16." for said in SAID]),
+        ("18", [f"{said}\n\nHmm, let me double-check. So the total is 16." for said in SAID]),
+        ("18", [f"{said} However, she gives 2 away, so the real total is 16." for said in SAID]),
+        ("18", ["The answer is 18... or rather 16.", "The answer is 18, no wait, 16."]),
+        ("D", ["The answer is D.\n\nHmm, rechecking, the sum is 16, so it is C."]),
+        # A part of a larger phrase, or a figure that stands there by chance.
+        ("18", ["Half of the answer is 18.", "Twice the answer is 18."]),
+        ("18", ["3 times the answer is 18."]),
+        ("18", ["The sum of the answers is 18.", "The opposite of the answer is 18."]),
+        ("17", ["Since 17 is prime, there is one such number.", "So he has 3 left of the 17."]),
+        ("17", ["He paid 3 dollars each for 17.", "Thus twice that number is 17."]),
+        ("1,2", boxed("1.2")),
+        ("1,1,2", boxed("1,2,2")),
+        ("12 R 5", boxed("5 R 12")),
+        ("18", boxed(r"18\mod 25")),
+        ("24", boxed("24π")),
+        (r"\frac{n(n-1)}{2}", boxed(r"\sum_{k=1}^{n} k")),
+        ("a", boxed("a_{i=1}")),
     ],
 )  # fmt: skip
 def test_what_says_something_else_is_not_correct(
@@ -178,6 +204,27 @@ def test_an_answer_that_contradicts_its_option_is_not_correct(
         ("3.5", boxed("3 1/2 cups")),
         ("B", ["故选B", "答案选择：B", '{"answer": "B"}']),
         ("Yes", ["The answer is yes, because n is even."]),
+        ("18", [f"The answer is 18.{token}" for token in ("<|im_end|>", "</s>", "<|endoftext|>")]),
+        ("18", ["#### 18</s>", "#### 18<|eot_id|>", "The answer is “18”."]),
+        ("18", ["The answer is 18 (since 9·2 = 18).", "The answer is US$18."]),
+        ("18", ["Result: 18", "We add.\nFinal result: 18", "Total = 18", r"\boxed{\bf 18}"]),
+        ("18", ["Janet makes $18.\n\nLet me know if you have any other questions!"]),
+        ("18", ["The answer is 18. Wait, let me check: 3*6 = 18. Yes."]),
+        ("18", ["\\boxed{18}\n\nLet me double-check: 9 * 2 = 18. That is correct."]),
+        (r"24\pi", ["The answer is 24π.", "<answer>24π</answer>", *boxed("24π")]),
+        (r"\frac{-1 \pm \sqrt{5}}{2}", boxed(r"\frac{-1+\sqrt5}{2},\frac{-1-\sqrt5}{2}")),
+        (r"\frac{-1 \pm \sqrt{5}}{2}", boxed(r"-\frac12\pm\frac{\sqrt5}{2}")),
+        ("x^2+y^2=1", boxed("y^2+x^2=1")),
+        ("5.50", ["The answer is 5 dollars and 50 cents."]),
+        (r"10 \text{ m/s}", boxed(r"10 \, \text{meters per second}")),
+        ("6x^2 - 4x", boxed(r"\frac{dy}{dx}=6x^2-4x")),
+        (r"\frac{dy}{dx} = 2 x", boxed(r"\frac{dy}{dx}=2x")),
+        ("6:00 PM", boxed("6 PM")),
+        (r"3:30 \text{ PM}", boxed(r"3:30\text{ p.m.}")),
+        ("No solution", boxed(r"\text{There is no solution}")),
+        ("7 R 3", boxed(r"7\text{ remainder }3")),
+        ("2,1,2", boxed("1,2,2")),
+        (r"\sum_{k=1}^n k", boxed(r"\sum_{k=1}^{n} k")),
     ],
 )  # fmt: skip
 def test_the_same_in_other_words_is_correct(pool: GradePool, gold: str, texts: list[str]) -> None:
@@ -247,3 +294,22 @@ def test_letters_that_would_be_mistaken_get_other_names() -> None:
     assert answer[3] == gold[1] == "r"
     assert told_apart(r"$\text{cost}$", r"$\cos x$") == (r"$\text{cost}$", r"$\cos x$")
     assert told_apart("$5 cm$", "$5$") == ("$5 cm$", "$5$")
+
+
+PIECES = (
+    *("\\boxed{", "}", "{", "$", "\\(", "\\)", "=", "_{k=1}", "^{n}", "\\frac{", "}{", "\\sqrt", "x"),
+    *("R", "r", "5", "18", ",", ", ", ".", " ", "\n", "-", "+", "\\pm", "\\le ", "\\in ", "\\text{ cm}"),
+    *("The answer is ", "#### ", "<answer>", "</answer>", "Wait, ", "no", "yes", "But ", "so ", "A", "(B)"),
+    *("five", " thousand", " and ", "half of ", "\\%", "%", "π", "√", "½", "≈", "“", "”", "2:3", "a.m."),
+)  # fmt: skip
+
+
+def test_no_text_makes_the_grader_raise(pool: GradePool) -> None:
+    """Pieces of real answers in any order, as texts and as golds (a fault lost its whole batch)."""
+    chance = random.Random(20)
+    attempts = [
+        Attempt(*("".join(chance.choices(PIECES, k=chance.randint(1, 12))) for _ in range(3)))
+        for _ in range(3000)
+    ]
+    assert all(_first_answer(attempt)[0].end <= len(attempt.text) for attempt in attempts)
+    assert len(pool.grade(attempts[:60])) == 60
