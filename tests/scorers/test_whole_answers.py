@@ -297,10 +297,11 @@ def test_letters_that_would_be_mistaken_get_other_names() -> None:
 
 
 PIECES = (
-    *("\\boxed{", "}", "{", "$", "\\(", "\\)", "=", "_{k=1}", "^{n}", "\\frac{", "}{", "\\sqrt", "x"),
-    *("R", "r", "5", "18", ",", ", ", ".", " ", "\n", "-", "+", "\\pm", "\\le ", "\\in ", "\\text{ cm}"),
-    *("The answer is ", "#### ", "<answer>", "</answer>", "Wait, ", "no", "yes", "But ", "so ", "A", "(B)"),
-    *("five", " thousand", " and ", "half of ", "\\%", "%", "π", "√", "½", "≈", "“", "”", "2:3", "a.m."),
+    *("\\boxed{", "}", "{", "$", "\\(", "\\)", "=", "_{k=1}", "^{n}", "\\frac{", "}{", "\\sqrt"),
+    *("x", "R", "r", "5", "18", ",", ", ", ".", " ", "\n", "-", "+", "\\pm", "\\le ", "\\in "),
+    *("\\text{ cm}", "The answer is ", "#### ", "<answer>", "</answer>", "Wait, ", "no", "yes"),
+    *("But ", "so ", "A", "(B)", "five", " thousand", " and ", "half of ", "\\%", "%", "π", "√"),
+    *("½", "≈", "“", "”", "2:3", "a.m."),
 )  # fmt: skip
 
 
