@@ -84,17 +84,26 @@ def sentence(found: ControlFacts | None) -> str:
     if repeated.low is None or others.low is None:
         return f"Path level: under {FEW} canvases say nothing."
     gains = (
-        f"one path repeated gains {rounded(repeated.mean)} nats a token from its siblings, "
-        f"paths of other prompts {rounded(others.mean)}"
+        f"one path repeated gains {_with_interval(repeated)} nats a token from its siblings, "
+        f"paths of other prompts {_with_interval(others)}"
     )
     if not found.tells:
-        return f"Path level says nothing here: under this scorer {gains}."
+        return (
+            f"Path level says nothing here: under this scorer {gains}, and the interval of the "
+            "first does not lie above that of the second."
+        )
     share = (own.mean - others.mean) / (repeated.mean - others.mean)
     return (
         f"Path level: the paths gain {rounded(own.mean)} nats a token from their siblings, "
         f"{share:.0%} of the way from paths of other prompts (0 %) to one path repeated (100 %); "
         f"under this scorer {gains}."
     )
+
+
+def _with_interval(found: MeanFacts) -> str:
+    if found.low is None or found.high is None:
+        return rounded(found.mean)
+    return f"{rounded(found.mean)} [{rounded(found.low)}, {rounded(found.high)}]"
 
 
 def idle_filters(found: ControlFacts | None, filters: Sequence[Part]) -> Iterator[str]:

@@ -107,7 +107,8 @@ class Show:
             return
         self._next_look = time_now + LOOK_SECONDS
         rate = now.completion_tokens / max(1e-9, time_now - self._began)
-        notes = (f"{rate:,.0f} tokens/s", self._teacher.note, f"{now.failures} failures")
+        speed = f"{rate:,.0f} tokens/s" if now.completion_tokens else ""
+        notes = (speed, self._teacher.note, f"{now.failures} failures")
         before, self._last = self._last, now
         done = now.done + now.failures - before.done - before.failures
         more = max(now.wanted, self._expected) - self._total

@@ -169,11 +169,20 @@ def result(
     )
 
 
+def _advice(run: Path) -> str:
+    inside = run / "evaluation"
+    if (inside / RESULTS).is_file():
+        return f"that of this experiment is in {inside}"
+    if (run / "cells").is_dir():
+        return "its evaluation has not ended: the same polytrace evaluate command goes on"
+    return "give a directory of polytrace evaluate"
+
+
 def read_results(run: Path) -> list[Result]:
     """What an evaluation wrote; UserError where there is nothing, DamagedError where unreadable."""
     file = run / RESULTS
     if not file.is_file():
-        raise UserError(f"{run}: holds no {RESULTS}; give a directory of polytrace evaluate")
+        raise UserError(f"{run}: holds no {RESULTS}; {_advice(run)}")
     try:
         data = pq.read_table(file)
         later = {one.name for one in fields(Computed)} - {*data.column_names}

@@ -133,10 +133,8 @@ def _first_answer(attempt: Attempt) -> tuple[Answer, Question | None]:
     if compared is None:
         return unparsed, None
     read, expected = compared
-    read, expected = one_side(read, expected), one_side(expected, read)
-    read, expected = rewritten(read), rewritten(expected)
-    read, expected = right_side(read, expected), right_side(expected, read)
-    read, expected = both_signs(read), both_signs(expected)
+    if not (read.isdecimal() and expected.isdecimal()):  # most are whole numbers
+        read, expected = _brought_together(read, expected)
     quick = quick_grade(read, expected)
     if quick is not None:
         return Answer(grade=quick, answer=answer, end=end), None
@@ -146,6 +144,14 @@ def _first_answer(attempt: Attempt) -> tuple[Answer, Question | None]:
         return unparsed, None
     question = Question(*told_apart(wrap(read), wrap(expected)))
     return Answer(grade=Grade.UNPARSED, answer=answer, end=end), question
+
+
+def _brought_together(read: str, expected: str) -> tuple[str, str]:
+    """Both in one way of writing: one side of an approximation or an equation, words as figures."""
+    read, expected = one_side(read, expected), one_side(expected, read)
+    read, expected = rewritten(read), rewritten(expected)
+    read, expected = right_side(read, expected), right_side(expected, read)
+    return both_signs(read), both_signs(expected)
 
 
 def _without_options(answer: str, gold: str, prompt: str) -> tuple[str, str] | None:

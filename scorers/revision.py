@@ -5,6 +5,7 @@ replaced weights, an edited chat template or another tokenizer never pass for th
 """
 
 import hashlib
+from difflib import get_close_matches
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
@@ -65,9 +66,16 @@ def fetched(name: str, what: str, *, code: bool) -> Path:
     except Exception as error:  # offline, unknown, gated: each is its own class
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{what}: is no local directory, and the hub did not give it ({said}); check "
-            f"name and network"
+            f"{what}: is no local directory{_near(Path(name))}, and the hub did not give it "
+            f"({said}); check name and network"
         ) from None
+
+
+def _near(path: Path) -> str:
+    """A directory beside `path` that has nearly its name, as a question."""
+    beside = [one.name for one in path.parent.glob("*/")] if path.parent.is_dir() else []
+    close = get_close_matches(path.name, beside, n=1)
+    return f" (did you mean {path.parent / close[0]}?)" if close else ""
 
 
 def _shapes(entry: Path) -> bool:

@@ -28,7 +28,8 @@ def test_where_one_path_repeated_gains_no_more_path_level_says_nothing() -> None
     assert not found.tells
     said = controls.sentence(found)
     assert said.startswith("Path level says nothing here")
-    assert "0.45 nats" in said and said.endswith("paths of other prompts 0.4.")
+    assert "gains 0.45 [0.4, 0.5] nats" in said and "of other prompts 0.4 [0.35, 0.45]," in said
+    assert said.endswith("the interval of the first does not lie above that of the second.")
     (told,) = controls.idle_filters(found, [Part.model_validate({"kind": "seqdep", "max": 0.4})])
     assert told.startswith("filters.0 chooses canvases by path level")
     step = Part.model_validate({"kind": "seqdep", "level": "step", "max": 0.4})

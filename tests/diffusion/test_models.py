@@ -162,6 +162,9 @@ def test_what_is_no_model_is_the_users_mistake(tmp_path: Path) -> None:
         models.load(str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match=r"config\.json"):
         models.load(str(tmp_path))
+    (tmp_path / "teacher").mkdir()
+    with pytest.raises(UserError, match=r"no local directory \(did you mean .*teacher\?\)"):
+        models.load(str(tmp_path / "techer"))
     folder = make("masked_lm", tmp_path / "a")
     other = checkpoints.copy_with(folder, tmp_path / "b", model_type="no_such_type")
     with pytest.raises(UserError, match="masked language model"):

@@ -1,6 +1,7 @@
 """Tables and figures: every system of the paper runs and has its row; figures are the cells'."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -269,6 +270,12 @@ def test_a_folder_without_results_or_report_is_the_users_mistake(
 ) -> None:
     with pytest.raises(UserError, match=r"holds no results\.parquet"):
         write_page([tmp_path], tmp_path / "page")
+    shutil.copytree(runs[0], tmp_path / "experiment" / "evaluation")
+    with pytest.raises(UserError, match=r"that of this experiment is in .*evaluation$"):
+        write_page([tmp_path / "experiment"], tmp_path / "page")
+    (tmp_path / "broken_off" / "cells").mkdir(parents=True)
+    with pytest.raises(UserError, match="the same polytrace evaluate command goes on"):
+        write_page([tmp_path / "broken_off"], tmp_path / "page")
     with pytest.raises(UserError, match="polytrace seqdep-report"):
         write_page(runs, tmp_path / "page", seqdep=tmp_path)
     assert not (tmp_path / "page").exists()
