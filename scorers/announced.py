@@ -73,6 +73,8 @@ _BUT_ANOTHER = re.compile(
     r"\b(?i:but|however|although|yet)\b[^\n]{0,60}?"
     r"(?<![A-Za-z])(?P<other>[B-HJ]|A(?=\)| is\b))(?![A-Za-z])"
 )
+_ENDED = re.compile(r"[.!?;]\s|\n")  # a decimal point ends no clause
+_IF = re.compile(r"\b[Ii]f\b")
 _REMARK = 400
 _DENIED = re.compile(
     r"n['\u2019]t\b|\b(?:not|neither|nor|none|never|no|both|wrong|incorrect|false|statement)\b",
@@ -82,7 +84,8 @@ _CLAUSE = re.compile(r"[.!?;\n]")
 # "if the answer is 12", "a common wrong answer is 24": no announcement of one's own.
 _NOT_MINE = re.compile(
     r"\b(?:wrong|incorrect|another|other|students?['\u2019]s?|common|previous|suppose|assume"
-    r"|if|(?:half|third|quarter|fifth|sum|product|difference|square|cube|opposite|negative|reciprocal"
+    r"|if|(?:might|may|could|would) (?:think|say|guess)|tempting to say"
+    r"|(?:half|third|quarter|fifth|sum|product|difference|square|cube|opposite|negative|reciprocal"
     r"|inverse|percent|multiple|rest|part|digits?) of|twice|double|triple|times)"
     r"(?: that)?(?: the| an?| all| both)?[ \t*]{1,3}$",
     re.IGNORECASE,
@@ -171,6 +174,9 @@ def phrases(text: str) -> list[Found]:
         if _ASKED.match(text, match.start("value"), match.end("value")):
             continue
         if _NOT_MINE.search(text, max(0, match.start() - 40), match.start()):
+            continue
+        clause = _ENDED.split(text[max(0, match.start() - _CONTEXT) : match.start()])[-1]
+        if _IF.search(clause) and "would" in match[0]:
             continue
         answer = tidy(_TOKEN_BEHIND.sub("", answer))
         if answer.count("}") > answer.count("{"):

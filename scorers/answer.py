@@ -121,7 +121,7 @@ def _first_answer(attempt: Attempt) -> tuple[Answer, Question | None]:
     """What can be said without math-verify, and what to ask it, if anything."""
     found = extract(attempt.text)
     answer, end = found.answer, found.end
-    if answer is None:
+    if answer is None and not found.given_up:
         answer = conclusion(attempt.text, end)
     expected = tidy_gold(attempt.gold)
     unparsed = Answer(grade=Grade.UNPARSED, answer=answer, end=end)

@@ -24,6 +24,7 @@ _WRITTEN = (
     *((r"\left", ""), (r"\right", ""), (r"\,", ""), (r"\!", ""), (r"\$", ""), ("{,}", "")),
     *((r"\times", "*"), (r"\cdot", "*"), (r"\div", "/"), (r"\pi", " pi ")),
 )
+_TIMES = re.compile(r"(?<=[0-9)])\s?[x\u00d7]\s?(?=[$0-9(])")
 _ALLOWED = re.compile(r"(?:[0-9.+*/() -]|pi)*")
 _OPERATIONS: dict[type[ast.operator], Callable[[Value, Value], Value]] = {
     ast.Add: operator.add,
@@ -37,7 +38,7 @@ def value_of(text: str) -> Value | None:
     """The value of an expression of numbers, the four operations, powers, roots and pi."""
     if len(text) > _LONGEST:
         return None
-    text = _GROUPS.sub("", text)
+    text = _TIMES.sub("*", _GROUPS.sub("", text)).replace("\u00b7", "*").replace("$", "")
     for written, read in _WRITTEN:
         text = text.replace(written, read)
     for _ in range(3):  # fractions and roots within one another

@@ -18,7 +18,8 @@ _CHOICE = re.compile(
 )
 _BARE_SMALL = re.compile(r"[a-j]")
 _ANOTHER_CHOICE = re.compile(
-    r"(?:^|[\s(,])(?:[A-J](?:[).:,]|$)|(?:or|and|not|nor|both|no(?=,)|incorrect|wrong|false)\b)"
+    r"(?:^|[\s(,])(?:[A-HJ](?:[).:,]|$)|(?:not|nor|both|no(?=,)|incorrect|wrong|false)\b"
+    r"|(?:or|and)\s+\(?[A-J](?![A-Za-z]))"
 )
 
 # The mark of an option: "(A)", "A)", "A.", "A:"; in `\textbf{(A)}\ 12` or `'A)12'` as well.

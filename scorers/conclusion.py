@@ -14,7 +14,7 @@ from scorers.ending import breaks_off
 from scorers.notation import to_latex
 from scorers.plain_answer import tidy
 from scorers.run_on import ends_at_turn
-from scorers.sentence import last_value
+from scorers.sentence import bold_value, last_value
 from scorers.units import changes_number
 
 _PARAGRAPH_CHARACTERS = 2000
@@ -73,6 +73,8 @@ def conclusion(text: str, end: int) -> str | None:
     main = _CLAUSE_BEFORE.sub("", sentences[valued[-1]])
     if not _VALUE.search(main):
         return None
+    if bold := bold_value(sentences[valued[-1]]):
+        return bold
     figure = _LAST_FIGURE.search(sentences[valued[-1]])
     if figure and changes_number(figure["words"]):
         return None

@@ -32,6 +32,17 @@ _ALGEBRA = re.compile(
     r"[0-9]\s*\*?\s*[a-z]|[a-z]\s*\^|[a-z0-9)]\s*[-+*]\s*[a-z(]|[a-z)]\s*[-+*]\s*[0-9]"
 )
 _DERIVATIVE = re.compile(r"\\[dt]?frac\s?\{d")
+# A probability or an expected value of whatever stands in it: P(X > 2), \mathbb{E}[X].
+_MEASURE = re.compile(
+    r"(?<![A-Za-z])(?:Pr?|E|Var|\\Pr|\\mathbb\s?\{?\s?[PE]\s?\}?)\s?[(\[][^()\[\]]{1,80}[)\]]"
+)
+# Numbers alone, with functions that `arithmetic` does not know: \binom{5}{2}, 5!, \log_2 32.
+_CLOSED = re.compile(
+    r"(?=.*[0-9])(?:[0-9.,+*/()!{}\s-]|\\(?:[dt]?binom|[dt]?frac|log|ln|gcd|lcm|sqrt|cdot|times"
+    r"|operatorname\{(?:gcd|lcm)\})(?![A-Za-z]))+"
+)
+_WITH_BOUND_VARIABLE = re.compile(r"\\(?:sum|int|lim|prod|iint|oint)(?![A-Za-z])")
+_ARGUMENTS = re.compile(r"\([^()]*\)")
 _AT_A_PLACE = re.compile(r"[A-Za-z]'*\([^()]*[0-9][^()]*\)")  # f(2), P(X>2)
 _VARIABLE = rf"(?:[A-Za-z]|{_GREEK})\s?'*"
 # A variable, a segment or an angle, a function of anything, a tuple of variables, words.
@@ -41,7 +52,7 @@ _NAME = re.compile(
     rf"|(?:{_VARIABLE}|\\(?:gcd|lcm|det|deg|dim|max|min))\s?(?:\^\s?\{{?-1\}}?\s?)?\([^()=]{{1,40}}\)"
     r"|\\[dt]?frac\s?\{d\^?[0-9]?[A-Za-z]?\}\s?\{d[A-Za-z]\^?[0-9]?\}"
     rf"|\(\s?{_VARIABLE}(?:\s?,\s?{_VARIABLE}){{1,5}}\s?\)"
-    r"|(?=.*[A-Za-z]{3})[A-Za-z][A-Za-z .'-]*)"
+    r"|\[[A-Z]{3,5}\]|[A-Za-z ]{3,30}\([A-Z]{2,5}\)|(?=.*[A-Za-z]{3})[A-Za-z][A-Za-z .'-]*)"
 )
 
 
@@ -85,7 +96,8 @@ def right_side(text: str, beside: str) -> str:
     lefts = {"".join(one.partition("=")[0].split()) for one in (plain, _plain(beside))}
     if "=" in beside and (len(lefts) > 1 or not _DERIVATIVE.match(plain)):
         return text
-    if len(_PIECES.split(plain)) > 1 or not _is_value(plain):
+    several = len(_PIECES.split(_ARGUMENTS.sub("", plain))) > 1
+    if several or not _is_value(plain):
         return text
     right = text.rsplit("=", 1)[1].strip()
     return (right.rstrip(")") if _COVERED.fullmatch(text) else right) or text
@@ -93,7 +105,8 @@ def right_side(text: str, beside: str) -> str:
 
 def _plain(text: str) -> str:
     text = spaced(TEXT_COMMAND.sub(r" \1 ", text))
-    text = _INDEX.sub("", text.replace(r"\left", "").replace(r"\right", "")).strip()
+    text = _MEASURE.sub("P(X)", text.replace(r"\left", "").replace(r"\right", ""))
+    text = _INDEX.sub("", text).strip()
     inside = _COVERED.fullmatch(text)
     return inside[1] if inside else text
 
@@ -108,7 +121,8 @@ def _is_value(equation: str) -> bool:
             return False
     if value_of(left) is not None:
         return value is not None or _is_name(right)
-    return not left or _is_name(left)
+    closed = value is not None and (_CLOSED.fullmatch(left) or _WITH_BOUND_VARIABLE.match(left))
+    return not left or bool(closed) or _is_name(left)
 
 
 def _is_name(text: str) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scorers.announced import CLOSING, Found, choices, hashes, is_mathematical, is_short, phrases
+from scorers.conclusion import conclusion
 from scorers.plain_answer import PLACEHOLDER, tidy
 from scorers.retraction import is_retracted
 from scorers.run_on import end_of_solution
@@ -26,6 +27,7 @@ from scorers.surroundings import in_its_place
 _BRACES = re.compile(r"\\{1,4}(?:boxed|fbox)[ \t]{0,3}\{|\\.|[{}]", re.DOTALL)
 _BARE_BOX = re.compile(r"\\boxed(?=[ \t0-9])[ \t]{0,3}(-?[0-9]+(?:\.[0-9]+)?|[A-J])(?![\w{/^.])")
 _TAG = re.compile(r"<(?P<end>/?)(?:final[_ ]?)?answer>", re.IGNORECASE)
+_END_OF_THINKING = "</think>"
 _UNCLOSED_CHARACTERS = 100
 
 # "(B)", "**C**", "D) 12 cm"; "(B) is false" is a remark on a choice.
@@ -53,15 +55,32 @@ class Extracted:
     """What a trace announces, and how much of it to keep.
 
     `answer` is None where nothing announces one (the grader then takes the last formula or number
-    of the text); `end` is a number of characters: `text[:end]` is the solution without run-on.
+    of the text, but for an answer that is `given_up`); `end` is a number of characters:
+    `text[:end]` is the solution without run-on.
     """
 
     answer: str | None
     end: int
+    given_up: bool = False
 
 
 def extract(text: str) -> Extracted:
-    """The final answer of `text`, and where its solution ends."""
+    """The final answer of `text`, and where its solution ends.
+
+    What stands behind the last `</think>` is read first: thoughts may announce what they give up.
+    """
+    start = text.rfind(_END_OF_THINKING) + len(_END_OF_THINKING)
+    if start < len(_END_OF_THINKING) or not text[start:].strip():
+        return _extracted(text)
+    said = _extracted(text[start:])
+    if said.answer is not None or said.given_up:
+        return Extracted(answer=said.answer, end=start + said.end, given_up=said.given_up)
+    if (value := conclusion(text[start:], said.end)) is not None:
+        return Extracted(answer=value, end=start + said.end)
+    return _extracted(text)
+
+
+def _extracted(text: str) -> Extracted:
     tags, boxes, marks, spoken = _tags(text), _boxes(text), hashes(text), phrases(text)
     announced = [*tags, *boxes, *marks, *spoken]
     end = end_of_solution(
@@ -97,9 +116,9 @@ def extract(text: str) -> Extracted:
             _DENIED_AT_ONCE.match(text, kept[-1].stop, min(end, kept[-1].stop + 160))
             or _DENIED_BEFORE.search(text, max(0, kept[-1].start - 8), kept[-1].start)
         ):
-            return Extracted(answer=None, end=end)
+            return Extracted(answer=None, end=end, given_up=True)
         if kept and _is_taken_back(text, kept[-1], end):
-            return Extracted(answer=None, end=end)
+            return Extracted(answer=None, end=end, given_up=True)
         if kept:
             return Extracted(answer=kept[-1].answer, end=end)
     return Extracted(answer=_last_choice(text[:end]) or _nothing_else(text[:end]), end=end)

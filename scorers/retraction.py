@@ -1,35 +1,50 @@
 r"""Answers that are taken back, as in "The answer is 18. Wait, no, 16".
 
 In: what stands behind an announcement, and its answer. Out: whether the text gives the answer up:
-it calls it wrong, or corrects itself and ends with another value.
+it calls it wrong, or corrects itself and ends with another value. A check ("Let me double-check"),
+a remark ("However, note that …") and another way to the same value are no correction.
 """
 
 import re
 
+from scorers.plain_answer import tidy
+
 _REACH = 1000
 _OPENING = r"(?:^|[.!?,;:\n\u2026])[\s*_)\]$]*(?:(?:but|oh|hmm|no|and|so)\b[ ,.]*)?"
-_RETRACTION = re.compile(
-    _OPENING + r"(?:wait|no,|oops|sorry|(?:I|we) (?:apologi[sz]e|made an?|was wrong|forgot)"
-    r"|(?:my|the) (?:mistake|error|bad)|actually|or rather|rather|correction|hmm|re-?checking"
-    r"|on (?:reflection|second thought)|checking again|let me (?:re-?|double)-?\s?check"
-    r"|(?:this|that|it)(?: is|'s| was) (?:wrong|incorrect|not (?:right|correct)))\b",
+# Words of a correction: another value at the end is enough.
+_CORRECTION = re.compile(
+    _OPENING
+    + r"(?:wait\b|no[, ]|nope\b|oops\b|sorry\b(?! for)|scratch that|correction\b|or rather\b"
+    r"|(?:my|the) (?:mistake|error|bad|apologies)\b|re-?checking\b|checking again"
+    r"|(?:up)?on (?:reflection|second thought)|(?:I|we) (?:apologi[sz]e|was wrong|forgot|misread"
+    r"|made an? (?:\w+ )?(?:mistake|error)|need to correct)|let me (?:reconsider|redo|correct)"
+    r"|that ignores\b|(?:this|that|it)(?: is|'s| was) (?:wrong|incorrect|not (?:right|correct)))",
+    re.IGNORECASE,
+)
+# Words that also open a check or a remark: a sentence that gives another answer is needed.
+_TURN = re.compile(
+    r"(?:^|[.!?\n])[\s*_)\]$]*(?:but|however|yet|hmm|actually|rather"
+    r"|let me (?:re-?|double)[- ]?check)\b",
+    re.IGNORECASE,
+)
+_ANOTHER_ANSWER = re.compile(
+    r"\b(?:wrong|incorrect|mistake|error|should (?:be|have been)|becomes|actually,? \$?-?[0-9]"
+    r"|(?:correct|right|real|actual|true) \w+ (?:is|was)"
+    r"|(?:so|thus|hence|therefore|then)[, ]+(?:the (?:answer|total|result) (?:is|becomes)"
+    r"|(?:it|she|he|they|we) (?:is|are|makes?|earns?|has|have|gets?|sells?)\b(?! from)"
+    r"|(?:we|I) (?:must |need to |have to )?(?:divide|subtract|add|multiply|double|halve)"
+    r"|(?:it is |the answer is )?\(?[A-J]\)?[.!])|[A-J]\)? is (?:the )?(?:correct|right)\b)",
     re.IGNORECASE,
 )
 _WRONG = re.compile(
     r"\b(?:wrong|incorrect|not (?:right|correct)|mistaken?|error|apologi[sz]e|oops)\b",
     re.IGNORECASE,
 )
-_CONFIRMED = re.compile(
-    r"\b(?:yes|confirmed|consistent|checks? out|verified|matches|(?:is|was|are) (?:indeed )?"
-    r"(?:correct|right))\b",
-    re.IGNORECASE,
-)
-# "However, she gives 2 away, so the real total is 16."
-_TURN = re.compile(
-    r"[.!?\n]\s*(?:But|However|Yet)\b[^\n]{0,200}?\b(?:so|thus|hence|therefore|real|actual|becomes)\b"
-    r"(?P<rest>[^\n]{0,120})"
+_CORRECTED = re.compile(
+    r"(?:should be|it is|it's|is actually|no,|no wait,)\s+\$?(?P<value>[^\s$.,]{1,60})"
 )
 _FIGURE = re.compile(r"(?<![\w.,/])-?[0-9][0-9,]*(?:\.[0-9]+)?(?:/[0-9]+)?")
+_FORMULA = re.compile(r"\\(?:sqrt|frac|dfrac|pi)|\^|(?<![A-Za-z(])[a-z](?![A-Za-z)])")
 _LETTER = re.compile(r"(?<![A-Za-z])[A-J](?![A-Za-z'])")
 _CHOICE = re.compile(r"\(?[A-J]\)?(?![A-Za-z])")
 
@@ -37,20 +52,41 @@ _CHOICE = re.compile(r"\(?[A-J]\)?(?![A-Za-z])")
 def is_retracted(behind: str, answer: str) -> bool:
     """Whether `behind`, the text after an announcement, takes its answer back."""
     behind = behind[:_REACH]
-    if retraction := _RETRACTION.search(behind):
-        rest = behind[retraction.start() :]
-        if _WRONG.search(rest[:80]) and not _CONFIRMED.search(rest):
-            return True
-        return _ends_elsewhere(rest, answer) and not _CONFIRMED.search(rest)
-    turn = _TURN.search(behind)
-    return turn is not None and _ends_elsewhere(turn["rest"], answer)
+    if correction := _CORRECTION.search(behind):
+        rest = behind[correction.start() :]
+        if (last := _last(rest, answer)) is not None:
+            return last not in _own(answer)
+        return _names_another(rest, answer) or _WRONG.search(rest[:80]) is not None
+    if turn := _TURN.search(behind):
+        another = _ANOTHER_ANSWER.search(behind, turn.start())
+        if another and not _own(answer):
+            return _names_another(behind[turn.start() :], answer)
+        last = _last(behind[another.start() :], answer) if another else None
+        return last is not None and last not in _own(answer)
+    return False
 
 
-def _ends_elsewhere(text: str, answer: str) -> bool:
-    """Whether the last value of `text`, a choice or a figure as `answer` is, is none of it."""
-    kind = _LETTER if _CHOICE.match(answer) else _FIGURE
-    values, own = kind.findall(text), kind.findall(answer)
-    return bool(values and own) and _plain(values[-1]) not in {_plain(one) for one in own}
+def _names_another(text: str, answer: str) -> bool:
+    """Whether "it should be …" or the like names what is no part of the answer."""
+    corrected = _CORRECTED.search(text)
+    return corrected is not None and tidy(corrected["value"]) not in answer
+
+
+def _last(text: str, answer: str) -> str | None:
+    """The last value of `text` of the answer's kind; None where one of them has no plain value."""
+    values = _kind(answer).findall(text)
+    return _plain(values[-1]) if values and _own(answer) else None
+
+
+def _own(answer: str) -> set[str]:
+    """The values that an answer consists of; nothing for a formula."""
+    return (
+        set() if _FORMULA.search(answer) else {_plain(one) for one in _kind(answer).findall(answer)}
+    )
+
+
+def _kind(answer: str) -> re.Pattern[str]:
+    return _LETTER if _CHOICE.match(answer) else _FIGURE
 
 
 def _plain(figure: str) -> str:

@@ -6,6 +6,7 @@ In: a tidied answer. Out: the same answer as the rules of `plain_answer` know it
 import re
 from decimal import Decimal
 
+from scorers.arithmetic import are_equal, value_of
 from scorers.spelled import spelled_number
 from scorers.units import spaced_unit
 from scorers.unseen import TEXT_COMMAND
@@ -22,6 +23,9 @@ _ORDINAL = re.compile(
 )
 _PERCENT = re.compile(r"(?<=[0-9])\s?(?:pct|percent)\b\.?")
 _US = re.compile(r"^US(?=\\?\$?[0-9])")
+_SO = re.compile(r"^(?:So|Thus|Therefore|Hence),? (?=.*=)")
+_WORK = re.compile(r"(?P<figure>\\?\$?[0-9][0-9.,]*)\s?\((?P<work>[^()]*)\)")  # "45 (3 x 15)"
+_RUPEES = re.compile(r"\\text\s?\{\s*Rs\.?\s*\}\s*|^Rs\.?\s*(?=[0-9])")
 _RANK = re.compile(r"([0-9]+)(?:st|nd|rd|th)")
 _MEMBER = re.compile(r"^[A-Za-z]\s?\\in\s?(?=\\?[\[({]|\\left)")
 _NO_IMAGINARY_PART = re.compile(r"\(?([^()]{1,60}?)\s*[-+]\s*0(?:\.0+)?\s?i\)?")
@@ -57,7 +61,7 @@ def rewritten(text: str) -> str:
     "3 million" is 3000000, "5cm" is "5 cm", "2 p.m." is "2 PM".
     """
     text = text.replace("{:}", ":").replace(r"\mathbb R", r"\mathbb{R}")
-    text = _US.sub("", text)
+    text = _RUPEES.sub("", _US.sub("", text))
     text = _STYLE.sub(lambda found: found[1] or "", _COLOUR.sub("", _MEMBER.sub("", text)))
     text = _ANNOUNCED.sub("", text.replace(r"\varnothing", r"\emptyset"), count=1)
     text = _PERCENT.sub("%", text)
@@ -65,6 +69,10 @@ def rewritten(text: str) -> str:
     covered = TEXT_COMMAND.fullmatch(text)
     if covered and (re.match(r"\s*[-$]?[0-9]", covered[1]) or spelled_number(covered[1])):
         text = covered[1].strip()
+    text = _SO.sub("", text)
+    if (work := _WORK.fullmatch(text)) and (done := value_of(work["work"])) is not None:
+        shown = value_of(work["figure"])
+        text = work["figure"] if shown is not None and are_equal(done, shown) else text
     if gloss := _GLOSS.fullmatch(text):
         first, second = gloss["first"], gloss["second"]
         if str(spelled_number(first)) == second or str(spelled_number(second)) == first:

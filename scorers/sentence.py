@@ -26,7 +26,7 @@ _FORMULA = re.compile(
 _OPENING = re.compile(r"\$|\\[\[(]")
 _CLOSING = {r"\[": r"\]", r"\(": r"\)"}
 _PERCENT = re.compile(r"\s*(?:\\?%|percent\b)")
-_SENTENCE = re.compile(r"(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?<!\bSt)\.(?=[\s*\"')]|$)")
+_SENTENCE = re.compile(r"(?<!\bRs)(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?<!\bSt)\.(?=[\s*\"')]|$)")
 # "I. II and III": the full stop ends no sentence.
 _NAMES_GO_ON = re.compile(
     r"\(?(?:[A-J]|[IVX]{1,4})\)?\.\s+\(?(?:[A-J]|[IVX]{1,4})\)?\s*(?:,|\band\b|\bor\b|\.|$)"
@@ -58,6 +58,15 @@ _UNSURE = re.compile(
     re.IGNORECASE,
 )
 _OPPOSITES = {"yes": "no", "no": "yes", "true": "false", "false": "true"}
+_BOLD_FIGURE = re.compile(
+    r"\*\*\s?(?P<value>-?\\?\$?[0-9][0-9,]*(?:\.[0-9]+)?%?)(?:\s[A-Za-z]{1,12})?\s?\.?\*\*"
+)
+_NAME_AND_VERB = re.compile(
+    r"[*_]{0,2}[A-Z][a-z]+ (?:has|had|have|spent|spends|paid|pays|needs|gets|got|makes|made|earns"
+    r"|earned|sold|sells|saved|saves|owes|bought|ate|read|ran)"
+    r" (?P<value>\*{0,2}\$[0-9][0-9,.]*\*{0,2})"
+)
+_CHOICE_AND_REASON = re.compile(r"[\s*_]*(\(?[A-J]\)?)\s+(?:because|since|as)\b")
 _NUMBERED = re.compile(r"[ \t]*[0-9]")  # "No. 5"
 # 'C, "the desire to win"': the choice alone.
 _CHOICE_HEAD = re.compile(
@@ -214,6 +223,10 @@ def _sentence_value(line: str) -> str:
         return tidy(line) if numbered or _is_limited(verdict) else verdict[1]
     if choice := _CHOICE_HEAD.match(sentence):
         return choice[1]
+    if reason := _CHOICE_AND_REASON.match(sentence):
+        return reason[1]
+    if (bold := bold_value(sentence)) or (bold := _of_a_name(sentence)):
+        return bold
     if _HEADS_ASIDE.match(sentence):
         aside = _ASIDE.search(sentence)
         return tidy(sentence[: aside.start()] if aside else sentence)
@@ -228,6 +241,23 @@ def _sentence_value(line: str) -> str:
         if formulas:
             return tidy(formulas[-1][0])
     return tidy(sentence)
+
+
+def bold_value(sentence: str) -> str | None:
+    """The one figure in bold type, with its unit: "She needs **15** more dollars than the $40"."""
+    found = list(_BOLD_FIGURE.finditer(sentence))
+    if len(found) != 1:
+        return None
+    words = _WORDS_BEHIND.match(sentence, found[0].end())
+    if words and changes_number(words[0]):
+        return None
+    return tidy(found[0]["value"])
+
+
+def _of_a_name(sentence: str) -> str | None:
+    """The figure of "John spent $45"."""
+    found = _NAME_AND_VERB.fullmatch(sentence.strip())
+    return tidy(found["value"]) if found else None
 
 
 def _is_limited(verdict: re.Match[str]) -> bool:

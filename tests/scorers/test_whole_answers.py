@@ -18,6 +18,27 @@ from scorers.letters import told_apart
 from scorers.spelled import spelled_number
 
 SAID = ("The answer is 18.", r"\boxed{18}.", "#### 18\n")
+CORRECTIONS = (
+    "Wait, I forgot the muffins: 9 * 2 = 18. Let me verify: 18/2 = 9. Yes, so she makes $18.",
+    "Wait, that's wrong, she also eats 3 eggs, so it is 9 * 2 = 18. Yes, that is right.",
+    "Hmm, but is this consistent? No: 9 * 2 = 18. So she makes 18 dollars.",
+    "I misread the problem. It's 18.",
+    "My apologies, it's 18.",
+    "Scratch that. 18.",
+    "I need to correct that: it's 18.",
+    "But that ignores muffins. With them, it is 18.",
+    "Let me redo this. 9*2 = 18.",
+)
+REMARKS = (
+    "Let me double-check that: 18 / 2 = 9 eggs, 9 + 4 + 3 = 16 eggs. ✓",
+    "Actually, this is the same as 2(16 - 7) = 2(9).",
+    "Actually, there's a faster way: subtract 7 from 16, since each egg costs $2.",
+    "However, note that she keeps 7 eggs, so the income is from 9 eggs only.",
+    "However, if she had sold all eggs, she would have made $32, so the difference is $14.",
+    "Sorry for the long explanation! Let me know if you need help with the other 3 problems.",
+    "I made an assumption that a week has 7 days.",
+    "Rather than selling all 16 eggs, she sells 9.",
+)
 OPTIONS = "Which is it? (A) 1 (B) 2 (C) 3 (D) 4"
 ROMAN = "Which is it?\nA. I only\nB. II only\nC. I and II\nD. neither"
 CITIES = "Which is true?\nA. Paris\nB. London\nC. Rome"
@@ -122,7 +143,7 @@ def boxed(*answers: str) -> list[str]:
         ("A", ["So A. No wait", "So A. is false"]),
         ("A", ["A is correct when x>0.", "A is the best known distractor."]),
         # Corrected behind the answer.
-        ("18", [rf"{said} Sorry, that's wrong. It should be \\(16\\)." for said in SAID]),
+        ("18", [f"{said} Sorry, that's wrong. It should be \\(16\\)." for said in SAID]),
         ("18", [f"{said} Wait, no, 16." for said in SAID]),
         ("18", [f"{said}\n\nBut wait, 2 were lost. So 18 - 2 = 16." for said in SAID]),
         ("18", [f"{said} I apologize for the error; the total is 16." for said in SAID]),
@@ -132,6 +153,15 @@ def boxed(*answers: str) -> list[str]:
         ("18", [f"{said} However, she gives 2 away, so the real total is 16." for said in SAID]),
         ("18", ["The answer is 18... or rather 16.", "The answer is 18, no wait, 16."]),
         ("D", ["The answer is D.\n\nHmm, rechecking, the sum is 16, so it is C."]),
+        ("16", [f"The answer is 16. {rest}" for rest in CORRECTIONS]),
+        ("16", [f"\\boxed{{16}}.\n\n{rest}" for rest in CORRECTIONS]),
+        ("18", ["So it is \\(\\boxed{20}\\).\n\nOops, I made an error. 10 + 4 + 4 = 18."]),
+        ("x+1", [r"The answer is \boxed{x+1}. Actually, it should be $x-1$."]),
+        (r"2\sqrt3", [r"The answer is $2\sqrt{3}$. Wait, no, $3\sqrt{2}$."]),
+        ("Tuesday", ["The answer is Tuesday. Wait, no, it's Wednesday."]),
+        ("18", ["One might think the answer is 18, but it is 20."]),
+        ("18", ["If she sold all, the answer would be 18. She does not, and makes 20."]),
+        ("16", ["<think>\nSo the answer is 16. Hm, 9*2 = 18.\n</think>\n\nShe makes **$18**."]),
         # A part of a larger phrase, or a figure that stands there by chance.
         ("18", ["Half of the answer is 18.", "Twice the answer is 18."]),
         ("18", ["3 times the answer is 18."]),
@@ -211,6 +241,24 @@ def test_an_answer_that_contradicts_its_option_is_not_correct(
         ("18", ["Janet makes $18.\n\nLet me know if you have any other questions!"]),
         ("18", ["The answer is 18. Wait, let me check: 3*6 = 18. Yes."]),
         ("18", ["\\boxed{18}\n\nLet me double-check: 9 * 2 = 18. That is correct."]),
+        ("18", [f"The answer is 18.\n\n{remark}" for remark in REMARKS]),
+        ("18", [f"\\boxed{{18}}\n\n{remark}" for remark in REMARKS]),
+        ("18", ["<think>\nThe answer is 16. No: 9 * 2 = 18.\n</think>\n\nShe makes **$18**."]),
+        ("18", ["<think>\nI think \\boxed{16}.\n</think>\n\nShe sells 9 eggs.\n\n**$18**"]),
+        ("45", ["### Answer\n\nJohn spent **$45**.", "Answer: John has $45."]),
+        ("45", ["The final answer is 45 (3*15).", "Final answer: $45 (3 × $15)"]),
+        ("45", ["Final Answer: John spent a total of **$45** on 3 shirts."]),
+        ("15", ["Thus, Maria needs **15** more dollars to buy the $40 jacket."]),
+        ("B", ["The answer is B because 24/2 = 12.", "The answer is B since 24/2 = 12."]),
+        ("B", ["The answer is (B).\n\nHowever, if it was 1.6 hours, the answer would be C."]),
+        ("D", ["### Final Answer:\nD. I, II, and III"]),
+        ("10", [r"The answer is $\binom{5}{2} = 10$.", *boxed(r"\binom{5}{2} = 10")]),
+        ("120", ["The answer is 5! = 120.", *boxed("5! = 120")]),
+        ("6", boxed(r"\gcd(12,18) = 6", "[ABC] = 6", r"\sum_{k=1}^{3} k = 6")),
+        ("0.3", boxed("P(X>2) = 0.3", r"P(X > 2) = 1 - P(X \le 2) = 1 - 0.7 = 0.3")),
+        ("3.5", boxed(r"\mathbb{E}[X] = 3.5", r"E[X] = \frac{7}{2}")),
+        ("11", ["So $f(5) = 2(5)+1 = 11$."]),
+        ("500", ["The answer is Rs. 500.", *boxed(r"\text{Rs. } 500")]),
         (r"24\pi", ["The answer is 24π.", "<answer>24π</answer>", *boxed("24π")]),
         (r"\frac{-1 \pm \sqrt{5}}{2}", boxed(r"\frac{-1+\sqrt5}{2},\frac{-1-\sqrt5}{2}")),
         (r"\frac{-1 \pm \sqrt{5}}{2}", boxed(r"-\frac12\pm\frac{\sqrt5}{2}")),
