@@ -43,7 +43,7 @@ _NAMED_RESULT = re.compile(
     re.IGNORECASE,
 )
 _FAREWELL = re.compile(
-    r"\n+(?:Let me know|I hope|Hope (?:this|that)|Feel free|If you have (?:any )?)[^\n]*$"
+    r"(?<!\n)\n++(?:Let me know|I hope|Hope (?:this|that)|Feel free|If you have (?:any )?)[^\n]*$"
 )
 _ITEM = re.compile(r"\(?[0-9]{1,2}[.)]")
 _LAST_FIGURE = re.compile(r"[0-9](?P<words>(?:\s+[A-Za-z]+){0,3})[^0-9]*$")

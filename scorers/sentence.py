@@ -331,6 +331,6 @@ def _is_changed(sentence: str, figure: re.Match[str]) -> bool:
     before = sentence[max(0, figure.start() - 40) : figure.start()]
     return (
         _CHANGED_BEFORE.search(before) is not None
-        or _CHANGED_BEHIND.search(sentence, figure.end()) is not None
+        or _CHANGED_BEHIND.search(sentence, figure.end(), figure.end() + _FOLLOWING) is not None
         or (behind is not None and changes_number(behind[0]))
     )

@@ -58,7 +58,8 @@ def test_agreement_with_other_graders(pool: GradePool, grader_pairs: Samples) ->
         (False, "wrong"): 48,
         (False, "unparsed"): 6,
         (False, "correct"): 4,
-        (None, "wrong"): 3,
+        (None, "wrong"): 2,
+        (None, "correct"): 1,  # 42 for "forty two"
     }
 
 
