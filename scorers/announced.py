@@ -175,8 +175,7 @@ def phrases(text: str) -> list[Found]:
             continue
         if _NOT_MINE.search(text, max(0, match.start() - 40), match.start()):
             continue
-        clause = _ENDED.split(text[max(0, match.start() - _CONTEXT) : match.start()])[-1]
-        if _IF.search(clause) and "would" in match[0]:
+        if "would" in match[0] and _is_supposed(text, match.start()):
             continue
         answer = tidy(_TOKEN_BEHIND.sub("", answer))
         if answer.count("}") > answer.count("{"):
@@ -191,6 +190,11 @@ def phrases(text: str) -> list[Found]:
             sure = match.re is _PHRASE and bool(match["final"] or match["head"])
             found.append(Found(match.start(), match.end("value"), answer, sure))
     return sorted([*found, *_elsewhere(text, lower, links)])
+
+
+def _is_supposed(text: str, start: int) -> bool:
+    """Whether the clause before `start` holds an "if"."""
+    return _IF.search(_ENDED.split(text[max(0, start - _CONTEXT) : start])[-1]) is not None
 
 
 def choices(text: str) -> list[Found]:
@@ -211,10 +215,10 @@ def choices(text: str) -> list[Found]:
             named = _MEANT_BEFORE.search(before)
         clause = _CLAUSE.split(before)[-1]
         clause = clause if correct else clause.rsplit(",", 1)[-1]
-        another = _BUT_ANOTHER.search(text, letter.end(), letter.end() + _REMARK)
-        if another and another["other"] != letter[0]:
+        if not named or _DENIED.search(clause) or _SUPPOSED.search(before[: named.start()]):
             continue
-        if named and not _DENIED.search(clause) and not _SUPPOSED.search(before[: named.start()]):
+        another = _BUT_ANOTHER.search(text, letter.end(), letter.end() + _REMARK)
+        if not another or another["other"] == letter[0]:
             found.append(Found(letter.start(), stop, answer, False))
     return found
 

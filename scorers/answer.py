@@ -21,13 +21,7 @@ from scorers.equations import right_side
 from scorers.extract import Extracted, extract
 from scorers.grade_pool import Question, Reply, WorkerPool
 from scorers.letters import told_apart
-from scorers.plain_answer import (
-    LONGEST_ANSWER_CHARACTERS,
-    one_side,
-    quick_grade,
-    tidy,
-    wrap,
-)
+from scorers.plain_answer import LONGEST_ANSWER_CHARACTERS, one_side, quick_grade, tidy, wrap
 from scorers.rewriting import both_signs, rewritten
 from scorers.sentence import is_prose, spoken_value
 

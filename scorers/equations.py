@@ -19,9 +19,8 @@ _RELATION = re.compile(r"[<>]|\\(?:l|g|n)eq?(?![A-Za-z])|\\(?:approx|neq|sim|equ
 _CONGRUENT = re.compile(r"\\(?:equiv|in|[bp]?mod)(?![A-Za-z])")
 _PIECES = re.compile(r"\s*(?:[,;]|\band\b|\bor\b|\\q?quad)\s*")
 _COVERED = re.compile(r"\(([^()]*=[^()]*)\)")
-_LABEL = re.compile(
-    r"^(?=[A-Za-z]{3})[A-Za-z][A-Za-z ,.'-]*(?::\s*|\s)(?=\$?[0-9(])"
-)  # "Earned: 68 - 36"
+# "Earned: 68 - 36"
+_LABEL = re.compile(r"^(?=[A-Za-z]{3})[A-Za-z][A-Za-z ,.'-]*(?::\s*|\s)(?=\$?[0-9(])")
 _DENIED = re.compile(r"\b(?:no|not|never|without|unless|except)\b", re.IGNORECASE)
 _GREEK = (
     r"\\(?:alpha|beta|gamma|delta|epsilon|varepsilon|theta|lambda|mu|nu|rho|sigma|tau|phi|varphi"

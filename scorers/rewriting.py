@@ -40,7 +40,7 @@ _DOLLARS_AND_CENTS = re.compile(r"([0-9][0-9,]*) dollars? and ([0-9]{1,2}) cents
 _NO_SOLUTION = re.compile(
     r"(?:\\text\s?\{)?(?:there (?:is|are) )?no (?:real )?solutions?(?: exists?)?\}?", re.IGNORECASE
 )
-PLUS_OR_MINUS = r"\pm"
+_EITHER_SIGN = r"\pm"
 _SCALED = re.compile(
     r"(?P<sign>-?\\?\$?)(?P<figure>[0-9][0-9,]{0,20}(?:\.[0-9]{1,9})?)\s"
     r"(?P<scale>(?i:thousand|million|billion|trillion))(?![A-Za-z])"
@@ -50,9 +50,9 @@ _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10
 
 def both_signs(text: str) -> str:
     r"""`1 \pm \sqrt{2}` as `1 + \sqrt{2}, 1 - \sqrt{2}`; a text with other commas as it is."""
-    if text.count(r"\pm") != 1 or "," in text or "=" in text:
+    if text.count(_EITHER_SIGN) != 1 or "," in text or "=" in text:
         return text
-    return f"{text.replace(PLUS_OR_MINUS, '+')}, {text.replace(PLUS_OR_MINUS, '-')}"
+    return ", ".join(text.replace(_EITHER_SIGN, sign) for sign in "+-")
 
 
 def rewritten(text: str) -> str:

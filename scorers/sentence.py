@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from scorers.plain_answer import LONGEST_ANSWER_CHARACTERS, tidy
+from scorers.spelled import COUNTS
 from scorers.units import changes_number
 
 JOIN = re.compile(
@@ -81,7 +82,8 @@ _COMMAND = re.compile(
 _FIGURE = re.compile(
     r"[0-9]{1,2}/[0-9]{1,2}/[0-9]{2,4}(?![0-9/])|[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9-])"
     r"|(?<![0-9:])[0-9]{1,2}:[0-9]{2}(?![0-9:])(?:\s?[AaPp]\.?[Mm]\b)?"
-    r"|(?<![A-Za-z0-9_.,/:])-?\$?[0-9](?:[0-9,]*[0-9])?(?:\.[0-9]+)?(?:/[0-9]+)?%?(?![A-Za-z0-9_/\u00bc-\u00be\u2150-\u215e])"
+    r"|(?<![A-Za-z0-9_.,/:])-?\$?[0-9](?:[0-9,]*[0-9])?(?:\.[0-9]+)?(?:/[0-9]+)?%?"
+    r"(?![A-Za-z0-9_/\u00bc-\u00be\u2150-\u215e])"
     r"|-?\\[dt]?frac\{[^{}]{1,60}\}\{[^{}]{1,60}\}"
 )
 _HEAD_FIGURE = re.compile(
@@ -94,11 +96,7 @@ _BESIDE = re.compile(
 )
 _JOINS = re.compile(r"(?:and|or|to|of|x)\b", re.IGNORECASE)
 _WORDS_BEHIND = re.compile(r"(?:\s{1,3}[A-Za-z]+){1,3}")
-_NUMBER_WORD = (
-    r"(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen"
-    r"|sixteen|seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
-    r"|hundred|thousand|half|halves|thirds?|quarters?)"
-)
+_NUMBER_WORD = f"(?:{'|'.join(COUNTS)}|half|halves|thirds?|quarters?)"
 # Operations on what follows: "half of the 5 apples", "the square root of 5", "three pears and 5".
 _CHANGED_BEFORE = re.compile(
     r"(?:(?:^|\s)[-\u2212]|\b(?:than|not|negative|minus|below|above|between|at (?:least|most)"
@@ -225,8 +223,8 @@ def _sentence_value(line: str) -> str:
         return choice[1]
     if reason := _CHOICE_AND_REASON.match(sentence):
         return reason[1]
-    if (bold := bold_value(sentence)) or (bold := _of_a_name(sentence)):
-        return bold
+    if value := bold_value(sentence) or _of_a_name(sentence):
+        return value
     if _HEADS_ASIDE.match(sentence):
         aside = _ASIDE.search(sentence)
         return tidy(sentence[: aside.start()] if aside else sentence)

@@ -13,6 +13,9 @@ _FIRST_WORDS = (
 _ONES = {word: number for number, word in enumerate(_FIRST_WORDS)}
 _TENS_WORDS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _TENS = {word: 10 * number for number, word in enumerate(_TENS_WORDS, start=2)}
+COUNTS = (*_FIRST_WORDS[2:], *_TENS_WORDS, "hundred", "thousand")
+"""The words that make another number of what they stand beside: from "two" on."""
+
 _SCALES = {"thousand": 1000, "million": 1_000_000}
 _WORD = re.compile(r"[a-z]+")
 
