@@ -62,7 +62,9 @@ def _check(answer: str, gold: str) -> bool | None:
         return None
     # As formulas where both could be read, else as normalised text: as what they are equal counts.
     formulas = [one[0] for one in (read, expected) if not isinstance(one[0], str)]
-    if len(formulas) == 2 and verify(formulas[1], formulas[0], timeout_seconds=None):
+    if len(formulas) == 2 and verify(
+        formulas[1], formulas[0], allow_set_relation_comp=True, timeout_seconds=None
+    ):
         if not _are_near(formulas[0], formulas[1], "%" in answer + gold):
             return False
         return True if _reads_all(answer, "formula") and _reads_all(gold, "formula") else None

@@ -28,7 +28,7 @@ from scorers.sentence import is_prose, spoken_value
 __all__ = ["GRADING", "Answer", "Attempt", "Extracted", "GradePool", "extract"]
 
 
-GRADING = 3
+GRADING = 4
 """Bumped by hand where a verdict may change: shards and cells that it shaped are graded again."""
 
 _NAMED = re.compile(r"\s*\{\s*[\"']answer[\"']\s*:\s*[\"']?([^{}\"']*)[\"']?\s*\}\s*")

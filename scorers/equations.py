@@ -20,7 +20,9 @@ _CONGRUENT = re.compile(r"\\(?:equiv|in|[bp]?mod)(?![A-Za-z])")
 _PIECES = re.compile(r"\s*(?:[,;]|\band\b|\bor\b|\\q?quad)\s*")
 _COVERED = re.compile(r"\(([^()]*=[^()]*)\)")
 # "Earned: 68 - 36"
-_LABEL = re.compile(r"^(?=[A-Za-z]{3})[A-Za-z][A-Za-z ,.'-]*(?::\s*|\s)(?=\$?[0-9(])")
+_LABEL = re.compile(
+    r"^(?=[A-Za-z]{3})[A-Za-z][A-Za-z ,.'-]*(?::\s*|\s)(?=\$?[0-9]|\((?![A-Z]{2,5}\)))"
+)
 _DENIED = re.compile(r"\b(?:no|not|never|without|unless|except)\b", re.IGNORECASE)
 _GREEK = (
     r"\\(?:alpha|beta|gamma|delta|epsilon|varepsilon|theta|lambda|mu|nu|rho|sigma|tau|phi|varphi"

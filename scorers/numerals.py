@@ -30,6 +30,7 @@ _FRACTION = re.compile(
 _MIXED = re.compile(
     r"(?P<sign>-?)(?P<whole>[0-9]{1,12})"
     r"(?:\s+(?P<a>[0-9]{1,9})/(?P<b>[0-9]{1,9})|\s*\\[dt]?frac\{(?P<c>[0-9]{1,9})\}\{(?P<d>[0-9]{1,9})\})"
+    r"(?P<percent> ?\\?%)?"
 )
 _GROUPED = re.compile(r"[-+]?[0-9]{1,3}(?:\s[0-9]{3})+(?:\.[0-9]+)?")
 _CURRENCY = re.compile(r"(?:USD|US\\?\$|EUR|GBP|Rs\.?)\s?(?=[0-9])")
@@ -165,7 +166,9 @@ def _mixed_number(mixed: re.Match[str]) -> _Number | None:
     if not 0 < top < bottom:
         return None
     sign = -1 if mixed["sign"] else 1
-    return _Number(sign * (int(mixed["whole"]) + Fraction(top, bottom)), False, False, 1)
+    return _Number(
+        sign * (int(mixed["whole"]) + Fraction(top, bottom)), False, bool(mixed["percent"]), 1
+    )
 
 
 def _terms(text: str) -> tuple[Fraction, ...] | None:

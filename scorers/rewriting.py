@@ -1,33 +1,67 @@
 r"""Ways of writing an answer that are brought to one: "5 (five)", "five" and `\text{5}` are 5.
 
 In: a tidied answer. Out: the same answer as the rules of `plain_answer` know it.
+A further way of writing is a line of `_SUBSTITUTIONS`, or a function in `_READINGS`.
 """
 
 import re
+from collections.abc import Callable
 from decimal import Decimal
 
 from scorers.arithmetic import are_equal, value_of
 from scorers.spelled import spelled_number
-from scorers.units import spaced_unit
+from scorers.units import measure, spaced_unit
 from scorers.unseen import TEXT_COMMAND
 
-_COLOUR = re.compile(r"\\(?:text)?color\s?\{[A-Za-z]{1,20}\}")
+_Reading = Callable[[str], str]
+
+# Each pattern, and what is written in its place; in this order.
+_SUBSTITUTIONS = tuple(
+    (re.compile(pattern), written)
+    for pattern, written in (
+        (r"\{:\}", ":"),
+        (r"\\mathbb ([RZNQC])(?![A-Za-z])", r"\\mathbb{\1}"),
+        (r"\\varnothing", r"\\emptyset"),
+        (r"^US(?=\\?\$?[0-9])", ""),
+        (r"\\text\s?\{\s*Rs\.?\s*\}\s*|^Rs\.?\s*(?=[0-9])", ""),
+        # "x \in [1, 2]" is the interval; of "k\pi, k \in Z" the condition goes without saying.
+        (r"^[A-Za-z]\s?\\in\s?(?=\\?[\[({]|\\left)", ""),
+        (
+            r"(?:\\text\s?\{\s?(?:for|where|with)(?: (?:any|all))?(?: integers?)?\s?\}"
+            r"|[,(]|\\quad|\s){1,4}[kn]\s?\\in\s?\\mathbb\s?\{?\s?Z\s?\}?\)?$",
+            "",
+        ),
+        (r"\\(?:text)?color\s?\{[A-Za-z]{1,20}\}", ""),
+        (r"\\(?:bf|rm|it)\s+(?=[0-9])", ""),
+        (r"\\(?:bf|underline|framebox)\s?\{([^{}]*)\}", r"\1"),
+        (r"\\(?:text|textbf|mathrm)\s?\{[^{}]*\b(?:[Aa]nswer|is)\b[^{}]*\}(?=.)", ""),
+        (
+            r"(?<=[0-9])\s?\\(?:text|mathrm)\s?"
+            r"\{\s*(thousand|million|billion|trillion|percent)\s*\}",
+            r" \1",
+        ),
+        (r"(?<=[0-9])\s?(?:pct|percent)\b\.?", "%"),
+        (r"(?<=[0-9])\s?\\text\s?\{\s?(st|nd|rd|th)\s?\}", r"\1"),
+        (r"(?<=[0-9])\s?\^\s?\{\s?(?:\\text\s?\{)?(st|nd|rd|th)\}+", r"\1"),
+        (r"^(?:So|Thus|Therefore|Hence),? (?=.*=)", ""),
+    )
+)
 _GLOSS = re.compile(r"(?P<first>[a-z0-9 -]{1,60}?)\s?\((?P<second>[a-z0-9 -]{1,60})\)")
-_STYLE = re.compile(r"\\(?:bf|rm|it)\s+(?=[0-9])|\\(?:bf|underline|framebox)\s?\{([^{}]*)\}")
-_ANNOUNCED = re.compile(r"\\(?:text|textbf|mathrm)\s?\{[^{}]*\b(?:[Aa]nswer|is)\b[^{}]*\}(?=.)")
-_WORD_BEHIND = re.compile(
-    r"(?<=[0-9])\s?\\(?:text|mathrm)\s?\{\s*(thousand|million|billion|trillion|percent)\s*\}"
-)
-_ORDINAL = re.compile(
-    r"(?<=[0-9])\s?(?:\\text\s?\{\s?(st|nd|rd|th)\s?\}|\^\s?\{\s?(?:\\text\s?\{)?(st|nd|rd|th)\}+)"
-)
-_PERCENT = re.compile(r"(?<=[0-9])\s?(?:pct|percent)\b\.?")
-_US = re.compile(r"^US(?=\\?\$?[0-9])")
-_SO = re.compile(r"^(?:So|Thus|Therefore|Hence),? (?=.*=)")
 _WORK = re.compile(r"(?P<figure>\\?\$?[0-9][0-9.,]*)\s?\((?P<work>[^()]*)\)")  # "45 (3 x 15)"
-_RUPEES = re.compile(r"\\text\s?\{\s*Rs\.?\s*\}\s*|^Rs\.?\s*(?=[0-9])")
+_MEASURED_TWICE = re.compile(
+    r"(?P<first>[0-9][0-9.,/]* (?P<unit>[A-Za-z]{1,15}))"
+    r" \((?:or |= ?|about )?[0-9][0-9.,/]* (?P<other>[A-Za-z]{1,15})\)"
+)
+_EQUATIONS = re.compile(
+    r"\\begin\{(?P<kind>cases|aligned|align\*?|gathered)\}(?P<rows>.*)\\end\{(?P=kind)\}"
+)
+_ONE_EQUATION = re.compile(r"[A-Za-z](?:_\{?[0-9A-Za-z]\}?)?=[^=<>]+")
+# The arguments of a fraction that TeX takes without braces.
+_FRACTION = re.compile(
+    r"\\[dt]?frac(?P<arguments>(?:\s?(?:\{[^{}]*\}|\\[A-Za-z]+|[0-9A-Za-z])){2})"
+)
+_ARGUMENT = re.compile(r"\{([^{}]*)\}|(\\[A-Za-z]+|[0-9A-Za-z])")
 _RANK = re.compile(r"([0-9]+)(?:st|nd|rd|th)")
-_MEMBER = re.compile(r"^[A-Za-z]\s?\\in\s?(?=\\?[\[({]|\\left)")
 _NO_IMAGINARY_PART = re.compile(r"\(?([^()]{1,60}?)\s*[-+]\s*0(?:\.0+)?\s?i\)?")
 _TIME_OF_DAY = re.compile(
     r"(?<=[0-9])\s?(?:\\text\s?\{\s*)?([AaPp])\.?\s?[Mm](?:\.?\s*\}|\.|$|(?=[\s,]))"
@@ -60,38 +94,101 @@ def rewritten(text: str) -> str:
 
     "3 million" is 3000000, "5cm" is "5 cm", "2 p.m." is "2 PM".
     """
-    text = text.replace("{:}", ":").replace(r"\mathbb R", r"\mathbb{R}")
-    text = _RUPEES.sub("", _US.sub("", text))
-    text = _STYLE.sub(lambda found: found[1] or "", _COLOUR.sub("", _MEMBER.sub("", text)))
-    text = _ANNOUNCED.sub("", text.replace(r"\varnothing", r"\emptyset"), count=1)
-    text = _PERCENT.sub("%", text)
-    text = _ORDINAL.sub(r"\1\2", _WORD_BEHIND.sub(r" \1", text))
+    for pattern, written in _SUBSTITUTIONS:
+        text = pattern.sub(written, text)
+    for reading in _READINGS:
+        text = reading(text)
+    return text
+
+
+def _equations(text: str) -> str:
+    r"""The rows of `cases` or `aligned` as a list of equations, or as one that goes on."""
+    found = _EQUATIONS.fullmatch(text)
+    if not found:
+        return text
+    rows = [row.replace("&", "").strip(" ,;") for row in found["rows"].split(r"\\")]
+    rows = [row for row in rows if row]
+    if all(_ONE_EQUATION.fullmatch("".join(row.split())) for row in rows):
+        return ", ".join(rows)
+    if rows and all(row.startswith("=") for row in rows[1:]):
+        return " ".join(rows)
+    return text
+
+
+def _fractions(text: str) -> str:
+    r"""`\frac\pi4` as `\frac{\pi}{4}`."""
+    return _FRACTION.sub(_fraction, text) if "frac" in text else text
+
+
+def _fraction(found: re.Match[str]) -> str:
+    top, bottom = (one[1] or one[2] or "" for one in _ARGUMENT.finditer(found["arguments"]))
+    plain = not {top, bottom} & {r"\frac", r"\sqrt", r"\text", r"\dfrac", r"\left"}
+    return rf"\frac{{{top}}}{{{bottom}}}" if plain else found[0]
+
+
+def _uncovered(text: str) -> str:
     covered = TEXT_COMMAND.fullmatch(text)
     if covered and (re.match(r"\s*[-$]?[0-9]", covered[1]) or spelled_number(covered[1])):
-        text = covered[1].strip()
-    text = _SO.sub("", text)
-    if (work := _WORK.fullmatch(text)) and (done := value_of(work["work"])) is not None:
-        shown = value_of(work["figure"])
-        text = work["figure"] if shown is not None and are_equal(done, shown) else text
+        return covered[1].strip()
+    return text
+
+
+def _without_work(text: str) -> str:
+    """Of "45 (3 x 15)" the value, 45, where that is what the work gives."""
+    if not (work := _WORK.fullmatch(text)) or (done := value_of(work["work"])) is None:
+        return text
+    shown = value_of(work["figure"])
+    return work["figure"] if shown is not None and are_equal(done, shown) else text
+
+
+def _without_gloss(text: str) -> str:
+    """Of "5 (five)" the figure, and of "45 minutes (0.75 hours)" the first measure."""
     if gloss := _GLOSS.fullmatch(text):
         first, second = gloss["first"], gloss["second"]
         if str(spelled_number(first)) == second or str(spelled_number(second)) == first:
-            text = first if first.isdecimal() else second
-    if (number := spelled_number(text)) is not None:
-        return str(number)
-    if real := _NO_IMAGINARY_PART.fullmatch(text):
-        text = real[1]
-    if rank := _RANK.fullmatch(text):
-        return rank[1]
-    if _NO_SOLUTION.fullmatch(text):
-        return "no solution"
-    if money := _DOLLARS_AND_CENTS.fullmatch(text):
-        return rf"\${money[1]}.{money[2]:0>2}"
-    if division := _REMAINDER.fullmatch(text):
-        return f"{int(division[1])} R {int(division[2])}"
+            return first if first.isdecimal() else second
+    if twice := _MEASURED_TWICE.fullmatch(text):
+        units = measure(twice["unit"]), measure(twice["other"])
+        if None not in units and units[0] != units[1]:
+            return twice["first"]
+    return text
+
+
+def _number(text: str) -> str:
+    number = spelled_number(text)
+    return text if number is None else str(number)
+
+
+def _alone(pattern: re.Pattern[str], written: Callable[[re.Match[str]], str]) -> _Reading:
+    """A reading of texts that match `pattern` as a whole."""
+    return lambda text: written(found) if (found := pattern.fullmatch(text)) else text
+
+
+def _time_of_day(text: str) -> str:
     text = _TIME_OF_DAY.sub(lambda found: f" {found[1].upper()}M", text)
-    text = _FULL_HOUR.sub(r"\1:00 \2", text) if ":" not in text else text
-    if scaled := _SCALED.match(text):
-        value = Decimal(scaled["figure"].replace(",", "")) * _SCALES[scaled["scale"].lower()]
-        text = f"{scaled['sign']}{value.normalize():f}{text[scaled.end() :]}"
-    return spaced_unit(text)
+    return text if ":" in text else _FULL_HOUR.sub(r"\1:00 \2", text)
+
+
+def _scaled(text: str) -> str:
+    if not (scaled := _SCALED.match(text)):
+        return text
+    value = Decimal(scaled["figure"].replace(",", "")) * _SCALES[scaled["scale"].lower()]
+    return f"{scaled['sign']}{value.normalize():f}{text[scaled.end() :]}"
+
+
+_READINGS: tuple[_Reading, ...] = (
+    _equations,
+    _fractions,
+    _uncovered,
+    _without_work,
+    _without_gloss,
+    _number,
+    _alone(_NO_IMAGINARY_PART, lambda found: found[1]),
+    _alone(_RANK, lambda found: found[1]),
+    _alone(_NO_SOLUTION, lambda _: "no solution"),
+    _alone(_DOLLARS_AND_CENTS, lambda found: rf"\${found[1]}.{found[2]:0>2}"),
+    _alone(_REMAINDER, lambda found: f"{int(found[1])} R {int(found[2])}"),
+    _time_of_day,
+    _scaled,
+    spaced_unit,
+)

@@ -39,7 +39,7 @@ _PART_CHARACTERS = 300
 _ASIDE = re.compile(
     r"(?<!\s)\s++\(?(?:(?:because|since|which|as|so|if|when)\b|—)|,\s++(?!and\b|or\b)[a-z]{2,}"
 )
-_HEADS_ASIDE = re.compile(r"[-+$\\(]*[0-9]|\(?[A-J]\)?,")
+_HEADS_ASIDE = re.compile(r"[-+$\\(]*[0-9]|\(?[A-J]\)?,|\(?[A-J][).]\s[^\n,]{1,40},\snot\b")
 # "Yes, it does."; "No solution" is something else.
 _YES_OR_NO = re.compile(
     r"[\s*_\"]*(yes|no|true|false)\b(?=[*_\"]{0,3}\s*(?:[,;:!—-]|$))",
@@ -82,8 +82,8 @@ _COMMAND = re.compile(
 _FIGURE = re.compile(
     r"[0-9]{1,2}/[0-9]{1,2}/[0-9]{2,4}(?![0-9/])|[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9-])"
     r"|(?<![0-9:])[0-9]{1,2}:[0-9]{2}(?![0-9:])(?:\s?[AaPp]\.?[Mm]\b)?"
-    r"|(?<![A-Za-z0-9_.,/:])-?\$?[0-9](?:[0-9,]*[0-9])?(?:\.[0-9]+)?(?:/[0-9]+)?%?"
-    r"(?![A-Za-z0-9_/\u00bc-\u00be\u2150-\u215e])"
+    r"|(?<![A-Za-z0-9_.,/:])-?\$?[0-9](?:[0-9,]*[0-9])?(?:\.[0-9]+)?(?:/[0-9]+)?\u03c0?%?"
+    r"(?![A-Za-z0-9_/\u00bc-\u00be\u2150-\u215e\u03c0\u221a\u00b2\u00b3])"
     r"|-?\\[dt]?frac\{[^{}]{1,60}\}\{[^{}]{1,60}\}"
 )
 _HEAD_FIGURE = re.compile(
@@ -121,6 +121,14 @@ _GOES_ON = re.compile(
     r"|\s[A-Za-z]+,?\s(?:and\s)?\$?[0-9]+\$?\s[A-Za-z]+"
 )
 _FOLLOWING = 160
+# "The maximum is 4, attained at $x = 2$": where it is so, behind what is so.
+_WHERE = re.compile(
+    r",?\s(?:(?:which is |is )?(?:attained|achieved|reached|obtained)"
+    r"|which (?:occurs|happens)|occurring)\b"
+    r"|\s(?:when|where|at|for|if)\s(?:\$|\\\()?\s?[a-z]\s?="
+)
+_PAID = re.compile(r"\$[0-9][0-9,]*(?:\.[0-9]+)?(?=\s(?:on|for)\s)")
+_RATE = re.compile(r"\b(?:each|per|every|apiece)\b", re.IGNORECASE)
 _OPERATOR_BEFORE = re.compile(
     r"[0-9A-Za-z)}][$\s]*[-+*/\u00d7\u00f7^]\s*\$?$|[0-9)}][$\s]*:\s*\$?$|[(\[][^()\[\]]*,\s*\$?$"
 )
@@ -304,6 +312,9 @@ def spoken_value(answer: str) -> str:
 
 def last_value(sentence: str) -> str | None:
     """The last formula or figure of a sentence; None where it is a part of something else."""
+    where = _WHERE.search(sentence)
+    if where and re.search(r"[0-9]", sentence[: where.start()]):
+        sentence = sentence[: where.start()]
     formulas = list(_formulas(sentence, 0, len(sentence)))
     behind = formulas[-1].end() if formulas else 0
     figures = list(_FIGURE.finditer(sentence, behind))
@@ -311,6 +322,9 @@ def last_value(sentence: str) -> str | None:
         figure, before = figures[-1], sentence[: figures[-1].start()]
         part = _OPERATOR_BEFORE.search(before) or _POWER_BEFORE.search(before)
         if len(figures) > 1 and _BESIDE.search(before):
+            paid = list(_PAID.finditer(sentence))
+            if len(figures) == 2 and len(paid) == 1 and not _RATE.search(sentence):
+                return tidy(paid[0][0])  # "she spent $45 on 3 shirts"
             return None  # "he has 3 left of the 17"
         return None if part or _is_changed(sentence, figure) else tidy(figure[0])
     if not formulas:

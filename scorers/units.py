@@ -133,7 +133,7 @@ _FOREIGN_SCALE = re.compile(
     re.IGNORECASE,
 )
 _PLAIN_UNIT = re.compile(
-    r"(?P<number>.*[0-9)}])\s+(?P<words>[A-Za-z]{2,}(?:[ -][A-Za-z]{2,}){0,5}"
+    r"(?P<number>.*(?:[0-9)}]|\\pi))\s+(?P<words>[A-Za-z]{2,}(?:[ -][A-Za-z]{2,}){0,5}"
     r"|(?:km|m|cm|mi|ft|g|kg|mg|l|L|ml|mL)/(?:s|h|hr|min|l|L|ml|mL|kg))" + _EXPONENT
 )
 _ATTACHED = re.compile(

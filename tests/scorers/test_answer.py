@@ -52,12 +52,12 @@ def test_agreement_with_other_graders(pool: GradePool, grader_pairs: Samples) ->
         (expected, str(answer.grade))
         for answer, (_, _, expected) in zip(answers, grader_pairs, strict=True)
     ) == {
-        (True, "correct"): 262,
-        (True, "wrong"): 16,
+        (True, "correct"): 263,
+        (True, "wrong"): 15,
         (True, "unparsed"): 14,
-        (False, "wrong"): 48,
+        (False, "wrong"): 47,
         (False, "unparsed"): 6,
-        (False, "correct"): 4,
+        (False, "correct"): 5,
         (None, "wrong"): 2,
         (None, "correct"): 1,  # 42 for "forty two"
     }

@@ -175,6 +175,14 @@ def boxed(*answers: str) -> list[str]:
         ("24", boxed("24π")),
         (r"\frac{n(n-1)}{2}", boxed(r"\sum_{k=1}^{n} k")),
         ("a", boxed("a_{i=1}")),
+        # What is said only of the place or the number of things.
+        ("2", ["Thus, the maximum value is $4$ when $x=2$.", "So the maximum is 4 at $x = 2$."]),
+        ("3", ["She spent a total of $45 on 3 shirts."]),
+        ("0.75", ["The answer is 45 minutes (0.75 hours)."]),
+        ("24", ["The volume is 24π cm³.", "**Answer: 24π cm³**"]),
+        ("C", ["Answer: B) 12, not C) 15"]),
+        (r"(-\infty, 5]", boxed("x < 5", r"x \ge 5")),
+        (r"12\%", boxed(r"12\frac{1}{2}\%")),
     ],
 )  # fmt: skip
 def test_what_says_something_else_is_not_correct(
@@ -273,6 +281,19 @@ def test_an_answer_that_contradicts_its_option_is_not_correct(
         ("7 R 3", boxed(r"7\text{ remainder }3")),
         ("2,1,2", boxed("1,2,2")),
         (r"\sum_{k=1}^n k", boxed(r"\sum_{k=1}^{n} k")),
+        ("4", ["The maximum value is $4$, attained when $x=2$ and $y=1$."]),
+        ("4", ["The minimum is $4$, which occurs at $x = 2$.", "Thus it is $4$ when $x=2$."]),
+        ("45", ["She spent a total of $45 on 3 shirts.", "The answer is 45 minutes (0.75 hours)."]),
+        ("12.5", boxed(r"12\frac{1}{2}\%")),
+        ("24", boxed(r"\text{Area}(ABC)=24")),
+        (r"24\pi", ["The volume is 24π cm³.", "**Answer: 24π cm³**"]),
+        (r"\frac{\pi}{4}", boxed(r"\tfrac\pi4", r"\frac\pi4", r"\dfrac{\pi}4", r"\frac\pi{4}")),
+        (r"(-\infty, 5]", boxed(r"x \le 5", r"x\in(-\infty,5]")),
+        ("(2, 5]", boxed(r"2 < x \le 5")),
+        (r"k\pi, k \in \mathbb{Z}", boxed(r"x=k\pi, k\in\mathbb{Z}", r"k\pi")),
+        ("B", ["Answer: B) 12, not C) 15"]),
+        ("(3,2)", boxed(r"\begin{cases} x=3 \\ y=2\end{cases}")),
+        ("5", boxed(r"\begin{aligned} x &= 3 + 2 \\ &= 5\end{aligned}")),
     ],
 )  # fmt: skip
 def test_the_same_in_other_words_is_correct(pool: GradePool, gold: str, texts: list[str]) -> None:
