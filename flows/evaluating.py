@@ -36,6 +36,7 @@ def evaluate(
     from diffusion.evaluate import evaluate as run_cells
     from diffusion.evaluation import Evaluation
     from flows.recipe_files import find_recipe
+    from flows.signals import stop_at_once
     from flows.tuning import as_yaml
     from schemas.durable import lock, replace_text
     from schemas.yaml_file import load
@@ -44,6 +45,7 @@ def evaluate(
     run = out or Path("runs") / evaluation.name
     with lock(run):
         replace_text(run / "recipe.yaml", as_yaml(evaluation))
+        stop_at_once()
         run_cells(evaluation, run, say=lambda text: typer.echo(text, err=True))
     typer.echo(f"results  {run}/results.json, {run}/results.parquet\nrows     {run}/cells")
 

@@ -79,11 +79,13 @@ def load(path: Path, overrides: Sequence[str], section: type[S]) -> S:
         raise UserError(f"{path}: a recipe is a mapping of keys, such as 'name: …'")
     for override in overrides:
         _apply(data, override)
-    return validate(data, str(path), section)
+    return validate(data, str(path), section, overrides)
 
 
-def validate(data: Mapping[str, object], where: str, section: type[S]) -> S:
-    """A `section` from plain data; `where` names it in errors."""
+def validate(
+    data: Mapping[str, object], where: str, section: type[S], overrides: Sequence[str] = ()
+) -> S:
+    """A `section` from plain data; `where` names it in errors, `--set` what an override gave."""
     try:
         _refuse(data)
     except UserError as error:
@@ -91,9 +93,9 @@ def validate(data: Mapping[str, object], where: str, section: type[S]) -> S:
     try:
         made = TypeAdapter(section).validate_python(data)
     except ValidationError as error:
-        raise UserError(
-            f"{where}: " + "; ".join(_explain(e, section) for e in error.errors()[:5])
-        ) from None
+        errors = error.errors()[:5]
+        said = "; ".join(_explain(e, section) for e in errors)
+        raise UserError(f"{_origin(errors, where, overrides)}: {said}") from None
     if (flag := _flag_as_number(data, made)) is not None:
         raise UserError(f"{where}: {flag} is true or false; give a number")
     return made
@@ -193,6 +195,16 @@ def _explain(error: Any, section: type[object]) -> str:
         return f"{where}: missing; add it"
     said: str = error["msg"].removeprefix("Value error, ")
     return f"{where}: {said}" if where else said
+
+
+def _origin(errors: Sequence[Any], where: str, overrides: Sequence[str]) -> str:
+    """Whose mistake it is: `--set KEY=VALUE` where one override gave every field that is wrong."""
+    for override in overrides:
+        names = override.partition("=")[0].split(".")
+        places = [[str(part) for part in error["loc"]] for error in errors]
+        if all(place and place[: len(names)] == names for place in places):
+            return f"--set {override}"
+    return where
 
 
 def _fields(section: type[object]) -> Mapping[str, Any]:

@@ -1,7 +1,9 @@
 """`polytrace evaluate` from its recipe to its files, and what it says of mistakes."""
 
 import json
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,7 +15,7 @@ from diffusion.evaluation import Evaluation
 from flows.evaluating import RECIPES
 from schemas.errors import UserError
 from schemas.yaml_file import load
-from tests.flows.commands import polytrace, run
+from tests.flows.commands import check_all_end, polytrace, run, start
 
 
 @pytest.mark.slow
@@ -38,6 +40,19 @@ def test_the_bundled_model_is_evaluated(tmp_path: Path) -> None:
     assert "LLaDA" not in printed.stdout.replace("(LLaDA block-wise)", ""), "it was not evaluated"
     assert "| tiny, tiny problems | 1.00 [1.00, 1.00] |" in page
     assert (tmp_path / "runs/tiny_base/tables/figure_1.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_a_stopped_evaluation_says_that_it_goes_on(tmp_path: Path) -> None:
+    process = start("evaluate", "tiny_base", "--set", "limit=8", cwd=tmp_path)
+    while not list((tmp_path / "runs/tiny_base").glob("cells/*/*.parquet")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    process.terminate()
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "the same command goes on" in err and "Traceback" not in err
+    check_all_end(tmp_path, seconds=10)
 
 
 def test_mistakes_end_with_2_and_no_traceback(tmp_path: Path) -> None:

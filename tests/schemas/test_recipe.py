@@ -35,7 +35,7 @@ def test_defaults_are_the_papers(minimal: Path) -> None:
         ("canvas.slot_token=3", "canvas.slot_token: unknown field; did you mean 'slot_tokens'?"),
         ("pats=3", "pats: unknown field; did you mean 'paths'?"),
         ("paths=0", "paths: Input should be greater than or equal to 1"),
-        ("paths=three", "paths:"),
+        ("paths=three", "--set paths=three: paths: Input should be a valid integer"),
         ("groups.min_correct=4", "groups.min_correct is 4, but paths is 3"),
         ("samples=2", "samples is 2, fewer than paths (3)"),
         ("summary.template=none", "must end in {answer}"),
@@ -58,6 +58,14 @@ def test_mistakes_are_named(minimal: Path, override: str, says: str) -> None:
         load(minimal, [override])
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_file_is_named_for_its_own_mistakes(minimal: Path) -> None:
+    minimal.write_text(minimal.read_text() + "\nseed: none\n")
+    with pytest.raises(UserError, match=r"^\S*r\.yaml: seed: Input should be"):
+        load(minimal, ["paths=2"])
+    with pytest.raises(UserError, match=r"^\S*r\.yaml: .*seed: .*paths: |paths: .*seed: "):
+        load(minimal, ["paths=two"])
 
 
 def test_overrides_reach_lists_and_new_sections(minimal: Path) -> None:
