@@ -105,6 +105,8 @@ _ELSEWHERE = re.compile(
     r"(?:\b(?:respuesta|r[ée]ponse|risposta|resposta|antwort|odpowied[źz]|ответ|antwoord|svar|cevap)"
     r"(?:[ \t](?:final|correcta|correcte|finale|finais|corretta|correta|richtige))?"
     r"[ \t*]{0,4}(?::|=|\b(?:es|est|ist|è|é|jest|is|är|er)\b)"
+    r"(?:[ \t*]{1,4}(?:la|el|le|der|die|das|a|o)(?:[ \t](?:opción|option|opção|lettre|letra))?"
+    r"(?=[ \t*(]{1,4}[A-J]\b))?"
     r"|故?(?:应|應)?[选選](?:择|擇)?[ \t]?[:：]?(?=[ \t]?\(?[A-J](?![A-Za-z]))"
     r"|(?:【答案】[ \t]?[:：]?|(?:答案|答え|回答|正解|정답)[ \t]?"
     r"(?:(?:应该|應該)?(?:是|为|為|选择|選擇|选|選|は|은|는)[ \t]?[:：]?|[:：])))"
@@ -175,7 +177,7 @@ def phrases(text: str) -> list[Found]:
             continue
         if _NOT_MINE.search(text, max(0, match.start() - 40), match.start()):
             continue
-        if "would" in match[0] and _is_supposed(text, match.start()):
+        if "would" in match[0] and _is_supposed(text, match.start(), match.end()):
             continue
         answer = tidy(_TOKEN_BEHIND.sub("", answer))
         if answer.count("}") > answer.count("{"):
@@ -192,9 +194,11 @@ def phrases(text: str) -> list[Found]:
     return sorted([*found, *_elsewhere(text, lower, links)])
 
 
-def _is_supposed(text: str, start: int) -> bool:
-    """Whether the clause before `start` holds an "if"."""
-    return _IF.search(_ENDED.split(text[max(0, start - _CONTEXT) : start])[-1]) is not None
+def _is_supposed(text: str, start: int, stop: int) -> bool:
+    """Whether the clause around `text[start:stop]` holds an "if"."""
+    before = _ENDED.split(text[max(0, start - _CONTEXT) : start])[-1]
+    behind = _ENDED.split(text[stop : stop + _CONTEXT])[0]
+    return _IF.search(before) is not None or _IF.search(behind) is not None
 
 
 def choices(text: str) -> list[Found]:

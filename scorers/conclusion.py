@@ -45,6 +45,11 @@ _NAMED_RESULT = re.compile(
 _FAREWELL = re.compile(
     r"(?<!\n)\n++(?:Let me know|I hope|Hope (?:this|that)|Feel free|If you have (?:any )?)[^\n]*$"
 )
+# "Check: 2 * 5 + 1 = 11" as the last paragraph
+_CHECK = re.compile(
+    r"(?<!\n)\n\n++[*_# ]{0,4}(?:Check|Checking|Verification|Verify|Let['\u2019]s (?:check|verify))"
+    r"\b[^\n]*(?:\n[^\n]+){0,9}$"
+)
 _ITEM = re.compile(r"\(?[0-9]{1,2}[.)]")
 _LAST_FIGURE = re.compile(r"[0-9](?P<words>(?:\s+[A-Za-z]+){0,3})[^0-9]*$")
 
@@ -52,6 +57,8 @@ _LAST_FIGURE = re.compile(r"[0-9](?P<words>(?:\s+[A-Za-z]+){0,3})[^0-9]*$")
 def conclusion(text: str, end: int) -> str | None:
     """The last value of `text[:end]` where it can be taken for the answer."""
     kept = _FAREWELL.sub("", text[:end].rstrip()).rstrip()
+    start = max(0, len(kept) - 2 * _PARAGRAPH_CHARACTERS)
+    kept = kept[:start] + _CHECK.sub("", kept[start:])
     if end < len(text) and not ends_at_turn(text, end):
         return None
     paragraph = kept.rsplit("\n\n", 1)[-1][-_PARAGRAPH_CHARACTERS:]

@@ -19,7 +19,7 @@ from scorers.conclusion import conclusion
 from scorers.plain_answer import PLACEHOLDER, tidy
 from scorers.retraction import is_retracted
 from scorers.run_on import end_of_solution
-from scorers.sentence import JOIN, JOIN_CHARACTERS, is_prose, words_of
+from scorers.sentence import JOIN_CHARACTERS, JOIN_OF_BOXES, is_prose, words_of
 from scorers.surroundings import in_its_place
 
 # One scan for boxes: TeX escapes are skipped, so that `\{` is no brace. Doubled backslashes before
@@ -201,7 +201,7 @@ def _joined(text: str, boxes: list[Found]) -> list[Found]:
     run = [boxes[-1]]
     for box in reversed(boxes[:-1]):
         gap = text[box.stop : run[-1].start]
-        if len(gap) > JOIN_CHARACTERS or not JOIN.fullmatch(gap):
+        if len(gap) > JOIN_CHARACTERS or not JOIN_OF_BOXES.fullmatch(gap):
             break
         run.append(box)
     answers = ", ".join(dict.fromkeys(box.answer for box in reversed(run)))

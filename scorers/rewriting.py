@@ -43,6 +43,7 @@ _SUBSTITUTIONS = tuple(
         (r"(?<=[0-9])\s?(?:pct|percent)\b\.?", "%"),
         (r"(?<=[0-9])\s?\\text\s?\{\s?(st|nd|rd|th)\s?\}", r"\1"),
         (r"(?<=[0-9])\s?\^\s?\{\s?(?:\\text\s?\{)?(st|nd|rd|th)\}+", r"\1"),
+        (r"(?<=[0-9])\s?\\text\s?\{\s?to\s?\}\s?(?=[0-9])", ":"),
         (r"^(?:So|Thus|Therefore|Hence),? (?=.*=)", ""),
     )
 )

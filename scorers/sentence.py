@@ -18,6 +18,8 @@ JOIN = re.compile(
     r"(?:[\s$]|\\[()\[\]]|\\q?quad|\\[ ,;])*"
 )
 JOIN_CHARACTERS = 60
+# "$x = 1$ and $x = 2$": between two boxes a name may stand again.
+JOIN_OF_BOXES = re.compile(JOIN.pattern + r"(?:[a-zA-Z]\s?=\s?)?")
 
 _FORMULA = re.compile(
     r"\$\$(?P<a>.+?)\$\$|\\\[(?P<b>.+?)\\\]|\\\((?P<c>.+?)\\\)"
@@ -127,7 +129,14 @@ _WHERE = re.compile(
     r"|which (?:occurs|happens)|occurring)\b"
     r"|\s(?:when|where|at|for|if)\s(?:\$|\\\()?\s?[a-z]\s?="
 )
-_PAID = re.compile(r"\$[0-9][0-9,]*(?:\.[0-9]+)?(?=\s(?:on|for)\s)")
+_TOTAL_OF = re.compile(r"\btotal of \$?$")
+# "12 red and 8 blue"
+_ENUMERATED = re.compile(r"[0-9][$\s]{1,3}[a-z]+,? and \$?$")
+# "x = 7 and y = 9"
+_TWO_NAMES = re.compile(
+    r"(?<![A-Za-z])(?P<a>[a-z])\$? ?(?:=|equals|is) ?\$?(?P<x>-?[0-9][0-9./]*)\$?,? and "
+    r"\$?(?P<b>[a-z])\$? ?(?:=|equals|is) ?\$?(?P<y>-?[0-9][0-9./]*?)\$?\W*$"
+)
 _RATE = re.compile(r"\b(?:each|per|every|apiece)\b", re.IGNORECASE)
 _OPERATOR_BEFORE = re.compile(
     r"[0-9A-Za-z)}][$\s]*[-+*/\u00d7\u00f7^]\s*\$?$|[0-9)}][$\s]*:\s*\$?$|[(\[][^()\[\]]*,\s*\$?$"
@@ -315,6 +324,8 @@ def last_value(sentence: str) -> str | None:
     where = _WHERE.search(sentence)
     if where and re.search(r"[0-9]", sentence[: where.start()]):
         sentence = sentence[: where.start()]
+    if two := _TWO_NAMES.search(sentence):
+        return f"{two['a']} = {two['x']}, {two['b']} = {two['y']}"
     formulas = list(_formulas(sentence, 0, len(sentence)))
     behind = formulas[-1].end() if formulas else 0
     figures = list(_FIGURE.finditer(sentence, behind))
@@ -322,10 +333,17 @@ def last_value(sentence: str) -> str | None:
         figure, before = figures[-1], sentence[: figures[-1].start()]
         part = _OPERATOR_BEFORE.search(before) or _POWER_BEFORE.search(before)
         if len(figures) > 1 and _BESIDE.search(before):
-            paid = list(_PAID.finditer(sentence))
-            if len(figures) == 2 and len(paid) == 1 and not _RATE.search(sentence):
-                return tidy(paid[0][0])  # "she spent $45 on 3 shirts"
-            return None  # "he has 3 left of the 17"
+            other = figures[0]
+            head = _TOTAL_OF.sub(" ", sentence[: other.start()])
+            words = sentence[other.end() : figure.start()].split()
+            # "1 in 4" and "3 of the 17" are one expression.
+            apart = other[0].startswith("$") or len(words) > 1 + ("the" in words)
+            alone = len(figures) == 2 and apart and not _BESIDE.search(head)
+            if alone and not _RATE.search(sentence) and not _is_changed(sentence, other):
+                return tidy(other[0])  # "she spent $45 on 3 shirts"
+            return None
+        if _ENUMERATED.search(before):
+            return None
         return None if part or _is_changed(sentence, figure) else tidy(figure[0])
     if not formulas:
         return None
