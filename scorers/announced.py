@@ -37,7 +37,7 @@ _PHRASE = re.compile(
     r"|\b(?P<final>(?:final[ \t]+)?)answers?\b"
     r"(?:[ \t]*\([^()\n]{0,40}\)"
     r"|,?[ \t]+(?:therefore|thus|then|here|now)\b,?"
-    r"|[ \t]+(?:to|for|of|in)[ \t](?!(?:part|step)\b)[^\n.:=?!]{1,60}?)?"
+    r"|[ \t]+(?:to|for|of|in)[ \t](?!(?:the )?(?:[a-z]+ )?(?:part|step)\b)[^\n.:=?!]{1,60}?)?"
     r"[ \t*_\"']{0,6}"
     r"(?::|=|\b(?:is|are|equals|(?:would|will|should|must)[ \t]+be)\b))"
     r"[\s:*_`\"]{0,16}(?:\\?\")?"
@@ -83,7 +83,9 @@ _DENIED = re.compile(
 _CLAUSE = re.compile(r"[.!?;\n]")
 # "if the answer is 12", "a common wrong answer is 24": no announcement of one's own.
 _NOT_MINE = re.compile(
-    r"\b(?:wrong|incorrect|another|other|students?['\u2019]s?|common|previous|suppose|assume"
+    r"\bsub-$|\b(?:wrong|incorrect|expected|intermediate|another|other|his|her|their|seems?"
+    r"|says|said|thinks|thought|claims|claimed|glance,?|step [0-9]+"
+    r"|students?['\u2019]s?|common|previous|suppose|assume"
     r"|if|(?:might|may|could|would) (?:think|say|guess)|tempting to say"
     r"|(?:half|third|quarter|fifth|sum|product|difference|square|cube|opposite|negative|reciprocal"
     r"|inverse|percent|multiple|rest|part|digits?) of|twice|double|triple|times)"
@@ -107,6 +109,7 @@ _ELSEWHERE = re.compile(
     r"[ \t*]{0,4}(?::|=|\b(?:es|est|ist|è|é|jest|is|är|er)\b)"
     r"(?:[ \t*]{1,4}(?:la|el|le|der|die|das|a|o)(?:[ \t](?:opción|option|opção|lettre|letra))?"
     r"(?=[ \t*(]{1,4}[A-J]\b))?"
+    r"(?:[ \t](?:donc|alors|entonces|portanto|quindi|also|daher|somit),?)?"
     r"|故?(?:应|應)?[选選](?:择|擇)?[ \t]?[:：]?(?=[ \t]?\(?[A-J](?![A-Za-z]))"
     r"|(?:【答案】[ \t]?[:：]?|(?:答案|答え|回答|正解|정답)[ \t]?"
     r"(?:(?:应该|應該)?(?:是|为|為|选择|選擇|选|選|は|은|는)[ \t]?[:：]?|[:：])))"

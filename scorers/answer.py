@@ -32,6 +32,14 @@ GRADING = 4
 """Bumped by hand where a verdict may change: shards and cells that it shaped are graded again."""
 
 _NAMED = re.compile(r"\s*\{\s*[\"']answer[\"']\s*:\s*[\"']?([^{}\"']*)[\"']?\s*\}\s*")
+_DOLLARS = re.compile(r"\$[0-9][0-9,]*(?:\.[0-9]+)?")
+_YES_OR_NO = frozenset(("yes", "no", "true", "false"))
+# "Yes, 97 is a prime number.", "The statement is false."
+_VERDICT = re.compile(
+    r"(?:^|\n)[*_ ]*(?P<head>yes|no|true|false)[*_]*(?:[,.!;:]|$)"
+    r"|\b(?:statement|claim|assertion|conjecture) is [*_]*(?P<said>true|false)[*_.]*$",
+    re.IGNORECASE,
+)
 _SUM = re.compile(r"[0-9]\s*[+*]\s*[0-9]")
 
 
@@ -106,6 +114,8 @@ class GradePool:
 
 def tidy_gold(gold: str) -> str:
     r"""A gold answer as text: of a box or of JSON what it holds; without math delimiters."""
+    if _DOLLARS.fullmatch(gold.strip()):
+        return rf"\{gold.strip()}"  # a sign of money, no delimiter of mathematics
     boxed = extract(gold).answer if "boxed" in gold else None
     named = _NAMED.fullmatch(gold)
     return boxed or tidy(named[1] if named else gold)
@@ -118,6 +128,8 @@ def _first_answer(attempt: Attempt) -> tuple[Answer, Question | None]:
     if answer is None and not found.given_up:
         answer = conclusion(attempt.text, end)
     expected = tidy_gold(attempt.gold)
+    if found.answer is None and not found.given_up and expected.casefold() in _YES_OR_NO:
+        answer = _yes_or_no(attempt.text, end)
     unparsed = Answer(grade=Grade.UNPARSED, answer=answer, end=end)
     if answer is None or not expected:
         return unparsed, None
@@ -138,6 +150,13 @@ def _first_answer(attempt: Attempt) -> tuple[Answer, Question | None]:
         return unparsed, None
     question = Question(*told_apart(wrap(read), wrap(expected)))
     return Answer(grade=Grade.UNPARSED, answer=answer, end=end), question
+
+
+def _yes_or_no(text: str, end: int) -> str | None:
+    """The one "yes", "no", "true" or "false" that the last paragraph of a text begins with."""
+    paragraph = text[:end].rstrip().rsplit("\n\n", 1)[-1][-1000:]
+    said = {(found["head"] or found["said"]).casefold() for found in _VERDICT.finditer(paragraph)}
+    return said.pop() if len(said) == 1 else None
 
 
 def _brought_together(read: str, expected: str) -> tuple[str, str]:

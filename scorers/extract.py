@@ -39,7 +39,7 @@ _LONE_CHOICE = re.compile(
 
 _DENIED_AT_ONCE = re.compile(
     r"[\s$)]*(?:[.!]\s*(?:hmm,? |but )?(?:that|this|it) )?(?:is|was)(?: a)? "
-    r"(?:wrong|incorrect|mistake|not (?:right|correct))\b"
+    r"(?:wrong|incorrect|mistake|not (?:right|correct|the answer))\b"
     r"|[\s$)]*[.!]?\s*(?:but |hmm,? )?(?:wait|actually)\b[^\n]{0,80}"
     r"(?:should be|it is|total is|is)\s*\$?-?[0-9]",
     re.IGNORECASE,

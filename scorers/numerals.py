@@ -64,6 +64,8 @@ class _Number(NamedTuple):
 
 def compare_numbers(answer: str, gold: str) -> Grade | None:
     """The verdict on two plain numbers; None where one of them is none, or rounding decides."""
+    if "," in answer + gold:
+        answer, gold = without_unit(answer), without_unit(gold)
     if _COMMA.fullmatch(answer) and _POINT.fullmatch(gold):
         answer = answer.replace(",", ".")
     elif _COMMA.fullmatch(gold) and _POINT.fullmatch(answer):

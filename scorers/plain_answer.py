@@ -14,6 +14,7 @@ from scorers.equations import compare_equations
 from scorers.notation import to_latex
 from scorers.numerals import MOST_DIGITS, compare_numbers, compare_other_bases, compare_ratios
 from scorers.units import (
+    changes_number,
     have_different_foreign_units,
     name_different_currencies,
     without_foreign_unit,
@@ -48,6 +49,7 @@ _DECIMAL_FIGURE = re.compile(r"-?[0-9]*\.[0-9]+")
 _LONE_NAME = re.compile(r"\s*(?:[A-Za-z]|\\theta)?\s*")
 _LABEL = re.compile(r"\\(?:text|mathrm|mbox)\s?\{[A-Za-z ]{1,40}\}\s?(?:=|\\approx)\s?")
 _SIGN = re.compile(r"(?:^|(?<=[=(,\[]))\s*\+(?=\s*[0-9A-Za-z\\])")
+_ARTICLE = re.compile(r"^(?:the|an?) (?=[a-z]{3})", re.IGNORECASE)
 # Words, with numbers among them at most: "July 4th", "no".
 _SPOKEN = re.compile(r"(?=.*[^\W\d_]{3}|no$|ok$)[\w' .,-]+", re.IGNORECASE)
 
@@ -59,6 +61,7 @@ _DANGLING = re.compile(
     r"(?:[-+/^_*=]|\\(?:sqrt|frac|times|cdot|sin|cos|tan|cot|log|ln|exp)|(?<![A-Za-z])(?:and|or))"
     r"(?:\s*\{\s*\}){0,2}\s*$"
 )
+_WORDS_BEHIND = re.compile(r"(?<=[0-9])(?:\s[A-Za-z]{2,12}){1,4}$")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}|[0-9]{1,2}/[0-9]{1,2}/[0-9]{2,4}")
 _DIVIDED = re.compile(r"[0-9]+ R [0-9]+")  # a quotient and its remainder
 _DERIVATIVE = re.compile(
@@ -142,7 +145,9 @@ def _compare_texts(answer: str, gold: str) -> Grade | None:
     one, other = _same_text(answer), _same_text(gold)
     if one == other:
         return Grade.CORRECT
-    if one.casefold() == other.casefold() and _SPOKEN.fullmatch(" ".join(_bare(gold).split())):
+    bare = [_ARTICLE.sub("", " ".join(_bare(text).split())).casefold() for text in (answer, gold)]
+    spoken = _SPOKEN.fullmatch(bare[1])
+    if spoken and (one.casefold() == other.casefold() or bare[0] == bare[1]):
         return Grade.CORRECT
     return None
 
@@ -182,6 +187,8 @@ def _compare_marked_texts(answer: str, gold: str) -> Grade | None:
 def _compare_what_is_passed_over(answer: str, gold: str) -> Grade | None:
     if differ(answer, gold) or _have_other_items(answer, gold):
         return Grade.WRONG
+    if _changing_words(answer) != _changing_words(gold):
+        return Grade.UNPARSED  # "18 or more" for 18
     if any(pattern.search(text) for pattern in _UNREADABLE for text in (answer, gold)):
         return Grade.UNPARSED
     if _LISTED_GROUP.sub(",", answer) == _LISTED_GROUP.sub(",", gold):
@@ -194,6 +201,12 @@ def _compare_what_is_passed_over(answer: str, gold: str) -> Grade | None:
         return same if len(dates) > 1 else Grade.UNPARSED
     # "18-20": a range or a difference that nobody worked out
     return Grade.UNPARSED if _RANGE.fullmatch(answer) else None
+
+
+def _changing_words(text: str) -> str:
+    """The words behind the figure of "18 or more", where they make it another value."""
+    words = _WORDS_BEHIND.search(text)
+    return words[0].casefold() if words and changes_number(words[0]) else ""
 
 
 def _have_other_items(answer: str, gold: str) -> bool:

@@ -40,10 +40,16 @@ _SUBSTITUTIONS = tuple(
             r"\{\s*(thousand|million|billion|trillion|percent)\s*\}",
             r" \1",
         ),
-        (r"(?<=[0-9])\s?(?:pct|percent)\b\.?", "%"),
+        (r"(?<=[0-9])\s?(?:pct|percent(?:age)?)\b\.?", "%"),
         (r"(?<=[0-9])\s?\\text\s?\{\s?(st|nd|rd|th)\s?\}", r"\1"),
         (r"(?<=[0-9])\s?\^\s?\{\s?(?:\\text\s?\{)?(st|nd|rd|th)\}+", r"\1"),
         (r"(?<=[0-9])\s?\\text\s?\{\s?to\s?\}\s?(?=[0-9])", ":"),
+        # "AP:PB = 3:2", "(m,n)=(1,1), (m,n)=(2,3)", "negative 5", "42 (in dollars)"
+        (r"^[A-Z]{2}\s?:\s?[A-Z]{2}\s?=\s?(?=[0-9])", ""),
+        (r"\([a-z](?:,\s?[a-z]){1,5}\)\s?=\s?(?=\()", ""),
+        (r"^(?:[Mm]inus|[Nn]egative) (?=[0-9a-z])", "-"),
+        (r"(?<=[0-9]) \(in [a-z ]{2,30}\)$", ""),
+        (r"^(?:only|still|just) (?=[0-9$\\-])|(?<=[=\s][0-9]) only$", ""),
         (r"^(?:So|Thus|Therefore|Hence),? (?=.*=)", ""),
     )
 )
@@ -74,6 +80,15 @@ _REMAINDER = re.compile(
 _DOLLARS_AND_CENTS = re.compile(r"([0-9][0-9,]*) dollars? and ([0-9]{1,2}) cents?")
 _NO_SOLUTION = re.compile(
     r"(?:\\text\s?\{)?(?:there (?:is|are) )?no (?:real )?solutions?(?: exists?)?\}?", re.IGNORECASE
+)
+_TWO_MEASURES = re.compile(
+    r"(?P<x>[0-9][0-9.]*) (?P<a>[A-Za-z]{1,12}),?\s{1,2}(?:and\s{1,2})?"
+    r"(?P<y>[0-9][0-9.]*) (?P<b>[A-Za-z]{1,12})"
+)
+_OR = re.compile(r"\s*(?:\\text\s?\{\s*or\s*\}|\bor\b|\\lor|\\vee)\s*")
+_RAY = re.compile(
+    r"(?P<name>[a-z])\s?(?P<relation><|>|\\[lg](?:t|e|eq|eqslant)(?![a-z]))\s?"
+    r"(?P<value>-?(?:[0-9.]+|\\[dt]?frac\{[0-9]+\}\{[0-9]+\}|\\sqrt\{[0-9]+\}))"
 )
 _EITHER_SIGN = r"\pm"
 _SCALED = re.compile(
@@ -156,8 +171,43 @@ def _without_gloss(text: str) -> str:
 
 
 def _number(text: str) -> str:
-    number = spelled_number(text)
-    return text if number is None else str(number)
+    sign = "-" if text.startswith("-") else ""
+    number = spelled_number(text.removeprefix("-"))
+    return text if number is None else f"{sign}{number}"
+
+
+def _compound(text: str) -> str:
+    """Two measures without what joins them: "2 hours 30 minutes"."""
+    found = _TWO_MEASURES.fullmatch(" ".join(TEXT_COMMAND.sub(r" \1 ", text).split()))
+    if not found or None in (measure(found["a"]), measure(found["b"])):
+        return text
+    return f"{found['x']} {found['a']} {found['y']} {found['b']}"
+
+
+def _union(text: str) -> str:
+    r"""`x \le -1 \text{ or } x \ge 3` as `(-\infty, -1] \cup [3, \infty)`."""
+    rays = [_RAY.fullmatch(one.strip()) for one in _OR.split(text)]
+    names = {ray["name"] for ray in rays if ray}
+    if len(rays) != 2 or not all(rays) or len(names) != 1:
+        return text
+    below = [ray for ray in rays if ray and _is_below(ray["relation"])]
+    above = [ray for ray in rays if ray and not _is_below(ray["relation"])]
+    if len(below) != 1 or len(above) != 1:
+        return text
+    ends = [
+        ("]" if _includes(below[0]["relation"]) else ")"),
+        ("[" if _includes(above[0]["relation"]) else "("),
+    ]
+    left = rf"(-\infty, {below[0]['value']}{ends[0]}"
+    return rf"{left} \cup {ends[1]}{above[0]['value']}, \infty)"
+
+
+def _is_below(relation: str) -> bool:
+    return relation in ("<", r"\le", r"\leq", r"\lt", r"\leqslant")
+
+
+def _includes(relation: str) -> bool:
+    return relation not in ("<", ">", r"\lt", r"\gt")
 
 
 def _alone(pattern: re.Pattern[str], written: Callable[[re.Match[str]], str]) -> _Reading:
@@ -184,10 +234,12 @@ _READINGS: tuple[_Reading, ...] = (
     _without_work,
     _without_gloss,
     _number,
+    _alone(_DOLLARS_AND_CENTS, lambda found: rf"\${found[1]}.{found[2]:0>2}"),
+    _compound,
+    _union,
     _alone(_NO_IMAGINARY_PART, lambda found: found[1]),
     _alone(_RANK, lambda found: found[1]),
     _alone(_NO_SOLUTION, lambda _: "no solution"),
-    _alone(_DOLLARS_AND_CENTS, lambda found: rf"\${found[1]}.{found[2]:0>2}"),
     _alone(_REMAINDER, lambda found: f"{int(found[1])} R {int(found[2])}"),
     _time_of_day,
     _scaled,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from scorers.plain_answer import LONGEST_ANSWER_CHARACTERS, tidy
 from scorers.spelled import COUNTS
-from scorers.units import changes_number
+from scorers.units import changes_number, is_foreign_scale, measure
 
 JOIN = re.compile(
     r"(?:[\s$]|\\[()\[\]]|\\q?quad|\\[ ,;])*+"
@@ -29,7 +29,9 @@ _FORMULA = re.compile(
 _OPENING = re.compile(r"\$|\\[\[(]")
 _CLOSING = {r"\[": r"\]", r"\(": r"\)"}
 _PERCENT = re.compile(r"\s*(?:\\?%|percent\b)")
-_SENTENCE = re.compile(r"(?<!\bRs)(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?<!\bSt)\.(?=[\s*\"')]|$)")
+_SENTENCE = re.compile(
+    r"(?<!\bRs)(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\bi\.e)\.(?=[\s*\"')]|$)"
+)
 # "I. II and III": the full stop ends no sentence.
 _NAMES_GO_ON = re.compile(
     r"\(?(?:[A-J]|[IVX]{1,4})\)?\.\s+\(?(?:[A-J]|[IVX]{1,4})\)?\s*(?:,|\band\b|\bor\b|\.|$)"
@@ -39,8 +41,11 @@ _PART = re.compile(r"[ \t]*(?:for|in)[ \t]+(?:the[ \t]+)?(?:part\b|first\b|\([a-
 _PART_CHARACTERS = 300
 # Possessive, and begun only at the start of a run: linear in the text, whatever it holds.
 _ASIDE = re.compile(
-    r"(?<!\s)\s++\(?(?:(?:because|since|which|as|so|if|when)\b|—)|,\s++(?!and\b|or\b)[a-z]{2,}"
+    r"(?<!\s)\s++(?:\(not\b|rather than\b|\(?(?:because|since|which|as|so|if|when)\b|—)"
+    r"|,\s++(?!and\b|or\b)[a-z]{2,}"
 )
+# "$18 per egg, so $162 in total"
+_AND_SO = re.compile(r"[\s,](?:(?:so|thus|hence|therefore|for a total of)\b|i\.e\.),?(?P<rest>.*)")
 _HEADS_ASIDE = re.compile(r"[-+$\\(]*[0-9]|\(?[A-J]\)?,|\(?[A-J][).]\s[^\n,]{1,40},\snot\b")
 # "Yes, it does."; "No solution" is something else.
 _YES_OR_NO = re.compile(
@@ -84,8 +89,14 @@ _COMMAND = re.compile(
 _FIGURE = re.compile(
     r"[0-9]{1,2}/[0-9]{1,2}/[0-9]{2,4}(?![0-9/])|[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9-])"
     r"|(?<![0-9:])[0-9]{1,2}:[0-9]{2}(?![0-9:])(?:\s?[AaPp]\.?[Mm]\b)?"
-    r"|(?<![A-Za-z0-9_.,/:])-?\$?[0-9](?:[0-9,]*[0-9])?(?:\.[0-9]+)?(?:/[0-9]+)?\u03c0?%?"
-    r"(?![A-Za-z0-9_/\u00bc-\u00be\u2150-\u215e\u03c0\u221a\u00b2\u00b3])"
+    r"|(?<![0-9:])[0-9]+(?::[0-9]+){1,4}(?![0-9:])"
+    r"|(?<![A-Za-z0-9_.,/:])-?[0-9]{1,9} [0-9]{1,6}/[0-9]{1,6}(?![0-9/])"
+    r"|(?<![A-Za-z0-9_.,/:])-?[0-9]*\u221a(?:[0-9]+|\([0-9]+\))(?![0-9])"
+    r"|(?<![A-Za-z0-9_.,/:])-?[0-9]{1,3}(?: [0-9]{3})+(?![0-9])"
+    r"|(?<![A-Za-z0-9_.,/:])-?[0-9]+[\u00bc-\u00be\u2150-\u215e]"
+    r"|(?<![A-Za-z0-9_.,/:\u221a])-?\$?[0-9](?:[0-9,]*[0-9])?(?:\.[0-9]+)?(?:/[0-9]+)?\u03c0?%?"
+    r"(?![A-Za-z0-9_/+\u00bc-\u00be\u2150-\u215e\u03c0\u221a\u00b2\u00b3]|,[0-9]|:[0-9]"
+    r"|!(?=\s?[A-Za-z.]))"
     r"|-?\\[dt]?frac\{[^{}]{1,60}\}\{[^{}]{1,60}\}"
 )
 _HEAD_FIGURE = re.compile(
@@ -123,6 +134,11 @@ _GOES_ON = re.compile(
     r"|\s[A-Za-z]+,?\s(?:and\s)?\$?[0-9]+\$?\s[A-Za-z]+"
 )
 _FOLLOWING = 160
+_MINUS = re.compile(r"\u2212(?=[0-9])|(?<=\s)[\u2013\u2010\u2011](?=[0-9])")
+_MEASURE = re.compile(
+    r"\s(?P<unit>[A-Za-z]{1,12}(?:/[A-Za-z]{1,6}|\sper\s[a-z]{1,12})?(?:[\u00b2\u00b3]|\^[23])?)"
+    r"(?![A-Za-z/^])"
+)
 # "The maximum is 4, attained at $x = 2$": where it is so, behind what is so.
 _WHERE = re.compile(
     r",?\s(?:(?:which is |is )?(?:attained|achieved|reached|obtained)"
@@ -132,9 +148,33 @@ _WHERE = re.compile(
 _TOTAL_OF = re.compile(r"\btotal of \$?$")
 # "12 red and 8 blue"
 _ENUMERATED = re.compile(r"[0-9][$\s]{1,3}[a-z]+,? and \$?$")
+# "The mean is 5 and the median is 4": which is meant?
+_TWO_VALUES = re.compile(
+    r"\b(?:is|are|has|equals) \*{0,2}[$\\(]{0,3}-?[0-9(][^;]{0,40}?,? and"
+    r" (?:(?:the|its|his|her|their) )?[A-Za-z ]{1,40} (?:is|are|has|equals) \*{0,2}[$\\(]{0,3}$"
+)
+# Behind such a word a figure belongs to something else than the one before it.
+_BYSTANDER = re.compile(
+    r"\b(?:than|who|when|while|before|until|since|where|because|although|only if|by|y|et|und"
+    r"|to (?:reach|earn|get|make|arrange|buy|cover|complete|finish|have|be|fill|pay|reach)"
+    r"|arrange|up to)\b",
+)
+_REFERENCE = re.compile(
+    r"\b(?:lemma|theorem|equation|eq\.|problem|section|day|mile|page|chapter|step|part|line|row"
+    r"|question|example|table|no\.)\s\(?$",
+    re.IGNORECASE,
+)
+_SIDE_BY_SIDE = re.compile(
+    r"[0-9](?: (?P<word>(?!to\b|and\b)[a-z]{1,12})|\$|\*\*)?,? (?P<joint>and |to )?(?:\$|\*\*)?$"
+)
+_RATIO_BEFORE = re.compile(r"\bratio\b.*[^0-9.](?P<first>[0-9]+) to $")
+_LISTED = re.compile(
+    r"\bare:? (?P<list>[*$]{0,3}-?[0-9][0-9./]*[*$]{0,3}"
+    r"(?:, [*$]{0,3}-?[0-9][0-9./]*[*$]{0,3}){0,20},? and [*$]{0,3}-?[0-9][0-9./]*)[*$.]*$"
+)
 # "x = 7 and y = 9"
 _TWO_NAMES = re.compile(
-    r"(?<![A-Za-z])(?P<a>[a-z])\$? ?(?:=|equals|is) ?\$?(?P<x>-?[0-9][0-9./]*)\$?,? and "
+    r"(?<![A-Za-z])(?P<a>[a-z])\$? ?(?:=|equals|is) ?\$?(?P<x>-?[0-9][0-9./]*)\$?(?:,? and|,) "
     r"\$?(?P<b>[a-z])\$? ?(?:=|equals|is) ?\$?(?P<y>-?[0-9][0-9./]*?)\$?\W*$"
 )
 _RATE = re.compile(r"\b(?:each|per|every|apiece)\b", re.IGNORECASE)
@@ -174,16 +214,18 @@ def announced_value(text: str, start: int, stop: int, links: Links) -> str:
         sentence = text[after : after + _PART_CHARACTERS].split("\n", 1)[0]
         parts.extend(tidy(other[0]) for other in _formulas(sentence, 0, len(sentence)))
     percent = r"\%" if _PERCENT.match(text, after) else ""
-    if not percent and len(parts) == 1 and (behind := _changing_rest(text, after, stop)):
+    if not percent and len(parts) == 1 and (behind := _changing_rest(text, after, stop, parts[0])):
         return tidy(f"{parts[0]}{behind}")
     return ", ".join(part for part in parts if part) + percent
 
 
-def _changing_rest(text: str, after: int, stop: int) -> str:
+def _changing_rest(text: str, after: int, stop: int, value: str) -> str:
     """What stands behind a formula in its sentence, where that makes it another value, else ""."""
     rest = text[after : min(stop, after + _FOLLOWING)].split("\n", 1)[0]
     if cut := _SENTENCE.search(rest):
         rest = rest[: cut.start()]
+    if _another_follows(rest, value):
+        return rest.replace("$", "")
     goes_on = _GOES_ON.match(rest)
     if aside := _ASIDE.search(rest, goes_on.end() if goes_on else 0):
         rest = rest[: aside.start()]
@@ -240,11 +282,14 @@ def _sentence_value(line: str) -> str:
         return choice[1]
     if reason := _CHOICE_AND_REASON.match(sentence):
         return reason[1]
-    if value := bold_value(sentence) or _of_a_name(sentence):
+    # The announcement may have taken the first two stars.
+    bold = f"**{sentence}" if sentence.count("**") % 2 else sentence
+    if value := bold_value(bold) or _of_a_name(sentence):
         return value
     if _HEADS_ASIDE.match(sentence):
         aside = _ASIDE.search(sentence)
-        return tidy(sentence[: aside.start()] if aside else sentence)
+        value = tidy(sentence[: aside.start()] if aside else sentence)
+        return tidy(sentence) if _another_follows(sentence, value) else value
     if words_of(sentence) >= 3:
         formulas = list(_formulas(sentence, 0, len(sentence)))
         found = list(_FIGURE.finditer(sentence, formulas[-1].end() if formulas else 0))
@@ -256,6 +301,13 @@ def _sentence_value(line: str) -> str:
         if formulas:
             return tidy(formulas[-1][0])
     return tidy(sentence)
+
+
+def _another_follows(rest: str, value: str) -> bool:
+    """Whether a sentence goes on to another value: "18 each, so 36 together"."""
+    found = _AND_SO.search(rest)
+    figures = _FIGURE.findall(found["rest"]) if found else []
+    return bool(figures) and tidy(figures[-1]) != tidy(value).split(" ")[0]
 
 
 def bold_value(sentence: str) -> str | None:
@@ -301,6 +353,8 @@ def spoken_value(answer: str) -> str:
     if _UNSURE.search(answer):
         return answer
     head = _HEAD_FIGURE.match(answer)
+    if head and _another_follows(answer, head["figure"]):
+        return answer
     alone = all(
         _BESIDE.search(answer[: figure.start()]) for figure in list(_FIGURE.finditer(answer))[1:]
     )
@@ -310,22 +364,25 @@ def spoken_value(answer: str) -> str:
         or _CHANGED_BEHIND.search(answer, head.end("figure"))
     )
     if head and alone and not changed:
-        return tidy(head["figure"])
+        return tidy(head["figure"] + _measure_behind(answer, head.end("figure")))
     figures = list(_FIGURE.finditer(answer))
     joined = figures and _JOINS.match(answer[figures[0].end() :].lstrip())
     same = len({figure[0] for figure in figures}) == 1
     if same and not joined and not _is_changed(answer, figures[0]):
-        return tidy(figures[0][0])
+        return tidy(figures[0][0] + _measure_behind(answer, figures[0].end()))
     return answer
 
 
 def last_value(sentence: str) -> str | None:
     """The last formula or figure of a sentence; None where it is a part of something else."""
+    sentence = _MINUS.sub("-", sentence)
     where = _WHERE.search(sentence)
     if where and re.search(r"[0-9]", sentence[: where.start()]):
         sentence = sentence[: where.start()]
     if two := _TWO_NAMES.search(sentence):
         return f"{two['a']} = {two['x']}, {two['b']} = {two['y']}"
+    if listed := _LISTED.search(sentence):
+        return tidy(re.sub(r",? and ", ", ", re.sub(r"[*$]", "", listed["list"])))
     formulas = list(_formulas(sentence, 0, len(sentence)))
     behind = formulas[-1].end() if formulas else 0
     figures = list(_FIGURE.finditer(sentence, behind))
@@ -342,17 +399,51 @@ def last_value(sentence: str) -> str | None:
             if alone and not _RATE.search(sentence) and not _is_changed(sentence, other):
                 return tidy(other[0])  # "she spent $45 on 3 shirts"
             return None
-        if _ENUMERATED.search(before):
+        if ratio := _RATIO_BEFORE.search(before):
+            return f"{ratio['first']}:{figure[0]}"
+        if any(one.search(before) for one in (_ENUMERATED, _TWO_VALUES, _REFERENCE)):
             return None
-        return None if part or _is_changed(sentence, figure) else tidy(figure[0])
+        if len(figures) > 1 and figures[-2][0] != figure[0]:
+            between = sentence[figures[-2].end() : figure.start()]
+            if _BYSTANDER.search(between) or _stand_together(before):
+                return None
+        if part or _is_changed(sentence, figure):
+            return None
+        return tidy(figure[0] + _measure_behind(sentence, figure.end()))
     if not formulas:
         return None
-    if len(formulas) > 1 and all("=" in found[0] for found in formulas[-2:]):
-        between = sentence[formulas[-2].end() : formulas[-1].start()]
-        if JOIN.fullmatch(between):
-            return f"{_part(formulas[-2])}, {_part(formulas[-1])}"
+    joined = [formulas.pop()]
+    while formulas and _are_joined(sentence, formulas[-1], joined[0]):
+        joined.insert(0, formulas.pop())
+    plural = re.search(r"\bare\W*$", sentence[: joined[0].start()])
+    if len(joined) > 1 and (plural or all("=" in found[0] for found in joined)):
+        return ", ".join(_part(found) for found in joined)
+    formulas = joined
+    if _TWO_VALUES.search(sentence[: joined[0].start()]):
+        return None
     percent = r"\%" if _PERCENT.match(sentence, behind) else ""
     return _part(formulas[-1]) + percent
+
+
+def _are_joined(sentence: str, one: re.Match[str], other: re.Match[str]) -> bool:
+    return JOIN.fullmatch(sentence, one.end(), other.start()) is not None
+
+
+def _stand_together(before: str) -> bool:
+    """Whether a figure goes on the one before it: "5 feet 6", "$3 and 5", "6 to 18"."""
+    found = _SIDE_BY_SIDE.search(before)
+    if not found:
+        return False
+    word = found["word"]
+    return bool(found["joint"]) or not word or measure(word) is not None or changes_number(word)
+
+
+def _measure_behind(text: str, at: int) -> str:
+    """The measure that stands behind a figure, as " m/s"; "" for any other noun."""
+    found = _MEASURE.match(text, at)
+    if not found or found["unit"] == "in":  # "5 in total"
+        return ""
+    return f" {found['unit']}" if measure(re.split(r"[/^\u00b2\u00b3]", found["unit"])[0]) else ""
 
 
 def _is_changed(sentence: str, figure: re.Match[str]) -> bool:
@@ -363,4 +454,5 @@ def _is_changed(sentence: str, figure: re.Match[str]) -> bool:
         _CHANGED_BEFORE.search(before) is not None
         or _CHANGED_BEHIND.search(sentence, figure.end(), figure.end() + _FOLLOWING) is not None
         or (behind is not None and changes_number(behind[0]))
+        or is_foreign_scale(sentence[figure.end() :])
     )

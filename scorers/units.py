@@ -66,13 +66,15 @@ _CHANGERS = _listed(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
     " sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety"
     " hundred hundreds thousand thousands million millions billion billions trillion trillions"
+    " docena docenas douzaine douzaines dutzend duzia millones millionen milliarden tausend"
     " quadrillion lakh lakhs crore crores grand mil mils mill mille myriad bn mio dozen dozens pair"
     " pairs couple couples score scores gross half halves quarter quarters percent percentage"
     " percents pct percentile permille once twice thrice double triple fold twofold threefold"
     # operations
-    " and plus minus times over less more than factorial factorials squared cubed power powers base"
-    " mod modulo remainder remainders sqrt sin cos tan cot sec csc log exp root roots divided"
-    " multiplied added subtracted raised increased decreased reduced doubled tripled halved square"
+    " pi choose and or plus minus times over less more than factorial factorials squared cubed"
+    " power powers base mod modulo remainder remainders sqrt sin cos tan cot sec csc log exp root"
+    " roots divided multiplied added subtracted raised increased decreased reduced doubled tripled"
+    " halved square"
     " sum difference product quotient ratio parts out exponent"
     # comparisons, denials, alternatives
     " not nor neither none never without wrong incorrect false negative positive below above under"
@@ -128,7 +130,7 @@ _FOREIGN_UNIT = re.compile(
 )
 # Thousands, dozens, pairs, halves and multiples in the languages of MGSM.
 _FOREIGN_SCALE = re.compile(
-    r"[成多余餘來来几幾万萬億亿千百十兆半双雙对對打倍割折만억천백십쌍]|тыс|милл|млн|млрд|сот|дюж|пар|поло"
+    r"以上|以下|以内|左右|上下|分之|分の|不到|超过|[成多余餘來来几幾万萬億亿千百十兆半双雙对對打倍割折만억천백십쌍]|тыс|милл|млн|млрд|сот|дюж|пар|поло"
     r"|พัน|หมื่น|แสน|ล้าน|ร้อย|คู่|โหล|হাজার|লক্ষ|লাখ|কোটি|শত|জোড়া|వేల|లక్ష|కోట్|వంద|हज|लाख|करोड़|सौ|दर्जन",
     re.IGNORECASE,
 )
@@ -202,6 +204,12 @@ def without_foreign_unit(text: str) -> str:
         for one in found["words"]
     )
     return found["number"] if letters else text
+
+
+def is_foreign_scale(text: str) -> bool:
+    """Whether the words that `text` begins with, of another script, change a number before them."""
+    words = re.match(r"(?:(?![A-Za-z0-9_])\w){1,12}", text)
+    return words is not None and _FOREIGN_SCALE.search(words[0]) is not None
 
 
 def spaced_unit(text: str) -> str:

@@ -27,7 +27,7 @@ Samples = Sequence[tuple[str, str, bool | None]]
         ("5.0", "5", Grade.CORRECT),
         ("5 apples per day", "5", Grade.CORRECT),
         (r"5 \text{ apples}", "6", Grade.WRONG),
-        ("5 million", "5", None),
+        ("5 million", "5", Grade.UNPARSED),
         ("3 and 4", "3", None),
         ("2/4", r"\frac{1}{2}", Grade.CORRECT),
         ("1/0", "1", None),
