@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from schemas.records import Grade
-from scorers.choices import letter_of, options, text_of
+from scorers.choices import capital, letter_of, options, text_of
 from scorers.conclusion import conclusion
 from scorers.equations import right_side
 from scorers.extract import Extracted, extract
@@ -24,6 +24,7 @@ from scorers.letters import told_apart
 from scorers.plain_answer import LONGEST_ANSWER_CHARACTERS, one_side, quick_grade, tidy, wrap
 from scorers.rewriting import both_signs, rewritten
 from scorers.sentence import is_prose, spoken_value
+from scorers.units import spelled_power
 
 __all__ = ["GRADING", "Answer", "Attempt", "Extracted", "GradePool", "extract"]
 
@@ -163,6 +164,7 @@ def _brought_together(read: str, expected: str) -> tuple[str, str]:
     """Both in one way of writing: one side of an approximation or an equation, words as figures."""
     read, expected = one_side(read, expected), one_side(expected, read)
     read, expected = rewritten(read), rewritten(expected)
+    read, expected = spelled_power(read, expected), spelled_power(expected, read)
     read, expected = right_side(read, expected), right_side(expected, read)
     return both_signs(read), both_signs(expected)
 
@@ -174,6 +176,10 @@ def _without_options(answer: str, gold: str, prompt: str) -> tuple[str, str] | N
     """
     if not prompt:
         return answer, gold
+    listed = {letter: tidy(text) for letter, text in options(prompt).items()}
+    if len(listed) > 1 and gold not in listed.values():
+        gold = capital(gold)
+        answer = answer if answer in listed.values() else capital(answer)
     given, expected = letter_of(answer, small=True), letter_of(gold)
     if given is None and expected is None:
         return answer, gold

@@ -24,6 +24,8 @@ _ANOTHER_CHOICE = re.compile(
 
 # The mark of an option: "(A)", "A)", "A.", "A:"; in `\textbf{(A)}\ 12` or `'A)12'` as well.
 _MARK = re.compile(r"(?<![A-Za-z0-9\\])\(?([A-J])(?:\)|[.:](?=[\s}\\~]))\}?")
+_SMALL_MARK = re.compile(r"(?<![A-Za-z0-9\\])\(?([a-j])\)(?=[\s}\\~])\}?")
+_SMALL_CHOICE = re.compile(r"([a-j])(?=[).:]|$)")
 _BETWEEN = re.compile(
     r"\\(?:q?quad|hspace\s?\{[^{}]{0,20}\}|text(?:bf|rm)?\s?\{\s*$)|\\\\|\\[ ,;]|~"
 )
@@ -36,6 +38,12 @@ def letter_of(text: str, *, small: bool = False) -> str | None:
     if found:
         return _letter(found)
     return text.upper() if small and _BARE_SMALL.fullmatch(text.strip()) else None
+
+
+def capital(text: str) -> str:
+    """A choice with its letter as a capital, such as "B) 4" for "b) 4"."""
+    found = _SMALL_CHOICE.match(text)
+    return f"{found[1].upper()}{text[1:]}" if found else text
 
 
 def compare_choices(answer: str, gold: str) -> Grade | None:
@@ -63,10 +71,14 @@ def text_of(choice: str) -> str:
 
 def options(prompt: str) -> dict[str, str]:
     """The options that a prompt lists, by letter: the last run of A, B, … in it; {} for none."""
-    marks = list(_MARK.finditer(prompt))
+    return _listed(prompt, _MARK) or _listed(prompt, _SMALL_MARK)
+
+
+def _listed(prompt: str, pattern: re.Pattern[str]) -> dict[str, str]:
+    marks = list(pattern.finditer(prompt))
     run: list[re.Match[str]] = []
     for mark in marks:
-        if mark[1] == "A":
+        if mark[1] in "Aa":
             run = [mark]
         elif run and ord(mark[1]) == ord(run[-1][1]) + 1:
             run.append(mark)
@@ -80,7 +92,7 @@ def options(prompt: str) -> dict[str, str]:
         text = prompt[mark.end() : min(stop, mark.end() + _LONGEST_OPTION)]
         if stop == len(prompt):
             text = text.split("\n", 1)[0]
-        listed[mark[1]] = _BETWEEN.sub(" ", text).strip(" \t\n\r,;.'\"]$")
+        listed[mark[1].upper()] = _BETWEEN.sub(" ", text).strip(" \t\n\r,;.'\"]$")
     return listed
 
 

@@ -16,6 +16,7 @@ from scorers.numerals import MOST_DIGITS, compare_numbers, compare_other_bases, 
 from scorers.units import (
     changes_number,
     have_different_foreign_units,
+    measure,
     name_different_currencies,
     without_foreign_unit,
     without_unit,
@@ -49,6 +50,7 @@ _DECIMAL_FIGURE = re.compile(r"-?[0-9]*\.[0-9]+")
 _LONE_NAME = re.compile(r"\s*(?:[A-Za-z]|\\theta)?\s*")
 _LABEL = re.compile(r"\\(?:text|mathrm|mbox)\s?\{[A-Za-z ]{1,40}\}\s?(?:=|\\approx)\s?")
 _SIGN = re.compile(r"(?:^|(?<=[=(,\[]))\s*\+(?=\s*[0-9A-Za-z\\])")
+_UNIT = re.compile(r"(?<=[0-9] )[A-Za-z]{1,3}$")
 _ARTICLE = re.compile(r"^(?:the|an?) (?=[a-z]{3})", re.IGNORECASE)
 # Words, with numbers among them at most: "July 4th", "no".
 _SPOKEN = re.compile(r"(?=.*[^\W\d_]{3}|no$|ok$)[\w' .,-]+", re.IGNORECASE)
@@ -146,6 +148,9 @@ def _compare_texts(answer: str, gold: str) -> Grade | None:
     if one == other:
         return Grade.CORRECT
     bare = [_ARTICLE.sub("", " ".join(_bare(text).split())).casefold() for text in (answer, gold)]
+    unspaced = ["".join(text.split()) for text in (answer, gold)]
+    if unspaced[0] == unspaced[1] and (unit := _UNIT.search(gold)) and measure(unit[0]):
+        return Grade.CORRECT  # "5m" for "5 m"
     spoken = _SPOKEN.fullmatch(bare[1])
     if spoken and (one.casefold() == other.casefold() or bare[0] == bare[1]):
         return Grade.CORRECT

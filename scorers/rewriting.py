@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from scorers.arithmetic import are_equal, value_of
 from scorers.spelled import spelled_number
-from scorers.units import measure, spaced_unit
+from scorers.units import is_unit, measure, spaced_unit
 from scorers.unseen import TEXT_COMMAND
 
 _Reading = Callable[[str], str]
@@ -172,8 +172,15 @@ def _without_gloss(text: str) -> str:
 
 def _number(text: str) -> str:
     sign = "-" if text.startswith("-") else ""
-    number = spelled_number(text.removeprefix("-"))
-    return text if number is None else f"{sign}{number}"
+    text = text.removeprefix("-")
+    if (number := spelled_number(text)) is not None:
+        return f"{sign}{number}"
+    words = text.split()
+    for count in range(min(3, len(words) - 1), 0, -1):
+        number = spelled_number(" ".join(words[:count]))
+        if number is not None and is_unit(" ".join(words[count:])):
+            return f"{sign}{number} {' '.join(words[count:])}"  # "five apples"
+    return f"{sign}{text}"
 
 
 def _compound(text: str) -> str:

@@ -56,7 +56,7 @@ _MEASURES = {
 }
 _CANONICAL = {word: name for name, words in _MEASURES.items() for word in words.split()}
 _SHORT = _listed(
-    "of a an in on at by to mph kph km kg ft lb oz V W J N A K Hz sq cu"
+    "of a an in on at by to mph kph kmph kmh km kg ft lb oz V W J N A K Hz sq cu"
     " nm dm ms ns eV kJ kN kW MW mW Pa mA mV kV"
 )
 _SHORT_LINKS = _listed("of a an the in at by per each")
@@ -140,7 +140,7 @@ _PLAIN_UNIT = re.compile(
 )
 _ATTACHED = re.compile(
     r"(?<![A-Za-z0-9_.])(?P<number>-?[0-9][0-9,]*(?:\.[0-9]+)?)"
-    r"(?P<unit>cm|mm|km|kg|mg|ml|mL|lbs?|ft|hrs?|mph|min)(?P<power>\^\{?[23]\}?)?"
+    r"(?P<unit>km/h|m/s|cm/s|cm|mm|km|kg|mg|ml|mL|lbs?|ft|hrs?|mph|min)(?P<power>\^\{?[23]\}?)?"
 )
 # Signs and words of currencies: "$", "300 美元" and "300 dollars" are one, cents another.
 _CURRENCY_WORDS = {
@@ -165,6 +165,15 @@ _DIRECTIONS = _listed(
 )
 _RATE = re.compile(r"([A-Za-z]+)(?: per |/)([A-Za-z]+)")
 _LONE_UNIT = re.compile(r"-?[0-9][0-9,.]*\s([msghL])")  # a variable where nothing else has a unit
+_RATES = {
+    **dict.fromkeys(("kph", "kmph", "kmh"), "kilometre/hour"),
+    **dict.fromkeys(("mph",), "mile/hour"),
+}
+_SHORT_POWER = re.compile(
+    r"(?P<number>-?[0-9][0-9,.]*)\s?(?:\\(?:text|mathrm)\s?\{\s?)?(?P<unit>m|km|cm|mm|ft|in|yd|mi)"
+    r"\s?\}?\s?\^\s?\{?(?P<power>[23])\}?"
+)
+_POWERS = {"2": "square", "3": "cubic"}
 _SCALES_OF_DEGREES = {"C": "celsius", "F": "fahrenheit", "K": "kelvin"}
 
 
@@ -204,6 +213,16 @@ def without_foreign_unit(text: str) -> str:
         for one in found["words"]
     )
     return found["number"] if letters else text
+
+
+def spelled_power(text: str, beside: str) -> str:
+    """`36 m^2` as "36 square metre" beside square metres; elsewhere m may be a variable."""
+    if "square" not in beside and "cubic" not in beside:
+        return text
+    found = _SHORT_POWER.fullmatch(text.replace("\u00b2", "^2").replace("\u00b3", "^3"))
+    if not found:
+        return text
+    return f"{found['number']} {_POWERS[found['power']]} {_CANONICAL[found['unit']]}"
 
 
 def is_foreign_scale(text: str) -> bool:
@@ -265,6 +284,8 @@ def _unit_name(text: str) -> str | None:
     words = _QUALIFIER.sub("", found["words"].replace("-", " ")).split() if found else []
     if not found or not words:
         return None
+    if words[0] in _RATES:
+        return _RATES[words[0]]
     if words[0] == "per":
         return " ".join(words[:2])
     scale = _CANONICAL.get(words[1]) if len(words) > 1 else None

@@ -232,6 +232,9 @@ def boxed(*answers: str) -> list[str]:
         ("18", ["答案是18。不对，应该是16。", "La respuesta es 18. Espera, me equivoqué: son 16."]),
         ("18", ["Die Antwort ist 18. Moment, das stimmt nicht: Es sind 16."]),
         # The measure of a last sentence belongs to it.
+        ("60 km/h", ["The answer is 60 m/s.", "The answer is 60 km."]),
+        ("36 m^2", ["The answer is 36 square feet.", "The answer is 36 cubic meters."]),
+        ("5 km", boxed("5m")),
         ("50 hours", ["It takes 50 minutes.", "Therefore it takes 50 minutes."]),
         ("50 km/h", ["So the train's speed is 50 m/s."]),
         ("$50", ["Answer: 50 cents", "The answer is 50 euros.", "So she paid 50 cents."]),
@@ -389,6 +392,14 @@ def test_an_answer_that_contradicts_its_option_is_not_correct(
         ("3/4", [r"La réponse est donc $\frac{3}{4}$.", r"Die Antwort ist also $\frac34$."]),
         ("36", ["The LCM of 12 and 18 is 36."]),
         ("08/30/1909", ["That is Aug 30, 1909, which can be written as 08/30/1909."]),
+        ("60 km/h", ["#### 60km/h", *boxed("60km/h"), "60 kph"]),
+        ("60 miles per hour", ["The answer is 60 mph."]),
+        ("5 m", ["#### 5m"]),
+        ("36 m^2", ["The answer is 36 square meters"]),
+        ("36 square meters", ["The answer is 36 m²", *boxed(r"36\text{ m}^2")]),
+        ("7 days 3 hours", ["The answer is 7 days, 3 hours."]),
+        ("7", ["The answer is seven days."]),
+        ("$5", ["The answer is $5.", "The answer is 5."]),
         ("(3,2)", boxed(r"\begin{cases} x=3 \\ y=2\end{cases}")),
         ("5", boxed(r"\begin{aligned} x &= 3 + 2 \\ &= 5\end{aligned}")),
     ],
@@ -480,3 +491,13 @@ def test_no_text_makes_the_grader_raise(pool: GradePool) -> None:
     ]
     assert all(_first_answer(attempt)[0].end <= len(attempt.text) for attempt in attempts)
     assert len(pool.grade(attempts[:60])) == 60
+
+
+def test_small_letters_are_choices_where_options_are_listed(pool: GradePool) -> None:
+    prompt = "What is 2+2?\na) 3\nb) 4\nc) 5"
+    right = ["The answer is b) 4", "The answer is 4.", "The answer is (b).", "Answer: B"]
+    wrong = ["Answer: c", "The answer is a) 3", "The answer is 3.", "The answer is b) 5"]
+    replies = pool.grade([Attempt(text, "b", prompt) for text in (*right, *wrong)])
+    grades = [reply.grade for reply in replies]
+    assert grades[: len(right)] == [Grade.CORRECT] * len(right)
+    assert Grade.CORRECT not in grades[len(right) :]
