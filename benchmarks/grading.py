@@ -2,13 +2,15 @@
 
 `python -m benchmarks.grading [FILE …] [--disagreements FILE]`: the labelled files of the real data,
 or the files named: JSON lines {"text": …, "gold": …, "label": true or false}, and the prompt under
-"prompt" where its options count. Rows with another label are passed over, and counted.
+"prompt" where its options count. A text or gold may be a number. Rows whose gold is null or whose
+label is neither true nor false are passed over, and every line says how many they are.
 `--disagreements` keeps every sample that the grader and its label see differently, to be read: a
 label may be wrong as well. Needs no GPU; a few minutes for 10,000 samples.
 
 For a file STEM, `grading_agreement:STEM` and `math_verify_agreement:STEM` are shares of its
-samples, `grading_false_correct:STEM` and `math_verify_false_correct:STEM` shares of those whose
-label is false, `grading_false_wrong:STEM` of those whose label is true; spreads are 95 % intervals.
+samples, `grading_false_correct:STEM` and `math_verify_false_correct:STEM` shares of the samples
+whose label is false that are graded correct, `grading_false_wrong:STEM` the share of the samples
+whose label is true that are graded anything else; spreads are 95 % intervals.
 """
 
 import argparse
@@ -61,7 +63,10 @@ def main() -> None:
     parser.add_argument("--disagreements", type=Path, metavar="FILE")
     given = parser.parse_args()
     if given.disagreements:
-        given.disagreements.write_text("")
+        try:
+            given.disagreements.write_text("")
+        except OSError as error:
+            sys.exit(f"--disagreements {given.disagreements}: cannot be written: {error.strerror}")
     if given.files:
         for path in given.files:
             for line in _lines(_labelled(path), given.disagreements):
@@ -109,25 +114,38 @@ def _labelled(path: Path) -> Labelled:
         sys.exit(f"{path}: no such file")
     samples, passed_over = [], 0
     for number, row in enumerate(_rows(path), start=1):
-        try:
-            attempt = Attempt(row["text"] or "", str(row["gold"]), row.get("prompt") or "")
-            label = row["label"]
-        except (KeyError, TypeError):
-            sys.exit(f'{path}:{number}: is not {{"text": …, "gold": …, "label": …}}')
-        if isinstance(label, bool):
-            samples.append(Sample(number, attempt, label))
+        known = row if isinstance(row, dict) else {}
+        missing = [key for key in ("text", "gold", "label") if key not in known]
+        if missing:
+            lacks = f"lacks {missing[0]!r}" if isinstance(row, dict) else "is no object"
+            sys.exit(f'{path}, line {number}: {lacks}; write {{"text": …, "gold": …, "label": …}}')
+        text, gold, prompt = row["text"], row["gold"], row.get("prompt")
+        for key, value in (("text", text), ("gold", gold), ("prompt", prompt)):
+            if not isinstance(value, str | int | float | None) or isinstance(value, bool):
+                sys.exit(f"{path}, line {number}: {key!r} is {type(value).__name__}, no text")
+        if isinstance(row["label"], bool) and gold is not None:
+            attempt = Attempt("" if text is None else str(text), str(gold), str(prompt or ""))
+            samples.append(Sample(number, attempt, row["label"]))
         else:
             passed_over += 1
     return Labelled(path.stem, samples, passed_over)
 
 
 def _rows(path: Path) -> Iterator[Any]:
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                sys.exit(f"{path}:{number}: is no JSON: {error}")
+    with path.open(encoding="utf-8-sig") as file:
+        try:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield _row(path, number, line)
+        except UnicodeDecodeError:
+            sys.exit(f"{path}: is no text in UTF-8; write JSON lines, not packed")
+
+
+def _row(path: Path, number: int, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        sys.exit(f"{path}, line {number}: is no JSON: {error.msg} at character {error.colno}")
 
 
 def _lines(given: Labelled, disagreements: Path | None) -> list[Line]:
@@ -166,10 +184,16 @@ def _line(
     better: Literal["higher", "lower"],
     target: float | None = None,
 ) -> Line:
-    unit = "share of samples" if better == "higher" else "share of samples with the other label"
+    units = {
+        "grading_false_wrong": "share of the samples labelled true",
+        "grading_false_correct": "share of the samples labelled false",
+        "math_verify_false_correct": "share of the samples labelled false",
+    }
+    unit = units.get(name, "share of samples")
+    passed = f"{given.passed_over} rows have no gold, or no label that is true or false"
     full = f"{name}:{given.stem}"
     if not counted:
-        reason = "no sample has such a label"
+        reason = f"no sample has such a label; {passed}"
         return Line(name=full, value=None, unit=unit, better=better, target=target, reason=reason)
     share = wilson(sum(counted), len(counted))
     return Line(
@@ -178,7 +202,7 @@ def _line(
         unit=unit,
         better=better,
         target=target,
-        baseline=f"labels of the file; {given.passed_over} rows have none",
+        baseline=f"labels of the file; {passed}",
         n=len(counted),
         spread=(round(share.low, 5), round(share.high, 5)),
     )

@@ -137,6 +137,7 @@ def require_traces(sample: Sequence[RawRow], spec: TraceColumns, label: str) -> 
     """UserError if a column of recorded traces, or the field with their text, is not there."""
     for path in [spec.column] if spec.column else sorted((spec.columns or {}).values()):
         require(sample, path, "traces", label)
+    _require_labels(sample, spec, label)
     if not spec.column:
         return
     held = [dig(row, spec.column) for row in sample]
@@ -144,12 +145,29 @@ def require_traces(sample: Sequence[RawRow], spec: TraceColumns, label: str) -> 
     objects = [e for e in elements if isinstance(e, Mapping)]
     if spec.text:
         require(objects, spec.text, f"traces.text (inside {spec.column})", label)
-    elif objects:
+    elif objects and len(objects) == sum(e is not None for e in elements):
         fields = ", ".join(names(objects)[:SHOWN_NAMES])
         raise UserError(
             f"{label}: traces: the elements of {spec.column!r} are objects; set traces.text to the "
             f"field that holds the text; fields there are: {fields}"
         )
+
+
+def _require_labels(sample: Sequence[RawRow], spec: TraceColumns, label: str) -> None:
+    """UserError for a `traces.correct` or the like that no row and no trace has."""
+    texts = [spec.column] if spec.column else sorted((spec.columns or {}).values())
+    held = [dig(row, text) for row in sample for text in texts]
+    elements = [e for found in held for e in (found if isinstance(found, list) else [found])]
+    for option in ("model", "correct", "finish_reason"):
+        path: str | None = getattr(spec, option)
+        if path is None or not sample:
+            continue
+        places = [path, *(sibling(text, path) for text in texts)]
+        inside = any(dig(element, path) is not ABSENT for element in elements)
+        if not inside and all(dig(row, place) is ABSENT for row in sample for place in places):
+            known = (*names(sample), *names([e for e in elements if isinstance(e, Mapping)]))
+            what = f"{label}: traces.{option}: no column {path!r}"
+            raise UserError(_missing(what, path, tuple(dict.fromkeys(known)), len(sample)))
 
 
 def first_present(sample: Sequence[RawRow], choices: Sequence[str]) -> str | None:

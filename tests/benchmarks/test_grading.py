@@ -31,7 +31,7 @@ def test_shares_have_their_intervals_and_disagreements_are_kept(tmp_path: Path) 
     assert theirs.value is not None and theirs.n == 5
     assert lines["grading_false_correct:few"].value == 0.5
     assert lines["grading_false_wrong:few"].value == pytest.approx(1 / 3, abs=1e-5)
-    assert "1 rows have none" in str(ours.baseline)
+    assert "1 rows have no gold" in str(ours.baseline)
     disagreements = [json.loads(line) for line in kept.read_text().splitlines()]
     assert [(one["row"], one["grade"]) for one in disagreements] == [
         (3, "correct"),
@@ -42,8 +42,10 @@ def test_shares_have_their_intervals_and_disagreements_are_kept(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ('{"text": "5", "gold": "5"}', r'few.jsonl:1: is not {"text": …, "gold": …, "label": …}'),
-        ("text,gold,label", "few.jsonl:1: is no JSON"),
+        ('{"text": "5", "gold": "5"}', "few.jsonl, line 1: lacks 'label'; write"),
+        ('{"text": ["5"], "gold": "5", "label": true}', "line 1: 'text' is list, no text"),
+        ("text,gold,label", "few.jsonl, line 1: is no JSON"),
+        ("5", "few.jsonl, line 1: is no object"),
     ],
 )
 def test_a_file_of_another_kind_is_refused(tmp_path: Path, line: str, said: str) -> None:
@@ -52,3 +54,15 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path, line: str, said: str)
     with pytest.raises(SystemExit) as stopped:
         grading._labelled(path)
     assert said in str(stopped.value)
+
+
+def test_rows_without_gold_are_counted_and_packed_files_refused(tmp_path: Path) -> None:
+    path = tmp_path / "few.jsonl"
+    rows = [{"text": 5, "gold": 5, "label": True}, {"text": "5", "gold": None, "label": True}]
+    path.write_text("\n" + "\n".join(map(json.dumps, rows)))
+    found = grading._labelled(path)
+    assert (len(found.samples), found.passed_over) == (1, 1)
+    assert found.samples[0].attempt.text == "5"
+    path.write_bytes(b"\x1f\x8b\x08\x00")
+    with pytest.raises(SystemExit, match="is no text in UTF-8"):
+        grading._labelled(path)

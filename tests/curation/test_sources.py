@@ -281,6 +281,11 @@ def test_a_wrong_column_lists_those_that_exist(tmp_path: Path) -> None:
         assert part in message
     assert "'gold'" in error("jsonl", path=path, columns={"prompt": "problem", "gold": "gold"})
     assert "'gen'" in error("jsonl", path=path, traces={"column": "gen"})
+    traced = write(tmp_path / "traced.jsonl", {**GOOD, "gen": ["a"], "ok": [True]})
+    for option in ("correct", "model", "finish_reason"):
+        message = error("jsonl", path=traced, traces={"column": "gen", option: "oks"})
+        assert f"traces.{option}: no column 'oks'" in message and "'ok'" in message
+    assert read("jsonl", path=traced, traces={"column": "gen", "correct": "ok"})
     assert str(tmp_path) not in message
 
 

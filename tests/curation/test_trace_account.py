@@ -319,6 +319,11 @@ def test_objects_without_the_key_of_their_text(tmp_path: Path) -> None:
     rows = [{"problem": problem(1), "gold": "5", "traces": held}]
     message = said(tmp_path, rows, "source.traces={column: traces}")
     assert "set traces.text" in message and "output, model" in message
+    mixed = write(tmp_path / "mixed.jsonl", [{**rows[0], "traces": [trace(1, 0), *held]}])
+    asked = (f"source.path={mixed}", "source.traces={column: traces}")
+    make(tmp_path / "mixed", "recorded_traces", *SETTINGS, *asked)
+    counted = rejected(tmp_path / "mixed")
+    assert counted["trace", "trace_not_text"] == 3, "objects among texts are no mistake"
     single = [{"problem": problem(1), "gold": "5", "traces": held[0]}]
     assert "output, model" in said(tmp_path, single, "source.traces={column: traces}")
 
