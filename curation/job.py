@@ -66,6 +66,14 @@ class Job:
     def evaluation(self) -> tuple[Source, ...]:
         """The evaluation sets that the corpus must not contain."""
         names = [f"decontaminate.{i}" for i in range(len(self.recipe.decontaminate))]
+        for spec, name in zip(self.recipe.decontaminate, names, strict=True):
+            path = spec.options.get("path")
+            local = isinstance(path, str) and "://" not in path
+            if local and not Path(locate(str(path))).expanduser().exists():
+                raise UserError(
+                    f"{name}.path {path!r}: no such file or folder; set it, or build without "
+                    "evaluation sets by --set decontaminate=[]"
+                )
         made: tuple[Source, ...] = tuple(
             staff.part("sources", spec, name)
             for spec, name in zip(self.recipe.decontaminate, names, strict=True)

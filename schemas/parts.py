@@ -62,7 +62,10 @@ def build(family: str, kind: str, options: Mapping[str, object], where: str) -> 
     known = tuple(inspect.signature(make).parameters)
     for name in options:
         if name not in known:
-            raise UserError(f"{where}.{name}: unknown option of {kind!r}; {hint(name, known)}")
+            raise UserError(
+                f"{where}.{name}: unknown option of {kind!r}; {hint(name, known)}; "
+                f"--set '{where}={{kind: {kind}}}' drops all options of {where}"
+            )
     try:
         if isinstance(make, type):  # a dataclass is its own `build`
             return TypeAdapter(make).validate_python(dict(options))

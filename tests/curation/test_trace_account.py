@@ -314,6 +314,15 @@ def said(tmp_path: Path, rows: Sequence[object], *overrides: str) -> str:
     return str(caught.value)
 
 
+def test_a_missing_evaluation_set_is_named_as_such(tmp_path: Path) -> None:
+    rows = [{"problem": problem(1), "gold": "5", "traces": [trace(1, way) for way in range(3)]}]
+    path = write(tmp_path / "rows.jsonl", rows)
+    asked = (f"source.path={path}", "source.traces={column: traces}")
+    missing = "decontaminate=[{kind: gsm8k, path: test.jsonl}]"
+    with pytest.raises(UserError, match=r"^decontaminate\.0\.path 'test\.jsonl': no such file"):
+        make(tmp_path / "run", "recorded_traces", *SETTINGS[1:], *asked, missing)
+
+
 def test_objects_without_the_key_of_their_text(tmp_path: Path) -> None:
     held = [{"output": trace(1, way), "model": "m"} for way in range(3)]
     rows = [{"problem": problem(1), "gold": "5", "traces": held}]

@@ -26,6 +26,7 @@ def test_the_issue_names_these_kinds() -> None:
         ("jsnl", {}, "source.kind: no source 'jsnl'; did you mean 'jsonl'?"),
         ("_tabular", {}, "no source '_tabular'"),
         ("jsonl", {"pth": "x"}, "source.pth: unknown option of 'jsonl'; did you mean 'path'?"),
+        ("jsonl", {"pth": "x"}, "--set 'source={kind: jsonl}' drops all options of source"),
         ("jsonl", {"path": ["x"]}, "source.path"),
     ],
 )
