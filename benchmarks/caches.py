@@ -15,11 +15,11 @@ import torch
 from benchmarks.lines import Line, ratio, report
 from benchmarks.training_case import TINY_DLM
 from benchmarks.turns import THREADS
-from diffusion import answers
-from diffusion.decoding.caching import Caching, Kept
-from diffusion.decoding.loop import Decoded
+from diffusion.decoding.decode import Decoded
+from diffusion.decoding.kv_cache import Caching, Kept
 from diffusion.decoding.rules.fast_dllm import FastDllm
-from diffusion.denoiser import Dlm
+from diffusion.evaluation import generate
+from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import Model
 from tiny.measure_dlm import BATCH, decoded, solved
 from tiny.problems import Problem, distinct
@@ -32,7 +32,7 @@ WAYS = (None, *(Caching(kind=kind) for kind in Kept))
 def main() -> None:
     """Measure and print."""
     torch.set_num_threads(THREADS)
-    dlm = answers.load(Model(path=str(TINY_DLM)), "cpu")
+    dlm = generate.load(Model(path=str(TINY_DLM)), "cpu")
     problems = list(islice(distinct(2, "test"), PROBLEMS))
     report("caches", *lines(dlm, problems))
 

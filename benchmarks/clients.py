@@ -2,7 +2,8 @@
 
 In: a server's address, how many prompts, samples of each, requests in flight. The bare loop reads
 every answer and keeps nothing: it is what the client library and the server can do at most. Ours is
-the stage itself (`curation/trace_stage.py`): journal, top-up rules, shards closed into Parquet.
+the stage itself (`curation/stages/sample_traces.py`): journal, top-up rules, shards closed into
+Parquet.
 """
 
 import asyncio
@@ -13,13 +14,14 @@ from pathlib import Path
 
 import orjson
 
-from curation import reading, shards, trace_stage
-from curation.job import Job
-from curation.reading import Census
+from curation.context import Job
+from curation.run_store import shards
+from curation.stages import read_prompts, sample_traces
+from curation.stages.read_prompts import Census
 from schemas import arrow
-from schemas.errors import ShortError
 from schemas.recipe import validate
 from schemas.records import Stage, Trace
+from support.errors import ShortError
 
 MAX_TOKENS = 2048  # the loopback server does not obey it, but a request without it is no request
 
@@ -88,7 +90,7 @@ class Build:
     def sample(self) -> int:
         """Run the stage; how many traces it has made durable, also where it ends short."""
         try:
-            trace_stage.sample_traces(self.job, self.census)
+            sample_traces.sample_traces(self.job, self.census)
         except ShortError:
             pass
         finally:
@@ -133,7 +135,7 @@ def prepare(folder: Path, url: str, work: Work) -> Build:
     )
     job = Job(recipe=recipe, run=folder / "run")
     job.check()  # as the command does: it makes every part before any work
-    return Build(job=job, census=reading.read_prompts(job))
+    return Build(job=job, census=read_prompts.read_prompts(job))
 
 
 def builds(folder: Path, url: str, work: Work, count: int) -> Callable[[], int]:

@@ -21,14 +21,15 @@ from math_verify import verify as verify_answers
 
 from benchmarks.lines import SHARED, Line, interleaved, ratio, report
 from benchmarks.scale import generate
-from curation import finish, prompts, reading, stages, trace_stage
-from curation.decontaminate import build_index
-from curation.job import Job
-from curation.reading import Census
-from schemas.paths import ROOT
+from curation.context import Job
+from curation.prompts import read
+from curation.prompts.decontaminate import build_index
+from curation.stages import read_prompts, release, sample_traces, shard_stages
+from curation.stages.read_prompts import Census
 from schemas.recipe import Recipe, load
 from schemas.records import Prompt
-from scorers.answer import GradePool
+from scorers.answers.grade import GradePool
+from support.paths import ROOT
 
 GROUPS, RUNS = 600, 5
 CORPUS_ROWS, SHARD_ROWS, WORKERS = 6_000, 250, 2
@@ -93,19 +94,19 @@ def _rates(path: Path) -> tuple[float, float, float]:
     )
     for maker in makers:
         with tempfile.TemporaryDirectory() as folder, _job(Path(folder), path) as job:
-            census = reading.read_prompts(job)
-            finish.write_recipe(job)
+            census = read_prompts.read_prompts(job)
+            release.write_recipe(job)
             facts = job.recipe.model_dump_json(), str(job.run)
             with maker() as pool:
                 list(pool.map(_warm, *zip(*[facts] * WORKERS, strict=True)))
                 began = time.perf_counter()
-                trace_stage.sample_traces(job, census)
+                sample_traces.sample_traces(job, census)
                 list(pool.map(_work, *zip(*[facts] * census.shards, strict=True), _indices(census)))
                 rates.append(CORPUS_ROWS / (time.perf_counter() - began))
             for index in _indices(census):
-                stages.score(job, index)
+                shard_stages.score(job, index)
             began = time.perf_counter()
-            outcome = finish.make(job, census)
+            outcome = release.make(job, census)
             released = CORPUS_ROWS / (time.perf_counter() - began)
             assert outcome.canvases > CORPUS_ROWS / 2, outcome
     return rates[0], rates[1], released
@@ -128,8 +129,8 @@ def _warm(recipe: str, run: str) -> None:
 
 
 def _work(recipe: str, run: str, index: int) -> None:
-    stages.grade(_of(recipe, run), index)
-    stages.assemble(_of(recipe, run), index)
+    shard_stages.grade(_of(recipe, run), index)
+    shard_stages.assemble(_of(recipe, run), index)
 
 
 @contextmanager
@@ -154,7 +155,7 @@ def _grading(path: Path) -> tuple[float, tuple[float, float]]:
     """Seconds of math-verify over ours, on the same pairs."""
     recipe = load(ROOT / "flows/recipes/gsm8k_recorded.yaml", [f"source.path={path}"])
     job = Job(recipe=recipe, run=ROOT / "runs" / "bench")
-    rows = prompts.read_prompts(job.sources, build_index([]), traces=True, limit=GROUPS)
+    rows = read.read_prompts(job.sources, build_index([]), traces=True, limit=GROUPS)
     pairs = [
         (one.text, row.outcome.gold)
         for row in rows

@@ -17,10 +17,10 @@ import torch
 from benchmarks.lines import SHARED
 from benchmarks.training_case import TINY_DLM, Framed, Size
 from diffusion import models
-from diffusion.decoding.loop import Request
-from diffusion.denoiser import Denoiser, Dlm
-from diffusion.frame import encode_prompt
+from diffusion.data.layout import encode_prompt
+from diffusion.decoding.decode import Request
 from diffusion.models import dream, llada
+from diffusion.models.network.denoiser import Denoiser, Dlm
 from tiny.problems import Problem, stream
 
 _STEEP = 8.0

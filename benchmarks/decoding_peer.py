@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from diffusion.decoding.loop import Request
-from diffusion.frame import Frame
+from diffusion.data.layout import Frame
+from diffusion.decoding.decode import Request
 
 _NO_TEXT = np.zeros(0, dtype=np.int32)
 

@@ -1,8 +1,9 @@
 """One way of decoding in a process of its own: `python -m benchmarks.decoding_way ours CASE`.
 
-`ours` is `diffusion.decoding.loop.decode` on the batch, `alone` the same one row at a time, `plain`
-the full-vocabulary loop. Each line on stdin asks for one decode of the batch; each is answered by a
-line of JSON: seconds, the peak memory so far in MB above that of the built model, and the tokens.
+`ours` is `diffusion.decoding.decode.decode` on the batch, `alone` the same one row at a time,
+`plain` the full-vocabulary loop. Each line on stdin asks for one decode of the batch; each is
+answered by a line of JSON: seconds, the peak memory so far in MB above that of the built model, and
+the tokens.
 """
 
 import json
@@ -17,8 +18,8 @@ from benchmarks import decoding_peer
 from benchmarks.decoding_case import CASES, Case
 from benchmarks.memory import forget_peak, peak_mb, resident_mb
 from benchmarks.turns import THREADS
-from diffusion import heap
-from diffusion.decoding.loop import decode
+from diffusion.decoding import heap
+from diffusion.decoding.decode import decode
 from diffusion.decoding.rules.confidence import Confidence
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from curation import _launch
-from schemas.paths import ROOT
+from curation.vllm_servers import launch
+from support.paths import ROOT
 
 VARIABLE = "POLYTRACE_VLLM_PYTHON"
 DEFAULT = ROOT / ".venv-vllm" / "bin" / "python"
@@ -88,7 +88,7 @@ class RealVLLM:
     """A server that keeps its port over `kill` and `start`; a context manager that leaves none."""
 
     def __init__(self, python: Path, log: Path, *options: str, model: Path = MODEL) -> None:
-        self._plan = _launch.Plan(
+        self._plan = launch.Plan(
             number=0,
             python=str(python),
             model=str(model),
@@ -100,19 +100,19 @@ class RealVLLM:
             restarts=0,
             start_seconds=START_SECONDS,
         )
-        self._port = _launch.free_port("127.0.0.1", set())
+        self._port = launch.free_port("127.0.0.1", set())
         self._warden: subprocess.Popen[bytes] | None = None
-        self.url = _launch.base_url("127.0.0.1", self._port)
+        self.url = launch.base_url("127.0.0.1", self._port)
 
     def start(self) -> None:
         """Start it and wait until it answers; RuntimeError with its last words if it ends."""
         with self._plan.log.open("ab") as log:
             begin = log.tell()
-            self._warden = _launch.start(self._plan, self._port, GRACE_SECONDS, log)
+            self._warden = launch.start(self._plan, self._port, GRACE_SECONDS, log)
         deadline = time.monotonic() + START_SECONDS
-        while not _launch.is_healthy("127.0.0.1", self._port, 5.0):
+        while not launch.is_healthy("127.0.0.1", self._port, 5.0):
             if self._warden.poll() is not None or time.monotonic() > deadline:
-                words = " | ".join(_launch.last_words(self._plan.log, begin))
+                words = " | ".join(launch.last_words(self._plan.log, begin))
                 self.close()
                 raise RuntimeError(f"{self._plan.shown(self._port)}: {words}")
             time.sleep(0.2)
@@ -120,7 +120,7 @@ class RealVLLM:
     def kill(self) -> None:
         """SIGKILL to the server and all its children; returns when they are gone."""
         assert self._warden is not None
-        victims = {one for one in family(self._warden.pid) if "_warden.py" not in one.title}
+        victims = {one for one in family(self._warden.pid) if "supervisor.py" not in one.title}
         kill(victims)
         self._warden.wait(60)
         assert not any(one.is_running() for one in victims)
@@ -129,7 +129,7 @@ class RealVLLM:
     def stopped(self) -> Iterator[None]:
         """Let none of its processes run for a while: an idle vLLM polls on all cores."""
         assert self._warden is not None
-        processes = [one for one in family(self._warden.pid) if "_warden.py" not in one.title]
+        processes = [one for one in family(self._warden.pid) if "supervisor.py" not in one.title]
         for one in processes:
             os.kill(one.pid, signal.SIGSTOP)
         try:
@@ -153,7 +153,7 @@ class RealVLLM:
         """End it and all that came of it."""
         if self._warden is not None and self._warden.stdin is not None:
             if not self._warden.stdin.closed:
-                _launch.tell(self._warden, b"\n")
+                launch.tell(self._warden, b"\n")
                 self._warden.stdin.close()
             self._warden.wait(120)
 

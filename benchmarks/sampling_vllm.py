@@ -28,12 +28,13 @@ import orjson
 
 from benchmarks.lines import Line, ratio, report
 from benchmarks.real_vllm import MISSING, NAME, RealVLLM, interpreter
-from curation import sampling, shards
-from curation.dedup import prompt_id
+from curation.prompts.dedup import prompt_id
+from curation.run_store import shards
+from curation.sampling import service
 from curation.teachers.openai_server import build
 from schemas import arrow
-from schemas.paths import ROOT
 from schemas.records import Prompt, Stage, Trace
+from support.paths import ROOT
 
 SAMPLES, SHARD_ROWS, RUNS, MAX_TOKENS = 9, 100, 5, 72
 WORKERS = (144, 192)  # its scheduler runs 128 at once
@@ -114,16 +115,16 @@ def _prompts() -> list[Prompt]:
 def _ours(url: str, prompts: Sequence[Prompt], folder: Path) -> float:
     """Tokens a second of the sampling service, from nothing to the last shard on disk."""
 
-    def close(shard: sampling.Finished) -> None:
+    def close(shard: service.Finished) -> None:
         assert not shard.failures and len(shard.traces) == SAMPLES * SHARD_ROWS
         shards.write(folder, Stage.TRACES, shard.index, "", arrow.table(Trace, shard.traces), ())
 
     began = time.perf_counter()
     teacher = build(model=NAME, endpoints=(url,), max_tokens=MAX_TOKENS, top_up=0)
-    end = sampling.run(
+    end = service.run(
         teacher,
         (
-            sampling.Shard(index=start // SHARD_ROWS, prompts=prompts[start : start + SHARD_ROWS])
+            service.Shard(index=start // SHARD_ROWS, prompts=prompts[start : start + SHARD_ROWS])
             for start in range(0, len(prompts), SHARD_ROWS)
         ),
         samples=SAMPLES,

@@ -23,8 +23,8 @@ import yaml
 from benchmarks.lines import SHARED, Line, report
 from benchmarks.memory import forget_peak, peak_mb
 from schemas.manifest import RELEASE_FOLDER
-from schemas.paths import ROOT
 from schemas.records import Stage
+from support.paths import ROOT
 
 SIZES = (10_000, 100_000, 1_000_000)
 MODELS = ("6b_finetuning", "6b_verification", "175b_finetuning", "175b_verification")

@@ -27,9 +27,9 @@ import torch
 from benchmarks.lines import Line, interleaved, ratio, report
 from benchmarks.models import random_llama
 from benchmarks.real_vllm import MISSING, RealVLLM, interpreter
-from scorers import ar
-from scorers.causal import Scorer
-from scorers.packing import Document, Segment, score
+from scorers.seqdep import loader
+from scorers.seqdep.causal_lm import Scorer
+from scorers.seqdep.packing import Document, Segment, score
 
 Ways = dict[str, Callable[[], object]]
 
@@ -46,7 +46,7 @@ def main() -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory() as name:
         model = random_llama(Path(name) / "model", vocabulary=VOCABULARY)
-        scorer = ar.load(str(model))
+        scorer = loader.load(str(model))
         lines = [*_floor(scorer), *_naive(scorer), *_vllm(scorer, model, Path(name))]
     lines += [_memory(), _corpus_size(), *_gpu()]
     report("seqdep", *lines)

@@ -17,8 +17,8 @@ import torch
 from benchmarks.lines import Line, interleaved, ratio
 from benchmarks.models import random_llama
 from benchmarks.seqdep import document, packed, packed_tokens, plain_forward
-from scorers import ar
-from scorers.packing import score
+from scorers.seqdep import loader
+from scorers.seqdep.packing import score
 
 DOCUMENTS, SEGMENTS, RUNS = 16, 50, 5
 SIZE = 8192  # of the square matrices whose product is the rate to compare with
@@ -30,7 +30,7 @@ def main() -> None:
         path = random_llama(
             Path(name) / "model", vocabulary=32_768, layers=22, hidden=2048, heads=32
         )
-        scorer = ar.load(str(path))
+        scorer = loader.load(str(path))
     parameters = sum(p.numel() for p in scorer.model.parameters())
     documents = [document(SEGMENTS)] * DOCUMENTS
     tokens = DOCUMENTS * packed_tokens(SEGMENTS)

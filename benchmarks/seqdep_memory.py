@@ -7,14 +7,14 @@ from pathlib import Path
 from benchmarks.memory import forget_peak, peak_mb, resident_mb
 from benchmarks.models import random_llama
 from benchmarks.seqdep import document, packed
-from scorers import ar
+from scorers.seqdep import loader
 
 
 def main() -> None:
     """Load, warm up on a short text, then score 102 segments."""
     vocabulary = int(sys.argv[1])
     with tempfile.TemporaryDirectory() as name:
-        scorer = ar.load(str(random_llama(Path(name) / "model", vocabulary=vocabulary)))
+        scorer = loader.load(str(random_llama(Path(name) / "model", vocabulary=vocabulary)))
         packed(scorer, document(2, 257))
         before = resident_mb()
         forget_peak()

@@ -12,12 +12,12 @@ import torch
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 from benchmarks.lines import Line, ratio, report
-from curation.dedup import prompt_id
-from curation.sampling import none_lacks
+from curation.prompts.dedup import prompt_id
+from curation.sampling.service import none_lacks
 from curation.teachers import Request, Wanted
 from curation.teachers.transformers_local import build
-from schemas.paths import ROOT
 from schemas.records import Prompt, Trace
+from support.paths import ROOT
 
 PROMPTS, SAMPLES, RUNS, NEW_TOKENS = 32, 6, 3, 72
 FOLDER = ROOT / "tiny" / "teacher"

@@ -20,7 +20,7 @@ from benchmarks.lines import Line, ratio, report
 from benchmarks.training_case import CASES, RUNS, Case
 from benchmarks.training_peer import Collator, loss_of
 from benchmarks.turns import take_turns
-from diffusion.denoiser import Denoiser
+from diffusion.models.network.denoiser import Denoiser
 
 WAYS = ("ours", "padded")
 _VS = "_vs_padded_trainer"

@@ -19,11 +19,11 @@ import torch
 from benchmarks.lines import SHARED
 from benchmarks.models import random_masked_lm
 from diffusion import models
-from diffusion.corpus import Instance
-from diffusion.frame import Form, Frame, encode, encode_prompt, frame_of
+from diffusion.data.corpus import Instance
+from diffusion.data.layout import Form, Frame, encode, encode_prompt, frame_of
 from diffusion.models import dream
 from diffusion.settings import Precision
-from schemas.paths import ROOT
+from support.paths import ROOT
 from tiny.problems import stream
 from tiny.train_dlm import tokenizer_with_mask
 

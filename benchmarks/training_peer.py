@@ -18,10 +18,10 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from benchmarks.training_case import Case
-from diffusion.collate import Schedule
-from diffusion.frame import Row
-from diffusion.objective import EPSILON
+from diffusion.data.layout import Row
 from diffusion.settings import Precision, Settings
+from diffusion.training.collate import Schedule
+from diffusion.training.objective import EPSILON
 
 Batch = dict[str, Any]
 

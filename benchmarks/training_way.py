@@ -21,11 +21,11 @@ from benchmarks import training_peer
 from benchmarks.memory import forget_peak, peak_mb, resident_mb
 from benchmarks.training_case import CASES, Case
 from benchmarks.turns import THREADS
-from diffusion.corpus import Encoded
-from diffusion.denoiser import Denoiser, Dlm
-from diffusion.loop import Loop
-from diffusion.prepared import Prepared
+from diffusion.data.corpus import Encoded
+from diffusion.models.network.denoiser import Denoiser, Dlm
 from diffusion.settings import Model, Precision, Settings
+from diffusion.training.prepared import Prepared
+from diffusion.training.trainer import Loop
 
 
 class Pace:

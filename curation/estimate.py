@@ -12,13 +12,21 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from curation import chain, finish, reading, shards, stages, summary_stage, trace_stage
-from curation.job import Job
+from curation.context import Job
+from curation.run_store import shards
+from curation.stages import (
+    fingerprints,
+    read_prompts,
+    release,
+    sample_traces,
+    shard_stages,
+    write_summaries,
+)
 from curation.teachers import Served
 from schemas import arrow
-from schemas.errors import UserError
 from schemas.recipe import Recipe
 from schemas.records import Stage, Trace
+from support.errors import UserError
 
 TRIAL = 20
 
@@ -103,8 +111,8 @@ def _measure(job: Job) -> Estimate:
     job.check_servers()
     if isinstance(job.teacher, Served):
         asyncio.run(job.teacher.reach())
-    census = reading.read_prompts(job)
-    filled = [i for i in range(census.shards) if chain.load_prompts(job, i)][:2]
+    census = read_prompts.read_prompts(job)
+    filled = [i for i in range(census.shards) if fingerprints.load_prompts(job, i)][:2]
     if not filled:
         raise UserError("nothing to estimate: every row was rejected; build to see the reasons")
     for index in filled[:-1]:
@@ -115,22 +123,22 @@ def _measure(job: Job) -> Estimate:
     return Estimate(
         rows=census.rows,
         prompts=census.prompts,
-        tried=len(chain.load_prompts(job, shard)),
+        tried=len(fingerprints.load_prompts(job, shard)),
         traces=len(traces),
         tokens=sum(trace.completion_tokens or 0 for trace in traces),
         sampling_seconds=seconds[0],
         other_seconds=seconds[1],
-        released=finish.passing(job, shard),
+        released=release.passing(job, shard),
     )
 
 
-def _run(job: Job, census: reading.Census, index: int) -> tuple[float, float]:
+def _run(job: Job, census: read_prompts.Census, index: int) -> tuple[float, float]:
     """Seconds of sampling one shard, and of grading, assembling and scoring it."""
     began = time.monotonic()
-    trace_stage.sample_traces(job, census.model_copy(update={"shards": index + 1}))
+    sample_traces.sample_traces(job, census.model_copy(update={"shards": index + 1}))
     sampled = time.monotonic()
-    stages.grade(job, index)
-    stages.assemble(job, index)
-    summary_stage.write_summaries(job, census.model_copy(update={"shards": index + 1}))
-    stages.score(job, index)
+    shard_stages.grade(job, index)
+    shard_stages.assemble(job, index)
+    write_summaries.write_summaries(job, census.model_copy(update={"shards": index + 1}))
+    shard_stages.score(job, index)
     return sampled - began, time.monotonic() - sampled

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from diffusion.frame import Form
+from diffusion.data.layout import Form
 
 STRICT = {"extra": "forbid"}  # pydantic's words: an unknown key of a recipe is an error
 

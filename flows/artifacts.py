@@ -17,12 +17,12 @@ from prefect.artifacts import (
     create_table_artifact,
 )
 
-from curation.funnel import Flow, funnel
-from curation.spent import Spent, spent
-from curation.terminal import one_line
-from flows.reporting import REPORT
+from curation.inspect.funnel import Flow, funnel
+from curation.release.token_usage import Spent, spent
+from flows.page import REPORT
 from schemas.facts import TokenCounts
 from schemas.manifest import MANIFEST_FILE, RELEASE_FOLDER, Manifest
+from support.text import one_line
 
 CARD = Path(RELEASE_FOLDER) / "README.md"
 

@@ -17,27 +17,23 @@ from prefect import flow, task
 from prefect.futures import PrefectFuture
 from pydantic import BaseModel, ConfigDict
 
-from curation import (
-    chain,
-    control_stage,
-    finish,
-    reading,
-    shards,
-    stages,
-    summary_stage,
-    trace_stage,
-)
-from curation.job import Job
-from curation.reading import Census
+from curation.context import Job
+from curation.run_store import shards
+from curation.stages import fingerprints, measure_controls, shard_stages
+from curation.stages import read_prompts as reading
+from curation.stages import release as finish
+from curation.stages import sample_traces as trace_stage
+from curation.stages import write_summaries as summary_stage
+from curation.stages.read_prompts import Census
 from flows.experiment import checked
 from flows.finetune_eval import finetune_eval
+from flows.page import REPORT, is_fresh, write_report
 from flows.progress import Meter
-from flows.reporting import REPORT, is_fresh, write_report
-from flows.runners import runner_of
-from schemas.durable import lock
+from flows.runtime.runners import runner_of
 from schemas.outcome import Outcome
 from schemas.recipe import Recipe
 from schemas.records import Stage
+from support.files import lock
 
 Watch = Callable[[Meter], AbstractContextManager[object]]
 
@@ -85,13 +81,13 @@ def sample_traces(spec: Spec, census: Census) -> None:
 @task(name="grade", task_run_name="grade {index}")
 def grade(spec: Spec, index: int) -> shards.Mark:
     """Grades of one shard."""
-    return stages.grade(job_of(spec), index)
+    return shard_stages.grade(job_of(spec), index)
 
 
 @task(name="assemble", task_run_name="assemble {index}")
 def assemble(spec: Spec, index: int) -> shards.Mark:
     """Canvases of one shard."""
-    return stages.assemble(job_of(spec), index)
+    return shard_stages.assemble(job_of(spec), index)
 
 
 @task(name="write summaries")
@@ -103,13 +99,13 @@ def write_summaries(spec: Spec, census: Census) -> None:
 @task(name="score", task_run_name="score {index}")
 def score(spec: Spec, index: int) -> shards.Mark:
     """SeqDep of one shard."""
-    return stages.score(job_of(spec), index)
+    return shard_stages.score(job_of(spec), index)
 
 
 @task(name="score controls")
 def score_controls(spec: Spec, census: Census) -> None:
     """The controls of the path level, on a few canvases."""
-    control_stage.measure(job_of(spec), census)
+    measure_controls.measure(job_of(spec), census)
 
 
 @task(name="release")
@@ -147,7 +143,7 @@ def _finish_shards(spec: Spec, census: Census, meter: Meter) -> None:
         mark = future.result()
         if is_elsewhere and isinstance(mark, shards.Mark):
             bars.add(mark.stage, mark.rows, more=mark.rows)
-    if control_stage.is_wanted(job_of(spec)):
+    if measure_controls.is_wanted(job_of(spec)):
         score_controls.submit(spec, census).result()
     bars.end(*Stage)
 
@@ -189,7 +185,7 @@ def _build(recipe: Recipe, run: Path, limit: int | None, watch: Watch) -> Outcom
     spec = Spec(recipe=recipe.model_dump_json(), run=path, limit=limit, build=build)
     job_of.cache_clear()
     job = job_of(spec)
-    meter = Meter(chain.stages_of(recipe), job.bars)
+    meter = Meter(fingerprints.stages_of(recipe), job.bars)
     with lock(run), watch(meter):
         try:
             if earlier := finish.standing(job):  # another build may have ended before the lock

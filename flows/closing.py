@@ -9,18 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from diffusion.claims import LEVEL, verdict
 from diffusion.decoding import Order
-from diffusion.evaluation import Evaluation, Training
-from diffusion.findings import Finding, Findings, Subject, discordant, gain
+from diffusion.evaluation.settings import Evaluation, Training
+from diffusion.evaluation.statistics import Interval, sign_test
+from diffusion.paper.cells import Finding, Findings, Subject, discordant, gain
+from diffusion.paper.claims import LEVEL, verdict
+from diffusion.paper.tables import SMOKE
 from diffusion.settings import Settings
-from diffusion.statistics import Interval, sign_test
-from diffusion.tables import SMOKE
-from diffusion.training_log import SUMMARY
+from diffusion.training.log import SUMMARY
 from flows.experiment import folder_of
 from schemas.manifest import Manifest
-from schemas.paths import ROOT, locate
 from scorers.revision import directory_revision
+from support.paths import ROOT, locate
 
 BASE, TEACHER = "tiny/dlm", "tiny/teacher"
 

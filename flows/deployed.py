@@ -18,21 +18,21 @@ from prefect.events import emit_event
 from prefect.states import Failed
 from pydantic import Field
 
-from curation import browse, hub, store
+from curation.inspect import terminal_view
+from curation.publish import fsspec_folder, hub
+from curation.publish.destination import check
 from flows.artifacts import key, or_warning, show_corpus, show_page
 from flows.build import conduct, run_build
-from flows.cli import RECIPES
 from flows.experiment import find_experiment
 from flows.finetune_eval import finetune_eval as finetune_eval_flow
+from flows.page import REPORT
 from flows.progress import shown
-from flows.publishing import check
-from flows.recipe_files import find_recipe
-from flows.reporting import REPORT
-from flows.runners import THREADS
-from schemas.durable import replace_text
-from schemas.errors import NothingReleasedError, PolytraceError, UserError
+from flows.recipe_files import RECIPES, find_recipe
+from flows.runtime.runners import THREADS
 from schemas.manifest import MANIFEST_FILE, Manifest
 from schemas.recipe import load
+from support.errors import NothingReleasedError, PolytraceError, UserError
+from support.files import replace_text
 
 RELEASED = "polytrace.corpus.released"
 ANNOUNCED = "announced"  # in the run: the build whose event was emitted
@@ -80,7 +80,9 @@ def build(
     start = conduct if chosen.task_runner == "threads" else run_build  # a cluster's own flow
     outcome = start(chosen, run, limit, lambda meter: shown(progress, meter))
     if not outcome.canvases:
-        raise NothingReleasedError(f"nothing was released; top reasons: {browse.top_reasons(run)}")
+        raise NothingReleasedError(
+            f"nothing was released; top reasons: {terminal_view.top_reasons(run)}"
+        )
     show_corpus(run, outcome.seconds, price_per_million_tokens)
     _announce(run)
     return str(run)
@@ -155,7 +157,7 @@ def publish(
     check(repo, to, public=public, tag=revision)
     say = get_run_logger().info
     if to is not None:
-        address, what = store.publish(Path(run), to, say=say), "a copy of the release"
+        address, what = fsspec_folder.publish(Path(run), to, say=say), "a copy of the release"
     else:
         token = _secret(token_block) if token_block else None
         address = hub.publish(

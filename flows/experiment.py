@@ -10,16 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from diffusion.evaluation import Evaluation, Training, part
+from diffusion.evaluation.settings import Evaluation, Training, part
 from diffusion.settings import STRICT, Model, Settings, check_name
-from flows import evaluating, tuning
-from flows.recipe_files import find_recipe
-from schemas import parts
-from schemas.errors import UserError
-from schemas.paths import locate
-from schemas.yaml_file import load
-
-RECIPES = Path(__file__).parent / "recipes" / "experiments"
+from flows.recipe_files import EVALUATIONS, EXPERIMENTS, find_recipe, settings_of
+from support import plugins
+from support.errors import UserError
+from support.paths import locate
+from support.yaml_file import load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,16 +70,16 @@ class Experiment:
 
 def find_experiment(name: str, overrides: tuple[str, ...] = ()) -> Experiment:
     """An experiment by its file or bundled name; UserError says what is wrong."""
-    found = load(find_recipe(name, RECIPES), overrides, Experiment)
+    found = load(find_recipe(name, EXPERIMENTS), overrides, Experiment)
     if found.short_for is not None:
-        find_recipe(found.short_for, RECIPES)  # is there one?
+        find_recipe(found.short_for, EXPERIMENTS)  # is there one?
     return found
 
 
 def trainings(experiment: Experiment, corpus: str) -> list[Settings]:
     """What is trained, in order, all on `corpus`; UserError where two have one name."""
     found = [
-        dataclasses.replace(tuning.settings_of(use.recipe, use.set), corpus=corpus)
+        dataclasses.replace(settings_of(use.recipe, use.set), corpus=corpus)
         for use in experiment.train
     ]
     names = [settings.name for settings in found]
@@ -97,8 +94,8 @@ def trainings(experiment: Experiment, corpus: str) -> list[Settings]:
 def evaluation(experiment: Experiment, settings: list[Settings], out: Path) -> Evaluation:
     """The evaluation, with the models that the trainings leave under `out`; checked."""
     use = experiment.evaluate
-    read = load(find_recipe(use.recipe, evaluating.RECIPES), use.set, Evaluation)
-    parts.options("benchmarks", str(read.benchmark.get("kind")), "benchmark")  # is there one?
+    read = load(find_recipe(use.recipe, EVALUATIONS), use.set, Evaluation)
+    plugins.options("benchmarks", str(read.benchmark.get("kind")), "benchmark")  # is there one?
     if read.benchmark.get("path") is not None:
         part("benchmarks", read.benchmark, "benchmark")  # can it be read?
     read.cells()  # a rule that does not exist shows here

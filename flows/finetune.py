@@ -12,10 +12,10 @@ from typing import Any
 from prefect import flow, task
 
 from diffusion.settings import Settings
-from diffusion.training_log import SUMMARY
-from flows.commands import run_command
-from flows.tuning import as_yaml
-from schemas.durable import replace_text
+from diffusion.training.log import SUMMARY
+from flows.recipe_files import as_yaml
+from flows.runtime.commands import run_command
+from support.files import replace_text
 
 
 @task(name="train", task_run_name="train {run}")

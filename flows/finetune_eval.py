@@ -12,16 +12,16 @@ from typing import Any
 
 from prefect import flow, task
 
+from diffusion.paper.tables_page import write_page
 from diffusion.settings import Settings
-from diffusion.tables_page import write_page
-from flows.commands import run_command
 from flows.experiment import Experiment, SeqDep, default_out, evaluation, folder_of, trainings
 from flows.finetune import tune
-from flows.reporting import REPORT as HTML
-from flows.reporting import write_report
-from flows.tuning import as_yaml
-from schemas.durable import lock, replace_text
+from flows.page import REPORT as HTML
+from flows.page import write_report
+from flows.recipe_files import as_yaml
+from flows.runtime.commands import run_command
 from schemas.manifest import MANIFEST_FILE, Manifest
+from support.files import lock, replace_text
 
 REPORT = "report.md"
 

@@ -15,7 +15,7 @@ from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.futures import PrefectFuture
 
-from curation.job import Bars
+from curation.context import Bars
 from schemas.records import Stage
 
 SECONDS = 3.0  # between two updates

@@ -1,15 +1,26 @@
-"""Find a recipe: a file, or the name of a bundled one."""
+"""Recipes as files: find one by its path or bundled name, read settings, write them."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from schemas.errors import UserError
-from schemas.paths import ROOT
+from support.errors import UserError
+from support.paths import ROOT
+
+if TYPE_CHECKING:
+    from diffusion.evaluation.settings import Evaluation
+    from diffusion.settings import Settings
+
+RECIPES = ROOT / "flows" / "recipes"
+TRAININGS = RECIPES / "train"
+EVALUATIONS = RECIPES / "evaluate"
+EXPERIMENTS = RECIPES / "experiments"
 
 
 def find_recipe(name: str, bundled: Path) -> Path:
     """A recipe file by its path, or one of the folder `bundled` by its name."""
-    from schemas.parts import hint
+    from support.plugins import hint
 
     path = Path(name)
     if os.path.isfile(path):  # also for a name that no file system takes
@@ -21,3 +32,23 @@ def find_recipe(name: str, bundled: Path) -> Path:
     raise UserError(
         f"{name[:200]}: no such recipe file, and no bundled recipe; {hint(path.stem, names)}"
     )
+
+
+def settings_of(recipe: str, overrides: Sequence[str]) -> "Settings":
+    """The settings of a recipe file, or of a bundled recipe's name."""
+    from diffusion.settings import Settings
+    from support.yaml_file import load
+
+    return load(find_recipe(recipe, TRAININGS), overrides, Settings)
+
+
+def as_yaml(settings: "Settings | Evaluation") -> str:
+    """The settings, every default written out, as a recipe."""
+    import dataclasses
+
+    import yaml
+    from pydantic import TypeAdapter
+
+    plain = TypeAdapter(type(settings)).dump_python(settings, mode="json")
+    assert set(plain) == {field.name for field in dataclasses.fields(settings)}
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)

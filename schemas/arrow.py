@@ -15,8 +15,8 @@ from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_ty
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.errors import UserError
 from schemas.records import GradedTrace
+from support.errors import UserError
 
 SCHEMA_VERSION = 1
 

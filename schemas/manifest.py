@@ -14,8 +14,6 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from schemas.arrow import SCHEMA_VERSION
-from schemas.durable import replace_text
-from schemas.errors import DamagedError, UserError
 from schemas.facts import (
     Count,
     Decontamination,
@@ -37,6 +35,8 @@ from schemas.facts import (
     TraceCounts,
 )
 from schemas.records import Stage
+from support.errors import DamagedError, UserError
+from support.files import replace_text
 
 MANIFEST_FILE = "manifest.json"
 RECIPE_FILE = "recipe.yaml"

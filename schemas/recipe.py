@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from schemas import yaml_file
 from schemas.canvas import MARKER
 from schemas.section import Section
 from schemas.serve import Serve
+from support import yaml_file
 
 SUMMARY_PROMPT = """\
 Several attempts at one problem; some may be wrong. The correct answer is {answer}.

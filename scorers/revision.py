@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 
-from schemas.errors import UserError
+from support.errors import UserError
 
 # What loading a model and its tokenizer can read; logs, cards and optimiser states are left out.
 SHAPING = (

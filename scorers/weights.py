@@ -7,7 +7,7 @@ here first, because transformers takes what it finds: pickles too, and adapters 
 import json
 from pathlib import Path
 
-from schemas.errors import UserError
+from support.errors import UserError
 
 SUFFIX = ".safetensors"
 ADAPTER = "adapter_config.json"  # transformers would load what it names into the model

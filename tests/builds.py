@@ -7,11 +7,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from filelock import FileLock
 
-from curation import finish, reading, shards, stages, summary_stage, trace_stage
-from curation.job import Job
+from curation.context import Job
+from curation.run_store import shards
+from curation.stages import read_prompts, release, sample_traces, shard_stages, write_summaries
 from schemas.outcome import Outcome
-from schemas.paths import ROOT
 from schemas.recipe import load
+from support.paths import ROOT
 
 RECIPES = ROOT / "flows" / "recipes"
 
@@ -20,17 +21,17 @@ def make(run: Path, recipe: str = "demo", *overrides: str, limit: int | None = N
     """All stages in this process, without Prefect."""
     job = Job(recipe=load(RECIPES / f"{recipe}.yaml", overrides), run=run, limit=limit)
     try:
-        finish.check_former(job)
-        census = reading.read_prompts(job)
-        finish.write_recipe(job)
-        trace_stage.sample_traces(job, census)
+        release.check_former(job)
+        census = read_prompts.read_prompts(job)
+        release.write_recipe(job)
+        sample_traces.sample_traces(job, census)
         for index in range(census.shards):
-            stages.grade(job, index)
-            stages.assemble(job, index)
-        summary_stage.write_summaries(job, census)
+            shard_stages.grade(job, index)
+            shard_stages.assemble(job, index)
+        write_summaries.write_summaries(job, census)
         for index in range(census.shards):
-            stages.score(job, index)
-        return finish.make(job, census)
+            shard_stages.score(job, index)
+        return release.make(job, census)
     finally:
         job.close()
 

@@ -16,14 +16,14 @@ import torch
 from tqdm import tqdm
 
 from diffusion import models
-from diffusion.answers import texts_of
+from diffusion.data.layout import Frame, encode_prompt
 from diffusion.decoding import Rule
-from diffusion.decoding.caching import Caching
-from diffusion.decoding.loop import Decoded, Request, decode
+from diffusion.decoding.decode import Decoded, Request, decode
+from diffusion.decoding.kv_cache import Caching
 from diffusion.decoding.rules.ar_order import ArOrder
 from diffusion.decoding.rules.confidence import Confidence
-from diffusion.denoiser import Dlm
-from diffusion.frame import Frame, encode_prompt
+from diffusion.evaluation.generate import texts_of
+from diffusion.models.network.denoiser import Dlm
 from tiny.families import FAMILIES
 from tiny.measure_teacher import is_right
 from tiny.problems import Problem, distinct

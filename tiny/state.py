@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from schemas.durable import commit
+from support.files import commit
 
 
 def save_state(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> None:

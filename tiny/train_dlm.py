@@ -37,9 +37,9 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
 from diffusion import models
-from diffusion.denoiser import Dlm
-from diffusion.frame import encode_prompt
-from schemas.durable import replace_text
+from diffusion.data.layout import encode_prompt
+from diffusion.models.network.denoiser import Dlm
+from support.files import replace_text
 from tiny.problems import Problem, stream
 from tiny.state import load_state, save_state
 

@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import aiohttp  # noqa: F401  (loaded now, so that it counts as an import)
 
 from benchmarks.clients import Work, prepare
-from schemas.errors import ShortError
 from schemas.records import FinishReason
+from support.errors import ShortError
 
 
 def resident(field: str) -> float | None:

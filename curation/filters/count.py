@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from curation.filters import Filter
-from schemas.errors import UserError
 from schemas.records import Canvas, Scores, Verdict
+from support.errors import UserError
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,17 +1,17 @@
 """Keep canvases whose two most similar paths are different enough.
 
 In a recipe: `{kind: diversity, max_similarity: 0.8}`. The similarity is `Canvas.similarity`, which
-`scorers/diversity.py` measured when the group was chosen; `groups.similarity` is on the same scale,
-and drops single traces where this drops whole canvases.
+`scorers/similarity.py` measured when the group was chosen; `groups.similarity` is on the same
+scale, and drops single traces where this drops whole canvases.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from curation.filters import Filter
-from schemas.digits import apart
-from schemas.errors import UserError
 from schemas.records import Canvas, Scores, Verdict
+from support.digits import apart
+from support.errors import UserError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

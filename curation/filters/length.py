@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from curation.filters import Filter
-from schemas.errors import UserError
 from schemas.records import Canvas, Scores, Verdict
+from support.errors import UserError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

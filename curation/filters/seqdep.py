@@ -15,9 +15,9 @@ from typing import Literal
 import numpy as np
 
 from curation.filters import Filter
-from schemas.digits import apart
-from schemas.errors import UserError
 from schemas.records import Canvas, Scores, Verdict
+from support.digits import apart
+from support.errors import UserError
 
 Measure = Literal["path", "step"]
 Unit = Literal["nats_per_token", "nats"]

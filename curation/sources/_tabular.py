@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from curation.sources import BadTrace, Row
-from curation.sources._fields import (
+from curation.sources.columns.fields import (
     ABSENT,
     Columns,
     Layout,
@@ -22,14 +22,14 @@ from curation.sources._fields import (
     require,
     require_traces,
 )
-from curation.sources._gold import CONTROL, SURROGATE, read_gold
-from curation.sources._group import grouped
-from curation.sources._lacks import what_it_lacks
-from curation.sources._reader import Reader, Record
-from curation.sources._reasons import Reason
-from curation.sources._traces import Held, recorded
-from schemas.errors import UserError
+from curation.sources.columns.gold import CONTROL, SURROGATE, read_gold
+from curation.sources.columns.group import grouped
+from curation.sources.columns.lacks import what_it_lacks
+from curation.sources.columns.reasons import Reason
+from curation.sources.columns.traces import Held, recorded
+from curation.sources.readers.reader import Reader, Record
 from schemas.records import Recorded
+from support.errors import UserError
 
 SAMPLE_ROWS = 100
 MAX_CHARS = 20_000

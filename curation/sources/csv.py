@@ -5,9 +5,9 @@ from typing import Annotated
 from pydantic import Field
 
 from curation.sources import Source
-from curation.sources._csv import CsvReader
-from curation.sources._fields import Columns, TraceColumns
 from curation.sources._tabular import MAX_CHARS, Tabular, configured
+from curation.sources.columns.fields import Columns, TraceColumns
+from curation.sources.readers.csv import CsvReader
 
 
 def build(

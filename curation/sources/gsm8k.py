@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from curation.sources import Source
-from curation.sources._choose import choose
-from curation.sources._fields import (
+from curation.sources._tabular import MAX_CHARS, Resolve, Tabular
+from curation.sources.columns.fields import (
     Layout,
     RawRow,
     TraceColumns,
@@ -18,8 +18,8 @@ from curation.sources._fields import (
     require,
     require_traces,
 )
-from curation.sources._gold import plain_number
-from curation.sources._tabular import MAX_CHARS, Resolve, Tabular
+from curation.sources.columns.gold import plain_number
+from curation.sources.readers.choose import choose
 
 REPO = "openai/gsm8k"
 

@@ -4,9 +4,9 @@ Private data needs a token in the environment (HF_TOKEN); it is never an option 
 """
 
 from curation.sources import Source
-from curation.sources._fields import Columns, TraceColumns
-from curation.sources._hub import HubReader
 from curation.sources._tabular import MAX_CHARS, Tabular, configured
+from curation.sources.columns.fields import Columns, TraceColumns
+from curation.sources.readers.hub import HubReader
 
 
 def build(

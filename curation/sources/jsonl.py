@@ -1,9 +1,9 @@
 """Prompts from JSON Lines or JSON: one file, or the .jsonl files of a folder by their names."""
 
 from curation.sources import Source
-from curation.sources._fields import Columns, TraceColumns
-from curation.sources._jsonl import JsonlReader
 from curation.sources._tabular import MAX_CHARS, Tabular, configured
+from curation.sources.columns.fields import Columns, TraceColumns
+from curation.sources.readers.jsonl import JsonlReader
 
 
 def build(

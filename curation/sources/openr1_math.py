@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from curation.sources import Source
-from curation.sources._choose import choose
-from curation.sources._fields import Layout, RawRow, TraceColumns, require
 from curation.sources._tabular import MAX_CHARS, Tabular
+from curation.sources.columns.fields import Layout, RawRow, TraceColumns, require
+from curation.sources.readers.choose import choose
 
 REPO = "open-r1/OpenR1-Math-220k"
 

@@ -1,9 +1,9 @@
 """Prompts from Parquet: one file, or the .parquet files of a folder in order of their names."""
 
 from curation.sources import Source
-from curation.sources._fields import Columns, TraceColumns
-from curation.sources._parquet import ParquetReader
 from curation.sources._tabular import MAX_CHARS, Tabular, configured
+from curation.sources.columns.fields import Columns, TraceColumns
+from curation.sources.readers.parquet import ParquetReader
 
 
 def build(

@@ -14,13 +14,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from curation.teachers import Lacks, Outcomes, Request, Wanted
-from curation.teachers._fleet import Fleet, read_key
-from curation.teachers._http import address
 from curation.teachers._part import Part
-from curation.teachers._stream import Stream
-from curation.teachers._wire import HINT, PROBLEM, SEED_SPACING, UNSTATED, Api, Sampling
-from schemas.errors import UserError
+from curation.teachers.openai.client import address
+from curation.teachers.openai.endpoints import Fleet, read_key
+from curation.teachers.openai.scheduler import Stream
+from curation.teachers.openai.wire import HINT, PROBLEM, SEED_SPACING, UNSTATED, Api, Sampling
 from schemas.records import Prompt
+from support.errors import UserError
 
 OURS = ("model", "messages", "prompt", "temperature", "top_p", "max_tokens", "n", "seed", "stop")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")

@@ -12,10 +12,10 @@ from dataclasses import replace
 
 from curation.teachers import Lacks, Outcomes, Request, Served, Teacher, Wanted
 from curation.teachers._part import Part, take
-from schemas import parts
 from schemas.recipe import Part as Spec
 from schemas.recipe import digest
 from schemas.records import Prompt, Trace
+from support import plugins
 
 TEMPLATE_VERSION = 1
 
@@ -27,7 +27,7 @@ def build(part: Part = "full", top_up: Spec | None = None) -> "RecordedTeacher":
     """
     served: Teacher | None = None
     if top_up is not None:
-        served = parts.build("teachers", top_up.kind, top_up.options, "teacher.top_up")
+        served = plugins.build("teachers", top_up.kind, top_up.options, "teacher.top_up")
     return RecordedTeacher(part, served)
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from random import Random
 
 from curation.teachers import Failure, Lacks, Outcomes, Request, SampleOutcome, Spare, Wanted
-from curation.teachers._causal_lm import CausalLM, check, cut_at_stop, load
 from curation.teachers._part import Part, take
-from schemas.errors import UserError
+from curation.teachers.local.causal_lm import CausalLM, check, cut_at_stop, load
 from schemas.recipe import digest
 from schemas.records import FinishReason, Prompt, Trace
 from scorers.revision import directory_revision
+from support.errors import UserError
 
 TEMPLATE_VERSION = 1
 _PROBLEM = "{problem}"
@@ -153,7 +153,7 @@ class LocalTeacher:
         return self._loaded
 
     def _sample_block(self, block: list[Request], lacks: Lacks) -> Iterator[SampleOutcome]:
-        from curation.teachers._decode import Row, sample
+        from curation.teachers.local.decode import Row, sample
 
         for at, request in enumerate(block):
             spares = [index for index in request.missing if index >= request.wanted.firm]

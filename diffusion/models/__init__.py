@@ -26,12 +26,12 @@ import torch
 from torch import Tensor
 from transformers.utils import logging
 
-from diffusion import bidirectional
-from diffusion.denoiser import Denoiser, Dlm
-from diffusion.turns import turn_ends
-from schemas.errors import UserError
-from schemas.paths import locate
+from diffusion.data.turns import turn_ends
+from diffusion.models.network import attention
+from diffusion.models.network.denoiser import Denoiser, Dlm
 from scorers.revision import fetched
+from support.errors import UserError
+from support.paths import locate
 
 Config = Mapping[str, Any]
 State = Mapping[str, Tensor]  # weights under transformers' names
@@ -69,7 +69,8 @@ class Family(Protocol):
 @cache
 def families() -> Mapping[str, ModuleType]:
     """Every family by its name."""
-    names = sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+    files = (m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg)
+    names = sorted(name for name in files if not name.startswith("_"))
     return {name: importlib.import_module(f"{__name__}.{name}") for name in names}
 
 
@@ -132,7 +133,7 @@ def attention_of(name: str, trust_remote_code: bool) -> str:
     except UserError as error:
         raise UserError(f"{folder}/{error}") from None
     kernel = str(net.config._attn_implementation)
-    return "sdpa" if kernel == bidirectional.NAME else kernel
+    return "sdpa" if kernel == attention.NAME else kernel
 
 
 def context_of(net: Any) -> int | None:

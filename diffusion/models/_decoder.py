@@ -13,9 +13,9 @@ from huggingface_hub import save_torch_state_dict
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from diffusion.bidirectional import NAME
-from schemas.errors import UserError
+from diffusion.models.network.attention import NAME
 from scorers.weights import weight_files
+from support.errors import UserError
 
 Rename = Callable[[str], str | None]
 _SHOWN = 4

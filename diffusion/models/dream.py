@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
 from diffusion.models import Config, SpecialIds, State, _decoder
-from schemas.errors import UserError
+from support.errors import UserError
 
 MODEL_TYPES = ("Dream", "dream")
 SHIFT = True

@@ -11,7 +11,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from diffusion.models import Config, SpecialIds, State, _decoder
-from schemas.errors import UserError
+from support.errors import UserError
 
 MODEL_TYPES = ("llada",)
 SHIFT = False

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
 
 from diffusion.models import Config, SpecialIds, State, _decoder, first_line
-from schemas.errors import UserError
+from support.errors import UserError
 
 MODEL_TYPES: tuple[str, ...] = ()  # whatever no other family takes
 SHIFT = False

@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from curation.filters import Filter
-from schemas import parts
 from schemas.records import (
     Canvas,
     FinishReason,
@@ -21,18 +20,19 @@ from schemas.records import (
     Trace,
     Verdict,
 )
+from support import plugins
 
-KINDS = parts.kinds("filters")
+KINDS = plugins.kinds("filters")
 
 
 def examples(kind: str) -> list[dict[str, object]]:
     """The recipe fragments in the module's docstring: `{kind: …}`."""
-    text = importlib.import_module(f"{parts.FAMILIES['filters']}.{kind}").__doc__ or ""
+    text = importlib.import_module(f"{plugins.FAMILIES['filters']}.{kind}").__doc__ or ""
     return [yaml.safe_load(found) for found in re.findall(r"`(\{kind:[^`]*\})`", text)]
 
 
 def make(kind: str, options: dict[str, object]) -> Filter:
-    made: Filter = parts.build(
+    made: Filter = plugins.build(
         "filters", kind, {k: v for k, v in options.items() if k != "kind"}, "filters.0"
     )
     return made

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import yaml
 
-from curation import card, card_figures, release, shards, stats
-from curation.rows import read_rows
+from curation.release import card, figures, stats, writer
+from curation.release.rows import read_rows
+from curation.run_store import shards
 from schemas import arrow
 from schemas.canvas import header, summary_header
-from schemas.durable import replace_text
 from schemas.facts import (
     Decontamination,
     Dropped,
@@ -43,6 +43,7 @@ from schemas.records import (
     Stage,
     Trace,
 )
+from support.files import replace_text
 
 P = 3
 BUILD = "0123456789ab"
@@ -170,7 +171,7 @@ def write_run(
     text = yaml.safe_dump(chosen.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     replace_text(run / "recipe.yaml", text)
     folder = run / "release"
-    files = release.write_release(
+    files = writer.write_release(
         folder,
         build,
         rows,
@@ -189,9 +190,9 @@ def write_run(
             ),
         }
     )
-    example = next(iter(read_rows(release.data_path(folder, files[0]))), None) if files else None
+    example = next(iter(read_rows(writer.data_path(folder, files[0]))), None) if files else None
     replace_text(folder / "stats.json", measured.text())
-    pictures = card_figures.draw(folder, files, manifest, measured)
+    pictures = figures.draw(folder, files, manifest, measured)
     text = card.render_card(manifest, chosen, example, measured, pictures)
     replace_text(folder / "README.md", text)
     named = (
@@ -201,7 +202,7 @@ def write_run(
         "release/stats.json",
         *(f"release/{one.path}" for one in pictures if one.path),
     )
-    facts = tuple(release.describe(run / name, name) for name in named)
+    facts = tuple(writer.describe(run / name, name) for name in named)
     manifest = manifest.model_copy(update={"files": facts})
     manifest.save(run / "manifest.json")
     return manifest

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from curation import browse, terminal
-from schemas.errors import DamagedError, UserError
+from curation.inspect import terminal_view
+from support import text as terminal
+from support.errors import DamagedError, UserError
 from tests.curation import samples
 
 
@@ -21,7 +22,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_overview_tells_counts_yields_and_reasons(run: Path) -> None:
-    text = browse.overview(run)
+    text = terminal_view.overview(run)
     assert "26 in = 24 released + 2 rejected (92.3% released)" in text
     assert "24 of P = 3: 1,022 masks (3 x 330 + 32), 1,098 positions with headers" in text
     assert "NOTICE: not so" in text
@@ -35,30 +36,30 @@ def test_figures_have_as_many_digits_as_a_reader_can_use(tmp_path: Path) -> None
     manifest = samples.write_run(tmp_path, samples.corpus(24))
     learnt = manifest.filters[0].model_copy(update={"frozen": "0.04392016040227436"})
     manifest.model_copy(update={"filters": (learnt,)}).save(tmp_path / "manifest.json")
-    text = browse.overview(tmp_path)
+    text = terminal_view.overview(tmp_path)
     assert "dropped 1 (4.0%), learnt 0.04392\n" in text
     assert not re.search(r"\d\.\d{6}", text)
 
 
 def test_rejections_come_by_reason_with_an_example(run: Path) -> None:
-    lines = browse.rejections(run).splitlines()
+    lines = terminal_view.rejections(run).splitlines()
     assert lines[0].split()[:4] == ["canvases", "trace", "not_selected", "24"]
     assert "problems.jsonl row 1 trace 9: because of not_selected" in lines[0]
     assert len(lines) == 4
-    assert browse.top_reasons(run) == "canvases too_few_traces (1), release seqdep_high (1)"
+    assert terminal_view.top_reasons(run) == "canvases too_few_traces (1), release seqdep_high (1)"
 
 
 def test_an_unfinished_or_damaged_run_is_one_line(run: Path, tmp_path: Path) -> None:
-    for look in (browse.overview, browse.rejections):
+    for look in (terminal_view.overview, terminal_view.rejections):
         with pytest.raises(UserError, match="no complete run"):
             look(tmp_path)
     samples.write_run(tmp_path, [])
-    assert "0 of P = 3" in browse.overview(tmp_path)
+    assert "0 of P = 3" in terminal_view.overview(tmp_path)
     samples.write_run(tmp_path / "b", samples.corpus(3))
     for path in (tmp_path / "b").rglob("*.parquet"):
         path.write_bytes(b"no")
     (tmp_path / "b" / "release" / "stats.json").unlink()
-    for look in (browse.overview, browse.rejections):
+    for look in (terminal_view.overview, terminal_view.rejections):
         with pytest.raises(DamagedError) as caught:
             look(tmp_path / "b")
         assert "\n" not in str(caught.value)

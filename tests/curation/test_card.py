@@ -9,13 +9,13 @@ from huggingface_hub import DatasetCard, DatasetCardData, metadata_load
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation import licences, markdown, release, stats
-from curation.card import render_card
-from curation.rows import Released, released
-from curation.terminal import visible
+from curation.release import licenses, markdown, stats, writer
+from curation.release.card import render_card
+from curation.release.rows import Released, released
 from schemas.facts import SourceFacts, TeacherFacts
 from schemas.manifest import Manifest
 from schemas.recipe import Recipe
+from support.text import visible
 from tests.curation import samples
 
 NASTY = (
@@ -27,7 +27,7 @@ NASTY = (
 def measured(tmp_path: Path, recipe: Recipe, count: int = 30) -> tuple[Manifest, stats.Stats]:
     rows = samples.corpus(count)
     spec = recipe.release
-    files = release.write_release(
+    files = writer.write_release(
         tmp_path,
         samples.BUILD,
         rows,
@@ -62,7 +62,7 @@ def test_the_metadata_is_what_the_hub_allows(tmp_path: Path) -> None:
     card = render(tmp_path)
     data = head(card)
     assert data.license == "mit"
-    assert data.license in licences.HUB_IDS
+    assert data.license in licenses.HUB_IDS
     assert data.language == ["en"]
     assert data.size_categories == ["n<1K"]
     assert data.task_categories == ["text-generation"]
@@ -278,7 +278,7 @@ def test_the_printed_recipe_holds_no_folder_and_no_credential(tmp_path: Path) ->
     [
         (["MIT"], ("mit", None)),
         (["mit", "MIT"], ("mit", None)),
-        (["Apache-2.0", "MIT"], ("other", licences.SEVERAL)),
+        (["Apache-2.0", "MIT"], ("other", licenses.SEVERAL)),
         (["ODC-By-1.0"], ("odc-by", None)),
         (["GPL-3.0-or-later"], ("gpl-3.0", None)),
         ([], ("unknown", None)),
@@ -289,9 +289,9 @@ def test_the_printed_recipe_holds_no_folder_and_no_credential(tmp_path: Path) ->
     ],
 )
 def test_licences_become_ids_of_the_hub(stated: list[str], wanted: tuple[str, str | None]) -> None:
-    found = licences.combine(stated)
+    found = licenses.combine(stated)
     assert found == wanted
-    assert found.id in licences.HUB_IDS
+    assert found.id in licenses.HUB_IDS
 
 
 def test_the_recipes_licence_is_stronger(tmp_path: Path) -> None:
@@ -335,7 +335,7 @@ def test_disruptive_texts_of_rows_of_a_megabyte_do_nothing(tmp_path: Path) -> No
     facts = metadata_load(path)
     expected = metadata_load(plain / "release" / "README.md")
     assert facts is not None and expected is not None
-    assert facts.pop("license") == "other" and facts.pop("license_name") == licences.SEVERAL
+    assert facts.pop("license") == "other" and facts.pop("license_name") == licenses.SEVERAL
     assert expected.pop("license") == "mit"
     assert facts == expected, "the texts change nothing of the front matter"
     assert DatasetCard.load(path).data.to_dict()["configs"] == facts["configs"]

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from curation import card_figures, release, stats
-from curation.card_figures import Picture, count, lengths, seqdep
-from curation.verify import verify
-from schemas.digits import rounded
+from curation.release import figures, stats, writer
+from curation.release.figures import Picture, count, lengths, seqdep
+from curation.release.verify import verify
 from schemas.facts import ReleaseFile
 from schemas.manifest import Manifest
 from schemas.records import Canvas, Level, Scores, SeqDep
+from support.digits import rounded
 from tests.curation import samples
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,14 +41,14 @@ def scored(paths: Sequence[Value], steps: Sequence[Value]) -> Iterator[Row]:
 
 
 def write(folder: Path, rows: Sequence[Row]) -> tuple[ReleaseFile, ...]:
-    return release.write_release(folder, samples.BUILD, rows, validation=0.3, rows_per_file=16)
+    return writer.write_release(folder, samples.BUILD, rows, validation=0.3, rows_per_file=16)
 
 
 def draw(folder: Path, rows: Sequence[Row]) -> tuple[tuple[Picture, ...], stats.Stats]:
     files = write(folder, rows)
     measured = stats.measure(folder, files)
     manifest = samples.manifest_of(samples.recipe(), list(rows), measured.grades)
-    return card_figures.draw(folder, files, manifest, measured), measured
+    return figures.draw(folder, files, manifest, measured), measured
 
 
 def chunks(picture: bytes) -> dict[bytes, bytes]:
@@ -88,7 +88,7 @@ def test_what_is_drawn_is_said_in_words(tmp_path: Path) -> None:
 AGAIN = """
 import sys
 from pathlib import Path
-from curation import card_figures, stats
+from curation.release import figures as card_figures, stats
 from schemas.facts import ReleaseFile
 from schemas.manifest import Manifest
 run = Path(sys.argv[1])
@@ -205,7 +205,10 @@ def test_a_changed_or_strange_picture_is_found(tmp_path: Path) -> None:
 
 
 def test_drawing_alone_loads_matplotlib() -> None:
-    code = "import sys, curation.finish, curation.verify; assert 'matplotlib' not in sys.modules"
+    code = (
+        "import sys, curation.stages.release, curation.release.verify\n"
+        "assert 'matplotlib' not in sys.modules"
+    )
     subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True
     )

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from curation import browse, control_stage, controls
-from curation.verify import verify
-from flows.reporting import page
+from curation.inspect import terminal_view
+from curation.release.verify import verify
+from curation.seqdep_report import controls
+from curation.stages import measure_controls
+from flows.page import page
 from schemas.facts import ControlFacts
 from schemas.manifest import MANIFEST_FILE, Manifest
 from schemas.recipe import Part, ScorerSpec
-from scorers.curve import Estimate
+from scorers.seqdep.curve import Estimate
 from tests.builds import BuiltRuns, make
 from tests.flows.commands import polytrace
 
@@ -61,7 +63,7 @@ def test_a_build_measures_its_controls_and_says_so_everywhere(built_runs: BuiltR
     assert found is not None and found.others is not None and found.repeated is not None
     said = controls.sentence(found)
     assert said in (run / "release" / "README.md").read_text(encoding="utf-8")
-    shown = dict(browse.facts(manifest))
+    shown = dict(terminal_view.facts(manifest))
     assert shown["path level"] == said.removeprefix("Path level").lstrip(": ")
     assert not found.tells and found.documents >= 30
     assert said.startswith(
@@ -81,7 +83,7 @@ def test_controls_are_measured_once_and_with_the_same_bytes(
 ) -> None:
     """A changed filter and a second build score nothing; a lost file comes back as it was."""
     run = built_runs.copy(tmp_path / "run", "demo", limit=ROWS)
-    file = run / control_stage.CONTROLS
+    file = run / measure_controls.CONTROLS
     before, manifest = file.read_bytes(), (run / MANIFEST_FILE).read_bytes()
     file.unlink()
     make(run, "demo", limit=ROWS)
@@ -90,7 +92,7 @@ def test_controls_are_measured_once_and_with_the_same_bytes(
     def scored(*_: object, **__: object) -> None:
         raise AssertionError("nothing is to be scored again")
 
-    monkeypatch.setattr("scorers.seqdep.score", scored)
+    monkeypatch.setattr("scorers.seqdep.score.score", scored)
     said = make(run, "demo", "filters=[{kind: seqdep, quantile: 0.5}]", limit=ROWS).said
     assert file.read_bytes() == before
     assert said[0].startswith("Path level says nothing here")

@@ -8,10 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from curation.decontaminate import EXACT, NGRAM, EvaluationIndex, Overlap, build_index, overlap
+from curation.prompts.decontaminate import (
+    EXACT,
+    NGRAM,
+    EvaluationIndex,
+    Overlap,
+    build_index,
+    overlap,
+)
 from curation.sources import Source
-from schemas.errors import UserError
-from schemas.parts import build
+from support.errors import UserError
+from support.plugins import build
 
 
 def source(kind: str, path: Path, **options: object) -> Source:

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.dedup import CONFLICTING, EXACT, NORMALISED, Duplicate, Seen, normalise, prompt_id
+from curation.prompts.dedup import (
+    CONFLICTING,
+    EXACT,
+    NORMALISED,
+    Duplicate,
+    Seen,
+    normalise,
+    prompt_id,
+)
 
 SAME = [
     ("What is 1 + 1?", "what  is\n1+1"),

@@ -9,15 +9,10 @@ import aiohttp
 import pytest
 
 from benchmarks.loopback import Behaviour, Loopback
-from curation.teachers import _endpoint
-from curation.teachers._endpoint import (
-    CEILING_SECONDS,
-    MOST_FAILURES,
-    Endpoint,
-    State,
-)
-from curation.teachers._fleet import Fleet
-from curation.teachers._http import Connection, UnavailableError
+from curation.teachers.openai import endpoint as _endpoint
+from curation.teachers.openai.client import Connection, UnavailableError
+from curation.teachers.openai.endpoint import CEILING_SECONDS, MOST_FAILURES, Endpoint, State
+from curation.teachers.openai.endpoints import Fleet
 
 
 @asynccontextmanager

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from benchmarks.loopback import Loopback
-from curation import reading, trace_stage
+from curation.context import Job
 from curation.estimate import estimate
-from curation.job import Job
-from schemas.errors import ShortError, UserError
+from curation.stages import read_prompts, sample_traces
 from schemas.recipe import Recipe, load, validate
+from support.errors import ShortError, UserError
 from tests.builds import RECIPES, make
 from tests.curation.test_remote import SETS, recorded
 
@@ -35,7 +35,7 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> None:
     def read(job: Job) -> None:
         pytest.fail("the prompts were read first")
 
-    monkeypatch.setattr(reading, "read_prompts", read)
+    monkeypatch.setattr(read_prompts, "read_prompts", read)
 
 
 def recipe(folder: Path, teacher: dict[str, Any], **more: Any) -> Recipe:
@@ -96,6 +96,6 @@ def test_a_build_asks_for_vllm_where_samples_are_missing(tmp_path: Path, bare_py
         RECIPES / "recorded_traces.yaml",
         (*sets, f"teacher.top_up={json.dumps(SERVED)}", f"serve.python={bare_python}"),
     )
-    trace_stage.check_servers(Job(recipe=served, run=tmp_path / "run"))
+    sample_traces.check_servers(Job(recipe=served, run=tmp_path / "run"))
     with pytest.raises(UserError, match="has no vLLM"):
-        trace_stage.check_servers(Job(recipe=served, run=tmp_path / "new"))
+        sample_traces.check_servers(Job(recipe=served, run=tmp_path / "new"))

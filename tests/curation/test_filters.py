@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 
 from curation.filters import Filter
 from curation.filters.seqdep import Limits, SeqDepFilter
-from schemas import parts
-from schemas.errors import UserError
 from schemas.records import (
     Canvas,
     FinishReason,
@@ -25,6 +23,8 @@ from schemas.records import (
     SeqDep,
     Trace,
 )
+from support import plugins
+from support.errors import UserError
 
 
 def canvas(
@@ -96,7 +96,7 @@ UNSCORED = Scores(
 
 
 def build(kind: str, **options: object) -> Filter:
-    made: Filter = parts.build("filters", kind, options, "filters.0")
+    made: Filter = plugins.build("filters", kind, options, "filters.0")
     return made
 
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curation.groups import MOST_COMPARED, Assembled, Rules, assemble, long_cot, response
-from curation.tokens import TokenCounter
+from curation.canvases.assemble import MOST_COMPARED, Assembled, Rules, assemble, long_cot, response
+from curation.canvases.token_counter import TokenCounter
 from schemas.canvas import parse, twin
 from schemas.recipe import Recipe
 from schemas.records import FinishReason, Grade, GradedTrace, Prompt, Stage, Trace
-from scorers.diversity import similarity
+from scorers.similarity import similarity
 
 PROMPT = Prompt(id="p1", text="How many?", gold="7", source="test", row=5, licence="mit")
 DISTINCT = (

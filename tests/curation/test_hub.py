@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Features
 
-from curation._hub_client import endpoint
+from curation.publish.hub_client import endpoint
 from schemas import arrow
-from schemas.errors import UserError
 from schemas.manifest import MANIFEST_FILE, Manifest
+from support.errors import UserError
 from tests.builds import BuiltRuns, make
 from tests.flows.commands import start
 from tests.flows.test_growing import PROMPTS, Corpus

@@ -10,17 +10,19 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from curation import inspect, release, terminal
-from curation.browse import show, show_dropped
-from curation.dropped import Dropped, find_dropped
-from curation.inspect import Query, find
-from curation.places import Corpus, rows
-from curation.rows import Released, read_rows
-from curation.rows import released as made
+from curation.inspect import query as inspect
+from curation.inspect.query import Query, find
+from curation.inspect.rejections import Dropped, find_dropped
+from curation.inspect.terminal_view import show, show_dropped
+from curation.release import writer
+from curation.release.reader import Corpus, rows
+from curation.release.rows import Released, read_rows
+from curation.release.rows import released as made
 from schemas import arrow
-from schemas.errors import DamagedError, UserError
 from schemas.manifest import Manifest
 from schemas.records import Level, Rejection, Siblings, Stage
+from support import text as terminal
+from support.errors import DamagedError, UserError
 from tests.curation import samples
 
 NASTY = (
@@ -40,7 +42,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def released(run: Path) -> list[Released]:
     files = Manifest.load(run / "manifest.json").release
-    return [r for file in files for r in read_rows(release.data_path(run / "release", file))]
+    return [r for file in files for r in read_rows(writer.data_path(run / "release", file))]
 
 
 def found(run: Path, **asked: object) -> list[Released]:
@@ -269,10 +271,10 @@ def test_a_giant_text_is_cut_on_display_with_a_count(tmp_path: Path) -> None:
 
 
 def test_more_rows_than_a_row_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(release, "ROW_GROUP", 10)
+    monkeypatch.setattr(writer, "ROW_GROUP", 10)
     samples.write_run(tmp_path, samples.corpus(64), samples.recipe())
     files = Manifest.load(tmp_path / "manifest.json").release
-    paths = [release.data_path(tmp_path / "release", file) for file in files]
+    paths = [writer.data_path(tmp_path / "release", file) for file in files]
     assert max(pq.read_metadata(path).num_row_groups for path in paths) > 1
     everything = [row for path in paths for row in read_rows(path)]
     for number in (0, 9, 10, 15, 16, 63):

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation import journal
-from curation.archive import Archive
-from curation.journal import Journal, read
+from curation.sampling import journal
+from curation.sampling.journal import Journal, read
+from curation.sampling.journal_index import Archive
 from schemas.records import FinishReason, Trace
 
 TRACE = Trace(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from curation.teachers._load import MOST, Load, next_limit, parse
+from curation.teachers.openai.load_limit import MOST, Load, next_limit, parse
 
 METRICS = """# HELP vllm:num_requests_running Number of requests in model execution batches.
 # TYPE vllm:num_requests_running gauge

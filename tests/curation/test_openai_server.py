@@ -16,15 +16,15 @@ from typing import Any
 import pytest
 
 from benchmarks.loopback import Behaviour, Loopback
-from curation.dedup import prompt_id
-from curation.journal import read
-from curation.sampling import Finished, Progress, Shard, none_lacks, run
+from curation.prompts.dedup import prompt_id
+from curation.sampling.journal import read
+from curation.sampling.service import Finished, Progress, Shard, none_lacks, run
 from curation.teachers import Failure, Lacks
-from curation.teachers._load import START
-from curation.teachers._wire import BadReplyError, Choice, Sampling, choices
+from curation.teachers.openai.load_limit import START
+from curation.teachers.openai.wire import BadReplyError, Choice, Sampling, choices
 from curation.teachers.openai_server import OpenAIServer, build
-from schemas.errors import ShortError, UserError
 from schemas.records import FinishReason, Prompt, Trace
+from support.errors import ShortError, UserError
 
 P = 3
 

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curation.decontaminate import build_index
-from curation.dedup import prompt_id
-from curation.prompts import read_prompts
+from curation.prompts.decontaminate import build_index
+from curation.prompts.dedup import prompt_id
+from curation.prompts.read import read_prompts
 from curation.sources import Row, Source
 from schemas.arrow import records, table
-from schemas.errors import UserError
-from schemas.parts import build
 from schemas.records import Prompt, Recorded, Rejection, Stage
+from support.errors import UserError
+from support.plugins import build
 
 
 def source(path: Path, kind: str = "jsonl", **options: object) -> Source:

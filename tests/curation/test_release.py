@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation import release, stats
-from curation.rows import read_rows, released
+from curation.release import stats, writer
+from curation.release.rows import read_rows, released
 from schemas import arrow, canvas
-from schemas.errors import DamagedError
 from schemas.facts import ReleaseFile
 from schemas.records import Canvas, Scores
+from support.errors import DamagedError
 from tests.curation import samples
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,7 +28,7 @@ def write(
     folder: Path, count: int, *, validation: float = 0.25, rows_per_file: int = 16
 ) -> tuple[ReleaseFile, ...]:
     rows = iter(samples.corpus(count))
-    return release.write_release(
+    return writer.write_release(
         folder, samples.BUILD, rows, validation=validation, rows_per_file=rows_per_file
     )
 
@@ -48,7 +48,7 @@ def test_twice_gives_the_same_bytes_and_only_whole_files(tmp_path: Path) -> None
     assert sum(file.rows for file in first) == 60
     assert {f"release/{name}" for name in content(tmp_path / "a")} == {f.path for f in first}
     for file in first:
-        path = release.data_path(tmp_path / "a", file)
+        path = writer.data_path(tmp_path / "a", file)
         assert file.bytes == path.stat().st_size
         assert path.name.startswith(f"{file.split}-{samples.BUILD}-")
     assert write(tmp_path / "a", 60) == first, "writing again over whole files changes nothing"
@@ -56,7 +56,7 @@ def test_twice_gives_the_same_bytes_and_only_whole_files(tmp_path: Path) -> None
 
 def test_files_hold_the_schema_zstd_and_page_checksums(tmp_path: Path) -> None:
     (file,) = write(tmp_path, 5, validation=0.0)
-    path = release.data_path(tmp_path, file)
+    path = writer.data_path(tmp_path, file)
     schema = pq.read_schema(path)
     assert schema.equals(arrow.RELEASE)
     assert schema.metadata == arrow.RELEASE.metadata, "no pandas metadata"
@@ -72,7 +72,7 @@ def test_files_hold_the_schema_zstd_and_page_checksums(tmp_path: Path) -> None:
 
 def test_rows_are_the_canvases_and_scores(tmp_path: Path) -> None:
     files = write(tmp_path, 40, rows_per_file=7)
-    rows = [row for file in files for row in read_rows(release.data_path(tmp_path, file))]
+    rows = [row for file in files for row in read_rows(writer.data_path(tmp_path, file))]
     wanted = {c.prompt.id: (c, s) for c, s in samples.corpus(40)}
     assert {row.id for row in rows} == set(wanted)
     for row in rows:
@@ -94,7 +94,7 @@ def test_what_was_not_measured_is_null(tmp_path: Path) -> None:
         scorer="",
         scorer_revision="",
     )
-    release.write_release(
+    writer.write_release(
         tmp_path, samples.BUILD, [(samples.canvas(1), bare)], validation=0, rows_per_file=9
     )
     (row,) = pq.read_table(next((tmp_path / "data").iterdir())).to_pylist()
@@ -104,7 +104,7 @@ def test_what_was_not_measured_is_null(tmp_path: Path) -> None:
 
 
 def test_row_groups_bound_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(release, "ROW_GROUP", 8)
+    monkeypatch.setattr(writer, "ROW_GROUP", 8)
     drawn = 0
 
     def rows() -> Iterator[tuple[Canvas, Scores]]:
@@ -115,10 +115,8 @@ def test_row_groups_bound_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyP
                 parts = list((tmp_path / "data").glob("train-*.part"))
                 assert parts, "rows are on disk before the corpus ends"
 
-    (file,) = release.write_release(
-        tmp_path, samples.BUILD, rows(), validation=0, rows_per_file=100
-    )
-    facts = pq.read_metadata(release.data_path(tmp_path, file))
+    (file,) = writer.write_release(tmp_path, samples.BUILD, rows(), validation=0, rows_per_file=100)
+    facts = pq.read_metadata(writer.data_path(tmp_path, file))
     sizes = [facts.row_group(i).num_rows for i in range(facts.num_row_groups)]
     assert sizes == [8, 8, 8, 8, 8, 8, 2]
 
@@ -129,7 +127,7 @@ def test_a_failure_leaves_no_half_file(tmp_path: Path) -> None:
         raise RuntimeError("the disk is gone")
 
     with pytest.raises(RuntimeError, match="the disk is gone"):
-        release.write_release(tmp_path, samples.BUILD, rows(), validation=0, rows_per_file=8)
+        writer.write_release(tmp_path, samples.BUILD, rows(), validation=0, rows_per_file=8)
     names = sorted(path.name for path in (tmp_path / "data").iterdir())
     assert names == [f"train-{samples.BUILD}-0000{i}.parquet" for i in (0, 1)]
     assert [pq.read_metadata(tmp_path / "data" / name).num_rows for name in names] == [8, 8]
@@ -153,8 +151,8 @@ def test_a_prompt_leaves_validation_only_for_a_smaller_share(
     except UnicodeEncodeError:
         prompt_id = "x"
     small, large = sorted((a, b))
-    if release.split_of(prompt_id, small) == "validation":
-        assert release.split_of(prompt_id, large) == "validation"
+    if writer.split_of(prompt_id, small) == "validation":
+        assert writer.split_of(prompt_id, large) == "validation"
 
 
 def test_the_split_depends_on_nothing_but_the_prompt(tmp_path: Path) -> None:
@@ -163,10 +161,10 @@ def test_the_split_depends_on_nothing_but_the_prompt(tmp_path: Path) -> None:
     seen: dict[str, str] = {}
     for number, order in enumerate(orders):
         folder = tmp_path / str(number)
-        for file in release.write_release(
+        for file in writer.write_release(
             folder, samples.BUILD, order, validation=0.3, rows_per_file=99
         ):
-            for row in read_rows(release.data_path(folder, file)):
+            for row in read_rows(writer.data_path(folder, file)):
                 assert seen.setdefault(row.id, file.split) == file.split
     share = sum(split == "validation" for split in seen.values()) / len(seen)
     assert 0.1 < share < 0.5
@@ -219,7 +217,7 @@ def test_load_dataset_reads_the_folder(tmp_path: Path) -> None:
     both, one = tmp_path / "both", tmp_path / "one"
     samples.write_run(both, samples.corpus(40))
     assert list(both.glob("release/figures/*.png")), "which are no rows"
-    in_train = [i for i in range(40) if release.split_of(samples.prompt(i).id, 0.25) == "train"]
+    in_train = [i for i in range(40) if writer.split_of(samples.prompt(i).id, 0.25) == "train"]
     pairs = [(samples.canvas(i), samples.scores(i)) for i in in_train[:3]]
     samples.write_run(one, pairs)
     code = (
@@ -272,7 +270,7 @@ def test_statistics_are_measured_and_the_same_twice(tmp_path: Path) -> None:
 
 def test_statistics_of_values_that_are_no_numbers(tmp_path: Path) -> None:
     odd = replace(samples.scores(1), summary_gain=float("nan"))
-    files = release.write_release(
+    files = writer.write_release(
         tmp_path, samples.BUILD, [(samples.canvas(1), odd)], validation=0, rows_per_file=9
     )
     found = stats.measure(tmp_path, files)
@@ -297,7 +295,7 @@ def test_statistics_name_every_teacher_and_count_the_cut_paths(tmp_path: Path) -
     ]
     found = stats.measure(
         tmp_path,
-        release.write_release(tmp_path, samples.BUILD, rows, validation=0, rows_per_file=9),
+        writer.write_release(tmp_path, samples.BUILD, rows, validation=0, rows_per_file=9),
     )
     assert [(t.name, t.paths) for t in found.teachers] == [("tiny", 3), ("m", 2), ("B", 1)]
     assert found.cut_paths == 4
@@ -306,8 +304,8 @@ def test_statistics_name_every_teacher_and_count_the_cut_paths(tmp_path: Path) -
 def test_every_text_survives(tmp_path: Path) -> None:
     texts = ["\x00", "\x1b[31m", "a\r\nb", "\u202e", "🙂" * 1000, "```\n---\n", "x" * 500_000]
     rows = [samples.with_text(i, text) for i, text in enumerate(texts)]
-    (file,) = release.write_release(tmp_path, samples.BUILD, rows, validation=0, rows_per_file=99)
-    back = list(read_rows(release.data_path(tmp_path, file)))
+    (file,) = writer.write_release(tmp_path, samples.BUILD, rows, validation=0, rows_per_file=99)
+    back = list(read_rows(writer.data_path(tmp_path, file)))
     assert [row.prompt for row in back] == texts
     assert [row.paths[0].answer for row in back] == texts
-    assert isinstance(pq.read_table(release.data_path(tmp_path, file)), pa.Table)
+    assert isinstance(pq.read_table(writer.data_path(tmp_path, file)), pa.Table)

@@ -18,14 +18,15 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from curation import finish, remote
-from curation.job import Job
+from curation.context import Job
+from curation.seqdep_report.documents import Corpus
 from curation.sources import Row, Source
-from curation.texts import Corpus
+from curation.sources.readers import remote
+from curation.stages import release as finish
 from flows import cli
-from schemas.errors import StoppedError, UserError
-from schemas.parts import build
 from schemas.recipe import load
+from support.errors import StoppedError, UserError
+from support.plugins import build
 from tests.builds import RECIPES, make
 from tests.flows.commands import polytrace
 from tests.s3_server import KEY, SECRET, S3Server
@@ -200,7 +201,7 @@ def big(tmp_path: Path) -> dict[str, bytes]:
 def test_a_cut_connection_goes_on_where_it_broke(
     kind: str, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("curation.remote.WAITS", (0.0, 0.0))
+    monkeypatch.setattr("curation.sources.readers.remote.WAITS", (0.0, 0.0))
     url = put(s3, f"x.{kind}", big(tmp_path)[kind])
     reader = "parquet" if kind == "parquet" else "jsonl"
     whole = rows(reader, url)
@@ -214,7 +215,7 @@ def test_a_cut_connection_goes_on_where_it_broke(
 def test_a_connection_that_stays_cut_is_no_short_file(
     kind: str, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("curation.remote.WAITS", ())
+    monkeypatch.setattr("curation.sources.readers.remote.WAITS", ())
     url = put(s3, f"x.{kind}", big(tmp_path)[kind])
     reading = source("parquet" if kind == "parquet" else "jsonl", url)
     reading.fingerprint()

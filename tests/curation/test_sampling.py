@@ -11,10 +11,10 @@ from threading import Thread
 
 import pytest
 
-from curation import sampling
-from curation.journal import read
-from curation.ledger import Ledger
-from curation.sampling import Finished, Progress, Shard, run
+from curation.sampling import service
+from curation.sampling.journal import read
+from curation.sampling.service import Finished, Progress, Shard, run
+from curation.sampling.shard_state import Ledger
 from curation.teachers import (
     Failure,
     Lacks,
@@ -23,8 +23,8 @@ from curation.teachers import (
     Spare,
     Wanted,
 )
-from schemas.errors import DamagedError
 from schemas.records import FinishReason, Prompt, Trace
+from support.errors import DamagedError
 
 
 class Scripted:
@@ -466,7 +466,7 @@ def test_a_refusal_survives_a_crash_and_is_told(tmp_path: Path) -> None:
 def test_what_is_too_much_for_memory_is_read_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sampling, "HELD_CHARACTERS", 10)
+    monkeypatch.setattr(service, "HELD_CHARACTERS", 10)
     parquet, teacher = Parquet(), Scripted(shuffle=3)  # all shards are open at once
     spilled: list[int] = []
     spill = Ledger.spill

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from curation.screen import Fault, screen
-from curation.tokens import TokenCounter
+from curation.canvases.checks import Fault, screen
+from curation.canvases.token_counter import TokenCounter
 from schemas.records import FinishReason, Grade, GradedTrace, Trace
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from curation.sources import Source
-from curation.sources._lacks import what_it_lacks
-from schemas.parts import build
+from curation.sources.columns.lacks import what_it_lacks
+from support.plugins import build
 from tests.builds import make, rejected
 
 BARE = "[asy] draw((0,0)--(4,0)--(0,3)--cycle); [/asy]"

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from curation.seqdep_plot import Panel, Series, draw
-from scorers.curve import curve
+from curation.seqdep_report.plot import Panel, Series, draw
+from scorers.seqdep.curve import curve
 
 
 def series(count: int) -> Series:

@@ -17,12 +17,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from curation import _launch, _server
-from curation.serve import Pace, Servers, plans
-from schemas.errors import ShortError, UserError
+from curation.vllm_servers import launch
+from curation.vllm_servers import server as _server
+from curation.vllm_servers.servers import Pace, Servers, plans
 from schemas.recipe import Recipe, validate
 from schemas.serve import Serve
-from scorers.answer import GradePool
+from scorers.answers.grade import GradePool
+from support.errors import ShortError, UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 FAKE = Path(__file__).with_name("fake_server.py")
@@ -160,7 +161,7 @@ PARENT = """
 import os, sys, time
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from curation.serve import Pace, Servers
+from curation.vllm_servers.servers import Pace, Servers
 from schemas.serve import Serve
 
 folder = Path({folder!r})
@@ -170,7 +171,7 @@ with Servers(spec, "m", "m", folder / "logs", gpus=(), pace=Pace(look=0.05, grac
     (url,) = servers.start()
     worker = 0
     if {grades}:
-        from scorers.answer import GradePool
+        from scorers.answers.grade import GradePool
         pool = GradePool(workers=1)
         pool.grade([("\\\\boxed{{\\\\sqrt{{16}}}}", "4")])
         worker = pool._pool._workers[0].process.pid
@@ -269,7 +270,7 @@ def test_a_dead_server_comes_back_at_its_port_so_often_and_no_more(bench: Bench)
         for life in (1, 2, 3):
             wait_for(lambda: facts(url))
             assert len(bench.pids("lives")) == life
-            wait_for(lambda: _launch.is_healthy("127.0.0.1", urlsplit(url).port or 0, 5))
+            wait_for(lambda: launch.is_healthy("127.0.0.1", urlsplit(url).port or 0, 5))
             assert servers.failure is None
             os.kill(facts(url)["pid"], signal.SIGKILL)
             wait_for(lambda n=life: not is_running(bench.pids("lives")[n - 1]))  # type: ignore[misc]
@@ -369,11 +370,11 @@ def test_two_servers_have_ports_and_gpus_of_their_own(bench: Bench) -> None:
 
 
 def test_a_port_that_was_taken_meanwhile(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    free_port = _launch.free_port
+    free_port = launch.free_port
     with socket.create_server(("127.0.0.1", 0)) as other:
         stolen = iter([other.getsockname()[1]])
         monkeypatch.setattr(
-            _launch, "free_port", lambda host, taken: next(stolen, None) or free_port(host, taken)
+            launch, "free_port", lambda host, taken: next(stolen, None) or free_port(host, taken)
         )
         with bench.servers() as servers:
             (url,) = servers.start()
@@ -421,13 +422,13 @@ def test_servers_without_a_gpu_name_none(tmp_path: Path) -> None:
     [("2,3", ("2", "3")), ("", ()), ("-1", ()), ("0,-1,1", ("0",)), ("GPU-ab, 1", ("GPU-ab", "1"))],
 )
 def test_cuda_visible_devices_is_respected(chosen: str, names: tuple[str, ...]) -> None:
-    assert _launch.visible_gpus({"CUDA_VISIBLE_DEVICES": chosen}) == names
+    assert launch.visible_gpus({"CUDA_VISIBLE_DEVICES": chosen}) == names
 
 
 def test_urls_reach_servers_that_listen_everywhere() -> None:
-    assert _launch.base_url("0.0.0.0", 5) == "http://127.0.0.1:5/v1"
-    assert _launch.base_url("::", 5) == "http://[::1]:5/v1"
-    assert _launch.base_url("node7", 5) == "http://node7:5/v1"
+    assert launch.base_url("0.0.0.0", 5) == "http://127.0.0.1:5/v1"
+    assert launch.base_url("::", 5) == "http://[::1]:5/v1"
+    assert launch.base_url("node7", 5) == "http://node7:5/v1"
 
 
 def test_a_grading_worker_holds_no_pipe_of_a_server(bench: Bench) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from curation import shards
+from curation.run_store import shards
 from schemas import arrow
-from schemas.durable import lock
-from schemas.errors import DamagedError, UserError
 from schemas.records import Prompt, Rejection, Stage
+from support.errors import DamagedError, UserError
+from support.files import lock
 
 
 def prompt(i: int) -> Prompt:

@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curation.seqdep_report.documents import Corpus
 from curation.sources import Row, Source
-from curation.sources._json_values import BrokenError, values
-from curation.texts import Corpus
-from schemas.errors import UserError
-from schemas.parts import build
+from curation.sources.readers.json_values import BrokenError, values
+from support.errors import UserError
+from support.plugins import build
 
 ROWS = [{"problem": f"What is {n} plus {n}?", "answer": str(2 * n), "k": [n]} for n in range(1, 6)]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS)

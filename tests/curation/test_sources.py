@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from curation.sources import Row, Source
 from curation.sources import jsonl as jsonl_kind
-from curation.sources._gold import damage, plain_number, read_gold
-from curation.sources._jsonl import JsonlReader, parse
-from schemas.errors import UserError
-from schemas.parts import build, kinds
+from curation.sources.columns.gold import damage, plain_number, read_gold
+from curation.sources.readers.jsonl import JsonlReader, parse
 from schemas.records import FinishReason, Recorded
+from support.errors import UserError
+from support.plugins import build, kinds
 
 GOOD = {"problem": "What is 1 + 1?", "answer": "2"}
 
@@ -116,7 +116,7 @@ def test_a_row_of_five_megabytes_is_too_long(tmp_path: Path) -> None:
 def test_a_line_over_the_limit_is_skipped_unread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("curation.sources._jsonl.MAX_LINE_BYTES", 200)
+    monkeypatch.setattr("curation.sources.readers.jsonl.MAX_LINE_BYTES", 200)
     path = write(tmp_path / "rows.jsonl", GOOD, b"x" * 5000, GOOD, b"y" * 201)
     rows = read("jsonl", path=path)
     assert [(r.number, r.reason) for r in rows] == [
@@ -704,8 +704,8 @@ def test_the_hub_path_on_a_local_dataset(shared_data: Path, tmp_path: Path, suff
 
 def test_an_unreachable_hub_is_one_line() -> None:
     script = (
-        "from schemas.parts import build\n"
-        "from schemas.errors import UserError\n"
+        "from support.plugins import build\n"
+        "from support.errors import UserError\n"
         "for kind, o in (('hub', {'repo': 'a/b'}), ('gsm8k', {}), ('openr1_math', {})):\n"
         "    try:\n"
         "        build('sources', kind, o, 'source')\n"

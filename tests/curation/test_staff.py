@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from curation import staff
-from schemas.errors import UserError
-from schemas.paths import ROOT
+from curation import components
 from schemas.recipe import Recipe, validate
 from schemas.records import Prompt
+from support.errors import UserError
+from support.paths import ROOT
 
 PROMPT = Prompt(id="p", text="1 + 1?", gold="2", source="s", row=1, licence="l")
 SERVED = {"kind": "openai_server", "model": "m", "endpoints": ["http://h:1/v1"]}
@@ -21,7 +21,7 @@ def recipe(**changes: Any) -> Recipe:
 
 
 def key(one: Recipe) -> str:
-    return staff.teacher(one, ()).key(PROMPT, 0)
+    return components.teacher(one, ()).key(PROMPT, 0)
 
 
 def test_the_recipes_seed_is_the_teachers_unless_it_has_its_own() -> None:
@@ -51,8 +51,8 @@ def test_where_and_how_fast_a_teacher_is_asked_changes_no_digest() -> None:
 
 def test_a_served_directory_gives_its_revision() -> None:
     teacher = {"kind": "openai_server", "model": "tiny/teacher"}
-    made = staff.teacher(recipe(teacher=teacher, serve={}), ())
-    stated = staff.teacher(recipe(teacher={**teacher, "revision": "abc"}, serve={}), ())
+    made = components.teacher(recipe(teacher=teacher, serve={}), ())
+    stated = components.teacher(recipe(teacher={**teacher, "revision": "abc"}, serve={}), ())
     assert len(made.revision) == 12 and stated.revision == "abc"
     assert (ROOT / "tiny/teacher").is_dir()
 
@@ -75,16 +75,22 @@ def test_a_served_directory_gives_its_revision() -> None:
 )
 def test_what_does_not_go_together_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        staff.check(recipe(**changes))
+        components.check(recipe(**changes))
 
 
 def test_summaries_are_written_by_whoever_writes(tmp_path: Path) -> None:
     nested = {"kind": "recorded", "top_up": SERVED}
     one = recipe(teacher=nested, summary={"by": "teacher", "attempts": 4})
-    assert staff.model(one) == "m" and staff.model(recipe(teacher={"kind": "recorded"})) is None
-    writer = staff.summariser(one, ())
+    assert (
+        components.model(one) == "m"
+        and components.model(recipe(teacher={"kind": "recorded"})) is None
+    )
+    writer = components.summariser(one, ())
     assert writer.name == "m" and writer.wanted(PROMPT, 1) == (1, 4)
     local = {"kind": "transformers_local", "path": "tiny/teacher"}
-    assert staff.summariser(recipe(teacher=local, summary={"by": "teacher"}), ()).name == "teacher"
+    assert (
+        components.summariser(recipe(teacher=local, summary={"by": "teacher"}), ()).name
+        == "teacher"
+    )
     longer = recipe(teacher=SERVED, summary={"by": "teacher", "max_tokens": 900})
-    assert staff.summariser(longer, ()).key(PROMPT, 0) != writer.key(PROMPT, 0)
+    assert components.summariser(longer, ()).key(PROMPT, 0) != writer.key(PROMPT, 0)

@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from curation import store
-from curation.store import CARD, INDEX
+from curation.publish import fsspec_folder
+from curation.publish.fsspec_folder import CARD, INDEX
 from flows import cli
-from schemas.errors import StoppedError, UserError
+from support.errors import StoppedError, UserError
 from tests.builds import make
 from tests.curation.test_remote import SETS, recorded
 from tests.flows.commands import start
@@ -53,7 +53,7 @@ def longer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def publish(run: Path, to: str = TO) -> list[str]:
     """What was said."""
     said: list[str] = []
-    assert store.publish(run, to, say=said.append) == to.rstrip("/")
+    assert fsspec_folder.publish(run, to, say=said.append) == to.rstrip("/")
     return said
 
 
@@ -177,15 +177,19 @@ def test_a_later_build_replaces_the_former(s3: S3Server, run: Path, longer: Path
 
 
 def test_a_dry_run_changes_nothing(s3: S3Server, run: Path, longer: Path) -> None:
-    said = store.dry_run(run, TO, say=print)
+    said = fsspec_folder.dry_run(run, TO, say=print)
     assert said.splitlines()[-1].endswith(f"to {TO}; nothing was sent")
     lines = [line.split() for line in said.splitlines()[:-1]]
     assert lines == [["new", f"{len(d):,}", path] for path, d in sorted(local(run).items())]
     publish(run)
     s3.requests.clear()
-    states = [line.split()[0] for line in store.dry_run(run, TO, say=print).splitlines()[:-1]]
+    states = [
+        line.split()[0] for line in fsspec_folder.dry_run(run, TO, say=print).splitlines()[:-1]
+    ]
     assert set(states) == {"unchanged"}
-    words = [line.split() for line in store.dry_run(longer, TO, say=print).splitlines()[:-1]]
+    words = [
+        line.split() for line in fsspec_folder.dry_run(longer, TO, say=print).splitlines()[:-1]
+    ]
     assert {path for state, _, path in words if state == "deleted"} == data_of(local(run))
     assert s3.changes() == []
 
@@ -195,7 +199,7 @@ def test_a_dry_run_changes_nothing(s3: S3Server, run: Path, longer: Path) -> Non
 
 def hasty(monkeypatch: pytest.MonkeyPatch, waits: tuple[float, ...]) -> None:
     """The client does not try again by itself, and we after `waits`."""
-    monkeypatch.setattr("curation.remote.WAITS", waits)
+    monkeypatch.setattr("curation.sources.readers.remote.WAITS", waits)
     monkeypatch.setattr("s3fs.S3FileSystem.retries", 1)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     fsspec.get_filesystem_class("s3").clear_instance_cache()
@@ -271,7 +275,7 @@ def test_a_users_mistake_is_one_sentence(to: str, says: str, s3: S3Server, run: 
     s3.files.pipe_file("bucket/others/README.md", b"of the user")
     s3.files.pipe_file(f"bucket/damaged/{INDEX}", b"{}")
     s3.files.pipe_file(f"bucket/another/{INDEX}", json.dumps(other).encode())
-    for act in (store.publish, store.dry_run):
+    for act in (fsspec_folder.publish, fsspec_folder.dry_run):
         with pytest.raises(UserError) as caught:
             act(run, to, say=print)
         message = str(caught.value)
@@ -317,7 +321,7 @@ def test_damage_of_the_same_size_is_sent_anew_without_an_etag(run: Path, tmp_pat
     path = sorted(data_of(local(run)))[0]
     file = tmp_path / "there" / path
     file.write_bytes(b"x" * len(local(run)[path]))
-    said = store.dry_run(run, to, say=print).splitlines()
+    said = fsspec_folder.dry_run(run, to, say=print).splitlines()
     assert [line.split()[2] for line in said[:-1] if line.split()[0] == "changed"] == [path]
     assert publish(run, to)[0].startswith("1 of ")
     assert file.read_bytes() == local(run)[path]

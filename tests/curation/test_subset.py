@@ -7,7 +7,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from curation.subset import diversity, exhaustive, greedy, most_diverse
+from curation.canvases.diverse_subset import diversity, exhaustive, greedy, most_diverse
 
 Matrix = NDArray[np.float64]
 

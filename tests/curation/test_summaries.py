@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from curation.groups import Rules
-from curation.summaries import best, ends_in, message
-from curation.tokens import TokenCounter
+from curation.canvases.assemble import Rules
+from curation.canvases.summaries import best, ends_in, message
+from curation.canvases.token_counter import TokenCounter
 from schemas.recipe import Summary
 from schemas.records import Canvas, FinishReason, Trace
 from tests.curation.samples import canvas as sample_canvas

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from curation.sampling import Finished, Shard, none_lacks, run
+from curation.sampling.service import Finished, Shard, none_lacks, run
 from curation.teachers import (
     Failure,
     Request,
@@ -32,10 +32,10 @@ from curation.teachers import (
     transformers_local,
 )
 from curation.teachers._part import take
-from schemas import parts
-from schemas.errors import UserError
 from schemas.recipe import Part as Spec
 from schemas.records import FinishReason, Prompt, Recorded, Trace
+from support import plugins
+from support.errors import UserError
 
 TEMPLATE = "{% for m in messages %}<u>{{ m['content'] }}</u>{% endfor %}<a>"
 PROBLEMS = (
@@ -327,7 +327,7 @@ def test_first_tokens_follow_the_softmax(lm: Path, reference: tuple[Any, Any]) -
 
 
 def _first_tokens(teacher: transformers_local.LocalTeacher, samples: int) -> Counter[int]:
-    from curation.teachers._decode import Row, sample
+    from curation.teachers.local.decode import Row, sample
 
     one, model = PROMPTS[0], teacher._model()
     ids = model.encode(one.text)
@@ -519,13 +519,13 @@ def test_weights_that_are_broken_make_no_trace(lm: Path, tmp_path: Path) -> None
 
 def test_a_recipe_builds_both(lm: Path) -> None:
     options = {"path": str(lm), "temperature": 0, "stop": ["\n"]}
-    local = parts.build("teachers", "transformers_local", options, "teacher")
+    local = plugins.build("teachers", "transformers_local", options, "teacher")
     assert local.name == "random-lm"
     assert (
-        parts.build("teachers", "recorded", {"part": "after_think"}, "teacher").name == "recorded"
+        plugins.build("teachers", "recorded", {"part": "after_think"}, "teacher").name == "recorded"
     )
     with pytest.raises(UserError, match=r"teacher\.part"):
-        parts.build("teachers", "recorded", {"part": "before"}, "teacher")
+        plugins.build("teachers", "recorded", {"part": "before"}, "teacher")
 
 
 def test_the_tiny_teacher_solves_something(tiny_teacher: Path) -> None:

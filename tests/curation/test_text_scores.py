@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from curation import text_scores
-from curation.controls import Control
-from curation.seqdep_report import Inputs, report
-from curation.text_figures import figures
-from curation.text_scores import TextScores, check_out, read_scores, score_corpus
-from curation.texts import Corpus, Text
+from curation.seqdep_report import score
+from curation.seqdep_report.controls import Control
+from curation.seqdep_report.documents import Corpus, Text
+from curation.seqdep_report.figures import figures
+from curation.seqdep_report.report import Inputs, report
+from curation.seqdep_report.score import TextScores, check_out, read_scores, score_corpus
 from schemas.canvas import render
-from schemas.errors import UserError
 from schemas.records import Level, SeqDep
-from scorers import ar
-from scorers.causal import Scorer
-from scorers.seqdep import Settings
+from scorers.seqdep import loader
+from scorers.seqdep.causal_lm import Scorer
+from scorers.seqdep.score import Settings
+from support.errors import UserError
 from tests.curation import samples
 from tests.scorers import small_models
 
@@ -32,7 +32,7 @@ ROWS[7] = {"prompt": "7?", "text": ""}
 
 @pytest.fixture(scope="module")
 def scorer(tmp_path_factory: pytest.TempPathFactory) -> Scorer:
-    return ar.load(str(small_models.save(tmp_path_factory.mktemp("llama"), "LlamaConfig")))
+    return loader.load(str(small_models.save(tmp_path_factory.mktemp("llama"), "LlamaConfig")))
 
 
 @pytest.fixture
@@ -67,9 +67,9 @@ def test_every_document_has_a_row(corpus: Corpus, scorer: Scorer, tmp_path: Path
 def test_a_broken_off_run_goes_on_and_ends_in_the_same_bytes(
     corpus: Corpus, scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(text_scores, "PART_DOCUMENTS", 4)
+    monkeypatch.setattr(score, "PART_DOCUMENTS", 4)
     run(corpus, scorer, tmp_path / "whole.parquet")
-    scored = text_scores._scored
+    scored = score._scored
     calls: list[int] = []
 
     def breaks(*args: Any) -> Iterator[TextScores]:
@@ -78,7 +78,7 @@ def test_a_broken_off_run_goes_on_and_ends_in_the_same_bytes(
             raise KeyboardInterrupt
         return scored(*args)
 
-    monkeypatch.setattr(text_scores, "_scored", breaks)
+    monkeypatch.setattr(score, "_scored", breaks)
     out = tmp_path / "out.parquet"
     with pytest.raises(KeyboardInterrupt):
         run(corpus, scorer, out)
@@ -117,7 +117,7 @@ def test_a_kill_at_the_end_costs_nothing_and_mixes_nothing(
 
     for name in ("_join", "replace_text"):
         with monkeypatch.context() as patch:
-            patch.setattr(text_scores, name, killed)
+            patch.setattr(score, name, killed)
             with pytest.raises(KeyboardInterrupt):
                 run(corpus, scorer, out, limit=5)
         assert not out.exists()
@@ -165,7 +165,7 @@ def test_figures_by_hand() -> None:
             gains=gains,
             tokens=tokens,
         )
-        return dataclasses.replace(text_scores._row(Text(row=row)), step=step, tokens=sum(tokens))
+        return dataclasses.replace(score._row(Text(row=row)), step=step, tokens=sum(tokens))
 
     rows = [one(1, (2.0, 4.0), (5, 2, 2)), one(2, (1.0,), (3, 4))]
     rows.append(dataclasses.replace(rows[0], reason="bad", step=None))
@@ -197,9 +197,9 @@ def test_too_few_prompts_lend_no_paths(tmp_path: Path) -> None:
 
 
 def released(folder: Path, count: int) -> Corpus:
-    from curation import release
+    from curation.release import writer
 
-    release.write_release(
+    writer.write_release(
         folder, samples.BUILD, samples.corpus(count), validation=0, rows_per_file=99
     )
     return Corpus(str(folder))

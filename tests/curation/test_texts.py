@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curation import release
-from curation.texts import Corpus, Text
+from curation.release import writer
+from curation.seqdep_report.documents import Corpus, Text
 from schemas.canvas import render
-from schemas.errors import UserError
+from support.errors import UserError
 from tests.curation import samples
 
 
@@ -61,7 +61,7 @@ def test_what_is_no_text_has_a_reason(tmp_path: Path) -> None:
 
 def test_canvases_of_a_release_come_apart(tmp_path: Path) -> None:
     rows = samples.corpus(6)
-    release.write_release(tmp_path, samples.BUILD, rows, validation=0, rows_per_file=9)
+    writer.write_release(tmp_path, samples.BUILD, rows, validation=0, rows_per_file=9)
     corpus = Corpus(str(tmp_path))
     assert corpus.holds_canvases and corpus.text_column == "response"
     found = sorted(corpus.texts(), key=lambda one: one.prompt)

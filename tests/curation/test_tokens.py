@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 
-from curation import tokens
-from curation.tokens import TokenCounter
-from schemas.errors import UserError
+from curation.canvases import token_counter as tokens
+from curation.canvases.token_counter import TokenCounter
+from support.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -152,7 +152,7 @@ def test_what_is_no_tokenizer_is_the_users_mistake(tmp_path: Path, coarse: Path)
 @pytest.mark.slow
 def test_an_unknown_hub_id_is_the_users_mistake() -> None:
     code = (
-        "from curation.tokens import TokenCounter\n"
+        "from curation.canvases.token_counter import TokenCounter\n"
         "try:\n    TokenCounter(['nobody/nothing'])\n"
         "except ValueError as error:\n    print(type(error).__name__, error)\n"
     )

@@ -12,17 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation import dropped
-from curation.browse import overview
-from curation.funnel import funnel
-from curation.inspect import Query
-from curation.places import Corpus
+from curation.inspect import rejections
+from curation.inspect.funnel import funnel
+from curation.inspect.query import Query
+from curation.inspect.terminal_view import overview
+from curation.release.reader import Corpus
+from curation.release.verify import verify
 from curation.sources import BadTrace, Row
-from curation.sources._group import grouped
-from curation.verify import verify
-from schemas.errors import UserError
+from curation.sources.columns.group import grouped
 from schemas.manifest import MANIFEST_FILE, Manifest
 from schemas.records import FinishReason, Recorded, Stage
+from support.errors import UserError
 from tests.builds import contents, make, rejected
 
 WAYS = (
@@ -166,7 +166,7 @@ def test_a_killed_build_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     path = write(tmp_path / "rows.jsonl", rows)
     built(tmp_path / "whole", path, GROUPED, "shard_rows=2")
     with monkeypatch.context() as patch:
-        patch.setattr("curation.stages.assemble", lambda job, index: 1 / 0)
+        patch.setattr("curation.stages.shard_stages.assemble", lambda job, index: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             built(tmp_path / "cut", path, GROUPED, "shard_rows=2")
     (tmp_path / "cut/run/prompts/census.json").unlink()
@@ -264,7 +264,7 @@ def test_traces_of_rejected_rows_and_null_traces_are_counted(tmp_path: Path) -> 
     }
     run = tmp_path / "run"
     corpus = Corpus(run)
-    found, total = dropped.find_dropped(corpus, Query(reason="prompt_rejected"))
+    found, total = rejections.find_dropped(corpus, Query(reason="prompt_rejected"))
     assert total == 7 and all(one.text is None for one in found), "no other trace's text"
     assert "null_trace" in overview(run)
     card = (run / "release/README.md").read_text()

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curation import release, stats
-from curation.rows import Released, read_rows
-from curation.verify import verify
+from curation.release import stats, writer
+from curation.release.rows import Released, read_rows
+from curation.release.verify import verify
 from schemas import arrow
 from schemas.manifest import Manifest
 from schemas.records import Grade
@@ -108,7 +108,7 @@ def forge(run: Path, change: Callable[[list[Released]], list[Released]]) -> None
     data = pa.Table.from_pylist([asdict(row) for row in rows], schema=arrow.RELEASE)
     pq.write_table(data, path)
     forged = first.model_copy(
-        update={**release.describe(path, first.path).model_dump(), "rows": len(rows)}
+        update={**writer.describe(path, first.path).model_dump(), "rows": len(rows)}
     )
     files = (forged, *manifest.release[1:])
     described = stats.measure(run / "release", files)
@@ -118,7 +118,7 @@ def forge(run: Path, change: Callable[[list[Released]], list[Released]]) -> None
 
 def seal(run: Path, manifest: Manifest) -> None:
     """Save a manifest whose other files are described as they are now."""
-    files = tuple(release.describe(run / file.path, file.path) for file in manifest.files)
+    files = tuple(writer.describe(run / file.path, file.path) for file in manifest.files)
     manifest.model_copy(update={"files": files}).save(run / "manifest.json")
 
 
@@ -189,7 +189,7 @@ def test_other_columns_are_found(run: Path) -> None:
     manifest = Manifest.load(run / "manifest.json")
     first = manifest.release[0]
     pq.write_table(pq.read_table(run / first.path).drop(["licence"]), run / first.path)
-    facts = release.describe(run / first.path, first.path).model_dump()
+    facts = writer.describe(run / first.path, first.path).model_dump()
     files = (first.model_copy(update=facts), *manifest.release[1:])
     seal(run, manifest.model_copy(update={"release": files}))
     assert any("columns differ from schema version 1" in line for line in verify(run))
@@ -204,11 +204,11 @@ def test_a_file_that_is_no_parquet_though_its_sum_is_right_is_one_line(run: Path
     rejected = run / "rejected" / "release-00000.parquet"
     rejected.write_bytes(b"nothing")
     shards = tuple(
-        s.model_copy(update=release.describe(run / s.path, s.path).model_dump())
+        s.model_copy(update=writer.describe(run / s.path, s.path).model_dump())
         for s in manifest.shards
     )
     files = tuple(
-        f.model_copy(update=release.describe(run / f.path, f.path).model_dump())
+        f.model_copy(update=writer.describe(run / f.path, f.path).model_dump())
         for f in manifest.release
     )
     seal(run, manifest.model_copy(update={"shards": shards, "release": files}))

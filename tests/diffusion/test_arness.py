@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from diffusion.arness import arness, chance, global_arness, local_arness
+from diffusion.evaluation.arness import arness, chance, global_arness, local_arness
 
 
 def by_hand(steps: list[int], positions: list[int], k: int) -> float:

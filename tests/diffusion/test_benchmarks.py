@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffusion.benchmarks import Problem
-from diffusion.statistics import mean, paired_difference, sign_test, wilson
-from schemas import parts
-from schemas.errors import UserError
+from diffusion.evaluation.benchmarks import Problem
+from diffusion.evaluation.statistics import mean, paired_difference, sign_test, wilson
 from schemas.records import Grade
-from scorers.answer import GradePool
+from scorers.answers.grade import GradePool
+from support import plugins
+from support.errors import UserError
 
 GPQA = [
     {
@@ -25,7 +25,7 @@ GPQA = [
 
 def load(kind: str, path: object = None) -> list[Problem]:
     options = {} if path is None else {"path": str(path)}
-    problems: list[Problem] = parts.build("benchmarks", kind, options, "benchmark")
+    problems: list[Problem] = plugins.build("benchmarks", kind, options, "benchmark")
     return problems
 
 
@@ -39,13 +39,13 @@ def gpqa(tmp_path: Path) -> Path:
 def test_gsm8k_and_math500_are_read_whole_and_their_solutions_are_right(
     shared_data: Path,
 ) -> None:
-    gsm8k = parts.build(
+    gsm8k = plugins.build(
         "benchmarks", "gsm8k", {"path": str(shared_data / "gsm8k" / "test.jsonl")}, "benchmark"
     )
     assert len(gsm8k) == len({one.id for one in gsm8k}) == 1319
     assert gsm8k[0].gold == "18"
     assert all(one.gold.lstrip("-").replace(".", "").isdigit() for one in gsm8k)
-    math500 = parts.build(
+    math500 = plugins.build(
         "benchmarks", "math500", {"path": str(shared_data / "math500" / "test.jsonl")}, "benchmark"
     )
     assert len(math500) == len({one.id for one in math500}) == 500

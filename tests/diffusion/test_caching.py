@@ -8,17 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from diffusion import models
-from diffusion.answers import answers
+from diffusion.data.layout import Form, Frame, encode_prompt, frame_of
 from diffusion.decoding import Rule
-from diffusion.decoding.caching import Caching, Kept
-from diffusion.decoding.loop import Request, Sampling, decode
+from diffusion.decoding.decode import Request, Sampling, decode
+from diffusion.decoding.kv_cache import Caching, Kept
 from diffusion.decoding.rules.blockwise import Blockwise
 from diffusion.decoding.rules.confidence import Confidence
 from diffusion.decoding.rules.fast_dllm import FastDllm
-from diffusion.denoiser import Dlm
-from diffusion.frame import Form, Frame, encode_prompt, frame_of
+from diffusion.evaluation.generate import answers
+from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import Precision
-from schemas.errors import UserError
+from support.errors import UserError
 from tests.diffusion.checkpoints import make
 
 ASKED = ("What is 2 + 3?", "Leo has 7 apples and eats 3. How many are left?", "12 * 4", "Why?")

@@ -11,19 +11,19 @@ import torch
 from torch import Tensor
 
 from diffusion import models
-from diffusion.arness import global_arness
+from diffusion.data.layout import Form, Frame, encode_prompt, frame_of
 from diffusion.decoding import Rule, View
-from diffusion.decoding.loop import Decoded, Fill, Request, Sampling, decode
+from diffusion.decoding.decode import Decoded, Fill, Request, Sampling, decode
 from diffusion.decoding.rules.ar_order import ArOrder
 from diffusion.decoding.rules.blockwise import Blockwise
 from diffusion.decoding.rules.confidence import Confidence
 from diffusion.decoding.rules.fast_dllm import FastDllm
 from diffusion.decoding.rules.parallel_forced import ParallelForced, Summary, quotas, schedule
 from diffusion.decoding.rules.random_order import RandomOrder
-from diffusion.denoiser import Dlm
-from diffusion.frame import Form, Frame, encode_prompt, frame_of
-from schemas import parts
-from schemas.errors import UserError
+from diffusion.evaluation.arness import global_arness
+from diffusion.models.network.denoiser import Dlm
+from support import plugins
+from support.errors import UserError
 from tests.diffusion.checkpoints import FAMILIES, make
 
 RULES: tuple[Rule, ...] = (
@@ -356,13 +356,13 @@ def test_impossible_requests_are_refused(dlm: Dlm) -> None:
 
 
 def test_a_rule_is_found_by_its_files_name_and_its_options_are_checked() -> None:
-    assert set(parts.kinds("rules")) == {
+    assert set(plugins.kinds("rules")) == {
         *("ar_order", "confidence", "random_order", "blockwise", "fast_dllm", "parallel_forced"),
     }
-    assert parts.build("rules", "blockwise", {"block": 4}, "rule") == Blockwise(block=4)
+    assert plugins.build("rules", "blockwise", {"block": 4}, "rule") == Blockwise(block=4)
     with pytest.raises(UserError, match=r"rule\.blok: unknown option of 'blockwise'"):
-        parts.build("rules", "blockwise", {"blok": 4}, "rule")
+        plugins.build("rules", "blockwise", {"blok": 4}, "rule")
     with pytest.raises(UserError, match=r"rule\.block: 0 is under 1"):
-        parts.build("rules", "blockwise", {"block": 0}, "rule")
+        plugins.build("rules", "blockwise", {"block": 0}, "rule")
     with pytest.raises(UserError, match="confidence"):
-        parts.build("rules", "confident", {}, "rule")
+        plugins.build("rules", "confident", {}, "rule")

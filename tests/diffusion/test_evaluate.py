@@ -10,18 +10,18 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from diffusion.arness import global_arness
-from diffusion.computed import computed
-from diffusion.decoding.loop import decode
-from diffusion.evaluate import evaluate
-from diffusion.evaluation import Cell, Evaluation, System
-from diffusion.findings import Findings
-from diffusion.frame import Form
-from diffusion.results import Row, read_results, read_rows, result
+from diffusion.data.layout import Form
+from diffusion.decoding.decode import decode
+from diffusion.evaluation.arness import global_arness
+from diffusion.evaluation.computed import computed
+from diffusion.evaluation.evaluate import evaluate
+from diffusion.evaluation.results import Row, read_results, read_rows, result
+from diffusion.evaluation.settings import Cell, Evaluation, System
+from diffusion.paper.cells import Findings
 from diffusion.settings import Model, Precision
-from schemas.errors import DamagedError, UserError
-from schemas.paths import ROOT
 from schemas.records import Grade
+from support.errors import DamagedError, UserError
+from support.paths import ROOT
 from tests.diffusion.checkpoints import make
 
 MINIATURE = ROOT / "docs" / "miniature" / "evaluation"
@@ -34,7 +34,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def evaluation(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Evaluation:
-    monkeypatch.setattr("diffusion.evaluate.ROWS_PER_FILE", 4)
+    monkeypatch.setattr("diffusion.evaluation.evaluate.ROWS_PER_FILE", 4)
     file = tmp_path / "problems.jsonl"
     rows = [
         {"question": f"What is {n} + 1?" + " Why?" * (n % 3), "answer": str(n + 1)}
@@ -107,7 +107,7 @@ def test_a_stop_costs_only_what_was_not_written(
             raise KeyboardInterrupt
         return decode(*args, **kwargs)
 
-    monkeypatch.setattr("diffusion.answers.decode", stopped)
+    monkeypatch.setattr("diffusion.evaluation.generate.decode", stopped)
     with pytest.raises(KeyboardInterrupt):
         evaluate(evaluation, tmp_path / "parts", say=lambda _: None)
     assert not list((tmp_path / "parts").rglob("*.part"))
@@ -180,9 +180,9 @@ def test_a_cell_of_another_machine_is_decoded_anew(
         calls["decode"] += 1
         return decode(*args, **kwargs)
 
-    monkeypatch.setattr("diffusion.answers.decode", counted)
+    monkeypatch.setattr("diffusion.evaluation.generate.decode", counted)
     other = lambda *of: replace(computed(*of), **{field: value})  # noqa: E731
-    monkeypatch.setattr("diffusion.evaluate.computed", other)
+    monkeypatch.setattr("diffusion.evaluation.evaluate.computed", other)
     (result_,) = evaluate(small, tmp_path, say=lambda _: None)
     assert getattr(result_, field) == value
     assert calls["decode"] == 5, "every batch"

@@ -14,17 +14,17 @@ import dill  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from diffusion.answers import frame_for
+from diffusion.data.layout import Form, encode_prompt
 from diffusion.decoding import Rule
-from diffusion.decoding.loop import Request, Sampling, decode
+from diffusion.decoding.decode import Request, Sampling, decode
 from diffusion.decoding.rules.ar_order import ArOrder
 from diffusion.decoding.rules.parallel_forced import ParallelForced
-from diffusion.frame import Form, encode_prompt
-from schemas.errors import UserError
-from schemas.paths import ROOT
+from diffusion.evaluation.generate import frame_for
+from support.errors import UserError
+from support.paths import ROOT
 
 lm_eval = pytest.importorskip("lm_eval", reason="lm_eval is missing: pip install -e .[harness]")
-harness = importlib.import_module("diffusion.harness.model")
+harness = importlib.import_module("diffusion.lm_eval_model.model")
 instance = importlib.import_module("lm_eval.api.instance")
 tasks = importlib.import_module("lm_eval.tasks")
 
@@ -322,7 +322,7 @@ def test_the_documented_command_runs(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_a_mistake_is_one_line_and_exit_code_2(folder: Path) -> None:
-    call = ["-m", "diffusion.harness", "--model", "polytrace", "--include_path", "tasks"]
+    call = ["-m", "diffusion.lm_eval_model", "--model", "polytrace", "--include_path", "tasks"]
     args = ["--tasks", "tiny_problems", "--model_args", "path=tiny/dlm,rule=ar_ordre"]
     done = shell([*call, *args], folder)
     assert done.returncode == 2
@@ -331,6 +331,6 @@ def test_a_mistake_is_one_line_and_exit_code_2(folder: Path) -> None:
 
 
 def test_without_lm_eval_the_command_says_so(tmp_path: Path) -> None:
-    done = shell(["-S", "-m", "diffusion.harness"], tmp_path)  # no installed package is seen
+    done = shell(["-S", "-m", "diffusion.lm_eval_model"], tmp_path)  # no installed package is seen
     assert done.returncode == 2
     assert done.stderr.startswith("polytrace: lm_eval is not installed; pip install")

@@ -8,7 +8,7 @@ import pytest
 CHILD = """
 import resource, sys
 import torch
-from diffusion import heap
+from diffusion.decoding import heap
 
 if sys.argv[1] == "keep":
     heap.keep()

@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from diffusion import models
-from diffusion.denoiser import Dlm
-from schemas.errors import UserError
+from diffusion.models.network.denoiser import Dlm
+from support.errors import UserError
 from tests.diffusion import checkpoints
 from tests.diffusion.checkpoints import FAMILIES, make, weights_of
 

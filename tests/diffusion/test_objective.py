@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffusion import corpus, models
-from diffusion.collate import Masked, Schedule, collate, mask_step, pieces
-from diffusion.corpus import Instance
-from diffusion.denoiser import Dlm
-from diffusion.frame import Form, Frame, frame_of
-from diffusion.objective import EPSILON, draw_mask, mask_probabilities
+from diffusion import models
+from diffusion.data import corpus
+from diffusion.data.corpus import Instance
+from diffusion.data.layout import Form, Frame, frame_of
+from diffusion.models.network.denoiser import Dlm
+from diffusion.training.collate import Masked, Schedule, collate, mask_step, pieces
+from diffusion.training.objective import EPSILON, draw_mask, mask_probabilities
 from tests.diffusion.checkpoints import FAMILIES, make, write_corpus
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.paths import ROOT
+from support.paths import ROOT
 from tests.diffusion.checkpoints import FAMILIES, make, write_corpus
 
 SCRIPT = """
@@ -19,10 +19,12 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
-from diffusion import checkpoint, corpus, models
-from diffusion.collate import collate, mask_step, pieces
-from diffusion.frame import Form, frame_of
-from schemas.errors import UserError
+from diffusion.training import checkpoint
+from diffusion.data import corpus
+from diffusion import models
+from diffusion.training.collate import collate, mask_step, pieces
+from diffusion.data.layout import Form, frame_of
+from support.errors import UserError
 
 folder, release, out = sys.argv[1:4]
 dist.init_process_group("gloo")

@@ -7,21 +7,21 @@ from typing import Any
 
 import pytest
 
-from diffusion import paper
-from diffusion.claims import claims, verdict
 from diffusion.decoding import Order
-from diffusion.decoding.loop import Fill
-from diffusion.evaluate import evaluate
-from diffusion.evaluation import Evaluation, Training
-from diffusion.findings import Finding, Findings, Subject, change_of_gain, gain, gain_of_arness
-from diffusion.plots import draw
+from diffusion.decoding.decode import Fill
+from diffusion.evaluation.evaluate import evaluate
+from diffusion.evaluation.settings import Evaluation, Training
+from diffusion.evaluation.statistics import Interval
+from diffusion.paper import reference
+from diffusion.paper.cells import Finding, Findings, Subject, change_of_gain, gain, gain_of_arness
+from diffusion.paper.claims import claims, verdict
+from diffusion.paper.figures import draw
+from diffusion.paper.tables import tables
+from diffusion.paper.tables_page import in_short, write_page
 from diffusion.settings import Model, Precision
-from diffusion.statistics import Interval
-from diffusion.tables import tables
-from diffusion.tables_page import in_short, write_page
-from schemas.errors import UserError
-from schemas.paths import ROOT
-from schemas.yaml_file import load
+from support.errors import UserError
+from support.paths import ROOT
+from support.yaml_file import load
 from tests.diffusion.checkpoints import make
 
 RECIPES = Path(__file__).parents[2] / "flows" / "recipes" / "evaluate"
@@ -78,26 +78,26 @@ def test_every_row_of_the_paper_is_there_and_ran(runs: list[Path]) -> None:
         *("LLaDA-8B, GSM8K", "+ Fast-dLLM", "Dream-7B, GSM8K", "+ Fast-dLLM"),
         *("tiny, tiny problems", "+ Fast-dLLM"),
     ]
-    for at, base in ((0, paper.LLADA), (2, paper.DREAM)):
+    for at, base in ((0, reference.LLADA), (2, reference.DREAM)):
         row = one.rows[at]
         assert row[1] == "1.00 [1.00, 1.00]" and row[2] == "1.00"
-        assert row[4] == f"{paper.TABLE_1[base, Order.AR].accuracy}"
-        assert row[6] == f"{paper.TABLE_1[base, Order.AO].arness:.2f}"
-        assert one.rows[at + 1][8] == f"{paper.TABLE_1[base, Order.FAST].accuracy}"
+        assert row[4] == f"{reference.TABLE_1[base, Order.AR].accuracy}"
+        assert row[6] == f"{reference.TABLE_1[base, Order.AO].arness:.2f}"
+        assert one.rows[at + 1][8] == f"{reference.TABLE_1[base, Order.FAST].accuracy}"
         assert "-" not in row and one.rows[at + 1].count("-") == 2  # no AR order of Fast-dLLM
-        assert one.rows[at + 1][4] == {paper.LLADA: "71.9", paper.DREAM: "78.3"}[base]
+        assert one.rows[at + 1][4] == {reference.LLADA: "71.9", reference.DREAM: "78.3"}[base]
     assert [row[-1] for row in two.rows] == ["0.08", "-", "0.01", "-", "-", "-"]
     assert two.rows[1][0] == "its content alone" and "[" in two.rows[1][5]
-    for table, base in ((llada, paper.LLADA), (dream, paper.DREAM)):
+    for table, base in ((llada, reference.LLADA), (dream, reference.DREAM)):
         assert base in table.title
         by_steps = {(row[0], row[1]): row for row in table.rows}
         assert ("MATH-500", "1024") in by_steps and ("GPQA", "336") in by_steps
         row = by_steps["GSM8K", "256"]
         assert row[3:] == (
-            *("-", f"{paper.TABLE_3[base, 'gsm8k', 256, Training.BASE]}"),
-            *("-", f"{paper.TABLE_3[base, 'gsm8k', 256, Training.LONG_COT]}"),
-            *("-", f"{paper.TABLE_3[base, 'gsm8k', 256, Training.NAP]}"),
-            *("-", "2.0" if base == paper.LLADA else "14.4"),
+            *("-", f"{reference.TABLE_3[base, 'gsm8k', 256, Training.BASE]}"),
+            *("-", f"{reference.TABLE_3[base, 'gsm8k', 256, Training.LONG_COT]}"),
+            *("-", f"{reference.TABLE_3[base, 'gsm8k', 256, Training.NAP]}"),
+            *("-", "2.0" if base == reference.LLADA else "14.4"),
         )
         for steps, tokens in (("7", "4.0"), ("28", "1.0")):  # what was evaluated here
             row = by_steps["GSM8K", steps]
@@ -128,7 +128,7 @@ def test_cells_are_what_was_found_and_pairs_are_of_the_same_problems(runs: list[
     assert gain(found, found) == (0.0, 0.0, 0.0)
     assert gain_of_arness(found, other) is not None
     assert change_of_gain((found, other), (found, other)) == (0.0, 0.0, 0.0)
-    theirs = findings.find(Subject(paper.DREAM, "gsm8k"), Training.NAP, Order.FORCED, 28)
+    theirs = findings.find(Subject(reference.DREAM, "gsm8k"), Training.NAP, Order.FORCED, 28)
     assert gain(found, theirs) is None and gain(found, None) is None
     assert findings.find(subject, Training.NAP, Order.FORCED, 5) is None
 

@@ -16,22 +16,23 @@ import pyarrow as pa
 import pytest
 import torch
 
-from diffusion import checkpoint, models
-from diffusion.frame import Form
+from diffusion import models
+from diffusion.data.layout import Form
 from diffusion.settings import Lora, Model, Precision, Settings, Tracker
-from diffusion.train import train
+from diffusion.training import checkpoint
+from diffusion.training.train import train
 from schemas.arrow import RELEASE
-from schemas.errors import NothingReleasedError, PolytraceError, StoppedError, UserError
+from support.errors import NothingReleasedError, PolytraceError, StoppedError, UserError
 from tests.diffusion.checkpoints import FAMILIES, make, weights_of, write_corpus
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
 import json, resource, sys
 from pathlib import Path
-from diffusion.frame import Form
+from diffusion.data.layout import Form
 from diffusion.settings import Lora, Model, Precision, Settings, Tracker
-from diffusion.train import train
-from schemas.errors import PolytraceError
+from diffusion.training.train import train
+from support.errors import PolytraceError
 facts = json.loads(sys.argv[1])
 if len(sys.argv) > 3:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)

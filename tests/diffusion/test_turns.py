@@ -15,17 +15,17 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from diffusion import models
-from diffusion.answers import texts_of
-from diffusion.decoding.loop import Commit, Decoded, Request
-from diffusion.denoiser import Dlm
-from diffusion.evaluate import evaluate
-from diffusion.evaluation import Evaluation, System
-from diffusion.findings import Findings
-from diffusion.frame import Form, Frame, encode
-from diffusion.results import content
+from diffusion.data.layout import Form, Frame, encode
+from diffusion.data.turns import specials
+from diffusion.decoding.decode import Commit, Decoded, Request
+from diffusion.evaluation.evaluate import evaluate
+from diffusion.evaluation.generate import texts_of
+from diffusion.evaluation.results import content
+from diffusion.evaluation.settings import Evaluation, System
+from diffusion.models.network.denoiser import Dlm
+from diffusion.paper.cells import Findings
 from diffusion.settings import Model, Precision
-from diffusion.turns import specials
-from schemas.errors import UserError
+from support.errors import UserError
 from tests.diffusion.checkpoints import copy_with, make
 
 FILL, END = "<|endoftext|>", "<|im_end|>"
@@ -179,7 +179,7 @@ def test_an_answer_before_the_end_of_its_turn_is_right_in_every_form(
 ) -> None:
     """A base model's text, long-CoT, and a canvas's summary and paths; rows keep the raw ids."""
     text = f"The answer is 3/4.{END} 5<|im_start|>{END}"
-    monkeypatch.setattr("diffusion.answers.decode", written(text))
+    monkeypatch.setattr("diffusion.evaluation.generate.decode", written(text))
     file = tmp_path / "problems.jsonl"
     file.write_text(json.dumps({"question": "What is 1/2 + 1/4?", "answer": "3/4"}) + "\n")
     model = Model(path=str(folder))

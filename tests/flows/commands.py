@@ -17,7 +17,7 @@ from pathlib import Path
 from unittest import mock
 
 from flows import cli
-from schemas.paths import ROOT
+from support.paths import ROOT
 
 API = "PREFECT_API_URL"
 

@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from curation import report
-from curation.funnel import funnel
-from curation.job import Bars
-from curation.spent import Spent, spent
+from curation.context import Bars
+from curation.inspect import html_report
+from curation.inspect.funnel import funnel
+from curation.release.token_usage import Spent, spent
 from flows import artifacts, progress
 from flows.artifacts import stage_rows, token_rows
 from flows.progress import Meter, shown
@@ -154,7 +154,7 @@ def test_the_funnel_adds_up(tmp_path: Path) -> None:
         for row in rows[1:]:
             assert row[f"{what} in"] == row[f"{what} out"] + row[f"{what} rejected"]
     assert rows[-1]["reasons of prompts"] == "seqdep_high 1"
-    shown_on_the_page = report.corpus(tmp_path).funnel
+    shown_on_the_page = html_report.corpus(tmp_path).funnel
     assert [one.stage for one in shown_on_the_page] == [
         one.stage for one in funnel(manifest) if one.prompts.dropped
     ]

@@ -14,14 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from curation import reading, shards, trace_stage
-from curation.job import Job
+from curation.context import Job
+from curation.release.verify import verify
+from curation.run_store import shards
+from curation.stages import read_prompts, sample_traces
 from curation.teachers import Lacks, Request, SampleOutcome
-from curation.verify import verify
-from flows.reporting import page
-from schemas.paths import ROOT
+from flows.page import page
 from schemas.recipe import load
 from schemas.records import Stage
+from support.paths import ROOT
 from tests.builds import RECIPES, BuiltRuns, contents, make, rejected
 from tests.flows.commands import polytrace, script
 
@@ -301,9 +302,9 @@ def test_traces_are_bought_once_wherever_their_prompt_stands(tmp_path: Path) -> 
             run=run,
             limit=24,
         )
-        census = reading.read_prompts(job)
+        census = read_prompts.read_prompts(job)
         job.teacher.sample = _never  # type: ignore[method-assign]
-        trace_stage.sample_traces(job, census)
+        sample_traces.sample_traces(job, census)
         job.close()
         found = sum(shards.read(run, Stage.TRACES, i).num_rows for i in range(census.shards))
         assert found == 24 * 3
@@ -361,7 +362,7 @@ def test_an_address_of_a_prefect_profile_is_said_to_be_one(tmp_path: Path) -> No
     (tmp_path / "profiles.toml").write_text(profile)
     env = {k: v for k, v in os.environ.items() if k != "PREFECT_API_URL"}
     done = subprocess.run(
-        [sys.executable, "-c", "from flows import conducting as c; print(c._unreachable())"],
+        [sys.executable, "-c", "from flows.runtime import session; print(session._unreachable())"],
         env=env | {"PYTHONPATH": str(ROOT), "PREFECT_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
@@ -409,10 +410,11 @@ def test_what_does_nothing_imports_nothing_heavy(small: Path, tmp_path: Path) ->
     code = """
 import sys
 from flows import cli
+from support.errors import PolytraceError
 def heavy(*args):
     try:
         cli.app(list(args), standalone_mode=False)
-    except (SystemExit, cli.PolytraceError):
+    except (SystemExit, PolytraceError):
         pass
     return sorted({"torch", "transformers", "prefect", "datasets"} & set(sys.modules))
 of = ("demo", "--set", "shard_rows=12", "--limit", "40", "--out", "run")

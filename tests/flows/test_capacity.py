@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.capacity import cores, memory
+from flows.cli.doctor.capacity import cores, memory
 
 
 def put(folder: Path, files: dict[str, str]) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.durable import lock
+from support.files import lock
 from tests.flows.commands import alive, check_all_end, polytrace, start
 
 

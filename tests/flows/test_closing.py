@@ -4,17 +4,17 @@ import dataclasses
 
 import pytest
 
-from diffusion.evaluation import Evaluation, Training
-from diffusion.findings import Finding, Findings
-from diffusion.statistics import wilson
+from diffusion.evaluation.settings import Evaluation, Training
+from diffusion.evaluation.statistics import wilson
+from diffusion.paper.cells import Finding, Findings
 from flows import closing
 from flows.closing import Three, Tuned, five_lines
-from flows.evaluating import RECIPES
+from flows.recipe_files import EVALUATIONS
 from schemas.facts import Grades, ModelFacts, PromptCounts, TeacherFacts, TokenCounts, TraceCounts
 from schemas.manifest import Manifest
-from schemas.paths import ROOT
-from schemas.yaml_file import load
 from scorers.revision import directory_revision
+from support.paths import ROOT
+from support.yaml_file import load
 
 MINIATURE = ROOT / "docs" / "miniature" / "evaluation"  # rows of 1,000 problems
 
@@ -111,10 +111,10 @@ def test_few_problems_prove_little_and_it_is_said() -> None:
 
 def test_only_bundled_models_are_spoken_of() -> None:
     teacher = directory_revision(ROOT / "tiny" / "teacher")
-    tiny = load(RECIPES / "tiny_demo.yaml", (), Evaluation)
+    tiny = load(EVALUATIONS / "tiny_demo.yaml", (), Evaluation)
     assert closing.applies(manifest(teacher), tiny)
     assert not closing.applies(manifest("0"), tiny)
-    other = load(RECIPES / "paper_dream.yaml", (), Evaluation)
+    other = load(EVALUATIONS / "paper_dream.yaml", (), Evaluation)
     assert not closing.applies(manifest(teacher), other)
     tuned = [one for one in tiny.systems if one.training is not Training.BASE]
     assert not closing.applies(manifest(teacher), dataclasses.replace(tiny, systems=tuple(tuned)))

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flows import commands
-from flows.commands import run_command
-from schemas.errors import PolytraceError, UserError
+from flows.runtime import commands
+from flows.runtime.commands import run_command
+from support.errors import PolytraceError, UserError
 
 
 def test_a_missing_accelerate_config_is_named(tmp_path: Path) -> None:

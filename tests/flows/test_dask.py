@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from curation.verify import verify
-from flows import runners
-from schemas.errors import UserError
-from schemas.paths import ROOT
+from curation.release.verify import verify
+from flows.runtime import runners
 from schemas.recipe import load
+from support.errors import UserError
+from support.paths import ROOT
 from tests.builds import contents, make
 from tests.flows.commands import alive, check_all_end
 

@@ -25,7 +25,7 @@ import yaml
 
 from flows.deployed import RELEASED
 from schemas.manifest import Manifest
-from schemas.paths import ROOT
+from support.paths import ROOT
 from tests.flows.test_finetune_eval import small
 from tests.hub_server import HubServer
 

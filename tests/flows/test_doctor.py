@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import torch
 
-from curation.teachers._http import MB, MOST_PAGE
-from diffusion.estimate import shape_of
+from curation.teachers.openai.client import MB, MOST_PAGE
 from diffusion.memory import SHAPES
 from diffusion.models import family_of
-from flows.doctor import (
+from diffusion.training.estimate import shape_of
+from flows.cli.doctor.examine import (
     DEVICES,
     _corpus_bytes,
     _evaluation_bytes,
@@ -29,10 +29,10 @@ from flows.doctor import (
     served,
     text,
 )
-from flows.fitting import GB, GIB, SMALL, Endpoint, Facts, Gpu, fits
-from schemas.errors import PolytraceError
-from schemas.paths import ROOT
+from flows.cli.doctor.fitting import GB, GIB, SMALL, Endpoint, Facts, Gpu, fits
 from schemas.recipe import load
+from support.errors import PolytraceError
+from support.paths import ROOT
 from tests.flows.commands import run, script
 
 LAPTOP = Facts(
@@ -338,7 +338,10 @@ def test_a_broken_torch_is_told(torch: str, says: str, tmp_path: Path) -> None:
 
 
 def test_the_command_itself_loads_no_torch(tmp_path: Path) -> None:
-    code = "import sys; from flows.doctor import examine; examine(); print('torch' in sys.modules)"
+    code = (
+        "import sys; from flows.cli.doctor.examine import examine\n"
+        "examine(); print('torch' in sys.modules)"
+    )
     done = script(code, cwd=tmp_path)
     assert done.stdout == "False\n"
 

@@ -11,10 +11,10 @@ from typing import ClassVar
 
 import pytest
 
-from diffusion.evaluation import Evaluation
-from flows.evaluating import RECIPES
-from schemas.errors import UserError
-from schemas.yaml_file import load
+from diffusion.evaluation.settings import Evaluation
+from flows.recipe_files import EVALUATIONS
+from support.errors import UserError
+from support.yaml_file import load
 from tests.flows.commands import check_all_end, polytrace, run, start
 
 
@@ -73,7 +73,7 @@ def test_mistakes_end_with_2_and_no_traceback(tmp_path: Path) -> None:
 
 def test_an_unknown_field_of_a_system_is_named() -> None:
     with pytest.raises(UserError, match=r"systems\.1\.ruel: unknown field; did you mean 'rule'"):
-        load(RECIPES / "tiny_base.yaml", ["systems.1.ruel=x"], Evaluation)
+        load(EVALUATIONS / "tiny_base.yaml", ["systems.1.ruel=x"], Evaluation)
 
 
 class Gate(BaseHTTPRequestHandler):

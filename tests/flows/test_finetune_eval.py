@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from diffusion.training_log import STEPS
-from flows.experiment import RECIPES, evaluation, find_experiment, folder_of, trainings
-from schemas.errors import UserError
+from diffusion.training.log import STEPS
+from flows.experiment import evaluation, find_experiment, folder_of, trainings
+from flows.recipe_files import EXPERIMENTS
+from support.errors import UserError
 from tests.builds import BuiltRuns
 from tests.flows.commands import polytrace, start
 
-NAMES = sorted(file.stem for file in RECIPES.glob("*.yaml"))
+NAMES = sorted(file.stem for file in EXPERIMENTS.glob("*.yaml"))
 
 
 @pytest.fixture(scope="module")

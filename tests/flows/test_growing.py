@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from curation import reading
-from curation.job import Job
-from curation.verify import verify
-from schemas.errors import DamagedError, UserError
+from curation.context import Job
+from curation.release.verify import verify
+from curation.stages import read_prompts
 from schemas.manifest import MANIFEST_FILE, Manifest
-from schemas.paths import ROOT
 from schemas.recipe import load
+from support.errors import DamagedError, UserError
+from support.paths import ROOT
 from tests.builds import RECIPES, contents, make
 
 pytestmark = pytest.mark.slow
@@ -133,7 +133,7 @@ def test_the_same_steps_give_the_same_bytes(grown: tuple[Corpus, Manifest], tmp_
     assert again.manifest.release == first.release
     corpus.source.write_text(rows)
     job = Job(recipe=load(RECIPES / "demo.yaml", again.overrides()), run=again.run)
-    census = reading.read_prompts(job)
+    census = read_prompts.read_prompts(job)
     job.close()
     assert [edition.rows for edition in census.editions] == [(30,), (26,)]
     for name in ("prompts/00001.parquet", first.release[0].path):
@@ -191,7 +191,7 @@ def test_a_damaged_census_is_restored(
     monkeypatch.setattr(corpus, "source", grown[0].source)
     corpus.build()  # another test's may have been with a limit, which the census names
     before = contents(corpus.run)
-    for names in (reading.CENSUS[:1], reading.CENSUS[1:]):
+    for names in (read_prompts.CENSUS[:1], read_prompts.CENSUS[1:]):
         for name in names:
             data = bytearray((corpus.run / name).read_bytes())
             data[len(data) // 2] ^= 1
@@ -199,7 +199,7 @@ def test_a_damaged_census_is_restored(
             assert any(name in line for line in verify(corpus.run))
         corpus.build()
         assert contents(corpus.run) == before
-    for name in reading.CENSUS:
+    for name in read_prompts.CENSUS:
         (corpus.run / name).unlink()
     damaged = contents(corpus.run)
     with pytest.raises(DamagedError, match="not known what the corpus has grown from"):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from schemas.paths import ROOT
+from support.paths import ROOT
 from tests.builds import make
 from tests.curation import samples
 from tests.flows.test_cli import run as command

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from curation.report import corpus
-from flows.reporting import MOST_BYTES, REPORT, is_fresh, page, write_report
-from schemas.errors import UserError
+from curation.inspect.html_report import corpus
+from flows.page import MOST_BYTES, REPORT, is_fresh, page, write_report
 from schemas.manifest import MANIFEST_FILE
+from support.errors import UserError
 from tests.browser import Page, browser, needs_chromium
 from tests.curation import samples
 from tests.flows.commands import polytrace

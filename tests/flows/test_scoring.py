@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from curation import release
-from curation.text_scores import read_scores
+from curation.release import writer
+from curation.seqdep_report.score import read_scores
 from tests.curation import samples
 from tests.flows.test_cli import run
 
@@ -71,7 +71,7 @@ def test_scores_do_not_go_into_the_folder_that_is_read(tmp_path: Path, texts: Pa
 
 def test_a_report_of_a_run(tmp_path: Path, texts: Path) -> None:
     rows = samples.corpus(6)
-    release.write_release(tmp_path / "run", samples.BUILD, rows, validation=0, rows_per_file=9)
+    writer.write_release(tmp_path / "run", samples.BUILD, rows, validation=0, rows_per_file=9)
     options = ("run", "--model", "tiny/teacher", "--web", str(texts), "--out", "report")
     code, out, err = run("seqdep-report", *options, cwd=tmp_path)
     assert code == 0, err

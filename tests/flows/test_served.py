@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.loopback import Behaviour, Loopback
-from curation import journal, shards
-from curation.verify import verify
-from schemas.paths import ROOT
+from curation.release.verify import verify
+from curation.run_store import shards
+from curation.sampling import journal
+from support.paths import ROOT
 from tests.flows.commands import polytrace
 
 RECIPE = """
@@ -40,8 +41,8 @@ scorer: null
 SAMPLE = """
 import sys
 from pathlib import Path
-from curation import reading, trace_stage
-from curation.job import Job
+from curation.stages import read_prompts as reading, sample_traces as trace_stage
+from curation.context import Job
 from schemas.recipe import load
 job = Job(recipe=load(Path(sys.argv[1])), run=Path(sys.argv[2]))
 trace_stage.sample_traces(job, reading.read_prompts(job))

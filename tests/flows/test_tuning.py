@@ -7,14 +7,14 @@ import pytest
 import yaml
 
 from diffusion import models
-from diffusion.estimate import GPUS, estimate, gpus
 from diffusion.settings import Settings
-from flows.tuning import RECIPES, as_yaml, settings_of
-from schemas.errors import UserError
+from diffusion.training.estimate import GPUS, estimate, gpus
+from flows.recipe_files import TRAININGS, as_yaml, settings_of
+from support.errors import UserError
 from tests.diffusion.checkpoints import make, write_corpus
 from tests.flows.commands import on_server, polytrace
 
-NAMES = sorted(file.stem for file in RECIPES.glob("*.yaml"))
+NAMES = sorted(file.stem for file in TRAININGS.glob("*.yaml"))
 
 
 def small(folder: Path) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 import pytest
 from transformers import AutoTokenizer
 
-from curation.release import split_of
+from curation.release.writer import split_of
 from schemas import canvas
 from tests.curation import samples
 

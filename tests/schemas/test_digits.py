@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.digits import apart, rounded, rounded_text
+from support.digits import apart, rounded, rounded_text
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas.errors import DamagedError, UserError
 from schemas.facts import (
     Dropped,
     FileFacts,
@@ -24,6 +23,7 @@ from schemas.facts import (
 )
 from schemas.manifest import Manifest
 from schemas.records import Stage
+from support.errors import DamagedError, UserError
 
 SHA = "0" * 64
 

@@ -2,22 +2,22 @@
 
 import pytest
 
-from schemas import parts
-from schemas.errors import UserError
+from support import plugins
+from support.errors import UserError
 
 
-@pytest.mark.parametrize("family", sorted(parts.FAMILIES))
+@pytest.mark.parametrize("family", sorted(plugins.FAMILIES))
 def test_every_part_can_be_built_from_keywords(family: str) -> None:
-    found = parts.kinds(family)
+    found = plugins.kinds(family)
     assert found
-    named = {kind: parts.options(family, kind, "x") for kind in found}
+    named = {kind: plugins.options(family, kind, "x") for kind in found}
     assert all(named.values()) or family == "rules"  # some rules have nothing to choose
 
 
 def test_the_issue_names_these_kinds() -> None:
-    assert {"gsm8k", "openr1_math", "jsonl", "parquet", "hub"} <= set(parts.kinds("sources"))
-    assert {"recorded", "transformers_local"} <= set(parts.kinds("teachers"))
-    assert {"seqdep", "correctness", "length", "diversity"} <= set(parts.kinds("filters"))
+    assert {"gsm8k", "openr1_math", "jsonl", "parquet", "hub"} <= set(plugins.kinds("sources"))
+    assert {"recorded", "transformers_local"} <= set(plugins.kinds("teachers"))
+    assert {"seqdep", "correctness", "length", "diversity"} <= set(plugins.kinds("filters"))
 
 
 @pytest.mark.parametrize(
@@ -32,5 +32,5 @@ def test_the_issue_names_these_kinds() -> None:
 )
 def test_mistakes_are_named(kind: str, options: dict[str, object], says: str) -> None:
     with pytest.raises(UserError) as caught:
-        parts.build("sources", kind, options, "source")
+        plugins.build("sources", kind, options, "source")
     assert says in str(caught.value)

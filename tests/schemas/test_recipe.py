@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from schemas.errors import UserError
-from schemas.paths import ROOT, locate
 from schemas.recipe import Recipe, Summary, load
+from support.errors import UserError
+from support.paths import ROOT, locate
 
 MINIMAL = {
     "name": "x",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.secrets import UNCLEAR, bare
+from support.redact import UNCLEAR, bare
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from schemas.records import Grade
-from scorers.answer import GradePool
+from scorers.answers.grade import GradePool
 
 Samples = Sequence[tuple[str, str, bool | None]]
 

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.errors import UserError
-from scorers.ar import Batch, Scorer, load
+from scorers.seqdep.loader import Batch, Scorer, load
+from support.errors import UserError
 from tests.scorers import small_models
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,7 +88,7 @@ def test_log_probs_are_taken_in_row_chunks(scorer: Scorer, monkeypatch: Any) -> 
         targets_R=torch.arange(2, 41),
     )
     whole = scorer.log_probs(batch)
-    monkeypatch.setattr("scorers.causal._CHUNK_LOGITS", 7 * 320)
+    monkeypatch.setattr("scorers.seqdep.causal_lm._CHUNK_LOGITS", 7 * 320)
     shapes = []
     hook = scorer.model.lm_head.register_forward_hook(lambda *a: shapes.append(tuple(a[2].shape)))
     try:
@@ -242,9 +242,10 @@ import numpy, pyarrow, torch, transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 AutoModelForCausalLM.from_pretrained, AutoTokenizer.from_pretrained
 before = {name.partition(".")[0] for name in sys.modules}
-import scorers.ar, scorers.seqdep, scorers.segments
+import scorers.seqdep.loader, scorers.seqdep.score, scorers.seqdep.segments
 after = {name.partition(".")[0] for name in sys.modules}
-loaded = {name for name in sys.modules if name.partition(".")[0] in ("schemas", "curation")}
+OURS = ("schemas", "support", "curation")
+loaded = {name for name in sys.modules if name.partition(".")[0] in OURS}
 print(json.dumps([sorted(after - before - set(sys.stdlib_module_names)), sorted(loaded)]))
 """
 
@@ -256,8 +257,14 @@ def test_imports_are_torch_and_transformers_alone() -> None:
     )
     assert run.returncode == 0, run.stderr
     packages, ours = json.loads(run.stdout)
-    assert set(packages) <= {"scorers", "schemas"}
-    assert set(ours) <= {"schemas", "schemas.canvas", "schemas.errors", "schemas.records"}
+    assert set(packages) <= {"scorers", "schemas", "support"}
+    assert set(ours) <= {
+        "support",
+        "schemas",
+        "schemas.canvas",
+        "support.errors",
+        "schemas.records",
+    }
 
 
 def test_a_context_too_short_to_try_is_named(save_model: SaveModel) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from scorers.attention import Branch, Layout, by_blocks, by_pieces, forward
+from scorers.seqdep.attention import Branch, Layout, by_blocks, by_pieces, forward
 
 Document = tuple[int, list[int]]  # tokens of x and of its branches, the response first
 

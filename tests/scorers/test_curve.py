@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scorers.curve import BINS, FEW, Estimate, curve
+from scorers.seqdep.curve import BINS, FEW, Estimate, curve
 
 
 def test_a_line_has_its_slope_and_no_spread() -> None:

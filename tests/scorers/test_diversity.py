@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from scorers import diversity
-from scorers.diversity import matrix, normalise, similarity
+from scorers import similarity as diversity
+from scorers.similarity import matrix, normalise, similarity
 
 texts = st.text(max_size=40) | st.lists(
     st.sampled_from(["3", " ", "*", "\n", "=", "Ann ", "\u00e9", "e\u0301", "\u00df", "\u200b"])

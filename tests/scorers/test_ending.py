@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from scorers.ending import breaks_off
-from scorers.extract import extract
+from scorers.answers.extract.final_answer import extract
+from scorers.answers.extract.truncation import breaks_off
 
 Samples = Sequence[tuple[str, str, bool | None]]
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scorers import announced, run_on
-from scorers.extract import extract
+from scorers.answers.extract import announcements, run_on
+from scorers.answers.extract.final_answer import extract
 
 
 @pytest.mark.parametrize(
@@ -112,12 +112,12 @@ def test_the_time_is_linear_in_the_text() -> None:
     assert time.process_time() - started < 20
 
 
-@given(st.from_regex(announced._LINE) | st.from_regex(announced._PHRASE))
+@given(st.from_regex(announcements._LINE) | st.from_regex(announcements._PHRASE))
 def test_what_is_looked_for_first_stands_in_every_announcement(text: str) -> None:
     """The quick look before each slow pattern must miss nothing that the pattern finds."""
     looks = {
-        announced._LINE: announced._LINE_HEAD.search(text) is not None,
-        announced._PHRASE: "answer" in text.lower() or not text.isascii(),
+        announcements._LINE: announcements._LINE_HEAD.search(text) is not None,
+        announcements._PHRASE: "answer" in text.lower() or not text.isascii(),
     }
     for pattern, is_looked_at in looks.items():
         assert is_looked_at or not pattern.search(text)

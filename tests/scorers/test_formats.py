@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from schemas.records import Grade
-from scorers.answer import Attempt, GradePool
-from scorers.extract import extract
+from scorers.answers.extract.final_answer import extract
+from scorers.answers.grade import Attempt, GradePool
 
 
 @pytest.fixture(scope="module")

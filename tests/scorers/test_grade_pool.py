@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from schemas.records import Grade
-from scorers import grade_pool
-from scorers.answer import Answer, GradePool
+from scorers.answers.grade import Answer, GradePool
+from scorers.answers.verify import math_verify_pool
 
 ROOT = Path(__file__).resolve().parents[2]
 TOWER = r"\boxed{9^{9^{9^9}}}"
@@ -65,7 +65,7 @@ def test_a_worker_that_dies_loses_nothing_and_any_thread_may_grade() -> None:
 def test_workers_that_do_not_start_are_an_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(grade_pool, "WORKER", tmp_path / "missing.py")
+    monkeypatch.setattr(math_verify_pool, "WORKER", tmp_path / "missing.py")
     with (
         GradePool(workers=1) as pool,
         pytest.raises(RuntimeError, match="does not start"),
@@ -78,7 +78,7 @@ def test_workers_that_do_not_start_are_an_error(
 SCRIPT = f"""
 import sys, threading, time
 sys.path.insert(0, {str(ROOT)!r})
-from scorers.answer import GradePool
+from scorers.answers.grade import GradePool
 pool = GradePool(workers=1, timeout_seconds=1)
 print(pool.grade([("\\\\boxed{{\\\\sqrt{{16}}}}", "4")])[0].grade, flush=True)
 print(pool._pool._workers[0].process.pid, flush=True)

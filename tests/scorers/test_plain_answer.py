@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.records import Grade
-from scorers.answer import _brought_together, tidy_gold
-from scorers.extract import extract
-from scorers.grade_pool import Question, WorkerPool
-from scorers.letters import told_apart
-from scorers.plain_answer import quick_grade, wrap
-from scorers.unseen import differ
+from scorers.answers.compare.mismatches import differ
+from scorers.answers.compare.plain_rules import quick_grade, wrap
+from scorers.answers.compare.variables import told_apart
+from scorers.answers.extract.final_answer import extract
+from scorers.answers.grade import _brought_together, tidy_gold
+from scorers.answers.verify.math_verify_pool import Question, WorkerPool
 
 Samples = Sequence[tuple[str, str, bool | None]]
 

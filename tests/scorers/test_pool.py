@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import UserError
-from scorers.pool import Model, Scorers
-from scorers.seqdep import Settings, Texts
+from scorers.seqdep.device_pool import Model, Scorers
+from scorers.seqdep.score import Settings, Texts
+from support.errors import UserError
 from tests.scorers import small_models
 
 ITEMS = [

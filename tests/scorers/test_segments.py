@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scorers.segments import Span, token_slice
-from scorers.segments.step import steps
-from scorers.segments.window import windows
+from scorers.seqdep.segments import Span, token_slice
+from scorers.seqdep.segments.step import steps
+from scorers.seqdep.segments.window import windows
 
 TEXT = st.text(
     alphabet=st.one_of(

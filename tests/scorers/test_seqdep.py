@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.canvas import CLOSE, render
-from schemas.errors import UserError
 from schemas.records import Level
-from scorers.ar import Scorer, load
-from scorers.packing import Document, Segment
-from scorers.packing import score as score_documents
-from scorers.seqdep import Measured, Settings, Texts, measure_separately, score
+from scorers.seqdep.loader import Scorer, load
+from scorers.seqdep.packing import Document, Segment
+from scorers.seqdep.packing import score as score_documents
+from scorers.seqdep.score import Measured, Settings, Texts, measure_separately, score
+from support.errors import UserError
 from tests.scorers import small_models
 
 A = "3 * 12 = 36\n36 + 24 = 60\nThe answer is 60."

@@ -12,10 +12,10 @@ from fractions import Fraction
 import pytest
 
 from schemas.records import Grade
-from scorers.answer import Attempt, GradePool, _first_answer
-from scorers.arithmetic import is_rounded, value_of
-from scorers.letters import told_apart
-from scorers.spelled import spelled_number
+from scorers.answers.compare.arithmetic import is_rounded, value_of
+from scorers.answers.compare.variables import told_apart
+from scorers.answers.grade import Attempt, GradePool, _first_answer
+from scorers.answers.notation.number_words import spelled_number
 
 SAID = ("The answer is 18.", r"\boxed{18}.", "#### 18\n")
 CORRECTIONS = (

@@ -19,7 +19,7 @@ from fcntl import ioctl
 from pathlib import Path
 
 from benchmarks.loopback import Behaviour, Loopback
-from schemas.paths import ROOT
+from support.paths import ROOT
 from tests.flows.test_finetune_eval import small
 from tests.security.echoing import echoing
 

@@ -6,10 +6,19 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from schemas import yaml_file
-from schemas.paths import ROOT
+from support import yaml_file
+from support.paths import ROOT
 
-PACKAGES = ("benchmarks", "curation", "data_cards", "diffusion", "flows", "schemas", "scorers")
+PACKAGES = (
+    "benchmarks",
+    "curation",
+    "data_cards",
+    "diffusion",
+    "flows",
+    "schemas",
+    "scorers",
+    "support",
+)
 FILES = tuple(sorted(f for name in (*PACKAGES, "tiny") for f in (ROOT / name).rglob("*.py")))
 PICKLES = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 YAML = {"load_all", "full_load", "full_load_all", "unsafe_load", "unsafe_load_all"}

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from schemas.paths import ROOT
+from support.paths import ROOT
 from tests.security.journey import COMMANDS
 from tests.security.test_models import seed
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.reporting import write_report
-from schemas.durable import lock, replace_text
-from schemas.errors import UserError
+from flows.page import write_report
+from support.errors import UserError
+from support.files import lock, replace_text
 from tests.curation.samples import corpus, write_run
 
 

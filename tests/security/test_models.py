@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from curation.teachers._causal_lm import load
+from curation.teachers.local.causal_lm import load
 from flows.cli import app
-from schemas.errors import UserError
+from support.errors import UserError
 from tests.curation.samples import corpus, write_run
 from tests.diffusion.checkpoints import make, write_corpus
 

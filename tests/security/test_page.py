@@ -2,7 +2,7 @@
 
 import re
 
-from schemas.paths import ROOT
+from support.paths import ROOT
 
 PAGE = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
 

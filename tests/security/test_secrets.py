@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from schemas.paths import ROOT
-from schemas.secrets import hidden, of_environment
+from support.paths import ROOT
+from support.redact import hidden, of_environment
 from tests.security.test_journey import KEY, TOKEN, leaks
 
 FAULTY = """
 import sys, flows.cli, schemas.recipe
-from flows.conducting import prefect
+from flows.runtime.session import prefect
 from pathlib import Path
 def fail(*arguments):
     raise RuntimeError("refused: Bearer " + __import__("os").environ["LOOP_KEY"])

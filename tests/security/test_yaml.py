@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import UserError
 from schemas.recipe import load
+from support.errors import UserError
 
 NINE = range(9)
 LAUGHS = "a0: &a0 [x]\n" + "".join(

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from curation.verify import damaged_journals, verify
-from schemas.paths import ROOT
+from curation.release.verify import damaged_journals, verify
+from support.paths import ROOT
 from tests.builds import contents, make
 from tests.flows.commands import start
 from tests.soak import hostile
@@ -296,14 +296,16 @@ def wait_for(is_there: Callable[[], bool], process: "subprocess.Popen[str]") -> 
 def test_no_clock_that_may_jump_is_asked() -> None:
     """Durations are monotonic and no record holds a date; a server's own date is compared alone."""
     asked = set()
-    for package in ("schemas", "curation", "scorers", "flows"):
+    for package in ("support", "schemas", "curation", "scorers", "flows"):
         for path in (ROOT / package).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Attribute) and ast.unparse(node) in CLOCKS:
                     asked.add((path.relative_to(ROOT).as_posix(), ast.unparse(node)))
     assert asked == {
-        ("curation/teachers/_http.py", "time.time"),  # Retry-After may be a date; it is bounded
-        ("curation/teachers/_fleet.py", "time.strftime"),  # shown, beside "all servers are down"
+        # Retry-After may be a date; it is bounded.
+        ("curation/teachers/openai/client.py", "time.time"),
+        # Shown, beside "all servers are down".
+        ("curation/teachers/openai/endpoints.py", "time.strftime"),
     }
 
 

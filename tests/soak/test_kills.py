@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from curation.verify import verify
-from schemas.paths import ROOT
+from curation.release.verify import verify
+from support.paths import ROOT
 from tests.builds import contents, make
 from tests.flows.commands import start
 from tests.soak import hostile

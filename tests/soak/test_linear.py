@@ -12,20 +12,20 @@ from itertools import islice, product
 
 import pytest
 
-from curation.decontaminate import without_drawings
-from curation.dedup import Seen, tokens
-from curation.sources._gold import read_gold
-from curation.sources._lacks import what_it_lacks
+from curation.canvases.summaries import ends_in
+from curation.prompts.decontaminate import without_drawings
+from curation.prompts.dedup import Seen, tokens
 from curation.sources._tabular import prompt_fault
-from curation.sources._traces import without_annotations
-from curation.summaries import ends_in
+from curation.sources.columns.gold import read_gold
+from curation.sources.columns.lacks import what_it_lacks
+from curation.sources.columns.traces import without_annotations
 from schemas.canvas import MARKER
-from scorers.conclusion import conclusion
-from scorers.diversity import normalise
-from scorers.ending import breaks_off
-from scorers.extract import extract
-from scorers.plain_answer import quick_grade, tidy, wrap
-from scorers.segments.step import steps
+from scorers.answers.compare.plain_rules import quick_grade, tidy, wrap
+from scorers.answers.extract.conclusion import conclusion
+from scorers.answers.extract.final_answer import extract
+from scorers.answers.extract.truncation import breaks_off
+from scorers.seqdep.segments.step import steps
+from scorers.similarity import normalise
 from tests.soak import hostile
 
 SHORT = 2_000

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from curation.verify import verify
+from curation.release.verify import verify
 from tests.builds import contents, make
 from tests.flows.commands import check_all_end
 from tests.flows.test_dask import environment

@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from curation.verify import verify
+from curation.release.verify import verify
 from schemas.records import Stage
-from scorers.answer import GradePool
+from scorers.answers.grade import GradePool
 from tests.builds import make
 from tests.soak import hostile
 

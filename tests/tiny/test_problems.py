@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from schemas.paths import ROOT
+from support.paths import ROOT
 from tiny.families import FAMILIES
 from tiny.problems import Split, distinct, draw, stream, unlike
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from schemas.paths import ROOT
+from support.paths import ROOT
 from tiny import train_teacher
 from tiny.measure_teacher import measure
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.real_vllm import NAME, RealVLLM
-from scorers import ar
-from scorers.packing import Document, Segment, score
-from scorers.segments import token_slice
-from scorers.segments.step import steps
+from scorers.seqdep import loader
+from scorers.seqdep.packing import Document, Segment, score
+from scorers.seqdep.segments import token_slice
+from scorers.seqdep.segments.step import steps
 
 pytestmark = pytest.mark.vllm
 
@@ -31,7 +31,7 @@ def nats(server: RealVLLM, ids: list[int], first: int) -> float:
 
 
 def test_the_terms_are_vllms(vllm_server: RealVLLM, tiny_teacher: Path) -> None:
-    scorer = ar.load(str(tiny_teacher))
+    scorer = loader.load(str(tiny_teacher))
     x = scorer.prompt_ids("Tom has 3 boxes of 12 apples and 24 more. How many?")
     ids, starts = scorer.encode(TEXT)
     slices = [token_slice(starts, span) for span in steps(TEXT, starts, 64)]

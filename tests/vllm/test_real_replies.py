@@ -12,14 +12,15 @@ from typing import Any, Literal
 import pytest
 
 from benchmarks.real_vllm import NAME, RealVLLM
-from curation.dedup import prompt_id
-from curation.sampling import Finished, Progress, Shard, run
-from curation.teachers import Failure, _load
+from curation.prompts.dedup import prompt_id
+from curation.sampling.service import Finished, Progress, Shard, run
+from curation.teachers import Failure
+from curation.teachers.openai import load_limit
 from curation.teachers.openai_server import OpenAIServer, build
-from schemas.errors import UserError
-from schemas.paths import ROOT
 from schemas.records import FinishReason, Prompt, Trace
 from scorers.revision import directory_revision
+from support.errors import UserError
+from support.paths import ROOT
 
 pytestmark = pytest.mark.vllm
 
@@ -158,9 +159,9 @@ def test_an_option_that_the_server_refuses_is_the_recipes_fault(
 
 
 def test_the_limit_is_found_from_the_metrics(vllm_server: RealVLLM, tmp_path: Path) -> None:
-    load = _load.parse(vllm_server.metrics())
+    load = load_limit.parse(vllm_server.metrics())
     assert load is not None and (load.running, load.waiting) == (0, 0)
     assert "vllm:kv_cache_usage_perc" in vllm_server.metrics()
     found = Sampled(teacher(vllm_server), tmp_path, prompts(160))
     assert (found.end.done, found.end.failures) == (160 * P, 0)
-    assert found.most_in_flight() > _load.UNKNOWN  # its scheduler runs 128, so 64 are too few
+    assert found.most_in_flight() > load_limit.UNKNOWN  # its scheduler runs 128, so 64 are too few

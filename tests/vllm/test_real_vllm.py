@@ -17,11 +17,11 @@ import pytest
 import yaml
 
 from benchmarks.real_vllm import ENVIRONMENT, MODEL, NAME, OPTIONS, Process, RealVLLM, family, kill
-from curation import shards
-from curation.journal import read
+from curation.run_store import shards
+from curation.sampling.journal import read
 from schemas import arrow
-from schemas.paths import ROOT
 from schemas.records import FinishReason, Grade, GradedTrace, Stage, Trace
+from support.paths import ROOT
 
 pytestmark = pytest.mark.vllm
 

@@ -1,0 +1,1 @@
+"""From the graded traces of a prompt to one canvas."""

@@ -1,0 +1,288 @@
+"""From a prompt's graded traces to one canvas. In: traces. Out: a canvas or none, and rejections.
+
+Nothing is lost: every trace is on the canvas or has a rejection. A trace is tried in this order:
+
+1. the screen (`checks.py`): what can never stand in a slot;
+2. `not_compared`: of more than MOST_COMPARED usable traces those that come last in the next order;
+3. `duplicate` (equal after normalisation), `near_duplicate`: correct traces go first, then the
+   lower index, and a trace is dropped when it is too similar to one that was kept before it.
+   Correct first, because two traces that similar are one path, and the right one is worth more.
+
+A prompt is then refused for its own sake (`prompt_contains_special_token`, `summary_…`) or for its
+group's (`too_few_traces`, `too_few_distinct`, `too_few_correct`, `too_many_wrong`), and what was
+left of its traces is `prompt_rejected`. Otherwise the most diverse P stay and the surplus is
+`not_selected`; but where their long-CoT twin is longer than the canvas's M masks, the prompt is
+refused as well (`twin_too_long`). "Wrong" is every grade but CORRECT.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.canvases.checks import Fault, Usable, head_of, is_unicode, screen
+from curation.canvases.diverse_subset import most_diverse
+from curation.canvases.token_counter import TokenCounter
+from schemas.canvas import MARKER, render, twin
+from schemas.recipe import Recipe, filled
+from schemas.records import Canvas, GradedTrace, Prompt, Rejection, Stage
+from scorers.similarity import matrix
+
+MOST_COMPARED = 500
+"""Traces of a prompt that are compared with each other: time and memory grow with the square."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What a group must satisfy; the recipe's fields of the same names."""
+
+    paths: int
+    min_correct: int
+    max_wrong: int | None
+    similarity: float
+    slot_tokens: int
+    summary_tokens: int
+    summary_template: str
+    seed: int
+
+    def summary(self, gold: str) -> str:
+        """The template's summary for a gold answer."""
+        return filled(self.summary_template, gold)
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Self:
+        """The rules of a recipe."""
+        return cls(
+            paths=recipe.paths,
+            min_correct=recipe.groups.min_correct,
+            max_wrong=recipe.groups.max_wrong,
+            similarity=recipe.groups.similarity,
+            slot_tokens=recipe.canvas.slot_tokens,
+            summary_tokens=recipe.canvas.summary_tokens,
+            summary_template=recipe.summary.template,
+            seed=recipe.seed,
+        )
+
+    @property
+    def need_correct(self) -> int:
+        """Correct paths that both limits together ask for."""
+        most_wrong = self.paths if self.max_wrong is None else min(self.max_wrong, self.paths)
+        return max(self.min_correct, self.paths - most_wrong)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembled:
+    """A canvas or none, and a rejection for every trace that is not on it.
+
+    Where the prompt itself was rejected, its rejection (`index` None) comes first.
+    """
+
+    canvas: Canvas | None
+    rejections: tuple[Rejection, ...]
+
+
+def texts_to_count(prompt: Prompt, traces: Sequence[GradedTrace], rules: Rules) -> Iterator[str]:
+    """The texts whose tokens `assemble` is sure to ask for; they are counted faster together."""
+    yield from (head_of(graded, rules.slot_tokens) for graded in traces)
+    yield rules.summary(prompt.gold)
+
+
+def assemble(
+    prompt: Prompt, traces: Sequence[GradedTrace], rules: Rules, counter: TokenCounter
+) -> Assembled:
+    """Exactly P distinct paths on a canvas, or a rejected prompt.
+
+    Args:
+        prompt: the prompt of all traces.
+        traces: its graded traces, in any order, with distinct indices.
+        rules: what the group must satisfy.
+        counter: counts under the recipe's tokenizers.
+    """
+    ordered = sorted(traces, key=lambda graded: graded.trace.index)
+    indices = [graded.trace.index for graded in ordered]
+    assert len(set(indices)) == len(indices), f"{prompt.id}: trace indices repeat: {indices}"
+    assert all(graded.trace.prompt_id == prompt.id for graded in ordered), prompt.id
+
+    faults: dict[int, Fault] = {}
+    usable = compared(screen(ordered, rules.slot_tokens, counter, faults), faults)
+    similarity_KK = matrix([each.graded.text for each in usable])
+    kept = distinct(usable, similarity_KK, rules.similarity, faults)
+    survivors = [usable[k] for k in kept]
+
+    summary = rules.summary(prompt.gold)
+    summary_tokens = counter.count(summary)
+    refusal = _refuse_prompt(prompt.text, summary, summary_tokens, rules, counter) or _refuse_group(
+        len(ordered), len(usable), survivors, rules
+    )
+    canvas = None
+    if refusal is None:
+        among_KK = similarity_KK[np.ix_(kept, kept)]
+        correct = [each.correct for each in survivors]
+        chosen = most_diverse(among_KK, correct, rules.paths, rules.need_correct)
+        paths = _shuffled(prompt.id, [survivors[k] for k in chosen], rules.seed)
+        canvas = Canvas(
+            prompt=prompt,
+            paths=tuple(each.graded for each in paths),
+            summary=summary,
+            summary_by="template",
+            path_tokens=tuple(each.tokens for each in paths),
+            summary_tokens=summary_tokens,
+            similarity=_highest(among_KK, chosen),
+        )
+        if refusal := _refuse_twin(canvas, rules, counter):
+            canvas = None
+    if canvas is None:
+        assert refusal is not None
+        left = Fault("prompt_rejected", f"{refusal.reason}: {refusal.detail}")
+        faults.update((each.index, left) for each in survivors)
+    else:
+        names = ", ".join(str(survivors[k].index) for k in chosen)
+        surplus = Fault("not_selected", f"traces {names} are the most diverse {rules.paths}")
+        unused = (each for k, each in enumerate(survivors) if k not in chosen)
+        faults.update((each.index, surplus) for each in unused)
+    rejections = tuple(_rejections(prompt, refusal, faults))
+    placed = len(canvas.paths) if canvas else 0
+    assert placed + len(faults) == len(traces), f"{prompt.id}: traces were lost"
+    return Assembled(canvas=canvas, rejections=rejections)
+
+
+def response(canvas: Canvas) -> str:
+    """The canvas text: headers, paths, summary."""
+    return render([path.text for path in canvas.paths], canvas.summary)
+
+
+def long_cot(canvas: Canvas) -> str:
+    """The twin: the same paths and summary in ordinary left-to-right form, without markers."""
+    return twin([path.text for path in canvas.paths], canvas.summary)
+
+
+def compared(usable: Sequence[Usable], faults: dict[int, Fault]) -> Sequence[Usable]:
+    """At most MOST_COMPARED traces, in their order; the others to `faults`."""
+    if len(usable) <= MOST_COMPARED:
+        return usable
+    first = _preferred(usable)[:MOST_COMPARED]
+    detail = f"{len(usable)} traces are usable, {MOST_COMPARED} are compared, correct ones first"
+    kept = set(first)
+    for k, each in enumerate(usable):
+        if k not in kept:
+            faults[each.index] = Fault("not_compared", detail)
+    return [usable[k] for k in sorted(first)]
+
+
+def distinct(
+    usable: Sequence[Usable],
+    similarity_KK: NDArray[np.float64],
+    threshold: float,
+    faults: dict[int, Fault],
+) -> list[int]:
+    """Positions, ascending, without near-duplicates among them; the others to `faults`."""
+    kept: list[int] = []
+    for k in _preferred(usable):
+        nearest = max(kept, key=lambda j: (similarity_KK[k, j], -j), default=None)
+        value = 0.0 if nearest is None else float(similarity_KK[k, nearest])
+        if nearest is None or value < threshold:
+            kept.append(k)
+        elif value == 1.0:
+            detail = f"equals trace {usable[nearest].index}"
+            faults[usable[k].index] = Fault("duplicate", detail)
+        else:
+            detail = f"similarity {value:.4f} to trace {usable[nearest].index}, limit {threshold}"
+            faults[usable[k].index] = Fault("near_duplicate", detail)
+    return sorted(kept)
+
+
+def _preferred(usable: Sequence[Usable]) -> list[int]:
+    """Positions: correct traces first, then the lower index."""
+    return sorted(range(len(usable)), key=lambda k: (not usable[k].correct, k))
+
+
+def _refuse_prompt(
+    text: str, summary: str, tokens: int, rules: Rules, counter: TokenCounter
+) -> Fault | None:
+    """Why no canvas can be made for this prompt, whatever its traces."""
+    if special := counter.special(text):
+        return Fault("prompt_contains_special_token", f"{special!r}")
+    if not is_unicode(summary):
+        return Fault("summary_not_unicode", "the gold answer holds a lone surrogate")
+    if found := MARKER.search(summary):
+        return Fault("summary_contains_marker", f"{found.group()!r}")
+    if special := counter.special(summary):
+        return Fault("summary_contains_special_token", f"{special!r}")
+    if tokens > rules.summary_tokens:
+        detail = f"{tokens} tokens, the summary slot has {rules.summary_tokens}"
+        return Fault("summary_too_long", detail)
+    return None
+
+
+def _refuse_group(
+    given: int, usable: int, survivors: Sequence[Usable], rules: Rules
+) -> Fault | None:
+    """Why these traces make no group of P."""
+    distinct, wanted = len(survivors), rules.paths
+    correct = sum(each.correct for each in survivors)
+    if usable < wanted:
+        detail = f"{usable} of {given} traces are usable, {wanted} wanted"
+        return Fault("too_few_traces", detail)
+    if distinct < wanted:
+        return Fault("too_few_distinct", f"{distinct} of {usable} are distinct, {wanted} wanted")
+    if correct < rules.min_correct:
+        detail = f"{correct} of {distinct} are correct, at least {rules.min_correct} wanted"
+        return Fault("too_few_correct", detail)
+    if correct < rules.need_correct:
+        detail = f"{wanted - correct} of {wanted} would be wrong, at most {rules.max_wrong} allowed"
+        return Fault("too_many_wrong", detail)
+    return None
+
+
+def _refuse_twin(canvas: Canvas, rules: Rules, counter: TokenCounter) -> Fault | None:
+    """Why the twin cannot be trained: it is filled to the canvas's M masks (METHOD section 1).
+
+    Where joining its parts may double their tokens and it fits all the same, it is not counted.
+    """
+    masks = rules.paths * rules.slot_tokens + rules.summary_tokens
+    breaks = 2 * rules.paths  # line feeds between the parts
+    if 2 * (sum(canvas.path_tokens) + canvas.summary_tokens + breaks) <= masks:
+        return None
+    if (tokens := counter.count(long_cot(canvas))) > masks:
+        return Fault("twin_too_long", f"long_cot has {tokens} tokens, the canvas has {masks} masks")
+    return None
+
+
+def _shuffled(prompt_id: str, paths: Sequence[Usable], seed: int) -> list[Usable]:
+    """The paths in an order that depends on no source's order: by a hash of seed, prompt, index.
+
+    Recorded sources list their models in a fixed order; on the canvas that would tie each model to
+    a position.
+    """
+
+    def key(path: Usable) -> bytes:
+        text = f"{seed} {path.index} {prompt_id}".encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(text, digest_size=16).digest()
+
+    return sorted(paths, key=key)
+
+
+def _highest(similarity_KK: NDArray[np.float64], chosen: Sequence[int]) -> float:
+    """The highest similarity of two of the chosen; 0 for one alone."""
+    pairs = (similarity_KK[i, j] for i in chosen for j in chosen if i < j)
+    return float(max(pairs, default=0.0))
+
+
+def _rejections(
+    prompt: Prompt, refusal: Fault | None, faults: dict[int, Fault]
+) -> Iterator[Rejection]:
+    """The prompt's rejection, if any, then those of its traces by index."""
+    named: list[tuple[int | None, Fault]] = [(None, refusal)] if refusal else []
+    for index, fault in (*named, *sorted(faults.items())):
+        yield Rejection(
+            stage=Stage.CANVASES,
+            prompt_id=prompt.id,
+            source=prompt.source,
+            row=prompt.row,
+            index=index,
+            reason=fault.reason,
+            detail=fault.detail,
+        )

@@ -1,0 +1,159 @@
+"""Token counts under every tokenizer of the recipe. In: texts. Out: lengths, special tokens.
+
+One corpus may feed several models, so a text is as long as its longest tokenisation. A special
+token that is spelt out in a text ("<|im_end|>") would be read as that token by every trainer:
+`special` finds it, so that the trace can be rejected. Counts never include added special tokens.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from support.errors import UserError
+from support.paths import locate
+
+_HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?", re.ASCII)
+_FIELD = "canvas.tokenizer"
+BATCH_CHARACTERS = 1 << 18  # a token's account takes about a hundred bytes
+
+
+class TokenCounter:
+    """Counts tokens under all tokenizers at once.
+
+    Args:
+        tokenizers: model directories (with a `tokenizer.json`, or whatever transformers can turn
+            into a fast tokenizer) or hub ids.
+
+    Raises:
+        UserError: one of them is no tokenizer.
+    """
+
+    def __init__(self, tokenizers: Sequence[str]) -> None:
+        if not tokenizers:
+            raise UserError(f"{_FIELD}: empty; name at least one tokenizer")
+        # Shards are worked on side by side: threads within a batch would wait for one another, and
+        # a shard takes a fifth more processor time. Read at every call; who has set it is obeyed.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        self._tokenizers = [_load(name) for name in tokenizers]
+        texts = {text for name in tokenizers for text in _config_specials(locate(name))}
+        for tokenizer in self._tokenizers:
+            added = tokenizer.get_added_tokens_decoder().values()
+            texts.update(token.content for token in added if token.special)
+        # Longest first: "<|end|>>" must not be reported as "<|end|>".
+        ordered = sorted(filter(None, texts), key=lambda text: (-len(text), text))
+        self._special = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+
+    def count(self, text: str) -> int:
+        """The number of tokens of `text` under the tokenizer that needs most."""
+        return self.counts([text])[0]
+
+    def counts(self, texts: Sequence[str]) -> list[int]:
+        """`count` of each text, in few batches: other threads work while a batch is tokenised."""
+        return [count for batch in _batches(texts) for count in self._batch(batch)]
+
+    def ahead(self, texts: Iterable[str]) -> "TokenCounter":
+        """A counter that has counted these texts together, and counts others when it is asked."""
+        return _Ahead(self, texts)
+
+    def special(self, text: str) -> str | None:
+        """The first special token of any tokenizer that is spelt out in `text`."""
+        found = self._special.search(text) if self._special else None
+        return found.group() if found else None
+
+    def fingerprint(self) -> str:
+        """16 hex digits that change whenever a count may change."""
+        digest = hashlib.blake2b(digest_size=8)
+        for tokenizer in self._tokenizers:
+            digest.update(tokenizer.to_str().encode())
+        digest.update((self._special.pattern if self._special else "").encode())
+        return digest.hexdigest()
+
+    def _batch(self, texts: Sequence[str]) -> list[int]:
+        batch = [_encodable(text) for text in texts]
+        lengths = (
+            [len(e) for e in tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
+            for tokenizer in self._tokenizers
+        )
+        return [max(counts) for counts in zip(*lengths, strict=True)]
+
+
+class _Ahead(TokenCounter):
+    def __init__(self, counter: TokenCounter, texts: Iterable[str]) -> None:
+        self._tokenizers, self._special = counter._tokenizers, counter._special
+        distinct = list(dict.fromkeys(texts))
+        self._known = dict(zip(distinct, counter.counts(distinct), strict=True))
+
+    def counts(self, texts: Sequence[str]) -> list[int]:
+        other = iter(super().counts([text for text in texts if text not in self._known]))
+        return [self._known[t] if t in self._known else next(other) for t in texts]
+
+
+def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Together as many characters as a tokenizer's own account of them fits into memory."""
+    batch: list[str] = []
+    characters = 0
+    for text in texts:
+        if batch and characters + len(text) > BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+        batch.append(text)
+        characters += len(text)
+    if batch:
+        yield batch
+
+
+def _encodable(text: str) -> str:
+    """The text with lone surrogates replaced: tokenizers take UTF-8 only."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _load(name: str) -> Tokenizer:
+    """One tokenizer, with truncation and padding that were saved with it switched off."""
+    where = Path(locate(name))
+    if where.exists() and not where.is_dir():
+        raise UserError(f"{_FIELD}: {name}: is a file; give the model's directory")
+    if not where.exists() and not _HUB_ID.fullmatch(name):
+        raise UserError(f"{_FIELD}: {name}: no such directory, and no hub id (owner/name)")
+    file = where / "tokenizer.json"
+    try:
+        tokenizer = Tokenizer.from_file(str(file)) if file.is_file() else _from_transformers(where)
+    except Exception as error:  # the loaders raise bare Exception, OSError, KeyError and others
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if file.is_file():
+            what = "damaged tokenizer.json"
+        elif where.is_dir():
+            what = "a directory without a tokenizer that can be read"
+        else:
+            what = "neither a directory here nor a tokenizer on the hub"
+        raise UserError(f"{_FIELD}: {name}: {what}: {reason}") from None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _from_transformers(where: Path) -> Tokenizer:
+    from transformers import AutoTokenizer
+
+    # False, not the default: that asks on the terminal whether to run the model's code.
+    loaded = AutoTokenizer.from_pretrained(
+        str(where), local_files_only=where.is_dir(), trust_remote_code=False
+    )
+    backend = getattr(loaded, "backend_tokenizer", None)
+    if not isinstance(backend, Tokenizer):
+        raise ValueError("it has no fast form; save one as tokenizer.json")
+    return Tokenizer.from_str(backend.to_str())
+
+
+def _config_specials(directory: str) -> Iterator[str]:
+    """Special tokens that only tokenizer_config.json declares (older model directories)."""
+    try:
+        config = json.loads(Path(directory, "tokenizer_config.json").read_text(encoding="utf-8"))
+        declared = config.get("added_tokens_decoder", {}).values()
+        yield from (token["content"] for token in declared if token.get("special"))
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+        return  # tokenizer.json is what counts; this file is optional

@@ -1,0 +1,136 @@
+"""The teachers of a recipe: its own, and the same model as it writes summaries.
+
+In: a recipe, and the addresses of servers that `serve:` started. Out: parts of the family
+`teachers`. What a recipe leaves open is filled in here: seed, addresses, revision.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from curation.sources import Source
+from curation.teachers import Teacher
+from curation.teachers._part import END_OF_THINKING
+from schemas.recipe import Part, Recipe, digest
+from schemas.serve import Serve
+from scorers.revision import directory_revision
+from support import plugins
+from support.errors import UserError
+from support.paths import locate
+
+
+def teacher(recipe: Recipe, addresses: Sequence[str]) -> Teacher:
+    """The recipe's teacher; its seed is the recipe's unless it has one of its own."""
+    made: Teacher = part("teachers", _completed(recipe, recipe.teacher, addresses), "teacher")
+    return made
+
+
+def summariser(recipe: Recipe, addresses: Sequence[str]) -> Teacher:
+    """The teacher that writes, with a summary's message, length and number of attempts."""
+    spec = _completed(recipe, writer(recipe), addresses)
+    known = plugins.options("teachers", spec.kind, "teacher")
+    if "prompt" not in known:
+        raise UserError(
+            f"summary.by: a teacher of kind {spec.kind!r} writes nothing; set summary.by=template, "
+            f"or give it a teacher.top_up that can write"
+        )
+    changed: dict[str, object] = {
+        "prompt": "{problem}",
+        "hints": (),
+        "stop": (),
+        "system": None,
+        "top_up": recipe.summary.attempts - 1,
+        "max_tokens": recipe.summary.max_tokens or recipe.canvas.summary_tokens,
+    }
+    update = {name: value for name, value in changed.items() if name in known}
+    made: Teacher = part("teachers", spec.model_copy(update=update), "teacher")
+    return made
+
+
+def model(recipe: Recipe) -> str | None:
+    """The name of the model that a server is asked for; None where no server is asked."""
+    asked = writer(recipe).options.get("model")
+    return asked if isinstance(asked, str) else None
+
+
+def check(recipe: Recipe) -> None:
+    """UserError where nobody serves the model, or nobody asks the server, or nobody can write."""
+    spec = writer(recipe)
+    asks = "endpoints" in plugins.options("teachers", spec.kind, "teacher")
+    where = "teacher" if spec is recipe.teacher else "teacher.top_up"
+    if asks and not spec.options.get("endpoints") and recipe.serve is None:
+        raise UserError(
+            f"{where}.endpoints: none; give the address of a server that runs "
+            f"(http://localhost:8000/v1), or add serve: to the recipe to start one"
+        )
+    if recipe.serve is not None and not asks:
+        raise UserError(f"serve: a teacher of kind {spec.kind!r} asks no server; take it out")
+    if recipe.serve is not None and spec.options.get("endpoints"):
+        raise UserError(f"{where}.endpoints: serve: starts the servers; take one of the two out")
+    if recipe.summary.by == "teacher":
+        summariser(recipe, ())
+
+
+def check_traces(recipe: Recipe, sources: Sequence[Source]) -> None:
+    """UserError where recorded traces are to be used, and the first rows say that it cannot be."""
+    spec = recipe.teacher
+    if spec.kind != "recorded":
+        return
+    for source in sources:
+        if not source.has_traces() and not spec.options.get("top_up"):
+            raise UserError(
+                f"teacher.kind: recorded, and the source {source.label} names no recorded traces; "
+                "say in its key traces where they stand, or choose another teacher"
+            )
+        if spec.options.get("part") != "after_think":
+            continue
+        found = source.first_traces()
+        if found and not any(END_OF_THINKING in trace.text for trace in found):
+            raise UserError(
+                f"teacher.part: after_think, and none of the first {len(found)} traces of "
+                f"{source.label} holds {END_OF_THINKING}; set teacher.part=full to take them whole"
+            )
+
+
+def part(family: str, spec: Part, where: str) -> Any:
+    """A part of a recipe; a path in it is found from any folder."""
+    options = dict(spec.options)
+    if isinstance(options.get("path"), str):
+        options["path"] = locate(str(options["path"]))
+    return plugins.build(family, spec.kind, options, where)
+
+
+def _served_revision(serve: Serve, model: str) -> str:
+    """What a server that we start serves: a directory's state, and options that shape samples."""
+    name = serve.model or model
+    where = Path(locate(name))
+    revision = directory_revision(where) if where.is_dir() else ""
+    options = serve.shaping_args()
+    if not options and (revision or serve.model is None):
+        return revision
+    return digest([revision or name, options])[:12]
+
+
+def writer(recipe: Recipe) -> Part:
+    """The part that writes: the teacher, or what tops up its recorded traces."""
+    below = recipe.teacher.options.get("top_up")
+    return Part.model_validate(below) if isinstance(below, Mapping) else recipe.teacher
+
+
+def _completed(recipe: Recipe, spec: Part, addresses: Sequence[str]) -> Part:
+    known = plugins.options("teachers", spec.kind, "teacher")
+    given = spec.options
+    more: dict[str, object] = {}
+    if "seed" in known and "seed" not in given:
+        more["seed"] = recipe.seed
+    if "endpoints" in known and addresses:
+        more["endpoints"] = tuple(addresses)
+    if "revision" in known and not given.get("revision") and recipe.serve is not None:
+        more["revision"] = _served_revision(recipe.serve, str(given.get("model", "")))
+    if "patience_seconds" in known and recipe.serve is not None:
+        given_patience = given.get("patience_seconds", 600.0)  # a restart takes as long as a start
+        patience = given_patience if isinstance(given_patience, int | float) else 600.0
+        more["patience_seconds"] = max(patience, recipe.serve.start_seconds + 60)
+    if isinstance(below := given.get("top_up"), Mapping):
+        more["top_up"] = _completed(recipe, Part.model_validate(below), addresses)
+    return spec.model_copy(update=more)

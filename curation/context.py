@@ -1,0 +1,246 @@
+"""One build: the recipe, the run directory and the parts that the recipe names, made when needed.
+
+Stages take a `Job`. It is made again in every process from three plain values (recipe JSON, run
+directory, limit), so that a stage can run anywhere.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, NamedTuple
+
+from curation import components
+from curation.canvases.assemble import Rules
+from curation.canvases.token_counter import TokenCounter
+from curation.filters import Filter
+from curation.sources import Source
+from curation.teachers import Teacher
+from curation.vllm_servers import servers
+from curation.vllm_servers.servers import Servers
+from schemas.recipe import Recipe
+from schemas.records import Stage
+from scorers.answers.grade import GradePool
+from support.errors import UserError
+from support.paths import locate
+from support.progress import Progress
+
+if TYPE_CHECKING:  # torch is loaded only by the process that scores
+    from scorers.seqdep.device_pool import Scorers
+
+UNITS = {
+    Stage.PROMPTS: "rows",
+    Stage.TRACES: "traces",
+    Stage.GRADED: "traces",
+    Stage.CANVASES: "prompts",
+    Stage.SUMMARIES: "summaries",
+    Stage.SCORED: "canvases",
+    Stage.RELEASE: "canvases",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A recipe that is being built in a directory; `limit` caps the rows that are read.
+
+    `shown` says whether progress is: it is not in a cluster's worker.
+    """
+
+    recipe: Recipe
+    run: Path
+    limit: int | None = None
+    shown: bool = True
+
+    @cached_property
+    def sources(self) -> tuple[Source, ...]:
+        """The recipe's prompt sources, in order."""
+        specs = self.recipe.source
+        names = ["source"] if len(specs) == 1 else [f"source.{i}" for i in range(len(specs))]
+        made: tuple[Source, ...] = tuple(
+            components.part("sources", spec, name) for spec, name in zip(specs, names, strict=True)
+        )
+        _distinct_labels(made, names)
+        return made
+
+    @cached_property
+    def evaluation(self) -> tuple[Source, ...]:
+        """The evaluation sets that the corpus must not contain."""
+        names = [f"decontaminate.{i}" for i in range(len(self.recipe.decontaminate))]
+        for spec, name in zip(self.recipe.decontaminate, names, strict=True):
+            path = spec.options.get("path")
+            local = isinstance(path, str) and "://" not in path
+            if local and not Path(locate(str(path))).expanduser().exists():
+                raise UserError(
+                    f"{name}.path {path!r}: no such file or folder; set it, or build without "
+                    "evaluation sets by --set decontaminate=[]"
+                )
+        made: tuple[Source, ...] = tuple(
+            components.part("sources", spec, name)
+            for spec, name in zip(self.recipe.decontaminate, names, strict=True)
+        )
+        _distinct_labels(made, names)
+        return made
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        """The recipe's teacher; asks no server before `serve:` has started it."""
+        return components.teacher(self.recipe, ())
+
+    @cached_property
+    def summariser(self) -> Teacher:
+        """The teacher as it writes summaries."""
+        return components.summariser(self.recipe, ())
+
+    @cached_property
+    def _servers(self) -> Servers | None:
+        """The servers of `serve:`, started when somebody is to be asked."""
+        spec, name = self.recipe.serve, components.model(self.recipe)
+        if spec is None or name is None:
+            return None
+        return Servers(spec, locate(spec.model or name), name, self.run / "serve")
+
+    @cached_property
+    def _addresses(self) -> tuple[str, ...]:
+        return self._servers.start() if self._servers else ()
+
+    def at_work(self, stage: Stage) -> Teacher:
+        """The teacher of a stage that samples, with its servers running."""
+        make = components.summariser if stage is Stage.SUMMARIES else components.teacher
+        return make(self.recipe, self._addresses)
+
+    @property
+    def server_failure(self) -> str | None:
+        """Why the servers of `serve:` will not come back, if so."""
+        return self._servers.failure if self._servers else None
+
+    @cached_property
+    def counter(self) -> TokenCounter:
+        """Token counts under the recipe's tokenizers."""
+        return TokenCounter([locate(path) for path in self.recipe.canvas.tokenizer])
+
+    @cached_property
+    def rules(self) -> Rules:
+        """What makes a group."""
+        return Rules.of(self.recipe)
+
+    @cached_property
+    def filters(self) -> tuple[Filter, ...]:
+        """The recipe's filters, in order; made anew for every release, because they learn."""
+        specs = enumerate(self.recipe.filters)
+        return tuple(components.part("filters", spec, f"filters.{i}") for i, spec in specs)
+
+    @cached_property
+    def scorers(self) -> "Scorers | None":
+        """The autoregressive scorer on its devices, if the recipe has one."""
+        spec = self.recipe.scorer
+        if spec is None:
+            return None
+        from scorers.seqdep.device_pool import Model, Scorers  # imports PyTorch
+
+        model = Model(
+            path=locate(spec.path),
+            chat=spec.prompt == "chat",
+            trust_remote_code=spec.trust_remote_code,
+        )
+        return Scorers(model, spec.devices)
+
+    @cached_property
+    def bars(self) -> "Bars":
+        """Progress of the stages."""
+        return Bars(shown=self.shown)
+
+    @cached_property
+    def graders(self) -> GradePool:
+        """The verifier's processes; started when the first answer needs them."""
+        return GradePool()
+
+    def close(self) -> None:
+        """Stop the servers, the verifier's processes and the progress bars."""
+        self.bars.end(*Stage)
+        if "_servers" in self.__dict__ and self._servers is not None:
+            self._servers.close()
+        if "graders" in self.__dict__:
+            self.graders.close()
+        if (scorers := self.__dict__.get("scorers")) is not None:
+            scorers.close()
+
+    def check(self) -> None:
+        """Make every part but the scorer, so that a mistake in the recipe shows before any work."""
+        _ = (self.sources, self.evaluation, self.teacher, self.counter, self.rules, self.filters)
+        components.check(self.recipe)
+        components.check_traces(self.recipe, self.sources)
+        for number, spec in enumerate(self.recipe.filters):
+            if spec.kind != "seqdep":
+                continue
+            if self.recipe.scorer is None:
+                raise UserError(
+                    f"filters.{number}: seqdep needs a scorer; set scorer.path or take it out"
+                )
+            if self.recipe.paths == 1 and spec.options.get("level", "path") == "path":
+                raise UserError(
+                    f"filters.{number}: one path has no SeqDep at path level; set level=step"
+                )
+
+    def check_servers(self) -> None:
+        """UserError where the servers of `serve:` cannot be started on this machine."""
+        if self.recipe.serve is not None:
+            servers.check(self.recipe.serve)
+            _ = self._servers  # their GPUs and addresses; nothing is started
+
+    def check_scorer(self) -> None:
+        """UserError where the scorer cannot be loaded. Takes seconds: PyTorch and the weights."""
+        if self.scorers is not None:  # the build's own job loads it again, once it is needed
+            self.scorers.close()
+        self.__dict__.pop("scorers")
+
+
+def _distinct_labels(sources: Sequence[Source], names: Sequence[str]) -> None:
+    """Counts are kept by label, so two sources must not share one."""
+    for number, one in enumerate(sources):
+        if one.label in {other.label for other in sources[:number]}:
+            raise UserError(
+                f"{names[number]}.label: {one.label!r} is the label of another source; "
+                f"give each a label of its own"
+            )
+
+
+class Moved(NamedTuple):
+    """What a bar showed last: `total` is 0 where it is not known."""
+
+    done: int = 0
+    total: int = 0
+    note: str = ""
+
+
+class Bars:
+    """One progress bar a stage on standard error, shared by the threads of a build."""
+
+    def __init__(self, *, shown: bool = True) -> None:
+        self._shown = shown
+        self._bars: dict[Stage, Progress] = {}
+        self._moved: dict[Stage, Moved] = {}
+        self._lock = Lock()
+
+    def add(self, stage: Stage, done: int = 0, *, more: int = 0, note: str = "") -> None:
+        """Move a stage's bar by `done`; `more` lengthens it, `note` stands behind it."""
+        if not self._shown:
+            return
+        with self._lock:
+            if stage not in self._bars:
+                self._bars[stage] = Progress(f"{stage:>9}", UNITS[stage])
+            self._bars[stage].update(done, more=more, note=note)
+            last = self._moved.get(stage, Moved())
+            self._moved[stage] = Moved(last.done + done, last.total + more, note or last.note)
+
+    def moved(self) -> dict[Stage, Moved]:
+        """Where every bar stands that was moved, also after its end."""
+        with self._lock:
+            return dict(self._moved)
+
+    def end(self, *stages: Stage) -> None:
+        """Leave the bars of `stages` on the screen as they are."""
+        with self._lock:
+            for stage in stages:
+                if stage in self._bars:
+                    self._bars.pop(stage).close()

@@ -1,0 +1,1 @@
+"""Looking at a finished run: searches, rejections, the terminal view, the page."""

@@ -1,0 +1,284 @@
+"""What a page shows of a corpus: funnel, distributions, SeqDep, siblings, canvases to look through.
+
+In: a finished run directory. Out: `Corpus`, plain values that a template prints. Foreign text is
+made visible here and escaped there.
+"""
+
+import math
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice, takewhile
+from pathlib import Path
+
+from curation.inspect.funnel import funnel
+from curation.inspect.terminal_view import MARKS, facts
+from curation.release import reader
+from curation.release.rows import Released, ReleasedPath, readable
+from curation.release.writer import ROW_GROUP
+from curation.seqdep_report.figures import SegmentMeans
+from schemas import arrow
+from schemas.manifest import MANIFEST_FILE, Manifest
+from schemas.records import Grade, Level, Stage
+from support.errors import UserError
+from support.text import shorten, visible
+
+SAMPLE = 100  # canvases that can be looked through
+LONGEST = 6_000  # characters of one text
+BARS = 24
+SEGMENTS = 24  # of a curve
+FEW = 30  # rows under which a point of a curve is left out
+_COLUMNS = {
+    "seqdep_path_nats_per_token": "SeqDep of paths, nats a token",
+    "seqdep_step_nats_per_token": "SeqDep of steps, nats a token",
+    "seqdep_window_nats_per_token": "SeqDep of windows, nats a token",
+    "summary_gain_nats": "What the paths tell of the summary, nats",
+    "similarity": "Highest similarity of two paths",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why prompts or traces were dropped at a stage, and how many."""
+
+    stage: str
+    kind: str
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A stage of the funnel: prompts that went in and came out; `share` of all prompts left."""
+
+    stage: str
+    before: int
+    after: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Values from `low` to `high`; `share` of the highest bar."""
+
+    low: float
+    high: float
+    rows: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """A column's spread; the outermost 1 % at each side are counted in the outermost bars."""
+
+    title: str
+    bars: tuple[Bar, ...]
+    rows: int
+    missing: int
+    median: float
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """The mean gain of segment 2, 3, …, nats a token, where enough rows have one."""
+
+    level: str
+    gains: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPath:
+    """A path as it is looked at."""
+
+    mark: str
+    is_right: bool
+    answer: str
+    tokens: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A canvas as it is looked at."""
+
+    id: str
+    origin: str
+    prompt: str
+    gold: str
+    paths: tuple[ShownPath, ...]
+    summary: str
+    seqdep: str
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Everything the page says of a run; `manifest` is the checksum of the one it was made of."""
+
+    manifest: str
+    name: str
+    notice: str
+    has_scorer: bool
+    facts: tuple[tuple[str, str], ...]
+    funnel: tuple[Step, ...]
+    reasons: tuple[Reason, ...]
+    histograms: tuple[Histogram, ...]
+    curves: tuple[Curve, ...]
+    siblings: tuple[tuple[float | None, ...], ...]  # [i][j]: what path j gains from path i
+    canvases: tuple[Shown, ...]
+
+
+def corpus(run: Path) -> Corpus:
+    """What the page shows; UserError where the run is not finished, DamagedError where damaged."""
+    manifest = Manifest.load(run / MANIFEST_FILE)
+    if not manifest.release:
+        raise UserError(f"{run}: released no canvas; polytrace inspect {run} says why")
+    released = reader.Corpus(run)
+    histograms, curves, siblings = _measured(released.files, manifest.paths)
+    return Corpus(
+        manifest=manifest.checksum(),
+        name=visible(manifest.name),
+        notice=visible(manifest.notice or ""),
+        has_scorer=manifest.scorer is not None,
+        facts=tuple((name, visible(value)) for name, value in facts(manifest)),
+        funnel=tuple(_funnel(manifest)),
+        reasons=tuple(
+            Reason(str(one.stage), one.kind, visible(one.reason), one.count)
+            for one in sorted(manifest.rejected, key=lambda one: -one.count)
+        ),
+        histograms=histograms,
+        curves=curves,
+        siblings=siblings,
+        canvases=tuple(_sample(released)),
+    )
+
+
+def _funnel(manifest: Manifest) -> Iterator[Step]:
+    """The stages that dropped prompts, and the last."""
+    total = manifest.prompts.in_
+    for stage, prompts, _ in funnel(manifest):
+        if prompts.dropped or stage is Stage.RELEASE:
+            yield Step(str(stage), prompts.before, prompts.after, prompts.after / total)
+
+
+def _measured(
+    files: Sequence[Path], count: int
+) -> tuple[tuple[Histogram, ...], tuple[Curve, ...], tuple[tuple[float | None, ...], ...]]:
+    values = {name: array("d") for name in _COLUMNS}
+    lengths = array("d")
+    missing = Counter[str]()
+    means = SegmentMeans()
+    pairs: dict[tuple[int, int], array[float]] = {}
+    wanted = [*_COLUMNS, "paths.list.element.tokens", "sibling_gains"]
+    wanted += [f"seqdep_{level}_{what}" for level in Level for what in ("gains", "tokens")]
+    for path in files:
+        with readable(path) as parquet:
+            for batch in parquet.iter_batches(ROW_GROUP, columns=wanted):
+                for name, found in values.items():
+                    for value in batch.column(name).to_pylist():
+                        if value is None or not math.isfinite(value):
+                            missing[name] += 1
+                        else:
+                            found.append(value)
+                lengths.extend(batch.column("paths").flatten().field("tokens").to_pylist())
+                for level in Level:
+                    gains = batch.column(f"seqdep_{level}_gains").to_pylist()
+                    tokens = batch.column(f"seqdep_{level}_tokens").to_pylist()
+                    for row_gains, row_tokens in zip(gains, tokens, strict=True):
+                        means.add(level, row_gains or (), row_tokens or ())
+                _pair(pairs, batch.column("sibling_gains").to_pylist())
+    histograms = [_histogram("Tokens of a path", lengths, 0)]
+    histograms += [
+        _histogram(title, values[name], missing[name]) for name, title in _COLUMNS.items()
+    ]
+    return (
+        tuple(one for one in histograms if one is not None),
+        tuple(curve for level in Level if (curve := _curve(means, level)) is not None),
+        tuple(tuple(_mean(pairs.get((i, j), ())) for j in range(count)) for i in range(count))
+        if pairs
+        else (),
+    )
+
+
+def _pair(
+    pairs: "dict[tuple[int, int], array[float]]",
+    matrices: Sequence[Sequence[Sequence[float]] | None],
+) -> None:
+    for matrix in matrices:
+        for i, row in enumerate(matrix or ()):
+            for j, gain in enumerate(row):
+                if gain is not None:
+                    pairs.setdefault((i, j), array("d")).append(gain)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return math.fsum(values) / len(values) if values else None
+
+
+def _curve(means: SegmentMeans, level: Level) -> Curve | None:
+    """As far as enough rows have a segment."""
+    found = takewhile(lambda at: at.documents >= FEW, means.by_index(level))
+    gains = tuple(at.nats_per_token for at in islice(found, SEGMENTS))
+    return Curve(level, gains) if gains else None
+
+
+def _histogram(title: str, values: Sequence[float], missing: int) -> Histogram | None:
+    if not values:
+        return None
+    ordered = sorted(values)
+    low, high = ordered[len(ordered) // 100], ordered[-1 - len(ordered) // 100]
+    width, bars = (high - low) / BARS or 1.0, BARS
+    if title.startswith("Tokens"):  # whole numbers
+        width = float(math.ceil((high - low + 1) / BARS))
+        bars = math.ceil((high - low + 1) / width)
+    counts = Counter(min(bars - 1, max(0, int((value - low) / width))) for value in values)
+    most = max(counts.values())
+    return Histogram(
+        title,
+        tuple(
+            Bar(low + n * width, low + (n + 1) * width, counts[n], counts[n] / most)
+            for n in range(bars)
+        ),
+        len(values),
+        missing,
+        ordered[len(ordered) // 2],
+    )
+
+
+def _sample(released: reader.Corpus) -> Iterator[Shown]:
+    """Evenly from the whole release."""
+    count = min(SAMPLE, len(released))
+    wanted = released.places(n * len(released) // count for n in range(count))
+    for _, table in reader.rows(wanted):
+        yield from map(_shown, arrow.records(Released, table))
+
+
+def _shown(row: Released) -> Shown:
+    seqdep = [
+        f"{level} {value:+.3f}"
+        for level in Level
+        if (value := getattr(row, f"seqdep_{level}_nats_per_token")) is not None
+    ]
+    return Shown(
+        id=row.id,
+        origin=_text(f"{row.source} row {row.source_row}"),
+        prompt=_text(row.prompt),
+        gold=_text(row.gold),
+        paths=tuple(map(_path, row.paths)),
+        summary=_text(row.summary),
+        seqdep=", ".join(seqdep),
+    )
+
+
+def _path(path: ReleasedPath) -> ShownPath:
+    return ShownPath(
+        mark=MARKS[path.grade][0],
+        is_right=path.grade is Grade.CORRECT,
+        answer=_text(path.answer or ""),
+        tokens=path.tokens,
+        text=_text(path.text),
+    )
+
+
+def _text(text: str) -> str:
+    return visible(shorten(text, LONGEST))

@@ -1,0 +1,145 @@
+"""What a run rejected, by reason: each with its detail, its prompt and, of a trace, its text.
+
+In: a `Corpus` of a run and a `Query` with a reason. Out: `Dropped` records. Rejections are read
+shard by shard, the texts only of what is shown.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import reduce
+from itertools import groupby
+from operator import and_
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.inspect.query import Query, first
+from curation.release.reader import Corpus, begins, holds, selected
+from curation.run_store.shards import shard_path
+from schemas import arrow
+from schemas.manifest import Manifest
+from schemas.records import Rejection, Stage
+from support.errors import UserError
+from support.plugins import hint
+from support.text import one_line
+
+COLUMNS = arrow.schema_of(Rejection).names
+LATER = frozenset(Stage) - {Stage.PROMPTS}
+"""Stages whose traces were kept; one rejected on reading was not, and others have its number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    """A rejection with what was rejected.
+
+    `prompt` and `gold` are None where the prompt never became one, `text` where a whole prompt was
+    dropped or the trace was not kept.
+    """
+
+    rejection: Rejection
+    prompt: str | None
+    gold: str | None
+    text: str | None
+
+    def fields(self) -> dict[str, object]:
+        """All of it, flat."""
+        texts = {"prompt": self.prompt, "gold": self.gold, "text": self.text}
+        return asdict(self.rejection) | texts
+
+
+class _At(NamedTuple):
+    """A rejection and the shard that it fell in."""
+
+    shard: int
+    rejection: Rejection
+
+
+def find_dropped(corpus: Corpus, query: Query) -> tuple[Iterator[Dropped], int]:
+    """At most `limit` rejections with the query's reason, and how many match in all.
+
+    UserError with a hint where the run has none of them.
+    """
+    assert query.reason is not None
+    if corpus.manifest is None:
+        raise UserError(
+            f"--reason: {corpus.where} is a dataset alone; what was rejected lies in its run"
+        )
+    counts = reasons(corpus.manifest)
+    if query.reason not in counts:
+        known = hint(query.reason, tuple(counts)).partition("choices:")[0]
+        there = ", ".join(f"{one_line(name)} ({said})" for name, said in counts.items())
+        raise UserError(
+            f"--reason: nothing was rejected as {query.reason!r}; "
+            f"{one_line(known)}{' ' if known else ''}reasons of this run: {there or 'none'}"
+        )
+    chosen, total = first(_rejections(corpus, corpus.manifest, query), query.limit)
+    if not total:
+        asked = [("--id", query.id), ("--grep", query.grep)]
+        said = " ".join(f"{name} {value!r}" for name, value in asked if value is not None)
+        raise UserError(
+            f"of what was rejected as {query.reason!r} ({counts[query.reason]}), "
+            f"nothing matches {said}; a prompt rejected on reading has no text to search"
+        )
+    return _with_texts(corpus.where, chosen), total
+
+
+def reasons(manifest: Manifest) -> dict[str, str]:
+    """Every reason of a run, most frequent first, with its counts in words."""
+    counts: dict[str, Counter[str]] = {}
+    for one in manifest.rejected:
+        counts.setdefault(one.reason, Counter())[one.kind] += one.count
+    ordered = sorted(counts.items(), key=lambda item: (-item[1].total(), item[0]))
+    return {
+        reason: ", ".join(f"{n:,} {kind}{'s' if n > 1 else ''}" for kind, n in kinds.items())
+        for reason, kinds in ordered
+    }
+
+
+def _rejections(corpus: Corpus, manifest: Manifest, query: Query) -> Iterator[_At]:
+    conditions = [pc.field("reason") == query.reason]
+    if query.id is not None:
+        conditions.append(begins("prompt_id", query.id))
+    for file in manifest.rejections():
+        path = corpus.where / file.path
+        shard = int(path.stem.rpartition("-")[2])
+        keep = reduce(and_, conditions)
+        if query.grep is not None:
+            prompts = shard_path(corpus.where, Stage.PROMPTS, shard)
+            tables = selected(prompts, ("id", "text"), holds("text", query.grep))
+            ids = [one for _, data in tables for one in data.column("id").to_pylist()]
+            keep &= pc.field("prompt_id").isin(pa.array(ids, pa.string()))
+        for _, data in selected(path, COLUMNS, keep):
+            yield from (_At(shard, one) for one in arrow.records(Rejection, data))
+
+
+def _with_texts(run: Path, chosen: Iterable[_At]) -> Iterator[Dropped]:
+    """The rejections with their texts, which are looked up once a run of the same shard."""
+    for shard, group in groupby(chosen, key=lambda one: one.shard):
+        here = [one.rejection for one in group]
+        ids = pa.array({one.prompt_id for one in here}, pa.string())
+        path = shard_path(run, Stage.PROMPTS, shard)
+        tables = selected(path, ("id", "text", "gold"), pc.field("id").isin(ids))
+        prompts = {row["id"]: row for _, data in tables for row in data.to_pylist()}
+        traces = _traces(run, shard, ids) if any(r.index is not None for r in here) else {}
+        for one in here:
+            prompt = prompts.get(one.prompt_id, {})
+            yield Dropped(
+                rejection=one,
+                prompt=prompt.get("text"),
+                gold=prompt.get("gold"),
+                text=traces.get((one.prompt_id, one.index)) if one.stage in LATER else None,
+            )
+
+
+def _traces(run: Path, shard: int, ids: pa.Array) -> dict[tuple[str, int | None], str]:
+    """The texts of the traces of these prompts, by prompt and index."""
+    path = shard_path(run, Stage.TRACES, shard)
+    tables = selected(path, ("prompt_id", "index", "text"), pc.field("prompt_id").isin(ids))
+    return {
+        (row["prompt_id"], row["index"]): row["text"]
+        for _, data in tables
+        for row in data.to_pylist()
+    }

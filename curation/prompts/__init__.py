@@ -1,0 +1,1 @@
+"""Which rows become prompts: duplicates and evaluation problems are left out."""

@@ -1,0 +1,252 @@
+"""Publish a release to a folder behind a URL: `polytrace publish RUN --to s3://bucket/prefix`.
+
+In: a sound run, a URL of fsspec. Out: a folder that holds the release's files and `polytrace.json`,
+the account of what is there. That says `complete: false` from before the first change until after
+the last; what it says has arrived is not sent again. The card, which names the files of its own
+build alone, comes after all of them, and a former build's files go after the card.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from curation.publish.plan import (
+    DATA,
+    Item,
+    Release,
+    Say,
+    State,
+    changes,
+    listed,
+    release_of,
+    require_run,
+    summed,
+)
+from curation.sources.readers.remote import GOES_ON, code_of, connect, etag, is_url, patiently
+from schemas.facts import Count, Fact
+from support.errors import StoppedError, UserError
+from support.files import lock
+from support.text import one_line
+
+INDEX = "polytrace.json"
+CARD = "README.md"
+
+
+class Arrived(Fact):
+    """A file that was sent: its content, and the storage's own mark of it, if it has one."""
+
+    path: str
+    bytes: Count
+    sha256: str
+    etag: str
+
+
+class Index(Fact):
+    """The account of a published folder; while it is not `complete`, `files` are those so far."""
+
+    name: str
+    build: str
+    recipe: str
+    complete: bool
+    files: tuple[Arrived, ...]
+
+
+class There(NamedTuple):
+    """A file as the storage lists it."""
+
+    size: int
+    etag: str
+
+
+def publish(run: Path, to: str, *, say: Say) -> str:
+    """Make the folder hold the run's release; its URL.
+
+    Raises: UserError for an unsound or empty run, a refused access, a folder of something else;
+    StoppedError where the same command goes on.
+    """
+    folder = _Folder(to, say)
+    require_run(run)
+    with lock(run):  # no build may swap the release meanwhile
+        release = release_of(run, say)
+        standing = folder.standing(release)
+        items = list(_compare(release, standing, folder))
+        say(f"{summed(items)} to {folder.url}")
+        if changes(items) or not _is_done(release, standing):
+            _send(folder, release, items, standing)
+    return folder.url
+
+
+def dry_run(run: Path, to: str, *, say: Say) -> str:
+    """What `publish` would do, one line a file; nothing is changed, here or there."""
+    folder = _Folder(to, say)
+    release = release_of(run, say)
+    items = list(_compare(release, folder.standing(release), folder))
+    return f"{listed(items)}\n{summed(items)} to {folder.url}; nothing was sent"
+
+
+class _Folder:
+    """The folder behind a URL; `there` is what it held when `standing` looked, by path in it."""
+
+    def __init__(self, to: str, say: Say) -> None:
+        if not is_url(to):
+            raise UserError(f"--to {one_line(to)!r}: not a URL; write s3://BUCKET/PREFIX")
+        self._fs, self._root = connect(to, "--to")
+        self._say = say
+        self.url = one_line(to).rstrip("/")
+        self.there: dict[str, There] = {}
+
+    def standing(self, release: Release) -> Index | None:
+        """What was published here before; UserError where the folder is not free for `release`."""
+        self.there = dict(self._list(""))
+        index = self._index() if INDEX in self.there else None
+        folders = {PurePosixPath(path).parent.as_posix() for path in release.files} | {"data"}
+        for folder in sorted(folders - {"."}):
+            self.there |= dict(self._list(folder))
+        if index is None:
+            for path in self.there:
+                if path in release.files or DATA.fullmatch(path):
+                    raise UserError(
+                        f"{self.url}: holds {path}, but no {INDEX} that says whose it is; choose "
+                        "another --to, or empty the folder"
+                    )
+        elif index.name != release.name:
+            raise UserError(
+                f"{self.url}: holds the corpus {one_line(index.name)!r}, not {release.name!r}; "
+                "choose another --to"
+            )
+        return index
+
+    def send(self, source: Path, path: str, sha256: str) -> Arrived:
+        """Put a file there, and see that all of it has arrived."""
+        self._call(lambda: self._fs.put_file(str(source), self._path(path)))
+        info = self._call(lambda: self._fs.info(self._path(path)))
+        size = source.stat().st_size
+        if info["size"] != size:
+            raise StoppedError(
+                f"{self.url}: of {path} only {info['size']} of {size} bytes arrived{GOES_ON}"
+            )
+        return Arrived(path=path, bytes=size, sha256=sha256, etag=etag(info))
+
+    def sha256(self, path: str) -> str:
+        """Of what is there, read block by block."""
+
+        def attempt() -> str:
+            with self._fs.open(self._path(path), "rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+
+        return str(self._call(attempt))
+
+    def write(self, index: Index) -> None:
+        """Put the account there, in place of the former one."""
+        text = index.model_dump_json(indent=1) + "\n"
+        self._call(lambda: self._fs.pipe_file(self._path(INDEX), text.encode()))
+
+    def delete(self, path: str) -> None:
+        """Take a file away; one that is gone already will do."""
+
+        def attempt() -> None:
+            with suppress(FileNotFoundError):
+                self._fs.rm_file(self._path(path))
+
+        self._call(attempt)
+
+    def _index(self) -> Index:
+        text = self._call(lambda: self._fs.cat_file(self._path(INDEX)))
+        try:
+            return Index.model_validate_json(text)
+        except ValidationError:
+            raise UserError(
+                f"{self.url}: its {INDEX} is damaged, or of another program; choose another --to, "
+                "or empty the folder"
+            ) from None
+
+    def _list(self, folder: str) -> Iterator[tuple[str, There]]:
+        """The files right in a folder below this one; none where there is no such folder."""
+        path = self._path(folder)
+
+        def attempt() -> list[dict[str, Any]]:
+            try:
+                found: list[dict[str, Any]] = self._fs.ls(path, detail=True)
+                return found
+            except FileNotFoundError as error:
+                if code_of(error) == "NoSuchBucket":
+                    raise
+                return []
+
+        for info in self._call(attempt):
+            if info["type"] == "file":
+                name = info["name"].rpartition("/")[2]
+                yield f"{folder}/{name}".lstrip("/"), There(info["size"], etag(info))
+
+    def _path(self, path: str) -> str:
+        return f"{self._root}/{path}".rstrip("/")
+
+    def _call(self, attempt: Any) -> Any:
+        return patiently(attempt, self.url, self._say)
+
+
+def _compare(release: Release, standing: Index | None, folder: _Folder) -> Iterator[Item]:
+    """Every file of the release, and those of former builds.
+
+    A file is unchanged if it was sent with this sha256, and is listed as it was then; without an
+    ETag a listing tells of the size alone, so that the file is read.
+    """
+    there = folder.there
+    arrived = {file.path: file for file in standing.files} if standing else {}
+    for path, file in sorted(release.files.items()):
+        state = State.NEW
+        if path in there:
+            known = arrived.get(path)
+            is_same = known is not None and (
+                (known.bytes, known.sha256) == (file.bytes, file.sha256)
+                and there[path] == (known.bytes, known.etag)
+                and (bool(known.etag) or folder.sha256(path) == known.sha256)
+            )
+            state = State.UNCHANGED if is_same else State.CHANGED
+        yield Item(path=path, size=file.bytes, state=state)
+    for path, listing in sorted(there.items()):
+        if path not in release.files and DATA.fullmatch(path):
+            yield Item(path=path, size=listing.size, state=State.DELETED)
+
+
+def _is_done(release: Release, standing: Index | None) -> bool:
+    return (
+        standing is not None
+        and standing.complete
+        and (standing.build, standing.recipe) == (release.build, release.digest)
+    )
+
+
+def _send(folder: _Folder, release: Release, items: Sequence[Item], standing: Index | None) -> None:
+    """Data, then what describes it, the card last; then former data goes, then all is complete."""
+    stale = {item.path for item in items if item.state in (State.NEW, State.CHANGED)}
+    before = standing.files if standing else ()
+    arrived = {file.path: file for file in before if file.path not in stale}
+
+    def account(*, complete: bool) -> None:
+        files = [arrived[path] for path in sorted(arrived)]
+        if complete:
+            files = [file for file in files if file.path in release.files]
+        folder.write(
+            Index(
+                name=release.name,
+                build=release.build,
+                recipe=release.digest,
+                complete=complete,
+                files=tuple(files),
+            )
+        )
+
+    account(complete=False)
+    for path in sorted(stale, key=lambda path: (path == CARD, not DATA.fullmatch(path), path)):
+        arrived[path] = folder.send(release.folder / path, path, release.files[path].sha256)
+        account(complete=False)
+    for item in items:
+        if item.state is State.DELETED:
+            folder.delete(item.path)
+            arrived.pop(item.path, None)
+    account(complete=True)

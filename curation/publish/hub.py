@@ -1,0 +1,202 @@
+"""Publish a release as a dataset on the Hugging Face Hub: `polytrace publish`.
+
+In: a sound run, a dataset's id. Out: one commit that makes the dataset hold the release's files,
+and its tags. What the hub has is compared by content, so that the same command goes on after an
+interruption, and sends nothing where nothing changed.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from curation.publish.hub_client import HubClient, Say
+from curation.publish.plan import (
+    DATA,
+    Item,
+    Release,
+    State,
+    changes,
+    listed,
+    release_of,
+    require_run,
+    summed,
+)
+from schemas.facts import FileFacts
+from support.errors import UserError
+from support.files import lock
+
+KIND = "dataset"
+_TAG = re.compile(r"[A-Za-z0-9](?:[\w-]|\.(?!\.))*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the hub has: `files` as path -> (size, sha256 of an LFS file or else git's blob id)."""
+
+    head: str
+    is_private: bool
+    files: dict[str, tuple[int, str]]
+    tags: dict[str, str]
+    branches: frozenset[str]
+
+
+def publish(
+    run: Path, repo: str, *, public: bool, tag: str | None, say: Say, token: str | None = None
+) -> str:
+    """Make the dataset equal to the run's release; the address of the commit that is.
+
+    `token` is the environment's when not given.
+
+    Raises: UserError for an unsound or empty run, a refused token, a tag in use; StoppedError where
+    the same command goes on.
+    """
+    _check_tag_name(tag)
+    client = HubClient(repo, say, token=token)
+    require_run(run)
+    with lock(run):  # no build may swap the release meanwhile
+        release = release_of(run, say)
+        return client.patiently(lambda: _publish(client, release, public, tag, say))
+
+
+def dry_run(run: Path, repo: str, *, public: bool, tag: str | None, say: Say) -> str:
+    """What `publish` would do, one line a file; nothing is changed, here or there."""
+    _check_tag_name(tag)
+    client = HubClient(repo, say, anonymous=True)
+    release = release_of(run, say)
+    try:
+        standing = _standing(client)
+        where = "" if standing else f"{repo} does not exist yet, or is hidden from you\n"
+    except Exception as error:  # of the client; what would be sent can be said all the same
+        standing, where = None, f"{client.told(error)}\n"
+    items = list(_compare(release, standing))
+    if standing is not None:
+        _check(repo, standing, items, public, None if tag == release.digest else tag)
+    seen = "public" if public else "private"
+    tags = " and ".join(dict.fromkeys([release.digest, tag or release.digest]))
+    return (
+        where
+        + listed(items)
+        + f"\n{summed(items)} to {client.endpoint}/datasets/{repo} ({seen}), tagged {tags}; "
+        "nothing was sent"
+    )
+
+
+def _publish(client: HubClient, release: Release, public: bool, tag: str | None, say: Say) -> str:
+    """One attempt. What an interrupted one did is found, and not done again."""
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+    api, repo = client.api, client.repo
+    standing = _standing(client)
+    if standing is None:
+        api.create_repo(repo, repo_type=KIND, private=not public)
+        standing = _standing(client)
+        if standing is None:
+            raise UserError(f"{repo}: was created, but is hidden from this token; check its rights")
+    items = list(_compare(release, standing))
+    _check(repo, standing, items, public, None if tag == release.digest else tag)
+    say(f"{summed(items)} to {client.endpoint}/datasets/{repo}")
+    added = [
+        CommitOperationAdd(item.path, release.folder / item.path)
+        for item in items
+        if item.state in (State.NEW, State.CHANGED)
+    ]
+    gone = [CommitOperationDelete(item.path) for item in items if item.state is State.DELETED]
+    commit = standing.head
+    if added or gone:
+        client.without_xet_where_unknown()
+        try:
+            api.preupload_lfs_files(repo, added, repo_type=KIND, free_memory=False)
+        except Exception as error:  # the client has tried again by itself
+            raise client.told(error) from None
+        commit = api.create_commit(
+            repo,
+            [*gone, *added],
+            commit_message=f"Polytrace release {release.build}, recipe {release.digest}",
+            repo_type=KIND,
+            parent_commit=standing.head,
+        ).oid
+    for name in dict.fromkeys([release.digest, tag or release.digest]):
+        if standing.tags.get(name) == commit:
+            continue
+        if name in standing.tags:  # the digest's own: it follows the latest release of the recipe
+            api.delete_tag(repo, tag=name, repo_type=KIND)
+        api.create_tag(repo, tag=name, revision=commit, repo_type=KIND)
+    if public and standing.is_private:
+        api.update_repo_settings(repo, private=False, repo_type=KIND)
+    return f"{client.endpoint}/datasets/{repo}/tree/{commit}"
+
+
+def _standing(client: HubClient) -> Standing | None:
+    """What the hub has of the dataset; None where it does not exist."""
+    from huggingface_hub import RepoFile
+    from huggingface_hub.errors import HfHubHTTPError
+
+    api, repo = client.api, client.repo
+    try:
+        info = api.dataset_info(repo)
+    except HfHubHTTPError as error:
+        if error.response.status_code != 404:
+            raise
+        return None
+    refs = api.list_repo_refs(repo, repo_type=KIND)
+    entries = api.list_repo_tree(repo, recursive=True, revision=info.sha, repo_type=KIND)
+    return Standing(
+        head=info.sha or "",
+        is_private=bool(info.private),
+        files={
+            entry.path: (entry.size, entry.lfs.sha256 if entry.lfs else entry.blob_id)
+            for entry in entries
+            if isinstance(entry, RepoFile)
+        },
+        tags={ref.name: ref.target_commit for ref in refs.tags},
+        branches=frozenset(ref.name for ref in refs.branches),
+    )
+
+
+def _compare(release: Release, standing: Standing | None) -> Iterator[Item]:
+    there = standing.files if standing else {}
+    for path, file in sorted(release.files.items()):
+        state = State.NEW
+        if path in there:
+            same = _is_same(release.folder / path, file, *there[path])
+            state = State.UNCHANGED if same else State.CHANGED
+        yield Item(path=path, size=file.bytes, state=state)
+    for path, (size, _) in sorted(there.items()):
+        if path not in release.files and DATA.fullmatch(path):
+            yield Item(path=path, size=size, state=State.DELETED)
+
+
+def _is_same(path: Path, file: FileFacts, size: int, name: str) -> bool:
+    """Whether the hub's file has the same content, by the name that its storage gives it."""
+    if size != file.bytes:
+        return False
+    if len(name) == 64:
+        return name == file.sha256
+    content = path.read_bytes()
+    return name == hashlib.sha1(b"blob %d\0" % size + content, usedforsecurity=False).hexdigest()
+
+
+def _check_tag_name(tag: str | None) -> None:
+    if tag is None:
+        return
+    looks_like_a_commit = re.fullmatch(r"[0-9a-f]{40}", tag)
+    if not _TAG.fullmatch(tag) or tag.endswith((".", ".lock")) or looks_like_a_commit:
+        raise UserError(f"--revision {tag!r}: not a tag; write letters, digits, '.', '-' or '_'")
+
+
+def _check(repo: str, standing: Standing, items: list[Item], public: bool, tag: str | None) -> None:
+    """UserError before anything is sent, where the dataset is not what was asked for."""
+    if not standing.is_private and not public:
+        raise UserError(
+            f"{repo}: is public already; add --public to publish there, or choose another --repo"
+        )
+    if tag in standing.branches:
+        raise UserError(f"{repo}: --revision {tag!r} is a branch; choose another name")
+    at = standing.tags.get(tag or "")
+    if at is not None and (at != standing.head or changes(items)):
+        raise UserError(
+            f"{repo}: tag {tag!r} stands on another commit ({at[:8]}); choose another --revision, "
+            "or delete the tag there"
+        )

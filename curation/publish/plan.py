@@ -1,0 +1,104 @@
+"""What is published of a run, wherever to: the release's files, and what becomes of each there.
+
+In: a sound run. Out: the files that its manifest vouches for, and the words that tell of them.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+
+from curation.release.verify import verify
+from schemas.facts import FileFacts
+from schemas.manifest import MANIFEST_FILE, RELEASE_FOLDER, Manifest
+from support.errors import UserError
+
+DATA = re.compile(r"data/(train|validation)-[0-9a-f]{8,12}-\d{5}\.parquet")
+Say = Callable[[str], None]
+
+
+class State(StrEnum):
+    """What becomes of a file of the dataset."""
+
+    NEW = "new"
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    DELETED = "deleted"  # data of a former build
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """A file: its path in the dataset and its size in bytes."""
+
+    path: str
+    size: int
+    state: State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """A run's release: the corpus' name, its build, the recipe's digest, `files` by path in it."""
+
+    folder: Path
+    name: str
+    build: str
+    digest: str
+    files: dict[str, FileFacts]
+
+
+def require_run(run: Path) -> None:
+    """UserError unless there is such a directory."""
+    if not run.is_dir():
+        raise UserError(f"{run}: no such run directory")
+
+
+def release_of(run: Path, say: Say) -> Release:
+    """The files that the manifest vouches for; UserError unless the run is sound."""
+    require_run(run)
+    if problems := verify(run):
+        raise UserError(
+            f"{run}: not published, for it is not sound ({len(problems)} problems; the first: "
+            f"{problems[0]}); look with polytrace verify {run}, repair with polytrace build"
+        )
+    manifest = Manifest.load(run / MANIFEST_FILE)
+    if not manifest.release:
+        raise UserError(
+            f"{run}: not published, for it released nothing; polytrace inspect {run} says why"
+        )
+    folder = run / RELEASE_FOLDER
+    files = {
+        path.relative_to(RELEASE_FOLDER).as_posix(): file
+        for file in manifest.named()
+        if (path := PurePosixPath(file.path)).is_relative_to(RELEASE_FOLDER)
+    }
+    for stranger in sorted(p for p in folder.rglob("*") if p.is_file()):
+        if stranger.relative_to(folder).as_posix() not in files:
+            say(f"{stranger}: left out, for it is not part of the build")
+    return Release(
+        folder=folder,
+        name=manifest.name,
+        build=manifest.build,
+        digest=manifest.recipe_digest,
+        files=files,
+    )
+
+
+def changes(items: Sequence[Item]) -> list[Item]:
+    """What is not as it should be."""
+    return [item for item in items if item.state is not State.UNCHANGED]
+
+
+def summed(items: Sequence[Item]) -> str:
+    """How much is sent and deleted, as part of a sentence."""
+    sent = [item for item in items if item.state in (State.NEW, State.CHANGED)]
+    gone = sum(item.state is State.DELETED for item in items)
+    return (
+        f"{len(sent)} of {len(items) - gone} files, {sum(item.size for item in sent):,} bytes"
+        + (f" (and {gone} of a former build deleted)" if gone else "")
+    )
+
+
+def listed(items: Sequence[Item]) -> str:
+    """A line a file."""
+    return "\n".join(f"{item.state:>9}  {item.size:>15,}  {item.path}" for item in items)

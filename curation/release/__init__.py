@@ -1,0 +1,1 @@
+"""The released dataset: rows, files, statistics, the data card, and their proof."""

@@ -1,0 +1,213 @@
+"""The data card: facts of a run become the release's `README.md`, with metadata for the Hub.
+
+In: manifest, recipe, statistics and one released row. Out: Markdown, the same for the same facts,
+without time, machine path or secret. Foreign text can show, but do nothing (`markdown.py`).
+"""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from curation import components
+from curation.release import licenses, markdown
+from curation.release.figures import Picture
+from curation.release.rows import Released
+from curation.release.stats import Distribution, Stats
+from curation.seqdep_report import controls
+from schemas import arrow, canvas
+from schemas.manifest import Manifest
+from schemas.recipe import Recipe
+from schemas.records import Grade
+from support import plugins
+from support.digits import rounded, rounded_text
+from support.paths import locate
+from support.text import one_line, shorten
+
+TAGS = ("polytrace", "math", "reasoning", "parallel-reasoning", "diffusion-language-model")
+PARTS = {
+    "full": "the whole generation",
+    "after_think": "only what follows `</think>`",
+    None: "not applicable: the traces were written for the slot, or the record does not say",
+}
+BUNDLED = "tiny/teacher"
+MOST_TEACHERS = 20  # models that are listed by name
+MOST_ORIGINS = 50  # sources under a licence that are listed: a row may state any text as its own
+_SIZES: Final = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+    (100_000_000, "10M<n<100M"),
+    (1_000_000_000, "100M<n<1B"),
+)
+
+
+def render_card(
+    manifest: Manifest,
+    recipe: Recipe,
+    example: Released | None,
+    stats: Stats,
+    pictures: Sequence[Picture] = (),
+) -> str:
+    """The text of `README.md`; `example` is the row that is shown in full."""
+    from jinja2 import Environment, StrictUndefined
+
+    licence = _licence(manifest, recipe, stats)
+    printed = markdown.printable(recipe)
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(
+        md=markdown.escape,
+        code=markdown.code,
+        fenced=markdown.fenced,
+        n=lambda number: f"{number:,}",
+        known=_known,
+        share=lambda part, whole: f"{part / whole:.1%}" if whole else "-",
+        short=shorten,
+        rounded=rounded_text,
+    )
+    template = environment.from_string(
+        files("data_cards").joinpath("template.md.j2").read_text(encoding="utf-8")
+    )
+    text = template.render(
+        m=manifest,
+        r=recipe,
+        s=stats,
+        example=example,
+        metadata=metadata(manifest, recipe, stats),
+        title=_title(recipe),
+        served=_served(recipe),
+        part=PARTS.get(manifest.teacher.part, markdown.code(manifest.teacher.part or "")),
+        teachers=stats.teachers[:MOST_TEACHERS],
+        more_teachers=stats.teachers[MOST_TEACHERS:],
+        origins=stats.origins[:MOST_ORIGINS],
+        more_origins=stats.origins[MOST_ORIGINS:],
+        bundled_scorer=recipe.scorer is not None and _is_bundled(recipe.scorer.path),
+        path_level=controls.sentence(manifest.scorer.controls) if manifest.scorer else "",
+        layout=_layout(manifest.paths),
+        grades=[(grade.value, getattr(manifest.grades, grade)) for grade in Grade],
+        distributions=_distributions(stats),
+        pictures=pictures,
+        licence_sentence=_sentence(licence, recipe),
+        read=sum(source.rows for source in manifest.sources),
+        recipe_block=markdown.fenced(printed.text, "yaml"),
+        shortened=printed.shortened,
+        withheld=printed.withheld,
+    )
+    return text.rstrip("\n") + "\n"
+
+
+class Served(NamedTuple):
+    """How a teacher behind a server was asked."""
+
+    top_up: int
+    hints: int
+    seeds: bool
+
+
+def _served(recipe: Recipe) -> Served | None:
+    spec = components.writer(recipe)
+    if spec.kind != "openai_server":
+        return None
+    options = plugins.effective("teachers", spec.kind, spec.options)
+    top_up, hints = options.get("top_up"), options.get("hints")
+    return Served(
+        top_up=top_up if isinstance(top_up, int) else 0,
+        hints=len(hints) if isinstance(hints, list | tuple) else 0,
+        seeds=options.get("seeds") is True,
+    )
+
+
+def metadata(manifest: Manifest, recipe: Recipe, stats: Stats) -> str:
+    """The card's YAML block, without its fences; `configs` names only splits that have files."""
+    from datasets import Features
+    from huggingface_hub import DatasetCardData
+
+    licence = _licence(manifest, recipe, stats)
+    extra: dict[str, Any] = {"license_name": licence.name} if licence.name else {}
+    # `datasets` names its cache after the folder and these patterns, not the rows: without the
+    # build id, one release would be answered with the cached rows of another. An empty release
+    # names its train files all the same, or `datasets` would load stats.json as data.
+    splits = sorted({file.split for file in manifest.release}) or ["train"]
+    globs = [{"split": split, "path": _patterns(manifest, split)} for split in splits]
+    extra["configs"] = [{"config_name": "default", "data_files": globs}]
+    features = Features.from_arrow_schema(arrow.RELEASE)
+    extra["dataset_info"] = {"config_name": "default", "features": features._to_yaml_list()}
+    data = DatasetCardData(
+        language=["en"],
+        license=licence.id,
+        pretty_name=_title(recipe),
+        size_categories=[_size(manifest.canvases)],
+        task_categories=["text-generation"],
+        tags=list(TAGS),
+        **extra,
+    )
+    return data.to_yaml(line_break="\n").rstrip("\n")
+
+
+def _patterns(manifest: Manifest, split: str) -> str | list[str]:
+    """The files of a split, edition by edition."""
+    builds = [
+        part.build
+        for part in manifest.editions
+        if any(file.split == split for file in manifest.files_of(part.build))
+    ]
+    found = [f"data/{split}-{build}-*.parquet" for build in builds or [manifest.build]]
+    return found[0] if len(found) == 1 else found
+
+
+def _is_bundled(path: str) -> bool:
+    """Whether a scorer is the model that comes with this package."""
+    return Path(locate(path)).resolve() == Path(locate(BUNDLED)).resolve()
+
+
+def _title(recipe: Recipe) -> str:
+    return one_line(recipe.release.pretty_name or "") or recipe.name
+
+
+def _size(rows: int) -> str:
+    return next((name for limit, name in _SIZES if rows < limit), "1B<n<10B")
+
+
+def _licence(manifest: Manifest, recipe: Recipe, stats: Stats) -> licenses.Licence:
+    """The recipe's, else that of the released rows, else (nothing released) of the sources."""
+    if recipe.release.licence is not None:
+        return licenses.combine([recipe.release.licence])
+    rows = [origin.licence for origin in stats.origins]
+    return licenses.combine(rows or [source.licence for source in manifest.sources])
+
+
+def _sentence(licence: licenses.Licence, recipe: Recipe) -> str:
+    if recipe.release.licence is not None:
+        stated = markdown.escape(recipe.release.licence)
+        return f"Licence of this dataset, as its makers state it: {stated}."
+    if licence.id == licenses.UNKNOWN:
+        return "The licence of the source is **unknown**; find it out before you use the rows."
+    if licence.name == licenses.SEVERAL:
+        return "The rows come under **several licences**, so the metadata says `other`."
+    return f"Licence of the source: **{markdown.escape(licence.name or licence.id)}**."
+
+
+def _layout(paths: int) -> str:
+    slots = [f"{canvas.header(j)}[ path {j} ]" for j in range(1, paths + 1)]
+    return "".join(slots) + canvas.summary_header(paths) + "[ summary ]" + canvas.CLOSE
+
+
+def _distributions(stats: Stats) -> list[tuple[str, Distribution]]:
+    return [
+        ("tokens of a path", stats.path_tokens),
+        ("tokens of a summary", stats.summary_tokens),
+        ("highest similarity of two paths", stats.similarity),
+        ("SeqDep of paths, nats", stats.seqdep_path_nats),
+        ("SeqDep of paths, nats a token", stats.seqdep_path_nats_per_token),
+        ("SeqDep of steps (`long_cot`), nats", stats.seqdep_step_nats),
+        ("SeqDep of steps (`long_cot`), nats a token", stats.seqdep_step_nats_per_token),
+        ("SeqDep of windows (`long_cot`), nats", stats.seqdep_window_nats),
+        ("SeqDep of windows (`long_cot`), nats a token", stats.seqdep_window_nats_per_token),
+        ("gain of the summary, nats", stats.summary_gain_nats),
+    ]
+
+
+def _known(value: float | None, otherwise: str = "not recorded") -> str:
+    return otherwise if value is None else rounded(value)

@@ -1,0 +1,214 @@
+"""Counts and distributions of a release, measured on its files: `release/stats.json`.
+
+In: release files. Out: `Stats`, the same bytes for the same rows. Quantiles are exact (nearest
+rank) over values rounded to 4 digits, counted in histograms: memory follows the spread of the
+values, not the size of the corpus.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from curation.release.writer import ROW_GROUP, data_path
+from schemas.facts import Count, Fact, Grades, ReleaseFile
+from support.errors import DamagedError
+
+STATS_FILE = "stats.json"
+DIGITS = 4
+COLUMNS = (
+    "similarity",
+    "summary_tokens",
+    "seqdep_path_nats",
+    "seqdep_path_nats_per_token",
+    "seqdep_step_nats",
+    "seqdep_step_nats_per_token",
+    "seqdep_window_nats",
+    "seqdep_window_nats_per_token",
+    "summary_gain_nats",
+)
+
+
+class Distribution(Fact):
+    """A column's spread over `count` values; `missing` rows have none. None where `count` is 0."""
+
+    count: Count
+    missing: Count
+    mean: float | None = None
+    min: float | None = None
+    p05: float | None = None
+    p25: float | None = None
+    p50: float | None = None
+    p75: float | None = None
+    p95: float | None = None
+    max: float | None = None
+
+
+class Bin(Fact):
+    """`rows` rows have this `value`."""
+
+    value: int
+    rows: Count
+
+
+class Origin(Fact):
+    """Rows from one source under one licence."""
+
+    source: str
+    licence: str
+    rows: Count
+
+
+class Writer(Fact):
+    """The paths that one revision of a model wrote."""
+
+    name: str
+    revision: str
+    paths: Count
+
+
+class Stats(Fact):
+    """What is in the release; nats as in Eq. 4, lengths in tokens of the widest tokenizer.
+
+    `teachers` come from the rows, the busiest first; `cut_paths` end before their traces do (a
+    run-on after the answer); `written_summaries` are a teacher's, the others the template's.
+    """
+
+    rows: Count
+    train: Count
+    validation: Count
+    origins: tuple[Origin, ...]
+    teachers: tuple[Writer, ...]
+    cut_paths: Count
+    written_summaries: Count
+    grades: Grades
+    correct_paths: tuple[Bin, ...]
+    path_tokens: Distribution
+    summary_tokens: Distribution
+    similarity: Distribution
+    seqdep_path_nats: Distribution
+    seqdep_path_nats_per_token: Distribution
+    seqdep_step_nats: Distribution
+    seqdep_step_nats_per_token: Distribution
+    seqdep_window_nats: Distribution
+    seqdep_window_nats_per_token: Distribution
+    summary_gain_nats: Distribution
+
+    def text(self) -> str:
+        """The content of `stats.json`."""
+        return self.model_dump_json(indent=1) + "\n"
+
+
+def load(path: Path) -> Stats:
+    """Read `stats.json`; DamagedError where it is none."""
+    try:
+        return Stats.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
+        raise DamagedError(f"{path}: cannot be read ({first}); build again") from None
+
+
+def measure(folder: Path, files: Sequence[ReleaseFile]) -> Stats:
+    """The statistics of the release in `folder`."""
+    splits, origins = Counter[str](), Counter[tuple[str, str]]()
+    correct, grades = Counter[int](), Counter[str]()
+    teachers, cut_paths, written = Counter[tuple[str, str]](), 0, 0
+    path_tokens = _Histogram()
+    columns = {name: _Histogram() for name in COLUMNS}
+    wanted = [*COLUMNS, "correct_paths", "source", "licence", "summary_by"]
+    wanted += [f"paths.list.element.{name}" for name in ("grade", "tokens", "text")]
+    wanted += [f"paths.list.element.trace.{name}" for name in ("teacher", "revision", "text")]
+    for file in files:
+        splits[file.split] += file.rows
+        with pq.ParquetFile(data_path(folder, file)) as parquet:
+            for batch in parquet.iter_batches(ROW_GROUP, columns=wanted):
+                for name, histogram in columns.items():
+                    histogram.add(batch.column(name).to_pylist())
+                paths = batch.column("paths").flatten()
+                path_tokens.add(paths.field("tokens").to_pylist())
+                grades.update(paths.field("grade").to_pylist())
+                trace = paths.field("trace")
+                models = (trace.field(name).to_pylist() for name in ("teacher", "revision"))
+                teachers.update(zip(*models, strict=True))
+                cut_paths += _cut(paths.field("text"), trace.field("text"))
+                written += sum(by != "template" for by in batch.column("summary_by").to_pylist())
+                correct.update(batch.column("correct_paths").to_pylist())
+                pair = (batch.column("source").to_pylist(), batch.column("licence").to_pylist())
+                origins.update(zip(*pair, strict=True))
+    return Stats(
+        rows=splits.total(),
+        train=splits["train"],
+        validation=splits["validation"],
+        origins=tuple(
+            Origin(source=source, licence=licence, rows=n)
+            for (source, licence), n in sorted(origins.items())
+        ),
+        teachers=tuple(
+            Writer(name=name, revision=revision, paths=n)
+            for (name, revision), n in sorted(teachers.items(), key=lambda one: (-one[1], one[0]))
+        ),
+        cut_paths=cut_paths,
+        written_summaries=written,
+        grades=Grades(**grades),
+        correct_paths=tuple(Bin(value=value, rows=n) for value, n in sorted(correct.items())),
+        path_tokens=path_tokens.distribution(),
+        **{name: histogram.distribution() for name, histogram in columns.items()},
+    )
+
+
+def _cut(texts: pa.Array, written: pa.Array) -> int:
+    """How many paths are shorter than what the teacher wrote, white space around it aside."""
+    pairs = zip(texts.to_pylist(), written.to_pylist(), strict=True)
+    return sum(text != whole.strip() for text, whole in pairs)
+
+
+class _Histogram:
+    """How often each rounded value occurs; None, NaN and infinities are missing."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[float] = Counter()
+        self._missing = 0
+
+    def add(self, values: Iterable[float | None]) -> None:
+        for value in values:
+            if value is None or not math.isfinite(value):
+                self._missing += 1
+            else:
+                self._counts[round(float(value), DIGITS) + 0.0] += 1
+
+    def distribution(self) -> Distribution:
+        counts = sorted(self._counts.items())
+        total = sum(n for _, n in counts)
+        if not total:
+            return Distribution(count=0, missing=self._missing)
+        p05, p25, p50, p75, p95 = _quantiles(counts, total, (0.05, 0.25, 0.5, 0.75, 0.95))
+        return Distribution(
+            count=total,
+            missing=self._missing,
+            mean=round(math.fsum(value * n for value, n in counts) / total, DIGITS) + 0.0,
+            min=counts[0][0],
+            p05=p05,
+            p25=p25,
+            p50=p50,
+            p75=p75,
+            p95=p95,
+            max=counts[-1][0],
+        )
+
+
+def _quantiles(
+    counts: Sequence[tuple[float, int]], total: int, shares: Sequence[float]
+) -> list[float]:
+    """Nearest rank: the smallest value with at least `share` of all values at or below it."""
+    found, passed, at = [], 0, iter(counts)
+    value = counts[0][0]
+    for share in shares:
+        while passed < share * total:
+            value, n = next(at)
+            passed += n
+        found.append(value)
+    return found

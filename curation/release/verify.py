@@ -1,0 +1,236 @@
+"""Prove a run: every file as the manifest says, every row sound, every sum conserved.
+
+In: a run directory. Out: problems, one line each; none for a sound run (`polytrace verify DIR`).
+A damaged journal of a shard that is closed is no problem of the corpus, and is told apart.
+Files are hashed before they are parsed, and a damaged one is not parsed. Rows are streamed; only
+ids (and row numbers of prompts) are held.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation.release import figures, row_checks, stats
+from curation.release.rows import read_rows
+from curation.release.writer import data_path
+from curation.run_store import shards
+from curation.sampling import journal
+from schemas import arrow
+from schemas.facts import REJECTED_FOLDER, FileFacts, ReleaseFile, Shard
+from schemas.manifest import MANIFEST_FILE, RECIPE_FILE, RELEASE_FOLDER, Manifest
+from schemas.recipe import Recipe
+from schemas.recipe import load as load_recipe
+from schemas.records import Grade, Rejection
+from support.errors import PolytraceError, UserError
+from support.text import one_line
+
+STATS = f"{RELEASE_FOLDER}/{stats.STATS_FILE}"
+PICTURES = f"{RELEASE_FOLDER}/{figures.FOLDER}"
+REQUIRED = (f"{RELEASE_FOLDER}/README.md", STATS)  # beside the data
+MOST = 20  # problems of one file that are listed
+
+
+class Place(NamedTuple):
+    """A prompt by where it came from."""
+
+    source: str
+    row: int
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What the released rows add up to."""
+
+    ids: dict[str, str] = field(default_factory=dict)  # prompt id -> split
+    places: list[Place] = field(default_factory=list)
+    grades: Counter[str] = field(default_factory=Counter)
+    path_tokens: int = 0
+    summary_tokens: int = 0
+
+
+def verify(run: Path) -> list[str]:
+    """The problems of a run, one line each; empty when it is sound."""
+    try:
+        manifest = Manifest.load(run / MANIFEST_FILE)
+    except PolytraceError as error:
+        return [one_line(str(error))]
+    problems = [f"{MANIFEST_FILE}: {line}" for line in manifest.check()]
+    damaged: set[str] = set()
+    for file in manifest.named():
+        if problem := _damage(run, file):
+            problems.append(f"{file.path}: {problem}")
+            damaged.add(file.path)
+    problems += _strangers(run, manifest)
+    problems += _rest(run, manifest, damaged)
+    return [one_line(problem) for problem in problems]
+
+
+def damaged_journals(run: Path) -> Iterator[str]:
+    """The journals of closed shards that hold damaged lines, one line each."""
+    for path in sorted(run.glob("*/*.jsonl.done")):
+        reading = journal.read(path)
+        if number := reading.damaged + bool(reading.torn):
+            yield one_line(
+                f"{path.relative_to(run).as_posix()}: {number} damaged lines (the corpus does not "
+                f"need them: the shard beside it has its samples; is the disk failing?)"
+            )
+
+
+def _damage(run: Path, file: FileFacts) -> str:
+    """Why a named file is not what was written; empty when it is."""
+    path = run / file.path
+    try:
+        if not path.is_file():
+            return "missing"
+        size = path.stat().st_size
+        if size != file.bytes:
+            return f"{size} bytes, {file.bytes} were written"
+        return "" if shards.sha256(path) == file.sha256 else "content changed (sha256)"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+
+
+def _strangers(run: Path, manifest: Manifest) -> Iterator[str]:
+    """Rows and pictures, among the released and the rejected, that the manifest does not name."""
+    named = {file.path for file in manifest.named()}
+    for folder, kind in (
+        (RELEASE_FOLDER, "*.parquet"),
+        (REJECTED_FOLDER, "*.parquet"),
+        (PICTURES, "*.png"),
+    ):
+        for path in sorted((run / folder).rglob(kind)):
+            name = path.relative_to(run).as_posix()
+            if name not in named:
+                yield f"{name}: not part of this build"
+    for name in REQUIRED:
+        if manifest.release and name not in named:
+            yield f"{name}: not named in the manifest"
+
+
+def _rest(run: Path, manifest: Manifest, damaged: set[str]) -> Iterator[str]:
+    """Everything that reads the content of files that are as they were written."""
+    for shard in manifest.shards:
+        if shard.path not in damaged:
+            yield from _shard(run, shard)
+    recipe = None
+    if RECIPE_FILE not in damaged:
+        try:
+            recipe = load_recipe(run / RECIPE_FILE)
+        except UserError as error:
+            yield str(error)
+    if recipe is not None and recipe.digest() != manifest.recipe_digest:
+        yield f"{RECIPE_FILE}: digest {recipe.digest()}, the manifest has {manifest.recipe_digest}"
+    tally = _Tally()
+    for file in manifest.release:
+        if file.path not in damaged:
+            yield from _first(file.path, _release_file(run, file, manifest, recipe, tally))
+    if not damaged.intersection(file.path for file in manifest.release):
+        yield from _totals(manifest, tally)
+        if manifest.release and STATS not in damaged:
+            yield from _stats(run, manifest)
+    if not any(file.path in damaged for file in manifest.rejections()):
+        yield from _first(REJECTED_FOLDER, _rejections(run, manifest, tally))
+
+
+def _first(name: str, problems: Iterable[str]) -> Iterator[str]:
+    """At most `MOST` problems, and how many more there are."""
+    number = 0
+    for number, problem in enumerate(problems, 1):
+        if number <= MOST:
+            yield f"{name}: {problem}"
+    if number > MOST:
+        yield f"{name}: and {number - MOST} more problems"
+
+
+def _shard(run: Path, shard: Shard) -> Iterator[str]:
+    try:
+        rows = pq.read_metadata(run / shard.path).num_rows
+    except (OSError, pa.ArrowException) as error:
+        yield f"{shard.path}: not Parquet ({error})"
+        return
+    if rows != shard.rows:
+        yield f"{shard.path}: {rows} rows, the manifest has {shard.rows}"
+
+
+def _release_file(
+    run: Path, file: ReleaseFile, manifest: Manifest, recipe: Recipe | None, tally: _Tally
+) -> Iterator[str]:
+    path = data_path(run / RELEASE_FOLDER, file)
+    number = 0
+    try:
+        schema = pq.read_schema(path)
+        if not schema.equals(arrow.RELEASE) or schema.metadata != arrow.RELEASE.metadata:
+            yield f"columns differ from schema version {arrow.SCHEMA_VERSION}"
+            return
+        for number, row in enumerate(read_rows(path), 1):
+            yield from (f"row {number}: {p}" for p in row_checks.check(row, manifest, recipe))
+            if row.id in tally.ids:
+                yield f"row {number}: prompt {row.id} is also in {tally.ids[row.id]}"
+            tally.ids[row.id] = file.split
+            tally.places.append(Place(row.source, row.source_row))
+            tally.grades.update(item.grade for item in row.paths)
+            tally.path_tokens += sum(item.tokens for item in row.paths)
+            tally.summary_tokens += row.summary_tokens
+    except (PolytraceError, OSError, pa.ArrowException) as error:
+        yield f"cannot be read after row {number} ({error})"
+        return
+    if number != file.rows:
+        yield f"{number} rows, the manifest has {file.rows}"
+
+
+def _totals(manifest: Manifest, tally: _Tally) -> Iterator[str]:
+    """Sums over released rows against the manifest."""
+    counts = [
+        ("released prompts", len(tally.ids), manifest.prompts.released),
+        ("path tokens", tally.path_tokens, manifest.tokens.paths),
+        ("summary tokens", tally.summary_tokens, manifest.tokens.summaries),
+        *((f"{g} paths", tally.grades[g], getattr(manifest.grades, g)) for g in Grade),
+    ]
+    for name, found, stated in counts:
+        if found != stated:
+            yield f"{RELEASE_FOLDER}/data: {found} {name}, the manifest has {stated}"
+
+
+def _stats(run: Path, manifest: Manifest) -> Iterator[str]:
+    """`stats.json` against what is measured again."""
+    try:
+        if stats.load(run / STATS) != stats.measure(run / RELEASE_FOLDER, manifest.release):
+            yield f"{STATS}: does not describe the rows of {RELEASE_FOLDER}/data"
+    except (PolytraceError, OSError, pa.ArrowException, ValueError, LookupError) as error:
+        yield f"{STATS}: {error}"
+
+
+def _rejections(run: Path, manifest: Manifest, tally: _Tally) -> Iterator[str]:
+    """Rejected rows against the manifest; a prompt row is released or rejected, and once."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    places = Counter(tally.places)
+    for file in manifest.rejections():
+        try:
+            data = pq.read_table(run / file.path, page_checksum_verification=True)
+        except (OSError, pa.ArrowException) as error:
+            yield f"{file.path} cannot be read ({error})"
+            return
+        if not data.schema.equals(arrow.schema_of(Rejection)):
+            yield f"{file.path} has other columns than a rejection"
+            return
+        for row in arrow.records(Rejection, data):
+            kind = "prompt" if row.index is None else "trace"
+            counts[(row.stage, kind, row.reason)] += 1
+            if row.index is None:
+                places[Place(row.source, row.row)] += 1
+    stated: Counter[tuple[str, str, str]] = Counter()
+    for entry in manifest.rejected:
+        stated[(entry.stage.value, entry.kind, entry.reason)] += entry.count
+    for key in sorted(counts.keys() | stated.keys()):
+        if counts[key] != stated[key]:
+            yield f"{' '.join(key)}: {counts[key]} rows, the manifest has {stated[key]}"
+    labels = [source.label for source in manifest.sources]
+    if len(set(labels)) == len(labels):  # else equal labels make equal places
+        for place, times in sorted(places.items()):
+            if times > 1:
+                yield f"{place.source} row {place.row} is released or rejected {times} times"

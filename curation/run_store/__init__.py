@@ -1,0 +1,1 @@
+"""The files of a run's stages, and their marks."""

@@ -1,0 +1,224 @@
+"""A run's files: atomic Parquet shards, the marks that make them count, and the lock.
+
+In: tables and rejections of one stage over one shard. Out: `<stage>/NNNNN.parquet` (except for
+stages without rows of their own), `rejected/<stage>-NNNNN.parquet`, and last `<stage>/NNNNN.json`,
+the mark. A shard exists exactly when its mark does; the mark holds the fingerprint of everything
+that went in and the sha256 of everything that came out.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict
+
+from schemas import arrow
+from schemas.records import Rejection, Stage
+from support.errors import DamagedError
+from support.files import commit, replace_text
+
+ROW_GROUP = 256
+M = TypeVar("M", bound=BaseModel)
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class File(_Frozen):
+    """One produced file; `path` is relative to the run, with forward slashes."""
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class Reason(_Frozen):
+    """How many prompts or traces were rejected for one reason."""
+
+    stage: Stage
+    kind: Literal["prompt", "trace"]
+    reason: str
+    count: int
+
+
+class Mark(_Frozen):
+    """The completion mark of one stage over one shard.
+
+    `files` holds the shard and, when there are any, its rejections.
+    """
+
+    stage: Stage
+    index: int
+    fingerprint: str
+    files: tuple[File, ...]
+    rejected: tuple[Reason, ...]
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the shard itself."""
+        return self.files[0].sha256
+
+    @property
+    def rows(self) -> int:
+        """The number of rows of the shard itself."""
+        return self.files[0].rows
+
+
+def shard_path(run: Path, stage: Stage, index: int) -> Path:
+    """Where a shard lies."""
+    return run / stage / f"{index:05d}.parquet"
+
+
+def write(
+    run: Path,
+    stage: Stage,
+    index: int,
+    fingerprint: str,
+    data: pa.Table,
+    rejections: Sequence[Rejection],
+) -> Mark:
+    """Write a shard, its rejections and, last, its mark; each is replaced atomically."""
+    mark_path = _mark_path(run, stage, index)
+    mark_path.unlink(missing_ok=True)
+    files = [write_table(run, shard_path(run, stage, index), data)]
+    rejected = run / "rejected" / f"{stage}-{index:05d}.parquet"
+    if rejections:
+        files.append(write_table(run, rejected, arrow.table(Rejection, rejections)))
+    else:
+        rejected.unlink(missing_ok=True)
+    mark = Mark(
+        stage=stage,
+        index=index,
+        fingerprint=fingerprint,
+        files=tuple(files),
+        rejected=count_reasons(rejections),
+    )
+    replace_text(mark_path, seal(mark))
+    return mark
+
+
+def count_reasons(rejections: Iterable[Rejection]) -> tuple[Reason, ...]:
+    """Rejections counted by stage, kind and reason, sorted."""
+    counts = Counter(
+        (r.stage, "trace" if r.index is not None else "prompt", r.reason) for r in rejections
+    )
+    return tuple(
+        Reason(stage=stage, kind="trace" if kind == "trace" else "prompt", reason=reason, count=n)
+        for (stage, kind, reason), n in sorted(counts.items())
+    )
+
+
+def write_table(run: Path, path: Path, data: pa.Table) -> File:
+    """Write one Parquet file (zstd, page checksums) under a temporary name, then rename it."""
+    part = path.with_name(path.name + ".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(
+        data,
+        part,
+        compression="zstd",
+        row_group_size=ROW_GROUP,
+        write_page_checksum=True,
+    )
+    commit(part, path)
+    return File(
+        path=path.relative_to(run).as_posix(),
+        rows=data.num_rows,
+        bytes=path.stat().st_size,
+        sha256=sha256(path),
+    )
+
+
+def read(run: Path, stage: Stage, index: int, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of a shard; DamagedError if it cannot be read."""
+    path = shard_path(run, stage, index)
+    try:
+        return pq.read_table(
+            path, columns=list(columns) if columns else None, page_checksum_verification=True
+        )
+    except (OSError, pa.ArrowException, ValueError, LookupError) as error:
+        raise DamagedError(f"{path}: cannot be read ({error}); delete it and build again") from None
+
+
+def done(run: Path, stage: Stage, index: int, fingerprint: str) -> Mark | None:
+    """The shard's mark, if it stands for this fingerprint and its files are whole."""
+    mark = read_mark(run, stage, index)
+    if mark is None or mark.fingerprint != fingerprint:
+        return None
+    return mark if is_whole(run, mark) else None
+
+
+def is_whole(run: Path, mark: Mark) -> bool:
+    """Whether the files of a shard are those of its mark, whatever they were made from."""
+    return all((run / f.path).is_file() and sha256(run / f.path) == f.sha256 for f in mark.files)
+
+
+def read_mark(run: Path, stage: Stage, index: int) -> Mark | None:
+    """The mark of a shard, or None where there is none that can be read."""
+    return unseal(Mark, _mark_path(run, stage, index))
+
+
+def spans(counts: Iterable[int]) -> list[range]:
+    """The numbers of shards that follow one another, so many at a time."""
+    return [range(start, end) for start, end in pairwise(accumulate(counts, initial=0))]
+
+
+def mark_of(run: Path, stage: Stage, index: int) -> Mark:
+    """The mark of a shard that must be there; DamagedError where it is not."""
+    mark = read_mark(run, stage, index)
+    if mark is None:
+        raise DamagedError(f"{run}: {stage} shard {index} is missing; build again")
+    return mark
+
+
+def drop_after(run: Path, stage: Stage, count: int) -> None:
+    """Remove shards of `stage` numbered `count` or more: a former, longer build left them.
+
+    Traces are never removed: their unused shards stay, without a mark.
+    """
+    marks = sorted((run / stage).glob("[0-9]*.json"))
+    data = sorted((run / stage).glob("[0-9]*.parquet")) if stage is not Stage.TRACES else []
+    rejected = sorted((run / "rejected").glob(f"{stage}-*.parquet"))
+    for path in (*marks, *data, *rejected):
+        number = path.stem.removeprefix(f"{stage}-")
+        if number.isdecimal() and int(number) >= count:  # "00001 (copy).json" is none of ours
+            path.unlink()
+
+
+def seal(facts: BaseModel) -> str:
+    """Facts as JSON with a checksum of their own, so that one changed character shows."""
+    body = facts.model_dump(mode="json")
+    return json.dumps({**body, "checksum": _checksum(facts)}, indent=1) + "\n"
+
+
+def unseal(kind: type[M], path: Path) -> M | None:
+    """The facts that `seal` wrote; None where there are none, or where they were changed."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        body = json.loads(text)
+        checksum = body.pop("checksum")
+        facts = kind.model_validate_json(json.dumps(body))
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
+        return None
+    return facts if checksum == _checksum(facts) and text == seal(facts) else None
+
+
+def _checksum(facts: BaseModel) -> str:
+    return hashlib.sha256(facts.model_dump_json().encode()).hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _mark_path(run: Path, stage: Stage, index: int) -> Path:
+    return run / stage / f"{index:05d}.json"

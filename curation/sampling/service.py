@@ -1,0 +1,344 @@
+"""The sampling service: one long-lived loop over all shards. Flow in: shards of prompts, a teacher.
+
+Flows out: for each shard, once, all its traces in order, as soon as its last outcome has come.
+Samples that were paid for before (in the shard's Parquet or its journal) are never asked for again;
+what comes is journaled within a quarter of a second. `shard_state.py` keeps the books of a shard.
+"""
+
+import asyncio
+import gc
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from threading import Lock
+
+from curation.sampling.journal import COMMIT_SECONDS
+from curation.sampling.shard_state import Ledger, Sample, Shard, open_ledger
+from curation.teachers import Failure, Lacks, Outcomes, Request, SampleOutcome, Teacher
+from schemas.records import Prompt, Trace
+
+__all__ = ["Close", "Finished", "Have", "Progress", "Report", "Shard", "run", "sample_shards"]
+
+BREATH_SECONDS = 0.05  # between two turns of what goes on beside the stream
+MOST_FINISHED = 2  # shards that wait to be closed, until no more outcomes are taken
+THREADS = 2  # for commits, closing shards, long texts
+HELD_CHARACTERS = 64_000_000  # of traces in memory; beyond it the largest open shard spills
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a run stands; counts are of samples, over the shards opened so far.
+
+    `wanted` is the sum of `done`, `failures` and what is still open; spare samples count from when
+    they come. `reused` of the `done` traces were there before the run; `short` of the failures may
+    be delivered by another run.
+    """
+
+    shards: int = 0  # closed
+    wanted: int = 0
+    done: int = 0
+    reused: int = 0
+    failures: int = 0
+    short: int = 0
+    completion_tokens: int = 0  # of new traces
+    damaged: int = 0  # journal lines that could not be read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A shard whose last outcome has come; `keys` are those of every sample it may want."""
+
+    index: int
+    traces: Sequence[Trace]
+    failures: Sequence[Failure]
+    keys: Collection[str]
+
+
+Have = Callable[[int], Sequence[Trace]]
+Close = Callable[[Finished], None]
+Report = Callable[[Progress], None]
+
+
+def none_lacks(prompt: Prompt, traces: Sequence[Trace]) -> int:
+    """Any traces will do: no spare sample is ever asked for."""
+    return 0
+
+
+def run(
+    teacher: Teacher,
+    shards: Iterable[Shard],
+    *,
+    samples: int,
+    folder: Path,
+    have: Have,
+    close: Close,
+    lacks: Lacks = none_lacks,
+    progress: Report | None = None,
+) -> Progress:
+    """`sample_shards` for callers that are not async, from any thread."""
+    # A full collection over all that is imported halts every connection for a third of a second.
+    gc.freeze()
+    try:
+        return asyncio.run(
+            sample_shards(
+                teacher,
+                shards,
+                samples=samples,
+                folder=folder,
+                have=have,
+                close=close,
+                lacks=lacks,
+                progress=progress,
+            )
+        )
+    finally:
+        gc.unfreeze()
+
+
+async def sample_shards(
+    teacher: Teacher,
+    shards: Iterable[Shard],
+    *,
+    samples: int,
+    folder: Path,
+    have: Have,
+    close: Close,
+    lacks: Lacks = none_lacks,
+    progress: Report | None = None,
+) -> Progress:
+    """Sample every shard, `samples` a prompt, and close each as its last outcome arrives.
+
+    `shards` is read as the teacher asks for requests (in the loop's thread), so that memory holds
+    the shards in flight. `have` gives the traces that a shard's Parquet holds. `close` makes a
+    shard durable, one call at a time, from any thread; only after it has returned, and with no
+    retryable failure, is the shard's journal in `folder` set aside. `lacks` says how many spare
+    samples a prompt needs. `progress` is called with every outcome and about twice a second; what
+    it raises ends the run.
+
+    Whatever ends the run early, an error of the teacher too, what has come is committed first. A
+    sample that the teacher leaves out becomes a retryable Failure `not_delivered`; a second outcome
+    for a sample is ignored. Raises ValueError for a prompt id that comes twice and for a trace
+    under a wrong key, DamagedError for two journals of one shard.
+    """
+    # Few threads: each keeps memory of its own, and what they do takes turns anyway.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
+    report = progress or (lambda progress: None)
+    service = _Service(teacher, samples, folder, have, close, report)
+    requests = service.requests(shards)
+    try:
+        async with service.committing(), _closing(teacher.sample(requests, lacks)) as outcomes:
+            async for outcome in outcomes:
+                service.take(outcome)
+                await service.relieve()
+            service.give_up()
+            for _ in requests:  # what the teacher did not even ask for is short too
+                service.give_up()
+                await service.relieve()
+            await service.close_all()
+            report(service.progress)
+    finally:
+        await service.settle()
+        service.release()
+    return service.progress
+
+
+class _Service:
+    """The shards in flight, and the way of an outcome into the books of its shard."""
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        samples: int,
+        folder: Path,
+        have: Have,
+        close: Close,
+        report: Report,
+    ) -> None:
+        self._counts = dict.fromkeys((field.name for field in fields(Progress)), 0)
+        self._report = report
+        self._teacher = teacher
+        self._samples = samples
+        self._folder = folder
+        self._have = have
+        self._close_shard = close
+        self._closing = Lock()
+        self._open: dict[int, Ledger] = {}
+        self._held = 0  # characters of traces in memory
+        self._missing: dict[Sample, Ledger] = {}
+        self._finished: list[Ledger] = []
+        self._breath = time.monotonic()
+        self._closer: asyncio.Task[None] | None = None  # one shard at a time, beside the stream
+        self._writer = ThreadPoolExecutor(1)  # for commits alone: nothing may keep them waiting
+
+    def requests(self, shards: Iterable[Shard]) -> Iterator[Request]:
+        """Every prompt in order, shard by shard, also those with nothing missing."""
+        for shard in shards:
+            wanted = [self._teacher.wanted(prompt, self._samples) for prompt in shard.prompts]
+            have = self._have(shard.index)
+            ledger = open_ledger(shard, wanted, self._teacher, self._folder, have)
+            requests = [  # now, while all of the shard's traces are in memory
+                ledger.request(prompt, position, number)
+                for position, (prompt, number) in enumerate(zip(shard.prompts, wanted, strict=True))
+            ]
+            self._enter(ledger)
+            if not ledger.missing:  # closed at once: a teacher may skip many such shards in one go
+                self._close(ledger)
+                self._count_closed(ledger)
+            yield from requests
+
+    def take(self, outcome: SampleOutcome) -> None:
+        """Enter an outcome; one that nobody waits for is ignored."""
+        sample = (outcome.prompt_id, outcome.index)
+        ledger = self._missing.get(sample)
+        if ledger is None:
+            return
+        ledger.enter(outcome)
+        del self._missing[sample]
+        more = int(sample in ledger.spares)
+        if isinstance(outcome, Trace):
+            tokens = outcome.completion_tokens or 0
+            self._held += len(outcome.text)
+            self._count(wanted=more, done=1, completion_tokens=tokens)
+        elif isinstance(outcome, Failure):
+            self._count(wanted=more, failures=1, short=int(outcome.retryable))
+        if not ledger.missing:
+            self._finished.append(ledger)
+        self._report(self.progress)
+
+    def give_up(self) -> None:
+        """Turn all that is still missing into failures."""
+        for prompt_id, index in tuple(self._missing):
+            self.take(
+                Failure(
+                    prompt_id=prompt_id,
+                    index=index,
+                    reason="not_delivered",
+                    detail="the teacher ended without an outcome for this sample",
+                    retryable=True,
+                )
+            )
+
+    async def relieve(self) -> None:
+        """Close every shard whose last outcome has come; spill when too much is in memory."""
+        if (now := time.monotonic()) - self._breath > BREATH_SECONDS:  # a teacher may never wait
+            await asyncio.sleep(0)
+            self._breath = now
+        closer = self._closer
+        if closer is not None and (closer.done() or len(self._finished) > MOST_FINISHED):
+            await closer
+            self._closer = None
+        if self._finished and self._closer is None:
+            self._closer = asyncio.create_task(self._close_next(self._finished.pop(0)))
+        if self._held > HELD_CHARACTERS:
+            growing = [ledger for ledger in self._open.values() if ledger.missing]
+            if len(growing) > 1 and not self._teacher.is_record:
+                largest = max(growing, key=lambda ledger: ledger.held)
+                self._held -= largest.held
+                largest.spill()
+
+    async def close_all(self) -> None:
+        """Close what is finished, to the last."""
+        while self._finished or self._closer is not None:
+            if self._closer is not None:
+                await self._closer
+            self._closer = None
+            await self.relieve()
+
+    async def _close_next(self, ledger: Ledger) -> None:
+        await asyncio.to_thread(self._close, ledger)
+        self._count_closed(ledger)
+
+    @asynccontextmanager
+    async def committing(self) -> AsyncIterator[None]:
+        """Commit all open journals in the background; a disk that fails ends the run."""
+        caller = asyncio.current_task()
+        assert caller is not None
+        committer = asyncio.create_task(self._commit_regularly())
+        committer.add_done_callback(lambda done: None if done.cancelled() else caller.cancel())
+        try:
+            yield
+        except asyncio.CancelledError:
+            if committer.done() and not committer.cancelled():
+                caller.uncancel()
+                committer.result()  # raises what stopped it
+            raise
+        finally:
+            committer.cancel()
+            await asyncio.wait([committer])
+
+    async def settle(self) -> None:
+        """Let a shard that is being closed be closed, also when the run ends with an error."""
+        if self._closer is not None:
+            await asyncio.wait([self._closer])
+
+    def release(self) -> None:
+        """Commit and close the journals of all shards that are still open."""
+        with ExitStack() as stack:
+            stack.callback(self._writer.shutdown)
+            for ledger in self._open.values():
+                stack.callback(ledger.journal.close)
+
+    async def _commit_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(COMMIT_SECONDS / 2)
+            for ledger in tuple(self._open.values()):
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._writer, ledger.journal.commit)
+            self._report(self.progress)
+
+    def _enter(self, ledger: Ledger) -> None:
+        if ledger.index in self._open or not ledger.missing.isdisjoint(self._missing):
+            raise ValueError(f"shard {ledger.index}: the shard or one of its prompts comes twice")
+        self._open[ledger.index] = ledger
+        self._missing.update(dict.fromkeys(ledger.missing, ledger))
+        self._held += ledger.held
+        self._count(
+            wanted=len(ledger.keys) - len(ledger.spares),
+            done=ledger.reused,
+            reused=ledger.reused,
+            failures=len(ledger.failures()),
+            damaged=ledger.damaged,
+        )
+
+    def _close(self, ledger: Ledger) -> None:
+        ledger.journal.close()
+        with self._closing:
+            traces = ledger.traces(self._have(ledger.index) if ledger.is_spilled else ())
+            self._close_shard(
+                Finished(
+                    index=ledger.index,
+                    traces=traces,
+                    failures=ledger.failures(),
+                    keys=ledger.keys.values(),
+                )
+            )
+        ledger.set_aside()
+
+    def _count_closed(self, ledger: Ledger) -> None:
+        del self._open[ledger.index]
+        self._held -= ledger.held
+        self._count(shards=1)
+
+    @property
+    def progress(self) -> Progress:
+        """Where the run stands now."""
+        return Progress(**self._counts)
+
+    def _count(self, **more: int) -> None:
+        for name, value in more.items():
+            self._counts[name] += value
+
+
+@asynccontextmanager
+async def _closing(
+    outcomes: Outcomes,
+) -> AsyncIterator[Outcomes]:
+    """Close a teacher's stream at the end, if it is one that can be closed."""
+    try:
+        yield outcomes
+    finally:
+        if (aclose := getattr(outcomes, "aclose", None)) is not None:
+            await aclose()

@@ -1,0 +1,1 @@
+"""SeqDep of any corpus: its documents, their scores, the report and its picture."""

@@ -1,0 +1,163 @@
+"""Any corpus as texts to score: a file, a folder, a run of ours, or a dataset on the hub.
+
+In: where it lies and which columns hold prompt and text. Out: one `Text` a document, good or with
+the reason why it is none. A list column holds several documents a row (OpenR1's generations); a
+text in the canvas format is taken apart into its paths and its summary.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from curation.sources.columns.fields import ABSENT, RawRow, dig, first_present, require
+from curation.sources.columns.gold import SURROGATE
+from curation.sources.readers.choose import choose
+from curation.sources.readers.hub import HubReader
+from curation.sources.readers.reader import Reader, Record
+from curation.sources.readers.remote import is_url
+from schemas import canvas
+from support.errors import UserError
+
+HUB = "hub:"
+SAMPLE_ROWS = 100
+PROMPT_NAMES = ("prompt", "problem", "question", "instruction")
+TEXT_NAMES = ("text", "response", "generations", "solution", "completion", "output", "answer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """One document: row and part number of its source, 1-based; `paths` where it is a canvas.
+
+    Where `reason` is not empty, the document cannot be scored.
+    """
+
+    row: int
+    part: int = 1
+    prompt: str = ""
+    text: str = ""
+    paths: tuple[str, ...] = ()
+    summary: str = ""
+    reason: str = ""
+    detail: str = ""
+
+
+class Corpus:
+    """The documents of one input, in the columns chosen or found.
+
+    Args:
+        where: a file, a folder, a run directory, a URL, or `hub:NAME`.
+        prompt_column: where the prompt stands; None: the usual names, else no prompt.
+        text_column: where the text stands; None: the usual names.
+        no_prompt: there is none, whatever the columns are called.
+        config: of a dataset on the hub.
+        split: likewise.
+        revision: likewise.
+
+    Raises UserError where there is nothing to read, or a column is missing.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        *,
+        prompt_column: str | None = None,
+        text_column: str | None = None,
+        no_prompt: bool = False,
+        config: str | None = None,
+        split: str = "train",
+        revision: str | None = None,
+    ) -> None:
+        self._reader = _reader(where, config, split, revision)
+        self.name = self._reader.name()
+        sample = self._reader.sample(SAMPLE_ROWS)
+        if not sample:
+            raise UserError(
+                f"{self.name}: its first {SAMPLE_ROWS} rows hold nothing that can be read as JSON, "
+                f"CSV or Parquet"
+            )
+        self.prompt_column = prompt_column or first_present(sample, PROMPT_NAMES)
+        found = text_column or first_present(sample, TEXT_NAMES)
+        if found is None:
+            names = ", ".join(sorted(map(str, sample[0])))
+            raise UserError(f"{self.name}: no text column; name one of {names} with --text-column")
+        self.text_column = found
+        if no_prompt or self.prompt_column == self.text_column:
+            self.prompt_column = None
+        require(sample, self.text_column, "--text-column", self.name)
+        if self.prompt_column:
+            require(sample, self.prompt_column, "--prompt-column", self.name)
+        rows = (Record(number=n, where="", value=row) for n, row in enumerate(sample, 1))
+        documents = [document for row in rows for document in _of_row(row, self)]
+        self.holds_canvases = any(document.paths for document in documents)
+
+    def fingerprint(self) -> str:
+        """Changes whenever the documents do."""
+        return f"{self._reader.fingerprint()}/{self.prompt_column}/{self.text_column}"
+
+    def texts(self) -> Iterator[Text]:
+        """Every document in order, streamed."""
+        columns = (self.text_column, *((self.prompt_column,) if self.prompt_column else ()))
+        for record in self._reader.records(columns):
+            yield from _of_row(record, self)
+
+
+def _reader(where: str, config: str | None, split: str, revision: str | None) -> Reader:
+    if where.startswith(HUB):
+        name = where.removeprefix(HUB)
+        return HubReader(repo=name, config=config, split=split, revision=revision)
+    if is_url(where):
+        return choose(where, repo="", config="", split="", revision=None)
+    folder = Path(where).expanduser()
+    if not folder.exists():
+        raise UserError(f"{where}: no such file or folder")
+    if (folder / "release" / "data").is_dir():  # a run
+        folder = folder / "release" / "data"
+    elif (folder / "data").is_dir() and not any(_is_data(file) for file in folder.iterdir()):
+        folder = folder / "data"  # a release
+    return choose(str(folder), repo="", config="", split="", revision=None)
+
+
+def _is_data(file: Path) -> bool:
+    return file.is_file() and file.name.endswith((".parquet", ".jsonl", ".jsonl.gz"))
+
+
+def _of_row(record: Record, corpus: Corpus) -> Iterator[Text]:
+    if record.value is None:
+        yield Text(row=record.number, reason=record.reason, detail=record.detail)
+        return
+    prompt = dig(record.value, corpus.prompt_column) if corpus.prompt_column else ""
+    value = dig(record.value, corpus.text_column)
+    parts = value if isinstance(value, list) else [value]
+    if not parts:
+        yield Text(row=record.number, reason="missing_text", detail="an empty list of texts")
+    for part, text in enumerate(parts, 1):
+        yield _document(record.number, part, prompt, text)
+
+
+def _document(row: int, part: int, prompt: object, text: object) -> Text:
+    text = _inner(text)
+    for name, value in (("prompt", prompt), ("text", text)):
+        if value is None or value is ABSENT:
+            return Text(row=row, part=part, reason=f"missing_{name}", detail=f"there is no {name}")
+        if not isinstance(value, str):
+            kind = type(value).__name__
+            return Text(row=row, part=part, reason=f"missing_{name}", detail=f"{kind}, no text")
+        if SURROGATE.search(value):
+            detail = f"the {name} holds half of a surrogate pair"
+            return Text(row=row, part=part, reason="bad_encoding", detail=detail)
+    assert isinstance(prompt, str) and isinstance(text, str)
+    if not text.strip():
+        return Text(row=row, part=part, reason="missing_text", detail="the text is empty")
+    try:
+        found = canvas.parse(text)
+    except ValueError:
+        return Text(row=row, part=part, prompt=prompt, text=text)
+    return Text(row=row, part=part, prompt=prompt, paths=found.paths, summary=found.summary)
+
+
+def _inner(value: object) -> object:
+    """The text of a part that is an object, as in a chat's last turn."""
+    if isinstance(value, Mapping):
+        row: RawRow = value
+        return next((row[name] for name in ("text", "content") if name in row), ABSENT)
+    return value

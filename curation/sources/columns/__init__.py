@@ -1,0 +1,1 @@
+"""What the columns of a raw record mean: prompt, gold answer, recorded traces."""

@@ -1,0 +1,152 @@
+"""Recorded traces out of a raw row: texts with the labels that belong to them.
+
+Every entry comes out: as a trace, in its order, or as the reason why it cannot be one (null, no
+text, half a surrogate pair, NUL), so that it is counted. Other control characters stay: models do
+write them, and a trace is kept as it was recorded. Labels are joined by position before anything is
+left out.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from curation.sources import BadTrace
+from curation.sources.columns.fields import ABSENT, RawRow, TraceColumns, dig, printable, sibling
+from curation.sources.columns.gold import SURROGATE
+from curation.sources.columns.reasons import Reason
+from schemas.records import FinishReason, Recorded
+
+# To the end of the line where it is not closed: no other one behind it is, and none is looked for.
+_ANNOTATION = re.compile(r"<<[^\n]*?(?:(?P<close>>>)|$)", re.M)
+
+_FINISH = {
+    "stop": FinishReason.STOP,
+    "eos": FinishReason.STOP,
+    "end_turn": FinishReason.STOP,
+    "length": FinishReason.LENGTH,
+    "max_tokens": FinishReason.LENGTH,
+}
+
+
+class Held(NamedTuple):
+    """What a row holds of traces."""
+
+    traces: tuple[Recorded, ...] = ()
+    bad: tuple[BadTrace, ...] = ()
+
+
+class _Entry(NamedTuple):
+    text: object
+    model: object
+    correct: object
+    finish_reason: object
+
+
+def recorded(row: RawRow, spec: TraceColumns, *, strip_annotations: bool) -> Held:
+    """All that a row holds of traces; `strip_annotations` removes GSM8K's `<<48/2=24>>`."""
+    traces: list[Recorded] = []
+    bad: list[BadTrace] = []
+    entries = _listed(row, spec) if spec.column else _mapped(row, spec)
+    for number, entry in enumerate(entries, 1):
+        if fault := _fault(entry.text, spec):
+            bad.append(fault._replace(detail=f"trace {number}: {fault.detail}"))
+        else:
+            traces.append(_trace(entry, spec.model_name, strip_annotations))
+    return Held(tuple(traces), tuple(bad))
+
+
+def without_annotations(text: str) -> str:
+    """The text without calculator annotations (`<<48/2=24>>24` -> `24`)."""
+    return _ANNOTATION.sub(lambda found: "" if found["close"] else found[0], text)
+
+
+def _listed(row: RawRow, spec: TraceColumns) -> Iterator[_Entry]:
+    """One entry for every element of the list column; a single text counts as a list of one."""
+    assert spec.column is not None
+    value = dig(row, spec.column)
+    if value is ABSENT or (value is None and spec.group is None):
+        return  # no list; with one generation a row, null is the generation
+    elements = value if isinstance(value, list) else [value]
+    for index, element in enumerate(elements):
+        text = element
+        if element is not None and spec.text is not None:
+            text = dig(element, spec.text)
+        yield _Entry(
+            text,
+            *(
+                _label(row, element, name, index, len(elements))
+                for name in (spec.model, spec.correct, spec.finish_reason)
+            ),
+        )
+
+
+def _label(row: RawRow, element: object, name: str | None, index: int, total: int) -> object:
+    """A label inside the element, else in the list column aligned with it.
+
+    A list of another length cannot be aligned: no label is better than a wrong one.
+    """
+    if name is None:
+        return None
+    inside = dig(element, name)
+    if inside is not ABSENT:
+        return inside
+    aligned = dig(row, name)
+    if isinstance(aligned, list):
+        return aligned[index] if len(aligned) == total else None
+    return aligned if total == 1 and not isinstance(aligned, Mapping) else None
+
+
+def _mapped(row: RawRow, spec: TraceColumns) -> Iterator[_Entry]:
+    """One entry a named path, sorted by name: the order of a mapping is no fact."""
+    for name, path in sorted((spec.columns or {}).items()):
+        text = dig(row, path)
+        if text is ABSENT:
+            continue
+        correct, finish = (
+            dig(row, sibling(path, label)) if label else None
+            for label in (spec.correct, spec.finish_reason)
+        )
+        yield _Entry(text, name, correct, finish)
+
+
+def _fault(text: object, spec: TraceColumns) -> BadTrace | None:
+    """Why what stands in the place of a trace's text cannot be one."""
+    if text is None:
+        return BadTrace(Reason.NULL_TRACE, "it is null")
+    if text is ABSENT:
+        return BadTrace(Reason.TRACE_NOT_TEXT, f"no object with a field {spec.text!r}")
+    if isinstance(text, Mapping):
+        fields = ", ".join(printable(name) for name in text)
+        said = f"an object (fields: {fields}), and traces.text does not name its text"
+        return BadTrace(Reason.TRACE_NOT_TEXT, printable(said, 200))
+    if not isinstance(text, str):
+        return BadTrace(Reason.TRACE_NOT_TEXT, f"{type(text).__name__}, not text")
+    if SURROGATE.search(text):
+        return BadTrace(Reason.BAD_ENCODING, "it holds half of a surrogate pair")
+    if "\0" in text:
+        return BadTrace(Reason.CONTROL_CHARACTERS, "it holds U+0000")
+    return None
+
+
+def _trace(entry: _Entry, model_name: str | None, strip_annotations: bool) -> Recorded:
+    text = entry.text
+    assert isinstance(text, str), "checked by _fault"
+    model = (
+        entry.model if isinstance(entry.model, str) and not SURROGATE.search(entry.model) else None
+    )
+    return Recorded(
+        text=without_annotations(text) if strip_annotations else text,
+        model=model or model_name,
+        correct=_verdict(entry.correct),
+        finish_reason=_finish(entry.finish_reason),
+    )
+
+
+def _verdict(value: object) -> bool | None:
+    return bool(value) if isinstance(value, int) and value in (0, 1) else None
+
+
+def _finish(value: object) -> FinishReason:
+    return (
+        _FINISH.get(value, FinishReason.UNKNOWN) if isinstance(value, str) else FinishReason.UNKNOWN
+    )

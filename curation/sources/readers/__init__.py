@@ -1,0 +1,1 @@
+"""Raw records out of files, URLs and the hub, one by one."""

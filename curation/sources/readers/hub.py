@@ -1,0 +1,106 @@
+"""A dataset on the Hugging Face hub, streamed row by row; code from the hub is never run.
+
+`repo` may also be a local folder in the hub's layout: the same library reads it the same way.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from curation.sources.columns.fields import RawRow, printable
+from curation.sources.readers.reader import Record, called, digest_files
+from support.errors import UserError
+
+TIMEOUT_SECONDS = 20.0
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_REPO = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
+
+
+class HubReader:
+    """The rows of one split; the revision is resolved to a commit when the reader is made."""
+
+    def __init__(self, *, repo: str, config: str | None, split: str, revision: str | None) -> None:
+        self._repo, self._config, self._split = repo, config, split
+        folder = Path(repo).expanduser()
+        self._folder = folder if folder.is_dir() else None
+        if self._folder is None and not _REPO.fullmatch(repo):
+            raise UserError(f"source repo {repo!r}: neither a hub id (owner/name) nor a folder")
+        self._revision = None if self._folder else resolve(repo, revision)
+
+    def name(self) -> str:
+        """Hub id@commit; of a local folder its own name."""
+        return called(self._repo) if self._folder else f"{self._repo}@{self._revision}"
+
+    def fingerprint(self) -> str:
+        """Commit, config and split; of a local folder its files instead of the commit."""
+        state = self._revision or ""
+        if self._folder:
+            state = digest_files(tuple(sorted(f for f in self._folder.rglob("*") if f.is_file())))
+        return f"{state}/{self._config}/{self._split}"
+
+    def sample(self, rows: int) -> list[RawRow]:
+        """The first `rows` rows with all columns."""
+        found = islice(self._read(None), rows)
+        return [record.value for record in found if record.value is not None]
+
+    def records(self, paths: tuple[str, ...]) -> Iterator[Record]:
+        """Every row in order."""
+        return self._read(paths)
+
+    def _read(self, paths: tuple[str, ...] | None) -> Iterator[Record]:
+        number = 0
+        try:
+            rows = self._open()
+            existing = rows.column_names
+            if paths is not None and existing:
+                wanted = {*paths, *(path.partition(".")[0] for path in paths)}
+                rows = rows.select_columns([name for name in existing if name in wanted])
+            for number, value in enumerate(rows, 1):
+                yield Record(number=number, where=f"{self.name()}, row {number}", value=value)
+        except UserError:
+            raise
+        except Exception as error:  # the library raises dozens of kinds, from itself and from below
+            raise self._failed(number, error) from None
+
+    def _open(self) -> Any:
+        from datasets import load_dataset
+
+        where = str(self._folder) if self._folder else self._repo
+        return load_dataset(
+            where, self._config, split=self._split, revision=self._revision, streaming=True
+        )
+
+    def _failed(self, number: int, error: Exception) -> UserError:
+        at = f"after row {number}" if number else f"config {self._config}, split {self._split}"
+        return UserError(
+            f"{self.name()}: cannot be read ({at}): {one_line(error)}; "
+            "check repo, config and split, or run the same command again"
+        )
+
+
+def resolve(repo: str, revision: str | None) -> str:
+    """The commit a revision stands for now (default: the main branch); UserError if unreachable."""
+    if revision is not None and _COMMIT.fullmatch(revision):
+        return revision
+    from huggingface_hub import HfApi
+
+    try:
+        found = HfApi().dataset_info(repo, revision=revision, timeout=TIMEOUT_SECONDS).sha
+    except Exception as error:  # offline, unknown, gated, timeout: each is its own class
+        at = f" at revision {revision!r}" if revision else ""
+        raise UserError(
+            f"source {repo}{at}: the Hugging Face hub did not answer or has no such dataset "
+            f"({one_line(error)}); check name and network, or give it the path of local files"
+        ) from None
+    if not found:
+        raise UserError(f"source {repo}: the hub names no commit; set source.revision")
+    return found
+
+
+def one_line(error: Exception) -> str:
+    """The first line of an error's message, cut, or its class."""
+    lines = str(error).strip().splitlines()
+    return printable(lines[0], 160) if lines else type(error).__name__

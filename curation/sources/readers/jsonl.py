@@ -1,0 +1,166 @@
+"""JSON Lines, read line by line; a line that cannot be read is a record with a reason.
+
+Lines end in a newline byte; a byte order mark and wholly blank lines are skipped. Numbers keep
+their digits (fractions are read as Decimal). Packed files are unpacked on the way. A JSON array,
+and objects that go over several lines, are read value by value; a file of another kind is refused.
+"""
+
+import json
+from collections.abc import Generator, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+from curation.sources.columns.fields import RawRow, printable
+from curation.sources.columns.reasons import Reason
+from curation.sources.readers.json_values import BrokenError, loads, values
+from curation.sources.readers.reader import File, Record, called, digest_files, find_files
+from curation.sources.readers.text_bytes import MAX_ROW_BYTES, PACKED, opened
+from support.errors import UserError
+
+SUFFIXES = tuple(own + packed for own in (".jsonl", ".ndjson", ".json") for packed in PACKED)
+
+MAX_LINE_BYTES = MAX_ROW_BYTES
+
+LOOK_LINES = 100
+"""Lines among which one object must be, or the file is no JSON Lines."""
+
+
+class JsonlReader:
+    """The rows of one file, or of a folder's files in order of their names.
+
+    Raises UserError where a file is neither JSON Lines nor JSON: at once, or behind a URL when it
+    is read.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._files = find_files(path, SUFFIXES)
+        self._name = called(path)
+        for file in self._files:
+            if isinstance(file, Path):
+                _is_lines(file)
+
+    def name(self) -> str:
+        """File or folder name."""
+        return self._name
+
+    def fingerprint(self) -> str:
+        """sha256 over the files."""
+        return digest_files(self._files)
+
+    def sample(self, rows: int) -> list[RawRow]:
+        """The objects among the first `rows` rows."""
+        return [r.value for r in islice(self.records(()), rows) if r.value is not None]
+
+    def records(self, paths: tuple[str, ...]) -> Iterator[Record]:
+        """Every row; `number` is the line, or the place in an array, counted on over the files."""
+        before = 0
+        for file in self._files:
+            read = _of_lines if _is_lines(file) else _of_values
+            before += yield from read(file, before)
+
+
+def _of_lines(file: File, before: int) -> Generator[Record, None, int]:
+    """Every line that is not blank; returns how many lines there are."""
+    line = 0
+    with opened(file) as stream:
+        for line, raw in _lines(stream):
+            if raw is None or not raw.isspace():
+                yield parse(raw, before + line, f"{printable(file.name)}, line {line}")
+    return line
+
+
+def _of_values(file: File, before: int) -> Generator[Record, None, int]:
+    """Every value of a JSON file; returns how many there are."""
+    name, number = printable(file.name), 0
+    with opened(file) as stream:
+        try:
+            for number, (value, is_text) in enumerate(values(stream), 1):
+                where = f"{name}, element {number}"
+                if not is_text:
+                    detail = "its text is not UTF-8"
+                    yield _bad(before + number, where, Reason.BAD_ENCODING, detail)
+                else:
+                    yield _record(value, before + number, where)
+        except BrokenError as error:
+            raise UserError(
+                f"{name}: broken after element {number}: {error}; mend it, or write it as JSON "
+                "Lines, where a damaged row costs no other"
+            ) from None
+    return number
+
+
+def _is_lines(file: File) -> bool:
+    """Whether a file is JSON Lines, or else JSON; UserError where it is neither."""
+    first = None
+    with opened(file) as stream:
+        for line, raw in islice(_lines(stream), LOOK_LINES):
+            if raw is not None and raw.isspace():
+                continue
+            record = parse(raw, line, "")
+            if record.value is not None:
+                return True
+            if first is None:
+                first = record
+                if _begins_with_object(file):
+                    return False
+    if first is None:
+        return True  # an empty file: it has no rows, and the source says so
+    raise UserError(
+        f"{printable(file.name)}: is not JSON Lines: none of its first lines is a JSON object "
+        f"(line {first.number}: {first.detail}), and it is no JSON array of objects; CSV has kind "
+        "csv, Parquet has kind parquet"
+    )
+
+
+def _begins_with_object(file: File) -> bool:
+    """Whether the first value of a JSON array, or of text over several lines, is an object."""
+    with opened(file) as stream:
+        try:
+            return isinstance(next(values(stream), (None, True))[0], dict)
+        except BrokenError:
+            return False
+
+
+def parse(raw: bytes | None, number: int, where: str) -> Record:
+    """One line as a record; None stands for a line over the limit."""
+    if raw is None:
+        return _bad(number, where, Reason.TOO_LONG, f"the line has over {MAX_LINE_BYTES} bytes")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return _bad(number, where, Reason.BAD_ENCODING, f"byte {error.start + 1} is not UTF-8")
+    try:
+        value = loads(text.rstrip("\r\n"))  # where a line breaks off is its end, not the next
+    except json.JSONDecodeError as error:
+        return _bad(number, where, Reason.BROKEN_JSON, f"{error.msg} at character {error.colno}")
+    except RecursionError:
+        return _bad(number, where, Reason.BROKEN_JSON, "nested too deeply")
+    return _record(value, number, where)
+
+
+def _record(value: object, number: int, where: str) -> Record:
+    if not isinstance(value, dict):
+        return _bad(number, where, Reason.NOT_AN_OBJECT, f"a {type(value).__name__}, not an object")
+    return Record(number=number, where=where, value=value)
+
+
+def _bad(number: int, where: str, reason: Reason, detail: str) -> Record:
+    return Record(number=number, where=where, value=None, reason=reason, detail=detail)
+
+
+def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
+    """1-based number and bytes of every line; None for one over the limit."""
+    number = 0
+    while raw := stream.readline(MAX_LINE_BYTES + 1):
+        number += 1
+        if len(raw) > MAX_LINE_BYTES:
+            _skip_line(stream, raw)
+            yield number, None
+        else:
+            yield number, raw
+
+
+def _skip_line(stream: BinaryIO, raw: bytes) -> None:
+    while raw and not raw.endswith(b"\n"):
+        raw = stream.readline(MAX_LINE_BYTES)

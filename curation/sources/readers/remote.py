@@ -1,0 +1,257 @@
+"""Data behind URLs, by fsspec: files are found, read in blocks, and faults said in one sentence.
+
+In: a URL such as `s3://bucket/key`; credentials come from the environment alone. Out: files that
+are read like local ones, in memory that does not grow with them. A cut connection is made again at
+the byte where it broke; a file that ends early or changes while it is read is an error.
+"""
+
+import errno
+import io
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from os import environ
+from typing import Any, BinaryIO, TypeVar, cast
+
+from support.errors import PolytraceError, StoppedError, UserError
+from support.redact import CREDENTIALS, bare, hidden, of_environment
+from support.text import one_line
+
+BLOCK_BYTES = 4 << 20
+"""What one request fetches: all that is held of a file."""
+
+WAITS = (1.0, 2.0, 4.0, 8.0)
+"""Seconds before a call is made again; clients have tried again by themselves before."""
+
+GOES_ON = "; the same command goes on"
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_SECRET_PARTS = re.compile(r"(?<=://)[^/\s@]*@|\?[^\s'\"<>]*")
+_FINAL = (errno.EINVAL, errno.EPERM, errno.ENOSYS, errno.ENAMETOOLONG, errno.EMSGSIZE, errno.ENOENT)
+_CLIENTS = ("aiohttp", "asyncio", "botocore", "fsspec", "httpx", "requests", "urllib3")
+_CREDENTIAL_WORDS = ("Credential", "Token", "SSO", "ProfileNotFound")  # in names of boto's errors
+Answer = TypeVar("Answer")
+Say = Callable[[str], None]
+
+
+def is_url(path: str) -> bool:
+    """Whether a path is one of fsspec's, not of this machine."""
+    return _URL.match(path) is not None
+
+
+def name_of(url: str) -> str:
+    """The last part of a URL's path: no host or bucket, no folder, no query."""
+    path = url.partition("?")[0].rstrip("/")
+    if is_url(path):
+        path = path.partition("://")[2].partition("/")[2]
+    return path.rpartition("/")[2] or "data"
+
+
+def connect(url: str, option: str) -> tuple[Any, str]:
+    """The fsspec file system of a URL, and the path in it; `option` named it.
+
+    Raises UserError where it holds credentials, or where its client is not installed.
+    """
+    if CREDENTIALS.search(url):
+        raise UserError(
+            f"{option}: holds a user name, password, key or signature; secrets belong in the "
+            f"environment"
+        )
+    import fsspec
+
+    scheme = url.partition("://")[0].lower()
+    try:
+        options = {"auto_mkdir": True} if scheme in ("file", "local") else {}
+        fs, root = fsspec.url_to_fs(url, **options)
+    except ImportError as error:
+        need = "polytrace[s3]" if scheme in ("s3", "s3a") else None
+        what = f'pip install "{need}"' if need else clean(error)
+        raise UserError(f"{option}: the client of {scheme}:// is not installed: {what}") from None
+    except Exception as error:  # each client has its own, for options that the environment sets
+        raise UserError(f"{option} {bare(url)}: cannot be used: {clean(error)}") from None
+    fs.invalidate_cache()
+    return fs, root.rstrip("/")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteFile:
+    """A file behind a URL, as it was when it was found; opened and named as a `Path` is.
+
+    `etag` is the storage's own mark of the content, empty where it has none.
+    """
+
+    name: str
+    url: str
+    size: int
+    etag: str
+    path: str = field(repr=False)
+    fs: Any = field(repr=False)
+
+    @property
+    def suffix(self) -> str:
+        """The end of the name from its last dot."""
+        return "." + self.name.rpartition(".")[2] if "." in self.name else ""
+
+    def open(self, mode: str = "rb") -> BinaryIO:
+        """The bytes from the first on; only to read."""
+        assert mode == "rb"
+        return cast(BinaryIO, io.BufferedReader(_Stream(self), BLOCK_BYTES))
+
+
+def find(url: str) -> tuple[RemoteFile, ...]:
+    """The file at `url`, or all files right in that folder, sorted by name; empty for no files.
+
+    Raises UserError where there is neither, or no way to it.
+    """
+    fs, root = connect(url, "source path")
+    try:
+        info = fs.info(root)
+        is_file = info["type"] == "file"
+        found = [info] if is_file else fs.ls(root, detail=True)
+    except Exception as error:  # of the storage's client
+        raise UserError(f"source path {bare(url)}: {because(error)}") from None
+    folder = url.partition("?")[0].rstrip("/")
+    files = [
+        RemoteFile(
+            name=name_of(one["name"]),
+            url=url if is_file else f"{folder}/{name_of(one['name'])}",
+            size=_size(one, url),
+            etag=etag(one),
+            path=one["name"],
+            fs=fs,
+        )
+        for one in found
+        if one["type"] == "file" and not one["name"].endswith("/")
+    ]
+    return tuple(sorted(files, key=lambda file: file.name))
+
+
+def etag(info: dict[str, Any]) -> str:
+    """What a storage calls the content of a file now; empty where it does not say."""
+    return str(info.get("ETag") or info.get("etag") or "")
+
+
+def _size(info: dict[str, Any], url: str) -> int:
+    if not isinstance(info.get("size"), int):
+        raise UserError(f"source path {bare(url)}: its server does not say how large it is")
+    return cast(int, info["size"])
+
+
+class _Stream(io.RawIOBase):
+    """The bytes of a remote file: every fetch checked, and made again from where it broke."""
+
+    def __init__(self, file: RemoteFile) -> None:
+        self._file, self._at, self._handle = file, 0, None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._file.size}[whence]
+        self._at = max(0, start + offset)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        wanted = min(len(buffer), self._file.size - self._at)
+        if wanted <= 0:
+            return 0
+        data = patiently(lambda: self._fetch(wanted), f"source path {bare(self._file.url)}")
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def _fetch(self, wanted: int) -> bytes:
+        handle = self._handle or self._open()
+        self._handle = None  # broken, unless this ends well
+        handle.seek(self._at)
+        data: bytes = handle.read(wanted)
+        if not data:
+            raise EOFError(f"it ended after {self._at} of {self._file.size} bytes")
+        self._handle = handle
+        return data
+
+    def _open(self) -> Any:
+        """A new handle: on the content that was found, for s3fs asks for it by its ETag."""
+        file = self._file
+        info = file.fs.info(file.path)
+        if (info.get("size"), etag(info)) != (file.size, file.etag):
+            raise _changed(file.url)
+        return file.fs.open(file.path, "rb", block_size=BLOCK_BYTES, cache_type="none")
+
+
+def patiently(attempt: Callable[[], Answer], what: str, say: Say | None = None) -> Answer:
+    """What `attempt` gives; it is called again while faults pass, and must bear that.
+
+    Raises: UserError for what the user alone can mend; StoppedError where the same command goes on.
+    """
+    for wait in (*WAITS, None):
+        try:
+            return attempt()
+        except PolytraceError:
+            raise
+        except Exception as error:  # clients raise dozens of kinds
+            said = f"{what}: {because(error)}"
+            if type(error).__name__ == "FileExpired":
+                raise _changed(what) from None
+            if not _passes(error):
+                raise UserError(said) from None
+            if wait is None:
+                raise StoppedError(said + GOES_ON) from None
+            if say is not None:
+                say(f"{said}; trying again in {wait:.0f} s")
+            time.sleep(wait)
+    raise AssertionError("unreachable")
+
+
+def because(error: Exception) -> str:
+    """An error of a storage's client as part of a sentence: what is wrong, and what to do."""
+    name = type(error).__name__
+    if isinstance(error, ValueError) and "range requests" in str(error):
+        return "its server sends no parts of a file (HTTP Range); fetch it, and give its path here"
+    if isinstance(error, FileNotFoundError):
+        what = "no such bucket" if code_of(error) == "NoSuchBucket" else "no such file or folder"
+        return f"{what}; check the URL, and AWS_ENDPOINT_URL where the server is not Amazon's"
+    if isinstance(error, PermissionError) or any(word in name for word in _CREDENTIAL_WORDS):
+        return (
+            f"access is refused ({clean(error)}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+            "or what else the storage's client reads, to credentials that may do this"
+        )
+    if _passes(error):
+        return f"the storage cannot be reached, or cut the connection ({name}: {clean(error)})"
+    return f"the storage's client refuses ({name}: {clean(error)})"
+
+
+def code_of(error: Exception) -> str:
+    """What S3 calls a fault, where the error is of S3."""
+    response = getattr(error.__cause__ or error, "response", None)
+    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
+
+
+def clean(said: object) -> str:
+    """A short line of foreign text without keys and without queries and users of addresses."""
+    secrets = (*of_environment(), environ.get("AWS_ACCESS_KEY_ID"))
+    return _SECRET_PARTS.sub("…", one_line(hidden(str(said), secrets)))[:200]
+
+
+def _passes(error: Exception) -> bool:
+    """Whether it may go well the next time."""
+    status = getattr(error, "status", None)  # of an answer over HTTP
+    if any(word in type(error).__name__ for word in _CREDENTIAL_WORDS) or status in range(400, 500):
+        return status in (408, 429)
+    if isinstance(error, EOFError | ConnectionError | TimeoutError):
+        return True
+    if isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _CLIENTS:
+        is_final = isinstance(error, PermissionError | FileNotFoundError | FileExistsError)
+        return not is_final and error.errno not in _FINAL
+    is_wrong = isinstance(error, ValueError) or type(error).__name__.startswith("ParamValidation")
+    return type(error).__module__.partition(".")[0] in _CLIENTS and not is_wrong
+
+
+def _changed(what: str) -> UserError:
+    return UserError(f"{what}: changed while it was read; start again when it stands still")

@@ -1,0 +1,82 @@
+"""The bytes of a text file, unpacked on the way; what is no UTF-8 text is refused in one sentence.
+
+The first bytes tell how a file is packed and what it is, whatever its name says.
+"""
+
+import bz2
+import gzip
+import io
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, cast
+
+import pyarrow as pa
+
+from curation.sources.columns.fields import printable
+from curation.sources.readers.reader import File
+from support.errors import UserError
+
+PACKED = ("", ".gz", ".zst", ".bz2", ".xz")
+"""What may follow a file's own suffix."""
+
+MAX_ROW_BYTES = 64 << 20
+"""A longer row is not held, so that a file without an end of a row cannot fill the memory."""
+
+_BLOCK_BYTES = 1 << 16
+_HEAD_BYTES = 8
+_PACKINGS: tuple[tuple[bytes, Callable[[io.BufferedReader], object]], ...] = (
+    (b"\x1f\x8b", lambda raw: gzip.GzipFile(fileobj=raw)),
+    (b"\x28\xb5\x2f\xfd", lambda raw: pa.CompressedInputStream(raw, "zstd")),
+    (b"BZh", bz2.BZ2File),
+    (b"\xfd7zXZ\0", lzma.LZMAFile),
+)
+_RECODE = "UTF-16, not UTF-8; write it anew: iconv -f UTF-16 -t UTF-8 FILE > NEW"
+_OTHERS = (
+    (b"PAR1", "Parquet; use kind parquet"),
+    (b"ARROW1", "an Arrow file; write it as Parquet, and use kind parquet"),
+    (b"PK\x03\x04", "a ZIP archive or an Excel sheet; unpack it, or save it as CSV (kind csv)"),
+    (b"SQLite", "a database; write its table as CSV (kind csv)"),
+    (b"\xff\xfe", _RECODE),
+    (b"\xfe\xff", _RECODE),
+)
+FAULTS = (OSError, EOFError, zlib.error, lzma.LZMAError)
+"""What a damaged or cut file raises while it is unpacked; pyarrow's errors are OSErrors."""
+
+
+@contextmanager
+def opened(file: File) -> Iterator[BinaryIO]:
+    """The bytes of a file, without its packing and without a byte order mark.
+
+    Raises UserError where the file is of a kind that cannot be read as text, or ends early.
+    """
+    try:
+        with file.open("rb") as raw:
+            stream = _unpacked(cast(io.BufferedReader, raw))
+            head = stream.peek(_HEAD_BYTES)[:_HEAD_BYTES]
+            if kind := _other(head):
+                raise UserError(f"{printable(file.name)}: is {kind}")
+            if head.startswith(b"\xef\xbb\xbf"):
+                stream.read(3)
+            yield stream
+    except FAULTS as error:
+        said = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"{printable(file.name)}: cannot be read to its end: {said}") from None
+
+
+def _unpacked(raw: io.BufferedReader) -> io.BufferedReader:
+    head = raw.peek(_HEAD_BYTES)
+    for mark, unpack in _PACKINGS:
+        if head.startswith(mark):
+            return io.BufferedReader(cast(io.RawIOBase, unpack(raw)), _BLOCK_BYTES)
+    return raw
+
+
+def _other(head: bytes) -> str:
+    """What a file is that cannot be read as text, and what to do; "" if it may be text."""
+    if kind := next((kind for mark, kind in _OTHERS if head.startswith(mark)), ""):
+        return kind
+    # Without a mark, text in UTF-16 has a zero beside every ASCII character.
+    high, low = head[0:4:2], head[1:4:2]
+    return _RECODE if high != low and b"\0\0" in (high, low) else ""

@@ -1,0 +1,171 @@
+"""The account of a build: marks, tallies and statistics joined into the manifest.
+
+In: what every stage counted. Out: a `Manifest`, whose sums are checked before it is saved.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+from curation.context import Job
+from curation.release.stats import Stats
+from curation.run_store import shards
+from curation.stages import fingerprints, snapshots
+from curation.stages.read_prompts import Census
+from schemas.canvas import header, summary_header
+from schemas.facts import (
+    ControlFacts,
+    Dropped,
+    EditionFacts,
+    FileFacts,
+    FilterFacts,
+    ModelFacts,
+    Package,
+    PromptCounts,
+    Rejected,
+    ReleaseFile,
+    ScorerFacts,
+    Shard,
+    TeacherFacts,
+    TokenCounts,
+    TraceCounts,
+)
+from schemas.manifest import Manifest
+from schemas.records import Stage
+from support import plugins as parts
+from support.paths import locate
+
+SHAPING = ("polytrace", "datasets", "math-verify", "pyarrow", "torch", "transformers")
+
+
+@dataclass(slots=True)
+class Tally:
+    """What happened to the canvases on their way through the filters.
+
+    `seen` and `dropped` have one entry a filter, `rejected` counts (kind, reason).
+    """
+
+    seen: list[int]
+    dropped: list[Counter[str]]
+    rejected: Counter[tuple[str, str]] = field(default_factory=Counter)
+    path_tokens: int = 0
+    summary_tokens: int = 0
+    files: list[FileFacts] = field(default_factory=list)
+
+
+def manifest(
+    job: Job,
+    census: Census,
+    parts: tuple[EditionFacts, ...],
+    files: tuple[ReleaseFile, ...],
+    tally: Tally,
+    measured: Stats,
+    controls: ControlFacts | None,
+) -> Manifest:
+    """Every fact of a finished build."""
+    recipe = job.recipe
+    stages_made = [s for s in fingerprints.stages_of(recipe) if s is not Stage.RELEASE]
+    marks = [
+        shards.mark_of(job.run, stage, i) for stage in stages_made for i in range(census.shards)
+    ]
+    rejected: Counter[tuple[Stage, str, str]] = Counter()
+    for mark in marks:
+        for one in mark.rejected:
+            rejected[one.stage, one.kind, one.reason] += one.count
+    for (kind, reason), count in tally.rejected.items():
+        rejected[Stage.RELEASE, kind, reason] += count
+    canvases = sum(file.rows for file in files)
+    had = sum(mark.rows for mark in marks if mark.stage is Stage.TRACES) + sum(
+        n
+        for (stage, kind, _), n in rejected.items()
+        if stage in (Stage.PROMPTS, Stage.TRACES) and kind == "trace"
+    )
+    # A teacher that only hands out what is recorded writes none, so that the sum tells a loss.
+    recorded = sum(source.traces for source in census.sources)
+    sampled = 0 if job.teacher.is_record else had - recorded
+    kept = canvases * recipe.paths
+    frame = [header(j) for j in range(1, recipe.paths + 1)] + [summary_header(recipe.paths)]
+    return Manifest(
+        polytrace=version("polytrace"),
+        name=recipe.name,
+        recipe_digest=recipe.digest(),
+        build=snapshots.whole([part.build for part in parts]),
+        notice=recipe.release.notice,
+        sources=census.sources,
+        decontamination=census.evaluation,
+        teacher=_teacher(job),
+        scorer=_scorer(job, controls),
+        tokenizers=tuple(
+            ModelFacts(name=Path(path).name or path, revision=fingerprints.revision(path))
+            for path in recipe.canvas.tokenizer
+        ),
+        paths=recipe.paths,
+        slot_tokens=recipe.canvas.slot_tokens,
+        summary_tokens=recipe.canvas.summary_tokens,
+        masks=recipe.paths * recipe.canvas.slot_tokens + recipe.canvas.summary_tokens,
+        header_tokens=sum(job.counter.counts(frame)),
+        prompts=PromptCounts(in_=census.rows, released=canvases, rejected=census.rows - canvases),
+        traces=TraceCounts(in_=had, kept=kept, rejected=had - kept, sampled=sampled),
+        canvases=canvases,
+        rejected=tuple(
+            Rejected(stage=stage, kind="trace" if kind == "trace" else "prompt", reason=r, count=n)
+            for (stage, kind, r), n in sorted(
+                rejected.items(), key=lambda item: (list(Stage).index(item[0][0]), *item[0][1:])
+            )
+        ),
+        filters=tuple(
+            FilterFacts(
+                kind=spec.kind,
+                options=tuple(f"{key}={value}" for key, value in sorted(spec.options.items())),
+                frozen=rule.frozen(),
+                seen=seen,
+                dropped=tuple(Dropped(reason=r, count=n) for r, n in sorted(dropped.items())),
+            )
+            for spec, rule, seen, dropped in zip(
+                recipe.filters, job.filters, tally.seen, tally.dropped, strict=True
+            )
+        ),
+        grades=measured.grades,
+        tokens=TokenCounts(paths=tally.path_tokens, summaries=tally.summary_tokens),
+        shards=tuple(
+            Shard(
+                stage=mark.stage,
+                index=mark.index,
+                path=file.path,
+                rows=file.rows,
+                bytes=file.bytes,
+                sha256=file.sha256,
+            )
+            for mark in marks
+            for file in mark.files
+        ),
+        editions=parts,
+        release=files,
+        files=tuple(tally.files),
+        packages=tuple(Package(name=name, version=version(name)) for name in SHAPING),
+    )
+
+
+def _teacher(job: Job) -> TeacherFacts:
+    spec = job.recipe.teacher
+    options = parts.effective("teachers", spec.kind, spec.options)
+    temperature, top_p = options.get("temperature"), options.get("top_p")
+    max_tokens, part = options.get("max_tokens"), options.get("part")
+    return TeacherFacts(
+        kind=spec.kind,
+        name=job.teacher.name,
+        revision=job.teacher.revision,
+        temperature=float(temperature) if isinstance(temperature, int | float) else None,
+        top_p=float(top_p) if isinstance(top_p, int | float) else None,
+        max_tokens=max_tokens if isinstance(max_tokens, int) else None,
+        part=part if isinstance(part, str) else None,
+    )
+
+
+def _scorer(job: Job, controls: ControlFacts | None) -> ScorerFacts | None:
+    spec = job.recipe.scorer
+    if spec is None:
+        return None
+    name, revision = Path(locate(spec.path)).name, fingerprints.revision(spec.path)
+    return ScorerFacts(name=name, revision=revision, controls=controls)

@@ -1,0 +1,281 @@
+"""The first stage: every source into shards of prompts, and a census of what was read.
+
+In: the recipe's sources and evaluation sets. Out: `prompts/NNNNN.parquet`, rejections beside them,
+and `prompts/census.json`, the stage's completion mark, with a copy: what a corpus has grown from
+stands nowhere else. One pass; only hashes stay in memory.
+
+A corpus that grows is read in editions. Rows of former editions must be what they were: they are
+read again, compared with their shards, and not written. New rows come into shards of their own.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import accumulate
+
+from tqdm import tqdm
+
+from curation import components
+from curation.context import Job
+from curation.prompts import read as prompts
+from curation.prompts.decontaminate import build_index
+from curation.run_store import shards
+from curation.stages import fingerprints
+from schemas import arrow
+from schemas.facts import Count, Decontamination, Fact, SourceFacts
+from schemas.recipe import digest
+from schemas.records import Prompt, Rejection, Stage
+from support.errors import UserError
+from support.files import replace_text
+
+CENSUS = tuple(f"{Stage.PROMPTS}/{name}" for name in ("census.json", "census.copy.json"))
+ANEW = "build into another directory (--out), or make all of it anew (--set grow=false)"
+
+
+class Edition(Fact):
+    """What was read at one time: the `rows` of every source, and how many `shards` they fill.
+
+    `fingerprint` stands in the marks of those shards.
+    """
+
+    fingerprint: str
+    rows: tuple[Count, ...]
+    shards: Count
+
+
+class Census(Fact):
+    """The completion mark of the prompts stage: how many shards, and what was read."""
+
+    fingerprint: str
+    shards: Count
+    rows: Count
+    prompts: Count
+    sources: tuple[SourceFacts, ...]
+    evaluation: tuple[Decontamination, ...]
+    settings: str
+    editions: tuple[Edition, ...]
+
+    def ranges(self) -> list[range]:
+        """The shards of every edition."""
+        return shards.spans(edition.shards for edition in self.editions)
+
+    def owner(self, index: int) -> Edition:
+        """The edition of a shard."""
+        return next(
+            e for e, span in zip(self.editions, self.ranges(), strict=True) if index in span
+        )
+
+
+def read_prompts(job: Job) -> Census:
+    """Every source as shards of prompts; rejected rows go beside them.
+
+    Raises:
+        UserError: a source cannot be read; or the corpus grows, and something that was read at a
+            former time has changed.
+    """
+    if census := standing_census(job):
+        _save(job, census)
+        return census
+    components.check_traces(job.recipe, job.sources)
+    so_far = former(job)
+    if so_far is None:
+        for name in CENSUS:
+            (job.run / name).unlink(missing_ok=True)
+    fingerprint = _prompts_fingerprint(job)
+    before = so_far.editions if so_far else ()
+    ends = set(accumulate(sum(edition.rows) for edition in before))
+    rows: Counter[str] = Counter()
+    traces: Counter[str] = Counter()
+    apart: dict[str, list[int]] = {}
+    index, total, began = 0, 0, 0
+    kept: list[Prompt] = []
+    dropped: list[Rejection] = []
+
+    def flush() -> None:
+        nonlocal index, total, kept, dropped
+        if so_far is not None and index < so_far.shards:
+            _keep(job, so_far, index, kept, dropped)
+        else:
+            data = arrow.table(Prompt, kept)
+            shards.write(job.run, Stage.PROMPTS, index, fingerprint, data, dropped)
+        index, total = index + 1, total + len(kept)
+        kept, dropped = [], []
+
+    known = build_index(job.evaluation)
+    outcomes = prompts.read_prompts(
+        job.sources,
+        known,
+        traces=_wants_traces(job),
+        limit=job.limit,
+        editions=[edition.rows for edition in before],
+    )
+    for number, judged in enumerate(outcomes, 1):
+        outcome = judged.outcome
+        rows[outcome.source] += 1
+        traces[outcome.source] += judged.held
+        if judged.apart:
+            apart.setdefault(outcome.source, []).append(judged.apart)
+        job.bars.add(Stage.PROMPTS, 1)
+        if isinstance(outcome, Prompt):
+            kept.append(outcome)
+        else:
+            dropped.append(outcome)
+        dropped.extend(judged.traces)
+        is_full = len(kept) == job.recipe.shard_rows or len(dropped) >= 20 * job.recipe.shard_rows
+        if is_full or number in ends:
+            flush()
+        if number in ends:
+            began = index
+    if kept or dropped or not index:
+        flush()
+    job.bars.end(Stage.PROMPTS)
+    _tell_apart(job, apart)
+    for stage in Stage:
+        shards.drop_after(job.run, stage, index)
+    counts = [rows[source.label] for source in job.sources]
+    if index > began:
+        fresh = [
+            n - sum(e.rows[i] for e in before if i < len(e.rows)) for i, n in enumerate(counts)
+        ]
+        new = Edition(fingerprint=fingerprint, rows=tuple(fresh), shards=index - began)
+        before = (*before, new)
+    census = Census(
+        fingerprint=fingerprint,
+        shards=index,
+        rows=rows.total(),
+        prompts=total,
+        sources=tuple(
+            SourceFacts(
+                label=s.label,
+                licence=s.licence,
+                fingerprint=s.fingerprint(),
+                rows=n,
+                traces=traces[s.label],
+            )
+            for s, n in zip(job.sources, counts, strict=True)
+        ),
+        evaluation=tuple(Decontamination(**asdict(found)) for found in known.found()),
+        settings=_settings(job),
+        editions=before,
+    )
+    _save(job, census)
+    return census
+
+
+def _tell_apart(job: Job, apart: Mapping[str, Sequence[int]]) -> None:
+    """Say of every source that holds other traces of an earlier row's prompt how to join them."""
+    for number, source in enumerate(job.sources):
+        if counts := apart.get(source.label):
+            key = "source" if len(job.sources) == 1 else f"source.{number}"
+            tqdm.write(
+                f"{source.label}: {len(counts)} rows repeat the prompt of an earlier row with "
+                f"other traces, and {sum(counts)} traces are dropped with them; set "
+                f"{key}.traces.group=prompt to join the traces of one prompt",
+                file=sys.stderr,
+            )
+
+
+def _save(job: Job, census: Census) -> None:
+    """Write the census and its copy, where they do not stand so already."""
+    for name in CENSUS:
+        if shards.unseal(Census, job.run / name) != census:
+            replace_text(job.run / name, shards.seal(census))
+
+
+def _load(job: Job) -> Census | None:
+    return next(filter(None, (shards.unseal(Census, job.run / name) for name in CENSUS)), None)
+
+
+def standing_census(job: Job) -> Census | None:
+    """The census of an earlier run over the same inputs, if all its shards are whole."""
+    census = _load(job)
+    if census is None or census.fingerprint != _prompts_fingerprint(job):
+        return None
+    if len(census.editions) > 1 and not job.recipe.grow:
+        return None  # all of it anew, as one edition
+    marks = (
+        shards.done(job.run, Stage.PROMPTS, i, edition.fingerprint)
+        for edition, span in zip(census.editions, census.ranges(), strict=True)
+        for i in span
+    )
+    return census if all(marks) else None
+
+
+def former(job: Job) -> Census | None:
+    """What a growing corpus was read from so far; UserError where it cannot go on from that."""
+    census = _load(job)
+    if census is None or not job.recipe.grow:
+        return None
+    if census.settings != _settings(job):
+        raise UserError(
+            f"{job.run}: grow: decontaminate, shard_rows, the kind of teacher or the version of "
+            f"Polytrace is not that of the corpus so far; {ANEW}"
+        )
+    labels = [source.label for source in job.sources]
+    for number, source in enumerate(census.sources):
+        if labels[number : number + 1] != [source.label]:
+            raise UserError(
+                f"{job.run}: grow: source {number + 1} was {source.label}; new sources come after "
+                f"the old ones; {ANEW}"
+            )
+    if job.limit is not None and job.limit < census.rows:
+        raise UserError(
+            f"{job.run}: grow: {census.rows} rows were read so far, and --limit is {job.limit}; "
+            "a corpus that grows keeps them: give no limit, or a higher one"
+        )
+    return census
+
+
+def _keep(
+    job: Job, census: Census, index: int, kept: Sequence[Prompt], dropped: Sequence[Rejection]
+) -> None:
+    """Compare a shard of a former edition with what its rows are now; a damaged one is restored."""
+    fingerprint = census.owner(index).fingerprint
+    if not shards.done(job.run, Stage.PROMPTS, index, fingerprint):
+        shards.write(job.run, Stage.PROMPTS, index, fingerprint, arrow.table(Prompt, kept), dropped)
+        return
+    was = {(p.source, p.row): p for p in fingerprints.load_prompts(job, index)}
+    for rejection in dropped:
+        if rejection.index is None and (rejection.source, rejection.row) in was:
+            raise _changed(job, rejection, was[rejection.source, rejection.row])
+    for prompt in kept:
+        old = was.get((prompt.source, prompt.row))
+        if old != prompt:
+            raise _changed(job, prompt, old)
+
+
+def _changed(job: Job, new: Prompt | Rejection, old: Prompt | None) -> UserError:
+    if isinstance(new, Rejection):
+        what = f"is rejected now ({new.reason})"
+    elif old is None:
+        what = "was rejected, or was not there"
+    else:
+        fields = ("text", "gold", "licence", "recorded")
+        differing = [name for name in fields if getattr(old, name) != getattr(new, name)]
+        what = f"has another {' and '.join(differing)}"
+    return UserError(
+        f"{new.source} row {new.row}: {what}, and the corpus in {job.run} grows from the former "
+        f"one; new rows come after the old ones. Put it back, or {ANEW}"
+    )
+
+
+def _settings(job: Job) -> str:
+    """What must stay for old rows to be judged as they were."""
+    return digest(
+        [
+            fingerprints.VERSION[Stage.PROMPTS],
+            arrow.SCHEMA_VERSION,
+            [source.fingerprint() for source in job.evaluation],
+            _wants_traces(job),
+            job.recipe.shard_rows,
+        ]
+    )
+
+
+def _prompts_fingerprint(job: Job) -> str:
+    return digest([_settings(job), [source.fingerprint() for source in job.sources], job.limit])
+
+
+def _wants_traces(job: Job) -> bool:
+    return job.recipe.teacher.kind == "recorded"

@@ -1,0 +1,297 @@
+"""The last stage: filters, the released dataset, its card and the manifest, swapped in atomically.
+
+In: scored canvases of every shard. Out: `release/`, `rejected/release-NNNNN.parquet` and, last,
+`manifest.json`, whose presence and build id say that the run is complete.
+"""
+
+import shutil
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import yaml
+
+from curation.context import Job
+from curation.release import card, figures, stats, writer
+from curation.release.rows import read_rows
+from curation.run_store import shards
+from curation.seqdep_report import controls
+from curation.stages import (
+    build_manifest,
+    fingerprints,
+    measure_controls,
+    read_prompts,
+    shard_stages,
+    snapshots,
+)
+from curation.stages.build_manifest import Tally
+from curation.stages.read_prompts import Census
+from schemas import arrow
+from schemas.facts import EditionFacts, FileFacts, ReleaseFile
+from schemas.manifest import MANIFEST_FILE, RECIPE_FILE, RELEASE_FOLDER, Manifest
+from schemas.outcome import Outcome
+from schemas.records import Canvas, Rejection, Scores, Stage, Verdict
+from support.errors import DamagedError, UserError
+from support.files import replace_text
+
+REPLACED = "release.old"  # what a swap has put aside for a moment
+
+
+def check_former(job: Job) -> None:
+    """UserError where the build would replace another corpus, or change what a growing one has."""
+    former = _former(job)
+    if former is not None and former.name != job.recipe.name:
+        raise UserError(
+            f"{job.run}: holds the corpus {former.name!r}, and this recipe makes "
+            f"{job.recipe.name!r}, which would replace it; give another --out, or remove {job.run}"
+        )
+    census = read_prompts.former(job)
+    if former is not None and job.recipe.grow:
+        if census is None:
+            raise DamagedError(
+                f"{job.run / read_prompts.CENSUS[0]}: missing or damaged, and its copy too, so "
+                "that it is not known what the corpus has grown from; put one back, or "
+                f"{read_prompts.ANEW}"
+            )
+        snapshots.check(job, former)
+
+
+def write_recipe(job: Job) -> None:
+    """Keep the resolved recipe in the run directory."""
+    text = yaml.safe_dump(job.recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    replace_text(job.run / RECIPE_FILE, text)
+
+
+def standing(job: Job) -> Outcome | None:
+    """The outcome of an earlier run that is complete, unchanged and whole; else None."""
+    manifest = _former(job)
+    census = read_prompts.standing_census(job)
+    if manifest is None or census is None or manifest.recipe_digest != job.recipe.digest():
+        return None
+    for stage in fingerprints.shard_stages(job.recipe):
+        if not all(fingerprints.standing(job, stage, index) for index in range(census.shards)):
+            return None
+    if manifest.build != snapshots.whole([build for build, _ in snapshots.builds(job, census)]):
+        return None
+    if not all(_is_whole(job.run / file.path, file) for file in manifest.named()):
+        return None
+    return _outcome(job, manifest).model_copy(update={"reused": True})
+
+
+def make(job: Job, census: Census) -> Outcome:
+    """Filter, write the release beside the former one, swap it in, write the manifest.
+
+    Filters learn from the first edition that holds a canvas. An edition that was released before
+    keeps its files.
+    """
+    _restore(job.run)
+    compared = measure_controls.measure(job, census)
+    former = _former(job)
+    parts = snapshots.builds(job, census)
+    released = former.editions if former is not None and job.recipe.grow else ()
+    for part, (_, span) in zip(released, parts, strict=False):  # the last may be new
+        snapshots.check_build(job, part.build, span)
+    fresh = job.run / "release.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    for old in (job.run / "rejected").glob(f"{Stage.RELEASE}-*.parquet"):
+        old.unlink()
+    tally = Tally(seen=[0] * len(job.filters), dropped=[Counter() for _ in job.filters])
+    _fit(job, _school(job, [span for _, span in parts]))
+    files: list[ReleaseFile] = []
+    made: list[EditionFacts] = []
+    for edition, (build, span) in zip(census.editions, parts, strict=True):
+        new = _release_edition(job, former, fresh, build, _kept(job, span, tally))
+        canvases = sum(file.rows for file in new)
+        rows = sum(edition.rows)
+        made.append(EditionFacts(build=build, shards=len(span), rows=rows, canvases=canvases))
+        files += new
+    job.bars.end(Stage.RELEASE)
+    measured = stats.measure(fresh, files)
+    replace_text(fresh / "stats.json", measured.text())
+    manifest = build_manifest.manifest(
+        job, census, tuple(made), tuple(files), tally, measured, compared
+    )
+    example = next(iter(read_rows(writer.data_path(fresh, files[0]))), None) if files else None
+    pictures = figures.draw(fresh, files, manifest, measured)
+    text = card.render_card(manifest, job.recipe, example, measured, pictures)
+    replace_text(fresh / "README.md", text)
+    named = [
+        writer.describe(fresh / name, f"release/{name}")
+        for name in ("README.md", "stats.json", *(one.path for one in pictures if one.path))
+    ]
+    named += [writer.describe(job.run / name, name) for name in _small_files(job, census)]
+    manifest = manifest.model_copy(update={"files": (*manifest.files, *named)})
+    if problems := manifest.check():
+        raise DamagedError(f"{job.run}: the sums do not hold: {'; '.join(problems)}")
+    _swap(job.run, fresh)
+    manifest.save(job.run / MANIFEST_FILE)
+    return _outcome(job, manifest)
+
+
+def _former(job: Job) -> Manifest | None:
+    """The manifest of an earlier build, if it can be read."""
+    try:
+        return Manifest.load(job.run / MANIFEST_FILE)
+    except (UserError, DamagedError):
+        return None
+
+
+def _release_edition(
+    job: Job,
+    former: Manifest | None,
+    fresh: Path,
+    build: str,
+    kept: Iterator[tuple[Canvas, Scores]],
+) -> tuple[ReleaseFile, ...]:
+    """The files of one edition in `fresh`: those of the former release, or new ones."""
+    files = former.files_of(build) if former else ()
+    here = [(writer.data_path(job.run / RELEASE_FOLDER, file), file) for file in files]
+    if not here or not all(_is_whole(path, file) for path, file in here):
+        spec = job.recipe.release
+        return writer.write_release(
+            fresh, build, kept, validation=spec.validation, rows_per_file=spec.rows_per_file
+        )
+    deque(kept, maxlen=0)  # for the tally and the rejections
+    for path, file in here:
+        writer.keep(path, writer.data_path(fresh, file))
+    return files
+
+
+def _is_whole(path: Path, file: FileFacts) -> bool:
+    return path.is_file() and shards.sha256(path) == file.sha256
+
+
+def passing(job: Job, index: int) -> int:
+    """How many canvases of one shard the filters let through, had they seen no other."""
+    only = range(index, index + 1)
+    _fit(job, only)
+    return sum(drop is None for _, _, drop in _judged(job, only, len(job.filters)))
+
+
+def _school(job: Job, spans: Sequence[range]) -> range:
+    """The shards that filters learn from: up to the first edition that holds a canvas."""
+    for span in spans:
+        if any(shards.mark_of(job.run, Stage.CANVASES, index).rows for index in span):
+            return range(spans[0].start, span.stop)
+    return spans[0]
+
+
+def _fit(job: Job, indices: range) -> None:
+    """Let every filter learn from what the filters before it let through."""
+    for number, rule in enumerate(job.filters):
+        rule.fit(pair for _, pair, drop in _judged(job, indices, number) if drop is None)
+
+
+def _judged(
+    job: Job, indices: range, rules: int
+) -> Iterator[tuple[int, tuple[Canvas, Scores], tuple[int, Verdict] | None]]:
+    """(shard, canvas with scores, the first of `rules` filters that drops it and why)."""
+    for index in indices:
+        for canvas, scores in shard_stages.shard_corpus(job, index):
+            drop = None
+            for number, rule in enumerate(job.filters[:rules]):
+                verdict = rule.judge(canvas, scores)
+                if not verdict.keep:
+                    drop = (number, verdict)
+                    break
+            yield index, (canvas, scores), drop
+
+
+def _kept(job: Job, indices: range, tally: Tally) -> Iterator[tuple[Canvas, Scores]]:
+    """The canvases that pass every filter; the others are written to `rejected/` shard by shard."""
+    rejections: list[Rejection] = []
+    shard = indices.start
+    for index, (canvas, scores), drop in _judged(job, indices, len(job.filters)):
+        job.bars.add(Stage.RELEASE, 1)
+        if index != shard:
+            _write_rejections(job.run, shard, rejections, tally)
+            rejections, shard = [], index
+        last = len(job.filters) if drop is None else drop[0] + 1
+        for number in range(last):
+            tally.seen[number] += 1
+        if drop is None:
+            tally.path_tokens += sum(canvas.path_tokens)
+            tally.summary_tokens += canvas.summary_tokens
+            yield canvas, scores
+        else:
+            number, verdict = drop
+            tally.dropped[number][verdict.reason] += 1
+            rejections.extend(_drop(canvas, job.recipe.filters[number].kind, verdict))
+    _write_rejections(job.run, shard, rejections, tally)
+
+
+def _drop(canvas: Canvas, kind: str, verdict: Verdict) -> Iterator[Rejection]:
+    """The rejection of a canvas's prompt, then those of its traces."""
+    prompt = canvas.prompt
+    for index in (None, *sorted(path.trace.index for path in canvas.paths)):
+        yield Rejection(
+            stage=Stage.RELEASE,
+            prompt_id=prompt.id,
+            source=prompt.source,
+            row=prompt.row,
+            index=index,
+            reason=verdict.reason if index is None else "prompt_rejected",
+            detail=f"filter {kind}: {verdict.detail}",
+        )
+
+
+def _write_rejections(run: Path, index: int, rejections: list[Rejection], tally: Tally) -> None:
+    if not rejections:
+        return
+    path = run / "rejected" / f"{Stage.RELEASE}-{index:05d}.parquet"
+    shards.write_table(run, path, arrow.table(Rejection, rejections))
+    tally.files.append(writer.describe(path, f"rejected/{path.name}"))
+    for reason in shards.count_reasons(rejections):
+        tally.rejected[reason.kind, reason.reason] += reason.count
+
+
+def _small_files(job: Job, census: Census) -> Iterator[str]:
+    """The recipe, the census and the marks, relative to the run."""
+    yield from (RECIPE_FILE, *read_prompts.CENSUS)
+    for stage in fingerprints.stages_of(job.recipe):
+        if stage is not Stage.RELEASE:
+            yield from (f"{stage}/{index:05d}.json" for index in range(census.shards))
+    if measure_controls.is_wanted(job):
+        yield measure_controls.CONTROLS
+
+
+def _swap(run: Path, fresh: Path) -> None:
+    """Put the fresh release in place; the former one is kept under its build id.
+
+    Both are renamed, and nothing is deleted before: a kill in between loses no released file.
+    """
+    current, old = run / RELEASE_FOLDER, run / REPLACED
+    if current.exists():
+        name = next((p.name.split("-")[1] for p in (current / "data").glob("*.parquet")), "empty")
+        is_held = {p.name for p in (current / "data").glob("*.parquet")} <= {
+            p.name for p in (fresh / "data").glob("*.parquet")
+        }
+        # Not kept: the same rows, with new ones perhaps, or none.
+        former = old if is_held or name == "empty" else run / f"release.{name}"
+        shutil.rmtree(former, ignore_errors=True)
+        current.rename(former)
+    fresh.rename(current)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _restore(run: Path) -> None:
+    """Undo what a kill in the middle of a swap has left."""
+    current, old = run / RELEASE_FOLDER, run / REPLACED
+    if old.exists() and not current.exists():
+        old.rename(current)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _outcome(job: Job, manifest: Manifest) -> Outcome:
+    said: tuple[str, ...] = ()
+    if manifest.scorer is not None:
+        found = manifest.scorer.controls
+        said = (controls.sentence(found), *controls.idle_filters(found, job.recipe.filters))
+    return Outcome(
+        run_dir=str(job.run),
+        prompts=manifest.prompts,
+        traces=manifest.traces,
+        canvases=manifest.canvases,
+        seconds=0.0,
+        said=said,
+    )

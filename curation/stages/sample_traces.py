@@ -1,0 +1,165 @@
+"""The second stage: sample every shard through one long-lived service, close each into Parquet.
+
+In: shards of prompts and a teacher. Out: `traces/NNNNN.parquet`; a journal of what was sampled.
+A shard that lacks samples which another run may deliver stays open, and the run ends short.
+"""
+
+import time
+from collections.abc import Sequence
+
+from curation.canvases.top_up import TopUp
+from curation.context import Job
+from curation.run_store import shards
+from curation.sampling import service
+from curation.sampling.journal_index import Archive
+from curation.stages import fingerprints, read_prompts
+from curation.stages.read_prompts import Census
+from curation.teachers import Failure, Teacher
+from schemas import arrow
+from schemas.records import Rejection, Stage, Trace
+from support.errors import ShortError
+from support.memory import give_back
+
+LOOK_SECONDS = 0.2  # between two moves of the progress bar
+_SAMPLED = (Stage.TRACES, Stage.SUMMARIES)
+
+
+def sample_traces(job: Job, census: Census) -> None:
+    """Sample every shard that is not complete; ShortError when samples could not be had."""
+    todo = [i for i in range(census.shards) if not fingerprints.standing(job, Stage.TRACES, i)]
+    if not todo:
+        return
+    short: list[Failure] = []
+    archive = Archive(job.run / Stage.TRACES)
+
+    def have(index: int) -> list[Trace]:
+        """The shard's own traces, and those that lie in other shards' journals."""
+        traces = _earlier_traces(job, index)
+        if archive.is_empty:
+            return traces
+        return traces + archive.find(fingerprints.trace_keys(job, index) - {t.key for t in traces})
+
+    def close(shard: service.Finished) -> None:
+        retryable = [failure for failure in shard.failures if failure.retryable]
+        if retryable:
+            short.extend(retryable)
+            return
+        _close_traces(job, shard)
+
+    teacher = job.at_work(Stage.TRACES)
+    samples = job.recipe.samples or job.recipe.paths
+    show = Show(job, Stage.TRACES, teacher, census.prompts * samples * len(todo) // census.shards)
+    service.run(
+        teacher,
+        (service.Shard(index=i, prompts=fingerprints.load_prompts(job, i)) for i in todo),
+        samples=samples,
+        folder=job.run / Stage.TRACES,
+        have=have,
+        close=close,
+        lacks=TopUp(job.rules, job.counter).lacks,
+        progress=show,
+    )
+    show.end()
+    job.bars.end(Stage.TRACES)
+    if short:
+        raise short_error(short)
+
+
+def check_servers(job: Job) -> None:
+    """UserError where a build is going to start servers of `serve:`, and cannot.
+
+    A build that has all its samples starts none: it goes on where there is no vLLM.
+    """
+    if job.recipe.serve is None:
+        return
+    census = read_prompts.standing_census(job)
+    if census is None and any((job.run / name).exists() for name in read_prompts.CENSUS):
+        return  # it is not known yet whether samples will be missing
+    stages = [one for one in _SAMPLED if one in fingerprints.stages_of(job.recipe)]
+    pairs = [(stage, i) for i in range(census.shards if census else 0) for stage in stages]
+    if census is None or not all(
+        fingerprints.standing(job, stage, index) for stage, index in pairs
+    ):
+        job.check_servers()
+
+
+def short_error(short: Sequence[Failure]) -> ShortError:
+    """What to tell of samples that another run may get."""
+    first = short[0]
+    return ShortError(
+        f"{len(short)} samples could not be had (first: prompt {first.prompt_id}: {first.reason}: "
+        f"{first.detail}); everything else is kept; run the same command again to get the rest"
+    )
+
+
+class Show:
+    """Moves the bar of a stage that samples; `expected` samples, until it is known exactly."""
+
+    def __init__(self, job: Job, stage: Stage, teacher: Teacher, expected: int = 0) -> None:
+        self._job, self._stage, self._teacher = job, stage, teacher
+        self._expected, self._total = expected, 0
+        self._began = time.monotonic()
+        self._last = service.Progress()
+        self._next_look = 0.0
+
+    def __call__(self, now: service.Progress) -> None:
+        """Show where the run stands, a few times a second."""
+        if failure := self._job.server_failure:
+            raise ShortError(failure)
+        time_now = time.monotonic()
+        if time_now < self._next_look and now.done + now.failures < now.wanted:
+            return
+        self._next_look = time_now + LOOK_SECONDS
+        rate = now.completion_tokens / max(1e-9, time_now - self._began)
+        speed = f"{rate:,.0f} tokens/s" if now.completion_tokens else ""
+        notes = (speed, self._teacher.note, f"{now.failures} failures")
+        before, self._last = self._last, now
+        done = now.done + now.failures - before.done - before.failures
+        more = max(now.wanted, self._expected) - self._total
+        self._total += more
+        self._job.bars.add(self._stage, done, more=more, note=", ".join(filter(None, notes)))
+
+    def end(self) -> None:
+        """All is wanted that will be: no more is expected."""
+        self._job.bars.add(self._stage, more=self._last.wanted - self._total)
+
+
+def _close_traces(job: Job, shard: service.Finished) -> None:
+    """Write a shard's traces as Parquet; those that no longer belong are set aside."""
+    index = shard.index
+    prompts = (
+        {p.id: p for p in fingerprints.load_bare_prompts(job, index)} if shard.failures else {}
+    )
+    keys = {trace.key for trace in shard.traces}
+    path = shards.shard_path(job.run, Stage.TRACES, index)
+    if any(trace.key not in keys for trace in _earlier_traces(job, index)):
+        aside = path.parent / "superseded" / f"{path.stem}-{shards.sha256(path)[:12]}.parquet"
+        aside.parent.mkdir(exist_ok=True)
+        path.replace(aside)
+    rejections = [
+        Rejection(
+            stage=Stage.TRACES,
+            prompt_id=failure.prompt_id,
+            source=prompts[failure.prompt_id].source,
+            row=prompts[failure.prompt_id].row,
+            index=failure.index,
+            reason=failure.reason,
+            detail=failure.detail,
+        )
+        for failure in shard.failures
+    ]
+    fingerprint = fingerprints.fingerprint(job, Stage.TRACES, index, shard.keys)
+    data = arrow.table(Trace, shard.traces)
+    shards.write(job.run, Stage.TRACES, index, fingerprint, data, rejections)
+    give_back()
+
+
+def _earlier_traces(job: Job, index: int) -> list[Trace]:
+    """What the shard's Parquet holds; nothing where it is not whole: all was kept or recorded.
+
+    Its hash tells, not a reader: the names of its columns have no checksum.
+    """
+    mark = shards.read_mark(job.run, Stage.TRACES, index)
+    if mark is None or not shards.is_whole(job.run, mark):
+        return []
+    return list(arrow.records(Trace, shards.read(job.run, Stage.TRACES, index)))

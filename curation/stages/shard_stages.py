@@ -1,0 +1,141 @@
+"""Traces to scored canvases, as plain functions over one shard.
+
+Every function is idempotent: it first looks for a mark with the fingerprint of its inputs and, if
+that stands and its files are whole, does nothing. `read_prompts.py` and `sample_traces.py` come
+before, `release.py` after.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from curation.canvases import assemble as groups
+from curation.context import Job
+from curation.run_store import shards
+from curation.run_store.shards import Mark
+from curation.stages import fingerprints
+from schemas import arrow
+from schemas.records import Canvas, GradedTrace, Rejection, Scores, Stage, Trace
+from scorers.answers.grade import Attempt
+
+GRADE_BATCH = 256  # traces between two moves of the progress bar
+
+
+def grade(job: Job, index: int) -> Mark:
+    """Grade the traces of a shard against their golds."""
+    fingerprint = fingerprints.fingerprint(job, Stage.GRADED, index)
+    if mark := shards.done(job.run, Stage.GRADED, index, fingerprint):
+        return mark
+    prompts = {prompt.id: prompt for prompt in fingerprints.load_bare_prompts(job, index)}
+    traces = list(arrow.records(Trace, shards.read(job.run, Stage.TRACES, index)))
+    job.bars.add(Stage.GRADED, more=len(traces))
+    graded: list[GradedTrace] = []
+    for start in range(0, len(traces), GRADE_BATCH):
+        batch = traces[start : start + GRADE_BATCH]
+        asked = [(trace.text, prompts[trace.prompt_id]) for trace in batch]
+        answers = job.graders.grade(
+            [Attempt(text, prompt.gold, prompt.text) for text, prompt in asked]
+        )
+        graded += [
+            GradedTrace(trace=t, text=t.text[: a.end], grade=a.grade, answer=a.answer)
+            for t, a in zip(batch, answers, strict=True)
+        ]
+        job.bars.add(Stage.GRADED, len(batch))
+    data = arrow.table(GradedTrace, graded)
+    return shards.write(job.run, Stage.GRADED, index, fingerprint, data, ())
+
+
+def assemble(job: Job, index: int) -> Mark:
+    """Join the graded traces of a shard into canvases."""
+    fingerprint = fingerprints.fingerprint(job, Stage.CANVASES, index)
+    if mark := shards.done(job.run, Stage.CANVASES, index, fingerprint):
+        return mark
+    by_prompt: dict[str, list[GradedTrace]] = {}
+    for graded in arrow.records(GradedTrace, shards.read(job.run, Stage.GRADED, index)):
+        by_prompt.setdefault(graded.trace.prompt_id, []).append(graded)
+    canvases: list[Canvas] = []
+    rejections: list[Rejection] = []
+    prompts = fingerprints.load_bare_prompts(job, index)  # the chosen traces will be on the canvas
+    job.bars.add(Stage.CANVASES, more=len(prompts))
+    given = [(prompt, by_prompt.get(prompt.id, [])) for prompt in prompts]
+    texts = (text for one in given for text in groups.texts_to_count(*one, job.rules))
+    counter = job.counter.ahead(texts)
+    for prompt, traces in given:
+        group = groups.assemble(prompt, traces, job.rules, counter)
+        rejections.extend(group.rejections)
+        if group.canvas is not None:
+            canvases.append(group.canvas)
+        job.bars.add(Stage.CANVASES, 1)
+    data = arrow.table(Canvas, canvases)
+    return shards.write(job.run, Stage.CANVASES, index, fingerprint, data, rejections)
+
+
+def score(job: Job, index: int) -> Mark:
+    """Measure the SeqDep of a shard's canvases and of their long-CoT twins."""
+    fingerprint = fingerprints.fingerprint(job, Stage.SCORED, index)
+    if mark := shards.done(job.run, Stage.SCORED, index, fingerprint):
+        return mark
+    canvases = list(load_canvases(job, index))
+    job.bars.add(Stage.SCORED, more=len(canvases))
+    data = arrow.table(Scores, _scores(job, canvases))
+    return shards.write(job.run, Stage.SCORED, index, fingerprint, data, ())
+
+
+def _scores(job: Job, canvases: Sequence[Canvas]) -> list[Scores]:
+    spec, scorers = job.recipe.scorer, job.scorers
+    if spec is None or scorers is None:
+        empty = Scores(
+            prompt_id="",
+            path=None,
+            step=None,
+            window=None,
+            summary_gain=None,
+            scorer="",
+            scorer_revision="",
+        )
+        return [replace(empty, prompt_id=canvas.prompt.id) for canvas in canvases]
+    from scorers.seqdep.score import Settings, Texts
+
+    texts = [
+        Texts(
+            prompt=canvas.prompt.text,
+            text=groups.long_cot(canvas),
+            paths=tuple(path.text for path in canvas.paths),
+            summary=canvas.summary,
+        )
+        for canvas in canvases
+    ]
+    measured = scorers.score(
+        texts,
+        Settings(
+            batch_tokens=spec.batch_tokens,
+            step_tokens=spec.step_tokens,
+            window_tokens=spec.window_tokens,
+            keep_part=spec.keep_part,
+            siblings=spec.siblings,
+        ),
+        progress=lambda n: job.bars.add(Stage.SCORED, n),
+    )
+    return [
+        Scores(
+            prompt_id=canvas.prompt.id,
+            path=one.path,
+            step=one.step,
+            window=one.window,
+            summary_gain=one.summary_gain,
+            siblings=one.siblings,
+            scorer=scorers.facts.name,
+            scorer_revision=scorers.facts.revision,
+        )
+        for canvas, one in zip(canvases, measured, strict=True)
+    ]
+
+
+def load_canvases(job: Job, index: int) -> Iterator[Canvas]:
+    """The canvases of a shard, with the summaries they are released with."""
+    return arrow.records(Canvas, shards.read(job.run, fingerprints.canvas_stage(job.recipe), index))
+
+
+def shard_corpus(job: Job, index: int) -> Iterator[tuple[Canvas, Scores]]:
+    """The canvases of a shard with their scores, in order."""
+    scores = arrow.records(Scores, shards.read(job.run, Stage.SCORED, index))
+    return zip(load_canvases(job, index), scores, strict=True)

@@ -1,0 +1,101 @@
+"""The stage of teacher-written summaries: one long-lived service over all canvases.
+
+In: canvases with the template's summary. Out: `summaries/NNNNN.parquet`, the same canvases, each
+with the teacher's summary where one was accepted. A recipe with template summaries has no such
+stage. What a summary costs is kept like a trace: journaled, found by key, never bought twice.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from curation.canvases import summaries
+from curation.context import Job
+from curation.run_store import shards
+from curation.sampling import service
+from curation.sampling.journal_index import Archive
+from curation.stages import fingerprints
+from curation.stages.read_prompts import Census
+from curation.stages.sample_traces import Show, short_error
+from curation.teachers import Failure
+from schemas import arrow
+from schemas.records import Canvas, Prompt, Stage, Trace
+
+
+def write_summaries(job: Job, census: Census) -> None:
+    """Ask for the summaries of every shard that has none yet; ShortError when some lack."""
+    if job.recipe.summary.by != "teacher":
+        return
+    todo = [i for i in range(census.shards) if not fingerprints.standing(job, Stage.SUMMARIES, i)]
+    if not todo:
+        return
+    folder = job.run / Stage.SUMMARIES
+    archive = Archive(folder)
+    rules, counter, teacher = job.rules, job.counter, job.summariser
+    short: list[Failure] = []
+    by: Counter[str] = Counter()
+    waiting: dict[str, Canvas] = {}  # of open shards
+
+    def asked(index: int) -> service.Shard:
+        canvases = list(load(job, index))
+        waiting.update((canvas.prompt.id, canvas) for canvas in canvases)
+        return service.Shard(index=index, prompts=[ask(job, canvas) for canvas in canvases])
+
+    def have(index: int) -> list[Trace]:
+        """What was bought before lies in journals alone; this stage's Parquet holds canvases."""
+        wanted = (ask(job, canvas) for canvas in load(job, index))
+        keys = {teacher.key(one, n) for one in wanted for n in range(teacher.wanted(one, 1).most)}
+        return archive.find(keys)
+
+    def lacks(prompt: Prompt, traces: Sequence[Trace]) -> int:
+        return int(summaries.best(waiting[prompt.id], traces, rules, counter) is None)
+
+    def close(shard: service.Finished) -> None:
+        retryable = [failure for failure in shard.failures if failure.retryable]
+        short.extend(retryable)
+        if retryable:
+            return
+        written: dict[str, list[Trace]] = {}
+        for trace in shard.traces:
+            written.setdefault(trace.prompt_id, []).append(trace)
+        made = []
+        for canvas in load(job, shard.index):
+            texts = written.get(canvas.prompt.id, [])
+            made.append(summaries.best(canvas, texts, rules, counter) or canvas)
+            waiting.pop(canvas.prompt.id, None)
+        by.update(canvas.summary_by for canvas in made)
+        fingerprint = fingerprints.fingerprint(job, Stage.SUMMARIES, shard.index)
+        data = arrow.table(Canvas, made)
+        shards.write(job.run, Stage.SUMMARIES, shard.index, fingerprint, data, ())
+
+    at_work = job.at_work(Stage.SUMMARIES)
+    service.run(
+        at_work,
+        map(asked, todo),
+        samples=1,
+        folder=folder,
+        have=have,
+        close=close,
+        lacks=lacks,
+        progress=Show(job, Stage.SUMMARIES, at_work),
+    )
+    job.bars.end(Stage.SUMMARIES)
+    kept = by.total() - by["template"]
+    print(
+        f"summaries: {kept} of {by.total()} end in the known answer and fit; "
+        f"the template stands for the others",
+        file=sys.stderr,
+    )
+    if short:
+        raise short_error(short)
+
+
+def load(job: Job, index: int) -> Iterator[Canvas]:
+    """The canvases of a shard as they were assembled."""
+    return arrow.records(Canvas, shards.read(job.run, Stage.CANVASES, index))
+
+
+def ask(job: Job, canvas: Canvas) -> Prompt:
+    """What the teacher is asked for one canvas: a prompt of its own under the canvas's id."""
+    return replace(canvas.prompt, text=summaries.message(canvas, job.recipe.summary))

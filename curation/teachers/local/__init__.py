@@ -1,0 +1,1 @@
+"""How `transformers_local` runs a model in this process."""

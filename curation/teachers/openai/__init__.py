@@ -1,0 +1,1 @@
+"""How `openai_server` asks many OpenAI-compatible servers at once."""

@@ -1,0 +1,196 @@
+"""HTTP to one OpenAI-compatible server. In: request bodies; out: replies, or whose fault it was.
+
+Redirects are not followed and no proxy is used: nobody is asked but who was named.
+"""
+
+import errno
+import os
+import time
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from math import isfinite
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+import orjson
+
+from support.errors import UserError
+from support.redact import bare, hidden
+from support.text import one_line
+
+if TYPE_CHECKING:
+    import aiohttp
+
+PROBE_SECONDS = 10.0
+LONGEST_RETRY_AFTER = 86_400.0
+MB = 10**6
+MOST_PAGE = 16 * MB  # metrics of vLLM take about one
+MOST_REPLY = 512 * MB  # a million tokens take some four, more where a server adds its own fields
+_OVERLOADED = 529  # not in HTTPStatus; several gateways use it
+_SERVER_FAULTS = {408, 409, 425, _OVERLOADED, 500, *range(502, 512), *range(520, 528)}
+
+
+class UnavailableError(Exception):
+    """The server could not answer; that says nothing about the request.
+
+    `is_refused`: nobody listens there; `is_timeout`: the answer took too long.
+    """
+
+    def __init__(self, cause: str, *, is_refused: bool = False, is_timeout: bool = False) -> None:
+        super().__init__(cause)
+        self.is_refused = is_refused
+        self.is_timeout = is_timeout
+
+
+class BusyError(Exception):
+    """The server asks to be left alone for `seconds` (429)."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"too many requests; wait {seconds:g} s")
+        self.seconds = seconds
+
+
+class RejectedError(Exception):
+    """The server understood the request and will not have it (4xx); asking again is no use."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Connection(NamedTuple):
+    """A session and the base address, ".../v1"."""
+
+    session: "aiohttp.ClientSession"
+    url: str
+    key: str | None = None
+
+    def hide(self, text: str) -> str:
+        """A text of the server's without the key, which it may repeat."""
+        return hidden(text, [self.key])
+
+    def _reason(self, error: Exception) -> str:
+        return _cut(self.hide(_reason(error)))
+
+    @property
+    def root(self) -> str:
+        """The address of what lies beside the API: /health, /metrics."""
+        return self.url.removesuffix("/v1")
+
+    async def post(self, path: str, body: bytes) -> bytes:
+        """The reply to one request; UnavailableError, BusyError or RejectedError else."""
+        import aiohttp
+
+        headers = {"Content-Type": "application/json"}
+        try:
+            async with self.session.post(
+                self.url + path, data=body, headers=headers, allow_redirects=False
+            ) as reply:
+                content = await _read(reply, MOST_REPLY)
+        except aiohttp.ClientConnectorError as error:
+            raise UnavailableError(self._reason(error), is_refused=_is_refusal(error)) from None
+        except TimeoutError:
+            cause = "no answer within teacher.timeout_seconds"
+            raise UnavailableError(cause, is_timeout=True) from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise UnavailableError(self._reason(error)) from None
+        if reply.status == HTTPStatus.OK:
+            return content
+        message = _cut(self.hide(_message(content) or reply.reason or "no reason given"))
+        if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise BusyError(_retry_after(reply.headers.get("Retry-After")))
+        if reply.status in _SERVER_FAULTS or reply.status < HTTPStatus.MULTIPLE_CHOICES:
+            raise UnavailableError(f"HTTP {reply.status}: {message}")
+        raise RejectedError(reply.status, message)
+
+    async def get(self, url: str) -> tuple[int, bytes]:
+        """Status and content of a page; UnavailableError where there is no answer."""
+        import aiohttp
+
+        timeout = aiohttp.ClientTimeout(total=PROBE_SECONDS)
+        try:
+            async with self.session.get(url, timeout=timeout, allow_redirects=False) as reply:
+                return reply.status, await _read(reply, MOST_PAGE)
+        except aiohttp.ClientConnectorError as error:
+            raise UnavailableError(self._reason(error), is_refused=_is_refusal(error)) from None
+        except TimeoutError:
+            raise UnavailableError(f"{url} does not answer") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise UnavailableError(self._reason(error)) from None
+
+
+async def _read(reply: "aiohttp.ClientResponse", most: int) -> bytes:
+    """The content; UnavailableError where it is longer: a server may send without end."""
+    content = bytearray()
+    async for chunk in reply.content.iter_any():
+        content += chunk
+        if len(content) > most:
+            raise UnavailableError(f"answers with more than {most // MB} MB")
+    return bytes(content)
+
+
+def address(endpoint: str) -> str:
+    """An endpoint's base address, ".../v1" where no path is given; UserError if it is none."""
+    if "@" in endpoint:
+        raise UserError("teacher.endpoints: an address holds no name or key; see api_key_env")
+    try:
+        parts = urlsplit(endpoint)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+        _ = parts.port, (parts.hostname or "").encode("idna")
+    except ValueError:
+        usable = False
+    if not usable or parts.query or parts.fragment or any(c.isspace() for c in endpoint):
+        raise UserError(
+            f"teacher.endpoints: {bare(endpoint)!r} is no address such as http://localhost:8000/v1"
+        )
+    return endpoint.rstrip("/") + ("" if parts.path.strip("/") else "/v1")
+
+
+def _message(content: bytes) -> str:
+    """What an error reply says."""
+    try:
+        data = orjson.loads(content)
+        inner = data.get("error", data)
+        found = inner.get("message", inner) if isinstance(inner, dict) else inner
+        text = found if isinstance(found, str) else str(data.get("detail", found))
+    except (orjson.JSONDecodeError, AttributeError):
+        text = "" if content.lstrip().startswith(b"<") else content.decode("utf-8", "replace")
+    return text
+
+
+def _cut(text: str) -> str:
+    """A text in one line of bounded length; once no key is in it, which a cut might bare."""
+    return one_line(text)[:300]
+
+
+def _retry_after(header: str | None) -> float:
+    """Seconds of a Retry-After header: a number or a date; one second where it is neither."""
+    if header is None:
+        return 1.0
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(header).timestamp() - time.time()
+        except (ValueError, TypeError):
+            return 1.0
+    return min(max(0.0, seconds), LONGEST_RETRY_AFTER) if isfinite(seconds) else 1.0
+
+
+def _is_refusal(error: "aiohttp.ClientConnectorError") -> bool:
+    """Whether nobody listens there, and not we have run out of files."""
+    return error.os_error.errno not in (errno.EMFILE, errno.ENFILE)
+
+
+def _reason(error: Exception) -> str:
+    """Why there is no connection, in a few words."""
+    import aiohttp
+
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"cannot find the host {error.host}"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
+        return f"its certificate is not accepted: {error}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        number = error.os_error.errno
+        return os.strerror(number).lower() if number else str(error)
+    return str(error) or type(error).__name__

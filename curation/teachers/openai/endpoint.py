@@ -1,0 +1,204 @@
+"""One OpenAI-compatible server: how much it holds, and whether it can be reached.
+
+In: what became of requests, and what the server says of itself. Out: whether to send more. The
+breaker: an endpoint is UP until a connection is refused or three requests in a row fail; then it is
+DOWN, and nothing is sent; when it is well again one request is sent on TRIAL, whose success makes
+it UP. A server that was gone gets half of what it had for a minute: it may have died of it.
+"""
+
+import asyncio
+import re
+import time
+from enum import Enum, auto
+from http import HTTPStatus
+
+import orjson
+
+from curation.teachers.openai import load_limit
+from curation.teachers.openai.client import Connection, UnavailableError
+from support.errors import UserError
+
+CEILING_SECONDS = 60.0  # how long a server that died gets half of what it had
+SHORTEST_REST, LONGEST_REST = 0.5, 60.0  # seconds after a 429
+MOST_FAILURES = 3  # in a row, until nothing more is sent
+_SHA = re.compile(r"/snapshots/([0-9a-f]{40})(?:/|$)")
+
+
+class State(Enum):
+    """Whether requests may be sent."""
+
+    UP = auto()
+    TRIAL = auto()
+    DOWN = auto()
+
+
+class Endpoint:
+    """A server; `limit` bounds the samples in flight, None: found, and at most `most`."""
+
+    def __init__(
+        self, connection: Connection, limit: int | None, most: int = load_limit.MOST
+    ) -> None:
+        self.connection = connection
+        self.url = connection.url
+        self._set_by_hand = limit
+        self._most = most
+        self._limit = min(most, limit or load_limit.UNKNOWN)
+        self._ceiling: tuple[int, float] | None = None  # and since when
+        self._had = 0  # samples in flight when it went down; 0 once that is settled
+        self.state = State.DOWN
+        self.cause = "connecting"
+        self.has_been_up = False
+        self.down_since = self.last_success = time.monotonic()
+        self.paused_until = 0.0
+        self.busy_since: float | None = None  # nothing but 429 came since
+        self._busy = 0
+        self.in_flight = 0
+        self.is_vllm = False
+        self.has_metrics = False
+        self._is_tried = False  # the request on trial has been sent
+        self._is_near = False  # its limit: requests have waited there
+        self._failures = 0
+        self.changed = asyncio.Event()
+
+    @property
+    def limit(self) -> int:
+        """Samples that may be in flight now."""
+        return min(self._limit, self._ceiling[0]) if self._ceiling else self._limit
+
+    def room(self) -> float:
+        """The free share of the limit, in (0, 1]; 0 where nothing may be sent."""
+        if self.state is State.TRIAL:
+            return 0.0 if self._is_tried else 0.01  # after every endpoint that is up
+        if self.state is State.DOWN or time.monotonic() < self.paused_until:
+            return 0.0
+        return max(0.0, 1 - self.in_flight / self.limit)
+
+    def succeed(self) -> None:
+        """An answer came."""
+        self.last_success = time.monotonic()
+        self._failures = 0
+        self.busy_since, self._busy = None, 0
+        if self.state is State.TRIAL:
+            self.up()
+
+    def fail(self, cause: UnavailableError) -> None:
+        """No answer came; too many of these and nothing more is sent."""
+        self._failures += 1
+        if self.state is State.DOWN:
+            return
+        if cause.is_refused or self.state is State.TRIAL or self._failures >= MOST_FAILURES:
+            if cause.is_timeout and self._set_by_hand is None:
+                self._limit = max(1, self._limit // 2)  # more than it can answer in time
+            if self.state is State.UP:
+                self.down_since = time.monotonic()
+                self._had = max(1, min(self.limit, self.in_flight))
+            if cause.is_refused:
+                self._die()
+            self.state, self.cause = State.DOWN, str(cause)
+            self.changed.set()
+
+    def rest(self, seconds: float) -> float:
+        """The server asks for `seconds` of rest; how long it gets, longer each time in a row."""
+        now = time.monotonic()
+        self.busy_since = now if self.busy_since is None else self.busy_since
+        self._busy += 1
+        seconds = max(seconds, min(LONGEST_REST, SHORTEST_REST * 2 ** min(self._busy // 64, 10)))
+        self.paused_until = max(self.paused_until, now + seconds)
+        self._failures = 0
+        if self.state is State.TRIAL:
+            self.up()
+        return self.paused_until - now
+
+    def not_tried(self) -> None:
+        """The request that was to be the trial was never sent."""
+        self._is_tried = False
+
+    def begin(self, samples: int) -> None:
+        """A request for so many samples is sent."""
+        self.in_flight += samples
+        self._is_tried = True
+
+    def try_out(self) -> None:
+        """The server says that it is well again: the next request will show."""
+        self.state, self._is_tried = State.TRIAL, False
+
+    def up(self) -> None:
+        """The server is well."""
+        self.state, self.has_been_up, self._failures, self._had = State.UP, True, 0, 0
+        self._is_near = False
+        if self._ceiling:  # a large model takes minutes to start: they are not its minute
+            self._ceiling = (self._ceiling[0], time.monotonic())
+        self.changed.set()
+
+    def _die(self) -> None:
+        """The server is gone, not only ill: perhaps of what it held, so it gets half of that."""
+        if self._had:
+            self._ceiling = (max(1, self._had // 2), time.monotonic())
+            self._had = 0
+
+    async def probe(self, model: str, revision: str) -> str | None:
+        """Why the server is not well, None where it is; UserError if it serves another model."""
+        for path in (f"{self.connection.root}/health", f"{self.url}/models"):
+            try:
+                status, content = await self.connection.get(path)
+            except UnavailableError as error:
+                if error.is_refused:  # vLLM answers 500 when its engine dies, and then is gone
+                    self._die()
+                return str(error)
+            if path.endswith("/health"):  # a gateway may hide it
+                if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                    return f"HTTP {status} from {path}"
+                continue
+            if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+                raise UserError(
+                    f"teacher.endpoints: {path} answers {status}: "
+                    f"set teacher.api_key_env to the name of a variable that holds a key"
+                )
+            has_route = status not in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
+            if has_route and status != HTTPStatus.OK:
+                return f"HTTP {status} from {path}"
+            if has_route:
+                self._check(content, model, revision)
+        return None
+
+    async def measure(self) -> None:
+        """Find the limit for the next second from the server's metrics, unless set by hand."""
+        if self._ceiling and time.monotonic() - self._ceiling[1] > CEILING_SECONDS:
+            doubled = self._ceiling[0] * 2
+            self._ceiling = (doubled, time.monotonic()) if doubled < self._limit else None
+        if self._set_by_hand is not None:
+            return
+        try:
+            status, content = await self.connection.get(f"{self.connection.root}/metrics")
+        except UnavailableError:
+            return
+        load = (
+            load_limit.parse(content.decode("utf-8", "replace"))
+            if status == HTTPStatus.OK
+            else None
+        )
+        if load is not None and not self.has_metrics:
+            self._limit = min(self._most, load_limit.START)
+        self.has_metrics = load is not None
+        if load is not None:
+            found = load_limit.next_limit(self._limit, self.in_flight, load, is_near=self._is_near)
+            self._is_near |= found < self._limit
+            self._limit = min(self._most, found)
+
+    def _check(self, content: bytes, model: str, revision: str) -> None:
+        try:
+            data = orjson.loads(content)
+            served = {one["id"]: one for one in data["data"]}
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            return  # not everybody lists models; a wrong one is refused by the first request
+        if model not in served:
+            names = ", ".join(repr(name) for name in sorted(map(str, served))) or "no model"
+            raise UserError(f"teacher.model: {self.url} serves {names}, not {model!r}")
+        card = served[model]
+        self.is_vllm = card.get("owned_by") == "vllm"
+        found = _SHA.search(str(card.get("root") or ""))
+        stated = str(card.get("revision") or (found.group(1) if found else ""))
+        if revision and stated and not stated.startswith(revision):
+            raise UserError(
+                f"teacher.revision: {self.url} serves revision {stated}, not {revision}"
+            )

@@ -1,0 +1,248 @@
+"""All endpoints of a teacher: who takes the next request, who is well, when to give up.
+
+In: addresses. Out: the endpoint with most room, at any moment. One task an endpoint watches it:
+while it is up it finds its limit, while it is down it asks whether it is well again. When none is
+up for longer than the patience, or one serves another model, `fatal` holds the error to end with.
+"""
+
+import asyncio
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from curation.teachers.openai import load_limit
+from curation.teachers.openai.client import Connection
+from curation.teachers.openai.endpoint import Endpoint, State
+from support.errors import ShortError, UserError
+
+if TYPE_CHECKING:
+    import aiohttp
+
+START_SECONDS = 60.0  # patience with endpoints none of which has answered yet
+_TICK = 1.0  # seconds between two looks at a server's metrics
+_HEALTH = (0.25, 2.0)  # first and longest wait between two looks at a server that is down
+_TRIAL = (0.1, 0.5)  # the same between two trials of a server that says it is well
+_SPARE_FILES = 256
+
+
+class Fleet:
+    """The endpoints while sampling goes on.
+
+    Args:
+        urls: base addresses.
+        model: the model they must serve, and its revision ("": any).
+        revision: see `model`.
+        in_flight: samples in flight at each endpoint; None: found from its metrics.
+        timeout: seconds one request may take.
+        patience: seconds without any endpoint after which the run ends short.
+        key: sent as a bearer token; in no message and no log.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        model: str,
+        revision: str,
+        in_flight: int | None,
+        timeout: float,
+        patience: float,
+        key: str | None,
+    ) -> None:
+        self._urls = urls
+        self._model, self._revision = model, revision
+        self._in_flight, self._timeout, self._patience = in_flight, timeout, patience
+        self._key = key
+        self.endpoints: list[Endpoint] = []
+        self.fatal: Exception | None = None
+        self.on_change: Callable[[], None] = lambda: None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._told: list[Endpoint] = []
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the endpoints are watched."""
+        return self._session is not None
+
+    def open(self) -> None:
+        """Start to watch every endpoint; in a running event loop."""
+        self._connect()
+        self._tasks = [asyncio.create_task(self._watch(one)) for one in self.endpoints]
+
+    async def reach(self) -> None:
+        """Ask every endpoint once, in place of `open`; ShortError where none is well now."""
+        self._connect()
+        try:
+            asked = (one.probe(self._model, self._revision) for one in self.endpoints)
+            problems = await asyncio.gather(*asked)
+        finally:
+            await self.close()
+        if all(problems):
+            raise ShortError(
+                f"teacher.endpoints: {self._urls[0]}{self._others()} cannot be reached: "
+                f"{problems[0]}; start the server (or mend the address) and run the same command "
+                f"again"
+            )
+
+    def _connect(self) -> None:
+        import aiohttp
+
+        most = _allow_files(self._in_flight or load_limit.MOST, len(self._urls))
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        self._session = aiohttp.ClientSession(
+            # The default limit of 100 would throttle unseen; vLLM drops idle connections after 5 s.
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4),
+            timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=10),
+            headers=headers,
+        )
+        connections = [Connection(self._session, url, self._key) for url in self._urls]
+        self.endpoints = [Endpoint(one, self._in_flight, most) for one in connections]
+
+    async def close(self) -> None:
+        """Leave nothing running."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+
+    def pick(self) -> Endpoint | None:
+        """The endpoint with the largest free share of its limit, if any has room."""
+        best = max(self.endpoints, key=lambda one: one.room(), default=None)
+        return best if best is not None and best.room() > 0 else None
+
+    @property
+    def in_flight(self) -> int:
+        """Samples in flight at all endpoints."""
+        return sum(one.in_flight for one in self.endpoints)
+
+    def note(self) -> str:
+        """What goes on, for the progress bar."""
+        for one in self.endpoints:
+            if one.state is State.DOWN:
+                return f"{self.in_flight} in flight, waiting for {one.url}: {one.cause}"[:120]
+            if (pause := one.paused_until - time.monotonic()) > 1:
+                return f"{self.in_flight} in flight, {one.url} asks for {pause:.0f} s of rest"
+        return f"{self.in_flight} in flight"
+
+    async def _watch(self, endpoint: Endpoint) -> None:
+        trial, is_told = _TRIAL[0], False
+        try:
+            while True:
+                endpoint.changed.clear()
+                if endpoint.state is State.DOWN:
+                    if endpoint.has_been_up and trial == _TRIAL[0]:
+                        _say(f"{endpoint.url} fails ({endpoint.cause}); nothing is sent there")
+                        is_told = True
+                    is_first = not endpoint.has_been_up
+                    if not is_first:  # a server that says it is well and fails all the same
+                        await asyncio.sleep(trial)
+                        trial = min(_TRIAL[1], trial * 2)
+                    await self._revive(endpoint)
+                    if is_first:
+                        await endpoint.measure()  # first, so that the first requests are enough
+                        endpoint.up()
+                    else:
+                        endpoint.try_out()
+                elif endpoint.state is State.UP:
+                    await endpoint.measure()
+                    self._tell_of_metrics(endpoint)
+                    self._check_rest(endpoint)
+                    trial = _TRIAL[0]
+                    if is_told:
+                        _say(f"{endpoint.url} is back")
+                        is_told = False
+                self.on_change()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(endpoint.changed.wait(), _TICK)
+        except Exception as error:  # also one that nobody thought of: the run must not hang
+            self.fatal = error
+            self.on_change()
+
+    def _tell_of_metrics(self, endpoint: Endpoint) -> None:
+        if self._in_flight is None and not endpoint.has_metrics and endpoint not in self._told:
+            self._told.append(endpoint)
+            _say(
+                f"{endpoint.url} tells no load (vLLM's /metrics): {endpoint.limit} samples are "
+                f"kept in flight; set teacher.in_flight to what it can take"
+            )
+
+    def _check_rest(self, endpoint: Endpoint) -> None:
+        """ShortError when nobody has had anything but 429 for too long."""
+        if endpoint.state is State.DOWN:  # meanwhile: that is another matter
+            return
+        now = time.monotonic()
+        for one in self.endpoints:
+            is_busy = one.busy_since is not None and now - one.busy_since > self._patience
+            if one.state is not State.DOWN and not is_busy:
+                return
+        raise ShortError(
+            f"teacher.endpoints: {endpoint.url} has answered nothing but 429 (too many requests) "
+            f"for {self._patience:g} s; everything that came is kept; run the same command later"
+        )
+
+    async def _revive(self, endpoint: Endpoint) -> None:
+        """Return when the server is well; ShortError when nobody has been for too long."""
+        pause = _HEALTH[0]
+        while problem := await endpoint.probe(self._model, self._revision):
+            endpoint.cause = problem
+            self._check_patience(endpoint)
+            await asyncio.sleep(pause)
+            pause = min(_HEALTH[1], pause * 2)
+        self._check_patience(endpoint)
+
+    def _check_patience(self, endpoint: Endpoint) -> None:
+        if any(one.state is State.UP or one.in_flight for one in self.endpoints):
+            return
+        since = max(one.down_since for one in self.endpoints)
+        is_new = not any(one.has_been_up for one in self.endpoints)
+        patience = min(START_SECONDS, self._patience) if is_new else self._patience
+        if time.monotonic() - since < patience:
+            return
+        what = "cannot be reached" if is_new else "is gone"
+        raise ShortError(
+            f"teacher.endpoints: {endpoint.url}{self._others()} {what} after {patience:g} s: "
+            f"{endpoint.cause}; start the server (or mend the address) and run the same command "
+            f"again: everything that came is kept"
+        )
+
+    def _others(self) -> str:
+        """How many endpoints there are beside the one that is named."""
+        return f" (and {len(self._urls) - 1} more)" if len(self._urls) > 1 else ""
+
+
+def _say(line: str) -> None:
+    """A line of its own, above the progress bar."""
+    tqdm.write(f"{time.strftime('%H:%M:%S')} teacher: {line}", file=sys.stderr)
+
+
+def read_key(variable: str | None) -> str | None:
+    """The key in an environment variable; UserError where the variable is not set."""
+    if variable is None:
+        return None
+    key = os.environ.get(variable, "").strip()
+    if any(not c.isprintable() for c in key):
+        raise UserError(f"teacher.api_key_env: {variable} holds a character that no key has")
+    if key:
+        return key
+    raise UserError(f"teacher.api_key_env: the environment has no {variable}; export it")
+
+
+def _allow_files(in_flight: int, endpoints: int) -> int:
+    """Raise the soft limit of open files: every request in flight is a connection.
+
+    Returns how many an endpoint may have, which is less than wanted where the hard limit is low.
+    """
+    wanted = in_flight * endpoints + _SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return max(1, (most - _SPARE_FILES) // endpoints)

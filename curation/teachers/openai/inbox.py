@@ -1,0 +1,63 @@
+"""Replies that came and were not looked at yet. In: works with their choices; out: the same, later.
+
+Sending the next request goes before reading what the last one brought: when hundreds of replies
+come at once, the server would otherwise wait for journals and graders. A reply waits until no other
+has come for two milliseconds, a tenth of a second at most.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from curation.teachers.openai.group import Group
+from curation.teachers.openai.wire import Choice
+
+AT_ONCE = 8  # replies looked at between two turns of the connections
+CALM_SECONDS = 0.002
+LATE_SECONDS = 0.1
+MANY_SAMPLES = 1024  # waiting: then they are looked at, calm or not
+
+
+@dataclass(slots=True, kw_only=True)
+class Work:
+    """One HTTP request for some samples of a prompt, and how it fared so far."""
+
+    group: Group
+    indices: tuple[int, ...]
+    attempts: int = 0
+    since: float | None = None  # when it failed first
+
+
+class Inbox:
+    """Replies in the order in which they came; `samples` counts the choices in them."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self._replies: deque[tuple[Work, Sequence[Choice], float]] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._replies)
+
+    def put(self, work: Work, found: Sequence[Choice]) -> None:
+        """A reply came."""
+        self._replies.append((work, found, time.monotonic()))
+        self.samples += len(found)
+
+    def take(self, *, everything: bool) -> Iterator[tuple[Work, Sequence[Choice]]]:
+        """The replies to look at now, a few at a time; or all there are."""
+        if self.rest() and not everything:
+            return
+        for _ in range(len(self._replies) if everything else min(len(self._replies), AT_ONCE)):
+            work, found, _ = self._replies.popleft()
+            self.samples -= len(found)
+            yield work, found
+
+    def rest(self) -> float:
+        """Seconds to leave to the connections; 0 when replies are to be looked at."""
+        if not self._replies or self.samples > MANY_SAMPLES:
+            return 0.0
+        now = time.monotonic()
+        is_calm = now - self._replies[-1][2] > CALM_SECONDS
+        is_late = now - self._replies[0][2] > LATE_SECONDS
+        return 0.0 if is_calm or is_late else CALM_SECONDS

@@ -1,0 +1,335 @@
+"""The stream of samples: many requests in flight, no barrier, nothing asked for twice.
+
+In: requests, read only as there is room for them. Out: outcomes as they come. A request's failure
+is not the server's failure: what a server could not answer while it was down is asked again and
+charged to no prompt; a request that fails while its server answers others is asked again a bounded
+number of times. Only `Group` decides what is asked for, and only a reply makes a trace.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Sequence
+from dataclasses import replace
+from http import HTTPStatus
+from typing import NamedTuple
+
+from curation.teachers import Lacks, Request, SampleOutcome
+from curation.teachers.openai.client import BusyError, RejectedError, UnavailableError
+from curation.teachers.openai.endpoint import Endpoint, State
+from curation.teachers.openai.endpoints import Fleet
+from curation.teachers.openai.group import Group
+from curation.teachers.openai.inbox import Inbox, Work
+from curation.teachers.openai.wire import BadReplyError, Choice, Sampling, choices
+from support.errors import PolytraceError, ShortError, UserError
+
+ATTEMPTS = 5  # failures charged to one request, until it may be given up
+LONGEST_PAUSE = 30.0
+LONG_CHARACTERS = 20_000  # of a prompt's traces; more are looked at in a thread
+MOST_JUDGING = 64  # groups whose traces are looked at, until no more are read
+MOST_WAITING = 2048  # samples that came and nobody has taken yet, until no more are asked for
+MOST_REFUSED = 8  # prompts refused with no later request taken: perhaps the recipe is refused
+PROMPT_FAULTS = (400, 413, 422)
+CONTEXT = (
+    "context length",
+    "context size",
+    "context_length",
+    "maximum model length",
+    "max_model_len",
+    "too long",
+)
+
+
+class _Refusal(NamedTuple):
+    """Work that the server refused at the time `at`, and what it said."""
+
+    work: Work
+    said: str
+    at: float
+
+
+class Stream:
+    """One run of sampling at a fleet; only one `run` each.
+
+    `give_up` is for how many seconds a request must have failed, besides `ATTEMPTS` times.
+    """
+
+    def __init__(self, sampling: Sampling, fleet: Fleet, *, grouped: bool, give_up: float) -> None:
+        self._sampling, self._fleet, self._grouped = sampling, fleet, grouped
+        self._give_up = give_up
+        self._path = "/chat/completions" if sampling.api == "chat" else "/completions"
+        self._ready: deque[Work] = deque()
+        self._inbox = Inbox()
+        self._outcomes: deque[SampleOutcome] = deque()
+        self._news = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._requests: Iterator[Request] = iter(())
+        self._lacks: Lacks = lambda prompt, traces: 0
+        self._is_read = False
+        self._open = 0  # groups that are not decided yet
+        self._judging = 0  # of them those whose traces are looked at
+        self._later = 0  # works that wait for their time
+        self._has_answered = False
+        self._refused: list[_Refusal] = []
+        self._error: BaseException | None = None
+
+    async def run(
+        self, requests: Iterable[Request], lacks: Lacks
+    ) -> AsyncGenerator[SampleOutcome, None]:
+        """Every outcome; raises what ends the run early."""
+        self._requests, self._lacks = iter(requests), lacks
+        self._fleet.on_change = self._pump
+        try:
+            self._pump()
+            while self._outcomes or self._open or not self._is_read:
+                error = self._error or self._fleet.fatal
+                for work, found in self._inbox.take(everything=error is not None):
+                    self._deliver(work, found)
+                while self._outcomes:
+                    yield self._outcomes.popleft()
+                if error is not None:
+                    raise error
+                self._news.clear()
+                self._pump()  # what was taken made room
+                if self._inbox:
+                    await asyncio.sleep(self._inbox.rest())
+                elif not self._outcomes and (self._open or not self._is_read):
+                    await self._news.wait()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._fleet.close()
+
+    def _pump(self) -> None:
+        """Send as much as there is room for; called whenever something changed."""
+        try:
+            self._fill()
+            rest = not self._is_in_doubt and (self._ready or self._later)
+            if self._refused and not (self._tasks or rest):
+                if self._has_answered and not self._is_in_doubt:
+                    self._settle_refused(time.monotonic())
+                else:  # and there are no others
+                    self._error = self._error or self._refuses_all()
+        except Exception as error:  # of the requests' iterator: the run must end with it
+            self._error = error
+        is_over = self._is_read and not self._open
+        if self._inbox or self._outcomes or self._error or self._fleet.fatal or is_over:
+            self._news.set()
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._outcomes) + self._inbox.samples >= MOST_WAITING
+
+    @property
+    def _is_in_doubt(self) -> bool:
+        """Whether the server seems to refuse everything: then those on their way decide."""
+        return len({id(one.work.group) for one in self._refused}) >= MOST_REFUSED
+
+    def _fill(self) -> None:
+        while not (self._error or self._fleet.fatal or self._is_in_doubt):
+            if self._is_full:
+                return
+            endpoint = self._fleet.pick()
+            if self._fleet.is_open and endpoint is None:
+                return
+            work = self._next()
+            if work is None:
+                return
+            if endpoint is None:  # nobody is asked anything before there is something to ask
+                self._ready.appendleft(work)
+                self._fleet.open()
+                return
+            endpoint.begin(len(work.indices))
+            self._start(self._perform(work, endpoint))
+
+    def _next(self) -> Work | None:
+        """The next work: what came back first, then new requests."""
+        while True:
+            while self._ready:
+                work = self._ready.popleft()
+                if not work.group.refusal:
+                    return work
+                self._drop(work)
+            if self._is_read or self._is_full or self._judging >= MOST_JUDGING:
+                return None
+            request = next(self._requests, None)
+            if request is None:
+                self._is_read = True
+                continue
+            # A trace under one of our keys: the server took these settings before.
+            self._has_answered |= any(t.teacher == self._sampling.name for t in request.have)
+            if request.missing:
+                self._open += 1
+                group = Group(request)
+                if not self._ask(group):
+                    self._settle(group)
+
+    def _start(self, coroutine: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._end)
+
+    def _end(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            self._error = self._error or task.exception()
+            self._pump()
+
+    async def _perform(self, work: Work, endpoint: Endpoint) -> None:
+        """One request and what comes of it."""
+        began, is_trial = time.monotonic(), endpoint.state is State.TRIAL
+        try:
+            body = self._sampling.body(work.group.prompt, work.indices, is_vllm=endpoint.is_vllm)
+            reply = await endpoint.connection.post(self._path, body)
+            found = choices(reply, len(work.indices), self._sampling.part)
+        except BusyError as busy:
+            pause = endpoint.rest(busy.seconds)
+            asyncio.get_running_loop().call_later(pause, self._pump)
+            self._ready.append(work)
+        except BadReplyError as bad:
+            error = UnavailableError(endpoint.connection.hide(str(bad)))
+            endpoint.fail(error)
+            self._again(work, error, charged=is_trial or endpoint.last_success > began)
+        except UnavailableError as error:
+            endpoint.fail(error)
+            is_its_own = is_trial or endpoint.last_success > began  # others were answered
+            self._again(work, error, charged=is_its_own)
+        except RejectedError as error:
+            endpoint.succeed()
+            self._reject(work, endpoint, error)
+        except TypeError as error:  # a lone surrogate, which no JSON carries; nothing was sent
+            endpoint.not_tried()
+            self._refuse(work, "prompt_not_encodable", f"not UTF-8: {error}")
+        else:
+            endpoint.succeed()
+            self._has_answered = True
+            self._settle_refused(began)
+            self._inbox.put(work, found)
+        finally:
+            endpoint.in_flight -= len(work.indices)
+
+    def _deliver(self, work: Work, found: Sequence[Choice]) -> None:
+        """Traces of a reply; what it left out is asked again."""
+        for choice in found:
+            trace = self._sampling.trace(work.group.prompt, work.indices[choice.number], choice)
+            work.group.enter(trace)
+            self._outcomes.append(trace)
+        came = {work.indices[choice.number] for choice in found}
+        if rest := [index for index in work.indices if index not in came]:
+            batches = self._sampling.batches(work.group.prompt, rest)  # a seed is the first's alone
+            self._ready.extend(replace(work, indices=indices) for indices in batches)
+        elif work.group.is_idle:
+            self._settle(work.group)
+
+    def _again(self, work: Work, error: Exception, *, charged: bool) -> None:
+        """Ask once more, later where the request itself seems to be at fault, or give it up."""
+        now = time.monotonic()
+        work.since = work.since if work.since is not None else now
+        work.attempts += charged
+        if work.attempts >= ATTEMPTS and now - work.since >= self._give_up:
+            for index in work.indices:
+                self._outcomes.append(work.group.fail(index, "server_error", str(error)))
+            if work.group.is_idle:
+                self._settle(work.group)
+        elif charged:
+            self._later += 1
+            pause = min(LONGEST_PAUSE, 0.25 * 2**work.attempts, self._give_up / 4)
+            asyncio.get_running_loop().call_later(pause, self._return, work)
+        else:
+            self._ready.append(work)
+
+    def _return(self, work: Work) -> None:
+        self._later -= 1
+        self._ready.append(work)
+        self._pump()
+
+    def _reject(self, work: Work, endpoint: Endpoint, error: RejectedError) -> None:
+        """A reply that says no: to this prompt, or to the recipe."""
+        said = f"{endpoint.url} answers {error.status}: {error}"
+        if error.status not in PROMPT_FAULTS:
+            self._error = self._ending(error.status, said)
+        elif error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or any(
+            words in str(error).lower() for words in CONTEXT
+        ):
+            self._refuse(work, "context_length", str(error))
+        else:  # perhaps not this prompt is refused but the recipe: wait for the next answer
+            said = f"HTTP {error.status}: {error}"
+            self._refused.append(_Refusal(work, said, time.monotonic()))
+
+    def _ending(self, status: int, said: str) -> PolytraceError:
+        """What ends the run because it would be the same for every prompt."""
+        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            return UserError(f"teacher.api_key_env: {said}; name a variable with a key")
+        if status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+            return UserError(f"teacher.endpoints, teacher.model or teacher.api: {said}")
+        if status < HTTPStatus.BAD_REQUEST:
+            return UserError(f"teacher.endpoints: {said}; name the address that it sends to")
+        return ShortError(
+            f"teacher.endpoints: {said}; everything that came is kept; mend that and run the same "
+            f"command again"
+        )
+
+    def _settle_refused(self, asked: float) -> None:
+        """A request sent at `asked` was taken: the server refuses prompts, not the recipe.
+
+        Answers to requests sent before a refusal say nothing of the server's mind since.
+        """
+        held, self._refused = self._refused, []
+        for one in held:
+            if one.at <= asked:
+                self._refuse(one.work, "refused_by_server", one.said)
+            else:
+                self._refused.append(one)
+
+    def _refuses_all(self) -> UserError:
+        said, so_far = self._refused[0].said, "" if self._has_answered else " so far"
+        return UserError(f"teacher: the server has taken no request{so_far}: {said}")
+
+    def _refuse(self, work: Work, reason: str, detail: str) -> None:
+        work.group.refuse(reason, detail)
+        self._drop(work)
+
+    def _drop(self, work: Work) -> None:
+        work.group.release(work.indices)
+        if work.group.is_idle:
+            self._settle(work.group)
+
+    def _ask(self, group: Group) -> bool:
+        """Make work of what the group wants now; False if it wants nothing."""
+        fresh = group.ask()
+        if not fresh:
+            return False
+        batches = self._sampling.batches(group.prompt, fresh) if self._grouped else None
+        for indices in batches or [(index,) for index in fresh]:
+            self._ready.append(Work(group=group, indices=indices))
+        return True
+
+    def _settle(self, group: Group) -> None:
+        """All that was asked is in: look whether spare samples are needed, or close the books."""
+        while group.may_widen():
+            traces = group.traces()
+            if sum(len(trace.text) for trace in traces) > LONG_CHARACTERS:
+                self._judging += 1
+                self._start(self._judge(group))
+                return
+            # A thread for so little would cost more than it frees: it takes turns with this one.
+            if self._widen(group, self._lacks(group.prompt, traces)):
+                return
+        self._outcomes.extend(group.rest())
+        self._open -= 1
+
+    async def _judge(self, group: Group) -> None:
+        """The same for long texts, which would keep every connection waiting."""
+        lacking = await asyncio.to_thread(self._lacks, group.prompt, group.traces())
+        self._judging -= 1
+        if not self._widen(group, lacking):
+            self._settle(group)
+
+    def _widen(self, group: Group, lacking: int) -> bool:
+        """Ask for as many as lack; False where there is nothing to ask."""
+        if lacking <= 0:
+            group.close()
+            return False
+        group.widen(lacking)
+        return self._ask(group)

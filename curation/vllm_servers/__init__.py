@@ -1,0 +1,1 @@
+"""vLLM servers that a build starts, watches and ends."""

@@ -1,0 +1,1 @@
+"""A released corpus in tokens: the layout of an answer, and instances."""

@@ -1,0 +1,181 @@
+"""A released corpus as training instances. In: a run, a release or a hub id. Out: token ids.
+
+Only what a model can be trained on exactly comes out: an instance whose text exceeds its slot,
+spells out a special token or does not fit the context is refused with a reason, never cut.
+
+Axes: N slots, T tokens.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from diffusion.data.layout import Form, Frame, Ids, encode, encode_prompt
+from schemas.arrow import SCHEMA_VERSION
+from schemas.canvas import twin
+from support.errors import UserError
+
+HUB = "hub:"
+_COLUMNS = ("id", "prompt", "paths", "summary")
+
+
+class Instance(NamedTuple):
+    """One training instance, not yet filled: `prompt` ids and the ids of every slot's text."""
+
+    id: str
+    prompt: Ids
+    texts: tuple[Ids, ...]
+
+    def tokens(self, frame: Frame) -> int:
+        """Length of its row."""
+        return len(self.prompt) + frame.tokens
+
+    @property
+    def content_tokens(self) -> int:
+        """Answer tokens that are no fill."""
+        return sum(map(len, self.texts))
+
+
+class Refusal(NamedTuple):
+    """An instance that this model cannot be trained on: a fixed slug, and a sentence."""
+
+    id: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded:
+    """A split in a model's tokens: instances + refusals = rows of the split."""
+
+    instances: tuple[Instance, ...]
+    refused: tuple[Refusal, ...]
+
+
+class Text(NamedTuple):
+    """One released row: prompt, paths, summary."""
+
+    id: str
+    prompt: str
+    paths: tuple[str, ...]
+    summary: str
+
+
+def locate_release(name: str) -> Path:
+    """The folder that holds `data/`: a run's release, the release itself, or a hub dataset's."""
+    if name.startswith(HUB):
+        return _fetched(name.removeprefix(HUB))
+    folder = Path(name)
+    for choice in (folder / "release", folder):
+        if (choice / "data").is_dir():
+            return choice
+    what = "no such folder" if not folder.is_dir() else "holds no release (data/*.parquet)"
+    raise UserError(f"corpus {name}: {what}; give a finished run, its release, or hub:ORG/NAME")
+
+
+def files_of(release: Path, split: str) -> list[Path]:
+    """The Parquet files of a split, in order."""
+    return sorted((release / "data").glob(f"{split}-*.parquet"))
+
+
+def rows(release: Path, split: str, limit: int | None = None) -> Iterator[Text]:
+    """The rows of a split; UserError for another schema version or a file that is no release."""
+    count = 0
+    for file in files_of(release, split):
+        try:
+            with pq.ParquetFile(file) as opened:
+                _check(opened.schema_arrow, file)
+                for batch in opened.iter_batches(batch_size=1000, columns=list(_COLUMNS)):
+                    for row in batch.to_pylist():
+                        if count == limit:
+                            return
+                        count += 1
+                        paths = tuple(path["text"] for path in row["paths"])
+                        yield Text(row["id"], row["prompt"], paths, row["summary"])
+        except (OSError, pa.ArrowException) as error:
+            raise UserError(f"{file}: cannot be read: {error}; build or fetch it again") from None
+
+
+def _check(schema: pa.Schema, file: Path) -> None:
+    version = (schema.metadata or {}).get(b"polytrace.schema")
+    if version is None or not set(_COLUMNS) <= set(schema.names):
+        raise UserError(f"{file}: is no file of a Polytrace release; give a run or its release")
+    if version != str(SCHEMA_VERSION).encode():
+        raise UserError(
+            f"{file}: has schema version {version.decode(errors='replace')}, this code reads "
+            f"{SCHEMA_VERSION}; build the corpus again, or use the version that made it"
+        )
+
+
+def encode_rows(
+    texts: Iterator[Text],
+    frame: Frame,
+    tokenizer: Any,
+    *,
+    form: Form,
+    paths: int,
+    context: int | None,
+    mask_id: int,
+) -> Encoded:
+    """Rows in a model's tokens: the first `paths` paths of each, in the given form."""
+    added = getattr(tokenizer, "added_tokens_decoder", {}).items()  # some are special unnamed
+    special = frozenset({frame.fill_id, mask_id, *tokenizer.all_special_ids}).union(
+        number for number, token in added if token.special
+    )
+    instances: list[Instance] = []
+    refused: list[Refusal] = []
+    for row in texts:
+        fault = f"has {len(row.paths)} paths, {paths} are asked for"
+        if len(row.paths) < paths:
+            refused.append(Refusal(row.id, "too_few_paths", fault))
+            continue
+        chosen = row.paths[:paths]
+        slots = (*chosen, row.summary) if form is Form.CANVAS else (twin(chosen, row.summary),)
+        instance = Instance(
+            row.id,
+            encode_prompt(tokenizer, row.prompt),
+            tuple(encode(tokenizer, text) for text in slots),
+        )
+        refusal = _judge(instance, frame, special, context, mask_id)
+        if refusal is None:
+            instances.append(instance)
+        else:
+            refused.append(refusal)
+    return Encoded(instances=tuple(instances), refused=tuple(refused))
+
+
+def _judge(
+    instance: Instance, frame: Frame, special: frozenset[int], context: int | None, mask_id: int
+) -> Refusal | None:
+    if mask_id in instance.prompt:
+        return Refusal(instance.id, "special_token", "the prompt spells out the mask token")
+    for number, (text, length) in enumerate(zip(instance.texts, frame.slots, strict=True), 1):
+        if len(text) > length:
+            detail = f"slot {number}: {len(text)} tokens, {length} fit"
+            return Refusal(instance.id, "slot_too_short", detail)
+        if not special.isdisjoint(text.tolist()):
+            detail = f"slot {number}: its text spells out a special token"
+            return Refusal(instance.id, "special_token", detail)
+    tokens = instance.tokens(frame)
+    if context is not None and tokens > context:
+        detail = (
+            f"prompt of {len(instance.prompt)} and answer of {frame.tokens} tokens, "
+            f"the model sees {context}"
+        )
+        return Refusal(instance.id, "exceeds_context", detail)
+    return None
+
+
+def _fetched(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        kinds = ["data/*.parquet", "README.md"]
+        return Path(snapshot_download(name, repo_type="dataset", allow_patterns=kinds))
+    except Exception as error:  # offline, unknown, gated: each is its own class
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"corpus {HUB}{name}: the hub did not give it ({said})") from None

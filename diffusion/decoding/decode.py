@@ -1,0 +1,279 @@
+"""The decoding loop, which exists once. In: a model, a frame, prompts, a rule. Out: decoded rows.
+
+A step asks the rule where it looks, computes the head there alone (some rows at a time: [R, V]
+logits never exist as a whole), asks it what to commit, and writes that down. Nothing is cached
+unless one asks for it (`kv_cache.py`): every step sees the whole row as it stands. Rows of other
+lengths are padded on the right and masked from attention: in float32 each row decodes to the tokens
+that it decodes to alone, whatever the family's positions. In bfloat16 the rounding of sums, which
+depends on the batch's shape, moves some confidences (docs/adr/0022).
+
+Axes: B rows, T tokens, C columns of the frame, R positions asked for, H hidden, V vocabulary.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from diffusion.data.layout import Frame, Ids
+from diffusion.decoding import Rule, View
+from diffusion.decoding.kv_cache import Cache, Caching
+from diffusion.models.network.denoiser import Dlm
+from diffusion.models.network.linear_cross_entropy import rows_at_once
+from diffusion.training.objective import generator
+
+_LOWERED = 2.0  # taken from confidences in [0, 1], so that they come last and keep their order
+
+
+class Fill(StrEnum):
+    """When fill tokens, and tokens that end a turn, may be committed."""
+
+    FREE = "free"  # as any other token
+    LAST = "last"  # after everything that is predicted to be content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How a token is taken from its logits, and what all chance follows from.
+
+    At temperature 0 the likeliest; else a sample of softmax(logits / temperature). The confidence
+    is the token's probability at temperature 1, as LLaDA's.
+    """
+
+    temperature: float = 0.0
+    seed: int = 0
+    fill: Fill = Fill.FREE
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        if not self.temperature >= 0:
+            raise ValueError(f"temperature: {self.temperature} is under 0")
+
+
+class Request(NamedTuple):
+    """A prompt's ids, and a name from which the row's random numbers follow."""
+
+    name: str
+    prompt: Ids
+
+
+class Commit(NamedTuple):
+    """One committed token; `position` is its column in the frame, headers counted."""
+
+    step: int
+    position: int
+    confidence: float
+    token: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoded:
+    """A row: the frame's tokens [C], its commits in order, and how many forward passes it took."""
+
+    ids_C: Ids
+    commits: tuple[Commit, ...]
+    nfe: int
+
+
+@torch.inference_mode()
+def decode(
+    dlm: Dlm,
+    frame: Frame,
+    requests: Sequence[Request],
+    rule: Rule,
+    *,
+    steps: int = 0,
+    sampling: Sampling | None = None,
+    caching: Caching | None = None,
+) -> list[Decoded]:
+    """Decode every request's frame from masks alone, in one batch.
+
+    `steps` is what the rule spreads its commits over, at most one for each mask; a rule that has no
+    number of steps ignores it. `caching` is an approximation. Raises ValueError where the rule
+    needs steps and has none, or has no blocks and the cache needs them.
+    """
+    if rule.has_steps and steps < 1:
+        raise ValueError(f"steps: {steps}; this rule needs at least one")
+    batch = _Batch(dlm, frame, requests, sampling or Sampling())
+    if caching is not None:
+        batch.cache = Cache(caching, rule, batch.mask_C, len(requests))
+    wanted = min(steps, frame.masks) if rule.has_steps else 0
+    step = 0
+    while batch.rows:
+        batch.step(rule, step, wanted)
+        step += 1
+    assert not (wanted and requests) or step == wanted, f"{step} steps, not {wanted}"
+    return batch.decoded()
+
+
+class _Batch:
+    """The rows that are not finished, and what became of all."""
+
+    def __init__(
+        self, dlm: Dlm, frame: Frame, requests: Sequence[Request], sampling: Sampling
+    ) -> None:
+        self.dlm, self.frame, self.sampling = dlm, frame, sampling
+        self.device = dlm.denoiser.net.device
+        self.ends = torch.tensor(sorted(dlm.end_ids), device=self.device)
+        self.names = [request.name for request in requests]
+        self.commits: list[list[Commit]] = [[] for _ in requests]
+        self.nfe = [0] * len(requests)
+        self.done: list[Tensor | None] = [None] * len(requests)
+        self.rows = list(range(len(requests)))
+        laid = [frame.lay(request.prompt, [_NO_TEXT] * len(frame.slots)) for request in requests]
+        longest = max((len(row.ids_T) for row in laid), default=0)
+        ids_BT = np.full((len(laid), longest), frame.fill_id, dtype=np.int64)
+        for b, row in enumerate(laid):
+            ids_BT[b, : len(row.ids_T)] = np.where(row.answer_T, dlm.mask_id, row.ids_T)
+        lengths_B = torch.tensor([len(row.ids_T) for row in laid], dtype=torch.long)
+        is_padded = bool((lengths_B != longest).any())
+        self.ids_BT = torch.from_numpy(ids_BT).to(self.device)
+        self.real_BT = (
+            (torch.arange(longest) < lengths_B[:, None]).to(self.device) if is_padded else None
+        )
+        self.at_BC = ((lengths_B - frame.tokens)[:, None] + torch.arange(frame.tokens)).to(
+            self.device
+        )
+        self.slot_C = torch.tensor(frame.slot_of(), device=self.device)
+        is_mask_C = self.slot_C >= 0
+        self.mask_C = torch.where(is_mask_C, is_mask_C.cumsum(0) - 1, -1)
+        self.masked_BC = is_mask_C.repeat(len(laid), 1)
+        self.cache: Cache | None = None
+        self._drop_finished()
+
+    def step(self, rule: Rule, number: int, steps: int) -> None:
+        """One forward pass, where the rule commits anything, and its commits."""
+        view = View(
+            step=number,
+            steps=steps,
+            masked_BC=self.masked_BC,
+            slot_C=self.slot_C,
+            mask_C=self.mask_C,
+            masks=self.frame.masks,
+            noise=lambda: self._noise(number),
+        )
+        scope_BC = rule.scope(view)
+        if not scope_BC.any():  # a step without a quota costs nothing: it would change nothing
+            return
+        token_BC, confidence_BC = self._predict(scope_BC, number)
+        chosen_BC = rule.choose(view, self._keys(token_BC, confidence_BC, scope_BC))
+        assert not (chosen_BC & ~scope_BC).any(), "a rule chose where it did not look"
+        self._commit(chosen_BC, token_BC, confidence_BC, number)
+        for row in self.rows:
+            self.nfe[row] += 1
+        self._drop_finished()
+
+    def _predict(self, scope_BC: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """A token and its confidence (float32) for every position in scope, -inf elsewhere."""
+        rows_R, columns_R = scope_BC.nonzero(as_tuple=True)
+        denoiser = self.dlm.denoiser
+        if self.cache is None:
+            positions_R = rows_R * self.ids_BT.shape[1] + self.at_BC[rows_R, columns_R]
+            features_RH = denoiser.features(self.ids_BT, positions_R, self.real_BT)
+        else:
+            features_RH = self.cache.features(
+                denoiser, self.ids_BT, self.real_BT, self.at_BC, scope_BC
+            )
+        head = denoiser.net.get_output_embeddings()
+        bias_V = getattr(head, "bias", None)
+        size = rows_at_once(len(head.weight))
+        draws = self._draws(rows_R, step) if self.sampling.temperature else None
+        found = []
+        for start in range(0, len(features_RH), size):
+            part = slice(start, start + size)
+            logits_rV = nn.functional.linear(features_RH[part], head.weight, bias_V).float()
+            logits_rV[:, self.dlm.mask_id] = -torch.inf
+            found.append(self._take(logits_rV, None if draws is None else draws[part]))
+        token_BC = torch.full_like(scope_BC, self.dlm.mask_id, dtype=torch.long)
+        confidence_BC = torch.full_like(scope_BC, -torch.inf, dtype=torch.float32)
+        token_BC[scope_BC] = torch.cat([one[0] for one in found])
+        confidence_BC[scope_BC] = torch.cat([one[1] for one in found])
+        return token_BC, confidence_BC
+
+    def _take(
+        self, logits_rV: Tensor, draws: Sequence[torch.Generator] | None
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens and probabilities; works in place."""
+        top_r, best_r = logits_rV.max(1)
+        if draws is not None:
+            noise_rV = torch.stack(
+                [torch.empty(logits_rV.shape[1]).exponential_(generator=draw) for draw in draws]
+            ).to(self.device)
+            best_r = (logits_rV / self.sampling.temperature - noise_rV.log()).argmax(1)
+        chosen_r = logits_rV.gather(1, best_r[:, None]).squeeze(1)
+        mass_r = logits_rV.sub_(top_r[:, None]).exp_().sum(1)
+        return best_r, (chosen_r - top_r).exp() / mass_r
+
+    def _draws(self, rows_R: Tensor, step: int) -> list[torch.Generator]:
+        """For every position the generator of its row, which is asked for one [V] after another."""
+        of_row = [
+            generator(self.sampling.seed, "token", self.names[row], step) for row in self.rows
+        ]
+        return [of_row[b] for b in rows_R.tolist()]
+
+    def _noise(self, step: int) -> Tensor:
+        columns = len(self.slot_C)
+        return torch.stack(
+            [
+                torch.rand(
+                    columns, generator=generator(self.sampling.seed, "order", self.names[row], step)
+                )
+                for row in self.rows
+            ]
+        ).to(self.device)
+
+    def _keys(self, token_BC: Tensor, confidence_BC: Tensor, scope_BC: Tensor) -> Tensor:
+        """Confidences as the rule sees them."""
+        if self.sampling.fill is Fill.FREE:
+            return confidence_BC
+        is_fill_BC = scope_BC & torch.isin(token_BC, self.ends)
+        has_content_B1 = (scope_BC & ~is_fill_BC).any(1, keepdim=True)
+        return torch.where(is_fill_BC & has_content_B1, confidence_BC - _LOWERED, confidence_BC)
+
+    def _commit(
+        self, chosen_BC: Tensor, token_BC: Tensor, confidence_BC: Tensor, step: int
+    ) -> None:
+        rows_K, columns_K = chosen_BC.nonzero(as_tuple=True)
+        tokens_K, confidences_K = token_BC[chosen_BC], confidence_BC[chosen_BC]
+        self.ids_BT[rows_K, self.at_BC[rows_K, columns_K]] = tokens_K
+        self.masked_BC = self.masked_BC & ~chosen_BC
+        written = zip(
+            rows_K.tolist(),
+            columns_K.tolist(),
+            confidences_K.tolist(),
+            tokens_K.tolist(),
+            strict=True,
+        )
+        for b, column, confidence, token in written:
+            self.commits[self.rows[b]].append(Commit(step, column, confidence, token))
+
+    def _drop_finished(self) -> None:
+        """Rows without masks leave the batch."""
+        open_B = self.masked_BC.any(1)
+        if bool(open_B.all()):
+            return
+        answers_BC = self.ids_BT.gather(1, self.at_BC)
+        for b in (~open_B).nonzero().squeeze(1).tolist():
+            self.done[self.rows[b]] = answers_BC[b].cpu()
+        self.rows = [self.rows[b] for b in open_B.nonzero().squeeze(1).tolist()]
+        self.ids_BT, self.at_BC = self.ids_BT[open_B], self.at_BC[open_B]
+        self.masked_BC = self.masked_BC[open_B]
+        self.real_BT = None if self.real_BT is None else self.real_BT[open_B]
+        if self.cache is not None:
+            self.cache.select(open_B)
+
+    def decoded(self) -> list[Decoded]:
+        """All rows, in the order of the requests."""
+        made = []
+        for ids_C, commits, nfe in zip(self.done, self.commits, self.nfe, strict=True):
+            assert ids_C is not None and len(commits) == self.frame.masks
+            ids = ids_C.numpy().astype(np.int32)
+            made.append(Decoded(ids_C=ids, commits=tuple(commits), nfe=nfe))
+        return made
+
+
+_NO_TEXT = np.zeros(0, dtype=np.int32)

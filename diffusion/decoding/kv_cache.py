@@ -1,0 +1,185 @@
+"""Keys and values of earlier steps: faster, and not exact, so never on by default.
+
+Bidirectional attention has no key that later tokens leave as it is. Fast-dLLM (Wu et al. 2025)
+computes those of some positions now and then only: a whole pass refreshes all, the passes after it
+compute the active positions alone, which see the others as they were. Whether a row is whole at a
+step depends on that row alone: in float32 it decodes in a batch as it does by itself.
+
+Axes: B rows, T tokens, C columns of the frame, A active positions, R positions asked for, H hidden.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from diffusion.decoding import Rule
+from diffusion.models.network.denoiser import Denoiser
+from diffusion.settings import STRICT
+
+FAMILIES = ("dream", "llada")  # whose attention takes keys and values from elsewhere
+
+
+class Kept(StrEnum):
+    """Which positions keep what an earlier step computed."""
+
+    PROMPT = "prompt"  # the prompt's
+    PREFIX = "prefix"  # the prompt's and those before the block that is decoded
+    DUAL = "dual"  # all but the block's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caching:
+    """What is kept; a row's pass is whole where its block begins, and after `refresh` others.
+
+    `refresh` 0: where a block begins alone; without blocks, at the first step alone.
+    """
+
+    __pydantic_config__: ClassVar[Any] = STRICT
+
+    kind: Kept
+    refresh: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        if self.refresh < 0:
+            raise ValueError(f"refresh: {self.refresh} is under 0")
+
+    def check(self, rule: Rule) -> None:
+        """ValueError where the rule has no blocks to keep by."""
+        if self.kind is not Kept.PROMPT and not isinstance(rule, _HasBlocks):
+            raise ValueError(
+                f"cache: {self.kind} is of rules with blocks (blockwise, fast_dllm); this one "
+                "can keep the prompt"
+            )
+
+    def __str__(self) -> str:
+        """As tables name it."""
+        return f"{self.kind} cache" + (f", refresh={self.refresh}" if self.refresh else "")
+
+
+@runtime_checkable
+class _HasBlocks(Protocol):
+    block: int  # masks
+
+
+class _Now(NamedTuple):
+    """Which rows a forward pass is of, and which positions of theirs [B, A]; None: all."""
+
+    rows_B: Tensor
+    at_BA: Tensor | None
+
+
+class Cache:
+    """The rows of a batch with their keys and values [B, heads, T, D], one pair a layer."""
+
+    def __init__(self, caching: Caching, rule: Rule, mask_C: Tensor, rows: int) -> None:
+        caching.check(rule)
+        self.caching = caching
+        block = rule.block if isinstance(rule, _HasBlocks) else len(mask_C)  # one, of all masks
+        self.block_C = torch.where(mask_C < 0, -1, mask_C // block)
+        self.layers: list[tuple[Tensor, Tensor]] = []
+        self.block_B = torch.full((rows,), -1, device=mask_C.device)  # at the last whole pass
+        self.since_B = torch.zeros_like(self.block_B)  # passes since then
+        self.now: _Now | None = None
+
+    def features(
+        self,
+        denoiser: Denoiser,
+        ids_BT: Tensor,
+        real_BT: Tensor | None,
+        at_BC: Tensor,
+        scope_BC: Tensor,
+    ) -> Tensor:
+        """What the head is applied to at every position in scope, [R, H], row after row."""
+        real_BT = torch.ones_like(ids_BT, dtype=torch.bool) if real_BT is None else real_BT
+        low_B, high_B = self._blocks(scope_BC)
+        whole_B = self.block_B != low_B
+        if self.caching.refresh:
+            whole_B = whole_B | (self.since_B >= self.caching.refresh)
+        self.block_B = low_B
+        self.since_B = torch.where(whole_B, 0, self.since_B + 1)
+        first_B, last_B = self._active(at_BC, low_B, high_B, back=int(denoiser.shift))
+        position_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device).expand_as(ids_BT)
+        rows_R, columns_R = scope_BC.nonzero(as_tuple=True)
+        found: Tensor | None = None
+        for rows_B, is_whole in ((whole_B, True), (~whole_B, False)):
+            rows = rows_B.nonzero().squeeze(1)
+            if not len(rows):
+                continue
+            if is_whole:
+                at_bA, start_b = position_BT[rows], torch.zeros_like(rows)
+                self.now = _Now(rows, None)
+            else:
+                start_b = first_B[rows]
+                width = int((last_B[rows] - start_b).max()) + 1
+                offsets = torch.arange(width, device=rows.device)
+                at_bA = torch.minimum(start_b[:, None] + offsets, last_B[rows][:, None])
+                self.now = _Now(rows, at_bA)
+            here_R = rows_B[rows_R]
+            order = torch.zeros_like(rows_B, dtype=torch.long)
+            order[rows] = torch.arange(len(rows), device=rows.device)
+            row_r = rows_R[here_R]
+            local_r = at_BC[row_r, columns_R[here_R]] - start_b[order[row_r]]
+            features_rH = denoiser.features(
+                ids_BT[rows].gather(1, at_bA),
+                order[row_r] * at_bA.shape[1] + local_r,
+                real_BT[rows][:, None, None, :],
+                position_ids=at_bA,
+                past_key_values=self,
+            )
+            if found is None:
+                found = features_rH.new_empty(len(rows_R), features_rH.shape[1])
+            found[here_R] = features_rH
+        self.now = None
+        assert found is not None, "a step without scope makes no pass"
+        return found
+
+    def update(
+        self, key: Tensor, value: Tensor, layer: int, *_: Any, **__: Any
+    ) -> tuple[Tensor, Tensor]:
+        """What transformers' attention calls: the new keys and values in, all of the rows out."""
+        assert self.now is not None
+        rows, at_bA = self.now
+        if at_bA is None:
+            if layer == len(self.layers):
+                shape = (len(self.block_B), *key.shape[1:])
+                self.layers.append((key.new_zeros(shape), value.new_zeros(shape)))
+            for kept, new in zip(self.layers[layer], (key, value), strict=True):
+                kept[rows] = new
+            return key, value
+        index = at_bA[:, None, :, None]
+        everything = []
+        for kept, new in zip(self.layers[layer], (key, value), strict=True):
+            some = kept if len(rows) == len(kept) else kept[rows]
+            some.scatter_(2, index.expand_as(new), new)
+            if some is not kept:
+                kept[rows] = some
+            everything.append(some)
+        return everything[0], everything[1]
+
+    def select(self, open_B: Tensor) -> None:
+        """Rows that are finished leave."""
+        self.block_B, self.since_B = self.block_B[open_B], self.since_B[open_B]
+        self.layers = [(key[open_B], value[open_B]) for key, value in self.layers]
+
+    def _blocks(self, scope_BC: Tensor) -> tuple[Tensor, Tensor]:
+        """The first and the last block that a row's scope touches."""
+        far = int(self.block_C.max()) + 1
+        low_B = torch.where(scope_BC, self.block_C, far).amin(1)
+        return low_B, torch.where(scope_BC, self.block_C, -1).amax(1)
+
+    def _active(
+        self, at_BC: Tensor, low_B: Tensor, high_B: Tensor, *, back: int
+    ) -> tuple[Tensor, Tensor]:
+        """A row's first and last active position; `back` more where logits are read before."""
+        first_B, last_B = at_BC[:, 0], at_BC[:, -1]
+        if self.caching.kind is not Kept.PROMPT:
+            is_in_BC = (self.block_C >= low_B[:, None]) & (self.block_C <= high_B[:, None])
+            far = int(at_BC.max()) + 1
+            first_B = torch.where(is_in_BC, at_BC, far).amin(1)
+            if self.caching.kind is Kept.DUAL:
+                last_B = torch.where(is_in_BC, at_BC, -1).amax(1)
+        return (first_B - back).clamp(min=0), last_B

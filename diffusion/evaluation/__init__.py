@@ -1,0 +1,1 @@
+"""Evaluating models: problems in, graded answers and their counts out."""

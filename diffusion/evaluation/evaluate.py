@@ -1,0 +1,195 @@
+"""Evaluate systems on a benchmark: decode, grade, count. Goes on where it stopped.
+
+In: an evaluation and a run directory. Out, in that directory: `cells/NAME-STEPS-DIGEST/` with
+`rows-NNNNN.parquet` (every decoded problem with its commits), `results.json` and `results.parquet`
+(a line a cell). A file of rows is there as a whole or not at all, and is never made twice; a
+changed model, benchmark or setting has a folder of its own, and so has another device, attention
+kernel, type, version of PyTorch or number of rows at once: no cell mixes rows of two.
+"""
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from diffusion import models
+from diffusion.data.layout import encode_prompt
+from diffusion.decoding.decode import Request
+from diffusion.evaluation.benchmarks import Problem
+from diffusion.evaluation.computed import computed
+from diffusion.evaluation.generate import answers, frame_for, load
+from diffusion.evaluation.results import RESULTS, Result, Row, result
+from diffusion.evaluation.settings import ROWS_PER_FILE, Cell, Evaluation, part
+from diffusion.models.network.denoiser import Dlm
+from diffusion.settings import Model
+from schemas import arrow
+from scorers.answers.grade import GRADING, Attempt, GradePool
+from scorers.revision import directory_revision
+from support.errors import DamagedError, UserError
+from support.files import commit, replace_text
+from support.progress import Progress
+
+
+def evaluate(
+    evaluation: Evaluation, out: Path, *, say: Callable[[str], None] = print
+) -> list[Result]:
+    """Every cell's result, in order.
+
+    Raises UserError where a model, a rule or the benchmark cannot be had, DamagedError where a file
+    of rows cannot be read.
+    """
+    problems: list[Problem] = part("benchmarks", evaluation.benchmark, "benchmark")
+    problems = problems[: evaluation.limit]
+    if not problems:
+        raise UserError("benchmark: holds no problem")
+    facts = json.dumps([GRADING, problems]).encode()
+    asked = hashlib.blake2b(facts, digest_size=8).hexdigest()
+    cells = evaluation.cells()
+    how = {
+        model: computed(evaluation, models.attention_of(model.path, model.trust_remote_code))
+        for model in dict.fromkeys(cell.system.model for cell in cells)
+    }
+    say(
+        f"{len(cells)} cells x {len(problems)} problems on "
+        + "; ".join(map(str, dict.fromkeys(how.values())))
+    )
+    results = []
+    loaded: tuple[Model, Dlm] | None = None
+    with (
+        GradePool() as pool,
+        Progress(evaluation.name, "problems", total=len(cells) * len(problems)) as bar,
+    ):
+        for cell in cells:
+            model, made = cell.system.model, how[cell.system.model]
+            folder = _folder(evaluation, cell, (asked, dataclasses.asdict(made)), out)
+            _tell_of_others(folder, bar)
+            rows: list[Row] = []
+            for number, some in enumerate(_cut(problems, ROWS_PER_FILE)):
+                file = folder / f"rows-{number:05d}.parquet"
+                if not file.exists():
+                    if loaded is None or loaded[0] != model:
+                        loaded = model, load(model)
+                    work = _Work(evaluation, cell, loaded[1], pool, bar)
+                    batches = map(work.rows, _cut(some, evaluation.rows_at_once))
+                    _write(file, arrow.table(Row, chain.from_iterable(batches)))
+                else:
+                    bar.update(len(some))
+                rows += _read(file, some)
+            results.append(result(evaluation, cell, f"cells/{folder.name}", rows, made))
+            bar.write(_line(results[-1]))
+    _publish(results, out)
+    return results
+
+
+class _Work(NamedTuple):
+    """What the rows of one cell are made with."""
+
+    evaluation: Evaluation
+    cell: Cell
+    dlm: Dlm
+    pool: GradePool
+    bar: Progress
+
+    def rows(self, problems: Sequence[Problem]) -> Iterator[Row]:
+        """Decode and grade one batch."""
+        evaluation, system, dlm = self.evaluation, self.cell.system, self.dlm
+        frame = frame_for(
+            dlm,
+            system.form,
+            paths=system.paths,
+            masks=evaluation.masks,
+            summary_tokens=evaluation.summary_tokens,
+        )
+        found = answers(
+            dlm,
+            frame,
+            [Request(p.id, encode_prompt(dlm.tokenizer, p.prompt)) for p in problems],
+            system.made_rule(),
+            steps=self.cell.steps,
+            sampling=evaluation.sampling,
+            precision=evaluation.precision,
+            where=f"systems.{system.name}",
+            caching=system.cache,
+        )
+        grades = self.pool.grade(
+            [Attempt(a.scored, p.gold, p.prompt) for a, p in zip(found, problems, strict=True)]
+        )
+        self.bar.update(len(problems))
+        slots = frame.slot_of()
+        for problem, (texts, row), grade in zip(problems, found, grades, strict=True):
+            yield Row(
+                id=problem.id,
+                gold=problem.gold,
+                texts=texts,
+                scored=texts[-1],
+                answer=grade.answer,
+                grade=grade.grade,
+                nfe=row.nfe,
+                fill_id=dlm.fill_id,
+                end_ids=tuple(sorted(dlm.end_ids)),
+                steps_K=tuple(c.step for c in row.commits),
+                positions_K=tuple(c.position for c in row.commits),
+                confidences_K=tuple(c.confidence for c in row.commits),
+                tokens_K=tuple(c.token for c in row.commits),
+                slots_K=tuple(slots[c.position] for c in row.commits),
+            )
+
+
+def _folder(evaluation: Evaluation, cell: Cell, facts: Sequence[object], out: Path) -> Path:
+    model = cell.system.model
+    revision = directory_revision(models.directory_of(model.path, model.trust_remote_code))
+    digest = evaluation.digest(cell, (revision, *facts))
+    name = re.sub(r"[^A-Za-z0-9.]+", "_", cell.system.name).strip("_.") or "system"
+    return out / "cells" / f"{name}-{cell.steps or 'own'}-{digest}"
+
+
+def _tell_of_others(folder: Path, bar: Progress) -> None:
+    """That rows are there which another model, setting or machine has made."""
+    name = folder.name.rpartition("-")[0]
+    if not folder.exists() and any(folder.parent.glob(f"{name}-{'?' * 16}")):
+        bar.write(f"{name}: decoded anew; the rows there are of another model, setting or machine")
+
+
+def _cut(problems: Sequence[Problem], size: int) -> Iterator[Sequence[Problem]]:
+    return (problems[start : start + size] for start in range(0, len(problems), size))
+
+
+def _write(file: Path, table: pa.Table) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    whole = file.with_name(file.name + ".part")
+    pq.write_table(table, whole, compression="zstd")
+    commit(whole, file)
+
+
+def _read(file: Path, problems: Sequence[Problem]) -> list[Row]:
+    try:
+        rows = list(arrow.records(Row, pq.read_table(file)))
+    except (OSError, pa.ArrowException, TypeError, ValueError, KeyError) as error:
+        raise DamagedError(f"{file}: cannot be read ({error}); delete it and run again") from None
+    if [row.id for row in rows] != [problem.id for problem in problems]:
+        raise DamagedError(f"{file}: holds other problems; delete it and run again")
+    return rows
+
+
+def _line(one: Result) -> str:
+    steps = "own steps" if one.steps is None else f"{one.steps} steps"
+    return (
+        f"{one.system}, {steps}: {one.accuracy:.1%} ({one.low:.1%} to {one.high:.1%}) of "
+        f"{one.count}, ARness {'-' if one.arness is None else f'{one.arness:.2f}'}, "
+        f"{one.tokens_per_step:.2f} tokens a step"
+    )
+
+
+def _publish(results: Sequence[Result], out: Path) -> None:
+    replace_text(
+        out / "results.json",
+        json.dumps([dataclasses.asdict(one) for one in results], indent=1) + "\n",
+    )
+    _write(out / RESULTS, arrow.table(Result, results))

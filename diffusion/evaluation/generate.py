@@ -1,0 +1,108 @@
+"""Prompts to texts: what evaluations and lm_eval's harness share.
+
+In: a model, a frame, a rule, and a batch of prompts. Out: for every prompt the text of every slot,
+and the decoded row it was read from.
+"""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from diffusion import models
+from diffusion.data.layout import Form, Frame, Ids, frame_of
+from diffusion.data.turns import specials
+from diffusion.decoding import Rule, heap
+from diffusion.decoding.decode import Decoded, Request, Sampling, decode
+from diffusion.decoding.kv_cache import FAMILIES, Caching
+from diffusion.evaluation.computed import default_device
+from diffusion.evaluation.settings import path_tokens
+from diffusion.models.network.denoiser import Dlm
+from diffusion.settings import Model, Precision
+from support.errors import UserError
+
+
+class Answer(NamedTuple):
+    """The text of every slot (`texts_of`), and the row as it was decoded."""
+
+    texts: tuple[str, ...]
+    decoded: Decoded
+
+    @property
+    def scored(self) -> str:
+        """A canvas's summary; of the long-CoT form all there is."""
+        return self.texts[-1]
+
+
+def load(model: Model, device: str | None = None) -> Dlm:
+    """The model ready to decode, by default on an accelerator where there is one."""
+    device = device or default_device()
+    if device == "cpu":
+        heap.keep()
+    dlm = models.load(model.path, device=device, trust_remote_code=model.trust_remote_code)
+    dlm.denoiser.eval()
+    return dlm
+
+
+def frame_for(dlm: Dlm, form: Form, *, paths: int, masks: int, summary_tokens: int) -> Frame:
+    """What is written into: at most M masks, a canvas's paths of one length."""
+    if form is Form.LONG_COT:
+        paths, summary_tokens = 1, 0
+    return frame_of(
+        dlm.tokenizer,
+        dlm.fill_id,
+        form=form,
+        paths=paths,
+        slot_tokens=path_tokens(masks, summary_tokens, paths),
+        summary_tokens=summary_tokens,
+    )
+
+
+def answers(
+    dlm: Dlm,
+    frame: Frame,
+    requests: Sequence[Request],
+    rule: Rule,
+    *,
+    steps: int,
+    sampling: Sampling,
+    precision: Precision,
+    where: str,
+    caching: Caching | None = None,
+) -> list[Answer]:
+    """Decode one batch; `where` names it in the UserError for a row longer than the model sees."""
+    longest = max(len(request.prompt) for request in requests) + frame.tokens
+    if dlm.context is not None and longest > dlm.context:
+        raise UserError(
+            f"{where}: a prompt and {frame.tokens} answer tokens are {longest} tokens, and the "
+            f"model sees {dlm.context}; lower masks"
+        )
+    if caching is not None and dlm.family not in FAMILIES:
+        raise UserError(
+            f"{where}.cache: a model of the family {dlm.family} keeps nothing; leave it out"
+        )
+    is_half = precision is Precision.BFLOAT16
+    device = dlm.denoiser.net.device.type
+    with torch.autocast(device, torch.bfloat16) if is_half else nullcontext():
+        decoded = decode(
+            dlm, frame, requests, rule, steps=steps, sampling=sampling, caching=caching
+        )
+    texts = texts_of(dlm, frame, [one.ids_C for one in decoded])
+    return [Answer(*pair) for pair in zip(texts, decoded, strict=True)]
+
+
+def texts_of(dlm: Dlm, frame: Frame, rows: Sequence[Ids]) -> list[tuple[str, ...]]:
+    """The text of every slot of decoded rows [C]: up to its fill, or to what ends the turn.
+
+    Special tokens in it are left out: a grader would read them as a part of the answer.
+    """
+    known = np.array(sorted(specials(dlm.tokenizer)))
+    return [
+        tuple(
+            str(dlm.tokenizer.decode(ids[~np.isin(ids, known)]))
+            for ids in frame.contents(ids_C, dlm.end_ids)
+        )
+        for ids_C in rows
+    ]

@@ -1,0 +1,244 @@
+"""What an evaluation found: every decoded row with its commits, and a line for each cell.
+
+Axes: K commits of a row.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from statistics import fmean
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from diffusion.data.layout import Form
+from diffusion.decoding import Order
+from diffusion.decoding.decode import Fill
+from diffusion.evaluation.arness import Arness, arness
+from diffusion.evaluation.computed import Computed
+from diffusion.evaluation.settings import Cell, Evaluation, Training
+from diffusion.evaluation.statistics import mean, wilson
+from schemas import arrow
+from schemas.records import Grade
+from support.errors import DamagedError, UserError
+
+RESULTS = "results.parquet"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A problem as it was decoded: the text of every slot, and commit by commit how it came.
+
+    `texts` and `scored`, the one that was graded, end before fill and hold no special token; the
+    raw ids are `tokens_K`. `steps_K`, `positions_K` (columns of the frame, headers counted),
+    `confidences_K` and `tokens_K` are its commits in order, `nfe` its forward passes, `fill_id` the
+    token that fills a slot, `end_ids` that one and those that end a turn, which are no content
+    either, `slots_K` the slot of each commit.
+    """
+
+    id: str
+    gold: str
+    texts: tuple[str, ...]
+    scored: str
+    answer: str | None
+    grade: Grade
+    nfe: int
+    fill_id: int
+    end_ids: tuple[int, ...]
+    steps_K: tuple[int, ...]
+    positions_K: tuple[int, ...]
+    confidences_K: tuple[float, ...]
+    tokens_K: tuple[int, ...]
+    slots_K: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A cell: accuracy with its 95 % interval (Wilson), costs, and means of ARness over rows.
+
+    `system` to `masks` say what was evaluated, as the recipe does; `rows` is its folder of rows,
+    below the run's. `arness`, `chance`, `corrected` and `local` are of all commits, `content_*` of
+    those that are no fill; `arness_low` and `arness_high` are a 95 % interval (bootstrap);
+    `by_slot` is Global-ARness@1 inside each slot. None where no row has an order. `unread` counts
+    rows without a readable answer: they are wrong. `cache` is None where decoding was exact.
+    `device` to `batch` say what it was computed with (`Computed`); None in results of Polytrace
+    0.1, which did not keep it.
+    """
+
+    system: str
+    benchmark: str
+    base: str
+    training: Training
+    tuned_paths: int
+    order: Order
+    rule: str
+    cache: str | None
+    form: Form
+    paths: int
+    masks: int
+    temperature: float
+    fill: Fill
+    seed: int
+    steps: int | None
+    rows: str
+    count: int
+    right: int
+    unread: int
+    accuracy: float
+    low: float
+    high: float
+    nfe: float
+    tokens_per_step: float
+    content_tokens_per_step: float
+    arness: float | None
+    arness_low: float | None
+    arness_high: float | None
+    chance: float | None
+    corrected: float | None
+    local: float | None
+    content_arness: float | None
+    content_corrected: float | None
+    content_local: float | None
+    by_slot: tuple[float | None, ...]
+    device: str | None = None
+    device_name: str | None = None
+    attention: str | None = None
+    dtype: str | None = None
+    torch: str | None = None
+    batch: int | None = None
+
+    @property
+    def computed(self) -> Computed | None:
+        """What it was computed with, if that is known."""
+        if self.device is None:
+            return None
+        return Computed(**{one.name: getattr(self, one.name) for one in fields(Computed)})
+
+
+def result(
+    evaluation: Evaluation, cell: Cell, folder: str, rows: Sequence[Row], made: Computed
+) -> Result:
+    """The line of a cell, whose rows are in `folder`. ValueError without rows."""
+    system, steps = cell
+    rule = ", ".join(f"{name}={value}" for name, value in system.rule.items() if name != "kind")
+    right = sum(row.grade is Grade.CORRECT for row in rows)
+    accuracy, low, high = wilson(right, len(rows))
+    everything = [_order(row, range(len(row.steps_K))) for row in rows]
+    content = [_order(row, _content(row)) for row in rows]
+    orders = [one.raw for one in everything if one]
+    interval = mean(orders) if orders else None
+    slots = 1 + max((slot for row in rows for slot in row.slots_K), default=-1)
+    passes = sum(row.nfe for row in rows)
+    return Result(
+        system=system.name,
+        benchmark=str(evaluation.benchmark["kind"]),
+        base=system.base_name,
+        training=system.training,
+        tuned_paths=system.tuned_paths or system.paths,
+        order=system.made_rule().order,
+        rule=str(system.rule["kind"]) + (f" ({rule})" if rule else ""),
+        cache=None if system.cache is None else str(system.cache),
+        form=system.form,
+        paths=system.paths if system.form is Form.CANVAS else 1,
+        masks=evaluation.masks,
+        temperature=evaluation.temperature,
+        fill=evaluation.fill,
+        seed=evaluation.seed,
+        steps=steps or None,
+        rows=folder,
+        count=len(rows),
+        right=right,
+        unread=sum(row.answer is None for row in rows),
+        accuracy=accuracy,
+        low=low,
+        high=high,
+        nfe=passes / len(rows),
+        tokens_per_step=sum(len(row.steps_K) for row in rows) / passes,
+        content_tokens_per_step=sum(len(_content(row)) for row in rows) / passes,
+        arness=interval and interval.value,
+        arness_low=interval and interval.low,
+        arness_high=interval and interval.high,
+        chance=_mean(one.chance for one in everything if one),
+        corrected=_mean(one.corrected for one in everything if one),
+        local=_mean(one.local for one in everything if one),
+        content_arness=_mean(one.raw for one in content if one),
+        content_corrected=_mean(one.corrected for one in content if one),
+        content_local=_mean(one.local for one in content if one),
+        by_slot=tuple(_in_slot(rows, slot) for slot in range(slots)),
+        **asdict(made),
+    )
+
+
+def _advice(run: Path) -> str:
+    inside = run / "evaluation"
+    if (inside / RESULTS).is_file():
+        return f"that of this experiment is in {inside}"
+    if (run / "cells").is_dir():
+        return "its evaluation has not ended: the same polytrace evaluate command goes on"
+    return "give a directory of polytrace evaluate"
+
+
+def read_results(run: Path) -> list[Result]:
+    """What an evaluation wrote; UserError where there is nothing, DamagedError where unreadable."""
+    file = run / RESULTS
+    if not file.is_file():
+        raise UserError(f"{run}: holds no {RESULTS}; {_advice(run)}")
+    try:
+        data = pq.read_table(file)
+        later = {one.name for one in fields(Computed)} - {*data.column_names}
+        names = [one.name for one in fields(Result) if one.name not in later]
+        return list(arrow.records(Result, data, names))
+    except (OSError, pa.ArrowException, TypeError, ValueError, KeyError) as error:
+        raise DamagedError(f"{file}: cannot be read ({error}); evaluate again") from None
+
+
+def read_rows(folder: Path, columns: list[str] | None = None) -> pa.Table:
+    """The rows of a cell in order; DamagedError where there are none or they are unreadable."""
+    files = sorted(folder.glob("rows-*.parquet"))
+    try:
+        return pa.concat_tables([_table(file, columns) for file in files])
+    except (OSError, pa.ArrowException) as error:
+        raise DamagedError(f"{folder}: cannot be read ({error}); evaluate again") from None
+
+
+def _table(file: Path, columns: list[str] | None) -> pa.Table:
+    """One file of rows; those of Polytrace 0.1 have no `end_ids`: there fill alone ends a text."""
+    known = pq.read_schema(file).names
+    wanted = columns or known
+    if "end_ids" in known or (columns and "end_ids" not in columns):
+        return pq.read_table(file, columns=wanted)
+    read = dict.fromkeys([*(name for name in wanted if name != "end_ids"), "fill_id"])
+    data = pq.read_table(file, columns=list(read))
+    ends = [[one] for one in data["fill_id"].to_pylist()]
+    return data.append_column("end_ids", pa.array(ends, pa.list_(pa.int64())))
+
+
+def content(tokens_K: Sequence[int], end_ids: Collection[int]) -> list[int]:
+    """Which commits are neither fill nor an end of turn."""
+    return [k for k, token in enumerate(tokens_K) if token not in end_ids]
+
+
+def order_of(
+    steps_K: Sequence[int], positions_K: Sequence[int], among: Iterable[int]
+) -> Arness | None:
+    """ARness of some of a row's commits."""
+    chosen = list(among)
+    return arness([steps_K[k] for k in chosen], [positions_K[k] for k in chosen])
+
+
+def _content(row: Row) -> list[int]:
+    return content(row.tokens_K, row.end_ids)
+
+
+def _order(row: Row, among: Iterable[int]) -> Arness | None:
+    return order_of(row.steps_K, row.positions_K, among)
+
+
+def _in_slot(rows: Sequence[Row], slot: int) -> float | None:
+    found = (_order(row, [k for k, s in enumerate(row.slots_K) if s == slot]) for row in rows)
+    return _mean(one.raw for one in found if one)
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    known = list(values)
+    return fmean(known) if known else None

@@ -1,0 +1,192 @@
+"""What determines an evaluation. In: a recipe's values. Out: frozen settings, and their cells.
+
+A cell is one system decoded with one number of steps; a system is a model with a rule and a form.
+Plain dataclasses, validated against by recipes, as `settings.py`.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from diffusion.data.layout import Form
+from diffusion.decoding import Rule
+from diffusion.decoding.decode import Fill, Sampling
+from diffusion.decoding.kv_cache import Caching
+from diffusion.settings import STRICT, Model, Precision, check_name
+from support.errors import UserError
+
+Part = Mapping[str, str | int | float | bool | None]  # `kind`, and the options of that kind
+
+ROWS_PER_FILE = 64  # of a cell; what a killed evaluation decodes again, at most
+
+
+class Training(StrEnum):
+    """What a base model was tuned on."""
+
+    BASE = "base"  # nothing
+    LONG_COT = "long_cot"
+    NAP = "nap"  # canvases
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """A row of the tables: a model, how it decodes, and what it writes into.
+
+    `form: canvas` decodes `paths` slots and a summary, of which the summary is scored; `long_cot`
+    one slot of as many masks, scored by the last answer before its first fill or end of turn.
+    `steps` where they are not the evaluation's; `cache` decodes faster, and not exactly. For the
+    tables: `base` names the base model (default: the model's folder), `training` what it was tuned
+    on, and `tuned_paths` on how many paths, where not on as many as are decoded.
+    """
+
+    __pydantic_config__: ClassVar[Any] = STRICT
+
+    name: str
+    model: Model
+    rule: dict[str, str | int | float | bool | None]
+    form: Form = Form.CANVAS
+    paths: int = 3
+    steps: tuple[int, ...] = ()
+    cache: Caching | None = None
+    base: str = ""
+    training: Training = Training.BASE
+    tuned_paths: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check name and range."""
+        if not self.name.strip():
+            raise ValueError("name: empty; a system needs one for its row")
+        if self.paths < 1:
+            raise ValueError(f"paths: {self.paths} is not at least 1")
+        if self.steps and min(self.steps) < 1:
+            raise ValueError(f"steps: {list(self.steps)}; each at least 1")
+
+    @property
+    def base_name(self) -> str:
+        """The base model's name in tables."""
+        return self.base or Path(self.model.path).name
+
+    def made_rule(self) -> Rule:
+        """The rule; UserError where it does not exist or does not take its options."""
+        rule: Rule = part("rules", self.rule, f"systems.{self.name}.rule")
+        if self.cache is not None:
+            try:
+                self.cache.check(rule)
+            except ValueError as error:
+                raise UserError(f"systems.{self.name}.{error}") from None
+        return rule
+
+
+class Cell(NamedTuple):
+    """A system at a number of steps (0: its rule has none)."""
+
+    system: System
+    steps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Systems x steps on one benchmark, fully described.
+
+    `masks` is the budget M of every system, `summary_tokens` the summary's part of it on a canvas;
+    each of a canvas's paths has an even share of the rest (Table 5's fixed budget). `limit` takes
+    the first problems only, `batch` decodes so many rows at once, those of one file at most.
+    `strict` decodes every row by itself, so that no digit of it depends on its neighbours.
+    """
+
+    __pydantic_config__: ClassVar[Any] = STRICT
+
+    name: str
+    benchmark: dict[str, str | int | float | bool | None]
+    systems: tuple[System, ...]
+    steps: tuple[int, ...]
+    masks: int = 1022
+    summary_tokens: int = 32
+    limit: int | None = None
+    batch: int = 32
+    strict: bool = False
+    precision: Precision = Precision.BFLOAT16
+    temperature: float = 0.0
+    seed: int = 0
+    fill: Fill = Fill.FREE
+
+    def __post_init__(self) -> None:
+        """Check the ranges: ValueError names the field and the range."""
+        check_name(self.name)
+        if not self.systems:
+            raise ValueError("systems: empty; name at least one")
+        names = [system.name for system in self.systems]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(
+                f"systems: {twice[0]!r} stands there twice; rows need names of their own"
+            )
+        if not self.steps or min(self.steps) < 1:
+            raise ValueError(f"steps: {list(self.steps)}; give at least one, each at least 1")
+        if not 1 <= self.batch <= ROWS_PER_FILE:
+            raise ValueError(f"batch: {self.batch} is not within 1 to {ROWS_PER_FILE}")
+        if self.limit is not None and self.limit < 1:
+            raise ValueError("limit: at least 1")
+        for system in self.systems:
+            if system.form is Form.CANVAS:
+                if self.summary_tokens < 1:
+                    raise ValueError(f"summary_tokens: {self.summary_tokens} is not at least 1")
+                path_tokens(self.masks, self.summary_tokens, system.paths)
+        Sampling(temperature=self.temperature)
+
+    @property
+    def sampling(self) -> Sampling:
+        """How tokens are taken."""
+        return Sampling(temperature=self.temperature, seed=self.seed, fill=self.fill)
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows that are decoded together, at most."""
+        return 1 if self.strict else self.batch
+
+    def cells(self) -> list[Cell]:
+        """Every cell, in order; a rule without a number of steps has one."""
+        return [
+            Cell(system, steps)
+            for system in self.systems
+            for steps in ((system.steps or self.steps) if system.made_rule().has_steps else (0,))
+        ]
+
+    def digest(self, cell: Cell, facts: Sequence[object]) -> str:
+        """16 hex digits over everything that shapes a cell.
+
+        `facts`, which go into JSON, are of the model, the problems, and what computes.
+        """
+        shaping = dataclasses.asdict(self)
+        for name in ("name", "systems", "steps", "batch", "strict"):  # rows at once are a fact
+            shaping.pop(name)
+        shaping |= {"system": dataclasses.asdict(cell.system), "steps": cell.steps, "facts": facts}
+        for name in ("name", "steps", "base", "training", "tuned_paths"):
+            shaping["system"].pop(name)
+        if cell.system.cache is None:
+            shaping["system"].pop("cache")
+        shaping["system"]["model"].pop("path")  # its revision is among the facts
+        text = json.dumps(shaping, sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def path_tokens(masks: int, summary_tokens: int, paths: int) -> int:
+    """A path's even share of M masks beside a summary; ValueError where there is none."""
+    share = (masks - summary_tokens) // paths
+    if share < 1:
+        raise ValueError(
+            f"masks: {masks} leave nothing for {paths} paths beside a summary of {summary_tokens}"
+        )
+    return share
+
+
+def part(family: str, given: Part, where: str) -> Any:
+    """A rule or a benchmark of a recipe; needs pydantic, which reading a recipe needs anyway."""
+    from support import plugins
+
+    options = {name: value for name, value in given.items() if name != "kind"}
+    return plugins.build(family, str(given.get("kind")), options, where)

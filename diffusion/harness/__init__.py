@@ -1,5 +1,0 @@
-"""Polytrace's decoder as a model of EleutherAI's lm-evaluation-harness; needs `lm_eval`.
-
-`python -m diffusion.harness` is lm_eval's own command line with the model "polytrace" registered;
-importing `diffusion.harness.model` registers it for a program.
-"""

@@ -1,0 +1,189 @@
+"""The model "polytrace" of lm_eval: its requests in, a text for each out.
+
+Importing this file registers it. A context is a prompt as everywhere in Polytrace: it is the user's
+turn in the model's chat template, unless lm_eval has put it into that template already.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import lm_eval.models  # noqa: F401  its own models: it registers them only where there is none
+import torch
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
+from lm_eval.api.registry import register_model
+from lm_eval.utils import simple_parse_args_string
+
+from diffusion.data.layout import Ids, encode, encode_prompt
+from diffusion.decoding.decode import Request
+from diffusion.evaluation.generate import answers, frame_for, load
+from diffusion.lm_eval_model.options import read
+from diffusion.models import first_line
+from diffusion.settings import Model
+from support.errors import UserError
+from support.progress import Progress
+
+_HEEDED = {"until", "do_sample", "temperature"}
+_NO_LIKELIHOODS = (
+    "a task asks for likelihoods: a masked-diffusion model has no exact ones, and none are "
+    "offered; tasks of output_type generate_until work, those of multiple_choice, loglikelihood "
+    "and loglikelihood_rolling do not"
+)
+_log = logging.getLogger("lm_eval.polytrace")  # under lm_eval, whose format and verbosity it has
+
+
+class Rendered(str):
+    """A prompt that stands in the chat template already: it is encoded as it is."""
+
+    __slots__ = ()
+
+
+@register_model("polytrace")
+class Polytrace(LM):  # type: ignore[misc]  # lm_eval is untyped
+    """Decodes what a task asks; the options are those of `Options` and of the rule."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__()
+        options, self.rule = read(given)
+        self.options = options
+        if options.device is not None:
+            _check_device(options.device)
+        model = Model(path=options.path, trust_remote_code=options.trust_remote_code)
+        self.dlm = load(model, options.device)
+        self.frame = frame_for(
+            self.dlm,
+            options.form,
+            paths=options.paths,
+            masks=options.masks,
+            summary_tokens=options.summary_tokens,
+        )
+
+    @classmethod
+    def create_from_arg_string(
+        cls, arg_string: str, additional_config: Mapping[str, Any] | None = None
+    ) -> "Polytrace":
+        """As below, from `key=value,…`."""
+        return cls.create_from_arg_obj(simple_parse_args_string(arg_string), additional_config)
+
+    @classmethod
+    def create_from_arg_obj(
+        cls, arg_dict: Mapping[str, Any], additional_config: Mapping[str, Any] | None = None
+    ) -> "Polytrace":
+        """`arg_dict` goes before `--batch_size` and `--device`, which lm_eval always has."""
+        more = {k: v for k, v in (additional_config or {}).items() if v is not None}
+        if more.get("device") == "cuda:0" and not torch.cuda.is_available():
+            del more["device"]  # its default, also where there is none
+        return cls(**more | dict(arg_dict))
+
+    def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
+        """The scored text of every request, cut before the first of its stop strings."""
+        self._check([request.args[1] for request in requests])
+        options = self.options
+        times = Counter[str]()
+        asked: list[Request] = []
+        for request in requests:
+            context = request.args[0]
+            name = f"{context}\0{times[context]}"  # repeats of a prompt are samples of their own
+            times[context] += 1
+            asked.append(Request(name, self._encode(context)))
+        longest_first = sorted(range(len(asked)), key=lambda n: -len(asked[n].prompt))
+        texts = [""] * len(asked)
+        with Progress("polytrace", "texts", total=len(asked), shown=not disable_tqdm) as bar:
+            for start in range(0, len(asked), options.batch_size):
+                batch = longest_first[start : start + options.batch_size]
+                found = answers(
+                    self.dlm,
+                    self.frame,
+                    [asked[n] for n in batch],
+                    self.rule,
+                    steps=options.steps or self.frame.masks,
+                    sampling=options.sampling,
+                    precision=options.precision,
+                    where="model_args",
+                )
+                for n, answer in zip(batch, found, strict=True):
+                    args = requests[n].args
+                    texts[n] = cut(answer.scored, args[1].get("until"))
+                    self.cache_hook.add_partial("generate_until", args, texts[n])
+                bar.update(len(batch))
+        return texts
+
+    def loglikelihood(self, requests: Sequence[Instance]) -> list[tuple[float, bool]]:
+        """Not offered: UserError."""
+        raise UserError(_NO_LIKELIHOODS)
+
+    def loglikelihood_rolling(self, requests: Sequence[Instance]) -> list[float]:
+        """Not offered: UserError."""
+        raise UserError(_NO_LIKELIHOODS)
+
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        """Turns in the model's chat template, marked so that it is not applied again."""
+        self.chat_template()
+        return Rendered(
+            self.dlm.tokenizer.apply_chat_template(
+                chat_history,
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                continue_final_message=not add_generation_prompt,
+            )
+        )
+
+    def chat_template(self, chat_template: bool | str = True) -> str:
+        """The model's own; UserError where it has none, or another is asked for by name."""
+        if isinstance(chat_template, str):
+            raise UserError(
+                f"--apply_chat_template {chat_template}: the model's own is used; give no name"
+            )
+        if not self.dlm.tokenizer.chat_template:
+            raise UserError(
+                f"--apply_chat_template: {self.options.path} has no chat template; leave it out"
+            )
+        return str(self.dlm.tokenizer.chat_template)
+
+    @property
+    def tokenizer_name(self) -> str:
+        """What lm_eval's cache of prompts in the template is kept under."""
+        return str(self.dlm.folder)
+
+    def get_model_info(self) -> dict[str, Any]:
+        """What lm_eval writes beside the results: every option, and the rule with its own."""
+        return {"polytrace": asdict(self.options) | {"rule": repr(self.rule)}}
+
+    def _encode(self, context: str) -> Ids:
+        tokenizer = self.dlm.tokenizer
+        is_rendered = isinstance(context, Rendered)
+        return encode(tokenizer, context) if is_rendered else encode_prompt(tokenizer, context)
+
+    def _check(self, generation: Sequence[Mapping[str, Any]]) -> None:
+        """UserError where a task samples otherwise than the model; a warning for the rest."""
+        for wanted in generation:
+            is_greedy = wanted.get("do_sample") is False
+            temperature = 0.0 if is_greedy else float(wanted.get("temperature") or 0.0)
+            if temperature and temperature != self.options.temperature:
+                raise UserError(
+                    f"a task samples at temperature {temperature}; add temperature={temperature} "
+                    "to --model_args, or give --gen_kwargs do_sample=False"
+                )
+        if unheeded := sorted({name for wanted in generation for name in wanted} - _HEEDED):
+            _log.warning(
+                "generation_kwargs: %s: without effect; masks, steps and rule decide",
+                ", ".join(unheeded),
+            )
+
+
+def cut(text: str, until: str | Sequence[str] | None) -> str:
+    """The text before the first stop string in it."""
+    stops = [until] if isinstance(until, str) else until or ()
+    return text[: min((text.find(s) for s in stops if s and s in text), default=len(text))]
+
+
+def _check_device(name: str) -> None:
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(f"model_args.device: {name!r}: {first_line(error)}") from None

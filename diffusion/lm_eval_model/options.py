@@ -1,0 +1,73 @@
+"""What `--model_args` says. In: lm_eval's parsed values. Out: checked options, and the rule."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+from diffusion.data.layout import Form
+from diffusion.decoding import Rule
+from diffusion.decoding.decode import Fill, Sampling
+from diffusion.evaluation.settings import part, path_tokens
+from diffusion.settings import STRICT, Precision
+from support import plugins
+from support.errors import UserError
+from support.yaml_file import validate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """A model and how it decodes; names and defaults as in the recipe of an evaluation.
+
+    `steps` is by default one for each mask, `device` an accelerator where there is one;
+    `batch_size` has lm_eval's default.
+    """
+
+    __pydantic_config__: ClassVar[Any] = STRICT
+
+    path: str
+    rule: str
+    form: Form = Form.CANVAS
+    paths: int = 3
+    masks: int = 1022
+    summary_tokens: int = 32
+    steps: int | None = None
+    batch_size: int = 1
+    precision: Precision = Precision.BFLOAT16
+    temperature: float = 0.0
+    seed: int = 0
+    fill: Fill = Fill.FREE
+    device: str | None = None
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the ranges: ValueError names the field and the range."""
+        for name in ("paths", "masks", "summary_tokens", "steps", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}: {value} is not at least 1")
+        if self.form is Form.CANVAS:
+            path_tokens(self.masks, self.summary_tokens, self.paths)
+        Sampling(temperature=self.temperature)
+
+    @property
+    def sampling(self) -> Sampling:
+        """How tokens are taken."""
+        return Sampling(temperature=self.temperature, seed=self.seed, fill=self.fill)
+
+
+def read(given: Mapping[str, Any]) -> tuple[Options, Rule]:
+    """Options and rule; what is no option of ours is one of the rule's (`rule=blockwise,block=13`).
+
+    Raises UserError for a missing, an unknown or a bad one.
+    """
+    names = tuple(field.name for field in fields(Options))
+    options = validate({k: v for k, v in given.items() if k in names}, "model_args", Options)
+    more = {k: v for k, v in given.items() if k not in names}
+    known = plugins.options("rules", options.rule, "model_args.rule")
+    for name in more:
+        if name not in known:
+            raise UserError(f"model_args.{name}: no option; {plugins.hint(name, (*names, *known))}")
+    rule: Rule = part("rules", {"kind": options.rule, **more}, "model_args")
+    if options.steps is not None and not rule.has_steps:
+        raise UserError(f"model_args.steps: {options.rule} takes as many as it needs; leave it out")
+    return options, rule

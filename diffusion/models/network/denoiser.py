@@ -1,0 +1,120 @@
+"""A masked-diffusion language model as the objective and the decoder use it.
+
+In: token ids with masks in them, and the positions that are asked for. Out: the cross-entropy of
+those positions, or their logits. The head is applied to the asked positions only, in any
+transformers model whose trunk is its `base_model` and whose head ends in its output embeddings:
+a hook picks their rows from the trunk's output, and the output embeddings are applied here.
+
+Axes: B rows, T tokens, R positions asked for, H hidden, V vocabulary.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from diffusion.models.network.linear_cross_entropy import CrossEntropy, linear_cross_entropy
+
+
+class Denoiser(nn.Module):
+    """A transformers model `net` that predicts masked tokens.
+
+    `shift`: the logits for position i are read at position i - 1 (at 0 for position 0), as Dream's
+    are: `cat([l[:, :1], l[:, :-1]], 1)`, METHOD section 5.
+    """
+
+    def __init__(self, net: Any, *, shift: bool) -> None:
+        super().__init__()
+        self.net = net
+        self.shift = shift
+        self._rows_R: Tensor | None = None
+        # What FSDP shards as units. The output matrix is applied here, so that it and all that
+        # shares it must stay in the root's.
+        names = net._no_split_modules or ()
+        matrix = net.get_output_embeddings().weight
+        self._no_split_modules = sorted(
+            {
+                type(module).__name__
+                for module in net.modules()
+                if type(module).__name__ in names
+                and all(parameter is not matrix for parameter in module.parameters())
+            }
+        )
+        net.base_model.register_forward_hook(self._pick)
+        net.get_output_embeddings().forward = _identity  # it is applied here, some rows at a time
+
+    def forward(
+        self,
+        ids_BT: Tensor,
+        positions_R: Tensor,
+        targets_R: Tensor,
+        weights_R: Tensor,
+        real_BT: Tensor | None = None,
+    ) -> CrossEntropy:
+        """Weighted cross-entropy (nats) of `targets_R` at `positions_R`, flat indices b*T + t.
+
+        `real_BT` is False at padding; None where nothing is padded.
+        """
+        head = self.net.get_output_embeddings()
+        features_RH = self.features(ids_BT, positions_R, real_BT)
+        bias_V = getattr(head, "bias", None)
+        return linear_cross_entropy(features_RH, head.weight, bias_V, targets_R, weights_R)
+
+    def logits(self, ids_BT: Tensor, positions_R: Tensor, real_BT: Tensor | None = None) -> Tensor:
+        """Logits [R, V] for `positions_R`, in the model's type."""
+        head = self.net.get_output_embeddings()
+        features_RH = self.features(ids_BT, positions_R, real_BT)
+        return nn.functional.linear(features_RH, head.weight, getattr(head, "bias", None))
+
+    def features(
+        self, ids_BT: Tensor, positions_R: Tensor, real_BT: Tensor | None, **more: Any
+    ) -> Tensor:
+        """What the output embeddings are applied to, [R, H]; `more` goes to the network."""
+        tokens = ids_BT.shape[1]
+        self._rows_R = (
+            torch.where(positions_R % tokens == 0, positions_R, positions_R - 1)
+            if self.shift
+            else positions_R
+        )
+        try:
+            out = self.net(input_ids=ids_BT, attention_mask=real_BT, **more)
+        finally:
+            self._rows_R = None
+        features_RH: Tensor = out.logits.squeeze(0)
+        return features_RH
+
+    def _pick(self, _module: Any, _inputs: Any, out: Any) -> Any:
+        """The trunk's output with the asked rows alone, as one sequence [1, R, H]."""
+        assert self._rows_R is not None, "the network is called through its Denoiser only"
+        out.last_hidden_state = out.last_hidden_state.flatten(0, 1)[self._rows_R][None]
+        return out
+
+
+def _identity(features: Tensor) -> Tensor:
+    return features
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dlm:
+    """A loaded masked-diffusion language model.
+
+    `family` is the file under `diffusion/models` it came through, `mask_id` what is denoised,
+    `fill_id` what fills a slot behind its text, `turn_ends` what ends an answer beside it,
+    `context` the longest row in tokens (None: no limit), `folder` the directory it was read from.
+    """
+
+    family: str
+    denoiser: Denoiser
+    tokenizer: Any
+    mask_id: int
+    fill_id: int
+    context: int | None
+    folder: Path
+    turn_ends: frozenset[int] = frozenset()
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """Tokens that are no content: a text ends before the first of them."""
+        return self.turn_ends | {self.fill_id}

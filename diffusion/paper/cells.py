@@ -1,0 +1,239 @@
+"""Cells of one or several evaluations, found by what they are. In: run directories. Out: cells.
+
+A finding is a result and where its rows are; two findings on the same problems can be compared pair
+by pair.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from diffusion.data.layout import Form
+from diffusion.decoding import Order
+from diffusion.evaluation.results import Result, content, order_of, read_results, read_rows
+from diffusion.evaluation.settings import Training
+from diffusion.evaluation.statistics import Interval, paired_difference
+from diffusion.paper import reference
+from schemas.records import Grade
+from support.errors import UserError
+
+Problem = tuple[str, str]  # id and gold answer, which no other benchmark has together
+
+
+class Subject(NamedTuple):
+    """What a row of a table is about: a base model on a benchmark."""
+
+    base: str
+    benchmark: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A cell and the run that it belongs to."""
+
+    run: Path
+    result: Result
+
+    @property
+    def subject(self) -> Subject:
+        """What it is about."""
+        return Subject(self.result.base, self.result.benchmark)
+
+    def _rows(self, *columns: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = read_rows(
+            self.run / self.result.rows, ["id", "gold", *columns]
+        ).to_pylist()
+        return found
+
+    @cached_property
+    def right(self) -> dict[Problem, float]:
+        """1 for each solved problem, 0 for others."""
+        return {
+            (row["id"], row["gold"]): float(row["grade"] == Grade.CORRECT)
+            for row in self._rows("grade")
+        }
+
+    @cached_property
+    def arness(self) -> dict[Problem, float]:
+        """Global-ARness@1 of every problem that has one."""
+        rows = self._rows("steps_K", "positions_K")
+        return self._orders(rows, [range(len(row["steps_K"])) for row in rows])
+
+    @cached_property
+    def content_arness(self) -> dict[Problem, float]:
+        """The same without commits of fill."""
+        rows = self._rows("steps_K", "positions_K", "tokens_K", "end_ids")
+        return self._orders(rows, [content(row["tokens_K"], row["end_ids"]) for row in rows])
+
+    def _orders(
+        self, rows: Sequence[dict[str, Any]], among: Iterable[Iterable[int]]
+    ) -> dict[Problem, float]:
+        found = {}
+        for row, some in zip(rows, among, strict=True):
+            if order := order_of(row["steps_K"], row["positions_K"], some):
+                found[row["id"], row["gold"]] = order.raw
+        return found
+
+    def is_like(self, other: "Finding") -> bool:
+        """Whether both decoded as many masks, took tokens in the same way, and computed alike."""
+        ours, theirs = (
+            (one.masks, one.temperature, one.fill, one.computed)
+            for one in (self.result, other.result)
+        )
+        return ours == theirs
+
+
+class Findings:
+    """All cells of the given runs, in order."""
+
+    def __init__(self, runs: Sequence[Path]) -> None:
+        self.all = [Finding(run, one) for run in runs for one in read_results(run)]
+        if not self.all:
+            raise UserError(f"{', '.join(map(str, runs))}: hold no cell")
+
+    def subjects(self) -> list[Subject]:
+        """The paper's models on its benchmark first, then whatever else was evaluated."""
+        papers = [Subject(base, reference.BENCHMARK) for base in reference.BASES]
+        return list(dict.fromkeys([*papers, *(one.subject for one in self.all)]))
+
+    def steps(self, subject: Subject) -> list[int]:
+        """The numbers of steps that this subject was decoded with, ascending."""
+        return sorted({cell.steps for cell in self._cells(subject) if cell.steps})
+
+    def paths(self, subject: Subject) -> int:
+        """The most paths that this subject's canvases have; 3, the paper's, where it has none."""
+        canvases = [cell for cell in self._cells(subject) if cell.form is Form.CANVAS]
+        return max((cell.paths for cell in canvases), default=3)
+
+    def count(self, subject: Subject) -> int:
+        """The fewest problems of a cell of this subject; 0 where it has none."""
+        return min((cell.count for cell in self._cells(subject)), default=0)
+
+    def find(
+        self,
+        subject: Subject,
+        training: Training,
+        order: Order,
+        steps: int | None,
+        paths: int | None = None,
+        tuned_paths: int | None = None,
+    ) -> Finding | None:
+        """The cell that fits; canvases for NAP and parallel-forced decoding alone.
+
+        `paths` and `tuned_paths` default to the subject's most. AO is block-wise where no cell of
+        the subject and the form is of another AO, as the paper's is of LLaDA. UserError where two
+        cells fit: a table has one place for them.
+        """
+        form = Form.CANVAS if Training.NAP is training or order is Order.FORCED else Form.LONG_COT
+        most = self.paths(subject)
+
+        def fits(cell: Result) -> bool:
+            return (
+                (cell.training, cell.order, cell.form) == (training, order, form)
+                and cell.cache is None  # those are in the table of every cell alone
+                and cell.steps == (None if order is Order.FAST else steps)
+                and (form is Form.LONG_COT or cell.paths == (paths or most))
+                and (training is not Training.NAP or cell.tuned_paths == (tuned_paths or most))
+            )
+
+        cells = [one for one in self.all if one.subject == subject]
+        alike = {one.result.order for one in cells if one.result.form is form}
+        if order is Order.AO and order not in alike:
+            order = Order.BLOCKWISE
+        found = [one for one in cells if fits(one.result)]
+        if len(found) > 1:
+            first, second = found[:2]
+            raise UserError(
+                f"{second.run}: {second.result.system!r} and {first.result.system!r} of "
+                f"{first.run} are one cell of the tables; print them apart, or give one another "
+                "base in its recipe"
+            )
+        return found[0] if found else None
+
+    def _cells(self, subject: Subject) -> Iterator[Result]:
+        return (one.result for one in self.all if one.subject == subject)
+
+
+def discordant(first: Finding, second: Finding) -> tuple[int, int]:
+    """Problems that only the first has solved, and that only the second has."""
+    return _more_and_less(first.right, second.right)
+
+
+def gain(first: Finding | None, second: Finding | None) -> Interval | None:
+    """Accuracy of the first more than the second's; None where they do not compare.
+
+    Both must have decoded the same problems with as many masks, temperature and fill alike, and
+    must have been computed alike: device, kernel, type, version of PyTorch, rows at once.
+    """
+    if first is None or second is None or not first.is_like(second):
+        return None
+    return _paired(first.right, second.right)
+
+
+def gain_of_arness(
+    first: Finding | None, second: Finding | None, *, content: bool = False
+) -> Interval | None:
+    """Global-ARness@1 of the first more than the second's, over problems where both have one.
+
+    `content`: without commits of fill. None where they do not compare, as `gain`.
+    """
+    if first is None or second is None or not first.is_like(second):
+        return None
+    if first.right.keys() != second.right.keys():
+        return None
+    a, b = (one.content_arness if content else one.arness for one in (first, second))
+    both = ordered_in_both(first, second, content=content)
+    return _paired({one: a[one] for one in both}, {one: b[one] for one in both})
+
+
+def ordered_in_both(first: Finding, second: Finding, *, content: bool = False) -> list[Problem]:
+    """The problems where both have an order."""
+    a, b = (one.content_arness if content else one.arness for one in (first, second))
+    return [problem for problem in a if problem in b]
+
+
+def change_of_gain(
+    here: tuple[Finding | None, Finding | None], there: tuple[Finding | None, Finding | None]
+) -> Interval | None:
+    """How much more the first pair's gain is than the second pair's, on the same problems."""
+    (a, b), (c, d) = here, there
+    if a is None or b is None or c is None or d is None:
+        return None
+    if not all(a.is_like(one) for one in (b, c, d)):
+        return None
+    if len({tuple(one.right) for one in (a, b, c, d)}) > 1:
+        return None
+    return _paired(_gains(a, b), _gains(c, d))
+
+
+def wider_and_narrower(
+    here: tuple[Finding | None, Finding | None], there: tuple[Finding | None, Finding | None]
+) -> tuple[int, int]:
+    """On how many problems the first pair's gain is more than the second's, and less."""
+    (a, b), (c, d) = here, there
+    assert a and b and c and d
+    return _more_and_less(_gains(a, b), _gains(c, d))
+
+
+def _gains(first: Finding, second: Finding) -> dict[Problem, float]:
+    """Problem by problem, what the first has solved more than the second."""
+    return {problem: first.right[problem] - second.right[problem] for problem in first.right}
+
+
+def _more_and_less(first: dict[Problem, float], second: dict[Problem, float]) -> tuple[int, int]:
+    pairs = [(first[problem], second[problem]) for problem in first]
+    return sum(a > b for a, b in pairs), sum(a < b for a, b in pairs)
+
+
+def _paired(first: dict[Problem, float], second: dict[Problem, float]) -> Interval | None:
+    if not first or first.keys() != second.keys():
+        return None
+    return paired_difference([*first.values()], [second[id_] for id_ in first])
+
+
+def counts(findings: Iterable[Finding]) -> tuple[int, int]:
+    """The fewest and the most problems of a cell."""
+    found = [one.result.count for one in findings]
+    return min(found), max(found)

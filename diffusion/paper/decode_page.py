@@ -1,0 +1,152 @@
+"""What a page shows of an evaluation: tables, claims, pictures, and canvases as they filled.
+
+In: a directory of `polytrace evaluate`, and where its models are. Out: `Evaluated`, plain values
+that a template prints. Texts are as a model wrote them: whoever prints them makes them visible and
+escapes them.
+"""
+
+import base64
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from diffusion import models
+from diffusion.evaluation.results import read_rows
+from diffusion.paper.cells import Finding, Findings
+from diffusion.paper.claims import claims
+from diffusion.paper.figures import draw
+from diffusion.paper.tables import Table, tables
+from schemas.records import Grade
+from support.errors import UserError
+from support.paths import locate
+
+MOST_DECODES = 48  # rows of all cells together
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A PNG as a data URI (None: not drawn), and why a part of it is missing."""
+
+    caption: str
+    data: str | None
+    missing: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decode:
+    """A decoded row, commit by commit.
+
+    `slots[n]` are the columns of slot n; commit k put `text[k]` into the column `position[k]` at
+    the step `step[k]`, and was sure of it by `confidence[k]`; `is_fill[k]`: that is fill or an end
+    of turn.
+    """
+
+    system: str
+    problem: str
+    gold: str
+    mark: str
+    passes: int
+    slots: tuple[tuple[int, ...], ...]
+    step: tuple[int, ...]
+    position: tuple[int, ...]
+    confidence: tuple[float | None, ...]
+    text: tuple[str, ...]
+    is_fill: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """Everything the page says of an evaluation."""
+
+    tables: tuple[Table, ...]
+    pictures: tuple[Picture, ...]
+    decodes: tuple[Decode, ...]
+    left_out: int  # cells of which no row is shown
+    unread: tuple[str, ...]  # systems without a tokenizer
+
+    def thinned(self) -> "Evaluated":
+        """With every second decode."""
+        kept = self.decodes[::2]
+        gone = len({one.system for one in self.decodes} - {one.system for one in kept})
+        return replace(self, decodes=kept, left_out=self.left_out + gone)
+
+
+def evaluated(run: Path, tokenizers: Mapping[str, Any]) -> Evaluated:
+    """What the page shows; `tokenizers` of the systems by name, without which words are dots."""
+    findings = Findings([run])
+    every = [*tables(findings), claims(findings)]
+    with TemporaryDirectory() as folder:
+        pictures = tuple(
+            Picture(
+                one.caption,
+                _data_uri(Path(folder) / f"{one.name}.png") if one.name else None,
+                one.missing,
+            )
+            for one in draw(findings, Path(folder))
+        )
+    cells = findings.all[:MOST_DECODES]
+    each = max(1, MOST_DECODES // len(cells))  # rows of a cell: every cell has one before two
+    systems = dict.fromkeys(cell.result.system for cell in cells)
+    return Evaluated(
+        tuple(short for one in every if (short := one.short()) is not None),
+        pictures,
+        tuple(one for cell in cells for one in _decodes(cell, tokenizers, min(2, each))),
+        len(findings.all) - len(cells),
+        tuple(name for name in systems if name not in tokenizers),
+    )
+
+
+def tokenizers_of(paths: Mapping[str, str]) -> dict[str, Any]:
+    """The tokenizers of systems whose models are directories of this machine."""
+    found = {}
+    for system, path in paths.items():
+        folder = Path(locate(path))
+        if not folder.is_dir():  # nothing is fetched for a picture
+            continue
+        with suppress(UserError):
+            config = models.read_config(folder)
+            _, family = models.family_of(config)
+            found[system], _ = models.tokenizer_of(family, folder, config, False)
+    return found
+
+
+def _decodes(cell: Finding, tokenizers: Mapping[str, Any], count: int) -> Iterator[Decode]:
+    columns = ["id", "gold", "grade", "nfe", "end_ids", "steps_K", "positions_K"]
+    columns += ["confidences_K", "tokens_K", "slots_K"]
+    rows = read_rows(cell.run / cell.result.rows, columns).slice(0, count).to_pylist()
+    tokenizer = tokenizers.get(cell.result.system)
+    for row in rows:
+        words = _words(tokenizer, row["tokens_K"])
+        slots: dict[int, list[int]] = {}
+        for slot, position in zip(row["slots_K"], row["positions_K"], strict=True):
+            slots.setdefault(slot, []).append(position)
+        steps = cell.result.steps
+        yield Decode(
+            system=f"{cell.result.system}, " + ("own steps" if steps is None else f"{steps} steps"),
+            problem=row["id"],
+            gold=row["gold"],
+            mark="right" if row["grade"] == Grade.CORRECT else "wrong",
+            passes=row["nfe"],
+            slots=tuple(tuple(sorted(slots[n])) for n in sorted(slots)),
+            step=tuple(row["steps_K"]),
+            position=tuple(row["positions_K"]),
+            confidence=tuple(
+                round(value, 3) if math.isfinite(value) else None for value in row["confidences_K"]
+            ),
+            text=words,
+            is_fill=tuple(token in row["end_ids"] for token in row["tokens_K"]),
+        )
+
+
+def _words(tokenizer: Any, tokens: Sequence[int]) -> tuple[str, ...]:
+    if tokenizer is None:
+        return ("▪",) * len(tokens)
+    return tuple(str(tokenizer.decode([token])) for token in tokens)
+
+
+def _data_uri(file: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode("ascii")

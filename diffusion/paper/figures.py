@@ -1,0 +1,239 @@
+"""The paper's Figures 1, 2 and 4 for whatever was evaluated. In: findings. Out: PNG and SVG.
+
+The same findings give the same bytes. A figure for which nothing was evaluated is not drawn, nor is
+a panel of one point; of that it is said why.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from diffusion.decoding import Order
+from diffusion.evaluation.results import read_rows
+from diffusion.evaluation.settings import Training
+from diffusion.evaluation.statistics import Interval
+from diffusion.paper import reference
+from diffusion.paper.cells import Finding, Findings, Subject
+from diffusion.paper.tables import TRAININGS, accuracy, arness_of, in_paper, label_of, name_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BLUE, RED, GREEN, SAND, GREY = "#1f6f8b", "#d1495b", "#6a994e", "#d9a441", "#8a8a8a"
+_ORDERS = {Order.AR: BLUE, Order.AO: GREEN, Order.RANDOM: SAND}
+_SHOWN = (  # the panels of Figure 1: what was tuned on what, decoded how
+    (Training.BASE, Order.AO),
+    (Training.BASE, Order.RANDOM),
+    (Training.LONG_COT, Order.AO),
+    (Training.NAP, Order.FORCED),
+)
+_STYLE: Any = {
+    "svg.hashsalt": "polytrace",
+    "text.parse_math": False,  # a $ in a name is a $
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "savefig.dpi": 130,
+}
+
+
+class Figure(NamedTuple):
+    """A picture: its file's name without ending (None: not drawn), and its caption.
+
+    `missing` is a sentence for each panel that was left out because it has one point, or empty.
+    """
+
+    name: str | None
+    caption: str
+    missing: str
+
+
+class Panel(NamedTuple):
+    """A part of a picture: what it is of, how many points it has, and what draws it."""
+
+    about: str
+    points: int
+    draw: Callable[["Axes"], None]
+
+
+def draw(findings: Findings, folder: Path) -> list[Figure]:
+    """Draw every figure for which there are cells into `folder`."""
+    label = label_of(findings.all)
+    made = []
+    for name, caption, panels in (
+        ("figure_1", f"Figure 1. Where each step commits, one problem ({label})", _orders),
+        ("figure_2", f"Figure 2. Accuracy of base models by decoding order ({label})", _bars),
+        ("figure_4", f"Figure 4. ARness before and after Long-CoT fine-tuning ({label})", _changes),
+    ):
+        found = list(panels(findings))
+        drawn = [panel for panel in found if panel.points > 1]
+        missing = " ".join(
+            f"Not drawn, because it has one point: {panel.about}."
+            for panel in found
+            if panel not in drawn
+        )
+        if drawn:
+            _save(drawn, folder / name, caption)
+        if found:
+            made.append(Figure(name if drawn else None, caption, missing))
+    return made
+
+
+def _save(panels: Sequence[Panel], path: Path, title: str) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    columns = min(4, len(panels))
+    lines = -(-len(panels) // columns)
+    with mpl.rc_context(_STYLE):
+        figure, axes = plt.subplots(
+            lines, columns, figsize=(max(3.2 * columns, 6.4), 3.1 * lines + 0.4), squeeze=False
+        )
+        for axis in axes.flat[len(panels) :]:
+            axis.set_visible(False)
+        for axis, panel in zip(axes.flat, panels, strict=False):
+            panel.draw(axis)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        figure.tight_layout()
+        figure.savefig(path.with_suffix(".png"), metadata={"Software": None})
+        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+        plt.close(figure)
+
+
+def _orders(findings: Findings) -> Iterator[Panel]:
+    for subject in findings.subjects():
+        steps = findings.steps(subject)
+        for training, order in _SHOWN if steps else ():
+            found = findings.find(subject, training, order, steps[-1])
+            if found is not None:
+                yield _scatter(found, f"{subject.base}, {TRAININGS[training]}\n{order}")
+
+
+def _scatter(found: Finding, title: str) -> Panel:
+    about = title.replace("\n", ", ")
+    row = read_rows(found.run / found.result.rows).slice(0, 1).to_pylist()[0]
+    is_fill = [token in row["end_ids"] for token in row["tokens_K"]]
+    points = list(zip(row["steps_K"], row["positions_K"], strict=True))
+
+    def panel(axis: "Axes") -> None:
+        for fill, colour, label in ((True, "#c9c9c9", "fill"), (False, RED, "content")):
+            some = [point for point, one in zip(points, is_fill, strict=True) if one is fill]
+            xs, ys = [x for x, _ in some], [y for _, y in some]
+            axis.scatter(xs, ys, s=7, color=colour, linewidths=0, label=label)
+        axis.set_title(title, fontsize=9)
+        axis.set_xlabel("step")
+        axis.set_ylabel("position")
+        axis.invert_yaxis()
+        arness = found.result.arness
+        axis.legend(
+            title=None if arness is None else f"mean ARness {arness:.2f}",
+            fontsize=7,
+            title_fontsize=8,
+            framealpha=0.9,
+            edgecolor="white",
+        )
+
+    return Panel(about, len(points), panel)
+
+
+def _bars(findings: Findings) -> Iterator[Panel]:
+    subjects = findings.subjects()
+    for benchmark in dict.fromkeys(subject.benchmark for subject in subjects):
+        found = {
+            subject: {
+                order: findings.find(subject, Training.BASE, order, steps[-1]) for order in _ORDERS
+            }
+            for subject in subjects
+            if subject.benchmark == benchmark and (steps := findings.steps(subject))
+        }
+        found = {subject: cells for subject, cells in found.items() if any(cells.values())}
+        if found:
+            yield _grouped(found)
+
+
+def _grouped(found: dict[Subject, dict[Order, Finding | None]]) -> Panel:
+    def panel(axis: "Axes") -> None:
+        for place, (order, colour) in enumerate(_ORDERS.items()):
+            values = [(at, accuracy(cells[order])) for at, cells in enumerate(found.values())]
+            known = [(at + 0.26 * (place - 1), one) for at, one in values if one is not None]
+            axis.bar(
+                [at for at, _ in known],
+                [100 * one.value for _, one in known],
+                width=0.24,
+                color=colour,
+                label=str(order),
+                yerr=_errors([one for _, one in known], 100),
+                ecolor="#333333",
+                capsize=2,
+            )
+        axis.set_xticks(range(len(found)), [name_of(subject) for subject in found])
+        axis.set_ylabel("accuracy, %")
+        axis.set_ylim(0, 100)
+        axis.legend(fontsize=8, frameon=False)
+
+    bars = sum(one is not None for cells in found.values() for one in cells.values())
+    of = "; ".join(
+        f"{name_of(subject)}, {order}"
+        for subject, cells in found.items()
+        for order, one in cells.items()
+        if one is not None
+    )
+    return Panel(of, bars, panel)
+
+
+def _errors(values: Sequence[Interval], scale: float) -> list[list[float]] | None:
+    if not values:
+        return None
+    return [
+        [scale * (one.value - one.low) for one in values],
+        [scale * (one.high - one.value) for one in values],
+    ]
+
+
+def _changes(findings: Findings) -> Iterator[Panel]:
+    found: list[tuple[str, Interval | None, Interval | None, list[float]]] = []
+    for subject in findings.subjects():
+        steps = findings.steps(subject)
+        before, after = (
+            arness_of(findings.find(subject, one, Order.AO, steps[-1])) if steps else None
+            for one in (Training.BASE, Training.LONG_COT)
+        )
+        known = [
+            in_paper(reference.TABLE_2, subject, (subject.base, one))
+            for one in (Training.BASE, Training.LONG_COT)
+        ]
+        theirs = [one for one in known if one is not None]
+        found.append((name_of(subject), before, after, theirs))
+    if not any(before and after for _, before, after, _ in found):
+        return
+
+    def panel(axis: "Axes") -> None:
+        for at, (_, before, after, theirs) in enumerate(found):
+            if theirs:
+                line: Any = {"mfc": "white", "color": GREY, "linewidth": 1, "markersize": 5}
+                axis.plot(theirs, [at + 0.15] * 2, "o-", **line)
+            for one, colour in ((before, BLUE), (after, RED)):
+                if one:
+                    axis.errorbar(
+                        one.value, at, xerr=_errors([one], 1), fmt="o", color=colour, capsize=2
+                    )
+            if before and after:
+                axis.annotate(
+                    "",
+                    (after.value, at),
+                    (before.value, at),
+                    arrowprops={"arrowstyle": "->", "color": "#333333"},
+                )
+        axis.plot([], [], "o", color=BLUE, label="base")
+        axis.plot([], [], "o", color=RED, label="Long-CoT")
+        axis.plot([], [], "o", mfc="white", color=GREY, label="the paper's")
+        axis.set_yticks(range(len(found)), [name for name, *_ in found])
+        axis.set_ylim(len(found) - 0.4, -0.6)
+        axis.set_xlim(0, 1.02)
+        axis.set_xlabel("Global-ARness@1 under AO")
+        axis.legend(fontsize=8, frameon=False, loc="upper left")
+
+    points = sum(one is not None for _, *both, _ in found for one in both)
+    yield Panel("ARness before and after", points, panel)

@@ -1,0 +1,65 @@
+"""One page of tables and pictures. In: run directories of evaluations. Out: a folder.
+
+`tables.md` holds Tables 1 to 5, the claims and Figures 1, 2 and 4, each picture as PNG and SVG
+beside it; Figures 3 and 7 are of a corpus, and are taken from the folder of a SeqDep report.
+"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from diffusion.paper.cells import Findings
+from diffusion.paper.claims import claims
+from diffusion.paper.figures import Figure, draw
+from diffusion.paper.tables import tables
+from support.errors import UserError
+from support.files import replace_text
+
+PAGE = "tables.md"
+_SEQDEP = ("seqdep.png", "seqdep.svg", "report.md")
+
+
+def write_page(runs: Sequence[Path], out: Path, seqdep: Path | None = None) -> Path:
+    """Write the page; UserError where a run holds no results, or the report is none."""
+    if seqdep and (missing := [name for name in _SEQDEP if not (seqdep / name).is_file()]):
+        raise UserError(f"{seqdep}: holds no {missing[0]}; make it by polytrace seqdep-report")
+    findings = Findings(runs)
+    *paper_tables, cells = tables(findings)
+    out.mkdir(parents=True, exist_ok=True)
+    pictures = [_picture(figure) for figure in draw(findings, out)]
+    parts = [
+        "# Tables and figures\n\n"
+        "In the form of Li et al. 2026; their figures stand in the columns `paper`, where the "
+        "model is theirs. Accuracies are percentages with 95 % intervals (Wilson), differences "
+        "have paired bootstrap intervals over problems. `-`: not evaluated.\n",
+        *(table.markdown() for table in (*paper_tables, claims(findings))),
+        *pictures,
+        _corpus(seqdep, out),
+        cells.markdown(),
+    ]
+    replace_text(out / PAGE, "\n".join(parts))
+    return out / PAGE
+
+
+def in_short(runs: Sequence[Path]) -> str:
+    """Tables 1 to 5 and the claims for a terminal: what was evaluated, nothing else."""
+    findings = Findings(runs)
+    found = [table.short() for table in (*tables(findings)[:-1], claims(findings))]
+    return "\n\n".join(table.text() for table in found if table is not None)
+
+
+def _picture(figure: Figure) -> str:
+    drawn = [f"![{figure.caption}]({figure.name}.png)"] if figure.name else []
+    said = [figure.missing] if figure.missing else []
+    return "\n\n".join([f"## {figure.caption}", *drawn, *said]) + "\n"
+
+
+def _corpus(seqdep: Path | None, out: Path) -> str:
+    title = "## Figures 3 and 7. Sequential dependence of the corpus\n\n"
+    if seqdep is None:
+        return f"{title}Not given; `polytrace seqdep-report` makes them of a corpus.\n"
+    for name in _SEQDEP[:2]:
+        shutil.copyfile(seqdep / name, out / f"figures_3_and_7{Path(name).suffix}")
+    report = (seqdep / "report.md").read_text(encoding="utf-8")
+    body = report.partition("\n")[2].replace("(seqdep.png)", "(figures_3_and_7.png)")
+    return f"{title}{body.strip()}\n"

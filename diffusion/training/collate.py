@@ -1,0 +1,176 @@
+"""An optimiser step's instances as micro-batches. In: instances. Out: tensors for the denoiser.
+
+The instances of a step are sorted by length and cut into pieces of like length, so that little or
+nothing is padded; which piece an instance lands in changes neither its mask nor its weight, hence
+not the gradient. Pieces are dealt to processes in turn.
+
+Axes: B rows of a piece, T tokens, R masked positions of a piece.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffusion.data.corpus import Instance
+from diffusion.data.layout import Frame
+from diffusion.training.objective import draw_mask, generator, mask_probabilities, token_weight
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MicroBatch:
+    """What one forward pass sees.
+
+    `ids_BT` holds masks, `real_BT` is False at padding (None: nothing is padded). For each masked
+    token: its flat position b*T + t, its target, its weight, its row and whether it is content.
+    `answer_tokens` and `content_tokens` count the rows' answers with and without fill.
+    """
+
+    ids_BT: Tensor
+    real_BT: Tensor | None
+    positions_R: Tensor
+    targets_R: Tensor
+    weights_R: Tensor
+    rows_R: Tensor
+    is_content_R: Tensor
+    answer_tokens: int
+    content_tokens: int
+
+    def to(self, device: torch.device) -> "MicroBatch":
+        """The same on a device."""
+        if device.type == "cpu":
+            return self
+        return MicroBatch(
+            ids_BT=self.ids_BT.to(device),
+            real_BT=None if self.real_BT is None else self.real_BT.to(device),
+            positions_R=self.positions_R.to(device),
+            targets_R=self.targets_R.to(device),
+            weights_R=self.weights_R.to(device),
+            rows_R=self.rows_R.to(device),
+            is_content_R=self.is_content_R.to(device),
+            answer_tokens=self.answer_tokens,
+            content_tokens=self.content_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Masked:
+    """An instance of a step with its mask: `mask_L` over its answer tokens, drawn with `p`."""
+
+    instance: Instance
+    mask_L: Tensor
+    p: float
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """Which instances a step sees: each epoch is a permutation; its last step may be smaller."""
+
+    count: int
+    batch: int
+    epochs: int
+    seed: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps of one epoch."""
+        return math.ceil(self.count / self.batch)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps in all."""
+        return self.epochs * self.steps_per_epoch
+
+    def batches(self, start: int = 0) -> Iterator[list[int]]:
+        """Indices of the instances of each step, from step `start` on."""
+        for epoch in range(start // self.steps_per_epoch, self.epochs):
+            order = torch.randperm(self.count, generator=generator(self.seed, "order", epoch))
+            pieces = torch.split(order, self.batch)
+            skipped = max(0, start - epoch * self.steps_per_epoch)
+            for piece in pieces[skipped:]:
+                yield piece.tolist()
+
+
+def mask_step(instances: Sequence[Instance], frame: Frame, seed: int, step: int) -> list[Masked]:
+    """The instances of a step with their masks and weights."""
+    count, tokens = len(instances), frame.masks
+    masked = []
+    for number, p in enumerate(mask_probabilities(count, seed, step).tolist()):
+        masked.append(
+            Masked(
+                instance=instances[number],
+                mask_L=draw_mask(tokens, p, seed, step, number),
+                p=p,
+                weight=token_weight(p, tokens, count),
+            )
+        )
+    return masked
+
+
+def pieces(
+    step: Sequence[Masked], frame: Frame, most_tokens: int, processes: int
+) -> list[list[Masked]]:
+    """A step cut into pieces of like length and of at most `most_tokens` padded tokens each.
+
+    Their number is a multiple of `processes`; process r takes pieces r, r + processes, … A single
+    row longer than `most_tokens` is a piece of its own; where rows are too few, pieces are empty.
+    """
+    ordered = sorted(step, key=lambda m: -m.instance.tokens(frame))
+    number = processes
+    while True:
+        cut = [
+            ordered[len(ordered) * i // number : len(ordered) * (i + 1) // number]
+            for i in range(number)
+        ]
+        largest = max((len(p) * p[0].instance.tokens(frame) for p in cut if p), default=0)
+        if largest <= most_tokens or number >= len(ordered):
+            return cut
+        number += processes
+
+
+def collate(piece: Sequence[Masked], frame: Frame, mask_id: int) -> MicroBatch:
+    """The tensors of a piece; an empty one is a row that asks for nothing."""
+    if not piece:
+        nothing = torch.zeros(0, dtype=torch.long)
+        return MicroBatch(
+            ids_BT=torch.full((1, 2), frame.fill_id),
+            real_BT=None,
+            positions_R=nothing,
+            targets_R=nothing,
+            weights_R=torch.zeros(0),
+            rows_R=nothing,
+            is_content_R=torch.zeros(0, dtype=torch.bool),
+            answer_tokens=0,
+            content_tokens=0,
+        )
+    rows = [frame.lay(m.instance.prompt, m.instance.texts) for m in piece]
+    lengths = [len(row.ids_T) for row in rows]
+    longest = max(lengths)
+    ids_BT = np.full((len(rows), longest), frame.fill_id, dtype=np.int64)
+    masked_BT = np.zeros((len(rows), longest), dtype=np.bool_)
+    content_BT = np.zeros((len(rows), longest), dtype=np.bool_)
+    weights_B = np.array([m.weight for m in piece])
+    for b, (row, m) in enumerate(zip(rows, piece, strict=True)):
+        ids_BT[b, : lengths[b]] = row.ids_T
+        content_BT[b, : lengths[b]] = row.content_T
+        masked_BT[b, np.flatnonzero(row.answer_T)[m.mask_L.numpy()]] = True
+    positions_R = np.flatnonzero(masked_BT)
+    rows_R = positions_R // longest
+    targets_R = ids_BT.reshape(-1)[positions_R]
+    ids_BT[masked_BT] = mask_id
+    is_padded = min(lengths) < longest
+    return MicroBatch(
+        ids_BT=torch.from_numpy(ids_BT),
+        real_BT=torch.arange(longest) < torch.tensor(lengths)[:, None] if is_padded else None,
+        positions_R=torch.from_numpy(positions_R),
+        targets_R=torch.from_numpy(targets_R),
+        weights_R=torch.from_numpy(weights_B[rows_R]),
+        rows_R=torch.from_numpy(rows_R),
+        is_content_R=torch.from_numpy(content_BT.reshape(-1)[positions_R]),
+        answer_tokens=len(piece) * frame.masks,
+        content_tokens=sum(m.instance.content_tokens for m in piece),
+    )

@@ -1,0 +1,88 @@
+"""What a training needs before its first step. In: settings. Out: a model and encoded instances."""
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from diffusion import models
+from diffusion.data import corpus
+from diffusion.data.corpus import Encoded
+from diffusion.data.layout import Frame, frame_of
+from diffusion.models.network.denoiser import Dlm
+from diffusion.settings import Settings
+from scorers.revision import directory_revision
+from support.errors import NothingReleasedError, UserError
+
+
+class Prepared(NamedTuple):
+    """A model, the frame of its rows, and both splits of the corpus in its tokens."""
+
+    dlm: Dlm
+    frame: Frame
+    train: Encoded
+    validation: Encoded
+
+
+def fingerprint(settings: Settings) -> str:
+    """16 hex digits that change with the settings, the model's files and the corpus's files."""
+    digest = hashlib.blake2b(settings.digest().encode(), digest_size=8)
+    model = models.directory_of(settings.model.path, settings.model.trust_remote_code)
+    digest.update(directory_revision(model).encode())
+    release = corpus.locate_release(settings.corpus)
+    for split in ("train", "validation"):
+        for file in corpus.files_of(release, split):
+            digest.update(f"{file.name} {_sha256(file)}".encode())
+    return digest.hexdigest()
+
+
+def _sha256(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
+
+
+def prepare(settings: Settings) -> Prepared:
+    """Load the model and encode the corpus.
+
+    Raises UserError where either cannot be used, NothingReleasedError where no instance fits.
+    """
+    release = corpus.locate_release(settings.corpus)
+    if not corpus.files_of(release, "train"):
+        raise UserError(f"corpus {settings.corpus}: has no data/train-*.parquet")
+    dlm = models.load(settings.model.path, trust_remote_code=settings.model.trust_remote_code)
+    frame = frame_of(
+        dlm.tokenizer,
+        dlm.fill_id,
+        form=settings.form,
+        paths=settings.paths,
+        slot_tokens=settings.slot_tokens,
+        summary_tokens=settings.summary_tokens,
+    )
+
+    def encoded(split: str, limit: int | None) -> Encoded:
+        return corpus.encode_rows(
+            corpus.rows(release, split, limit),
+            frame,
+            dlm.tokenizer,
+            form=settings.form,
+            paths=settings.paths,
+            context=dlm.context,
+            mask_id=dlm.mask_id,
+        )
+
+    train = encoded("train", settings.limit)
+    if not train.instances:
+        reasons = ", ".join(f"{reason} {n}" for reason, n in refusals(train).items()) or "no rows"
+        raise NothingReleasedError(
+            f"corpus {settings.corpus}: no instance fits this model and frame ({reasons})"
+        )
+    return Prepared(dlm, frame, train, encoded("validation", settings.validation))
+
+
+def refusals(encoded: Encoded) -> dict[str, int]:
+    """How many instances were refused for each reason, most frequent first."""
+    counts = Counter(refusal.reason for refusal in encoded.refused)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -1,0 +1,5 @@
+"""The command line of Polytrace, one file a command."""
+
+from flows.cli.command_line import app, main
+
+__all__ = ["app", "main"]

@@ -1,0 +1,144 @@
+"""The command that builds a corpus: `polytrace build`."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows import page
+from flows.recipe_files import RECIPES, find_recipe
+from flows.runtime.session import prefect
+from support.errors import NothingReleasedError, UserError
+
+if TYPE_CHECKING:
+    from curation.context import Job
+    from schemas.outcome import Outcome
+    from schemas.recipe import Recipe
+
+
+def build(
+    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a bundled recipe.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Override a key, as in groups.min_correct=2."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run directory (default: runs/NAME, the recipe's name).")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Read at most this many rows.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
+    estimate: Annotated[
+        bool,
+        typer.Option(
+            "--estimate",
+            help="Try 40 prompts and build nothing; print tokens, hours and yield for all rows "
+            "(with --limit: for so many).",
+        ),
+    ] = False,
+) -> None:
+    """Build a corpus from a recipe.
+
+    The run directory holds every stage; running the same command again goes on where it stopped
+    and does nothing where nothing changed. Bundled recipes: see flows/recipes.
+
+    Examples: polytrace build demo · polytrace build gsm8k_recorded --set source.path=FILE
+    """
+    from curation.canvases.checks import is_unicode
+    from schemas.recipe import load
+
+    chosen = load(find_recipe(recipe, RECIPES), set_ or ())
+    if estimate:
+        from curation.estimate import estimate as try_out
+        from support.signals import unwind_on_term
+
+        unwind_on_term()
+        tried = try_out(chosen, limit)
+        typer.echo(tried.json() if json else tried.text())
+        return
+    run = out or Path("runs") / chosen.name
+    if not is_unicode(str(run)):  # Prefect takes no other path
+        raise UserError(f"--out {str(run)!r}: holds bytes that are no UTF-8")
+    began = time.monotonic()
+    outcome = _build(chosen, run, limit)
+    outcome = outcome.model_copy(update={"seconds": round(time.monotonic() - began, 1)})
+    if json:
+        hidden = {"reused", "said"} if outcome.experiment else {"reused", "said", "experiment"}
+        typer.echo(outcome.model_dump_json(by_alias=True, exclude=hidden))
+        for sentence in outcome.said if outcome.canvases else ():
+            typer.echo(sentence, err=True)
+    else:
+        _tell(outcome)
+    if not outcome.canvases:
+        from curation.inspect.terminal_view import top_reasons
+
+        raise NothingReleasedError(f"nothing was released; top reasons: {top_reasons(run)}")
+
+
+def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
+    """Check the recipe's parts, then run the flow, unless the run directory is up to date.
+
+    Models are tried only where there is something to do: to load the scorer costs seconds.
+    """
+    from curation.context import Job
+    from support.files import lock
+
+    job = Job(recipe=recipe, run=run, limit=limit)
+    job.check()
+    earlier = _standing(job)
+    if earlier is not None and recipe.handoff is None:
+        return earlier
+    if earlier is None:
+        from curation.stages import sample_traces
+
+        sample_traces.check_servers(job)
+        job.check_scorer()
+    with lock(run):
+        pass  # a directory that is in use, or cannot be written to, shows before Prefect starts
+    if recipe.handoff is not None:
+        from flows.experiment import checked
+
+        checked(recipe.handoff, run)  # a mistake shows before hours of work
+    with prefect(run):
+        from flows.build import run_build
+
+        return run_build(recipe, run, limit)
+
+
+def _standing(job: "Job") -> "Outcome | None":
+    """The outcome of a run that is up to date, with its page; None where anything is to be done."""
+    from curation.stages import release
+    from schemas.manifest import MANIFEST_FILE
+    from support.files import lock
+
+    if not (job.run / MANIFEST_FILE).is_file():
+        return None  # and no folder is made: the scorer may yet turn out to be a mistake
+    with lock(job.run):
+        earlier = release.standing(job)
+        if earlier is not None and earlier.canvases and not page.is_fresh(job.run):
+            page.write_report(job.run / page.REPORT, job.run)
+        return earlier
+
+
+def _tell(outcome: "Outcome") -> None:
+    prompts, traces, run = outcome.prompts, outcome.traces, outcome.run_dir
+    state = "up to date, nothing to do" if outcome.reused else f"built in {outcome.seconds:.0f} s"
+    if not outcome.canvases:
+        typer.echo(f"0 canvases ({state}); every rejection is in {run}/rejected")
+        return
+    handed = f"\n  tables   {outcome.experiment}/report.md" if outcome.experiment else ""
+    typer.echo(
+        f"{outcome.canvases} canvases ({state})\n"
+        f"  prompts  {prompts.in_} read = {prompts.released} released + "
+        f"{prompts.rejected} rejected\n"
+        f"  traces   {traces.in_} had = {traces.kept} kept + {traces.rejected} rejected\n"
+        f"  dataset  {run}/release   datasets.load_dataset({str(run) + '/release'!r})\n"
+        f"  card     {run}/release/README.md\n"
+        f"  page     {run}/report.html (open it in a browser)\n"
+        f"  look     polytrace inspect {run}\n"
+        f"  check    polytrace verify {run}{handed}"
+    )
+    for sentence in outcome.said:
+        typer.echo(f"  {sentence}")

@@ -1,0 +1,87 @@
+"""The command line of Polytrace: corpora, their scores, fine-tuning and evaluation.
+
+Answers go to standard output, progress and errors to standard error. Exit codes: 0 done, 1 nothing
+released, damage found, or an internal fault; 2 the user's mistake; 3 short but resumable. Heavy
+packages are imported by the command that needs them, so that `--help` answers at once.
+"""
+
+import io
+import os
+import sys
+import tempfile
+import traceback
+
+import typer
+
+from flows.cli.build import build
+from flows.cli.doctor.command import doctor
+from flows.cli.evaluate import evaluate
+from flows.cli.finetune_eval import finetune_eval
+from flows.cli.inspect import inspect
+from flows.cli.publish import publish
+from flows.cli.report import report
+from flows.cli.score import score
+from flows.cli.seqdep_report import seqdep_report
+from flows.cli.tables import tables
+from flows.cli.train import train
+from flows.cli.verify import verify
+from support.errors import PolytraceError, StoppedError
+from support.files import is_disk_fault
+from support.redact import hidden, of_environment
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Build, check and look at parallel reasoning corpora, fine-tune on them, and evaluate.",
+)
+
+
+for command in (
+    *(build, verify, inspect, publish, score, seqdep_report, train, evaluate, tables),
+    *(finetune_eval, report, doctor),
+):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line and end with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal of another encoding ends no command
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app()
+    except PolytraceError as error:
+        from support.text import visible
+
+        said = hidden(" ".join(str(error).splitlines()), of_environment())
+        print(f"polytrace: {visible(said)}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except Exception as error:
+        if is_disk_fault(error):
+            print(f"polytrace: {_told(error)}", file=sys.stderr)
+            sys.exit(StoppedError.exit_code)
+        handle, log = tempfile.mkstemp(prefix="polytrace-", suffix=".log")  # a name nobody knew
+        text = hidden(traceback.format_exc(), of_environment())
+        with open(handle, "w", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+        print(
+            f"polytrace: internal fault ({type(error).__name__}); the traceback is in {log}",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+
+
+def _told(fault: BaseException) -> str:
+    """What to say of a disk that fails."""
+    assert isinstance(fault, OSError)
+    name = f"{fault.filename}: " if fault.filename else ""
+    return (
+        f"{name}the disk fails ({os.strerror(fault.errno or 0)}); what was made is whole. "
+        "Mend that (a full disk: free some space) and run the same command again: it goes on"
+    )
+
+
+if __name__ == "__main__":
+    main()

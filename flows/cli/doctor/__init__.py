@@ -1,0 +1,1 @@
+"""`polytrace doctor`: what this machine can do, and which bundled recipes fit it."""

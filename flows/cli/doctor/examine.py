@@ -1,0 +1,269 @@
+"""What this machine can do, and which bundled recipes fit it: `polytrace doctor`.
+
+In: the machine (`examine` gathers the facts). Out: a text, or the same as JSON; `fitting.py` says
+which recipe fits. No key is sent or shown. PyTorch is loaded by a process of its own
+(`_devices.py`), while this one looks at the rest.
+"""
+
+import asyncio
+import json
+import platform
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from flows.cli.doctor import capacity
+from flows.cli.doctor.fitting import PAPER, Endpoint, Facts, Fit, Gpu, command, fits, size
+from support.errors import PolytraceError, UserError
+from support.paths import ROOT
+from support.redact import bare
+
+DEVICES = Path(__file__).with_name("_devices.py")
+NEEDED = ("torch", "transformers", "prefect", "datasets", "pyarrow")
+SECONDS = 3.0  # that an endpoint has to answer
+MOST_ENDPOINTS = 4  # that the screen shows
+COLUMNS, LABEL = 80, 13
+USUAL_GPUS = (1, 8)
+# Of a token: its text, in the journal, in five stages and in the release's four forms.
+TOKEN_BYTES = 4 * 10
+
+
+def broken(facts: Facts) -> str | None:
+    """What is missing that nothing works without."""
+    lacking = [name for name in NEEDED if facts.packages.get(name) is None]
+    if lacking:
+        return f"broken installation: {', '.join(lacking)} not installed; run make venv"
+    if facts.teacher is None:
+        return "broken installation: tiny/teacher holds no weights; check out the repository again"
+    return None
+
+
+def text(facts: Facts) -> str:
+    """About 30 lines of 80 columns; recipes of which the same is said share a line."""
+    packages = ", ".join(f"{k} {v or 'not installed'}" for k, v in facts.packages.items())
+    lines = [
+        ("polytrace", f"{facts.polytrace}, Python {facts.python}"),
+        ("packages", packages),
+        (
+            "machine",
+            f"{facts.cores} cores, {size(facts.memory)} of memory, {size(facts.disk)} free here",
+        ),
+        ("GPUs", _gpus(facts)),
+        (
+            "tiny teacher",
+            "missing" if facts.teacher is None else f"whole ({facts.teacher / 1e6:.1f} MB)",
+        ),
+        (
+            "hub token",
+            "yes" if facts.has_hub_token else "no (to publish, and for private or gated data)",
+        ),
+        ("prefect", facts.prefect),
+        *(("endpoint", _endpoint(one)) for one in facts.endpoints[:MOST_ENDPOINTS]),
+    ]
+    if more := len(facts.endpoints[MOST_ENDPOINTS:]):
+        lines.append(("endpoint", f"and {more} more"))
+    found = [_line(*line) for line in lines]
+    label = "recipes"
+    for what in _recipes(fits(facts)):
+        found.append(_line(label, what))
+        label = ""
+    return "\n".join(found)
+
+
+def _recipes(found: Sequence[Fit]) -> Iterator[str]:
+    """What is said of the recipes, in order; names of which the same is said stand together."""
+    for (first, fit, said), alike in groupby(
+        found, key=lambda one: (command(one.recipe), one.fits, one.said)
+    ):
+        names = ", ".join(one.recipe.removeprefix(f"{first} ") for one in alike)
+        lead = "" if first == "build" else f"{first} "
+        yield f"{lead}{names}: {'fits' if fit else 'no'}; {said}"
+
+
+def _line(label: str, value: str) -> str:
+    return textwrap.fill(
+        value,
+        COLUMNS,
+        initial_indent=f"{label:>{LABEL}}  ",
+        subsequent_indent=" " * (LABEL + 2),
+        max_lines=2,
+        placeholder=" …",
+    )
+
+
+def _gpus(facts: Facts) -> str:
+    if facts.gpus:
+        kinds = Counter(facts.gpus).items()
+        return ", ".join(f"{n} x {gpu.name}, {size(gpu.memory)}" for gpu, n in kinds)
+    if facts.driver_gpus:
+        return f"{facts.driver_gpus}, but this torch is built for the CPU alone"
+    return "none: models run on the CPU"
+
+
+def _endpoint(one: Endpoint) -> str:
+    said = one.problem or f"serves {', '.join(one.models) or 'no model'}"
+    return f"{one.url}: {said}"
+
+
+def as_json(facts: Facts) -> str:
+    """The facts and what fits, as one object."""
+    found: dict[str, Any] = asdict(facts)
+    found["gpus"] = [gpu._asdict() for gpu in facts.gpus]
+    found["endpoints"] = [one._asdict() for one in facts.endpoints]
+    found["recipes"] = [one._asdict() for one in fits(facts)]
+    return json.dumps(found, ensure_ascii=False)
+
+
+def examine(endpoints: Sequence[str] = ()) -> Facts:
+    """The facts of this machine; each endpoint is asked what it serves.
+
+    Raises PolytraceError where PyTorch cannot be loaded.
+    """
+    with subprocess.Popen(
+        (sys.executable, "-P", str(DEVICES)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as asked:
+        prefect, has_hub_token = _prefect(), _has_hub_token()
+        servers = tuple(served(one) for one in endpoints)
+        evaluation, corpus = _evaluation_bytes(), _corpus_bytes()
+        gpus = _gpus_of(asked)
+    from curation.vllm_servers.launch import visible_gpus
+
+    weights = ROOT / "tiny" / "teacher" / "model.safetensors"
+    return Facts(
+        python=platform.python_version(),
+        polytrace=_version("polytrace") or "from its folder",
+        packages={name: _version(name) for name in (*NEEDED, "vllm")},
+        cores=capacity.cores(),
+        memory=capacity.memory(),
+        disk=shutil.disk_usage(Path.cwd()).free,
+        gpus=gpus,
+        driver_gpus=len(visible_gpus(otherwise=lambda: len(gpus))),
+        teacher=weights.stat().st_size if weights.is_file() else None,
+        has_hub_token=has_hub_token,
+        prefect=prefect,
+        endpoints=servers,
+        training=_training_bytes({*USUAL_GPUS, len(gpus)} - {0}),
+        evaluation=evaluation,
+        corpus=corpus,
+    )
+
+
+def _gpus_of(asked: "subprocess.Popen[str]") -> tuple[Gpu, ...]:
+    """The devices that the process of `_devices.py` tells of."""
+    out, err = asked.communicate()
+    if asked.returncode == 0:
+        return tuple(Gpu(*one) for one in json.loads(out.splitlines()[-1]))
+    last = (err.strip().splitlines() or [""])[-1]
+    if asked.returncode < 0 or not last:
+        last = f"torch cannot be loaded (its process ended with status {asked.returncode})"
+    raise PolytraceError(f"broken installation: {last}")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _has_hub_token() -> bool:
+    from huggingface_hub import get_token
+
+    try:
+        return get_token() is not None
+    except Exception:  # of an exchange or a refresh of tokens: there is none to use
+        return False
+
+
+def _prefect() -> str:
+    """Where the API is, by the variable or by Prefect's own settings; no user or password."""
+    try:
+        from prefect.settings import get_current_settings
+
+        url = get_current_settings().api.url
+    except ImportError:
+        return "not installed"
+    except (OSError, ValueError):  # a profile or a variable; what it says may hold a password
+        return "its settings cannot be read; prefect config validate says more"
+    return bare(url) if url else "embedded server, started for each build"
+
+
+def _training_bytes(counts: set[int]) -> dict[str, dict[int, int]]:
+    """For every bundled recipe that tunes a model of the hub."""
+    from diffusion.memory import SHAPES, training
+    from flows.recipe_files import TRAININGS, settings_of
+
+    found = {}
+    for name in sorted(file.stem for file in TRAININGS.glob("*.yaml")):
+        settings = settings_of(name, ())
+        if (shape := SHAPES.get(settings.model.path)) is not None:
+            found[name] = {
+                count: training(shape, settings, shape.parameters, 1, count).total
+                for count in sorted(counts)
+            }
+    return found
+
+
+def _evaluation_bytes() -> dict[str, int]:
+    """The weights of the models that `PAPER` evaluates, by the recipe that tunes them."""
+    from diffusion.memory import SHAPES, evaluation
+    from flows.recipe_files import settings_of
+
+    trainings = dict.fromkeys(PAPER.values())
+    return {name: evaluation(SHAPES[settings_of(name, ()).model.path]) for name in trainings}
+
+
+def _corpus_bytes() -> int:
+    """What the run directory of nap_103k holds at most, its tokens counted by the recipe."""
+    from schemas.recipe import load
+
+    recipe = load(ROOT / "flows" / "recipes" / "nap_103k.yaml")
+    (most,) = [one.options["most"] for one in recipe.filters if one.kind == "count"]
+    tokens = recipe.paths * recipe.canvas.slot_tokens + recipe.canvas.summary_tokens
+    return int(str(most)) * tokens * TOKEN_BYTES
+
+
+def served(endpoint: str) -> Endpoint:
+    """What a server lists as its models, or in a few words why it does not; no key is sent."""
+    from curation.teachers.openai.client import UnavailableError, address
+    from support.text import one_line, shorten
+
+    try:
+        url = address(endpoint)
+    except UserError as error:  # may hold a key: what it holds is not shown
+        return Endpoint("(not shown)", (), str(error).replace(endpoint, "this"))
+    try:
+        status, content = asyncio.run(asyncio.wait_for(_models(url), SECONDS))
+        if status in (401, 403):
+            return Endpoint(url, (), f"answers {status}; it wants a key (teacher.api_key_env)")
+        if status != 200:
+            return Endpoint(url, (), f"answers {status} to /models")
+        names = [str(one["id"]) for one in json.loads(content)["data"]]
+    except TimeoutError:
+        return Endpoint(url, (), f"no answer within {SECONDS:g} s")
+    except UnavailableError as error:
+        return Endpoint(url, (), shorten(one_line(str(error)), 100))
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return Endpoint(url, (), "answers, but lists no models; is it an OpenAI-compatible server?")
+    return Endpoint(url, tuple(shorten(one_line(name), 60) for name in names[:9]))
+
+
+async def _models(url: str) -> tuple[int, bytes]:
+    import aiohttp
+
+    from curation.teachers.openai.client import Connection
+
+    async with aiohttp.ClientSession(trust_env=False) as session:
+        return await Connection(session, url).get(f"{url}/models")

@@ -1,0 +1,170 @@
+"""Which bundled recipes fit a machine, and why another does not.
+
+In: facts about the machine. Out: one `Fit` for every recipe of `polytrace build`, `train`,
+`evaluate` and `finetune-eval`.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+COMMANDS = ("build", "train", "evaluate", "finetune-eval")
+GB, GIB = 10**9, 1 << 30
+ROOM = 0.9  # of a device's memory: the rest is fragmentation, as in diffusion/training/estimate.py
+DEMO_MEMORY, DEMO_DISK = 3 * GIB, GB
+# What runs on the CPU with the bundled models, and what there is to know of each.
+SMALL = {
+    "demo": "the bundled teacher on the CPU, minutes",
+    "miniature": "the same for hours; can be stopped",
+    "gsm8k_recorded": "minutes on the CPU; set source.path",
+    "recorded_traces": "minutes on the CPU; set source.path",
+    "openr1_recorded": "on the CPU; reads the hub",
+    "own": "set source.path, and teacher.path to a small model",
+    "train tiny_nap": "minutes on the CPU",
+    "train tiny_long_cot": "minutes on the CPU",
+    "evaluate tiny_base": "minutes on the CPU",
+    "evaluate tiny_smoke": "minutes on the CPU",
+    "evaluate tiny_demo": "minutes on the CPU",
+    "evaluate miniature": "hours on the CPU",
+    "finetune-eval tiny": "minutes on the CPU",
+    "finetune-eval tiny_demo": "minutes on the CPU",
+    "finetune-eval miniature": "hours on the CPU",
+}
+# An evaluation or an experiment, and the training of the model that it names.
+PAPER = {
+    "evaluate paper_llada": "llada_nap",
+    "evaluate paper_dream": "dream_nap",
+    "finetune-eval llada": "llada_nap",
+    "finetune-eval dream": "dream_nap",
+}
+
+
+class Gpu(NamedTuple):
+    """A device of torch's; memory in bytes."""
+
+    name: str
+    memory: int
+
+
+class Endpoint(NamedTuple):
+    """A server: what it serves, or why that is not known."""
+
+    url: str
+    models: tuple[str, ...]
+    problem: str | None = None
+
+
+class Fit(NamedTuple):
+    """Whether a recipe can be run here, and why not."""
+
+    recipe: str
+    fits: bool
+    said: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """The machine; sizes in bytes. `packages` are versions, None where one is not installed.
+
+    `training` is what a device holds when a recipe of `polytrace train` tunes a model of the hub,
+    by recipe and by how many devices there are; `evaluation` is what one holds when that model is
+    evaluated; `corpus` is what the paper's corpus takes on the disk.
+    """
+
+    python: str
+    polytrace: str
+    packages: dict[str, str | None]
+    cores: int
+    memory: int
+    disk: int
+    gpus: tuple[Gpu, ...]
+    driver_gpus: int
+    teacher: int | None
+    has_hub_token: bool
+    prefect: str
+    endpoints: tuple[Endpoint, ...]
+    training: dict[str, dict[int, int]]
+    evaluation: dict[str, int]
+    corpus: int
+
+
+def fits(facts: Facts) -> tuple[Fit, ...]:
+    """Every bundled recipe: those of `build` by their names, others after their command."""
+    small = _small(facts)
+    served = _served(facts)
+    lacks_disk = facts.disk < facts.corpus
+    disk = f"about {size(facts.corpus)} of disk"
+    full = served if not lacks_disk else f"{disk}, {size(facts.disk)} are free"
+    large = (
+        Fit("gsm8k_vllm", served is None, served or _server(facts)),
+        Fit("nap_103k", full is None, full or f"{_server(facts)}; {disk}, and the hub"),
+        *(_training(facts, name) for name in facts.training),
+        *(_paper(facts, name, training) for name, training in PAPER.items()),
+    )
+    all_ = (*(Fit(name, small is None, small or said) for name, said in SMALL.items()), *large)
+    return tuple(sorted(all_, key=lambda one: COMMANDS.index(command(one.recipe))))
+
+
+def command(recipe: str) -> str:
+    """The command that takes a recipe; `build` is not written before its own."""
+    return recipe.partition(" ")[0] if " " in recipe else "build"
+
+
+def _small(facts: Facts) -> str | None:
+    if facts.memory < DEMO_MEMORY:
+        return f"needs {size(DEMO_MEMORY)} of memory"
+    return f"needs {size(DEMO_DISK)} of disk" if facts.disk < DEMO_DISK else None
+
+
+def _served(facts: Facts) -> str | None:
+    """Why no teacher can be asked for traces; None where one can."""
+    has_gpus = bool(facts.gpus) or facts.driver_gpus > 0
+    if any(one.models for one in facts.endpoints):
+        return None
+    if has_gpus and facts.packages.get("vllm") is not None:
+        return None
+    if facts.endpoints:
+        return "needs a server that answers (teacher.endpoints)"
+    if has_gpus:
+        return "needs vLLM (serve.python names an environment) or --endpoint URL"
+    return "needs a server (try --endpoint URL), or GPUs and vLLM here"
+
+
+def _server(facts: Facts) -> str:
+    answering = sum(bool(one.models) for one in facts.endpoints)
+    if answering:
+        return f"{answering} server{'s' if answering > 1 else ''} would be asked"
+    return "serve={} starts vLLM here"
+
+
+def _training(facts: Facts, recipe: str) -> Fit:
+    """A model of the hub with the paper's settings, sharded over the devices that there are."""
+    name, sizes = f"train {recipe}", facts.training[recipe]
+    if not facts.gpus:
+        needs = [_on(need, count) for count, need in sizes.items()]
+        return Fit(name, False, "needs " + ", or ".join(needs))
+    need, least = sizes[len(facts.gpus)], min(gpu.memory for gpu in facts.gpus)
+    each = _on(need, len(facts.gpus))
+    if need > ROOM * least:
+        return Fit(name, False, f"needs {each}, here {size(least)}")
+    return Fit(name, True, each)
+
+
+def _paper(facts: Facts, recipe: str, training: str) -> Fit:
+    """An evaluation of what a training makes, or the experiment that does both."""
+    if recipe.startswith("finetune-eval"):
+        fit = _training(facts, training)
+        said = f"as {fit.recipe}" if fit.fits else f"{fit.recipe} does not fit"
+        return Fit(recipe, fit.fits, said)
+    need = facts.evaluation[training]
+    if max((gpu.memory for gpu in facts.gpus), default=0) * ROOM < need:
+        return Fit(recipe, False, f"needs a GPU that holds {size(need)} of weights")
+    return Fit(recipe, True, f"{size(need)} of weights on one GPU")
+
+
+def size(number: int) -> str:
+    """A number of bytes in GB."""
+    return f"{number / GB:,.0f} GB"
+
+
+def _on(need: int, count: int) -> str:
+    return f"{size(need)} on one GPU" if count == 1 else f"{size(need)} on each of {count} GPUs"

@@ -1,0 +1,49 @@
+"""The command that decodes and grades: `polytrace evaluate`.
+
+Imported when the command line starts, so that heavy packages are imported inside the command, as in
+`command_line.py`.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.recipe_files import EVALUATIONS
+
+
+def evaluate(
+    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a bundled recipe.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as in limit=100."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run directory (default: runs/NAME, the recipe's name).")
+    ] = None,
+) -> None:
+    """Decode a benchmark with every system of a recipe, grade, and count.
+
+    A system is a model (a directory or a hub id), a decoding rule (ar_order, confidence,
+    random_order, blockwise, fast_dllm, parallel_forced) and a form: a canvas, of which the summary
+    is scored, or one text. OUT/results.json holds accuracy with its 95 % interval, ARness and
+    tokens a step; OUT/cells every decoded row with its commits. The same command goes on where it
+    stopped. Bundled: tiny_base, tiny_smoke, tiny_demo, paper_dream, paper_llada, miniature.
+
+    Examples: polytrace evaluate tiny_base --set limit=50 ·
+    polytrace evaluate tiny_base --set benchmark.kind=gsm8k --set benchmark.path=test.jsonl
+    """
+    from diffusion.evaluation.evaluate import evaluate as run_cells
+    from diffusion.evaluation.settings import Evaluation
+    from flows.recipe_files import as_yaml, find_recipe
+    from support.files import lock, replace_text
+    from support.signals import stop_at_once
+    from support.yaml_file import load
+
+    evaluation = load(find_recipe(recipe, EVALUATIONS), set_ or (), Evaluation)
+    run = out or Path("runs") / evaluation.name
+    with lock(run):
+        replace_text(run / "recipe.yaml", as_yaml(evaluation))
+        stop_at_once()
+        run_cells(evaluation, run, say=lambda text: typer.echo(text, err=True))
+    typer.echo(f"results  {run}/results.json, {run}/results.parquet\nrows     {run}/cells")

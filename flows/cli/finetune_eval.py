@@ -1,0 +1,74 @@
+"""The command that says what a corpus is worth: `polytrace finetune-eval`.
+
+Imported when the command line starts, so that heavy packages are imported inside the command, as in
+`command_line.py`.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.runtime.session import prefect
+
+
+def finetune_eval(
+    experiment: Annotated[
+        str, typer.Argument(help="A YAML file, or the name of a bundled experiment.")
+    ],
+    corpus: Annotated[Path, typer.Option(help="Run directory of a build.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as in evaluate.recipe=…."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The experiment's directory (default: runs/NAME-BUILD).")
+    ] = None,
+    accelerate_config: Annotated[
+        Path | None, typer.Option(help="Train on several GPUs by this accelerate config.")
+    ] = None,
+) -> None:
+    """Fine-tune on a corpus, evaluate what came of it, and print the paper's tables.
+
+    An experiment names recipes of polytrace train and of polytrace evaluate, and the scorer of the
+    corpus. OUT/report.md says what the corpus is worth, OUT/tables holds tables and pictures. The
+    same command goes on where it stopped. A build whose recipe has `handoff: EXPERIMENT` starts it
+    by itself. Bundled: tiny_demo, tiny, dream, llada, miniature.
+
+    Example: polytrace finetune-eval tiny_demo --corpus runs/demo
+    """
+    from flows.experiment import default_out, evaluation, find_experiment, trainings
+    from schemas.manifest import MANIFEST_FILE, Manifest
+    from support.errors import UserError
+
+    chosen = find_experiment(experiment, tuple(set_ or ()))
+    if not corpus.is_dir():
+        raise UserError(f"{corpus}: no such run directory")
+    manifest = Manifest.load(corpus / MANIFEST_FILE)
+    folder = out or default_out(chosen, manifest.build)
+    settings = trainings(chosen, str(corpus))
+    asked = evaluation(chosen, settings, folder)  # mistakes show before hours of work
+    folder.mkdir(parents=True, exist_ok=True)
+    with prefect(folder):
+        from flows.finetune_eval import finetune_eval as flow
+
+        config = str(accelerate_config) if accelerate_config else None
+        flow(chosen, str(corpus), str(folder), config)
+    from diffusion.paper.cells import Findings
+    from diffusion.paper.tables_page import in_short
+
+    evaluated = folder / "evaluation"
+    typer.echo(in_short([evaluated]))
+    typer.echo(
+        f"\nreport   {folder}/report.md\ntables   {folder}/tables/tables.md\n"
+        f"page     {folder}/report.html (open it in a browser)"
+    )
+    from flows import closing
+
+    if closing.applies(manifest, asked):
+        tuned = [closing.tuned(one, folder) for one in settings]
+        pages = [f"{place}/report.html" for place in (corpus, folder)]
+        full = chosen.short_for
+        longer = f"polytrace finetune-eval {full} --corpus {corpus}" if full else ""
+        if (found := closing.three(Findings([evaluated]))) is not None:
+            typer.echo("\n" + closing.five_lines(manifest, tuned, found, pages, longer))

@@ -1,0 +1,187 @@
+"""The command that measures SeqDep of any corpus: `polytrace score`.
+
+Heavy packages are imported by the command that needs them, as in `command_line.py`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from schemas.records import Level
+from support.errors import NothingReleasedError, UserError
+
+if TYPE_CHECKING:
+    from scorers.seqdep.causal_lm import Scorer
+
+ModelName = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        help="Causal language model: a local directory, or an id on the Hugging Face hub.",
+    ),
+]
+StepTokens = Annotated[int, typer.Option(min=1, help="Longest step, in the scorer's tokens.")]
+WindowTokens = Annotated[int, typer.Option(min=1, help="Length of a window.")]
+BatchTokens = Annotated[
+    int, typer.Option(min=1, help="Tokens of one pass; halved when memory runs out.")
+]
+Device = Annotated[
+    str | None, typer.Option(help="cpu, cuda, cuda:1 … (default: a GPU if there is one).")
+]
+Remote = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
+]
+
+
+class PromptForm(StrEnum):
+    """How prompts are put to the scorer."""
+
+    CHAT = "chat"
+    RAW = "raw"
+
+
+class TooLong(StrEnum):
+    """What becomes of a document that exceeds the scorer's context."""
+
+    PART = "part"
+    REJECT = "reject"
+
+
+def score(
+    model: ModelName,
+    input_: Annotated[
+        str,
+        typer.Option(
+            "--input",
+            metavar="FILE|DIR|URL|hub:NAME",
+            help="JSON, CSV, Parquet, a folder of them, a run, s3://…, or a dataset on the hub.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The scores, a row a document: .parquet or .jsonl.")],
+    prompt_column: Annotated[
+        str | None, typer.Option(help="Column of the prompt (default: prompt, problem, … or none).")
+    ] = None,
+    text_column: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of the text, or of a list of texts (default: text, response, …)."
+        ),
+    ] = None,
+    no_prompt: Annotated[
+        bool,
+        typer.Option("--no-prompt", help="Score texts without a prompt, whatever columns say."),
+    ] = False,
+    segments: Annotated[
+        str, typer.Option(help="Levels, by comma: path (canvases only), step, window.")
+    ] = "path,step,window",
+    step_tokens: StepTokens = 64,
+    window_tokens: WindowTokens = 64,
+    prompt: Annotated[
+        PromptForm, typer.Option(help="Prompts go through the chat template, or are raw text.")
+    ] = PromptForm.CHAT,
+    too_long: Annotated[
+        TooLong,
+        typer.Option(help="Beyond the scorer's context: score the part that fits, or none."),
+    ] = TooLong.PART,
+    siblings: Annotated[
+        bool, typer.Option("--siblings", help="Canvases: measure every path given every other one.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Score at most this many texts.")] = None,
+    config: Annotated[str | None, typer.Option(help="hub: the dataset's config.")] = None,
+    split: Annotated[str, typer.Option(help="hub: the dataset's split.")] = "train",
+    revision: Annotated[str | None, typer.Option(help="hub: the dataset's revision.")] = None,
+    batch_tokens: BatchTokens = 16384,
+    device: Device = None,
+    trust_remote_code: Remote = False,
+) -> None:
+    """Measure the sequential dependence (SeqDep, Eq. 4) of any corpus.
+
+    Every document gets a row: nats a segment and a token at each level, the gain of every segment,
+    and how many tokens it has. Means, curves over length and means by segment are printed and kept
+    in OUT.figures.json. A text in the canvas format is scored at path level too. The same command
+    goes on where it stopped.
+
+    Examples: polytrace score --model tiny/teacher --input runs/demo --out demo.parquet ·
+    polytrace score --model Qwen/Qwen2.5-1.5B --input hub:open-r1/OpenR1-Math-220k
+    --text-column generations --out openr1.parquet
+    """
+    from curation.seqdep_report.documents import Corpus
+    from curation.seqdep_report.figures import figures
+    from curation.seqdep_report.report import note_on
+    from curation.seqdep_report.score import check_out, read_scores, score_corpus
+    from scorers.seqdep.score import Settings
+    from support.files import replace_text
+
+    settings = Settings(
+        batch_tokens=batch_tokens,
+        step_tokens=step_tokens,
+        window_tokens=window_tokens,
+        keep_part=too_long is TooLong.PART,
+        canvas_steps=True,
+        siblings=siblings,
+        levels=_levels(segments),
+    )
+    corpus = Corpus(
+        input_,
+        prompt_column=prompt_column,
+        text_column=text_column,
+        no_prompt=no_prompt,
+        config=config,
+        split=split,
+        revision=revision,
+    )
+    check_out(out)
+    if Path(input_).is_dir() and Path(input_).resolve() in out.resolve().parents:
+        raise UserError(f"--out {out}: lies in the folder that is read; choose another place")
+    scorer = load_scorer(model, prompt, device, trust_remote_code)
+    typer.echo(
+        f"{corpus.name}: text in column {corpus.text_column!r}, "
+        f"{f'prompt in {corpus.prompt_column!r}' if corpus.prompt_column else 'no prompt'}; "
+        f"scorer {scorer.name} ({scorer.revision}), {scorer.model.dtype}, {scorer.model.device}",
+        err=True,
+    )
+    from support.progress import Progress
+
+    with told_to_go_on(), Progress("scored", "texts", total=limit) as bar:
+        score_corpus(corpus, scorer, settings, out, limit=limit, progress=bar.update)
+    found = figures(read_scores(out))
+    replace_text(out.with_name(out.name + ".figures.json"), found.json())
+    typer.echo(found.text())
+    if note := note_on(scorer):
+        typer.echo(note)
+    if siblings and not found.siblings:
+        typer.echo("no canvases of two paths or more: --siblings had nothing to measure")
+    typer.echo(f"scores   {out}\nfigures  {out}.figures.json")
+    if not found.documents:
+        raise NothingReleasedError(f"{corpus.name}: no document could be scored; see {out}")
+
+
+@contextmanager
+def told_to_go_on() -> Iterator[None]:
+    """On Ctrl-C, say that the same command goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("\ninterrupted; what was scored is kept, and the same command goes on", err=True)
+        raise
+
+
+def load_scorer(model: str, prompt: PromptForm, device: str | None, trust: bool) -> "Scorer":
+    """The scorer on its device; `model` may be a bundled one."""
+    from scorers.seqdep.device_pool import Model
+    from support.paths import locate
+
+    is_chat = prompt is PromptForm.CHAT
+    return Model(path=locate(model), chat=is_chat, trust_remote_code=trust).load(device)
+
+
+def _levels(segments: str) -> tuple[Level, ...]:
+    names = [name.strip() for name in segments.split(",")]
+    if unknown := [name for name in names if name not in set(Level)]:
+        choices = ", ".join(Level)
+        raise UserError(f"--segments: {unknown[0]!r} is no level; choose from {choices}")
+    return tuple(level for level in Level if level in names)

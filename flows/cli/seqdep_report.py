@@ -1,0 +1,78 @@
+"""The command `polytrace seqdep-report`: the paper's Figures 3 and 7 for a run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.cli.score import (
+    BatchTokens,
+    Device,
+    ModelName,
+    PromptForm,
+    Remote,
+    StepTokens,
+    WindowTokens,
+    load_scorer,
+    told_to_go_on,
+)
+
+
+def seqdep_report(
+    model: ModelName,
+    run: Annotated[Path, typer.Argument(help="A run directory: its canvases and their twins.")],
+    out: Annotated[Path, typer.Option(help="Folder of the report.")],
+    web: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|DIR|hub:NAME", help="Web text, scored without prompt."),
+    ] = None,
+    long_cot: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE|DIR|hub:NAME",
+            help="Ordinary long chain-of-thought, with prompts; may be given several times.",
+        ),
+    ] = None,
+    long_cot_column: Annotated[
+        str | None, typer.Option(help="Its text column (default: generations, solution, answer …).")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=2, help="Documents of each corpus, at most.")] = 400,
+    step_tokens: StepTokens = 64,
+    window_tokens: WindowTokens = 64,
+    prompt: Annotated[
+        PromptForm, typer.Option(help="Prompts go through the chat template, or are raw text.")
+    ] = PromptForm.CHAT,
+    batch_tokens: BatchTokens = 16384,
+    device: Device = None,
+    trust_remote_code: Remote = False,
+) -> None:
+    """Draw the paper's Figures 3 and 7 for a run: is its corpus less sequential than ordinary text?
+
+    Scores web text, long chain-of-thought, the run's long-CoT twins and its canvases, and two
+    controls of the path level: paths taken from other prompts, and one path repeated. Writes
+    report.md, seqdep.png, seqdep.svg and figures.json, and keeps the scores in OUT/scores.
+
+    Example: polytrace seqdep-report runs/demo --model tiny/teacher --web web.jsonl
+    --long-cot openr1.jsonl --out report
+    """
+    from curation.seqdep_report.report import Inputs, report
+    from scorers.seqdep.score import Settings
+
+    scorer = load_scorer(model, prompt, device, trust_remote_code)
+    settings = Settings(
+        batch_tokens=batch_tokens,
+        step_tokens=step_tokens,
+        window_tokens=window_tokens,
+        keep_part=True,
+        canvas_steps=True,
+    )
+    inputs = Inputs(
+        run=run, web=web, long_cot=tuple(long_cot or ()), long_cot_column=long_cot_column
+    )
+    from support.progress import Progress
+
+    with told_to_go_on(), Progress("scored", "texts") as bar:
+        text = report(inputs, scorer, settings, out, limit=limit, progress=bar.update)
+    typer.echo(text)
+    typer.echo(f"report   {out}/report.md\npicture  {out}/seqdep.png, {out}/seqdep.svg")
+    typer.echo(f"figures  {out}/figures.json\nscores   {out}/scores")

@@ -1,0 +1,83 @@
+"""The command that fine-tunes: `polytrace train`.
+
+Imported when the command line starts, so that heavy packages are imported inside the command, as in
+`command_line.py`.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.recipe_files import as_yaml, settings_of
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a bundled recipe.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as in epochs=1."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run directory (default: runs/NAME, the recipe's name).")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print work, memory and time; train nothing.")
+    ] = False,
+    gpus: Annotated[
+        str | None,
+        typer.Option(metavar="COUNTxKIND", help="--dry-run: devices, such as 8xa800-80gb."),
+    ] = None,
+) -> None:
+    """Fine-tune a masked-diffusion language model on a released corpus.
+
+    `form: canvas` trains on P paths side by side (NAP), `form: long_cot` on their left-to-right
+    twin. LLaDA, Dream and any masked language model; the tuned model is saved in its own layout
+    under OUT/model. The same command goes on where it stopped. Bundled: tiny_nap, tiny_long_cot,
+    llada_nap, llada_long_cot, dream_nap, dream_long_cot.
+
+    On several GPUs: accelerate launch --config_file flows/recipes/train/accelerate/fsdp2.yaml
+    -m flows.cli train llada_nap --set corpus=runs/nap_103k
+
+    Examples: polytrace train tiny_nap --set corpus=runs/demo ·
+    polytrace train llada_nap --set corpus=runs/nap_103k --dry-run --gpus 8xa800-80gb
+    """
+    settings = settings_of(recipe, set_ or ())
+    if dry_run:
+        from diffusion.training.estimate import estimate
+        from diffusion.training.estimate import gpus as parsed
+
+        count, kind = parsed(gpus) if gpus else (1, None)
+        typer.echo(estimate(settings, count, kind).text())
+        return
+    from diffusion.training.train import train as fine_tune
+    from support.files import lock, replace_text
+
+    run = out or Path("runs") / settings.name
+    is_main = os.environ.get("RANK", "0") == "0"
+    if not is_main:
+        fine_tune(settings, run)
+        return
+    _hint_at_gpus()
+    with lock(run):
+        summary = fine_tune(settings, run, say=lambda text: typer.echo(text, err=True))
+        replace_text(run / "recipe.yaml", as_yaml(settings))
+    held_out = summary.validation.loss if summary.validation else None
+    typer.echo(
+        f"tuned in {summary.steps} steps on {summary.instances} of {summary.rows} rows; "
+        f"last loss {summary.loss:.3f}"
+        + (f", validation {held_out:.3f}" if held_out is not None else "")
+        + f"\n  model    {run}/model\n  curves   {run}/training.jsonl, {run}/validation.jsonl"
+    )
+
+
+def _hint_at_gpus() -> None:
+    import torch
+
+    if torch.cuda.device_count() > 1 and "WORLD_SIZE" not in os.environ:
+        typer.echo(
+            f"one of {torch.cuda.device_count()} GPUs is used; for all of them: accelerate launch "
+            "--config_file flows/recipes/train/accelerate/fsdp2.yaml -m flows.cli train …",
+            err=True,
+        )

@@ -1,0 +1,149 @@
+"""The page to look at: one HTML file about a corpus and, if there is one, its evaluation.
+
+In: a finished run, and an evaluation if there is one. Out: one HTML file that needs nothing else.
+Imported when the command line starts, so that heavy packages are imported inside the command.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from curation.inspect.html_report import Corpus, Curve
+    from diffusion.paper.decode_page import Evaluated
+
+REPORT = "report.html"
+MOST_BYTES = 5_000_000
+HEAD_BYTES = 1024  # of a page, in which it names its manifest
+_WIDTH, _HEIGHT = 310, 110  # of a curve
+
+
+class _Drawn(NamedTuple):
+    """A curve in the coordinates of its picture."""
+
+    level: str
+    points: tuple[tuple[str, str, str], ...]
+    zero: str
+    low: str
+    high: str
+    said: str
+
+
+def write_report(file: Path, run: Path, evaluation: Path | None = None) -> None:
+    """The page as a file, whole or not at all; errors as of `page`."""
+    from support.files import replace_text
+
+    replace_text(file, page(run, evaluation))
+
+
+def is_fresh(run: Path) -> bool:
+    """Whether the run's page was made of its manifest: a kill may come between the two.
+
+    The page names the manifest; times say nothing where a clock was set back. The build id would
+    not do, for the same canvases may come of another recipe, and the page tells of both.
+    """
+    from schemas.manifest import MANIFEST_FILE, Manifest
+
+    try:
+        with (run / REPORT).open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except FileNotFoundError:
+        return False
+    made_of = Manifest.load(run / MANIFEST_FILE).checksum()
+    return f'<meta name="polytrace-manifest" content="{made_of}">'.encode() in head
+
+
+def page(run: Path, evaluation: Path | None = None) -> str:
+    """The page as text; UserError where the run is not finished, or there is no evaluation."""
+    import dataclasses
+    from base64 import b64encode
+    from hashlib import sha256
+    from importlib.resources import files
+
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    from curation.inspect.html_report import corpus
+    from support.digits import rounded
+    from support.text import visible
+
+    found = corpus(run)
+    evaluated = None if evaluation is None else _evaluated(evaluation)
+    script = files("data_cards").joinpath("report.js").read_text(encoding="utf-8")
+    environment = Environment(undefined=StrictUndefined, autoescape=True)
+    environment.filters["rounded"] = rounded
+    template = environment.from_string(
+        files("data_cards").joinpath("report.html.j2").read_text(encoding="utf-8")
+    )
+
+    def render(corpus: "Corpus", evaluated: "Evaluated | None") -> str:
+        data: dict[str, Any] = {"canvases": [dataclasses.asdict(one) for one in corpus.canvases]}
+        if evaluated is not None:
+            data["decodes"] = [
+                dataclasses.asdict(one)
+                | {
+                    "problem": visible(one.problem),
+                    "gold": visible(one.gold),
+                    "text": [visible(text) for text in one.text],
+                }
+                for one in evaluated.decodes
+            ]
+        return template.render(
+            c=corpus,
+            e=evaluated,
+            curves=[_drawn(one) for one in corpus.curves],
+            data=Markup(_safe(data)),
+            script=Markup(script),
+            script_hash=b64encode(sha256(script.encode()).digest()).decode(),
+        )
+
+    text = render(found, evaluated)
+    while len(text.encode()) > MOST_BYTES:  # every second one stays, so that it is even still
+        if evaluated is not None and len(evaluated.decodes) > 1 and len(found.canvases) < 10:
+            evaluated = evaluated.thinned()
+        elif len(found.canvases) > 1:
+            found = dataclasses.replace(found, canvases=found.canvases[::2])
+        else:
+            break
+        text = render(found, evaluated)
+    return text
+
+
+def _evaluated(evaluation: Path) -> "Evaluated":
+    from diffusion.evaluation.results import read_results
+    from diffusion.evaluation.settings import Evaluation
+    from diffusion.paper.decode_page import evaluated, tokenizers_of
+    from support.yaml_file import load
+
+    read_results(evaluation)  # is it one?
+    recipe = evaluation / "recipe.yaml"
+    systems = load(recipe, [], Evaluation).systems if recipe.is_file() else ()
+    return evaluated(evaluation, tokenizers_of({one.name: one.model.path for one in systems}))
+
+
+def _safe(data: Any) -> str:
+    """JSON that ends no script element, whatever its texts hold."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _drawn(curve: "Curve") -> _Drawn:
+    low, high = min(0.0, *curve.gains), max(0.0, *curve.gains)
+    span = (high - low) or 1.0
+    step = _WIDTH / max(1, len(curve.gains) - 1)
+
+    def y(value: float) -> str:
+        return f"{10 + _HEIGHT * (high - value) / span:.1f}"
+
+    points = tuple(
+        (f"{n * step:.1f}", y(gain), f"segment {n + 2}: {gain:+.3f} nats a token")
+        for n, gain in enumerate(curve.gains)
+    )
+    return _Drawn(
+        curve.level,
+        points,
+        y(0.0),
+        f"{low:.2f}",
+        f"{high:.2f}",
+        "; ".join(text for _, _, text in dict.fromkeys((points[0], points[-1]))),
+    )

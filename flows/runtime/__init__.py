@@ -1,0 +1,1 @@
+"""What flows run on: task runners, commands in processes, a Prefect server."""

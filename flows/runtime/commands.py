@@ -1,0 +1,102 @@
+"""Prefect tasks that are one command of ours in a process of its own, as a person would type it.
+
+In: arguments. Out: nothing but the command's files, or the error that it ended with. A process of
+its own has its own accelerators and memory, and can be started through `accelerate launch`.
+"""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from support.errors import PolytraceError, StoppedError, UserError
+from support.paths import ROOT
+
+PATIENCE = 120.0  # seconds that a command has to save what it has
+# Threads that wait give their core away. Spinning, as OpenMP would, they stall a training for
+# minutes where other work shares the cores; the results are the same.
+_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
+_RUNNING: set[subprocess.Popen[str]] = set()
+_ERRORS: dict[int, type[PolytraceError]] = {2: UserError, 3: StoppedError}
+
+
+def run_command(arguments: Sequence[str], accelerate_config: str | None = None) -> None:
+    """Run `polytrace ARGUMENTS`; it and its standard error are shown, its error is raised here."""
+    start = [sys.executable, "-m"]
+    if accelerate_config is not None:
+        if not Path(accelerate_config).is_file():
+            raise UserError(f"{accelerate_config}: no such accelerate config file")
+        start += ["accelerate.commands.launch", "--config_file", accelerate_config, "-m"]
+    print(f"> polytrace {shlex.join(arguments)}", file=sys.stderr, flush=True)
+    ours, last = "", ""  # a launcher adds a page of its own after our sentence
+    with subprocess.Popen(
+        [*start, "flows.cli", *arguments],
+        env=_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        process_group=0,  # a launcher and its workers are stopped together
+    ) as process:
+        _RUNNING.add(process)
+        threading.Thread(target=_end_group, args=(process,), daemon=True).start()
+        assert process.stderr is not None
+        try:
+            for line in process.stderr:
+                sys.stderr.write(line)
+                last = line.rstrip()
+                ours = last if last.startswith("polytrace: ") else ours
+        except BaseException:
+            _terminate(process)  # it saves what it has, if it can say so: the pipe is read on
+            for line in process.stderr:
+                sys.stderr.write(line)
+            raise
+        finally:
+            _RUNNING.discard(process)
+    if process.returncode < 0:
+        name = signal.Signals(-process.returncode).name
+        hint = "; out of memory?" if name == "SIGKILL" else ""
+        raise PolytraceError(f"{arguments[0]} was ended by {name}{hint}; the same command goes on")
+    if process.returncode:
+        why = ours.removeprefix("polytrace: ") or last
+        error = _ERRORS.get(process.returncode, PolytraceError)
+        raise error(why or f"{arguments[0]} ended with status {process.returncode}")
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment, in which `python -m` does not look into the working directory.
+
+    A folder named `schemas` or `flows` there would stand for our package.
+    """
+    environment = _THREADS | os.environ | {"PYTHONSAFEPATH": "1"}
+    if (ROOT / "pyproject.toml").is_file():  # a checkout, which need not be installed
+        path = os.environ.get("PYTHONPATH")
+        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *([path] if path else [])])
+    return environment
+
+
+def stop_commands() -> None:
+    """Ask every running command to save what it has, and wait until it has ended."""
+    running = tuple(_RUNNING)
+    for process in running:
+        _terminate(process)
+    for process in running:
+        with suppress(subprocess.TimeoutExpired):  # it then ends without us
+            process.wait(timeout=PATIENCE)
+
+
+def _end_group(process: subprocess.Popen[str]) -> None:
+    """A command that is gone, killed perhaps, leaves nothing running and no pipe open."""
+    process.wait()
+    _terminate(process)
+
+
+def _terminate(process: subprocess.Popen[str]) -> None:
+    """Ask a command and all it has started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)

@@ -1,0 +1,79 @@
+"""Who works on the shards: threads of this process, a Dask cluster, or a Ray cluster.
+
+In: a recipe's `task_runner`. Out: a task runner of Prefect's. An address in the environment names a
+cluster that runs; without one, its processes are started on this machine and end with the build.
+"""
+
+import logging
+import os
+import socket
+from typing import Any
+
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from schemas.recipe import Recipe
+from support.errors import UserError
+from support.redact import bare
+
+PROCESSES = os.cpu_count() or 2
+THREADS: Any = ThreadPoolTaskRunner(max_workers=PROCESSES)
+DASK = "POLYTRACE_DASK"  # the address of a Dask scheduler
+RAY = "POLYTRACE_RAY"  # the address of a Ray head
+CONNECT_SECONDS = 10
+
+
+def runner_of(recipe: Recipe) -> Any:
+    """The runner that the recipe asks for; UserError where it is not to be had."""
+    makers = {"threads": lambda: THREADS, "dask": _dask, "ray": _ray}
+    try:
+        return makers[recipe.task_runner]()
+    except ImportError:
+        name = recipe.task_runner
+        raise UserError(
+            f'task_runner: {name}: not installed; pip install "polytrace[{name}]"'
+        ) from None
+
+
+def _dask() -> Any:
+    import dask
+    from distributed import Client
+    from prefect_dask.task_runners import DaskTaskRunner
+
+    # Dask goes on after a lost worker, and would tell of each of its tasks; the modules that it
+    # configures by name do not ask their parent.
+    for name in [
+        name for name in logging.root.manager.loggerDict if name.startswith("distributed")
+    ]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    if address := os.environ.get(DASK):
+        try:
+            Client(address, timeout=CONNECT_SECONDS, set_as_default=False).close()  # type: ignore[no-untyped-call]
+        except (OSError, ValueError) as error:
+            raise _absent(DASK, address, "Dask scheduler", error) from None
+        return DaskTaskRunner(address=address)
+    dask.config.set({"distributed.worker.daemon": False})  # a worker has the verifier's processes
+    workers = {"n_workers": PROCESSES, "threads_per_worker": 1, "dashboard_address": None}
+    return DaskTaskRunner(cluster_kwargs=workers)
+
+
+def _ray() -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers
+    from prefect_ray import RayTaskRunner  # type: ignore[import-untyped]
+
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address := os.environ.get(RAY):
+        host, _, port = address.rpartition("://")[2].rpartition(":")
+        try:  # Ray itself would try for minutes
+            socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+        except (OSError, ValueError) as error:
+            raise _absent(RAY, address, "Ray head", error) from None
+        return RayTaskRunner(address=address, init_kwargs=quiet)
+    local = {"num_cpus": PROCESSES, "include_dashboard": False, **quiet}
+    return RayTaskRunner(address="local", init_kwargs=local)
+
+
+def _absent(variable: str, address: str, what: str, error: Exception) -> UserError:
+    shown, name = bare(address), type(error).__name__
+    # A reason may repeat an address in part, so that there is none where some of it is hidden.
+    reason = (str(error).splitlines() or [name])[0] if shown == address else name
+    return UserError(f"{variable}={shown}: no {what} answers there ({reason})")

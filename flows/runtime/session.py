@@ -1,0 +1,89 @@
+"""Starts flows from a command: quiet, and with mistakes said in one sentence."""
+
+import os
+import shutil
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+
+from support.errors import PolytraceError, StoppedError, UserError
+from support.files import is_disk_fault
+from support.redact import bare, hidden, of_environment
+
+API = "PREFECT_API_URL"
+DATABASE_BYTES = 32 * 10**6  # a new database takes 1 MB, a build of many shards some more
+
+
+@contextmanager
+def prefect(run: Path) -> Iterator[None]:
+    """Start a flow inside: quiet, stopped at once by a signal, faults logged in the run.
+
+    A disk that fails is no fault of ours: its error passes, and `command_line.py` tells of it.
+    """
+    typer.echo("starting Prefect (about ten seconds) …", err=True)
+    for name, value in {
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    }.items():
+        os.environ.setdefault(name, value)
+    _check_home()
+    from flows.runtime.server import own_server, stop_at_once
+
+    stop_at_once()
+    try:
+        with own_server():
+            yield
+    except PolytraceError:
+        raise
+    except Exception as error:
+        if is_disk_fault(error):
+            raise
+        if str(error).startswith("Timed out while attempting to connect to ephemeral"):
+            raise StoppedError(
+                "Prefect's own server did not start; `prefect server start` shows why"
+            ) from None
+        if str(error).startswith("Failed to reach API"):
+            raise _unreachable() from None
+        log = run / "polytrace.log"
+        with log.open("a", encoding="utf-8") as file:
+            file.write(hidden(traceback.format_exc(), of_environment()))
+        raise PolytraceError(
+            f"internal fault ({type(error).__name__}: {error}); the traceback is in {log}; "
+            f"what was made is kept, and the same command goes on"
+        ) from None
+
+
+def _unreachable() -> UserError:
+    """No server answers at the address that the variable names, or else Prefect's own settings."""
+    from prefect.settings import get_current_settings
+
+    where = hidden(bare(get_current_settings().api.url or ""), of_environment())
+    if os.environ.get(API):
+        source, undo = "the variable", f"unset {API}"
+    else:
+        source, undo = "the Prefect profile", f"prefect config unset {API}"
+    return UserError(
+        f"{API}: no Prefect server answers at {where}, which {source} names; start it (prefect "
+        f"server start), or take the address away ({undo}): a build then has a server of its own"
+    )
+
+
+def _check_home() -> None:
+    """StoppedError where Prefect's database cannot grow: its server would try for minutes."""
+    from prefect.settings import get_current_settings
+
+    settings = get_current_settings()
+    if settings.api.url is not None:
+        return  # a server of the user's own
+    home = next(at for at in (settings.home, *settings.home.parents) if at.exists())
+    what = f"{settings.home}: Prefect keeps its database there, and"
+    hint = "set PREFECT_HOME to a folder on another disk"
+    if not os.access(home, os.W_OK):
+        raise StoppedError(f"{what} it cannot be written to; {hint}")
+    if (free := shutil.disk_usage(home).free) < DATABASE_BYTES:
+        raise StoppedError(f"{what} {free // 10**6} MB are left; make room, or {hint}")

@@ -1,0 +1,1 @@
+"""Whether the final answer of a trace is the gold answer."""

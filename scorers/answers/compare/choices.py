@@ -1,0 +1,105 @@
+r"""Answers of multiple-choice questions: letters, and the options that a prompt lists.
+
+In: answers in LaTeX such as "(B)", "B. 12", `\textbf{(B)}\ 12`; prompts with their options. Out: a
+verdict on two choices, or None where one is none; the options of a prompt by their letter.
+"""
+
+import re
+
+from schemas.records import Grade
+from scorers.answers.compare.mismatches import TEXT_COMMAND, spaced
+
+_CHOICE = re.compile(
+    r"(?:(?:the )?(?:correct )?(?:option|choice|answer)(?: is)?:? )?"
+    r"(?:\(?(?P<letter>(?-i:[A-J]))"
+    r"(?:[).:](?=\s|$)|(?:--|\u2014)(?=\w)|,(?=\s(?!\(?[A-J]\b|and\b|or\b))|(?=\s\()|$)"
+    r"|\((?P<round>[A-Ja-j])\)(?=\s|$|[-0-9$]))(?P<rest>.*)",
+    re.IGNORECASE,
+)
+_BARE_SMALL = re.compile(r"[a-j]")
+_ANOTHER_CHOICE = re.compile(
+    r"(?:^|[\s(,])(?:[A-HJ](?:[).:,]|$)|(?:not|nor|both|no(?=,)|incorrect|wrong|false)\b"
+    r"|(?:or|and)\s+\(?[A-J](?![A-Za-z]))"
+)
+
+# The mark of an option: "(A)", "A)", "A.", "A:"; in `\textbf{(A)}\ 12` or `'A)12'` as well.
+_MARK = re.compile(r"(?<![A-Za-z0-9\\])\(?([A-J])(?:\)|[.:](?=[\s}\\~]))\}?")
+_SMALL_MARK = re.compile(r"(?<![A-Za-z0-9\\])\(?([a-j])\)(?=[\s}\\~])\}?")
+_SMALL_CHOICE = re.compile(r"([a-j])(?=[).:]|$)")
+_BETWEEN = re.compile(
+    r"\\(?:q?quad|hspace\s?\{[^{}]{0,20}\}|text(?:bf|rm)?\s?\{\s*$)|\\\\|\\[ ,;]|~"
+)
+_LONGEST_OPTION = 300
+
+
+def letter_of(text: str, *, small: bool = False) -> str | None:
+    """The letter that `text` names as its choice, a capital; `small` takes a bare "b" for one."""
+    found = _found(text)
+    if found:
+        return _letter(found)
+    return text.upper() if small and _BARE_SMALL.fullmatch(text.strip()) else None
+
+
+def capital(text: str) -> str:
+    """A choice with its letter as a capital, such as "B) 4" for "b) 4"."""
+    found = _SMALL_CHOICE.match(text)
+    return f"{found[1].upper()}{text[1:]}" if found else text
+
+
+def compare_choices(answer: str, gold: str) -> Grade | None:
+    """The verdict where both name a choice: the same one letter, with the same text if both do."""
+    one, other = _found(answer), _found(gold)
+    if not one or not other:
+        return None
+    if _letter(one) != _letter(other):
+        return Grade.WRONG
+    rests = [spaced(found["rest"]).strip().casefold() for found in (one, other)]
+    if all(rests):
+        return Grade.CORRECT if rests[0] == rests[1] else Grade.UNPARSED
+    another = any(_ANOTHER_CHOICE.search(found["rest"].strip()) for found in (one, other))
+    return Grade.WRONG if another else Grade.CORRECT
+
+
+def text_of(choice: str) -> str:
+    """What "(B) no" says besides its letter; "" where it says nothing, or names no choice."""
+    found = _found(choice)
+    if not found:
+        return ""
+    mark = found.string[: found.start("rest")][-1:]
+    return str(found["rest"]).strip() if mark in (")", ".") else ""
+
+
+def options(prompt: str) -> dict[str, str]:
+    """The options that a prompt lists, by letter: the last run of A, B, … in it; {} for none."""
+    return _listed(prompt, _MARK) or _listed(prompt, _SMALL_MARK)
+
+
+def _listed(prompt: str, pattern: re.Pattern[str]) -> dict[str, str]:
+    marks = list(pattern.finditer(prompt))
+    run: list[re.Match[str]] = []
+    for mark in marks:
+        if mark[1] in "Aa":
+            run = [mark]
+        elif run and ord(mark[1]) == ord(run[-1][1]) + 1:
+            run.append(mark)
+    if len(run) < 2:
+        return {}
+    if "?" in prompt[run[-1].end() :].partition("\n")[2]:
+        return {}  # the question follows: "A. Smith has 12 apples.\nB. Jones has 7.\nHow many?"
+    stops = [*(mark.start() for mark in run[1:]), len(prompt)]
+    listed = {}
+    for mark, stop in zip(run, stops, strict=True):
+        text = prompt[mark.end() : min(stop, mark.end() + _LONGEST_OPTION)]
+        if stop == len(prompt):
+            text = text.split("\n", 1)[0]
+        listed[mark[1].upper()] = _BETWEEN.sub(" ", text).strip(" \t\n\r,;.'\"]$")
+    return listed
+
+
+def _found(text: str) -> re.Match[str] | None:
+    text = spaced(TEXT_COMMAND.sub(r"\1", text)).strip()
+    return _CHOICE.fullmatch(text)  # a small letter in brackets alone: "b" may be a variable
+
+
+def _letter(found: re.Match[str]) -> str:
+    return str(found["letter"] or found["round"]).upper()

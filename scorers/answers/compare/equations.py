@@ -1,0 +1,133 @@
+r"""Answers with "=": whether what stands on the left leaves the value on the right as it is.
+
+"x = 5" says 5 and so does "V = 2 * 3 = 6" say 6; "x^2 = 5", "|x| = 5" and "6 = 5" do not.
+math-verify 0.9.0 compares the right-hand sides alone.
+In: two answers in LaTeX. Out: UNPARSED where an equation cannot stand for a value, else None.
+"""
+
+import re
+
+from schemas.records import Grade
+from scorers.answers.compare.arithmetic import are_equal, value_of
+from scorers.answers.compare.mismatches import TEXT_COMMAND, spaced
+from scorers.answers.notation.units import without_unit
+
+_INDEX = re.compile(r"_\s?(?:\{[^{}]*\}|\w)")
+_LETTER = re.compile(r"[A-Za-z]")
+_COMMAND = re.compile(r"\\[A-Za-z]+")
+_RELATION = re.compile(r"[<>]|\\(?:l|g|n)eq?(?![A-Za-z])|\\(?:approx|neq|sim|equiv|in)(?![A-Za-z])")
+_CONGRUENT = re.compile(r"\\(?:equiv|in|[bp]?mod)(?![A-Za-z])")
+_PIECES = re.compile(r"\s*(?:[,;]|\band\b|\bor\b|\\q?quad)\s*")
+_COVERED = re.compile(r"\(([^()]*=[^()]*)\)")
+# "Earned: 68 - 36"
+_LABEL = re.compile(
+    r"^(?=[A-Za-z]{3})[A-Za-z][A-Za-z ,.'-]*(?::\s*|\s)(?=\$?[0-9]|\((?![A-Z]{2,5}\)))"
+)
+_DENIED = re.compile(r"\b(?:no|not|never|without|unless|except)\b", re.IGNORECASE)
+_GREEK = (
+    r"\\(?:alpha|beta|gamma|delta|epsilon|varepsilon|theta|lambda|mu|nu|rho|sigma|tau|phi|varphi"
+    r"|omega|pi|ell|Delta|Omega|Gamma|Lambda|Phi|Sigma|Theta)(?![A-Za-z])"
+)
+# "2x", "x^2", "x + 1"
+_ALGEBRA = re.compile(
+    r"[0-9]\s*\*?\s*[a-z]|[a-z]\s*\^|[a-z0-9)]\s*[-+*]\s*[a-z(]|[a-z)]\s*[-+*]\s*[0-9]"
+)
+_DERIVATIVE = re.compile(r"\\[dt]?frac\s?\{d")
+# A probability or an expected value of whatever stands in it: P(X > 2), \mathbb{E}[X].
+_MEASURE = re.compile(
+    r"(?<![A-Za-z])(?:Pr?|E|Var|\\Pr|\\mathbb\s?\{?\s?[PE]\s?\}?)\s?[(\[][^()\[\]]{1,80}[)\]]"
+)
+# Numbers alone, with functions that `arithmetic` does not know: \binom{5}{2}, 5!, \log_2 32.
+_CLOSED = re.compile(
+    r"(?=.*[0-9])(?:[0-9.,+*/()!{}\s-]|\\(?:[dt]?binom|[dt]?frac|log|ln|gcd|lcm|sqrt|cdot|times"
+    r"|operatorname\{(?:gcd|lcm)\})(?![A-Za-z]))+"
+)
+_WITH_BOUND_VARIABLE = re.compile(r"\\(?:sum|int|lim|prod|iint|oint)(?![A-Za-z])")
+_ARGUMENTS = re.compile(r"\([^()]*\)")
+_AT_A_PLACE = re.compile(r"[A-Za-z]'*\([^()]*[0-9][^()]*\)")  # f(2), P(X>2)
+_VARIABLE = rf"(?:[A-Za-z]|{_GREEK})\s?'*"
+# A variable, a segment or an angle, a function of anything, a tuple of variables, words.
+_NAME = re.compile(
+    rf"(?:{_VARIABLE}|m?\s?\\angle\s?[A-Z]{{1,3}}|\|?[A-Z]{{2,4}}\|?"
+    r"|\\(?:overline|overrightarrow|vec|hat|bar|mathbf|mathcal|mathbb|mathrm)\s?\{?\s?[A-Za-z]{1,4}\s?\}?"
+    rf"|(?:{_VARIABLE}|\\(?:gcd|lcm|det|deg|dim|max|min))\s?(?:\^\s?\{{?-1\}}?\s?)?\([^()=]{{1,40}}\)"
+    r"|\\[dt]?frac\s?\{d\^?[0-9]?[A-Za-z]?\}\s?\{d[A-Za-z]\^?[0-9]?\}"
+    rf"|\(\s?{_VARIABLE}(?:\s?,\s?{_VARIABLE}){{1,5}}\s?\)"
+    r"|\[[A-Z]{3,5}\]|[A-Za-z ]{3,30}\([A-Z]{2,5}\)|(?=.*[A-Za-z]{3})[A-Za-z][A-Za-z .'-]*)"
+)
+
+
+def compare_equations(answer: str, gold: str) -> Grade | None:
+    """UNPARSED where an equation says something else than its right-hand side; else None."""
+    congruent = [_CONGRUENT.search(text) is not None for text in (answer, gold)]
+    if congruent[0] is not congruent[1]:
+        return Grade.UNPARSED
+    if "=" not in answer + gold:
+        return None
+    if "=" in answer and "=" in gold:
+        if not _LETTER.search(_COMMAND.sub("", answer + gold)):
+            return Grade.UNPARSED  # without variables they say the same only if they are the same
+        lefts = ["".join(one.partition("=")[0].split()) for one in (answer, gold)]
+        called = all(_AT_A_PLACE.fullmatch(left) for left in lefts)
+        return Grade.UNPARSED if called and lefts[0] != lefts[1] else None
+    if "=" in answer:
+        return None if _says_a_value(answer) else Grade.UNPARSED
+    # A gold asks for what stands on its left, whatever that is, but for an equation to be solved.
+    left = _INDEX.sub("", _COMMAND.sub(" ", TEXT_COMMAND.sub("", gold.partition("=")[0])))
+    return Grade.UNPARSED if gold.count("=") == 1 and _ALGEBRA.search(left) else None
+
+
+def _says_a_value(text: str) -> bool:
+    text = _plain(text)
+    if _RELATION.search(text) or "=" not in text:
+        return True  # other rules decide
+    pieces = _PIECES.split(text)
+    if not all("=" in piece for piece in pieces):
+        pieces = [text]
+    names = [piece.partition("=")[0].strip() for piece in pieces]
+    # "y = 3, x = 2" is not (3, 2)
+    return names == sorted(names) and all(_is_value(piece) for piece in pieces)
+
+
+def right_side(text: str, beside: str) -> str:
+    """The value that one equation says, beside a value or an equation for the same; else `text`."""
+    plain = _plain(text)
+    if "=" not in plain or _RELATION.search(plain):
+        return text
+    lefts = {"".join(one.partition("=")[0].split()) for one in (plain, _plain(beside))}
+    if "=" in beside and (len(lefts) > 1 or not _DERIVATIVE.match(plain)):
+        return text
+    several = len(_PIECES.split(_ARGUMENTS.sub("", plain))) > 1
+    if several or not _is_value(plain):
+        return text
+    right = text.rsplit("=", 1)[1].strip()
+    return (right.rstrip(")") if _COVERED.fullmatch(text) else right) or text
+
+
+def _plain(text: str) -> str:
+    text = spaced(TEXT_COMMAND.sub(r" \1 ", text))
+    text = _MEASURE.sub("P(X)", text.replace(r"\left", "").replace(r"\right", ""))
+    text = _INDEX.sub("", text).strip()
+    inside = _COVERED.fullmatch(text)
+    return inside[1] if inside else text
+
+
+def _is_value(equation: str) -> bool:
+    left, *middle, right = (side.strip() for side in equation.split("="))
+    value = value_of(without_unit(right))
+    left = _LABEL.sub("", left)
+    if value is not None:
+        known = [known for side in (left, *middle) if (known := value_of(side)) is not None]
+        if not all(are_equal(value, one) for one in known):
+            return False
+    if value_of(left) is not None:
+        return value is not None or _is_name(right)
+    closed = value is not None and (_CLOSED.fullmatch(left) or _WITH_BOUND_VARIABLE.match(left))
+    return not left or bool(closed) or _is_name(left)
+
+
+def _is_name(text: str) -> bool:
+    if _DENIED.search(text):
+        return False
+    spoken = " ".join(TEXT_COMMAND.sub(r"\1", text).split())
+    return _NAME.fullmatch(text) is not None or _NAME.fullmatch(spoken) is not None

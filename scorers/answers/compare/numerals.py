@@ -1,0 +1,194 @@
+r"""Plain numbers, ratios and numerals of other bases, compared exactly.
+
+In: two answers in LaTeX (`notation.to_latex`). Out: a verdict, or None: then algebra decides.
+
+Numbers are compared as math-verify 0.9.0 was measured to do it, but exactly: integers, fractions
+and decimals by value, a decimal and a fraction to six places, below 0.001 to a part in a thousand.
+A percentage equals its figure and a hundredth of it: "28%" is 28 and 0.28; golds are written so.
+"""
+
+import re
+from fractions import Fraction
+from typing import NamedTuple
+
+from schemas.records import Grade
+from scorers.answers.notation.units import without_unit
+
+_INTEGER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)"
+_DECIMAL = re.compile(
+    rf"(?P<sign>[-+]?)(?P<digits>{_INTEGER}(?P<point>\.[0-9]+)?|(?P<bare>\.[0-9]+))"
+    r"(?P<power> ?(?:\\times|\\cdot|\*|x) ?10 ?\^ ?"
+    r"(?:\{ ?(?P<a>[-+]?[0-9]{1,3}) ?\}|(?P<b>[0-9])))?"
+    r"(?P<percent> ?\\?%| percent)?"
+)
+_POWER_OF_TEN = re.compile(
+    r"(?P<sign>[-+]?)10 ?\^ ?(?:\{ ?(?P<a>[-+]?[0-9]{1,3}) ?\}|(?P<b>[0-9]))"
+)
+_FRACTION = re.compile(
+    r"(?P<sign>-?)(?:(?P<a>[0-9]+)/(?P<b>[0-9]+)|\\[dt]?frac\{(?P<c>[0-9]+)\}\{(?P<d>[0-9]+)\})"
+)
+_MIXED = re.compile(
+    r"(?P<sign>-?)(?P<whole>[0-9]{1,12})"
+    r"(?:\s+(?P<a>[0-9]{1,9})/(?P<b>[0-9]{1,9})|\s*\\[dt]?frac\{(?P<c>[0-9]{1,9})\}\{(?P<d>[0-9]{1,9})\})"
+    r"(?P<percent> ?\\?%)?"
+)
+_GROUPED = re.compile(r"[-+]?[0-9]{1,3}(?:\s[0-9]{3})+(?:\.[0-9]+)?")
+_CURRENCY = re.compile(r"(?:USD|US\\?\$|EUR|GBP|Rs\.?)\s?(?=[0-9])")
+
+_RATIO = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)(?: ?(?::|\\colon|\bto\b) ?(?=[0-9]))?")
+_RATIO_MARK = re.compile(r":|\\colon|[0-9] to [0-9]")
+_CLOCK = re.compile(r"[0-9]{1,2}:[0-5][0-9]")
+_OTHER_BASE = re.compile(r"0(?P<base>[xXbBoO])(?P<digits>[0-9A-Fa-f]{1,64})")
+
+# "1,22" and "0,111", never "1,222": a decimal comma where the other has a decimal point.
+_COMMA = re.compile(r"-?(?:[0-9]+,(?:[0-9]{1,2}|[0-9]{4,})|0,[0-9]+)")
+_MAYBE_LIST = re.compile(r"-?[1-9][0-9]*,[0-9]")  # "1,2", written without a space
+_POINT = re.compile(r"-?[0-9]+\.[0-9]+")
+
+# Doubles hold 15 significant digits; beyond them math-verify's own rounding decides.
+_EXACT_DIGITS = 15
+MOST_DIGITS = 40
+_SURELY_DIFFERENT = Fraction(2, 10**6)
+_LARGEST_DECIMAL = 10**9
+# math-verify rounds to six places, where a tiny value has no digits left: these are compared as
+# they are, to a part in a thousand.
+_TINY = Fraction(1, 1000)
+
+
+class _Number(NamedTuple):
+    value: Fraction
+    decimal: bool
+    percent: bool
+    digits: int
+
+
+def compare_numbers(answer: str, gold: str) -> Grade | None:
+    """The verdict on two plain numbers; None where one of them is none, or rounding decides."""
+    if "," in answer + gold:
+        answer, gold = without_unit(answer), without_unit(gold)
+    if _COMMA.fullmatch(answer) and _POINT.fullmatch(gold):
+        answer = answer.replace(",", ".")
+    elif _COMMA.fullmatch(gold) and _POINT.fullmatch(answer):
+        if _MAYBE_LIST.fullmatch(gold):
+            return Grade.UNPARSED
+        gold = gold.replace(",", ".")
+    one, other = _number(answer), _number(gold)
+    if one is None or other is None:
+        return None
+    if one.percent is not other.percent:
+        return _compare_with_percentage(one, other)
+    if not one.decimal and not other.decimal:
+        return _verdict(one.value == other.value)
+    largest = max(abs(one.value), abs(other.value))
+    if 0 < largest < _TINY and abs(one.value - other.value) > largest / 1000:
+        return Grade.WRONG
+    if one.value == other.value and max(one.digits, other.digits) <= _EXACT_DIGITS:
+        return Grade.CORRECT
+    large = largest >= _LARGEST_DECIMAL
+    if not large and abs(one.value - other.value) > _SURELY_DIFFERENT:
+        return Grade.WRONG
+    return None
+
+
+def compare_ratios(answer: str, gold: str) -> Grade | None:
+    """The verdict where one is a ratio such as 2:3; a whole number is no ratio."""
+    if not _RATIO_MARK.search(answer) and not _RATIO_MARK.search(gold):
+        return None
+    one, other = _terms(answer), _terms(gold)
+    if one is None or other is None:
+        return None
+    if _CLOCK.fullmatch(gold) and one != other:  # a time of day as well
+        return Grade.WRONG if len(one) == 2 else Grade.UNPARSED
+    if _CLOCK.fullmatch(gold) and not _RATIO_MARK.search(answer):
+        return Grade.UNPARSED
+    if len(one) != len(other) or not any(one) or not any(other):
+        return Grade.WRONG
+    return _verdict(all(a * other[0] == b * one[0] for a, b in zip(one, other, strict=True)))
+
+
+def compare_other_bases(answer: str, gold: str) -> Grade | None:
+    """The verdict where one is a numeral such as 0x1F; its decimal value is never the same.
+
+    A prefix may be left out where the digits alone show the base.
+    """
+    one, other = _OTHER_BASE.fullmatch(answer), _OTHER_BASE.fullmatch(gold)
+    if one and other:
+        same_base = one["base"].lower() == other["base"].lower()
+        return _verdict(same_base and _digits(one["digits"]) == _digits(other["digits"]))
+    if named := one or other:
+        bare = gold if one else answer
+        if not re.fullmatch(r"[0-9A-Fa-f]+", bare) or _digits(bare) != _digits(named["digits"]):
+            return Grade.WRONG
+        return Grade.UNPARSED if bare.isdecimal() else Grade.CORRECT
+    return Grade.UNPARSED if re.search(r"\b0[xXbBoO][0-9]", answer + " " + gold) else None
+
+
+def _compare_with_percentage(one: _Number, other: _Number) -> Grade | None:
+    percentage, bare = (one, other) if one.percent else (other, one)
+    if bare.value in (percentage.value, percentage.value / 100):
+        return Grade.CORRECT
+    if bare.decimal or percentage.decimal:
+        nearest = min(abs(bare.value - percentage.value), abs(bare.value - percentage.value / 100))
+        return None if nearest <= _SURELY_DIFFERENT else Grade.WRONG
+    return Grade.WRONG
+
+
+def _number(text: str) -> _Number | None:
+    """`text` as a plain number with an optional currency sign, per cent sign or unit."""
+    text = without_unit(text.replace("{,}", ",").replace(r"\!", "")).replace(r"\$", "", 1).strip()
+    text = _CURRENCY.sub("", text.removeprefix("+"), count=1)
+    if mixed := _MIXED.fullmatch(text):
+        return _mixed_number(mixed)
+    if _GROUPED.fullmatch(text):
+        text = "".join(text.split())
+    fraction = _FRACTION.fullmatch(text)
+    if fraction:
+        top, bottom = fraction["a"] or fraction["c"], fraction["b"] or fraction["d"]
+        if len(top) > _EXACT_DIGITS or len(bottom) > _EXACT_DIGITS or int(bottom) == 0:
+            return None
+        sign = -1 if fraction["sign"] else 1
+        return _Number(Fraction(sign * int(top), int(bottom)), False, False, len(top))
+    if power := _POWER_OF_TEN.fullmatch(text):
+        value = Fraction(10) ** int(power["a"] or power["b"])
+        return _Number(-value if power["sign"] == "-" else value, False, False, 1)
+    decimal = _DECIMAL.fullmatch(text)
+    if not decimal or len(decimal["digits"]) > MOST_DIGITS:
+        return None
+    value = Fraction(decimal["sign"] + decimal["digits"].replace(",", ""))
+    if decimal["power"]:
+        value *= Fraction(10) ** int(decimal["a"] or decimal["b"])
+    digits = sum(character.isdigit() for character in decimal["digits"].lstrip("0."))
+    point = decimal["point"] is not None or decimal["bare"] is not None
+    return _Number(value, point, decimal["percent"] is not None, digits)
+
+
+def _mixed_number(mixed: re.Match[str]) -> _Number | None:
+    """Three and a half for "3 1/2"; an improper fraction behind a number is something else."""
+    top, bottom = int(mixed["a"] or mixed["c"]), int(mixed["b"] or mixed["d"])
+    if not 0 < top < bottom:
+        return None
+    sign = -1 if mixed["sign"] else 1
+    return _Number(
+        sign * (int(mixed["whole"]) + Fraction(top, bottom)), False, bool(mixed["percent"]), 1
+    )
+
+
+def _terms(text: str) -> tuple[Fraction, ...] | None:
+    """The terms of a ratio or of a plain fraction; None for anything else."""
+    if fraction := _FRACTION.fullmatch(text):
+        if fraction["sign"]:
+            return None
+        return Fraction(fraction["a"] or fraction["c"]), Fraction(fraction["b"] or fraction["d"])
+    terms, end = [], 0
+    while found := _RATIO.match(text, end):
+        terms.append(Fraction(found[1]))
+        end = found.end()
+    return tuple(terms) if end == len(text) and len(terms) > 1 else None
+
+
+def _digits(digits: str) -> str:
+    return digits.lower().lstrip("0")
+
+
+def _verdict(same: bool) -> Grade:
+    return Grade.CORRECT if same else Grade.WRONG

@@ -1,0 +1,277 @@
+r"""Answers as text: tidy them, wrap them for math-verify, and decide the plain ones without it.
+
+In: an answer or a gold answer as found in the wild. Out: a verdict for identical texts, words,
+choices, ratios and plain numbers, or None: then math-verify decides. Whatever is in doubt is None.
+"""
+
+import math
+import re
+
+from schemas.records import Grade
+from scorers.answers.compare.arithmetic import is_rounded, value_of
+from scorers.answers.compare.choices import compare_choices, text_of
+from scorers.answers.compare.equations import compare_equations
+from scorers.answers.compare.mismatches import TEXT_COMMAND, differ, spaced, without_base
+from scorers.answers.compare.numerals import (
+    MOST_DIGITS,
+    compare_numbers,
+    compare_other_bases,
+    compare_ratios,
+)
+from scorers.answers.notation.unicode_math import to_latex
+from scorers.answers.notation.units import (
+    changes_number,
+    have_different_foreign_units,
+    measure,
+    name_different_currencies,
+    without_foreign_unit,
+    without_unit,
+)
+
+# No answer is longer. It also keeps a question within a pipe's buffer, so that asking never blocks.
+LONGEST_ANSWER_CHARACTERS = 2000
+PLACEHOLDER = re.compile(r"[\s.\\…]*|[\s\[<]*(?:your |final |the )?answer[\s\]>]*", re.IGNORECASE)
+
+_BETWEEN_FORMULAS = re.compile(
+    r"(?:(?<!\\)\$|\\\))\s{0,9},?\s{0,9}(?:and|or|,)\s{0,9}(?:(?<!\\)\$|\\\()"
+)
+_DELIMITERS = re.compile(r"(?<!\\)(?:\$|\\[()\[\]])")
+_BOLD = re.compile(r"(?<![\w)}\]])\*\*(?=\S)|(?<=\S)\*\*(?![\w(\[{-])")
+_WORDS = re.compile(r"(?=.*[A-Za-z]{4})[A-Za-z]+(?:[ '-][A-Za-z]+)*")
+_UPRIGHT = re.compile(r"\\(?:mathrm|rm)\s?\{\s?([ei])\s?\}")
+_SPACES = re.compile(r"(?<!\w)\s+|\s+(?!\w)")
+_LONE_LEVEL = re.compile(r"([_^])\s?\{\s?(\w)\s?\}")
+# "0 1 2", which is no product: rows of a table, a list without commas.
+_SEQUENCE = re.compile(r"[0-9]\s+-?[0-9]")
+_ROW = re.compile(r"^-?[0-9][0-9./]*(?:\s+-?[0-9][0-9./]*)+$")
+_TEX_GROUPS = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:(?:\\[, ]|~)[0-9]{3})+(?![0-9])")
+_TEX_SPACES = re.compile(r"(?<=[0-9])(?:\\[,;: ]|~)[\s~]*(?=[0-9])")
+_RANGE = re.compile(r"[0-9]+(?:\.[0-9]+)?\s?-\s?[0-9]+(?:\.[0-9]+)?")
+_GOES_ON = re.compile(r"\\(?:[lc]?dots[cbmio]?)(?![A-Za-z])|\.\.\.")
+_BROKEN_GROUP = re.compile(r",\\[,! ]\s?(?=[0-9]{3}(?![0-9]))")
+_IMAGINARY = re.compile(r"(?<=[0-9])i(?![A-Za-z])")
+_APPROXIMATELY = re.compile(r"\s*(?:\\approx|≈)\s*")
+_DECIMAL_FIGURE = re.compile(r"-?[0-9]*\.[0-9]+")
+_LONE_NAME = re.compile(r"\s*(?:[A-Za-z]|\\theta)?\s*")
+_LABEL = re.compile(r"\\(?:text|mathrm|mbox)\s?\{[A-Za-z ]{1,40}\}\s?(?:=|\\approx)\s?")
+_SIGN = re.compile(r"(?:^|(?<=[=(,\[]))\s*\+(?=\s*[0-9A-Za-z\\])")
+_UNIT = re.compile(r"(?<=[0-9] )[A-Za-z]{1,3}$")
+_ARTICLE = re.compile(r"^(?:the|an?) (?=[a-z]{3})", re.IGNORECASE)
+# Words, with numbers among them at most: "July 4th", "no".
+_SPOKEN = re.compile(r"(?=.*[^\W\d_]{3}|no$|ok$)[\w' .,-]+", re.IGNORECASE)
+
+
+_QUOTED = re.compile("\u201c([^\u201c\u201d]*)\u201d[.]?")
+_DECIMAL_GOES_ON = re.compile(r"\.[0-9]+\.\.\.$")
+# What nothing follows: "5 +", `7 \\sqrt{}`, "5 or".
+_DANGLING = re.compile(
+    r"(?:[-+/^_*=]|\\(?:sqrt|frac|times|cdot|sin|cos|tan|cot|log|ln|exp)|(?<![A-Za-z])(?:and|or))"
+    r"(?:\s*\{\s*\}){0,2}\s*$"
+)
+_WORDS_BEHIND = re.compile(r"(?<=[0-9])(?:\s[A-Za-z]{2,12}){1,4}$")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}|[0-9]{1,2}/[0-9]{1,2}/[0-9]{2,4}")
+_DIVIDED = re.compile(r"[0-9]+ R [0-9]+")  # a quotient and its remainder
+_DERIVATIVE = re.compile(
+    r"(?<![A-Za-z])d\s?(?:\^\s?[0-9]\s?)?[a-z]\s?/\s?d"
+    r"|\\frac\s?\{\s?d\s?(?:\^\s?[0-9]\s?)?[a-z]?\s?\}\s?\{\s?d"
+)
+_LIMIT = re.compile(r"\\lim(?![A-Za-z])|\^\s?(?:\{\s?)?(?:T(?![A-Za-z])|\\top)")
+# "1, 234" is a list; "1,234" may be one number.
+_LISTED_GROUP = re.compile(r"(?<=[0-9]),\s+(?=[0-9]{3}(?![0-9]))")
+
+
+def tidy(text: str) -> str:
+    """`text` without math delimiters, markup and closing punctuation, on one line."""
+    if "$" in text or "\\" in text:
+        text = _DELIMITERS.sub("", _BETWEEN_FORMULAS.sub(", ", text).replace("\0", ""))
+        text = _BROKEN_GROUP.sub(",", text)
+    text = " ".join(text.replace("\0", "").split())
+    if quoted := _QUOTED.fullmatch(text):
+        text = quoted[1]
+    if "**" in text:
+        text = _BOLD.sub("", text)
+    goes_on = _DECIMAL_GOES_ON.search(text)
+    text = text.lstrip('*_`"= ').rstrip('.,;:*_`"\uff0e\u3002 ').removesuffix("\\").strip()
+    return f"{text}..." if goes_on else text
+
+
+def wrap(text: str) -> str:
+    """`text` as a formula that math-verify reads as a whole; takes what `tidy` returned.
+
+    Words are marked as text: as a formula, "listen" would be a product and equal to "silent".
+    What the rules of `quick_grade` have compared and may be left out, units and bases, is left out.
+    """
+    text = without_foreign_unit(text)
+    text = _separated(to_latex(text) or text)
+    # math-verify 0.9.0 takes these for a unit and drops what follows: 1 - 1/e equals 1 + 1/e.
+    text = _SIGN.sub("", _UPRIGHT.sub(r"\1", text))
+    text = _IMAGINARY.sub(" i", text)  # without the space it would be a variable
+    if _WORDS.fullmatch(text):
+        return rf"$\text{{{text}}}$"
+    if label := _LABEL.match(text):
+        text = text[label.end() :]
+    return f"${without_base(without_unit(text))}$"
+
+
+def quick_grade(answer: str, gold: str) -> Grade | None:
+    """The verdict on two tidied texts where it needs no algebra, else None.
+
+    UNPARSED is the verdict where one of them holds a symbol that nobody here can read.
+    """
+    if answer == gold:
+        return Grade.CORRECT
+    if _is_whole(answer) and _is_whole(gold):  # most answers; what follows says the same of them
+        return Grade.CORRECT if int(answer) == int(gold) else Grade.WRONG
+    if _same_text(answer) == _same_text(gold):
+        return Grade.CORRECT
+    if max(len(answer), len(gold)) > LONGEST_ANSWER_CHARACTERS:
+        return None
+    if name_different_currencies(answer, gold) or have_different_foreign_units(answer, gold):
+        return Grade.WRONG
+    read, expected = (to_latex(without_foreign_unit(one)) for one in (answer, gold))
+    if read is None or expected is None:
+        return Grade.UNPARSED
+    read, expected = _separated(read), _separated(expected)
+    for rule in _RULES:
+        if (grade := rule(read, expected)) is not None:
+            return grade
+    return None
+
+
+def one_side(text: str, beside: str) -> str:
+    """Of an exact value and its approximation the exact one, or the decimal beside a decimal."""
+    sides = _APPROXIMATELY.split(text)
+    if len(sides) != 2 or not is_rounded(*sides):
+        return text
+    wants_decimal = _DECIMAL_FIGURE.fullmatch(beside) or _LONE_NAME.fullmatch(sides[0])
+    return sides[1] if wants_decimal else sides[0]
+
+
+def _compare_texts(answer: str, gold: str) -> Grade | None:
+    """Equal but for the way of writing; words do not differ by case."""
+    one, other = _same_text(answer), _same_text(gold)
+    if one == other:
+        return Grade.CORRECT
+    bare = [_ARTICLE.sub("", " ".join(_bare(text).split())).casefold() for text in (answer, gold)]
+    unspaced = ["".join(text.split()) for text in (answer, gold)]
+    if unspaced[0] == unspaced[1] and (unit := _UNIT.search(gold)) and measure(unit[0]):
+        return Grade.CORRECT  # "5m" for "5 m"
+    spoken = _SPOKEN.fullmatch(bare[1])
+    if spoken and (one.casefold() == other.casefold() or bare[0] == bare[1]):
+        return Grade.CORRECT
+    return None
+
+
+def _compare_sequences(answer: str, gold: str) -> Grade | None:
+    """Values that stand side by side are compared one by one; `3 1/2` is a number."""
+    one, other = answer.split(), gold.split()
+    if not _SEQUENCE.search(answer) and not _SEQUENCE.search(gold):
+        return None
+    together = _SEQUENCE.search(answer) and _SEQUENCE.search(gold)
+    # Whatever is one number, as "3 1/2" and "1 000" are, is no sequence.
+    sequences = [
+        (_SEQUENCE if together else _ROW).search(without_unit(text)) is not None
+        and compare_numbers(text, text) is None
+        for text in (answer, gold)
+    ]
+    if not any(sequences):
+        return None
+    if not all(sequences) and len(one) == len(other) == 1:
+        return None
+    if len(one) != len(other):
+        return Grade.WRONG
+    grades = {
+        Grade.CORRECT if a == b else compare_numbers(a, b) for a, b in zip(one, other, strict=True)
+    }
+    if grades == {Grade.CORRECT}:
+        return Grade.CORRECT
+    return Grade.UNPARSED if None in grades and Grade.WRONG not in grades else Grade.WRONG
+
+
+def _compare_marked_texts(answer: str, gold: str) -> Grade | None:
+    """Of "(B) no" and "no" the words: only one of the two names a letter."""
+    one, other = text_of(answer), text_of(gold)
+    return quick_grade(one or answer, other or gold) if bool(one) is not bool(other) else None
+
+
+def _compare_what_is_passed_over(answer: str, gold: str) -> Grade | None:
+    if differ(answer, gold) or _have_other_items(answer, gold):
+        return Grade.WRONG
+    if _changing_words(answer) != _changing_words(gold):
+        return Grade.UNPARSED  # "18 or more" for 18
+    if any(pattern.search(text) for pattern in _UNREADABLE for text in (answer, gold)):
+        return Grade.UNPARSED
+    if _LISTED_GROUP.sub(",", answer) == _LISTED_GROUP.sub(",", gold):
+        return Grade.UNPARSED  # not the same text, as was asked before
+    if divided := [text for text in (answer, gold) if _DIVIDED.fullmatch(text)]:
+        return Grade.WRONG if len(divided) > 1 else Grade.UNPARSED
+    if dates := [text for text in (answer, gold) if _DATE.fullmatch(text)]:
+        days = {tuple(map(int, re.findall(r"[0-9]+", text))) for text in dates}
+        same = Grade.CORRECT if len(days) == 1 else Grade.WRONG
+        return same if len(dates) > 1 else Grade.UNPARSED
+    # "18-20": a range or a difference that nobody worked out
+    return Grade.UNPARSED if _RANGE.fullmatch(answer) else None
+
+
+def _changing_words(text: str) -> str:
+    """The words behind the figure of "18 or more", where they make it another value."""
+    words = _WORDS_BEHIND.search(text)
+    return words[0].casefold() if words and changes_number(words[0]) else ""
+
+
+def _have_other_items(answer: str, gold: str) -> bool:
+    """Of two plain lists: math-verify takes them for sets, where `1, 1, 2` is `1, 2`."""
+    if any(sign in answer + gold for sign in "()[]{}=;") or "\\text" in answer + gold:
+        return False
+    items, golds = (re.split(r",\s|,(?![0-9]{3}(?![0-9]))", one) for one in (answer, gold))
+    if min(len(items), len(golds)) == 1:
+        return False
+    if len(items) != len(golds):
+        return True
+    values, wanted = (
+        sorted(float(value) for item in one if (value := value_of(item)) is not None)
+        for one in (items, golds)
+    )
+    if not len(values) == len(wanted) == len(items):
+        return False
+    pairs = zip(values, wanted, strict=True)
+    return not all(math.isclose(one, other, abs_tol=1e-6) for one, other in pairs)
+
+
+_UNREADABLE = (_GOES_ON, _DANGLING, _DERIVATIVE, _LIMIT)
+_RULES = (
+    _compare_texts,
+    compare_choices,
+    _compare_marked_texts,
+    compare_ratios,
+    compare_other_bases,
+    _compare_sequences,
+    compare_equations,
+    _compare_what_is_passed_over,
+    compare_numbers,
+)
+
+
+def _is_whole(text: str) -> bool:
+    return text.isdecimal() and text.isascii() and len(text) <= MOST_DIGITS
+
+
+def _same_text(text: str) -> str:
+    """`text` with the differences removed that never change its meaning."""
+    text = re.sub(r"\\(?:left|right|displaystyle)(?![A-Za-z])", "", TEXT_COMMAND.sub(r"\1", text))
+    text = _LISTED_GROUP.sub(";", " ".join(spaced(_joined_groups(text)).split()))
+    text = _LONE_LEVEL.sub(r"\1\2", text)
+    return _SPACES.sub("", text.replace(r"\dfrac", r"\frac").replace(r"\tfrac", r"\frac"))
+
+
+def _separated(text: str) -> str:
+    r"""`text` with `10\,000` as 10000, and any other TeX space between digits as a plain one."""
+    return _TEX_SPACES.sub(" ", _joined_groups(text))
+
+
+def _joined_groups(text: str) -> str:
+    return _TEX_GROUPS.sub(lambda found: re.sub(r"[^0-9]", "", found[0]), text)
+
+
+def _bare(text: str) -> str:
+    return TEXT_COMMAND.sub(r"\1", text).strip()

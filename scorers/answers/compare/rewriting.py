@@ -1,0 +1,254 @@
+r"""Ways of writing an answer that are brought to one: "5 (five)", "five" and `\text{5}` are 5.
+
+In: a tidied answer. Out: the same answer as the rules of `plain_answer` know it.
+A further way of writing is a line of `_SUBSTITUTIONS`, or a function in `_READINGS`.
+"""
+
+import re
+from collections.abc import Callable
+from decimal import Decimal
+
+from scorers.answers.compare.arithmetic import are_equal, value_of
+from scorers.answers.compare.mismatches import TEXT_COMMAND
+from scorers.answers.notation.number_words import spelled_number
+from scorers.answers.notation.units import is_unit, measure, spaced_unit
+
+_Reading = Callable[[str], str]
+
+# Each pattern, and what is written in its place; in this order.
+_SUBSTITUTIONS = tuple(
+    (re.compile(pattern), written)
+    for pattern, written in (
+        (r"\{:\}", ":"),
+        (r"\\mathbb ([RZNQC])(?![A-Za-z])", r"\\mathbb{\1}"),
+        (r"\\varnothing", r"\\emptyset"),
+        (r"^US(?=\\?\$?[0-9])", ""),
+        (r"\\text\s?\{\s*Rs\.?\s*\}\s*|^Rs\.?\s*(?=[0-9])", ""),
+        # "x \in [1, 2]" is the interval; of "k\pi, k \in Z" the condition goes without saying.
+        (r"^[A-Za-z]\s?\\in\s?(?=\\?[\[({]|\\left)", ""),
+        (
+            r"(?:\\text\s?\{\s?(?:for|where|with)(?: (?:any|all))?(?: integers?)?\s?\}"
+            r"|[,(]|\\quad|\s){1,4}[kn]\s?\\in\s?\\mathbb\s?\{?\s?Z\s?\}?\)?$",
+            "",
+        ),
+        (r"\\(?:text)?color\s?\{[A-Za-z]{1,20}\}", ""),
+        (r"\\(?:bf|rm|it)\s+(?=[0-9])", ""),
+        (r"\\(?:bf|underline|framebox)\s?\{([^{}]*)\}", r"\1"),
+        (r"\\(?:text|textbf|mathrm)\s?\{[^{}]*\b(?:[Aa]nswer|is)\b[^{}]*\}(?=.)", ""),
+        (
+            r"(?<=[0-9])\s?\\(?:text|mathrm)\s?"
+            r"\{\s*(thousand|million|billion|trillion|percent)\s*\}",
+            r" \1",
+        ),
+        (r"(?<=[0-9])\s?(?:pct|percent(?:age)?)\b\.?", "%"),
+        (r"(?<=[0-9])\s?\\text\s?\{\s?(st|nd|rd|th)\s?\}", r"\1"),
+        (r"(?<=[0-9])\s?\^\s?\{\s?(?:\\text\s?\{)?(st|nd|rd|th)\}+", r"\1"),
+        (r"(?<=[0-9])\s?\\text\s?\{\s?to\s?\}\s?(?=[0-9])", ":"),
+        # "AP:PB = 3:2", "(m,n)=(1,1), (m,n)=(2,3)", "negative 5", "42 (in dollars)"
+        (r"^[A-Z]{2}\s?:\s?[A-Z]{2}\s?=\s?(?=[0-9])", ""),
+        (r"\([a-z](?:,\s?[a-z]){1,5}\)\s?=\s?(?=\()", ""),
+        (r"^(?:[Mm]inus|[Nn]egative) (?=[0-9a-z])", "-"),
+        (r"(?<=[0-9]) \(in [a-z ]{2,30}\)$", ""),
+        (r"^(?:only|still|just) (?=[0-9$\\-])|(?<=[=\s][0-9]) only$", ""),
+        (r"^(?:So|Thus|Therefore|Hence),? (?=.*=)", ""),
+    )
+)
+_GLOSS = re.compile(r"(?P<first>[a-z0-9 -]{1,60}?)\s?\((?P<second>[a-z0-9 -]{1,60})\)")
+_WORK = re.compile(r"(?P<figure>\\?\$?[0-9][0-9.,]*)\s?\((?P<work>[^()]*)\)")  # "45 (3 x 15)"
+_MEASURED_TWICE = re.compile(
+    r"(?P<first>[0-9][0-9.,/]* (?P<unit>[A-Za-z]{1,15}))"
+    r" \((?:or |= ?|about )?[0-9][0-9.,/]* (?P<other>[A-Za-z]{1,15})\)"
+)
+_EQUATIONS = re.compile(
+    r"\\begin\{(?P<kind>cases|aligned|align\*?|gathered)\}(?P<rows>.*)\\end\{(?P=kind)\}"
+)
+_ONE_EQUATION = re.compile(r"[A-Za-z](?:_\{?[0-9A-Za-z]\}?)?=[^=<>]+")
+# The arguments of a fraction that TeX takes without braces.
+_FRACTION = re.compile(
+    r"\\[dt]?frac(?P<arguments>(?:\s?(?:\{[^{}]*\}|\\[A-Za-z]+|[0-9A-Za-z])){2})"
+)
+_ARGUMENT = re.compile(r"\{([^{}]*)\}|(\\[A-Za-z]+|[0-9A-Za-z])")
+_RANK = re.compile(r"([0-9]+)(?:st|nd|rd|th)")
+_NO_IMAGINARY_PART = re.compile(r"\(?([^()]{1,60}?)\s*[-+]\s*0(?:\.0+)?\s?i\)?")
+_TIME_OF_DAY = re.compile(
+    r"(?<=[0-9])\s?(?:\\text\s?\{\s*)?([AaPp])\.?\s?[Mm](?:\.?\s*\}|\.|$|(?=[\s,]))"
+)
+_FULL_HOUR = re.compile(r"([0-9]{1,2}) ([AP]M)")
+_REMAINDER = re.compile(
+    r"([0-9]+)\s*(?:\\text\s?\{\s*)?(?:R|r|remainder|Remainder)\.?(?:\s*\})?\s*([0-9]+)"
+)
+_DOLLARS_AND_CENTS = re.compile(r"([0-9][0-9,]*) dollars? and ([0-9]{1,2}) cents?")
+_NO_SOLUTION = re.compile(
+    r"(?:\\text\s?\{)?(?:there (?:is|are) )?no (?:real )?solutions?(?: exists?)?\}?", re.IGNORECASE
+)
+_TWO_MEASURES = re.compile(
+    r"(?P<x>[0-9][0-9.]*) (?P<a>[A-Za-z]{1,12}),?\s{1,2}(?:and\s{1,2})?"
+    r"(?P<y>[0-9][0-9.]*) (?P<b>[A-Za-z]{1,12})"
+)
+_OR = re.compile(r"\s*(?:\\text\s?\{\s*or\s*\}|\bor\b|\\lor|\\vee)\s*")
+_RAY = re.compile(
+    r"(?P<name>[a-z])\s?(?P<relation><|>|\\[lg](?:t|e|eq|eqslant)(?![a-z]))\s?"
+    r"(?P<value>-?(?:[0-9.]+|\\[dt]?frac\{[0-9]+\}\{[0-9]+\}|\\sqrt\{[0-9]+\}))"
+)
+_EITHER_SIGN = r"\pm"
+_SCALED = re.compile(
+    r"(?P<sign>-?\\?\$?)(?P<figure>[0-9][0-9,]{0,20}(?:\.[0-9]{1,9})?)\s"
+    r"(?P<scale>(?i:thousand|million|billion|trillion))(?![A-Za-z])"
+)
+_SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+
+
+def both_signs(text: str) -> str:
+    r"""`1 \pm \sqrt{2}` as `1 + \sqrt{2}, 1 - \sqrt{2}`; a text with other commas as it is."""
+    if text.count(_EITHER_SIGN) != 1 or "," in text or "=" in text:
+        return text
+    return ", ".join(text.replace(_EITHER_SIGN, sign) for sign in "+-")
+
+
+def rewritten(text: str) -> str:
+    """`text` with numbers in words as figures and the cover of a figure taken off.
+
+    "3 million" is 3000000, "5cm" is "5 cm", "2 p.m." is "2 PM".
+    """
+    for pattern, written in _SUBSTITUTIONS:
+        text = pattern.sub(written, text)
+    for reading in _READINGS:
+        text = reading(text)
+    return text
+
+
+def _equations(text: str) -> str:
+    r"""The rows of `cases` or `aligned` as a list of equations, or as one that goes on."""
+    found = _EQUATIONS.fullmatch(text)
+    if not found:
+        return text
+    rows = [row.replace("&", "").strip(" ,;") for row in found["rows"].split(r"\\")]
+    rows = [row for row in rows if row]
+    if all(_ONE_EQUATION.fullmatch("".join(row.split())) for row in rows):
+        return ", ".join(rows)
+    if rows and all(row.startswith("=") for row in rows[1:]):
+        return " ".join(rows)
+    return text
+
+
+def _fractions(text: str) -> str:
+    r"""`\frac\pi4` as `\frac{\pi}{4}`."""
+    return _FRACTION.sub(_fraction, text) if "frac" in text else text
+
+
+def _fraction(found: re.Match[str]) -> str:
+    top, bottom = (one[1] or one[2] or "" for one in _ARGUMENT.finditer(found["arguments"]))
+    plain = not {top, bottom} & {r"\frac", r"\sqrt", r"\text", r"\dfrac", r"\left"}
+    return rf"\frac{{{top}}}{{{bottom}}}" if plain else found[0]
+
+
+def _uncovered(text: str) -> str:
+    covered = TEXT_COMMAND.fullmatch(text)
+    if covered and (re.match(r"\s*[-$]?[0-9]", covered[1]) or spelled_number(covered[1])):
+        return covered[1].strip()
+    return text
+
+
+def _without_work(text: str) -> str:
+    """Of "45 (3 x 15)" the value, 45, where that is what the work gives."""
+    if not (work := _WORK.fullmatch(text)) or (done := value_of(work["work"])) is None:
+        return text
+    shown = value_of(work["figure"])
+    return work["figure"] if shown is not None and are_equal(done, shown) else text
+
+
+def _without_gloss(text: str) -> str:
+    """Of "5 (five)" the figure, and of "45 minutes (0.75 hours)" the first measure."""
+    if gloss := _GLOSS.fullmatch(text):
+        first, second = gloss["first"], gloss["second"]
+        if str(spelled_number(first)) == second or str(spelled_number(second)) == first:
+            return first if first.isdecimal() else second
+    if twice := _MEASURED_TWICE.fullmatch(text):
+        units = measure(twice["unit"]), measure(twice["other"])
+        if None not in units and units[0] != units[1]:
+            return twice["first"]
+    return text
+
+
+def _number(text: str) -> str:
+    sign = "-" if text.startswith("-") else ""
+    text = text.removeprefix("-")
+    if (number := spelled_number(text)) is not None:
+        return f"{sign}{number}"
+    words = text.split()
+    for count in range(min(3, len(words) - 1), 0, -1):
+        number = spelled_number(" ".join(words[:count]))
+        if number is not None and is_unit(" ".join(words[count:])):
+            return f"{sign}{number} {' '.join(words[count:])}"  # "five apples"
+    return f"{sign}{text}"
+
+
+def _compound(text: str) -> str:
+    """Two measures without what joins them: "2 hours 30 minutes"."""
+    found = _TWO_MEASURES.fullmatch(" ".join(TEXT_COMMAND.sub(r" \1 ", text).split()))
+    if not found or None in (measure(found["a"]), measure(found["b"])):
+        return text
+    return f"{found['x']} {found['a']} {found['y']} {found['b']}"
+
+
+def _union(text: str) -> str:
+    r"""`x \le -1 \text{ or } x \ge 3` as `(-\infty, -1] \cup [3, \infty)`."""
+    rays = [_RAY.fullmatch(one.strip()) for one in _OR.split(text)]
+    names = {ray["name"] for ray in rays if ray}
+    if len(rays) != 2 or not all(rays) or len(names) != 1:
+        return text
+    below = [ray for ray in rays if ray and _is_below(ray["relation"])]
+    above = [ray for ray in rays if ray and not _is_below(ray["relation"])]
+    if len(below) != 1 or len(above) != 1:
+        return text
+    ends = [
+        ("]" if _includes(below[0]["relation"]) else ")"),
+        ("[" if _includes(above[0]["relation"]) else "("),
+    ]
+    left = rf"(-\infty, {below[0]['value']}{ends[0]}"
+    return rf"{left} \cup {ends[1]}{above[0]['value']}, \infty)"
+
+
+def _is_below(relation: str) -> bool:
+    return relation in ("<", r"\le", r"\leq", r"\lt", r"\leqslant")
+
+
+def _includes(relation: str) -> bool:
+    return relation not in ("<", ">", r"\lt", r"\gt")
+
+
+def _alone(pattern: re.Pattern[str], written: Callable[[re.Match[str]], str]) -> _Reading:
+    """A reading of texts that match `pattern` as a whole."""
+    return lambda text: written(found) if (found := pattern.fullmatch(text)) else text
+
+
+def _time_of_day(text: str) -> str:
+    text = _TIME_OF_DAY.sub(lambda found: f" {found[1].upper()}M", text)
+    return text if ":" in text else _FULL_HOUR.sub(r"\1:00 \2", text)
+
+
+def _scaled(text: str) -> str:
+    if not (scaled := _SCALED.match(text)):
+        return text
+    value = Decimal(scaled["figure"].replace(",", "")) * _SCALES[scaled["scale"].lower()]
+    return f"{scaled['sign']}{value.normalize():f}{text[scaled.end() :]}"
+
+
+_READINGS: tuple[_Reading, ...] = (
+    _equations,
+    _fractions,
+    _uncovered,
+    _without_work,
+    _without_gloss,
+    _number,
+    _alone(_DOLLARS_AND_CENTS, lambda found: rf"\${found[1]}.{found[2]:0>2}"),
+    _compound,
+    _union,
+    _alone(_NO_IMAGINARY_PART, lambda found: found[1]),
+    _alone(_RANK, lambda found: found[1]),
+    _alone(_NO_SOLUTION, lambda _: "no solution"),
+    _alone(_REMAINDER, lambda found: f"{int(found[1])} R {int(found[2])}"),
+    _time_of_day,
+    _scaled,
+    spaced_unit,
+)

@@ -1,0 +1,1 @@
+"""Where in a text the final answer stands, and where the solution ends."""

@@ -1,0 +1,253 @@
+r"""Announcements of an answer in a text: "#### 18", "The answer is 18", "Option B is correct".
+
+In: a text. Out: `Found` values with the answer as text, in order of their place. All patterns are
+linear in the text.
+"""
+
+# ruff: noqa: RUF001 (marks of other scripts)
+
+import re
+from typing import NamedTuple
+
+from scorers.answers.compare.plain_rules import PLACEHOLDER, tidy
+from scorers.answers.extract.announced_value import Links, announced_value, words_of
+
+_HASHES = re.compile(r"####[ \t]{0,8}(?P<value>[^\s#][^\n#]*)")
+# "#### 2. Simplify" and "#### Step 2" are headings, not answers.
+_HEADING = re.compile(r"[0-9]+[.)]?[ \t]+\S+[ \t]+\S+|[0-9]+[.):][ \t]")
+_NUMERIC = re.compile(r"[-+$]{0,3}[0-9.(]|[$\\]")
+_TITLE = re.compile(
+    r"(?:step|part|case|solution|conclusion|summary|explanation|answer|final|verification|check"
+    r"|given|method|approach|analysis|result|calculation|note|problem|question|example|proof)\b",
+    re.IGNORECASE,
+)
+_HASH_WORDS = 3
+_INDENT = 8
+
+# What follows the line is looked at once, before the value: not for each star that may begin it.
+_LINE = re.compile(
+    r"^[ \t*]{0,6}(?:A[ \t]?:|[Aa][Nn][Ss][ \t]?[:=])(?![^\n]*+\n++[ \t*]{0,6}B[ \t]?:)"
+    r"[ \t*]*(?P<value>\S[^\n]*)",
+    re.M,
+)
+# Begins with a letter: found many times faster.
+_LINE_HEAD = re.compile(r"A[ \t]?:|[Aa][Nn][Ss][ \t]?[:=]")
+_PHRASE = re.compile(
+    r"(?:^[ \t#*_>]{0,8}(?:the[ \t]+)?(?P<head>(?:final[ \t]+)?)answer[ \t#*_:]{0,6}\n"
+    r"|\b(?P<final>(?:final[ \t]+)?)answers?\b"
+    r"(?:[ \t]*\([^()\n]{0,40}\)"
+    r"|,?[ \t]+(?:therefore|thus|then|here|now)\b,?"
+    r"|[ \t]+(?:to|for|of|in)[ \t](?!(?:the )?(?:[a-z]+ )?(?:part|step)\b)[^\n.:=?!]{1,60}?)?"
+    r"[ \t*_\"']{0,6}"
+    r"(?::|=|\b(?:is|are|equals|(?:would|will|should|must)[ \t]+be)\b))"
+    r"[\s:*_`\"]{0,16}(?:\\?\")?"
+    r"(?:(?:therefore|thus|then|simply|just|indeed|exactly|approximately|about|equal to|option"
+    r"|choice|for sure|definitely|clearly|probably|most likely|likely)\b[ ,:]{0,3}){0,3}"
+    # A look-ahead, so that an announcement inside the rest of the line is found as well.
+    r"(?=(?P<value>[^\n]{1,300}))",
+    re.IGNORECASE | re.M,
+)
+# A letter alone, and what stands around it: "the correct option is (B): 12", "(D) is correct",
+# "I think it's B". Letters are rare, so that they are looked for first.
+_LONE_LETTER = re.compile(r"(?<![A-Za-z\\])[A-J](?![A-Za-z])")
+_NAMED_BEFORE = re.compile(
+    r"(?<![A-Za-z])(?:(?i:correct|right|best|appropriate|final|the)) (?i:option|choice|letter)"
+    r"[ \t]{1,3}(?:is|must be)[ \t:*]{1,6}\(?$"
+)
+_CORRECT_BEHIND = re.compile(
+    r"\)?\*{0,2}[ \t]{1,3}is[ \t]{1,3}(?:(?:the|our) )?(?:(?:only|most) )?"
+    r"(?:correct|right|best|appropriate)\b(?! ?\?)"
+    r"(?![ \t]+(?:only|if|when|for|unless|but|part|known|case)\b)"
+)
+_CORRECT_BEFORE = re.compile(r"(?:(?i:option|choice|answer) )?\(?$")
+_MEANT_BEFORE = re.compile(
+    r"(?<![A-Za-z])(?:(?:I|[Ww]e)(?:['\u2019](?:d|ll)| would| will)?"
+    r" (?:think|believe|guess|choose|pick|select|go with)|(?i:so|thus|hence|therefore),?)[ \t]"
+    r"(?:(?:it|that|this)(?:['\u2019]s| is| must be) )?(?:the )?(?:answer is )?"
+    r"(?:(?:option|choice|letter) )?\(?$"
+)
+_MEANT_BEHIND = re.compile(
+    r"\)?\*{0,2}(?=[.;!](?![ \t]+(?:is|was|[Nn]o|[Ww]ait)\b)|[ \t]*(?:\n|$))"
+)
+_BUT_ANOTHER = re.compile(
+    r"\b(?i:but|however|although|yet)\b[^\n]{0,60}?"
+    r"(?<![A-Za-z])(?P<other>[B-HJ]|A(?=\)| is\b))(?![A-Za-z])"
+)
+_ENDED = re.compile(r"[.!?;]\s|\n")  # a decimal point ends no clause
+_IF = re.compile(r"\b[Ii]f\b")
+_REMARK = 400
+_DENIED = re.compile(
+    r"n['\u2019]t\b|\b(?:not|neither|nor|none|never|no|both|wrong|incorrect|false|statement)\b",
+    re.IGNORECASE,
+)
+_CLAUSE = re.compile(r"[.!?;\n]")
+# "if the answer is 12", "a common wrong answer is 24": no announcement of one's own.
+_NOT_MINE = re.compile(
+    r"\bsub-$|\b(?:wrong|incorrect|expected|intermediate|another|other|his|her|their|seems?"
+    r"|says|said|thinks|thought|claims|claimed|glance,?|step [0-9]+"
+    r"|students?['\u2019]s?|common|previous|suppose|assume"
+    r"|if|(?:might|may|could|would) (?:think|say|guess)|tempting to say"
+    r"|(?:half|third|quarter|fifth|sum|product|difference|square|cube|opposite|negative|reciprocal"
+    r"|inverse|percent|multiple|rest|part|digits?) of|twice|double|triple|times)"
+    r"(?: that)?(?: the| an?| all| both)?[ \t*]{1,3}$",
+    re.IGNORECASE,
+)
+_CONTEXT = 80
+_SUPPOSED = re.compile(
+    r"\b(?:if|whether|that|assume|assuming|suppose|why|is|not|check|whereas)[ \t(*]{1,3}"
+    r"(?:option |choice )?\(?$",
+    re.IGNORECASE,
+)
+CLOSING = " \t\r\n\"'`*"
+_MOST_WORDS = 30  # of an answer in words at the end of a text
+_TOKEN_BEHIND = re.compile(r"\s*<[/|\uff5c]?[A-Za-z_\u2581]{1,20}[|\uff5c]?>$")
+_SEVERAL_CHOICES = re.compile(r"\(?[A-J]\)?,")
+# Other languages announce an answer with their own word, and a copula or a colon.
+_ELSEWHERE = re.compile(
+    r"(?:\b(?:respuesta|r[ée]ponse|risposta|resposta|antwort|odpowied[źz]|ответ|antwoord|svar|cevap)"
+    r"(?:[ \t](?:final|correcta|correcte|finale|finais|corretta|correta|richtige))?"
+    r"[ \t*]{0,4}(?::|=|\b(?:es|est|ist|è|é|jest|is|är|er)\b)"
+    r"(?:[ \t*]{1,4}(?:la|el|le|der|die|das|a|o)(?:[ \t](?:opción|option|opção|lettre|letra))?"
+    r"(?=[ \t*(]{1,4}[A-J]\b))?"
+    r"(?:[ \t](?:donc|alors|entonces|portanto|quindi|also|daher|somit),?)?"
+    r"|故?(?:应|應)?[选選](?:择|擇)?[ \t]?[:：]?(?=[ \t]?\(?[A-J](?![A-Za-z]))"
+    r"|(?:【答案】[ \t]?[:：]?|(?:答案|答え|回答|正解|정답)[ \t]?"
+    r"(?:(?:应该|應該)?(?:是|为|為|选择|選擇|选|選|は|은|는)[ \t]?[:：]?|[:：])))"
+    r"[ \t*]{0,6}(?P<value>[^\n。，；]{1,300})",
+    re.IGNORECASE,
+)
+# One of these stands in every match; to look for them first is many times faster.
+_ELSEWHERE_WORDS = (
+    *("respuesta", "reponse", "réponse", "risposta", "resposta", "antwort", "antwoord", "svar"),
+    *("cevap", "odpowied", "ответ", "答", "正解", "정답", "选", "選"),
+)
+
+# "18? No": an answer that is asked for is none.
+_ASKED = re.compile(r"[^.!\n]{0,40}\?")
+_NOT_AN_ANSWER = re.compile(
+    r">{1,2}[ \t]*final answer"
+    r"|(?:in)?correct\b|wrong\b|right\b|not\b|given\b|found\b|obtained\b|the\b|that\b|as\b|to\b|in\b"
+    r"|what\b|how\b|we\b|you\b|now\b|below\b|above\b",
+    re.IGNORECASE,
+)
+
+
+class Found(NamedTuple):
+    """An announced answer: `stop` is where its announcement ends, `sure` if it cannot be a step."""
+
+    start: int
+    stop: int
+    answer: str
+    sure: bool
+
+
+def hashes(text: str) -> list[Found]:
+    """GSM8K's own form, "#### 18", alone on a line or behind the sentence that ends in it.
+
+    Words behind it are an answer where they stand in the last line, and no title.
+    """
+    if "####" not in text:
+        return []
+    last_line = text.rfind("\n", 0, len(text.rstrip())) + 1
+    found = []
+    for mark in _HASHES.finditer(text):
+        answer = tidy(_TOKEN_BEHIND.sub("", mark["value"].rstrip()))
+        line_start = text.rfind("\n", 0, mark.start()) + 1
+        heads_line = not text[line_start : mark.start()].strip()
+        if heads_line and mark.start() - line_start > _INDENT:
+            continue
+        if _NUMERIC.match(mark["value"]):
+            said = not (heads_line and _HEADING.match(answer))
+        else:
+            few = len(answer.split()) <= _HASH_WORDS
+            said = mark.start() >= last_line and few and not _TITLE.match(answer)
+        if answer and said:
+            found.append(Found(mark.start(), mark.end(), answer, True))
+    return found
+
+
+def phrases(text: str) -> list[Found]:
+    """Announcing phrases in order: with mathematics, of few words, or at the end of the text."""
+    matches = list(_LINE.finditer(text)) if _LINE_HEAD.search(text) else []
+    lower = text.lower()
+    if "answer" in lower or not text.isascii():  # "an\u017fwer" is one to `re.IGNORECASE`
+        matches += _PHRASE.finditer(text)
+    found = []
+    links: Links = {}
+    for match in sorted(matches, key=lambda match: (match.start("value"), match.start())):
+        answer = announced_value(text, match.start("value"), match.end("value"), links)
+        if _ASKED.match(text, match.start("value"), match.end("value")):
+            continue
+        if _NOT_MINE.search(text, max(0, match.start() - 40), match.start()):
+            continue
+        if "would" in match[0] and _is_supposed(text, match.start(), match.end()):
+            continue
+        answer = tidy(_TOKEN_BEHIND.sub("", answer))
+        if answer.count("}") > answer.count("{"):
+            inner = answer.removeprefix("}").removesuffix("}").strip()
+            answer = tidy(inner) if re.search(r"\w", inner) else answer
+        words = len(answer.split())
+        short = 0 < words <= 3 or (
+            words <= _MOST_WORDS and not text[match.end("value") :].strip(CLOSING)
+        )
+        plausible = short or is_mathematical(answer) or _SEVERAL_CHOICES.match(answer)
+        if plausible and not _NOT_AN_ANSWER.match(answer) and not PLACEHOLDER.fullmatch(answer):
+            sure = match.re is _PHRASE and bool(match["final"] or match["head"])
+            found.append(Found(match.start(), match.end("value"), answer, sure))
+    return sorted([*found, *_elsewhere(text, lower, links)])
+
+
+def _is_supposed(text: str, start: int, stop: int) -> bool:
+    """Whether the clause around `text[start:stop]` holds an "if"."""
+    before = _ENDED.split(text[max(0, start - _CONTEXT) : start])[-1]
+    behind = _ENDED.split(text[stop : stop + _CONTEXT])[0]
+    return _IF.search(before) is not None or _IF.search(behind) is not None
+
+
+def choices(text: str) -> list[Found]:
+    """Sentences that name a choice: "The correct option is B", "(D) is correct"."""
+    found = []
+    for letter in _LONE_LETTER.finditer(text):
+        before = text[max(0, letter.start() - _CONTEXT) : letter.start()]
+        behind = text[letter.end() : letter.end() + _CONTEXT]
+        answer, stop = letter[0], letter.end()
+        correct = _CORRECT_BEHIND.match(behind)
+        if named := _NAMED_BEFORE.search(before):
+            rest = behind.split("\n", 1)[0].split(".", 1)[0].lstrip(")*:. ")
+            answer = tidy(f"({answer}) {rest}") if rest else answer
+        elif correct:
+            named = _CORRECT_BEFORE.search(before)
+            stop += correct.end()
+        elif _MEANT_BEHIND.match(behind):
+            named = _MEANT_BEFORE.search(before)
+        clause = _CLAUSE.split(before)[-1]
+        clause = clause if correct else clause.rsplit(",", 1)[-1]
+        if not named or _DENIED.search(clause) or _SUPPOSED.search(before[: named.start()]):
+            continue
+        another = _BUT_ANOTHER.search(text, letter.end(), letter.end() + _REMARK)
+        if not another or another["other"] == letter[0]:
+            found.append(Found(letter.start(), stop, answer, False))
+    return found
+
+
+def _elsewhere(text: str, lower: str, links: Links) -> list[Found]:
+    """Announcements in other languages than English; `lower` is the text in lower case."""
+    if not any(word in lower for word in _ELSEWHERE_WORDS):
+        return []
+    found = []
+    for match in _ELSEWHERE.finditer(text):
+        answer = announced_value(text, match.start("value"), match.end("value"), links)
+        answer = tidy(_TOKEN_BEHIND.sub("", answer))
+        if answer and (is_mathematical(answer) or len(answer.split()) <= 3):
+            found.append(Found(match.start(), match.end(), answer, False))
+    return found
+
+
+def is_mathematical(answer: str) -> bool:
+    """Whether an answer holds a figure, a formula or a letter alone."""
+    return bool(re.search(r"[0-9\\^=]|^\(?[A-Za-z]\)?$", answer))
+
+
+def is_short(answer: str) -> bool:
+    """A value with a unit at most: a remark on an answer that stands already is none."""
+    return "=" not in answer and words_of(answer) <= 2

@@ -1,0 +1,134 @@
+"""What a trace concludes that announces no answer: its last paragraph, where it may be believed.
+
+In: a text and where its solution ends. Out: the last formula or number of the paragraph, or None.
+None where the text breaks off or was cut, where the last sentence with a number denies, asks or
+changes it: a number that stands there by chance is no answer.
+"""
+
+# ruff: noqa: RUF001 (full stops of other scripts)
+
+import re
+import unicodedata
+
+from scorers.answers.compare.plain_rules import tidy
+from scorers.answers.extract.announced_value import bold_value, last_value
+from scorers.answers.extract.run_on import ends_at_turn
+from scorers.answers.extract.truncation import breaks_off
+from scorers.answers.notation.unicode_math import to_latex
+from scorers.answers.notation.units import changes_number
+
+_PARAGRAPH_CHARACTERS = 2000
+_ONE_VALUE = re.compile(r"[-+\\$€£]*\.?[0-9][0-9\s.,%€£$\\]*(?:\s?[A-Za-z]{1,12}|%)?")
+_SENTENCES = re.compile(r"(?<=[.!?])(?!(?<=[0-9]!)\s[a-z])[\s*\"')\]]+(?=\S)|(?<=[。！？])")
+_VALUE = re.compile(r"[0-9$]|\\[A-Za-z]")
+_DOUBT = re.compile(
+    r"\?|n['\u2019]t\b|\b(?:nothing|candidates|unable|page|step|case|figure|problem|section"
+    r"|example|theorem|lemma|not|no|never|cannot|pas|nicht|keine?|non(?!-)|n\u00e3o|\u043d\u0435"
+    r"|neither|nor|none|wrong|incorrect|mistake|but|although|at first|thought|guess|instead"
+    r"|however|wait|maybe|perhaps|should(?! (?:pay|get|receive|buy|choose|charge|sell|use)\b)"
+    r"|would|could|might|at least|at most|more than(?! the)|less than|fewer than|greater than"
+    r"|between|negative|minus|either|or|unless|if|respectively|congruent|divisible|divides"
+    r"|a divisor|ends in|up to)\b|\u2261|\u4e0d\u662f|\u5e76\u975e|\u3067\u306f\u3042\u308a",
+    re.IGNORECASE,
+)
+# "Twice that number is 17", "half of the answer is 18": another value is meant.
+_OPERATION = re.compile(
+    r"\btwice\b|\btimes (?:the answer|that|this)\b"
+    r"|\b(?:half|third|quarter|sum|product|difference|square|opposite) of (?:the|that|this)\b",
+    re.IGNORECASE,
+)
+# "Then she spends half": what comes behind the last figure changes it.
+_GOES_ON = re.compile(
+    r"\b(?:half|twice|double|triple|third|quarter|another|dozen|one|two|three|four|five|subtract|add"
+    r"|multiply|divide|still|must|next|then|now)\b",
+    re.IGNORECASE,
+)
+_REMARK_BEHIND = re.compile(
+    r"[,;]? (?:with equality\b|or (?:about|approximately|roughly)\b|i\.e\.,? about\b).*"
+    r"|\s\([^()]*\)[.]?$"
+)
+_PARENTHESIS = re.compile(r"\((?:See|see|Note|Source)\b[^()]*\)")
+_BOLD_WORD = re.compile(r"[^*]*\b(?:is|was)\s\*\*(?P<word>[A-Za-z][A-Za-z ]{0,30})\*\*\.?")
+_FAREWELL_SENTENCE = re.compile(
+    r"(?:Let me know|I hope|Hope (?:this|that)|Feel free|Please let|If you have)\b"
+)
+_CLAUSE_BEFORE = re.compile(
+    r"\s*(?:Since|Because|As|Given|Although|While|When)\b[^,]*,", re.IGNORECASE
+)
+# "Result: 18" as a last line; "I hope this helps!" behind a conclusion.
+_NAMED_RESULT = re.compile(
+    r"(?:[A-Za-z]+ ){0,2}(?:result|total|solution|value)[ \t*]*[:=][ \t*]*(?P<value>\S.*)",
+    re.IGNORECASE,
+)
+_FAREWELL = re.compile(
+    r"(?<!\n)\n++(?:Let me know|I hope|Hope (?:this|that)|Feel free|If you have (?:any )?)[^\n]*$"
+)
+# "Check: 2 * 5 + 1 = 11" as the last paragraph
+_CHECK = re.compile(
+    r"(?<!\n)\n\n++[*_# ]{0,4}(?:Check|Checking|Verification|Verify|Let['\u2019]s (?:check|verify))"
+    r"\b[^\n]*(?:\n[^\n]+){0,9}$"
+)
+_ITEMS = re.compile(
+    r"(?:^|\n)[ \t]*[0-9]{1,2}[.)][^\n]*\n[ \t]*[0-9]{1,2}[.)] \$?[a-z] ?= ?[^\n]{1,40}$"
+)
+_ITEM = re.compile(r"\(?[0-9]{1,2}[.)]")
+_LAST_FIGURE = re.compile(r"[0-9](?P<words>(?:\s+[A-Za-z]+){0,3})[^0-9]*$")
+
+
+def conclusion(text: str, end: int) -> str | None:
+    """The last value of `text[:end]` where it can be taken for the answer."""
+    kept = _FAREWELL.sub("", text[:end].rstrip()).rstrip()
+    while kept and (_is_picture(kept[-1]) or kept[-1] == "\ufe0f"):
+        kept = kept[:-1].rstrip()
+    start = max(0, len(kept) - 2 * _PARAGRAPH_CHARACTERS)
+    kept = kept[:start] + _CHECK.sub("", kept[start:])
+    if end < len(text) and not ends_at_turn(text, end):
+        return None
+    paragraph = kept.rsplit("\n\n", 1)[-1][-_PARAGRAPH_CHARACTERS:]
+    if _ONE_VALUE.fullmatch(kept.strip()):
+        return tidy(kept)
+    named = _NAMED_RESULT.fullmatch(paragraph.rsplit("\n", 1)[-1].strip())
+    if named and _ONE_VALUE.fullmatch(named["value"]):
+        return tidy(named["value"])
+    if _ITEMS.search(paragraph):
+        return None
+    if not paragraph or breaks_off(kept) or to_latex(_without_letters(paragraph)) is None:
+        return None
+    sentences = [_REMARK_BEHIND.sub("", one) for one in _SENTENCES.split(paragraph)]
+    while len(sentences) > 1 and _FAREWELL_SENTENCE.match(sentences[-1]):
+        sentences.pop()
+    valued = [index for index, sentence in enumerate(sentences) if _VALUE.search(sentence)]
+    if not valued and (named := _BOLD_WORD.fullmatch(sentences[-1])):
+        return tidy(named["word"])
+    if valued and any(_GOES_ON.search(sentence) for sentence in sentences[valued[-1] + 1 :]):
+        return None
+    if not valued or any(_DOUBT.search(sentence) for sentence in sentences[valued[-1] :]):
+        return None
+    if len(sentences) > 1 and _ITEM.fullmatch(sentences[valued[-1]].strip()):
+        return None  # "4.", the head of an item that was not written
+    if _OPERATION.search(sentences[valued[-1]]):
+        return None
+    main = _CLAUSE_BEFORE.sub("", sentences[valued[-1]])
+    if not _VALUE.search(main):
+        return None
+    if bold := bold_value(sentences[valued[-1]]):
+        return bold
+    figure = _LAST_FIGURE.search(sentences[valued[-1]])
+    if figure and changes_number(figure["words"]):
+        return None
+    return last_value(sentences[valued[-1]])
+
+
+def _is_picture(character: str) -> bool:
+    """Whether a sign is an emoji, a tick or the like."""
+    return unicodedata.category(character) == "So" and ord(character) >= 0x2600
+
+
+def _without_letters(text: str) -> str:
+    """`text` without letters and punctuation beyond ASCII: what remains are signs and digits."""
+    return "".join(
+        character
+        for character in text
+        if character.isascii()
+        or (unicodedata.category(character)[0] not in "LMPC" and not _is_picture(character))
+    )

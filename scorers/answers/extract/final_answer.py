@@ -1,0 +1,238 @@
+r"""Find the final answer of a trace, and where the trace ends.
+
+In: the text a teacher wrote. Out: the answer as text, and how many characters are the solution.
+A base model often runs on into further "Question:" blocks, which would be read as its answer.
+
+Order of belief: the last `<answer>…</answer>`; the last of `\boxed{}`, `#### 18` and "The final
+answer is 18", unless another announcement follows it; the last other phrase that announces one
+("The answer is 18.", "A: 18", "Respuesta: 18", "Option B is correct"); a last line that is nothing
+but a choice; a text that is nothing but an answer. All patterns are linear in the text.
+"""
+
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scorers.answers.compare.plain_rules import PLACEHOLDER, tidy
+from scorers.answers.extract.announced_value import (
+    JOIN_CHARACTERS,
+    JOIN_OF_BOXES,
+    is_prose,
+    words_of,
+)
+from scorers.answers.extract.announcements import (
+    CLOSING,
+    Found,
+    choices,
+    hashes,
+    is_mathematical,
+    is_short,
+    phrases,
+)
+from scorers.answers.extract.conclusion import conclusion
+from scorers.answers.extract.retraction import is_retracted
+from scorers.answers.extract.run_on import end_of_solution
+from scorers.answers.extract.surroundings import in_its_place
+
+# One scan for boxes: TeX escapes are skipped, so that `\{` is no brace. Doubled backslashes before
+# "boxed" come from texts that were escaped once too often, and from "\\" at the end of a row.
+_BRACES = re.compile(r"\\{1,4}(?:boxed|fbox)[ \t]{0,3}\{|\\.|[{}]", re.DOTALL)
+_BARE_BOX = re.compile(r"\\boxed(?=[ \t0-9])[ \t]{0,3}(-?[0-9]+(?:\.[0-9]+)?|[A-J])(?![\w{/^.])")
+_TAG = re.compile(r"<(?P<end>/?)(?:final[_ ]?)?answer>", re.IGNORECASE)
+_END_OF_THINKING = "</think>"
+_UNCLOSED_CHARACTERS = 100
+
+# "(B)", "**C**", "D) 12 cm"; "(B) is false" is a remark on a choice.
+_LONE_CHOICE = re.compile(
+    r"[*_ \t]*(?:\(?[A-J]\)?[.:]?[*_ \t.]*"
+    r"|\(?[A-J]\)[*_]{0,3}[ \t]+(?![^\n]*\b(?:is|are|was|were|has|have|does|do|can|cannot|will"
+    r"|would|not|true|false|wrong|right|correct|incorrect|because|since|if|and|or)\b)[^\n]{1,60})"
+)
+
+_DENIED_AT_ONCE = re.compile(
+    r"[\s$)]*(?:[.!]\s*(?:hmm,? |but )?(?:that|this|it) )?(?:is|was)(?: a)? "
+    r"(?:wrong|incorrect|mistake|not (?:right|correct|the answer))\b"
+    r"|[\s$)]*[.!]?\s*(?:but |hmm,? )?(?:wait|actually)\b[^\n]{0,80}"
+    r"(?:should be|it is|total is|is)\s*\$?-?[0-9]",
+    re.IGNORECASE,
+)
+_DENIED_BEFORE = re.compile(r"\bnot[\s$]{1,3}$")
+_HYPOTHETICAL = re.compile(r"\bwould\b")
+_BARE_CHARACTERS = 100
+_BARE_NUMBER = re.compile(r"[-+0-9.,\s$€£%]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extracted:
+    """What a trace announces, and how much of it to keep.
+
+    `answer` is None where nothing announces one (the grader then takes the last formula or number
+    of the text, but for an answer that is `given_up`); `end` is a number of characters:
+    `text[:end]` is the solution without run-on.
+    """
+
+    answer: str | None
+    end: int
+    given_up: bool = False
+
+
+def extract(text: str) -> Extracted:
+    """The final answer of `text`, and where its solution ends.
+
+    What stands behind the last `</think>` is read first: thoughts may announce what they give up.
+    """
+    start = text.rfind(_END_OF_THINKING) + len(_END_OF_THINKING)
+    if start < len(_END_OF_THINKING) or not text[start:].strip():
+        return _extracted(text)
+    said = _extracted(text[start:])
+    if said.answer is not None or said.given_up:
+        return Extracted(answer=said.answer, end=start + said.end, given_up=said.given_up)
+    if (value := conclusion(text[start:], said.end)) is not None:
+        return Extracted(answer=value, end=start + said.end)
+    return _extracted(text)
+
+
+def _extracted(text: str) -> Extracted:
+    tags, boxes, marks, spoken = _tags(text), _boxes(text), hashes(text), phrases(text)
+    announced = [*tags, *boxes, *marks, *spoken]
+    end = end_of_solution(
+        text,
+        any_stop=min((found.stop for found in announced), default=None),
+        sure_stop=min((found.stop for found in announced if found.sure), default=None),
+        last_start=max((found.start for found in announced), default=None),
+    )
+    if kept := [tag for tag in tags if tag.start < end]:
+        return Extracted(answer=kept[-1].answer, end=end)
+    boxes = _joined(text, [box for box in boxes if box.stop <= end])
+    exact = [one for one in spoken if is_mathematical(one.answer) and not is_prose(one.answer)]
+    sure = sorted([*boxes, *marks, *(phrase for phrase in exact if phrase.sure)])
+    if not sure and not spoken:
+        spoken = [one for one in choices(text) if one.start < end]
+        if len({one.answer[:2] for one in spoken}) > 1:  # remarks on several choices
+            spoken = []
+        exact = spoken
+    # A trace that goes on behind its box and announces another answer has changed its mind.
+    later = [
+        phrase
+        for phrase in exact
+        if sure
+        and _is_behind(phrase, sure[-1], spoken)
+        and is_short(phrase.answer)
+        and not _HYPOTHETICAL.search(text, phrase.start, phrase.start + 60)
+    ]
+    for kind in (later, sure, exact, spoken):
+        kept = [found for found in kind if found.start < end]
+        if kept and is_prose(kept[-1].answer) and text[kept[-1].stop : end].strip(CLOSING):
+            break  # a solution that begins behind "Answer:"
+        if kept and (
+            _DENIED_AT_ONCE.match(text, kept[-1].stop, min(end, kept[-1].stop + 160))
+            or _DENIED_BEFORE.search(text, max(0, kept[-1].start - 8), kept[-1].start)
+        ):
+            return Extracted(answer=None, end=end, given_up=True)
+        if kept and _is_taken_back(text, kept[-1], end):
+            return Extracted(answer=None, end=end, given_up=True)
+        if kept:
+            return Extracted(answer=kept[-1].answer, end=end)
+    return Extracted(answer=_last_choice(text[:end]) or _nothing_else(text[:end]), end=end)
+
+
+def _is_taken_back(text: str, found: Found, end: int) -> bool:
+    """Whether the text goes on and gives the answer up."""
+    # An announcement in words may hold what follows it in its line.
+    at = text.find(found.answer, found.start, found.stop)
+    return is_retracted(text[at + len(found.answer) if at >= 0 else found.stop : end], found.answer)
+
+
+def _is_behind(phrase: Found, last: Found, spoken: Sequence[Found]) -> bool:
+    """Whether a phrase stands behind the last announcement, if that is one in the same line too."""
+    return phrase.start >= last.stop or (phrase.start > last.start and last in spoken)
+
+
+def _tags(text: str) -> list[Found]:
+    """What stands between `<answer>` and `</answer>`; a tag that ends the text may be unclosed.
+
+    A server that stops at the closing tag leaves it out.
+    """
+    if "<" not in text or "answer>" not in text.lower():
+        return []
+    found, opening = [], None
+    for tag in _TAG.finditer(text):
+        if not tag["end"]:
+            opening = tag
+        elif opening is not None:
+            if answer := _tagged(text[opening.end() : tag.start()]):
+                found.append(Found(opening.start(), tag.end(), answer, True))
+            opening = None
+    if opening is not None and len(text) - opening.end() <= _UNCLOSED_CHARACTERS:
+        inside = text[opening.end() :].strip()
+        if "\n" not in inside and (answer := _tagged(inside)):
+            found.append(Found(opening.start(), len(text), answer, True))
+    return found
+
+
+def _tagged(inside: str) -> str:
+    """The answer that a tag holds: what is announced in it, or all of it."""
+    if PLACEHOLDER.fullmatch(inside):
+        return ""
+    if announced := _joined(inside, _boxes(inside)) or hashes(inside) or phrases(inside):
+        kept = announced[-1]
+        return tidy(inside) if _is_taken_back(inside, kept, len(inside)) else kept.answer
+    return tidy(inside)
+
+
+def _boxes(text: str) -> list[Found]:
+    """Every closed box with something in it, in order of its start; one pass over the braces."""
+    if "box" not in text:
+        return []
+    named = [name.start() for name in re.finditer("boxed", text)]
+    open_braces: list[re.Match[str]] = []
+    found: list[Found] = []
+    for brace in _BRACES.finditer(text):
+        if brace[0].endswith("{") and brace[0] != "\\{":
+            open_braces.append(brace)
+        elif brace[0] == "}" and open_braces:
+            opening = open_braces.pop()
+            start, inside = opening.start(), slice(opening.end(), brace.start())
+            # Of nested boxes only the innermost is read: a slice for each would be quadratic.
+            at = bisect_left(named, inside.start)
+            holds_a_name = at < len(named) and named[at] + len("boxed") <= inside.stop
+            holds_a_box = bool(found) and found[-1].start > start
+            if len(opening[0]) == 1 or holds_a_name or holds_a_box:
+                continue
+            answer = "" if PLACEHOLDER.fullmatch(text[inside]) else tidy(text[inside])
+            if answer:
+                found.append(Found(start, brace.end(), answer, True))
+    bare = (Found(box.start(), box.end(), box[1], True) for box in _BARE_BOX.finditer(text))
+    return sorted([*found, *bare])
+
+
+def _joined(text: str, boxes: list[Found]) -> list[Found]:
+    """The last box, together with those that lead up to it by nothing but "," or "and"."""
+    if not boxes:
+        return []
+    run = [boxes[-1]]
+    for box in reversed(boxes[:-1]):
+        gap = text[box.stop : run[-1].start]
+        if len(gap) > JOIN_CHARACTERS or not JOIN_OF_BOXES.fullmatch(gap):
+            break
+        run.append(box)
+    answers = ", ".join(dict.fromkeys(box.answer for box in reversed(run)))
+    start, stop = run[-1].start, run[0].stop
+    return [Found(start, stop, in_its_place(text, start, stop, answers), True)]
+
+
+def _last_choice(text: str) -> str | None:
+    """The last line, where it is a choice and nothing else: "(B)", "**C**", "D) 12"."""
+    line = text.rstrip().rsplit("\n", 1)[-1]
+    return tidy(line) if _LONE_CHOICE.fullmatch(line) else None
+
+
+def _nothing_else(text: str) -> str | None:
+    """A text that is one short formula or word; bare numbers are left to `conclusion`."""
+    text = text.strip()
+    if not 0 < len(text) <= _BARE_CHARACTERS or "\n" in text or _BARE_NUMBER.fullmatch(text):
+        return None
+    if PLACEHOLDER.fullmatch(text) or not re.search(r"\w", text):
+        return None
+    return tidy(text) or None if words_of(text) <= (" " not in text) else None

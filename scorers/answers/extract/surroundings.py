@@ -1,0 +1,57 @@
+r"""What stands around a box and changes its value: `-\boxed{5}`, `\sqrt{\boxed{5}}`, `\boxed{5}^2`.
+
+In: a text, the place of a box in it, and what the box holds. Out: the value in its place.
+"""
+
+import re
+
+from scorers.answers.compare.plain_rules import tidy
+from scorers.answers.notation.units import changes_number, is_unit
+
+_REACH = 60
+# A sign, but for the dash of a list; a factor; a function, a power or an index that encloses it.
+_BEFORE = re.compile(
+    r"(?:(?:^|[=(,:$\[]|\\[(\[]|\b(?:is|be|equals))\s*(?P<sign>-)\s?"
+    r"|(?P<factor>[0-9]|[0-9A-Za-z)}]\s?(?:\\times|\\cdot|[+/])\s*)"
+    r"|(?P<function>\\(?:sqrt|[dt]?frac|log|ln|sin|cos|tan|cot|binom)\s?(?:\[[^\]]*\]|\{[^{}]*\})?"
+    r"\s?\{?\s*|[\^_]\s?\{?\s*))$"
+)
+_BULLET = re.compile(r"\s*-\s+")
+_BEHIND = re.compile(
+    r"\s?\^\s?(?!\{?\s?\\circ|\{?\s?\\text)[0-9A-Za-z{(-]|!(?=\s?(?:\$|\\[)\]]))"
+    r"|\s?\\(?:sqrt|pi|sin|cos|tan|log|ln|times|cdot|[dt]?frac|binom)(?![A-Za-z])"
+    r"|\s?[-+/\u00d7\u00f7]\s?(?:[\\$]?[0-9(]|[a-z](?![a-z]))|:[0-9]|[A-Za-z]"
+)
+_ATTACHED_WORD = re.compile(r"[A-Za-z]+")
+_WORDS = re.compile(r"(?:\\text\s?\{)?(?P<words>(?:\s{0,2}[A-Za-z]+){1,4})")
+_PERCENT = re.compile(r"\s?(?:\\?%|percent\b)")
+_END = re.compile(r"(?<!\\)\$|\\[)\]]|[.,;](?=\s|$)|\n")
+
+
+def in_its_place(text: str, start: int, stop: int, answer: str) -> str:
+    """`answer`, the content of the box at `text[start:stop]`, with what changes it around it."""
+    before = text[max(0, start - _REACH) : start].rsplit("\n", 1)[-1]
+    behind = text[stop : stop + _REACH]
+    if cut := _END.search(behind):
+        behind = behind[: cut.start()] + (cut[0] if cut[0] != "\n" else "")
+    prefix = "" if _BULLET.fullmatch(before) else _changing_before(before)
+    changed = _changes(behind)
+    if not prefix and not changed:
+        percent = _PERCENT.match(behind) and not answer.endswith("%")
+        return rf"{answer}\%" if percent else answer
+    rest = _END.sub("", behind) if changed or prefix.endswith("{") else ""
+    return tidy(f"{prefix}{answer}{rest}")
+
+
+def _changing_before(before: str) -> str:
+    found = _BEFORE.search(before)
+    return (found["sign"] or found["factor"] or found["function"]) if found else ""
+
+
+def _changes(behind: str) -> bool:
+    if word := _ATTACHED_WORD.match(behind):
+        return not is_unit(word[0])
+    words = _WORDS.match(behind)
+    if words and changes_number(words["words"]):
+        return True
+    return _BEHIND.match(behind) is not None

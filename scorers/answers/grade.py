@@ -1,0 +1,239 @@
+"""Grade traces against gold answers: correct, wrong, unparsed, or timeout.
+
+In: texts of traces with their gold answers and prompts. Out: an `Answer` each, in order. Plain
+answers are decided here; the rest by math-verify 0.9.0 in worker processes, which are killed when
+they take too long. The verdict depends on the attempt alone, not on its neighbours or on the number
+of workers.
+"""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from schemas.records import Grade
+from scorers.answers.compare.choices import capital, letter_of, options, text_of
+from scorers.answers.compare.equations import right_side
+from scorers.answers.compare.plain_rules import (
+    LONGEST_ANSWER_CHARACTERS,
+    one_side,
+    quick_grade,
+    tidy,
+    wrap,
+)
+from scorers.answers.compare.rewriting import both_signs, rewritten
+from scorers.answers.compare.variables import told_apart
+from scorers.answers.extract.announced_value import is_prose, spoken_value
+from scorers.answers.extract.conclusion import conclusion
+from scorers.answers.extract.final_answer import Extracted, extract
+from scorers.answers.notation.units import spelled_power
+from scorers.answers.verify.math_verify_pool import Question, Reply, WorkerPool
+
+__all__ = ["GRADING", "Answer", "Attempt", "Extracted", "GradePool", "extract"]
+
+
+GRADING = 4
+"""Bumped by hand where a verdict may change: shards and cells that it shaped are graded again."""
+
+_NAMED = re.compile(r"\s*\{\s*[\"']answer[\"']\s*:\s*[\"']?([^{}\"']*)[\"']?\s*\}\s*")
+_DOLLARS = re.compile(r"\$[0-9][0-9,]*(?:\.[0-9]+)?")
+_YES_OR_NO = frozenset(("yes", "no", "true", "false"))
+# "Yes, 97 is a prime number.", "The statement is false."
+_VERDICT = re.compile(
+    r"(?:^|\n)[*_ ]*(?P<head>yes|no|true|false)[*_]*(?:[,.!;:]|$)"
+    r"|\b(?:statement|claim|assertion|conjecture) is [*_]*(?P<said>true|false)[*_.]*$",
+    re.IGNORECASE,
+)
+_SUM = re.compile(r"[0-9]\s*[+*]\s*[0-9]")
+
+
+class Attempt(NamedTuple):
+    """What is graded: the text of a trace against a gold; options are read from the prompt."""
+
+    text: str
+    gold: str
+    prompt: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A graded trace: `answer` as it was read (None if none was), `text[:end]` the solution.
+
+    UNPARSED: no answer in the trace, one that cannot be parsed, or a gold that cannot be. TIMEOUT:
+    the verifier took too long, ran out of memory or died; never counted as right.
+    """
+
+    grade: Grade
+    answer: str | None
+    end: int
+
+
+class GradePool:
+    """Grades in up to `workers` processes; a context manager, usable from any thread.
+
+    `timeout_seconds` is processor time for one answer, so that a busy machine grades like an idle
+    one; six times as much wall-clock time is the backstop. No process starts before it is needed.
+    """
+
+    def __init__(self, workers: int | None = None, timeout_seconds: float = 5.0) -> None:
+        if workers is not None and workers < 1:
+            raise ValueError(f"workers: {workers} is not at least 1")
+        if not timeout_seconds > 0:
+            raise ValueError(f"timeout_seconds: {timeout_seconds} is not above 0")
+        self._lock = Lock()
+        self._pool = WorkerPool(workers or min(8, os.cpu_count() or 1), timeout_seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the worker processes; grading again starts new ones."""
+        with self._lock:
+            self._pool.close()
+
+    def grade(self, items: Sequence[Attempt | tuple[str, str]]) -> list[Answer]:
+        """One Answer for each (text, gold) or Attempt, in order. No text makes it raise."""
+        answers: list[Answer] = []
+        asked: dict[Question, list[int]] = {}
+        for index, item in enumerate(items):
+            first, question = _first_answer(Attempt(*item))
+            answers.append(first)
+            if question is not None:
+                asked.setdefault(question, []).append(index)
+        with self._lock:
+            replies = self._pool.ask(list(asked))
+        for indices, reply in zip(asked.values(), replies, strict=True):
+            for index in indices:
+                answers[index] = _with_reply(answers[index], reply)
+        return answers
+
+
+def tidy_gold(gold: str) -> str:
+    r"""A gold answer as text: of a box or of JSON what it holds; without math delimiters."""
+    if _DOLLARS.fullmatch(gold.strip()):
+        return rf"\{gold.strip()}"  # a sign of money, no delimiter of mathematics
+    boxed = extract(gold).answer if "boxed" in gold else None
+    named = _NAMED.fullmatch(gold)
+    return boxed or tidy(named[1] if named else gold)
+
+
+def _first_answer(attempt: Attempt) -> tuple[Answer, Question | None]:
+    """What can be said without math-verify, and what to ask it, if anything."""
+    found = extract(attempt.text)
+    answer, end = found.answer, found.end
+    if answer is None and not found.given_up:
+        answer = conclusion(attempt.text, end)
+    expected = tidy_gold(attempt.gold)
+    if found.answer is None and not found.given_up and expected.casefold() in _YES_OR_NO:
+        answer = _yes_or_no(attempt.text, end)
+    unparsed = Answer(grade=Grade.UNPARSED, answer=answer, end=end)
+    if answer is None or not expected:
+        return unparsed, None
+    if is_prose(answer) and not is_prose(expected):
+        answer = spoken_value(answer)
+    compared = _without_options(answer, expected, attempt.prompt)
+    if compared is None:
+        return unparsed, None
+    read, expected = compared
+    if not (read.isdecimal() and expected.isdecimal()):  # most are whole numbers
+        read, expected = _brought_together(read, expected)
+    quick = quick_grade(read, expected)
+    if quick is not None:
+        return Answer(grade=quick, answer=answer, end=end), None
+    if len(answer) > LONGEST_ANSWER_CHARACTERS:
+        return Answer(grade=Grade.UNPARSED, answer=None, end=end), None
+    if max(len(read), len(expected)) > LONGEST_ANSWER_CHARACTERS:
+        return unparsed, None
+    question = Question(*told_apart(wrap(read), wrap(expected)))
+    return Answer(grade=Grade.UNPARSED, answer=answer, end=end), question
+
+
+def _yes_or_no(text: str, end: int) -> str | None:
+    """The one "yes", "no", "true" or "false" that the last paragraph of a text begins with."""
+    paragraph = text[:end].rstrip().rsplit("\n\n", 1)[-1][-1000:]
+    said = {(found["head"] or found["said"]).casefold() for found in _VERDICT.finditer(paragraph)}
+    return said.pop() if len(said) == 1 else None
+
+
+def _brought_together(read: str, expected: str) -> tuple[str, str]:
+    """Both in one way of writing: one side of an approximation or an equation, words as figures."""
+    read, expected = one_side(read, expected), one_side(expected, read)
+    read, expected = rewritten(read), rewritten(expected)
+    read, expected = spelled_power(read, expected), spelled_power(expected, read)
+    read, expected = right_side(read, expected), right_side(expected, read)
+    return both_signs(read), both_signs(expected)
+
+
+def _without_options(answer: str, gold: str, prompt: str) -> tuple[str, str] | None:
+    """A choice is as good as its text: both by letter, or both by text where only one names one.
+
+    None where an answer contradicts itself.
+    """
+    if not prompt:
+        return answer, gold
+    listed = {letter: tidy(text) for letter, text in options(prompt).items()}
+    if len(listed) > 1 and gold not in listed.values():
+        gold = capital(gold)
+        answer = answer if answer in listed.values() else capital(answer)
+    given, expected = letter_of(answer, small=True), letter_of(gold)
+    if given is None and expected is None:
+        return answer, gold
+    listed = {letter: tidy(text) for letter, text in options(prompt).items()}
+    if len(answer) == 1 and answer in listed.values():
+        given = None  # the text of an option, not a letter
+    if given is not None and expected is not None:
+        said = text_of(answer)
+        if said and any(_is_text_of(said, text) for text in _others(listed, given)):
+            return None  # the letter of one option, the text of another
+        # "b" is a choice where the prompt lists options; elsewhere it may be a variable.
+        return (given, expected) if len(answer) == 1 and expected in listed else (answer, gold)
+    # "15 + 15 + 15" restates a question; only a value can stand for its option.
+    if expected is not None and expected in listed and not _SUM.search(answer):
+        fits = [one for one in listed.values() if _is_text_of(answer, one)]
+        wanted = listed[expected]
+        unclear = len(fits) > 1 or fits[:1] not in ([], [wanted])
+        unclear = unclear or _differ_in_per_cent(answer, wanted)
+        return (answer, gold) if unclear else (answer, wanted)
+    if given is not None and given in listed:
+        return listed[given], gold
+    return answer, gold
+
+
+def _others(listed: Mapping[str, str], letter: str) -> list[str]:
+    """The texts of the other options, where they are not that of this one."""
+    return [text for one, text in listed.items() if one != letter and text != listed.get(letter)]
+
+
+def _is_text_of(answer: str, option: str) -> bool:
+    """Whether an answer is the text of an option, in which a per cent sign is no ornament.
+
+    Of options that differ in their unit alone, "3" is the text of each.
+    """
+    same = option.startswith(f"{answer} ") or quick_grade(answer, option) is Grade.CORRECT
+    return same and not _differ_in_per_cent(answer, option)
+
+
+def _differ_in_per_cent(answer: str, option: str) -> bool:
+    """Whether one is the other with a per cent sign: "50" and "50%" may both be options."""
+    one, other = (re.sub(r"\s|\\?%", "", text) for text in (answer, option))
+    return one == other and ("%" in answer) is not ("%" in option)
+
+
+def _with_reply(before: Answer, reply: Reply | None) -> Answer:
+    if reply is None:
+        return Answer(grade=Grade.TIMEOUT, answer=before.answer, end=before.end)
+    if reply.verdict is None:
+        return before
+    grade = Grade.CORRECT if reply.verdict else Grade.WRONG
+    return Answer(grade=grade, answer=before.answer, end=before.end)

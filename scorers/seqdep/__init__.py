@@ -1,0 +1,1 @@
+"""Sequential dependence: what a segment of a text gains from those before it."""

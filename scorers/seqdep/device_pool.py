@@ -1,0 +1,138 @@
+"""Scorers on all devices of a machine: one in this process, or a process for each of several.
+
+In: a model and devices. Out: `Scorers`, whose `score` may be called from several threads at once:
+each call goes to a device that is free, whole, so that its batches are formed from its own items
+only. What a call returns does not depend on the device but for rounding.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from queue import SimpleQueue
+from typing import NamedTuple
+
+import torch
+
+from scorers.seqdep import loader
+from scorers.seqdep import score as seqdep
+from scorers.seqdep.causal_lm import Scorer
+from scorers.seqdep.score import Measured, Settings, Texts
+from support.errors import UserError
+
+
+class Facts(NamedTuple):
+    """What records say of a scorer."""
+
+    name: str
+    revision: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """Which model is loaded, and how; see `ar.load`."""
+
+    path: str
+    chat: bool = True
+    trust_remote_code: bool = False
+
+    def load(self, device: str | None) -> Scorer:
+        """The scorer on a device; UserError where the device is none."""
+        try:
+            return loader.load(
+                self.path,
+                device=device,
+                chat=self.chat,
+                trust_remote_code=self.trust_remote_code,
+            )
+        except (RuntimeError, AssertionError) as error:
+            said = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UserError(f"scorer device {device}: cannot be used ({said})") from None
+
+
+def visible_devices() -> tuple[str, ...]:
+    """Every GPU that this process may use, else the CPU."""
+    return tuple(f"cuda:{i}" for i in range(torch.cuda.device_count())) or ("cpu",)
+
+
+class Scorers:
+    """The model on each of `devices` (default: `visible_devices`); `close` ends its processes."""
+
+    def __init__(self, model: Model, devices: Sequence[str] | None = None) -> None:
+        devices = tuple(devices or visible_devices())
+        self._own = model.load(devices[0]) if len(devices) == 1 else None
+        self._processes = [
+            ProcessPoolExecutor(
+                1, mp_context=get_context("spawn"), initializer=_start, initargs=(model, device)
+            )
+            for device in (devices if self._own is None else ())
+        ]
+        self._free: SimpleQueue[ProcessPoolExecutor] = SimpleQueue()
+        try:
+            found = [process.submit(_facts) for process in self._processes]
+            facts = [one.result() for one in found] or [_facts_of(self._own)]
+        except BaseException:
+            self.close()
+            raise
+        for one in facts:
+            if isinstance(one, UserError):
+                self.close()
+                raise one
+        self.facts = next(one for one in facts if isinstance(one, Facts))
+        for process in self._processes:
+            self._free.put(process)
+
+    def score(
+        self,
+        items: Sequence[Texts],
+        settings: Settings,
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Measured]:
+        """As `seqdep.score`, on a free device; UserError where its process died."""
+        if self._own is not None:
+            return seqdep.score(self._own, items, settings, progress=progress)
+        process = self._free.get()
+        try:
+            found = process.submit(_score, items, settings).result()
+        except BrokenProcessPool:
+            raise UserError(
+                f"scorer {self.facts.name}: its process was killed, perhaps for want of memory; "
+                f"lower scorer.batch_tokens and run the same command again"
+            ) from None
+        finally:
+            self._free.put(process)
+        if progress:
+            progress(len(items))
+        return found
+
+    def close(self) -> None:
+        """End the processes, if there are any."""
+        for process in self._processes:
+            process.shutdown(wait=False, cancel_futures=True)
+
+
+_scorer: Scorer | UserError | None = None  # of a scorer's process
+
+
+def _start(model: Model, device: str) -> None:
+    global _scorer
+    try:
+        _scorer = model.load(device)
+    except UserError as error:  # an initialiser that raises would only break the pool
+        _scorer = error
+
+
+def _facts() -> Facts | UserError:
+    return _scorer if isinstance(_scorer, UserError) else _facts_of(_scorer)
+
+
+def _facts_of(scorer: Scorer | None) -> Facts:
+    assert scorer is not None
+    return Facts(scorer.name, scorer.revision)
+
+
+def _score(items: Sequence[Texts], settings: Settings) -> list[Measured]:
+    assert isinstance(_scorer, Scorer)
+    return seqdep.score(_scorer, items, settings)

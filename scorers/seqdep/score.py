@@ -1,0 +1,330 @@
+"""SeqDep (Eq. 4, Li et al. 2026): what a segment gains from its predecessors, in nats.
+
+In: prompts with texts, canvases, or both. Out: path level and the summary's gain on the canvas,
+step and window level on the text, equal to one forward pass a term but for rounding. Segments are
+slices of one tokenisation of the text (METHOD section 2); headers are seen but not scored.
+Axes: P paths, N segments, T tokens, V vocabulary; a term is log p(s_n | …) of one segment.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain, product
+from math import fsum
+
+import torch
+
+from schemas.records import Level, SeqDep, Siblings
+from scorers.seqdep.loader import Scorer
+from scorers.seqdep.packing import Document, Segment, Terms, scored_tokens
+from scorers.seqdep.packing import score as score_documents
+from scorers.seqdep.segments import Span, token_slice
+from scorers.seqdep.segments.path import framed
+from scorers.seqdep.segments.step import steps
+from scorers.seqdep.segments.window import windows
+
+# No token stands for more characters on average: a longer text need not be encoded to be cut.
+_MOST_CHARACTERS = 32
+# A path half of whose surprise vanishes at the sight of another one repeats it, unless there was
+# hardly any: a scorer that knows a path by heart cannot tell what repeats it.
+NEAR_COPY_SHARE, NEAR_COPY_NATS_PER_TOKEN = 0.5, 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """One instance: a text (such as a long-CoT twin), and a canvas where there are paths."""
+
+    prompt: str
+    text: str = ""
+    paths: tuple[str, ...] = ()
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How instances are scored.
+
+    Attributes:
+        batch_tokens: what one pass may hold.
+        step_tokens: longest step.
+        window_tokens: length of a window.
+        keep_part: of what exceeds the scorer's context, score the part that fits and mark it;
+            else it is not scored at all.
+        canvas_steps: measure steps and windows on the canvas too.
+        siblings: measure every path given every other one.
+        levels: what is measured; a canvas without its path level has no summary gain either.
+    """
+
+    batch_tokens: int = 16384
+    step_tokens: int = 64
+    window_tokens: int = 64
+    keep_part: bool = False
+    canvas_steps: bool = False
+    siblings: bool = False
+    levels: tuple[Level, ...] = tuple(Level)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What was measured of one instance.
+
+    `path`, `summary_gain` (log p(S | x, paths) - log p(S | x), nats) and what else is on the canvas
+    are None where there are no paths, `step` and `window` where there is no text; all where it
+    exceeds the scorer's context. An empty or cut summary has no gain.
+    """
+
+    path: SeqDep | None
+    step: SeqDep | None
+    window: SeqDep | None
+    summary_gain: float | None
+    canvas_step: SeqDep | None = None
+    canvas_window: SeqDep | None = None
+    siblings: Siblings | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A document with what its segmentations are."""
+
+    document: Document
+    levels: tuple[Level, ...]
+    is_cut: bool
+    paths: int  # 0 where it is no canvas
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The documents of an instance: canvas, text, and every ordered pair of its paths."""
+
+    canvas: _Part | None
+    text: _Part | None
+    pairs: tuple[_Part | None, ...]
+
+    def documents(self) -> list[Document | None]:
+        parts = (self.canvas, self.text, *self.pairs)
+        return [None if part is None else part.document for part in parts]
+
+
+def score(
+    scorer: Scorer,
+    items: Sequence[Texts],
+    settings: Settings,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> list[Measured]:
+    """The measurements of all items, in order.
+
+    The same list gives the same bits. `progress` is told how many items have just been finished.
+    """
+    parts = [_parts(scorer, item, settings) for item in items]
+    documents = [one.documents() for one in parts]
+    owners = [i for i, found in enumerate(documents) for _ in found]
+    pending = [len(found) for found in documents]
+
+    def finished(indices: Sequence[int]) -> None:
+        for index in indices:
+            pending[owners[index]] -= 1
+        done = len({owners[i] for i in indices if not pending[owners[i]]})
+        if progress and done:
+            progress(done)
+
+    flat = list(chain.from_iterable(documents))
+    terms = iter(
+        score_documents(scorer, flat, batch_tokens=settings.batch_tokens, finished=finished)
+    )
+    return [_measured(one, [next(terms) for _ in one.documents()]) for one in parts]
+
+
+@torch.inference_mode()
+def measure_separately(scorer: Scorer, item: Texts, settings: Settings) -> Measured:
+    """The reference: one plain forward pass a term, all its logits at once."""
+
+    def term(before: Sequence[int], segment: Sequence[int]) -> float:
+        ids_1T = torch.tensor([[*before, *segment]], device=scorer.model.device)
+        logits_TV = scorer.model(input_ids=ids_1T, use_cache=False).logits[0]
+        logits_TV = logits_TV.to(torch.promote_types(logits_TV.dtype, torch.float32))
+        rows_T = logits_TV[len(before) - 1 : -1].log_softmax(-1)
+        return fsum(float(row[i]) for row, i in zip(rows_T, segment, strict=True))
+
+    def both(document: Document, segments_N: Sequence[Segment]) -> Terms:
+        x, response = document.prompt_T, document.response_T
+        joint, alone = [], []
+        for begin, first, end in segments_N[1:]:
+            scored = response[first:end]
+            joint.append(term(x + response[:first], scored) if scored else 0.0)
+            alone.append(term(x + response[begin:first], scored) if scored else 0.0)
+        return Terms(tuple(joint), tuple(alone))
+
+    parts = _parts(scorer, item, settings)
+    return _measured(
+        parts, [tuple(both(d, s) for s in d.segmentations) if d else () for d in parts.documents()]
+    )
+
+
+def _parts(scorer: Scorer, item: Texts, settings: Settings) -> _Parts:
+    prompt_T = scorer.prompt_ids(item.prompt)
+    canvas = _canvas(scorer, prompt_T, item, settings) if item.paths else None
+    text = _text(scorer, prompt_T, item.text, settings) if item.text or not item.paths else None
+    pairs: list[_Part | None] = []
+    if settings.siblings and len(item.paths) > 1:
+        for i, j in product(range(len(item.paths)), repeat=2):
+            pair = Texts(prompt=item.prompt, paths=(item.paths[i], item.paths[j]))
+            pairs.append(_canvas(scorer, prompt_T, pair, Settings()) if i != j else None)
+    return _Parts(canvas, text, tuple(pairs))
+
+
+def _canvas(
+    scorer: Scorer, prompt_T: tuple[int, ...], item: Texts, settings: Settings
+) -> _Part | None:
+    """The canvas text without its close; segments R_1 … R_P and S, each behind its header."""
+    text, headers, bodies = framed(item.paths, item.summary)
+    ids_T, starts_T = scorer.encode(_head(scorer, text))
+
+    def segment(header: Span, pieces: Iterable[Span]) -> list[Segment]:
+        """Slices of the pieces; the first brings its header."""
+        found, begin = [], bisect_left(starts_T, header.start)
+        for piece in pieces:
+            first, end = (bisect_left(starts_T, edge) for edge in piece)
+            found.append(Segment(begin, first, end))
+            begin = end
+        return found
+
+    def cut(pieces: Callable[[str, Sequence[int]], list[Span]]) -> tuple[Segment, ...]:
+        """All bodies cut into smaller pieces."""
+        found = []
+        for header, body in zip(headers, bodies, strict=True):
+            own = token_slice(starts_T, body)
+            inner = pieces(text[slice(*body)], [s - body.start for s in starts_T[own]])
+            spans = [Span(a + body.start, b + body.start) for a, b in inner]
+            found += segment(header, spans)
+        return tuple(s for s in found if s.first < s.end)
+
+    whole = tuple(s for h, b in zip(headers, bodies, strict=True) for s in segment(h, [b]))
+    levels: dict[Level, tuple[Segment, ...]] = {Level.PATH: whole}
+    if settings.canvas_steps:
+        levels[Level.STEP] = cut(lambda t, starts: steps(t, starts, settings.step_tokens))
+        levels[Level.WINDOW] = cut(lambda t, starts: windows(t, starts, settings.window_tokens))
+    return _fitted(scorer, prompt_T, ids_T, levels, settings, paths=len(item.paths))
+
+
+def _text(scorer: Scorer, prompt_T: tuple[int, ...], text: str, settings: Settings) -> _Part | None:
+    """A text; segments are its steps and windows (one without a token of its own is none)."""
+    text = _head(scorer, text)
+    ids_T, starts_T = scorer.encode(text)
+
+    def slices(spans: Iterable[Span]) -> tuple[Segment, ...]:
+        found = (token_slice(starts_T, span) for span in spans)
+        return tuple(Segment(s.start, s.start, s.stop) for s in found if s.start < s.stop)
+
+    levels = {
+        Level.STEP: slices(steps(text, starts_T, settings.step_tokens)),
+        Level.WINDOW: slices(windows(text, starts_T, settings.window_tokens)),
+    }
+    return _fitted(scorer, prompt_T, ids_T, levels, settings)
+
+
+def _head(scorer: Scorer, text: str) -> str:
+    """The text, or as much of it as is too long for the scorer for certain."""
+    most = None if scorer.context is None else scorer.context * _MOST_CHARACTERS
+    if most is None or len(text) <= most:
+        return text
+    return text[:most] if len(scorer.encode(text[:most]).ids_T) > (scorer.context or 0) else text
+
+
+def _fitted(
+    scorer: Scorer,
+    prompt_T: tuple[int, ...],
+    ids_T: tuple[int, ...],
+    levels: dict[Level, tuple[Segment, ...]],
+    settings: Settings,
+    *,
+    paths: int = 0,
+) -> _Part | None:
+    """The document, or the part of it that the scorer's context holds, or nothing."""
+    room = len(ids_T) if scorer.context is None else scorer.context - len(prompt_T)
+    is_cut = len(ids_T) > room
+    if is_cut and (not settings.keep_part or room < 1):
+        return None
+    levels = {level: found for level, found in levels.items() if level in settings.levels}
+    return _Part(
+        Document(
+            prompt_T=prompt_T,
+            response_T=ids_T[:room],
+            segmentations=tuple(_cut(segments, room) for segments in levels.values()),
+        ),
+        tuple(levels),
+        is_cut,
+        paths,
+    )
+
+
+def _cut(segments_N: Iterable[Segment], room: int) -> tuple[Segment, ...]:
+    """The segments up to a token; the last one may be shorter than it was."""
+    kept = (Segment(b, f, min(e, room)) for b, f, e in segments_N if f < room or e <= room)
+    return tuple(kept)
+
+
+def _measured(parts: _Parts, terms: Sequence[Sequence[Terms]]) -> Measured:
+    """Terms of all documents as records; the canvas's last segment is the summary."""
+    canvas = _levels(parts.canvas, terms[0])
+    text = _levels(parts.text, terms[1])
+    gain = None
+    if parts.canvas is not None and not parts.canvas.is_cut and Level.PATH in parts.canvas.levels:
+        segments_N, path = parts.canvas.document.segmentations[0], terms[0][0]
+        gain = path.gains[-1] if scored_tokens(segments_N)[-1] else None
+    return Measured(
+        path=canvas.get(Level.PATH),
+        step=text.get(Level.STEP),
+        window=text.get(Level.WINDOW),
+        summary_gain=gain,
+        canvas_step=canvas.get(Level.STEP),
+        canvas_window=canvas.get(Level.WINDOW),
+        siblings=_siblings(parts.pairs, terms[2:]) if parts.pairs else None,
+    )
+
+
+def _levels(part: _Part | None, terms: Sequence[Terms]) -> dict[Level, SeqDep]:
+    if part is None:
+        return {}
+    found = {}
+    for level, segments_N, both in zip(
+        part.levels, part.document.segmentations, terms, strict=True
+    ):
+        gains, tokens_N = both.gains, scored_tokens(segments_N)
+        if level is Level.PATH:  # what is left of the summary is no path
+            gains, tokens_N = gains[: part.paths - 1], tokens_N[: part.paths]
+        found[level] = seqdep(level, gains, tokens_N, is_cut=part.is_cut)
+    return found
+
+
+def seqdep(
+    level: Level, gains: Sequence[float], tokens_N: Sequence[int], *, is_cut: bool = False
+) -> SeqDep:
+    """The record of gains [N-1] in nats of segments with so many scored tokens [N]."""
+    scored = sum(tokens_N[1:])
+    return SeqDep(
+        level=level,
+        nats=fsum(gains) / len(gains) if gains else None,
+        nats_per_token=fsum(gains) / scored if scored else None,
+        gains=tuple(gains),
+        tokens=tuple(tokens_N),
+        is_cut=is_cut,
+    )
+
+
+def _siblings(pairs: Sequence[_Part | None], terms: Sequence[Sequence[Terms]]) -> Siblings:
+    """The matrix of gains, given path i in row i; of each pair the second path is measured."""
+    size = round(len(pairs) ** 0.5)
+    gains: list[float | None] = []
+    copies: list[tuple[int, int]] = []
+    for number, (pair, found) in enumerate(zip(pairs, terms, strict=True)):
+        tokens = scored_tokens(pair.document.segmentations[0])[1] if pair else 0
+        gains.append(found[0].gains[0] / tokens if tokens else None)
+        if tokens:
+            enough = max(-found[0].alone[0] * NEAR_COPY_SHARE, tokens * NEAR_COPY_NATS_PER_TOKEN)
+            if found[0].gains[0] >= enough:
+                copies.append(divmod(number, size))
+    return Siblings(
+        gains_per_token=tuple(tuple(gains[i * size : (i + 1) * size]) for i in range(size)),
+        near_copies=tuple(copies),
+    )

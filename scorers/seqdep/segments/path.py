@@ -1,0 +1,26 @@
+"""The paths of a canvas and its summary, each behind its header (METHOD section 1)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from schemas.canvas import header, summary_header
+from scorers.seqdep.segments import Span
+
+
+class Framed(NamedTuple):
+    """A canvas text without its close; of its R_1 … R_P and S, headers and bodies alternate."""
+
+    text: str
+    headers: tuple[Span, ...]
+    bodies: tuple[Span, ...]
+
+
+def framed(paths: Sequence[str], summary: str) -> Framed:
+    """The canvas text, and where its P + 1 headers and bodies stand."""
+    parts = [(header(j), path) for j, path in enumerate(paths, 1)]
+    parts.append((summary_header(len(paths)), summary))
+    headers, bodies, at = [], [], 0
+    for head, body in parts:
+        headers.append(Span(at, at := at + len(head)))
+        bodies.append(Span(at, at := at + len(body)))
+    return Framed("".join(head + body for head, body in parts), tuple(headers), tuple(bodies))

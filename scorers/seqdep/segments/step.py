@@ -1,0 +1,66 @@
+"""Reasoning steps: paragraph, then sentence, then a cap on tokens (METHOD section 2)."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from scorers.seqdep.segments import Span, cuts, spans_between, token_slice
+
+# The end of a sentence: terminators and closing quotes before white space (so that "3.5" is whole
+# and the blank belongs to the next sentence, as in " Next"), or an East Asian full stop.
+# Possessive, and begun only at the start of a run: linear in the text, whatever it holds.
+_SENTENCE = re.compile(
+    r"(?<![.!?\u2026])[.!?\u2026]++[\"')\]}\u201d\u2019\u00bb*]*+(?=\s)"
+    r"|[\u3002\uff01\uff1f]++[\u201d\u2019\u300d\u300f\uff09]*+"
+)
+# "1." before its sentence; a line "60." is a step of its own.
+_LABEL = re.compile(r"\s*(?:\d{1,3}|[A-Za-z])\.")
+
+
+def steps(text: str, starts_T: Sequence[int], cap: int) -> list[Span]:
+    """Reasoning steps: paragraphs and lines, then sentences, then at most `cap` tokens each.
+
+    White space alone is never a step, and a numbered label ("1.") stays with its sentence. A piece
+    over the cap is cut into parts of nearly equal length. Raises ValueError for a cap below 1.
+    """
+    spans = _joined(text, (s for line in _lines(text) for s in _sentences(text, line)))
+    return [part for span in spans for part in _capped(span, starts_T, cap)]
+
+
+def _lines(text: str) -> Iterator[Span]:
+    at = 0
+    for line in text.splitlines(keepends=True):
+        yield Span(at, at := at + len(line))
+
+
+def _sentences(text: str, line: Span) -> list[Span]:
+    ends = [found.end() for found in _SENTENCE.finditer(text, *line)]
+    return spans_between(line.start, ends, line.end)
+
+
+def _joined(text: str, spans: Iterable[Span]) -> Iterator[Span]:
+    """Blank pieces join the piece before them; blank openings and labels the piece after them."""
+    held: Span | None = None
+    for span in spans:
+        piece = text[span.start : span.end]
+        if held is None:
+            held = span
+        elif not piece.strip() or _opens(text, held):
+            held = Span(held.start, span.end)
+        else:
+            yield held
+            held = span
+    if held is not None:
+        yield held
+
+
+def _opens(text: str, span: Span) -> bool:
+    """Whether a piece is blank or a label. Both are short, unless blank: `isspace` stops early."""
+    piece = text[span.start : span.end]
+    return piece.isspace() or _LABEL.fullmatch(piece) is not None
+
+
+def _capped(span: Span, starts_T: Sequence[int], cap: int) -> list[Span]:
+    tokens = token_slice(starts_T, span)
+    return spans_between(
+        span.start, cuts(starts_T, tokens.start, tokens.stop, cap, even=True), span.end
+    )
