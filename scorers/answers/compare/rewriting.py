@@ -1,6 +1,6 @@
 r"""Ways of writing an answer that are brought to one: "5 (five)", "five" and `\text{5}` are 5.
 
-In: a tidied answer. Out: the same answer as the rules of `plain_answer` know it.
+In: a tidied answer. Out: the same answer as the rules of `plain_rules` know it.
 A further way of writing is a line of `_SUBSTITUTIONS`, or a function in `_READINGS`.
 """
 

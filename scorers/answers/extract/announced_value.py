@@ -156,7 +156,7 @@ _TWO_VALUES = re.compile(
 # Behind such a word a figure belongs to something else than the one before it.
 _BYSTANDER = re.compile(
     r"\b(?:than|who|when|while|before|until|since|where|because|although|only if|by|y|et|und"
-    r"|to (?:reach|earn|get|make|arrange|buy|cover|complete|finish|have|be|fill|pay|reach)"
+    r"|to (?:reach|earn|get|make|arrange|buy|cover|complete|finish|have|be|fill|pay)"
     r"|arrange|up to)\b",
 )
 _REFERENCE = re.compile(
@@ -418,11 +418,10 @@ def last_value(sentence: str) -> str | None:
     plural = re.search(r"\bare\W*$", sentence[: joined[0].start()])
     if len(joined) > 1 and (plural or all("=" in found[0] for found in joined)):
         return ", ".join(_part(found) for found in joined)
-    formulas = joined
     if _TWO_VALUES.search(sentence[: joined[0].start()]):
         return None
     percent = r"\%" if _PERCENT.match(sentence, behind) else ""
-    return _part(formulas[-1]) + percent
+    return _part(joined[-1]) + percent
 
 
 def _are_joined(sentence: str, one: re.Match[str], other: re.Match[str]) -> bool:

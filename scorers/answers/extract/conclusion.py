@@ -47,11 +47,9 @@ _REMARK_BEHIND = re.compile(
     r"[,;]? (?:with equality\b|or (?:about|approximately|roughly)\b|i\.e\.,? about\b).*"
     r"|\s\([^()]*\)[.]?$"
 )
-_PARENTHESIS = re.compile(r"\((?:See|see|Note|Source)\b[^()]*\)")
 _BOLD_WORD = re.compile(r"[^*]*\b(?:is|was)\s\*\*(?P<word>[A-Za-z][A-Za-z ]{0,30})\*\*\.?")
-_FAREWELL_SENTENCE = re.compile(
-    r"(?:Let me know|I hope|Hope (?:this|that)|Feel free|Please let|If you have)\b"
-)
+_FAREWELL_WORDS = r"Let me know|I hope|Hope (?:this|that)|Feel free"
+_FAREWELL_SENTENCE = re.compile(rf"(?:{_FAREWELL_WORDS}|Please let|If you have)\b")
 _CLAUSE_BEFORE = re.compile(
     r"\s*(?:Since|Because|As|Given|Although|While|When)\b[^,]*,", re.IGNORECASE
 )
@@ -60,9 +58,7 @@ _NAMED_RESULT = re.compile(
     r"(?:[A-Za-z]+ ){0,2}(?:result|total|solution|value)[ \t*]*[:=][ \t*]*(?P<value>\S.*)",
     re.IGNORECASE,
 )
-_FAREWELL = re.compile(
-    r"(?<!\n)\n++(?:Let me know|I hope|Hope (?:this|that)|Feel free|If you have (?:any )?)[^\n]*$"
-)
+_FAREWELL = re.compile(rf"(?<!\n)\n++(?:{_FAREWELL_WORDS}|If you have (?:any )?)[^\n]*$")
 # "Check: 2 * 5 + 1 = 11" as the last paragraph
 _CHECK = re.compile(
     r"(?<!\n)\n\n++[*_# ]{0,4}(?:Check|Checking|Verification|Verify|Let['\u2019]s (?:check|verify))"
