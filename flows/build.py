@@ -1,8 +1,8 @@
-"""The build flow: one task is one stage over one shard, one call into `curation`.
+"""The build flow. A task is one stage over one shard, and makes one call into `curation`.
 
-In: a recipe. Out: a run directory and an `Outcome`. Prefect conducts: it starts stages in order,
-overlaps shards, and shows where a build stands. What is done is known from the run directory
-alone, so a build may be stopped anywhere and started again.
+In: a recipe. Out: a run directory and an `Outcome`. Prefect starts the stages in order, works on
+several shards at a time, and shows how far a build is. The run directory alone says what is done,
+so a build can be stopped at any moment and started again.
 """
 
 import time
@@ -41,7 +41,7 @@ Watch = Callable[[Meter], AbstractContextManager[object]]
 class Spec(BaseModel):
     """A job as plain values, the only thing that tasks receive; holds no secrets.
 
-    `build` is one build's own: a worker that outlives it makes the next one's parts anew.
+    `build` differs between builds, so that a worker process that is used again makes new parts.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -68,55 +68,55 @@ def job_of(spec: Spec) -> Job:
 
 @task(name="read prompts")
 def read_prompts(spec: Spec) -> Census:
-    """All sources into shards of prompts."""
+    """Read all sources into shards of prompts."""
     return reading.read_prompts(job_of(spec))
 
 
 @task(name="sample traces")
 def sample_traces(spec: Spec, census: Census) -> None:
-    """One long-lived sampling service over all shards."""
+    """Sample the traces of all shards, in one long-lived service."""
     trace_stage.sample_traces(job_of(spec), census)
 
 
 @task(name="grade", task_run_name="grade {index}")
 def grade(spec: Spec, index: int) -> shards.Mark:
-    """Grades of one shard."""
+    """Grade the traces of one shard."""
     return shard_stages.grade(job_of(spec), index)
 
 
 @task(name="assemble", task_run_name="assemble {index}")
 def assemble(spec: Spec, index: int) -> shards.Mark:
-    """Canvases of one shard."""
+    """Assemble the canvases of one shard."""
     return shard_stages.assemble(job_of(spec), index)
 
 
 @task(name="write summaries")
 def write_summaries(spec: Spec, census: Census) -> None:
-    """One long-lived service over all canvases, where the recipe's teacher writes summaries."""
+    """Let the teacher write the summaries of all canvases, if the recipe asks for that."""
     summary_stage.write_summaries(job_of(spec), census)
 
 
 @task(name="score", task_run_name="score {index}")
 def score(spec: Spec, index: int) -> shards.Mark:
-    """SeqDep of one shard."""
+    """Measure the SeqDep of one shard."""
     return shard_stages.score(job_of(spec), index)
 
 
 @task(name="score controls")
 def score_controls(spec: Spec, census: Census) -> None:
-    """The controls of the path level, on a few canvases."""
+    """Measure the controls of the path level on a few canvases."""
     measure_controls.measure(job_of(spec), census)
 
 
 @task(name="release")
 def release(spec: Spec, census: Census) -> Outcome:
-    """Filters, shards, card and manifest."""
+    """Filter the canvases, and write the dataset, its card and the manifest."""
     return finish.make(job_of(spec), census)
 
 
 @task(name="write page")
 def show(run: str) -> None:
-    """`report.html`, to look at."""
+    """Write `report.html`."""
     write_report(Path(run) / REPORT, Path(run))
 
 
@@ -149,25 +149,25 @@ def _finish_shards(spec: Spec, census: Census, meter: Meter) -> None:
 
 
 def run_build(recipe: Recipe, run: Path, limit: int | None, watch: Watch = nullcontext) -> Outcome:
-    """Run the flow `build`, its shards worked on by whom the recipe says.
+    """Run the flow `build` with the task runner that the recipe names.
 
     Args:
         recipe: What to build.
         run: The run directory.
         limit: Read at most this many rows of the sources.
-        watch: Surrounds the work, and sees how far it is.
+        watch: A context around the work, which is given the progress meter.
     """
 
     @flow(name="build", task_runner=runner_of(recipe))
     def build(recipe: Recipe, run: str, limit: int | None) -> Outcome:
-        """Build a corpus, and hand it off to an experiment where the recipe names one."""
+        """Build a corpus, and start an experiment on it if the recipe names one."""
         return conduct(recipe, Path(run), limit, watch)
 
     return build(recipe, str(run), limit)
 
 
 def conduct(recipe: Recipe, run: Path, limit: int | None, watch: Watch = nullcontext) -> Outcome:
-    """What a build does, inside a flow whose task runner works on the shards."""
+    """Build, and start the experiment; called in a flow, whose task runner works on the shards."""
     began = time.monotonic()
     experiment = checked(recipe.handoff, run) if recipe.handoff is not None else None
     outcome = _build(recipe, run, limit, watch)

@@ -1,7 +1,8 @@
 """The pages: every relative link and anchor leads somewhere, every `polytrace` command parses.
 
-Read are README.md, CONTRIBUTING.md, ARCHITECTURE.md, SECURITY.md and docs/. Commands are those of bash blocks and of code spans
-that begin with `polytrace`; recipes, long options and, for `build`, overridden keys must exist.
+Read are README.md, CONTRIBUTING.md, ARCHITECTURE.md, SECURITY.md and docs/. Commands are those of
+bash blocks and of code spans that begin with `polytrace`; recipes, long options and, for `build`,
+overridden keys must exist.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The command that builds a corpus: `polytrace build`."""
+"""The command `polytrace build`: build a corpus from a recipe."""
 
 import time
 from pathlib import Path
@@ -22,27 +22,33 @@ def build(
     set_: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="Override a key, as in groups.min_correct=2."
+            "--set",
+            metavar="KEY=VALUE",
+            help="Override a recipe key, such as groups.min_correct=2.",
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Run directory (default: runs/NAME, the recipe's name).")
+        Path | None,
+        typer.Option(help="Run directory (default: runs/NAME, with the name in the recipe)."),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Read at most this many rows.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Read at most this many rows of the sources.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
     estimate: Annotated[
         bool,
         typer.Option(
             "--estimate",
-            help="Try 40 prompts and build nothing; print tokens, hours and yield for all rows "
-            "(with --limit: for so many).",
+            help="Build nothing: try 40 prompts, and print the tokens, hours and yield to expect "
+            "for all rows (or for --limit rows).",
         ),
     ] = False,
 ) -> None:
     """Build a corpus from a recipe.
 
-    The run directory holds every stage; running the same command again goes on where it stopped
-    and does nothing where nothing changed. Bundled recipes: see flows/recipes.
+    The run directory holds the output of every stage. If the command is stopped, running it again
+    continues where it stopped. If nothing has changed, it does nothing. Bundled recipes are in
+    flows/recipes.
 
     Examples: polytrace build demo · polytrace build gsm8k_recorded --set source.path=FILE
     """
@@ -80,7 +86,7 @@ def build(
 def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
     """Check the recipe's parts, then run the flow, unless the run directory is up to date.
 
-    Models are tried only where there is something to do: to load the scorer costs seconds.
+    Models are tried only if there is something to do, because loading the scorer takes seconds.
     """
     from curation.context import Job
     from support.files import lock
@@ -108,7 +114,7 @@ def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
 
 
 def _standing(job: "Job") -> "Outcome | None":
-    """The outcome of a run that is up to date, with its page; None where anything is to be done."""
+    """The outcome of a run that is up to date, with its page; None if there is anything to do."""
     from curation.stages import release
     from schemas.manifest import MANIFEST_FILE
     from support.files import lock
