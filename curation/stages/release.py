@@ -56,6 +56,11 @@ def check_former(job: Job) -> None:
         snapshots.check(job, former)
 
 
+def has_manifest(job: Job) -> bool:
+    """Whether a build has ended in the run directory."""
+    return (job.run / MANIFEST_FILE).is_file()
+
+
 def write_recipe(job: Job) -> None:
     """Keep the resolved recipe in the run directory."""
     text = yaml.safe_dump(job.recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
