@@ -227,7 +227,7 @@ def test_a_damaged_manifest_lets_no_other_recipe_in(
     if content is not None:
         manifest.write_bytes(content)
     before = contents(corpus.run)
-    with pytest.raises((UserError, DamagedError), match="which would replace it|not known what"):
+    with pytest.raises((UserError, DamagedError), match=r"which would replace it|not known what"):
         make(corpus.run, "demo", "name=another", f"grow={grow}", limit=5)
     (corpus.run / "recipe.yaml").write_bytes(b"{")
     with pytest.raises(DamagedError, match="not known which corpus is in it"):
