@@ -1,12 +1,12 @@
-"""The build flow. A task is one stage over one shard, and makes one call into `curation`.
+"""The build flow: each step of `curation.pipeline` is a Prefect task.
 
-In: a recipe. Out: a run directory and an `Outcome`. Prefect starts the stages in order, works on
-several shards at a time, and shows how far a build is. The run directory alone says what is done,
-so a build can be stopped at any moment and started again.
+In: a recipe. Out: a run directory and an `Outcome`. Prefect starts the steps on the recipe's task
+runner, works on several shards at a time, and shows how far a build is. The run directory alone
+says what is done, so a build can be stopped at any moment and started again.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from pathlib import Path
@@ -14,17 +14,11 @@ from typing import Any
 from uuid import uuid4
 
 from prefect import flow, task
-from prefect.futures import PrefectFuture
 from pydantic import BaseModel, ConfigDict
 
 from curation.context import Job
-from curation.run_store import shards
-from curation.stages import fingerprints, measure_controls, shard_stages
-from curation.stages import read_prompts as reading
-from curation.stages import release as finish
-from curation.stages import sample_traces as trace_stage
-from curation.stages import write_summaries as summary_stage
-from curation.stages.read_prompts import Census
+from curation.pipeline import OF_ONE_SHARD, STAGES, WORK, Step, run_steps
+from curation.stages import fingerprints
 from flows.experiment import checked
 from flows.finetune_eval import finetune_eval
 from flows.page import REPORT, is_fresh, write_report
@@ -32,8 +26,6 @@ from flows.progress import Meter
 from flows.runtime.runners import runner_of
 from schemas.outcome import Outcome
 from schemas.recipe import Recipe
-from schemas.records import Stage
-from support.files import lock
 
 Watch = Callable[[Meter], AbstractContextManager[object]]
 
@@ -66,52 +58,16 @@ def job_of(spec: Spec) -> Job:
     )
 
 
-@task(name="read prompts")
-def read_prompts(spec: Spec) -> Census:
-    """Read all sources into shards of prompts."""
-    return reading.read_prompts(job_of(spec))
+@task
+def work(spec: Spec, step: Step, *arguments: object) -> Any:
+    """A step over all shards, in the process of the worker that got the task."""
+    return WORK[step](job_of(spec), *arguments)
 
 
-@task(name="sample traces")
-def sample_traces(spec: Spec, census: Census) -> None:
-    """Sample the traces of all shards, in one long-lived service."""
-    trace_stage.sample_traces(job_of(spec), census)
-
-
-@task(name="grade", task_run_name="grade {index}")
-def grade(spec: Spec, index: int) -> shards.Mark:
-    """Grade the traces of one shard."""
-    return shard_stages.grade(job_of(spec), index)
-
-
-@task(name="assemble", task_run_name="assemble {index}")
-def assemble(spec: Spec, index: int) -> shards.Mark:
-    """Assemble the canvases of one shard."""
-    return shard_stages.assemble(job_of(spec), index)
-
-
-@task(name="write summaries")
-def write_summaries(spec: Spec, census: Census) -> None:
-    """Let the teacher write the summaries of all canvases, if the recipe asks for that."""
-    summary_stage.write_summaries(job_of(spec), census)
-
-
-@task(name="score", task_run_name="score {index}")
-def score(spec: Spec, index: int) -> shards.Mark:
-    """Measure the SeqDep of one shard."""
-    return shard_stages.score(job_of(spec), index)
-
-
-@task(name="score controls")
-def score_controls(spec: Spec, census: Census) -> None:
-    """Measure the controls of the path level on a few canvases."""
-    measure_controls.measure(job_of(spec), census)
-
-
-@task(name="release")
-def release(spec: Spec, census: Census) -> Outcome:
-    """Filter the canvases, and write the dataset, its card and the manifest."""
-    return finish.make(job_of(spec), census)
+@task(task_run_name="{step} {index}")
+def work_on_shard(spec: Spec, step: Step, index: int) -> Any:
+    """A step over one shard, in the process of the worker that got the task."""
+    return WORK[step](job_of(spec), index)
 
 
 @task(name="write page")
@@ -120,32 +76,23 @@ def show(run: str) -> None:
     write_report(Path(run) / REPORT, Path(run))
 
 
-def _finish_shards(spec: Spec, census: Census, meter: Meter) -> None:
-    """Grade, assemble and score every shard; the stages of one shard wait for each other."""
-    graded: list[PrefectFuture[shards.Mark]] = []
-    joined: list[PrefectFuture[shards.Mark]] = []
-    for index in range(census.shards):
-        graded.append(grade.submit(spec, index))
-        joined.append(assemble.submit(spec, index, wait_for=graded[-1:]))  # type: ignore[call-overload]
-    before: list[Any] = list(joined)
-    if job_of(spec).recipe.summary.by == "teacher":
-        before = [write_summaries.submit(spec, census, wait_for=joined)] * census.shards  # type: ignore[call-overload]
-        meter.follow(Stage.SUMMARIES, before[:1])
-    scored = [
-        score.submit(spec, index, wait_for=before[index : index + 1])  # type: ignore[call-overload]
-        for index in range(census.shards)
-    ]
-    meter.follow(Stage.GRADED, graded)
-    meter.follow(Stage.CANVASES, joined)
-    meter.follow(Stage.SCORED, scored)
-    bars, is_elsewhere = job_of(spec).bars, job_of(spec).recipe.task_runner != "threads"
-    for future in dict.fromkeys((*graded, *joined, *before, *scored)):
-        mark = future.result()
-        if is_elsewhere and isinstance(mark, shards.Mark):
-            bars.add(mark.stage, mark.rows, more=mark.rows)
-    if measure_controls.is_wanted(job_of(spec)):
-        score_controls.submit(spec, census).result()
-    bars.end(*Stage)
+class Conducted:
+    """Submits steps as Prefect tasks to the recipe's task runner, and moves the progress meter."""
+
+    def __init__(self, spec: Spec, recipe: Recipe, meter: Meter) -> None:
+        self.is_remote = recipe.task_runner != "threads"
+        self._spec, self._meter = spec, meter
+
+    def submit(
+        self, step: Step, *arguments: object, after: Sequence[Any] = (), share: float = 1.0
+    ) -> Any:
+        """Submit a task that starts when the tasks of `after` have ended."""
+        kind = work_on_shard if step in OF_ONE_SHARD else work
+        named = kind.with_options(name=step.value)
+        future = named.submit(self._spec, step, *arguments, wait_for=after)  # type: ignore[call-overload]
+        if (stage := STAGES.get(step)) is not None:
+            future.add_done_callback(lambda _: self._meter.add(stage, share))
+        return future
 
 
 def run_build(recipe: Recipe, run: Path, limit: int | None, watch: Watch = nullcontext) -> Outcome:
@@ -186,17 +133,8 @@ def _build(recipe: Recipe, run: Path, limit: int | None, watch: Watch) -> Outcom
     job_of.cache_clear()
     job = job_of(spec)
     meter = Meter(fingerprints.stages_of(recipe), job.bars)
-    with lock(run), watch(meter):
-        try:
-            if earlier := finish.standing(job):  # another build may have ended before the lock
-                return earlier
-            finish.check_former(job)
-            census = read_prompts(spec)
-            finish.write_recipe(job)
-            meter.add(Stage.PROMPTS)
-            sample_traces(spec, census)
-            meter.add(Stage.TRACES)
-            _finish_shards(spec, census, meter)
-            return release(spec, census)
-        finally:
-            job.close()
+    try:
+        with watch(meter):
+            return run_steps(job, Conducted(spec, recipe, meter))
+    finally:
+        job.close()

@@ -12,7 +12,6 @@ from flows.runtime.session import prefect
 from support.errors import NothingReleasedError, UserError
 
 if TYPE_CHECKING:
-    from curation.context import Job
     from schemas.outcome import Outcome
     from schemas.recipe import Recipe
 
@@ -39,8 +38,8 @@ def build(
         bool,
         typer.Option(
             "--estimate",
-            help="Build nothing: try 40 prompts, and print the tokens, hours and yield to expect "
-            "for all rows (or for --limit rows).",
+            help="Build nothing: try 20 prompts to load every model, measure 20 more, and print "
+            "the tokens, hours and yield to expect for all rows (or for --limit rows).",
         ),
     ] = False,
 ) -> None:
@@ -84,25 +83,19 @@ def build(
 
 
 def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
-    """Check the recipe's parts, then run the flow, unless the run directory is up to date.
-
-    Models are tried only if there is something to do, because loading the scorer takes seconds.
-    """
+    """Check the recipe's parts, then run the flow, unless the run directory is up to date."""
+    from curation import pipeline
     from curation.context import Job
-    from support.files import lock
 
     job = Job(recipe=recipe, run=run, limit=limit)
-    job.check()
-    earlier = _standing(job)
+    try:
+        earlier = pipeline.checked(job)
+    finally:
+        job.close()  # the flow makes its own
+    if earlier is not None and earlier.canvases and not page.is_fresh(run):
+        page.write_report(run / page.REPORT, run)
     if earlier is not None and recipe.handoff is None:
         return earlier
-    if earlier is None:
-        from curation.stages import sample_traces
-
-        sample_traces.check_servers(job)
-        job.check_scorer()
-    with lock(run):
-        pass  # a directory that is in use, or cannot be written to, shows before Prefect starts
     if recipe.handoff is not None:
         from flows.experiment import checked
 
@@ -111,21 +104,6 @@ def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
         from flows.build import run_build
 
         return run_build(recipe, run, limit)
-
-
-def _standing(job: "Job") -> "Outcome | None":
-    """The outcome of a run that is up to date, with its page; None if there is anything to do."""
-    from curation.stages import release
-    from schemas.manifest import MANIFEST_FILE
-    from support.files import lock
-
-    if not (job.run / MANIFEST_FILE).is_file():
-        return None  # and no folder is made: the scorer may yet turn out to be a mistake
-    with lock(job.run):
-        earlier = release.standing(job)
-        if earlier is not None and earlier.canvases and not page.is_fresh(job.run):
-            page.write_report(job.run / page.REPORT, job.run)
-        return earlier
 
 
 def _tell(outcome: "Outcome") -> None:
