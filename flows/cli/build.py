@@ -65,7 +65,7 @@ def build(
         return
     run = out or Path("runs") / chosen.name
     if not is_unicode(str(run)):  # Prefect takes no other path
-        raise UserError(f"--out {str(run)!r}: holds bytes that are no UTF-8")
+        raise UserError(f"--out {str(run)!r}: holds bytes that are not UTF-8")
     began = time.monotonic()
     outcome = _build(chosen, run, limit)
     outcome = outcome.model_copy(update={"seconds": round(time.monotonic() - began, 1)})
@@ -117,7 +117,7 @@ def _tell(outcome: "Outcome") -> None:
         f"{outcome.canvases} canvases ({state})\n"
         f"  prompts  {prompts.in_} read = {prompts.released} released + "
         f"{prompts.rejected} rejected\n"
-        f"  traces   {traces.in_} had = {traces.kept} kept + {traces.rejected} rejected\n"
+        f"  traces   {traces.in_} in = {traces.kept} kept + {traces.rejected} rejected\n"
         f"  dataset  {run}/release   datasets.load_dataset({str(run) + '/release'!r})\n"
         f"  card     {run}/release/README.md\n"
         f"  page     {run}/report.html (open it in a browser)\n"

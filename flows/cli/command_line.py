@@ -79,8 +79,9 @@ def _told(fault: BaseException) -> str:
     assert isinstance(fault, OSError)
     name = f"{fault.filename}: " if fault.filename else ""
     return (
-        f"{name}the disk fails ({os.strerror(fault.errno or 0)}); what was made is whole. "
-        "Mend that (a full disk: free some space) and run the same command again: it goes on"
+        f"{name}the disk fails ({os.strerror(fault.errno or 0)}); what was written before is "
+        "intact. Repair that (if the disk is full, free some space) and run the same command "
+        "again: it continues"
     )
 
 
