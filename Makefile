@@ -49,9 +49,9 @@ demo: venv
 
 MINIATURE := runs/miniature-prompts.jsonl
 
-$(MINIATURE): tiny/problems.py tiny/families.py
+$(MINIATURE): tools/tiny/problems.py tools/tiny/families.py
 	@mkdir -p runs
-	$(BIN)/python -m tiny.problems --split train --seed 11 --count 28500 --out $@
+	$(BIN)/python -m tools.tiny.problems --split train --seed 11 --count 28500 --out $@
 
 miniature: venv $(MINIATURE)
 	$(BIN)/polytrace build miniature
