@@ -62,6 +62,8 @@ lint: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -n 2
 	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	$(BIN)/deptry . --exclude '\.venv|runs|tests|benchmarks|tools' --optional-dependencies-dev-groups dev
 
 check: lint
 	$(PYTEST) $(PARALLEL)

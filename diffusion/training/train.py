@@ -13,6 +13,7 @@ import dataclasses
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ def train(settings: Settings, out: Path, *, say: Callable[[str], None] = print) 
     digest = fingerprint(settings)
     if (done := read_summary(out, digest)) is not None:
         return done
+    if settings.lora is not None and find_spec("peft") is None:
+        raise UserError('lora: peft: not installed; pip install "polytrace[lora]"')
     accelerator = _accelerator(settings, out)
     try:
         loop = Loop(
@@ -112,8 +115,8 @@ def _accelerator(settings: Settings, out: Path) -> Any:
     }
     wanted = set(map(str, settings.trackers))
     if missing := wanted - {str(tracker) for tracker in accelerator.log_with}:
-        names = ", ".join(sorted(missing))
-        raise UserError(f"trackers: {names} cannot be imported; pip install {names}")
+        names = ",".join(sorted(missing))
+        raise UserError(f'trackers: {names}: not installed; pip install "polytrace[{names}]"')
     if wanted:
         accelerator.init_trackers(settings.name, config=facts)
     return accelerator

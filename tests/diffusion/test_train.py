@@ -388,6 +388,17 @@ def test_curves_are_sent_to_tensorboard(settings: Settings, tmp_path: Path) -> N
     assert [e.step for e in events.Scalars("loss")] == list(range(1, 13))
 
 
+def test_a_missing_extra_is_one_sentence_with_the_command_that_installs_it(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("accelerate.tracking._available_trackers", [])
+    with pytest.raises(UserError, match=r'pip install "polytrace\[tensorboard,wandb\]"$'):
+        train(replace(settings, trackers=(*Tracker,)), tmp_path / "run")
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(UserError, match=r'^lora: .* pip install "polytrace\[lora\]"$'):
+        train(replace(settings, lora=Lora()), tmp_path / "run")
+
+
 @pytest.mark.slow
 def test_curves_are_sent_to_wandb(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
