@@ -69,7 +69,7 @@ class Prompt:
     gold: str
     source: str
     row: int
-    licence: str
+    license: str
     recorded: tuple[Recorded, ...] = ()
 
 

@@ -17,7 +17,7 @@ from schemas.recipe import Recipe
 from schemas.records import FinishReason, Grade, GradedTrace, Prompt, Stage, Trace
 from scorers.similarity import similarity
 
-PROMPT = Prompt(id="p1", text="How many?", gold="7", source="test", row=5, licence="mit")
+PROMPT = Prompt(id="p1", text="How many?", gold="7", source="test", row=5, license="mit")
 DISTINCT = (
     "Ann has 3 and buys 4. 3 + 4 = 7",
     "Start from ten and take three away: 7",
@@ -286,7 +286,7 @@ def test_a_prompt_is_rejected_with_its_reason(
 def test_a_prompt_that_can_have_no_canvas(
     text: str, gold: str, reason: str, counter: TokenCounter
 ) -> None:
-    prompt = Prompt(id="p1", text=text, gold=gold, source="test", row=5, licence="mit")
+    prompt = Prompt(id="p1", text=text, gold=gold, source="test", row=5, license="mit")
     result = assemble(prompt, good(), rules(), counter)
     assert result.canvas is None
     first, *others = result.rejections
@@ -417,7 +417,7 @@ def test_no_index_is_tied_to_a_position(counter: TokenCounter) -> None:
     seen: Counter[tuple[int, int]] = Counter()
     orders = []
     for n in range(400):
-        prompt = Prompt(id=f"q{n}", text="?", gold="7", source="s", row=n, licence="mit")
+        prompt = Prompt(id=f"q{n}", text="?", gold="7", source="s", row=n, license="mit")
         traces = [graded(i, text, prompt_id=f"q{n}") for i, text in enumerate(DISTINCT[:3])]
         canvas = assemble(prompt, traces, rules(), counter).canvas
         assert canvas is not None
@@ -440,7 +440,7 @@ def test_real_model_samples_are_conserved(shared_data: Path, counter: TokenCount
         samples = [value for value in data.values() if isinstance(value, dict)]
         gold = data["ground_truth"].rpartition("A:")[2].strip()
         prompt = Prompt(
-            id=f"g{row}", text=data["question"], gold=gold, source="gsm8k", row=row, licence="mit"
+            id=f"g{row}", text=data["question"], gold=gold, source="gsm8k", row=row, license="mit"
         )
         traces = [
             graded(
