@@ -99,7 +99,7 @@ def _measured(run: Path, manifest: Manifest) -> Iterator[tuple[str, str]]:
     stats = statistics.load(run / RELEASE_FOLDER / statistics.STATS_FILE)
     yield "path tokens", _spread(stats.path_tokens)
     yield "SeqDep path", _spread(stats.seqdep_path_nats_per_token, " nats a token")
-    yield "SeqDep step", _spread(stats.seqdep_step_nats_per_token, " nats a token (long-CoT twin)")
+    yield "SeqDep step", _spread(stats.seqdep_step_nats_per_token, " nats a token (long-CoT form)")
 
 
 def _spread(one: Distribution, unit: str = "") -> str:

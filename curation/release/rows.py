@@ -98,7 +98,7 @@ def released(canvas: Canvas, scores: Scores) -> Released:
             Message(role="user", content=prompt.text),
             Message(role="assistant", content=response),
         ),
-        long_cot=assemble.long_cot(canvas),
+        long_cot=assemble.long_cot_text(canvas),
         gold=prompt.gold,
         paths=tuple(map(_path, canvas.paths, canvas.path_tokens)),
         summary=canvas.summary,

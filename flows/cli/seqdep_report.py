@@ -20,7 +20,9 @@ from flows.cli.score import (
 
 def seqdep_report(
     model: ModelName,
-    run: Annotated[Path, typer.Argument(help="A run directory: its canvases and their twins.")],
+    run: Annotated[
+        Path, typer.Argument(help="A run directory: its canvases and their long-CoT forms.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the report.")],
     web: Annotated[
         str | None,
@@ -48,7 +50,7 @@ def seqdep_report(
 ) -> None:
     """Draw the paper's Figures 3 and 7 for a run: is its corpus less sequential than ordinary text?
 
-    Scores web text, long chain-of-thought, the run's long-CoT twins and its canvases, and two
+    Scores web text, long chain-of-thought, the run's long-CoT forms and its canvases, and two
     controls of the path level: paths taken from other prompts, and one path repeated. Writes
     report.md, seqdep.png, seqdep.svg and figures.json, and keeps the scores in OUT/scores.
 

@@ -33,7 +33,7 @@ def train(
     """Fine-tune a masked-diffusion language model on a released corpus.
 
     `form: canvas` trains on P paths side by side (NAP), `form: long_cot` on their left-to-right
-    twin. LLaDA, Dream and any masked language model; the tuned model is saved in its own layout
+    form. LLaDA, Dream and any masked language model; the tuned model is saved in its own layout
     under OUT/model. The same command goes on where it stopped. Bundled: tiny_nap, tiny_long_cot,
     llada_nap, llada_long_cot, dream_nap, dream_long_cot.
 
