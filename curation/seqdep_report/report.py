@@ -3,7 +3,8 @@
 In: a run, and where there is any, web text and ordinary long chain-of-thought. Out: a folder with
 scores, figures, one table and one picture. Canvas and long-CoT form hold the same text, so that
 their path and step levels must not be compared: every corpus stands at step and window level,
-canvases also at path level, between paths taken from other prompts and one path repeated (METHOD section 2).
+canvases also at path level, between paths taken from other prompts and one path repeated (METHOD
+section 2).
 """
 
 import dataclasses
@@ -215,7 +216,8 @@ def _page(
         "it; 0 means that it could have been written without them. Intervals are 95 %, over "
         "documents. Compare corpora at one level only: canvases and their long-CoT forms "
         "hold the same text, and longer segments gain more. On a canvas, steps and windows "
-        "begin anew with every path, and headers are seen but not scored. Path level is read between its two controls.",
+        "begin anew with every path, and headers are seen but not scored. Path level is read "
+        "between its two controls.",
         "",
         table,
         "",
