@@ -19,7 +19,7 @@ from schemas import arrow
 from schemas.records import Rejection, Stage, Trace
 from support.errors import ShortError
 from support.files import sha256
-from support.memory import give_back
+from support.memory import release_unused
 
 LOOK_SECONDS = 0.2  # between two moves of the progress bar
 _SAMPLED = (Stage.TRACES, Stage.SUMMARIES)
@@ -152,7 +152,7 @@ def _close_traces(job: Job, shard: service.Finished) -> None:
     fingerprint = fingerprints.fingerprint(job, Stage.TRACES, index, shard.keys)
     data = arrow.table(Trace, shard.traces)
     shards.write(job.run, Stage.TRACES, index, fingerprint, data, rejections)
-    give_back()
+    release_unused()
 
 
 def _earlier_traces(job: Job, index: int) -> list[Trace]:
