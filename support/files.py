@@ -11,7 +11,9 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
+from typing import Literal, Protocol
 
 from support.errors import UserError
 
@@ -88,10 +90,17 @@ def fsync(path: Path) -> None:
         os.close(handle)
 
 
-def sha256(path: Path) -> str:
+class Openable(Protocol):
+    """A `Path`, or what is opened as one is."""
+
+    def open(self, mode: Literal["rb"], /) -> BufferedReader:
+        """The bytes from the first on."""
+
+
+def sha256(file: Openable) -> str:
     """The hash of a file in hex digits, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def refuse_links(run: Path) -> None:

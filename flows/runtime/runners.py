@@ -30,7 +30,7 @@ def runner_of(recipe: Recipe) -> Any:
     except ImportError:
         name = recipe.task_runner
         raise UserError(
-            f'task_runner: {name}: not installed; pip install "polytrace[{name}]"'
+            f'task_runner: {name}: not installed; pip install -e ".[{name}]" in the checkout'
         ) from None
 
 

@@ -316,7 +316,8 @@ build(path="s3://bucket/x.jsonl")
     ran = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
-    assert ran.stderr.splitlines()[-1].endswith('is not installed: pip install "polytrace[s3]"')
+    last = ran.stderr.splitlines()[-1]
+    assert last.endswith('is not installed: pip install -e ".[s3]" in the checkout')
 
 
 # --- builds

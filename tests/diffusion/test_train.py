@@ -393,7 +393,7 @@ def test_curves_are_sent_to_wandb(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Offline: the file that `wandb sync` would send holds every step's loss."""
-    pytest.importorskip("wandb", reason="pip install polytrace[wandb]")
+    pytest.importorskip("wandb", reason="pip install -e .[wandb]")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
     train(replace(settings, trackers=(Tracker.WANDB,)), tmp_path / "run")

@@ -10,7 +10,7 @@ import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 from support.errors import PolytraceError, StoppedError, UserError
 from support.redact import CREDENTIALS, bare, clean
@@ -55,8 +55,8 @@ def connect(url: str, option: str) -> tuple[Any, str]:
         options = {"auto_mkdir": True} if scheme in ("file", "local") else {}
         fs, root = fsspec.url_to_fs(url, **options)
     except ImportError as error:
-        need = "polytrace[s3]" if scheme in ("s3", "s3a") else None
-        what = f'pip install "{need}"' if need else clean(error)
+        is_s3 = scheme in ("s3", "s3a")
+        what = 'pip install -e ".[s3]" in the checkout' if is_s3 else clean(error)
         raise UserError(f"{option}: the client of {scheme}:// is not installed: {what}") from None
     except Exception as error:  # each client has its own, for options that the environment sets
         raise UserError(f"{option} {bare(url)}: cannot be used: {clean(error)}") from None
@@ -83,10 +83,10 @@ class RemoteFile:
         """The end of the name from its last dot."""
         return "." + self.name.rpartition(".")[2] if "." in self.name else ""
 
-    def open(self, mode: str = "rb") -> BinaryIO:
+    def open(self, mode: str = "rb") -> io.BufferedReader:
         """The bytes from the first on; only to read."""
         assert mode == "rb"
-        return cast(BinaryIO, io.BufferedReader(_Stream(self), BLOCK_BYTES))
+        return io.BufferedReader(_Stream(self), BLOCK_BYTES)
 
 
 def find(url: str) -> tuple[RemoteFile, ...]:
