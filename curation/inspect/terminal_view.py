@@ -21,7 +21,7 @@ from schemas.facts import FilterFacts
 from schemas.manifest import MANIFEST_FILE, RELEASE_FOLDER, Manifest
 from schemas.records import Grade
 from support.digits import rounded, rounded_text
-from support.errors import DamagedError
+from support.errors import DamagedError, first_line
 from support.text import Part, columns, lines, one_line, shorten, table, visible
 
 MARKS = {  # and how they are painted
@@ -250,5 +250,6 @@ def _table(path: Path) -> pa.Table:
     try:
         return pq.read_table(path, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
-        reason = str(error).partition("\n")[0]
-        raise DamagedError(f"{path}: cannot be read ({reason}); run polytrace verify") from None
+        raise DamagedError(
+            f"{path}: cannot be read ({first_line(error)}); run polytrace verify"
+        ) from None

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from schemas import arrow, former
 from schemas.records import Rejection, Stage
 from support.errors import DamagedError
-from support.files import commit, replace_text
+from support.files import atomic_write, replace_text, sha256
 
 ROW_GROUP = 256
 M = TypeVar("M", bound=BaseModel)
@@ -117,17 +117,15 @@ def count_reasons(rejections: Iterable[Rejection]) -> tuple[Reason, ...]:
 
 
 def write_table(run: Path, path: Path, data: pa.Table) -> File:
-    """Write one Parquet file (zstd, page checksums) under a temporary name, then rename it."""
-    part = path.with_name(path.name + ".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(
-        data,
-        part,
-        compression="zstd",
-        row_group_size=ROW_GROUP,
-        write_page_checksum=True,
-    )
-    commit(part, path)
+    """Write one Parquet file (zstd, page checksums), atomically."""
+    with atomic_write(path) as part:
+        pq.write_table(
+            data,
+            part,
+            compression="zstd",
+            row_group_size=ROW_GROUP,
+            write_page_checksum=True,
+        )
     return File(
         path=path.relative_to(run).as_posix(),
         rows=data.num_rows,
@@ -220,12 +218,6 @@ def _former_seal(facts: BaseModel) -> str:
 
 def _checksum(facts: BaseModel) -> str:
     return hashlib.sha256(facts.model_dump_json().encode()).hexdigest()
-
-
-def sha256(path: Path) -> str:
-    """The hash of a file, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _mark_path(run: Path, stage: Stage, index: int) -> Path:

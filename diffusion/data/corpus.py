@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from diffusion.data.layout import Form, Frame, Ids, encode, encode_prompt
 from schemas.arrow import SCHEMA_VERSION
 from schemas.canvas import long_cot
-from support.errors import UserError
+from support.errors import UserError, first_line
 
 HUB = "hub:"
 _COLUMNS = ("id", "prompt", "paths", "summary")
@@ -177,5 +177,6 @@ def _fetched(name: str) -> Path:
         kinds = ["data/*.parquet", "README.md"]
         return Path(snapshot_download(name, repo_type="dataset", allow_patterns=kinds))
     except Exception as error:  # offline, unknown, gated: each is its own class
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"corpus {HUB}{name}: the hub did not give it ({said})") from None
+        raise UserError(
+            f"corpus {HUB}{name}: the hub did not give it ({first_line(error)})"
+        ) from None

@@ -94,7 +94,7 @@ def _require_extras(settings: Settings) -> None:
         missing.add("lora")
     if missing:
         names = ",".join(sorted(missing))
-        raise UserError(f'{names}: not installed; pip install "polytrace[{names}]"')
+        raise UserError(f'{names}: not installed; pip install -e ".[{names}]" in the checkout')
 
 
 def _accelerator(settings: Settings, out: Path) -> Any:

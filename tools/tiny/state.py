@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from support.files import commit
+from support.files import atomic_write
 
 
 def save_state(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> None:
@@ -14,9 +14,8 @@ def save_state(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -
     state: dict[str, Tensor] = {f"model.{n}": p.detach() for n, p in model.named_parameters()}
     for i, slot in optimizer.state_dict()["state"].items():
         state |= {f"optimizer.{i}.{name}": value for name, value in slot.items()}
-    part = path.with_suffix(".part")
-    save_file(state, part)
-    commit(part, path)
+    with atomic_write(path) as part:
+        save_file(state, part)
 
 
 def load_state(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> int:

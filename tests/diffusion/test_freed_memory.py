@@ -8,10 +8,10 @@ import pytest
 CHILD = """
 import resource, sys
 import torch
-from diffusion.decoding import heap
+from support.memory import keep_freed
 
 if sys.argv[1] == "keep":
-    heap.keep()
+    keep_freed()
 
 def work():
     first, second = torch.ones(12 << 20), torch.ones(5 << 20)  # 48 MiB, over any threshold, and 20
@@ -37,4 +37,4 @@ def test_freed_memory_is_used_again() -> None:
         for how in ("keep", "leave")
     }
     assert faults["keep"] < 200
-    assert faults["leave"] > 10 * faults["keep"] + 200, "nothing to mend: heap.keep can go"
+    assert faults["leave"] > 10 * faults["keep"] + 200, "nothing to mend: keep_freed can go"
