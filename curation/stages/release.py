@@ -32,7 +32,7 @@ from schemas.manifest import MANIFEST_FILE, RECIPE_FILE, RELEASE_FOLDER, Manifes
 from schemas.outcome import Outcome
 from schemas.records import Canvas, Rejection, Scores, Stage, Verdict
 from support.errors import DamagedError, UserError
-from support.files import replace_text
+from support.files import replace_text, sha256
 
 REPLACED = "release.old"  # what a swap has put aside for a moment
 
@@ -190,7 +190,7 @@ def _release_edition(
 
 
 def _is_whole(path: Path, file: FileFacts) -> bool:
-    return path.is_file() and shards.sha256(path) == file.sha256
+    return path.is_file() and sha256(path) == file.sha256
 
 
 def passing(job: Job, index: int) -> int:
