@@ -92,7 +92,9 @@ def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
         return earlier
     if earlier is None:
         from curation.stages import sample_traces
+        from flows.runtime.cluster import check_address
 
+        check_address(recipe.task_runner)
         sample_traces.check_servers(job)
         job.check_scorer()
     with lock(run):
