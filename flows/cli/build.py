@@ -86,10 +86,15 @@ def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
     """Check the recipe's parts, then run the flow, unless the run directory is up to date."""
     from curation import pipeline
     from curation.context import Job
+    from flows.runtime.cluster import check_address
 
     job = Job(recipe=recipe, run=run, limit=limit)
     try:
-        earlier = pipeline.checked(job)
+        job.check()
+        earlier = pipeline.up_to_date(job)
+        if earlier is None:
+            check_address(recipe.task_runner)
+            pipeline.check_models(job)
     finally:
         job.close()  # the flow makes its own
     if earlier is not None and earlier.canvases and not page.is_fresh(run):

@@ -43,10 +43,6 @@ def prefect(run: Path) -> Iterator[None]:
     except Exception as error:
         if is_disk_fault(error):
             raise
-        if str(error).startswith("Timed out while attempting to connect to ephemeral"):
-            raise StoppedError(
-                "Prefect's own server did not start; `prefect server start` shows why"
-            ) from None
         if str(error).startswith("Failed to reach API"):
             raise _unreachable() from None
         log = run / "polytrace.log"
