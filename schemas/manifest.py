@@ -1,7 +1,8 @@
-"""A run's manifest: every file with its sha256, every count; written last, so it marks completion.
+"""The manifest of a run: every file with its sha256, and every count.
 
-In: facts of a finished build. Out: `manifest.json`, the same bytes for the same recipe and traces,
-without time or machine path. The file ends in its own checksum: a single changed byte shows.
+It is written last, so a run that has a manifest is complete. The same recipe and traces give the
+same bytes: it holds no time and no machine path. The file ends in a checksum of its own, so that
+any changed byte is noticed.
 """
 
 import hashlib
@@ -81,7 +82,7 @@ class Manifest(Fact):
     packages: tuple[Package, ...] = ()
 
     def named(self) -> Iterator[FileFacts]:
-        """Every file that the manifest vouches for."""
+        """Every file that the manifest names, with its sha256."""
         yield from self.shards
         yield from self.release
         yield from self.files
@@ -95,7 +96,7 @@ class Manifest(Fact):
         return (file for file in self.named() if file.is_rejections)
 
     def check(self) -> list[str]:
-        """The sums that do not hold, one line each; empty when the run is conserved."""
+        """The sums that do not hold, one line each; empty if all hold."""
         return [line for left, right, line in self._sums() if left != right] + self._repeats()
 
     def _sums(self) -> Iterator[tuple[int, int, str]]:
@@ -165,7 +166,7 @@ class Manifest(Fact):
         return _checksum(self.model_dump(mode="json", by_alias=True))
 
     def save(self, path: Path) -> None:
-        """Write the file atomically and durably: it is there as a whole, or as it was before."""
+        """Write the file atomically and durably: after a crash it is the new or the old file."""
         replace_text(path, self.text())
 
     @classmethod

@@ -1,7 +1,7 @@
-"""The recipe: everything that determines a corpus, strict, with a JSON schema for Prefect's form.
+"""The recipe: everything that determines a corpus. An unknown key is an error.
 
-Sections that choose a part (`source`, `teacher`, `filters`) hold `kind` and the
-options of that part's `build`.
+Sections that choose a part (`source`, `teacher`, `filters`) hold `kind` and the options of that
+part's `build`. The models also give the JSON schema of the form in Prefect's UI.
 """
 
 import hashlib
@@ -51,7 +51,7 @@ Many = Annotated[tuple[Part, ...], BeforeValidator(_as_list), Field(min_length=1
 
 
 class Summary(Section):
-    """How the summary is written: it always ends in the gold answer."""
+    """How the summary, which always ends in the gold answer, is written."""
 
     template: str = Field(
         default="The final answer is {answer}",
@@ -221,7 +221,7 @@ class Recipe(Section):
         return self
 
     def shaping(self) -> dict[str, Any]:
-        """The fields that shape the corpus as plain values: not where and how fast it is made."""
+        """The fields that shape the corpus, as plain values; not where and how fast it is made."""
         facts = self.model_dump(mode="json", exclude={"task_runner", "serve", "handoff"})
         if self.serve is not None and (self.serve.model or self.serve.shaping_args()):
             facts["serve"] = {"model": self.serve.model, "args": self.serve.shaping_args()}

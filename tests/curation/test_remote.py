@@ -29,7 +29,7 @@ from support.errors import StoppedError, UserError
 from support.plugins import build
 from tests.builds import RECIPES, make
 from tests.flows.commands import polytrace
-from tests.s3_server import KEY, SECRET, S3Server
+from tests.servers.s3 import KEY, SECRET, S3Server
 
 GOOD = [{"question": f"What is {n} + {n}?", "answer": f"#### {2 * n}"} for n in range(1, 40)]
 

@@ -23,7 +23,7 @@ from support.errors import StoppedError, UserError
 from tests.builds import make
 from tests.curation.test_remote import SETS, recorded
 from tests.flows.commands import start
-from tests.s3_server import KEY, SECRET, S3Server
+from tests.servers.s3 import KEY, SECRET, S3Server
 
 TO = "s3://bucket/corpora/demo"
 ROOT = TO.removeprefix("s3://")

@@ -14,7 +14,7 @@ from transformers import ModernBertConfig, ModernBertForMaskedLM, PreTrainedToke
 
 from schemas.arrow import RELEASE
 from schemas.canvas import render, twin
-from tiny.train_dlm import tokenizer_with_mask
+from tools.tiny.train_dlm import tokenizer_with_mask
 
 FAMILIES = ("llada", "dream", "masked_lm")
 WIDTH, LAYERS, HEADS, INNER = 32, 2, 2, 48

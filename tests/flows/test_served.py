@@ -14,12 +14,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.loopback import Behaviour, Loopback
 from curation.release.verify import verify
 from curation.sampling import journal
 from support.files import sha256
 from support.paths import ROOT
 from tests.flows.commands import polytrace
+from tests.servers.loopback import Behaviour, Loopback
 
 RECIPE = """
 name: served

@@ -1,9 +1,9 @@
 """Measure the tiny DLM on held-out problems and write its model card.
 
-`python -m tiny.measure_dlm tiny/dlm` decodes `--problems` test problems greedily, one token a step,
-from rows of as many masks as a canvas has, once from left to right and once the most confident
-position first, and writes `README.md` into the model directory. A solution counts when the text
-before the first fill token ends in "The answer is N." with the right N.
+`python -m tools.tiny.measure_dlm tiny/dlm` decodes `--problems` test problems greedily, one token
+a step, from rows of as many masks as a canvas has, once from left to right and once the most
+confident position first, and writes `README.md` into the model directory. A solution counts when
+the text before the first fill token ends in "The answer is N." with the right N.
 """
 
 import argparse
@@ -24,10 +24,10 @@ from diffusion.decoding.rules.ar_order import ArOrder
 from diffusion.decoding.rules.confidence import Confidence
 from diffusion.evaluation.generate import texts_of
 from diffusion.models.network.denoiser import Dlm
-from tiny.families import FAMILIES
-from tiny.measure_teacher import is_right
-from tiny.problems import Problem, distinct
-from tiny.train_dlm import CANVAS_MASKS, EPSILON, Settings
+from tools.tiny.families import FAMILIES
+from tools.tiny.measure_teacher import is_right
+from tools.tiny.problems import Problem, distinct
+from tools.tiny.train_dlm import CANVAS_MASKS, EPSILON, Settings
 
 CARD = Path(__file__).with_name("dlm_card.md")
 BATCH = 50

@@ -4,7 +4,7 @@ For the tests of faults and for the benchmarks of sampling; no model is behind i
 loads aiohttp before the server's own process does.
 """
 
-from benchmarks.loopback.behaviour import Behaviour, Served
-from benchmarks.loopback.handle import Loopback
+from tests.servers.loopback.behaviour import Behaviour, Served
+from tests.servers.loopback.handle import Loopback
 
 __all__ = ["Behaviour", "Loopback", "Served"]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from support.paths import ROOT
-from tiny import train_teacher
-from tiny.measure_teacher import measure
+from tools.tiny import train_teacher
+from tools.tiny.measure_teacher import measure
 
 FOLDER = ROOT / "tiny" / "teacher"
 

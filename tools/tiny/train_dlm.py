@@ -1,9 +1,9 @@
 """Train the tiny DLM: the tiny teacher, made to denoise as Dream was made of Qwen2.5.
 
-`python -m tiny.train_dlm --out tiny/dlm` writes one model directory in Dream's layout (config,
+`python -m tools.tiny.train_dlm --out tiny/dlm` writes a model directory in Dream's layout (config,
 tokenizer, `model.safetensors`) with `training_log.jsonl` beside it. Steps, batches and masks follow
 from the seed alone; a checkpoint every `--every` steps lets the same command go on after a stop.
-`python -m tiny.measure_dlm` measures the result and writes its card.
+`python -m tools.tiny.measure_dlm` measures the result and writes its card.
 
 A row is a prompt, one solution, and fill up to a length that says nothing of the solution's. One
 step in eight has windows as long as a canvas, so that the model is before fine-tuning what Dream
@@ -40,10 +40,11 @@ from diffusion import models
 from diffusion.data.layout import encode_prompt
 from diffusion.models.network.denoiser import Dlm
 from support.files import replace_text
-from tiny.problems import Problem, stream
-from tiny.state import load_state, save_state
+from support.paths import ROOT
+from tools.tiny.problems import Problem, stream
+from tools.tiny.state import load_state, save_state
 
-TEACHER = Path(__file__).with_name("teacher")
+TEACHER = ROOT / "tiny" / "teacher"
 MASK = "<|mask|>"
 CONTEXT = 1024
 CANVAS_MASKS = 156  # 3 slots of 48 and a summary of 12, as in the recipes of the tiny models

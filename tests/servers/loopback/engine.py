@@ -5,7 +5,7 @@ With `max_running` it is like vLLM's: so many sequences run at once, the rest wa
 
 import asyncio
 
-from benchmarks.loopback.behaviour import Behaviour
+from tests.servers.loopback.behaviour import Behaviour
 
 # The names, labels and types of vLLM 0.32 (vllm/v1/metrics/loggers.py).
 _GAUGES = (

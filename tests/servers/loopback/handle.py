@@ -18,9 +18,9 @@ import tempfile
 from pathlib import Path
 from types import TracebackType
 
-from benchmarks.loopback.behaviour import Behaviour, Served, served_of
+from tests.servers.loopback.behaviour import Behaviour, Served, served_of
 
-_ROOT = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[3]
 _CONTROL_SECONDS = 30.0
 
 
@@ -119,7 +119,7 @@ class Loopback:
         os.kill(self.pid, signal.SIGCONT)
 
     def _start(self) -> None:
-        command = [sys.executable, "-m", "benchmarks.loopback", "--port", str(self.port)]
+        command = [sys.executable, "-m", "tests.servers.loopback", "--port", str(self.port)]
         command += ["--log", str(self._log), "--keep-alive", str(self._keep_alive)]
         command += ["--behaviour", self._behaviour.json().decode(), "--until-eof"]
         if self._key is not None:

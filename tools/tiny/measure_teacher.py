@@ -1,6 +1,6 @@
 """Measure the tiny teacher on held-out problems and write its model card.
 
-`python -m tiny.measure_teacher tiny/teacher` samples `--problems` test problems, greedily and
+`python -m tools.tiny.measure_teacher tiny/teacher` samples `--problems` test problems, greedily and
 `--samples` times at temperature 1.0, and writes `README.md` into the model directory. A solution
 counts when its last line is "The answer is N." with the right N.
 """
@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, LlamaForCausalLM
 
-from tiny.families import FAMILIES
-from tiny.problems import Problem, distinct
+from tools.tiny.families import FAMILIES
+from tools.tiny.problems import Problem, distinct
 
 CARD = Path(__file__).with_name("teacher_card.md")
 

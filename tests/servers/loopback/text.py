@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from benchmarks.loopback.behaviour import Behaviour
+from tests.servers.loopback.behaviour import Behaviour
 
 CHARS_PER_TOKEN = 4
 _GOLD = re.compile(r"\[gold ([^\]]*)\]")

@@ -11,8 +11,8 @@ from hashlib import blake2b
 
 import orjson
 
-from benchmarks.loopback.behaviour import Behaviour
-from benchmarks.loopback.text import Sample, tokens
+from tests.servers.loopback.behaviour import Behaviour
+from tests.servers.loopback.text import Sample, tokens
 
 
 class BadRequestError(ValueError):

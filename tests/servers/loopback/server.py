@@ -15,9 +15,9 @@ from hashlib import blake2b
 import orjson
 from aiohttp import web
 
-from benchmarks.loopback.behaviour import COUNTERS, Behaviour, behaviour_of
-from benchmarks.loopback.engine import Engine
-from benchmarks.loopback.protocol import (
+from tests.servers.loopback.behaviour import COUNTERS, Behaviour, behaviour_of
+from tests.servers.loopback.engine import Engine
+from tests.servers.loopback.protocol import (
     Asked,
     BadRequestError,
     answer_body,
@@ -26,7 +26,7 @@ from benchmarks.loopback.protocol import (
     models_body,
     too_long_body,
 )
-from benchmarks.loopback.text import Sample, sample, share
+from tests.servers.loopback.text import Sample, sample, share
 
 _MAX_BODY = 64 * 2**20  # bytes
 _FOR_EVER = 86_400.0  # seconds

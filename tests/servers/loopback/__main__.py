@@ -1,4 +1,4 @@
-"""`python -m benchmarks.loopback --port P`: the server by itself; prints its port when it listens.
+"""`python -m tests.servers.loopback --port P`: the server by itself; it prints its port.
 
 Change its behaviour with `curl -d '{"latency_s": 0.05}' http://127.0.0.1:P/control`.
 """
@@ -13,8 +13,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from benchmarks.loopback.behaviour import Behaviour, behaviour_of
-from benchmarks.loopback.server import Server
+from tests.servers.loopback.behaviour import Behaviour, behaviour_of
+from tests.servers.loopback.server import Server
 
 # Below the ports that the kernel hands out: while the server is down, a client that connects to
 # such a port from such a port would reach itself, and another process could take the port.
@@ -23,7 +23,7 @@ _PORTS = range(20_000, 30_000)
 
 def main() -> None:
     """Serve until killed."""
-    parser = argparse.ArgumentParser(prog="benchmarks.loopback", description=__doc__)
+    parser = argparse.ArgumentParser(prog="tests.servers.loopback", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--behaviour", type=behaviour_of, default=Behaviour(), help="as JSON")
     parser.add_argument("--require-key", help="the API key that /v1 asks for")

@@ -10,8 +10,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from diffusion import models
-from tiny import train_dlm
-from tiny.train_dlm import (
+from tools.tiny import train_dlm
+from tools.tiny.train_dlm import (
     CANVAS_ROW,
     ROW,
     TEACHER,

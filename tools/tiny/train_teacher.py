@@ -1,9 +1,9 @@
 """Train the tiny teacher: a Llama of 2.9 M parameters on the generator's problems.
 
-`python -m tiny.train_teacher --out tiny/teacher` writes one ordinary model directory (config,
+`python -m tools.tiny.train_teacher --out tiny/teacher` writes one ordinary model directory (config,
 tokenizer, `model.safetensors`) with `training_log.jsonl` beside it. Steps, batches and data follow
 from the seed alone. A checkpoint every `--every` steps lets the same command go on after a stop.
-`python -m tiny.measure_teacher` measures the result and writes its card.
+`python -m tools.tiny.measure_teacher` measures the result and writes its card.
 
 A training window holds several solved problems one after the other. Most windows are short; every
 eighth step uses windows of the full context, so that every position is trained. One document in
@@ -26,9 +26,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from schemas.canvas import render
-from tiny import tokenizer as tiny_tokenizer
-from tiny.problems import Problem, stream
-from tiny.state import load_state, save_state
+from tools.tiny import tokenizer as tiny_tokenizer
+from tools.tiny.problems import Problem, stream
+from tools.tiny.state import load_state, save_state
 
 transformers_logging.disable_progress_bar()
 

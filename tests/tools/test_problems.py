@@ -8,8 +8,8 @@ from random import Random
 import pytest
 
 from support.paths import ROOT
-from tiny.families import FAMILIES
-from tiny.problems import Split, distinct, draw, stream, unlike
+from tools.tiny.families import FAMILIES
+from tools.tiny.problems import Split, distinct, draw, stream, unlike
 
 NUMBER = r"\d+(?:\.\d+)?"
 SIDE = rf"(?:{NUMBER} [-+*/] )*(?:{NUMBER}|\({NUMBER} [-+*/] {NUMBER}\))"

@@ -1,6 +1,6 @@
 """Grade-school word problems by the million: text, gold answer, several solutions, and a split.
 
-Run `python -m tiny.problems --split test --count 400 --out problems.jsonl` to write prompts that
+`python -m tools.tiny.problems --split test --count 400 --out problems.jsonl` writes prompts that
 any `jsonl` source reads (`question`, `answer`). Problem `i` of a seed and split depends on nothing
 else, so a stream can be entered anywhere. A problem belongs to one split by a hash of its family
 and numbers: no wording of a test problem is ever a training problem.
@@ -17,7 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Literal
 
-from tiny.families import FAMILIES
+from tools.tiny.families import FAMILIES
 
 Split = Literal["train", "test"]
 TEST_SHARE = 10  # one problem in ten is kept for testing
