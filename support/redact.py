@@ -29,7 +29,7 @@ _ADDRESS = re.compile(
 )
 _NAMES = re.compile(r"(TOKEN|KEY|KEY_ID|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
 _USER = re.compile(r"(?<=://)[^/\s@]*@")
-_QUERY = re.compile(r"\?[^\s'\"<>]*")
+_QUERY = re.compile(r"\?[^\s'\"<>]+")
 _ESCAPE = re.compile(r"%[0-9A-F]{2}")
 
 

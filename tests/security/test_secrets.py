@@ -85,6 +85,7 @@ def test_foreign_text_is_clean_as_a_part_of_a_message(monkeypatch: pytest.Monkey
     said = f"GET https://me:pa55@host/x?X-Amz-Signature=5ec failed:\n{TOKEN} of AKIDEXAMPLE\x1b[2J"
     assert clean(said, TOKEN) == "GET https://…@host/x?… failed: *** of ***␛[2J"
     assert clean("x" * 999, None) == "x" * 200
+    assert clean("no such file? look there") == "no such file? look there"
 
 
 def test_a_published_address_is_without_credentials() -> None:
