@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_ty
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from schemas import former
 from schemas.records import GradedTrace
 from support.errors import UserError
 
@@ -118,9 +119,15 @@ def _blank(hint: Any) -> Any:
     return "" if issubclass(inner, str) else inner(0)
 
 
+def under_todays_names(data: pa.Table) -> pa.Table:
+    """A table whose columns may have the names of version 0.1."""
+    return data.rename_columns([former.TODAY.get(name, name) for name in data.column_names])
+
+
 def records(record: type[R], data: pa.Table, names: Collection[str] | None = None) -> Iterator[R]:
     """The rows of a table as records, batch by batch; fields not in `names` have their defaults."""
     of_all = _hints(record)  # type: ignore[arg-type]
+    data = under_todays_names(data)
     hints = {name: of_all[name] for name in names or of_all}
     for batch in data.to_batches(max_chunksize=1000):
         columns = [_values(hint, batch.column(name)) for name, hint in hints.items()]
@@ -195,9 +202,15 @@ RELEASE = pa.schema(
         pa.field("scorer_revision", pa.string()),
         pa.field("source", pa.string()),
         pa.field("source_row", pa.int64()),
-        pa.field("licence", pa.string()),
+        pa.field("license", pa.string()),
     ],
     metadata={"polytrace.schema": str(SCHEMA_VERSION)},
 )
 """One released instance. `messages` is read by TRL and dLLM, `prompt` and `response` by the public
 NAP trainer; `paths.trace` is the provenance of every path."""
+
+FORMER_RELEASE = pa.schema(
+    [field.with_name(former.FORMER.get(field.name, field.name)) for field in RELEASE],
+    metadata=RELEASE.metadata,
+)
+"""The same as version 0.1 released it."""

@@ -40,8 +40,8 @@ def render(paths: Sequence[str], summary: str) -> str:
     return body + summary_header(len(paths)) + summary + CLOSE
 
 
-def twin(paths: Sequence[str], summary: str) -> str:
-    """The long-CoT twin: the same texts in ordinary left-to-right form, without markers."""
+def long_cot(paths: Sequence[str], summary: str) -> str:
+    """The long-CoT form: the same texts in ordinary left-to-right form, without markers."""
     return "\n\n".join((*paths, summary))
 
 

@@ -47,7 +47,7 @@ class SourceFacts(Fact):
     """
 
     label: str
-    licence: str
+    license: str
     fingerprint: str
     rows: Count
     traces: Count = 0

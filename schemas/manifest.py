@@ -14,6 +14,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
+from schemas import former
 from schemas.arrow import SCHEMA_VERSION
 from schemas.facts import (
     Count,
@@ -161,6 +162,12 @@ class Manifest(Fact):
         facts = self.model_dump(mode="json", by_alias=True) | {"checksum": self.checksum()}
         return json.dumps(facts, ensure_ascii=False, indent=1) + "\n"
 
+    def _former_text(self) -> str:
+        """The same as version 0.1 wrote it."""
+        facts = former.renamed(self.model_dump(mode="json", by_alias=True), former.FORMER)
+        facts["checksum"] = _checksum(facts)
+        return json.dumps(facts, ensure_ascii=False, indent=1) + "\n"
+
     def checksum(self) -> str:
         """What the file ends in: the sha256 of its facts, by which two builds are told apart."""
         return _checksum(self.model_dump(mode="json", by_alias=True))
@@ -193,12 +200,12 @@ class Manifest(Fact):
             )
         said = facts.pop("checksum", None)
         try:
-            manifest = cls.model_validate_json(json.dumps(facts))
+            manifest = cls.model_validate_json(json.dumps(former.renamed(facts)))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise DamagedError(f"{path}: {where}: {first['msg']}; {_REMEDY}") from None
-        if manifest.text().encode() != data:
+        if data not in (manifest.text().encode(), manifest._former_text().encode()):
             if manifest.checksum() != said == _checksum(facts):
                 raise UserError(
                     f"{path}: was made by another version of Polytrace ({manifest.polytrace}), "

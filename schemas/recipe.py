@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from schemas import former
 from schemas.canvas import MARKER
 from schemas.section import Section
 from schemas.serve import Serve
@@ -161,8 +162,8 @@ class Release(Section):
     )
     rows_per_file: int = Field(default=10_000, ge=1)
     pretty_name: str | None = None
-    licence: str | None = Field(
-        default=None, description="Overrides the sources' licence on the card."
+    license: str | None = Field(
+        default=None, description="Overrides the sources' license on the card."
     )
     notice: str | None = Field(
         default=None, description="A sentence that card and manifest must carry."
@@ -206,6 +207,11 @@ class Recipe(Section):
         "(POLYTRACE_DASK or POLYTRACE_RAY is its address; default: processes on this machine).",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _under_todays_names(cls, data: object) -> object:
+        return former.recipe(data) if isinstance(data, Mapping) else data
+
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
         if self.groups.min_correct > self.paths:
@@ -235,7 +241,7 @@ class Recipe(Section):
 
     def digest(self) -> str:
         """A hash of every field that shapes the corpus."""
-        return digest(self.shaping())
+        return digest(former.recipe(self.shaping(), former.FORMER))
 
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))

@@ -69,7 +69,7 @@ class Prompt:
     gold: str
     source: str
     row: int
-    licence: str
+    license: str
     recorded: tuple[Recorded, ...] = ()
 
 
@@ -158,7 +158,7 @@ class Siblings:
 class Scores:
     """All scores of one canvas.
 
-    `path` is measured on the canvas, `step` and `window` on its long-CoT twin; `summary_gain`
+    `path` is measured on the canvas, `step` and `window` on its long-CoT form; `summary_gain`
     (nats) is log p(S | x, paths) - log p(S | x). `siblings` is measured where the recipe asks.
     """
 

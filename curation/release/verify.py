@@ -164,7 +164,8 @@ def _release_file(
     number = 0
     try:
         schema = pq.read_schema(path)
-        if not schema.equals(arrow.RELEASE) or schema.metadata != arrow.RELEASE.metadata:
+        known = (arrow.RELEASE, arrow.FORMER_RELEASE)
+        if not any(schema.equals(one) and schema.metadata == one.metadata for one in known):
             yield f"columns differ from schema version {arrow.SCHEMA_VERSION}"
             return
         for number, row in enumerate(read_rows(path), 1):

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-from schemas import arrow
+from schemas import arrow, former
 from schemas.records import Rejection, Stage
 from support.errors import DamagedError
 from support.files import atomic_write, replace_text, sha256
@@ -138,9 +138,10 @@ def read(run: Path, stage: Stage, index: int, columns: Sequence[str] | None = No
     """The rows of a shard; DamagedError if it cannot be read."""
     path = shard_path(run, stage, index)
     try:
-        return pq.read_table(
-            path, columns=list(columns) if columns else None, page_checksum_verification=True
-        )
+        is_former = not former.TODAY.keys().isdisjoint(pq.read_schema(path).names)
+        names = former.FORMER if is_former else {}
+        wanted = [names.get(name, name) for name in columns] if columns else None
+        return pq.read_table(path, columns=wanted, page_checksum_verification=True)
     except (OSError, pa.ArrowException, ValueError, LookupError) as error:
         raise DamagedError(f"{path}: cannot be read ({error}); delete it and build again") from None
 
@@ -201,11 +202,18 @@ def unseal(kind: type[M], path: Path) -> M | None:
     try:
         text = path.read_text(encoding="utf-8")
         body = json.loads(text)
-        checksum = body.pop("checksum")
-        facts = kind.model_validate_json(json.dumps(body))
+        del body["checksum"]
+        facts = kind.model_validate_json(json.dumps(former.renamed(body)))
     except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
         return None
-    return facts if checksum == _checksum(facts) and text == seal(facts) else None
+    return facts if text in (seal(facts), _former_seal(facts)) else None
+
+
+def _former_seal(facts: BaseModel) -> str:
+    """The same as version 0.1 wrote it."""
+    former_json = former.as_written(facts.model_dump_json())
+    checksum = hashlib.sha256(former_json.encode()).hexdigest()
+    return former.as_written(seal(facts).replace(_checksum(facts), checksum))
 
 
 def _checksum(facts: BaseModel) -> str:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from diffusion.data.layout import Form, Frame, Ids, encode, encode_prompt
 from schemas.arrow import SCHEMA_VERSION
-from schemas.canvas import twin
+from schemas.canvas import long_cot
 from support.errors import UserError, first_line
 
 HUB = "hub:"
@@ -134,7 +134,7 @@ def encode_rows(
             refused.append(Refusal(row.id, "too_few_paths", fault))
             continue
         chosen = row.paths[:paths]
-        slots = (*chosen, row.summary) if form is Form.CANVAS else (twin(chosen, row.summary),)
+        slots = (*chosen, row.summary) if form is Form.CANVAS else (long_cot(chosen, row.summary),)
         instance = Instance(
             row.id,
             encode_prompt(tokenizer, row.prompt),

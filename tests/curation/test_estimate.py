@@ -42,7 +42,7 @@ def recipe(folder: Path, teacher: dict[str, Any], **more: Any) -> Recipe:
     (folder / "in.jsonl").write_text(json.dumps({"prompt": "1 + 1?", "gold": "2"}) + "\n")
     given = {
         "name": "x",
-        "source": {"kind": "jsonl", "path": str(folder / "in.jsonl"), "licence": "mit"},
+        "source": {"kind": "jsonl", "path": str(folder / "in.jsonl"), "license": "mit"},
         "teacher": teacher,
         "canvas": {"slot_tokens": 99, "summary_tokens": 9, "tokenizer": "tiny/teacher"},
         "scorer": None,

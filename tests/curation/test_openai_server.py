@@ -46,7 +46,7 @@ def server(loopback: Loopback) -> Loopback:
 
 
 def prompt(text: str) -> Prompt:
-    return Prompt(id=prompt_id(text), text=text, gold="1", source="s", row=1, licence="l")
+    return Prompt(id=prompt_id(text), text=text, gold="1", source="s", row=1, license="l")
 
 
 def shards(count: int = 3, size: int = 10) -> list[Shard]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import ModernBertConfig, ModernBertForMaskedLM, PreTrainedTokenizerFast
 
 from schemas.arrow import RELEASE
-from schemas.canvas import render, twin
+from schemas.canvas import long_cot, render
 from tools.tiny.train_dlm import tokenizer_with_mask
 
 FAMILIES = ("llada", "dream", "masked_lm")
@@ -198,7 +198,7 @@ def write_corpus(
             "id": f"row{i}",
             "prompt": prompt,
             "response": render(texts, summary),
-            "long_cot": twin(texts, summary),
+            "long_cot": long_cot(texts, summary),
             "gold": str(i),
             "paths": [{"text": text} for text in texts],
             "summary": summary,

@@ -334,5 +334,5 @@ def test_without_lm_eval_the_command_says_so(tmp_path: Path) -> None:
     done = shell(["-S", "-m", "diffusion.lm_eval_model"], tmp_path)  # no installed package is seen
     assert done.returncode == 2
     assert done.stderr.startswith(
-        'polytrace: lm_eval is not installed; pip install -e ".[harness]" in'
+        'polytrace: lm_eval is not installed; pip install -e ".[harness]" in the checkout'
     )

@@ -283,7 +283,7 @@ def test_a_second_source_is_added_after_the_first(tmp_path: Path) -> None:
             "kind": "jsonl",
             "path": str(path),
             "columns": {"prompt": "question", "gold": "answer"},
-            "licence": "apache-2.0",
+            "license": "apache-2.0",
         }
         for path in (corpus.source, other)
     ]

@@ -25,7 +25,7 @@ RECIPE = """
 name: served
 paths: 3
 shard_rows: 40
-source: {{kind: jsonl, path: {prompts}, columns: {{prompt: question, gold: answer}}, licence: mit}}
+source: {{kind: jsonl, path: {prompts}, columns: {{prompt: question, gold: answer}}, license: mit}}
 teacher:
   kind: openai_server
   model: loop

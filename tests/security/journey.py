@@ -32,7 +32,7 @@ source:
   kind: jsonl
   path: {prompts}
   columns: {{prompt: question, gold: answer}}
-  licence: ../../outside
+  license: ../../outside
   label: {label}
 teacher:
   kind: openai_server
