@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from curation.canvases import assemble
 from schemas import arrow
 from schemas.records import Canvas, Grade, GradedTrace, Scores, SeqDep, Trace
-from support.errors import DamagedError
+from support.errors import DamagedError, first_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,5 +162,6 @@ def readable(path: Path) -> Iterator[pq.ParquetFile]:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield file
     except (pa.ArrowException, OSError, ValueError, LookupError) as error:
-        message = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DamagedError(f"{path}: cannot be read ({message}); run polytrace verify") from None
+        raise DamagedError(
+            f"{path}: cannot be read ({first_line(error)}); run polytrace verify"
+        ) from None
