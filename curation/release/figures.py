@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from curation.release.rows import readable
+from curation.release.rows import PATH_TOKENS, finite, readable
 from curation.release.stats import Distribution, Stats
 from curation.release.writer import ROW_GROUP, data_path
 from curation.seqdep_report.plot import COLOURS, STYLE
@@ -25,6 +24,7 @@ from schemas.facts import ReleaseFile
 from schemas.manifest import Manifest
 from support.digits import rounded
 from support.files import commit
+from support.stats import Binned, binned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +35,6 @@ BINS = (20, 40)  # fewest and most over the spread of a column, by the root of i
 _THINNEST = 80  # bars that would fill an axis: no bar is thinner
 _FARTHEST = 1e6  # tokens or nats; what lies beyond is counted in the outermost bar
 _INK, _PALE = "#333333", "#666666"
-_TOKENS = "paths.list.element.tokens"
 
 
 class Picture(NamedTuple):
@@ -99,7 +98,7 @@ def draw(
 def lengths(manifest: Manifest, measured: Stats) -> list[Panel]:
     """Panels of tokens; bins end at the slot, so that no bar crosses its line."""
     found = (
-        (_TOKENS, "Tokens of a path", "paths", measured.path_tokens, manifest.slot_tokens),
+        (PATH_TOKENS, "Tokens of a path", "paths", measured.path_tokens, manifest.slot_tokens),
         (
             "summary_tokens",
             "Tokens of a summary",
@@ -178,42 +177,20 @@ def _readable(width: float) -> float:
     return next(step for step in steps if step >= width * (1 - 1e-9))
 
 
-class Counts(NamedTuple):
-    """Values in every bin [K]; `beyond` of them lie outside and stand in the outermost."""
-
-    bins: NDArray[np.int64]
-    beyond: int
-
-
-def count(folder: Path, files: Sequence[ReleaseFile], panels: Sequence[Panel]) -> dict[str, Counts]:
+def count(folder: Path, files: Sequence[ReleaseFile], panels: Sequence[Panel]) -> dict[str, Binned]:
     """What every panel's column holds, by column."""
-    found = {p.column: Counts(np.zeros(len(p.edges) - 1, np.int64), 0) for p in panels}
+    found = {p.column: Binned(np.zeros(len(p.edges) - 1, np.int64), 0) for p in panels}
     for file in files:
         with readable(data_path(folder, file)) as parquet:
             for batch in parquet.iter_batches(ROW_GROUP, columns=list(found)):
                 for panel in panels:
+                    more = binned(finite(batch, panel.column), panel.edges)
                     bins, beyond = found[panel.column]
-                    values, edges = _values(batch, panel.column), panel.edges
-                    inside = np.clip(values, edges[0], edges[-1])
-                    bins += np.histogram(inside, edges)[0]
-                    beyond += int(np.count_nonzero(inside != values))
-                    found[panel.column] = Counts(bins, beyond)
+                    found[panel.column] = Binned(bins + more.bins, beyond + more.beyond)
     return found
 
 
-def _values(batch: pa.RecordBatch, column: str) -> NDArray[np.float64]:
-    """The finite values of a column."""
-    array = (
-        batch.column("paths").flatten().field("tokens")
-        if column == _TOKENS
-        else batch.column(column)
-    )
-    values = array.to_numpy(zero_copy_only=False).astype(np.float64)
-    finite: NDArray[np.float64] = values[np.isfinite(values)]
-    return finite
-
-
-def _save(path: Path, panels: Sequence[tuple[Panel, Counts]]) -> None:
+def _save(path: Path, panels: Sequence[tuple[Panel, Binned]]) -> None:
     """Draw the panels side by side; without pyplot, whose state is the process's."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -233,7 +210,7 @@ def _save(path: Path, panels: Sequence[tuple[Panel, Counts]]) -> None:
     commit(part, path)
 
 
-def _histogram(axis: "Axes", panel: Panel, counts: Counts) -> None:
+def _histogram(axis: "Axes", panel: Panel, counts: Binned) -> None:
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
     edges, spread = panel.edges, panel.spread
@@ -265,7 +242,7 @@ def _histogram(axis: "Axes", panel: Panel, counts: Counts) -> None:
     )
 
 
-def _notes(panel: Panel, counts: Counts) -> Iterator[str]:
+def _notes(panel: Panel, counts: Binned) -> Iterator[str]:
     missing = f", {panel.spread.missing:,} without a value" if panel.spread.missing else ""
     yield f"n = {panel.spread.count:,}{missing}"
     if counts.beyond:

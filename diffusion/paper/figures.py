@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from diffusion.decoding import Order
 from diffusion.evaluation.results import read_rows
 from diffusion.evaluation.settings import Training
-from diffusion.evaluation.statistics import Interval
 from diffusion.paper import reference
 from diffusion.paper.cells import Finding, Findings, Subject
 from diffusion.paper.tables import TRAININGS, accuracy, arness_of, in_paper, label_of, name_of
+from support.stats import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

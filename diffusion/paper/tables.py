@@ -11,9 +11,9 @@ from typing import TypeVar
 from diffusion.data.layout import Form
 from diffusion.decoding import Order
 from diffusion.evaluation.settings import Training
-from diffusion.evaluation.statistics import Interval
 from diffusion.paper import reference
 from diffusion.paper.cells import Finding, Findings, Subject, counts, gain, gain_of_arness
+from support.stats import Interval
 
 K = TypeVar("K")
 V = TypeVar("V")

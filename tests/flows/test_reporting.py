@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from curation.inspect.html_report import corpus
+from curation.release import stats
 from flows.page import MOST_BYTES, REPORT, is_fresh, page, write_report
 from schemas.manifest import MANIFEST_FILE
 from support.errors import UserError
@@ -60,6 +61,14 @@ def test_the_figures_are_the_manifests(folder: Path) -> None:
     (path,) = (curve for curve in found.curves if curve.level == "path")
     assert path.gains[0] == pytest.approx(0.25 / 9)
     assert len(found.canvases) == 42 and len({one.id for one in found.canvases}) == 42
+
+
+def test_medians_are_those_of_the_card(tmp_path: Path) -> None:
+    samples.write_run(tmp_path, samples.corpus(40))
+    measured = stats.load(tmp_path / "release" / "stats.json")
+    by_title = {one.title: one.median for one in corpus(tmp_path).histograms}
+    assert by_title["SeqDep of paths, nats a token"] == measured.seqdep_path_nats_per_token.p50
+    assert by_title["Tokens of a path"] == measured.path_tokens.p50
 
 
 def test_it_is_small_whole_and_the_same_each_time(folder: Path) -> None:
