@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 from curation.release.rows import PATH_TOKENS, finite, readable
 from curation.release.stats import Distribution, Stats
 from curation.release.writer import ROW_GROUP, data_path
-from curation.seqdep_report.plot import COLOURS, STYLE
 from schemas.facts import ReleaseFile
 from schemas.manifest import Manifest
 from support.digits import rounded
-from support.files import commit
+from support.figures import BLUE, INK, RED, save
 from support.stats import Binned, binned
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ WIDTH, HEIGHT, DPI = 7.0, 2.7, 200  # inches; twice the 700 px that the Hub give
 BINS = (20, 40)  # fewest and most over the spread of a column, by the root of its values
 _THINNEST = 80  # bars that would fill an axis: no bar is thinner
 _FARTHEST = 1e6  # tokens or nats; what lies beyond is counted in the outermost bar
-_INK, _PALE = "#333333", "#666666"
+_PALE = "#666666"
 
 
 class Picture(NamedTuple):
@@ -191,23 +190,14 @@ def count(folder: Path, files: Sequence[ReleaseFile], panels: Sequence[Panel]) -
 
 
 def _save(path: Path, panels: Sequence[tuple[Panel, Binned]]) -> None:
-    """Draw the panels side by side; without pyplot, whose state is the process's."""
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-    from matplotlib.style import context
-
-    inks = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), _INK)
-    plain: Any = {**STYLE, **inks, "axes.edgecolor": _PALE, "savefig.dpi": DPI}
-    with context(["default", plain]):  # not as a user's matplotlibrc would have it
-        layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)  # inches
-        figure = Figure(figsize=(WIDTH, HEIGHT), layout=layout)
+    """Draw the panels side by side."""
+    inks = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), INK)
+    style: Any = {**inks, "axes.edgecolor": _PALE}
+    with save(path, size=(WIDTH, HEIGHT), dpi=DPI, **style) as figure:
+        figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)  # inches
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         for axis, (panel, counts) in zip(axes, panels, strict=True):
             _histogram(axis, panel, counts)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        figure.savefig(part, format="png", metadata={"Software": None})
-    commit(part, path)
 
 
 def _histogram(axis: "Axes", panel: Panel, counts: Binned) -> None:
@@ -219,14 +209,14 @@ def _histogram(axis: "Axes", panel: Panel, counts: Binned) -> None:
         counts.bins,
         np.diff(edges),
         align="edge",
-        color=COLOURS[0],
+        color=BLUE,
         alpha=0.55,  # the lines stand out by brightness, not by hue alone
         edgecolor="white",
         linewidth=0.4,
     )
-    axis.axvline(panel.mark, color=_INK, linewidth=1.2, label=panel.mark_label)
+    axis.axvline(panel.mark, color=INK, linewidth=1.2, label=panel.mark_label)
     if spread.p50 is not None and abs(spread.p50) <= _FARTHEST:
-        line: Any = {"color": COLOURS[1], "linewidth": 1.4, "linestyle": (0, (4, 2))}
+        line: Any = {"color": RED, "linewidth": 1.4, "linestyle": (0, (4, 2))}
         axis.axvline(spread.p50, label=f"median {rounded(spread.p50)}", **line)
     low, high = min(edges[0], panel.mark, 0.0), max(edges[-1], panel.mark, 0.0)
     axis.set_xlim(low - 0.02 * (high - low), high + 0.02 * (high - low))
