@@ -190,9 +190,7 @@ class Job:
 
     def check_scorer(self) -> None:
         """UserError where the scorer cannot be loaded. Takes seconds: PyTorch and the weights."""
-        if self.scorers is not None:  # the build's own job loads it again, once it is needed
-            self.scorers.close()
-        self.__dict__.pop("scorers")
+        _ = self.scorers
 
 
 def _distinct_labels(sources: Sequence[Source], names: Sequence[str]) -> None:

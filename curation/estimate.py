@@ -12,16 +12,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from curation import pipeline
 from curation.context import Job
 from curation.run_store import shards
-from curation.stages import (
-    fingerprints,
-    read_prompts,
-    release,
-    sample_traces,
-    shard_stages,
-    write_summaries,
-)
+from curation.stages import fingerprints, read_prompts, release
 from curation.teachers import Served
 from schemas import arrow
 from schemas.recipe import Recipe
@@ -134,11 +128,9 @@ def _measure(job: Job) -> Estimate:
 
 def _run(job: Job, census: read_prompts.Census, index: int) -> tuple[float, float]:
     """Seconds of sampling one shard, and of grading, assembling and scoring it."""
+    executor = pipeline.InThisProcess(job)
     began = time.monotonic()
-    sample_traces.sample_traces(job, census.model_copy(update={"shards": index + 1}))
+    executor.submit(pipeline.Step.SAMPLE_TRACES, census.model_copy(update={"shards": index + 1}))
     sampled = time.monotonic()
-    shard_stages.grade(job, index)
-    shard_stages.assemble(job, index)
-    write_summaries.write_summaries(job, census.model_copy(update={"shards": index + 1}))
-    shard_stages.score(job, index)
+    pipeline.finish_shards(job, executor, census, [index])
     return sampled - began, time.monotonic() - sampled

@@ -1,12 +1,12 @@
-"""The build flow: one task is one stage over one shard, one call into `curation`.
+"""The build flow: each step of `curation.pipeline` is a Prefect task.
 
-In: a recipe. Out: a run directory and an `Outcome`. Prefect conducts: it starts stages in order,
-overlaps shards, and shows where a build stands. What is done is known from the run directory
-alone, so a build may be stopped anywhere and started again.
+In: a recipe. Out: a run directory and an `Outcome`. Prefect starts the steps where the recipe's
+task runner says, overlaps shards, and shows where a build stands. What is done is known from the
+run directory alone, so a build may be stopped anywhere and started again.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from pathlib import Path
@@ -14,17 +14,11 @@ from typing import Any
 from uuid import uuid4
 
 from prefect import flow, task
-from prefect.futures import PrefectFuture
 from pydantic import BaseModel, ConfigDict
 
 from curation.context import Job
-from curation.run_store import shards
-from curation.stages import fingerprints, measure_controls, shard_stages
-from curation.stages import read_prompts as reading
-from curation.stages import release as finish
-from curation.stages import sample_traces as trace_stage
-from curation.stages import write_summaries as summary_stage
-from curation.stages.read_prompts import Census
+from curation.pipeline import OF_ONE_SHARD, STAGES, WORK, Step, run_steps
+from curation.stages import fingerprints
 from flows.experiment import checked
 from flows.finetune_eval import finetune_eval
 from flows.page import REPORT, is_fresh, write_report
@@ -32,8 +26,6 @@ from flows.progress import Meter
 from flows.runtime.runners import runner_of
 from schemas.outcome import Outcome
 from schemas.recipe import Recipe
-from schemas.records import Stage
-from support.files import lock
 
 Watch = Callable[[Meter], AbstractContextManager[object]]
 
@@ -41,7 +33,7 @@ Watch = Callable[[Meter], AbstractContextManager[object]]
 class Spec(BaseModel):
     """A job as plain values, the only thing that tasks receive; holds no secrets.
 
-    `build` is one build's own: a worker that outlives it makes the next one's parts anew.
+    `build` differs between builds, so that a worker process that is used again makes new parts.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -66,108 +58,63 @@ def job_of(spec: Spec) -> Job:
     )
 
 
-@task(name="read prompts")
-def read_prompts(spec: Spec) -> Census:
-    """All sources into shards of prompts."""
-    return reading.read_prompts(job_of(spec))
+@task
+def work(spec: Spec, step: Step, *arguments: object) -> Any:
+    """A step over all shards, in the process of the worker that got the task."""
+    return WORK[step](job_of(spec), *arguments)
 
 
-@task(name="sample traces")
-def sample_traces(spec: Spec, census: Census) -> None:
-    """One long-lived sampling service over all shards."""
-    trace_stage.sample_traces(job_of(spec), census)
-
-
-@task(name="grade", task_run_name="grade {index}")
-def grade(spec: Spec, index: int) -> shards.Mark:
-    """Grades of one shard."""
-    return shard_stages.grade(job_of(spec), index)
-
-
-@task(name="assemble", task_run_name="assemble {index}")
-def assemble(spec: Spec, index: int) -> shards.Mark:
-    """Canvases of one shard."""
-    return shard_stages.assemble(job_of(spec), index)
-
-
-@task(name="write summaries")
-def write_summaries(spec: Spec, census: Census) -> None:
-    """One long-lived service over all canvases, where the recipe's teacher writes summaries."""
-    summary_stage.write_summaries(job_of(spec), census)
-
-
-@task(name="score", task_run_name="score {index}")
-def score(spec: Spec, index: int) -> shards.Mark:
-    """SeqDep of one shard."""
-    return shard_stages.score(job_of(spec), index)
-
-
-@task(name="score controls")
-def score_controls(spec: Spec, census: Census) -> None:
-    """The controls of the path level, on a few canvases."""
-    measure_controls.measure(job_of(spec), census)
-
-
-@task(name="release")
-def release(spec: Spec, census: Census) -> Outcome:
-    """Filters, shards, card and manifest."""
-    return finish.make(job_of(spec), census)
+@task(task_run_name="{step} {index}")
+def work_on_shard(spec: Spec, step: Step, index: int) -> Any:
+    """A step over one shard, in the process of the worker that got the task."""
+    return WORK[step](job_of(spec), index)
 
 
 @task(name="write page")
 def show(run: str) -> None:
-    """`report.html`, to look at."""
+    """Write `report.html`."""
     write_report(Path(run) / REPORT, Path(run))
 
 
-def _finish_shards(spec: Spec, census: Census, meter: Meter) -> None:
-    """Grade, assemble and score every shard; the stages of one shard wait for each other."""
-    graded: list[PrefectFuture[shards.Mark]] = []
-    joined: list[PrefectFuture[shards.Mark]] = []
-    for index in range(census.shards):
-        graded.append(grade.submit(spec, index))
-        joined.append(assemble.submit(spec, index, wait_for=graded[-1:]))  # type: ignore[call-overload]
-    before: list[Any] = list(joined)
-    if job_of(spec).recipe.summary.by == "teacher":
-        before = [write_summaries.submit(spec, census, wait_for=joined)] * census.shards  # type: ignore[call-overload]
-        meter.follow(Stage.SUMMARIES, before[:1])
-    scored = [
-        score.submit(spec, index, wait_for=before[index : index + 1])  # type: ignore[call-overload]
-        for index in range(census.shards)
-    ]
-    meter.follow(Stage.GRADED, graded)
-    meter.follow(Stage.CANVASES, joined)
-    meter.follow(Stage.SCORED, scored)
-    bars, is_elsewhere = job_of(spec).bars, job_of(spec).recipe.task_runner != "threads"
-    for future in dict.fromkeys((*graded, *joined, *before, *scored)):
-        mark = future.result()
-        if is_elsewhere and isinstance(mark, shards.Mark):
-            bars.add(mark.stage, mark.rows, more=mark.rows)
-    if measure_controls.is_wanted(job_of(spec)):
-        score_controls.submit(spec, census).result()
-    bars.end(*Stage)
+class Conducted:
+    """The steps as Prefect tasks, done by whom the recipe's task runner has; it moves the meter."""
+
+    def __init__(self, spec: Spec, recipe: Recipe, meter: Meter) -> None:
+        self.is_remote = recipe.task_runner != "threads"
+        self._spec, self._meter = spec, meter
+
+    def submit(
+        self, step: Step, *arguments: object, after: Sequence[Any] = (), share: float = 1.0
+    ) -> Any:
+        """Start a task when those of `after` have ended."""
+        kind = work_on_shard if step in OF_ONE_SHARD else work
+        named = kind.with_options(name=step.value)
+        future = named.submit(self._spec, step, *arguments, wait_for=after)  # type: ignore[call-overload]
+        if (stage := STAGES.get(step)) is not None:
+            future.add_done_callback(lambda _: self._meter.add(stage, share))
+        return future
 
 
 def run_build(recipe: Recipe, run: Path, limit: int | None, watch: Watch = nullcontext) -> Outcome:
-    """Run the flow `build`, its shards worked on by whom the recipe says.
+    """Run the flow `build` with the task runner that the recipe names.
 
     Args:
         recipe: What to build.
         run: The run directory.
         limit: Read at most this many rows of the sources.
-        watch: Surrounds the work, and sees how far it is.
+        watch: A context around the work, which is given the progress meter.
     """
 
     @flow(name="build", task_runner=runner_of(recipe))
     def build(recipe: Recipe, run: str, limit: int | None) -> Outcome:
-        """Build a corpus, and hand it off to an experiment where the recipe names one."""
+        """Build a corpus, and start an experiment on it if the recipe names one."""
         return conduct(recipe, Path(run), limit, watch)
 
     return build(recipe, str(run), limit)
 
 
 def conduct(recipe: Recipe, run: Path, limit: int | None, watch: Watch = nullcontext) -> Outcome:
-    """What a build does, inside a flow whose task runner works on the shards."""
+    """Build, and start the experiment; called in a flow, whose task runner works on the shards."""
     began = time.monotonic()
     experiment = checked(recipe.handoff, run) if recipe.handoff is not None else None
     outcome = _build(recipe, run, limit, watch)
@@ -186,17 +133,8 @@ def _build(recipe: Recipe, run: Path, limit: int | None, watch: Watch) -> Outcom
     job_of.cache_clear()
     job = job_of(spec)
     meter = Meter(fingerprints.stages_of(recipe), job.bars)
-    with lock(run), watch(meter):
-        try:
-            if earlier := finish.standing(job):  # another build may have ended before the lock
-                return earlier
-            finish.check_former(job)
-            census = read_prompts(spec)
-            finish.write_recipe(job)
-            meter.add(Stage.PROMPTS)
-            sample_traces(spec, census)
-            meter.add(Stage.TRACES)
-            _finish_shards(spec, census, meter)
-            return release(spec, census)
-        finally:
-            job.close()
+    try:
+        with watch(meter):
+            return run_steps(job, Conducted(spec, recipe, meter))
+    finally:
+        job.close()

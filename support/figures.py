@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from support.files import commit
+from support.files import atomic_write
 
 if TYPE_CHECKING:  # matplotlib is loaded by who draws, not by who may draw
     from matplotlib.figure import Figure
@@ -41,8 +41,5 @@ def save(*paths: Path, size: tuple[float, float], dpi: int, **style: Any) -> Ite
         yield figure
         for path in paths:
             kind = path.suffix.removeprefix(".")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(path.name + ".part")
-            part.unlink(missing_ok=True)  # a link there would be written through
-            figure.savefig(part, format=kind, dpi=dpi, metadata=_METADATA[kind])
-            commit(part, path)
+            with atomic_write(path) as part:
+                figure.savefig(part, format=kind, dpi=dpi, metadata=_METADATA[kind])

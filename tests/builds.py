@@ -1,4 +1,4 @@
-"""Builds that tests share: all stages in this process, without Prefect, and what they leave."""
+"""Builds that tests share, made in this process without Prefect, and what they leave."""
 
 import shutil
 from collections import Counter
@@ -7,39 +7,24 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from filelock import FileLock
 
-from curation.context import Job
-from curation.run_store import shards
-from curation.stages import read_prompts, release, sample_traces, shard_stages, write_summaries
+from curation.pipeline import run_build
 from schemas.outcome import Outcome
 from schemas.recipe import load
+from support.files import sha256
 from support.paths import ROOT
 
 RECIPES = ROOT / "flows" / "recipes"
 
 
 def make(run: Path, recipe: str = "demo", *overrides: str, limit: int | None = None) -> Outcome:
-    """All stages in this process, without Prefect."""
-    job = Job(recipe=load(RECIPES / f"{recipe}.yaml", overrides), run=run, limit=limit)
-    try:
-        release.check_former(job)
-        census = read_prompts.read_prompts(job)
-        release.write_recipe(job)
-        sample_traces.sample_traces(job, census)
-        for index in range(census.shards):
-            shard_stages.grade(job, index)
-            shard_stages.assemble(job, index)
-        write_summaries.write_summaries(job, census)
-        for index in range(census.shards):
-            shard_stages.score(job, index)
-        return release.make(job, census)
-    finally:
-        job.close()
+    """A build in this process, without Prefect."""
+    return run_build(load(RECIPES / f"{recipe}.yaml", overrides), run, limit)
 
 
 def contents(folder: Path) -> dict[str, str]:
     """sha256 of every file below a folder."""
     return {
-        path.relative_to(folder).as_posix(): shards.sha256(path)
+        path.relative_to(folder).as_posix(): sha256(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }

@@ -81,7 +81,7 @@ class Released:
     scorer_revision: str | None
     source: str
     source_row: int
-    licence: str
+    license: str
 
 
 def released(canvas: Canvas, scores: Scores) -> Released:
@@ -102,7 +102,7 @@ def released(canvas: Canvas, scores: Scores) -> Released:
             Message(role="user", content=prompt.text),
             Message(role="assistant", content=response),
         ),
-        long_cot=assemble.long_cot(canvas),
+        long_cot=assemble.long_cot_text(canvas),
         gold=prompt.gold,
         paths=tuple(map(_path, canvas.paths, canvas.path_tokens)),
         summary=canvas.summary,
@@ -130,7 +130,7 @@ def released(canvas: Canvas, scores: Scores) -> Released:
         scorer_revision=scores.scorer_revision or None,
         source=prompt.source,
         source_row=prompt.row,
-        licence=prompt.licence,
+        license=prompt.license,
     )
 
 

@@ -1,4 +1,4 @@
-"""The command that builds a corpus: `polytrace build`."""
+"""The command `polytrace build`: build a corpus from a recipe."""
 
 import time
 from pathlib import Path
@@ -12,7 +12,6 @@ from flows.runtime.session import prefect
 from support.errors import NothingReleasedError, UserError
 
 if TYPE_CHECKING:
-    from curation.context import Job
     from schemas.outcome import Outcome
     from schemas.recipe import Recipe
 
@@ -22,27 +21,33 @@ def build(
     set_: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="Override a key, as in groups.min_correct=2."
+            "--set",
+            metavar="KEY=VALUE",
+            help="Override a recipe key, such as groups.min_correct=2.",
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Run directory (default: runs/NAME, the recipe's name).")
+        Path | None,
+        typer.Option(help="Run directory (default: runs/NAME, with the name in the recipe)."),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Read at most this many rows.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Read at most this many rows of the sources.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
     estimate: Annotated[
         bool,
         typer.Option(
             "--estimate",
-            help="Try 40 prompts and build nothing; print tokens, hours and yield for all rows "
-            "(with --limit: for so many).",
+            help="Build nothing: try 20 prompts to load every model, measure 20 more, and print "
+            "tokens, hours and yield for all rows (with --limit: for so many).",
         ),
     ] = False,
 ) -> None:
     """Build a corpus from a recipe.
 
-    The run directory holds every stage; running the same command again goes on where it stopped
-    and does nothing where nothing changed. Bundled recipes: see flows/recipes.
+    The run directory holds the output of every stage. If the command is stopped, running it again
+    continues where it stopped. If nothing has changed, it does nothing. Bundled recipes are in
+    flows/recipes.
 
     Examples: polytrace build demo · polytrace build gsm8k_recorded --set source.path=FILE
     """
@@ -78,25 +83,19 @@ def build(
 
 
 def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
-    """Check the recipe's parts, then run the flow, unless the run directory is up to date.
-
-    Models are tried only where there is something to do: to load the scorer costs seconds.
-    """
+    """Check the recipe's parts, then run the flow, unless the run directory is up to date."""
+    from curation import pipeline
     from curation.context import Job
-    from support.files import lock
 
     job = Job(recipe=recipe, run=run, limit=limit)
-    job.check()
-    earlier = _standing(job)
+    try:
+        earlier = pipeline.checked(job)
+    finally:
+        job.close()  # the flow makes its own
+    if earlier is not None and earlier.canvases and not page.is_fresh(run):
+        page.write_report(run / page.REPORT, run)
     if earlier is not None and recipe.handoff is None:
         return earlier
-    if earlier is None:
-        from curation.stages import sample_traces
-
-        sample_traces.check_servers(job)
-        job.check_scorer()
-    with lock(run):
-        pass  # a directory that is in use, or cannot be written to, shows before Prefect starts
     if recipe.handoff is not None:
         from flows.experiment import checked
 
@@ -105,21 +104,6 @@ def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
         from flows.build import run_build
 
         return run_build(recipe, run, limit)
-
-
-def _standing(job: "Job") -> "Outcome | None":
-    """The outcome of a run that is up to date, with its page; None where anything is to be done."""
-    from curation.stages import release
-    from schemas.manifest import MANIFEST_FILE
-    from support.files import lock
-
-    if not (job.run / MANIFEST_FILE).is_file():
-        return None  # and no folder is made: the scorer may yet turn out to be a mistake
-    with lock(job.run):
-        earlier = release.standing(job)
-        if earlier is not None and earlier.canvases and not page.is_fresh(job.run):
-            page.write_report(job.run / page.REPORT, job.run)
-        return earlier
 
 
 def _tell(outcome: "Outcome") -> None:

@@ -1,0 +1,182 @@
+"""One build from recipe to release: the stages in their order.
+
+In: a recipe and a run directory. Out: an `Outcome`. The order stands here alone. `run_build` runs
+it in this process; the Prefect flow, `flows/build.py`, hands the same steps to its workers. What is
+done is known from the run directory, so a build may be stopped anywhere and started again.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from curation.context import Job
+from curation.run_store.shards import Mark
+from curation.stages import (
+    measure_controls,
+    read_prompts,
+    release,
+    sample_traces,
+    shard_stages,
+    write_summaries,
+)
+from curation.stages.read_prompts import Census
+from schemas.outcome import Outcome
+from schemas.recipe import Recipe
+from schemas.records import Stage
+from support.files import lock
+
+
+class Step(StrEnum):
+    """A piece of a build that one worker does; the name is the one that users see."""
+
+    READ_PROMPTS = "read prompts"
+    SAMPLE_TRACES = "sample traces"
+    GRADE = "grade"
+    ASSEMBLE = "assemble"
+    WRITE_SUMMARIES = "write summaries"
+    SCORE = "score"
+    SCORE_CONTROLS = "score controls"
+    RELEASE = "release"
+
+
+OF_ONE_SHARD = frozenset((Step.GRADE, Step.ASSEMBLE, Step.SCORE))
+# Those of one shard take its index, the others the census, the first of all nothing.
+WORK: Mapping[Step, Callable[..., Any]] = {
+    Step.READ_PROMPTS: read_prompts.read_prompts,
+    Step.SAMPLE_TRACES: sample_traces.sample_traces,
+    Step.GRADE: shard_stages.grade,
+    Step.ASSEMBLE: shard_stages.assemble,
+    Step.WRITE_SUMMARIES: write_summaries.write_summaries,
+    Step.SCORE: shard_stages.score,
+    Step.SCORE_CONTROLS: measure_controls.measure,
+    Step.RELEASE: release.make,
+}
+STAGES: Mapping[Step, Stage] = {
+    Step.READ_PROMPTS: Stage.PROMPTS,
+    Step.SAMPLE_TRACES: Stage.TRACES,
+    Step.GRADE: Stage.GRADED,
+    Step.ASSEMBLE: Stage.CANVASES,
+    Step.WRITE_SUMMARIES: Stage.SUMMARIES,
+    Step.SCORE: Stage.SCORED,
+}
+
+
+class Submitted(Protocol):
+    """A step that was submitted; Prefect's futures are such."""
+
+    def result(self) -> Any:
+        """What the step returned, when it has ended; its error is raised here."""
+
+
+class Executor(Protocol):
+    """Who does the steps of a build."""
+
+    is_remote: bool
+    """Whether steps may run where this process's progress bars are not seen."""
+
+    def submit(
+        self, step: Step, *arguments: object, after: Sequence[Any] = (), share: float = 1.0
+    ) -> Any:
+        """Start a step as soon as those of `after` have ended; it is a `share` of its stage."""
+
+
+class InThisProcess:
+    """Does every step at once, in the order in which they are submitted."""
+
+    is_remote = False
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def submit(
+        self, step: Step, *arguments: object, after: Sequence[Any] = (), share: float = 1.0
+    ) -> Submitted:
+        """Do the step now."""
+        done: Future[Any] = Future()
+        done.set_result(WORK[step](self._job, *arguments))
+        return done
+
+
+def run_build(recipe: Recipe, run: Path, limit: int | None = None) -> Outcome:
+    """Build a corpus in this process, without Prefect; go on where an earlier build stopped.
+
+    Args:
+        recipe: What to build.
+        run: The run directory; it is made where it is missing.
+        limit: Read at most this many rows of the sources.
+
+    Raises:
+        UserError: a mistake in the recipe, or the directory holds another corpus.
+        ShortError: samples could not be had; the same call goes on.
+    """
+    job = Job(recipe=recipe, run=run, limit=limit)
+    try:
+        return checked(job) or run_steps(job, InThisProcess(job))
+    finally:
+        job.close()
+
+
+def checked(job: Job) -> Outcome | None:
+    """Check all that a build needs; the outcome instead where the run is up to date.
+
+    Models and servers are tried only where there is something to do: to load a scorer takes
+    seconds.
+    """
+    job.check()
+    if earlier := up_to_date(job):
+        return earlier
+    sample_traces.check_servers(job)
+    job.check_scorer()
+    with lock(job.run):
+        pass  # a directory that is in use, or cannot be written to, shows before the work
+    return None
+
+
+def up_to_date(job: Job) -> Outcome | None:
+    """The outcome of a finished run of this very recipe; None where anything is to be done."""
+    if not release.has_manifest(job):
+        return None  # and no folder is made: the recipe may yet turn out to be a mistake
+    with lock(job.run):
+        return release.standing(job)
+
+
+def run_steps(job: Job, executor: Executor) -> Outcome:
+    """All steps in order, each done by `executor`; `job` is the build in this process."""
+    with lock(job.run):
+        if earlier := release.standing(job):  # another build may have ended before the lock
+            return earlier
+        release.check_former(job)
+        census: Census = executor.submit(Step.READ_PROMPTS).result()
+        release.write_recipe(job)
+        executor.submit(Step.SAMPLE_TRACES, census).result()
+        finish_shards(job, executor, census, range(census.shards))
+        if measure_controls.is_wanted(job):
+            executor.submit(Step.SCORE_CONTROLS, census).result()
+        job.bars.end(*Stage)
+        made: Outcome = executor.submit(Step.RELEASE, census).result()
+        return made
+
+
+def finish_shards(job: Job, executor: Executor, census: Census, indices: Iterable[int]) -> None:
+    """Grade, assemble, summarise and score shards; the steps of one shard wait for each other."""
+    shards = list(indices)
+    share = 1 / max(1, len(shards))
+    graded = [executor.submit(Step.GRADE, i, share=share) for i in shards]
+    assembled = [
+        executor.submit(Step.ASSEMBLE, i, after=[before], share=share)
+        for i, before in zip(shards, graded, strict=True)
+    ]
+    written = assembled
+    if job.recipe.summary.by == "teacher":  # one service over all shards, as for traces
+        upto = census.model_copy(update={"shards": max(shards) + 1}) if shards else census
+        written = [executor.submit(Step.WRITE_SUMMARIES, upto, after=assembled)] * len(shards)
+    scored = [
+        executor.submit(Step.SCORE, i, after=[before], share=share)
+        for i, before in zip(shards, written, strict=True)
+    ]
+    for step in dict.fromkeys((*graded, *assembled, *written, *scored)):
+        mark = step.result()
+        if executor.is_remote and isinstance(mark, Mark):
+            job.bars.add(mark.stage, mark.rows, more=mark.rows)
