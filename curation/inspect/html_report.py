@@ -18,13 +18,12 @@ from curation.inspect.terminal_view import MARKS, facts
 from curation.release import reader
 from curation.release import stats as statistics
 from curation.release.rows import PATH_TOKENS, Released, ReleasedPath, finite, readable
-from curation.release.stats import Distribution, Stats
+from curation.release.stats import Distribution
 from curation.release.writer import ROW_GROUP
 from curation.seqdep_report.figures import SegmentMeans
 from schemas import arrow
 from schemas.manifest import MANIFEST_FILE, RELEASE_FOLDER, Manifest
 from schemas.records import Grade, Level, Stage
-from support.errors import UserError
 from support.stats import Floats, binned
 from support.text import shorten, visible
 
@@ -136,11 +135,8 @@ class Corpus:
 def corpus(run: Path) -> Corpus:
     """What the page shows; UserError where the run is not finished, DamagedError where damaged."""
     manifest = Manifest.load(run / MANIFEST_FILE)
-    if not manifest.release:
-        raise UserError(f"{run}: released no canvas; polytrace inspect {run} says why")
     released = reader.Corpus(run)
-    stats = statistics.load(run / RELEASE_FOLDER / statistics.STATS_FILE)
-    histograms, curves, siblings = _measured(released.files, stats, manifest.paths)
+    histograms, curves, siblings = _measured(run, released.files, manifest.paths)
     return Corpus(
         manifest=manifest.checksum(),
         name=visible(manifest.name),
@@ -164,12 +160,15 @@ def _funnel(manifest: Manifest) -> Iterator[Step]:
     total = manifest.prompts.in_
     for stage, prompts, _ in funnel(manifest):
         if prompts.dropped or stage is Stage.RELEASE:
-            yield Step(str(stage), prompts.before, prompts.after, prompts.after / total)
+            yield Step(str(stage), prompts.before, prompts.after, prompts.after / max(1, total))
 
 
 def _measured(
-    files: Sequence[Path], stats: Stats, count: int
+    run: Path, files: Sequence[Path], count: int
 ) -> tuple[tuple[Histogram, ...], tuple[Curve, ...], tuple[tuple[float | None, ...], ...]]:
+    if not files:
+        return (), (), ()
+    stats = statistics.load(run / RELEASE_FOLDER / statistics.STATS_FILE)
     values: dict[str, list[Floats]] = {name: [] for name in _TITLES}
     means = SegmentMeans()
     pairs: dict[tuple[int, int], array[float]] = {}

@@ -78,7 +78,11 @@ def _counts(manifest: Manifest) -> Iterator[tuple[str, str]]:
 
 def _origins(manifest: Manifest) -> Iterator[tuple[str, str]]:
     teacher, scorer = manifest.teacher, manifest.scorer
-    yield "teacher", f"{teacher.name} ({teacher.kind}, revision {teacher.revision})"
+    if teacher.is_record:
+        topped_up = ", and another teacher's where they lack" if manifest.traces.sampled else ""
+        yield "teacher", f"traces that the sources have recorded{topped_up}"
+    else:
+        yield "teacher", f"{teacher.name} ({teacher.kind}, revision {teacher.revision})"
     yield "scorer", f"{scorer.name} (revision {scorer.revision})" if scorer else "none"
     if scorer:
         yield "path level", sentence(scorer.controls).removeprefix("Path level").lstrip(": ")
@@ -160,7 +164,7 @@ def show_dropped(dropped: Dropped, cells: int, *, title: str = "rejected") -> Te
     """A rejected prompt or trace, `cells` wide, with the reason and what was rejected."""
     cells = max(LEAST, cells)
     one = dropped.rejection
-    what = "prompt" if one.index is None else f"trace {one.index} of prompt"
+    what = "prompt" if one.index is None else f"trace {one.index + 1} of prompt"
     heading = f"{title}   {what} {_brief(one.prompt_id)}   {_brief(one.source)} row {one.row}"
     said = f"stage {one.stage}, reason {_brief(one.reason)}: {visible(shorten(one.detail, 500))}"
     blocks = [lines([Part(heading, "bold"), Part(said, "red")], cells)]
