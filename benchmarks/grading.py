@@ -29,9 +29,9 @@ from typing import Any, Literal, NamedTuple
 from tqdm import tqdm
 
 from benchmarks.lines import SHARED, Line, report
-from diffusion.evaluation.statistics import wilson
 from schemas.records import Grade
 from scorers.answers.grade import Answer, Attempt, GradePool
+from support.stats import wilson
 
 AGREEMENT, FALSE_CORRECT = 0.99, 0.001  # the aims
 BATCH = 500

@@ -9,13 +9,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from curation.canvases import assemble
 from schemas import arrow
 from schemas.records import Canvas, Grade, GradedTrace, Scores, SeqDep, Trace
 from support.errors import DamagedError, first_line
+
+PATH_TOKENS = "paths.list.element.tokens"  # tokens of every path, as Parquet names the column
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +157,18 @@ def read_rows(path: Path, *, batch_rows: int = 256) -> Iterator[Released]:
     with readable(path) as file:
         for batch in file.iter_batches(batch_size=batch_rows):
             yield from arrow.records(Released, pa.Table.from_batches([batch]))
+
+
+def finite(batch: pa.RecordBatch, column: str) -> NDArray[np.float64]:
+    """The finite values of a column of the release, or of `PATH_TOKENS`."""
+    array = (
+        batch.column("paths").flatten().field("tokens")
+        if column == PATH_TOKENS
+        else batch.column(column)
+    )
+    values = array.to_numpy(zero_copy_only=False).astype(np.float64)
+    found: NDArray[np.float64] = values[np.isfinite(values)]
+    return found
 
 
 @contextmanager

@@ -17,10 +17,10 @@ from diffusion.decoding.decode import Fill
 from diffusion.evaluation.arness import Arness, arness
 from diffusion.evaluation.computed import Computed
 from diffusion.evaluation.settings import Cell, Evaluation, Training
-from diffusion.evaluation.statistics import mean, wilson
 from schemas import arrow
 from schemas.records import Grade
 from support.errors import DamagedError, UserError
+from support.stats import mean, wilson
 
 RESULTS = "results.parquet"
 

@@ -122,7 +122,7 @@ def test_reasons_show_what_was_rejected(run: Path) -> None:
     (only,), total = dropped(run, reason="not_selected", id=samples.prompt(4).id)
     assert total == 1 and only.prompt == samples.prompt(4).text
     text = show_dropped(only, 80).plain
-    assert "trace 9 of prompt" in text and "because of not_selected" in text
+    assert "trace 10 of prompt" in text and "because of not_selected" in text
     with pytest.raises(
         UserError, match=r"'not_selected' \(24 traces\), nothing matches --grep 'z'"
     ):
