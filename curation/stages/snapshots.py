@@ -6,6 +6,7 @@ before still stands. A corpus that does not grow has one edition.
 
 from collections.abc import Sequence
 
+from curation import components
 from curation.context import Job
 from curation.run_store import shards
 from curation.stages import fingerprints
@@ -37,6 +38,8 @@ def _build(job: Job, span: range) -> str:
         for index in span
     ]
     facts = job.recipe.model_dump(mode="json", include={"name", "filters", "release"})
+    if others := [one for one in components.of_others(job.recipe) if one.family == "filters"]:
+        facts["installed"] = others  # another version of a filter may judge otherwise
     columns = str(arrow.RELEASE)  # another shape is another build, whatever the versions say
     return digest([fingerprints.VERSION[Stage.RELEASE], columns, inputs, facts])[:12]
 

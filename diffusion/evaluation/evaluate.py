@@ -26,12 +26,13 @@ from diffusion.evaluation.benchmarks import Problem
 from diffusion.evaluation.computed import computed
 from diffusion.evaluation.generate import answers, frame_for, load
 from diffusion.evaluation.results import RESULTS, Result, Row, result
-from diffusion.evaluation.settings import ROWS_PER_FILE, Cell, Evaluation, part
+from diffusion.evaluation.settings import BENCHMARKS, ROWS_PER_FILE, RULES, Cell, Evaluation, part
 from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import Model
 from schemas import arrow
 from scorers.answers.grade import GRADING, Attempt, GradePool
 from scorers.revision import directory_revision
+from support import plugins
 from support.errors import DamagedError, UserError
 from support.files import commit, replace_text
 from support.progress import Progress
@@ -45,7 +46,7 @@ def evaluate(
     Raises UserError where a model, a rule or the benchmark cannot be had, DamagedError where a file
     of rows cannot be read.
     """
-    problems: list[Problem] = part("benchmarks", evaluation.benchmark, "benchmark")
+    problems: list[Problem] = part(BENCHMARKS, evaluation.benchmark, "benchmark")
     problems = problems[: evaluation.limit]
     if not problems:
         raise UserError("benchmark: holds no problem")
@@ -68,7 +69,8 @@ def evaluate(
     ):
         for cell in cells:
             model, made = cell.system.model, how[cell.system.model]
-            folder = _folder(evaluation, cell, (asked, dataclasses.asdict(made)), out)
+            shaping = (asked, dataclasses.asdict(made), *_others(cell))
+            folder = _folder(evaluation, cell, shaping, out)
             _tell_of_others(folder, bar)
             rows: list[Row] = []
             for number, some in enumerate(_cut(problems, ROWS_PER_FILE)):
@@ -148,6 +150,12 @@ def _folder(evaluation: Evaluation, cell: Cell, facts: Sequence[object], out: Pa
     digest = evaluation.digest(cell, (revision, *facts))
     name = re.sub(r"[^A-Za-z0-9.]+", "_", cell.system.name).strip("_.") or "system"
     return out / "cells" / f"{name}-{cell.steps or 'own'}-{digest}"
+
+
+def _others(cell: Cell) -> list[plugins.Plugin]:
+    """The distribution of a rule that is not ours: another version may decode otherwise."""
+    found = plugins.origin(RULES, str(cell.system.rule["kind"]))
+    return [found] if found else []
 
 
 def _tell_of_others(folder: Path, bar: Progress) -> None:

@@ -7,6 +7,8 @@ In: facts about the machine. Out: one `Fit` for every recipe of `polytrace build
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from support.plugins import Plugin
+
 COMMANDS = ("build", "train", "evaluate", "finetune-eval")
 GB, GIB = 10**9, 1 << 30
 ROOM = 0.9  # of a device's memory: the rest is fragmentation, as in diffusion/training/estimate.py
@@ -67,7 +69,8 @@ class Facts:
 
     `training` is what a device holds when a recipe of `polytrace train` tunes a model of the hub,
     by recipe and by how many devices there are; `evaluation` is what one holds when that model is
-    evaluated; `corpus` is what the paper's corpus takes on the disk.
+    evaluated; `corpus` is what the paper's corpus takes on the disk; `plugins` are parts of recipes
+    that other packages have.
     """
 
     python: str
@@ -85,6 +88,7 @@ class Facts:
     training: dict[str, dict[int, int]]
     evaluation: dict[str, int]
     corpus: int
+    plugins: tuple[Plugin, ...] = ()
 
 
 def fits(facts: Facts) -> tuple[Fit, ...]:
