@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("curation", "data_cards", "diffusion", "flows", "schemas", "scorers", "support", "tiny")
+PACKAGES = (
+    *("curation", "data_cards", "diffusion", "flows", "polytrace", "schemas", "scorers"),
+    *("support", "tiny"),
+)
 HEAVY = ("torch", "transformers", "prefect", "matplotlib", "pyarrow", "datasets", "polars")
 
 
