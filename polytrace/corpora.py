@@ -62,9 +62,8 @@ def build(
     >>> run.manifest.prompts.in_
     24
     """
-    from curation.pipeline import run_build
-
     from curation.inspect.terminal_view import top_reasons
+    from curation.pipeline import run_build
     from flows import page
 
     if isinstance(recipe, str | Path):

@@ -112,6 +112,16 @@ def test_a_run_tells_what_was_dropped(home: Path) -> None:
         run.canvases("test")  # type: ignore[arg-type]
 
 
+def test_a_build_writes_its_page_and_says_why_nothing_is_left(home: Path) -> None:
+    page = home / "runs" / "demo" / "report.html"
+    assert not page.exists()
+    polytrace.build("demo", out="runs/demo", limit=24)
+    assert page.is_file()
+    strict = "filters=[{kind: length, min_path: 999}]"
+    with pytest.raises(polytrace.PolytraceError, match="nothing was released; top reasons: "):
+        polytrace.build("demo", strict, out="runs/demo", limit=24)
+
+
 def test_mistakes_are_told(home: Path) -> None:
     with pytest.raises(polytrace.UserError, match="no complete run"):
         polytrace.Run("runs/nothing")
