@@ -29,12 +29,13 @@ from diffusion.evaluation.benchmarks import Problem
 from diffusion.evaluation.computed import computed
 from diffusion.evaluation.generate import answers, frame_for, load
 from diffusion.evaluation.results import RESULTS, Result, Row, result
-from diffusion.evaluation.settings import ROWS_PER_FILE, Cell, Evaluation, part
+from diffusion.evaluation.settings import BENCHMARKS, ROWS_PER_FILE, RULES, Cell, Evaluation, part
 from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import Model
 from schemas import arrow
 from scorers.answers.grade import GRADING, Attempt, GradePool
 from scorers.revision import directory_revision
+from support import plugins
 from support.errors import DamagedError, UserError
 from support.files import atomic_write, replace_text
 from support.progress import Progress
@@ -48,7 +49,7 @@ def evaluate(
     Raises UserError where a model, a rule or the benchmark cannot be had, DamagedError where a file
     of rows cannot be read.
     """
-    problems: list[Problem] = part("benchmarks", evaluation.benchmark, "benchmark")
+    problems: list[Problem] = part(BENCHMARKS, evaluation.benchmark, "benchmark")
     problems = problems[: evaluation.limit]
     if not problems:
         raise UserError("benchmark: holds no problem")
@@ -71,7 +72,7 @@ def evaluate(
     ):
         for cell in cells:
             made = how[cell.system.model]
-            file = _file(evaluation, cell, (asked, dataclasses.asdict(made)), out)
+            file = _file(evaluation, cell, (asked, dataclasses.asdict(made), *_others(cell)), out)
             _tell_of_others(file, bar)
             rows = _Work(evaluation, cell, load_once, pool, bar).all_rows(problems, file)
             results.append(result(evaluation, cell, f"cells/{file.name}", rows, made))
@@ -165,6 +166,12 @@ def _file(evaluation: Evaluation, cell: Cell, facts: Sequence[object], out: Path
 def _folder(file: Path) -> Path:
     """Where the rows of an incomplete cell are."""
     return file.with_name(file.name.removesuffix(".parquet"))
+
+
+def _others(cell: Cell) -> list[plugins.Plugin]:
+    """The distribution of a rule that is not ours: another version may decode otherwise."""
+    found = plugins.origin(RULES, str(cell.system.rule["kind"]))
+    return [found] if found else []
 
 
 def _tell_of_others(file: Path, bar: Progress) -> None:

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from flows.cli.doctor import capacity
 from flows.cli.doctor.fitting import PAPER, Endpoint, Facts, Fit, Gpu, command, fits, size
 from support.errors import PolytraceError, UserError
 from support.paths import ROOT
+from support.plugins import Plugin, installed
 from support.processes import DEVNULL, PIPE, Child
 from support.redact import bare
 
@@ -32,6 +33,10 @@ SECONDS = 3.0  # that an endpoint has to answer
 MOST_ENDPOINTS = 4  # that the screen shows
 COLUMNS, LABEL = 80, 13
 USUAL_GPUS = (1, 8)
+PLUGGABLE = (
+    *("curation.sources", "curation.teachers", "curation.filters", "diffusion.models"),
+    *("diffusion.decoding.rules", "diffusion.evaluation.benchmarks"),
+)
 # Of a token: its text, in the journal, in five stages and in the release's four forms.
 TOKEN_BYTES = 4 * 10
 
@@ -70,12 +75,18 @@ def text(facts: Facts) -> str:
     ]
     if more := len(facts.endpoints[MOST_ENDPOINTS:]):
         lines.append(("endpoint", f"and {more} more"))
+    lines += [("plug-in", _plugin(one)) for one in facts.plugins]
     found = [_line(*line) for line in lines]
     label = "recipes"
     for what in _recipes(fits(facts)):
         found.append(_line(label, what))
         label = ""
     return "\n".join(found)
+
+
+def _plugin(one: Plugin) -> str:
+    said = "; not used, because Polytrace has one of this name" if one.is_hidden else ""
+    return f"{one.family[:-1]} {one.kind} of {one.owner}{said}"
 
 
 def _recipes(found: Sequence[Fit]) -> Iterator[str]:
@@ -117,6 +128,7 @@ def as_json(facts: Facts) -> str:
     """The facts and what fits, as one object."""
     found: dict[str, Any] = asdict(facts)
     found["gpus"] = [gpu._asdict() for gpu in facts.gpus]
+    found["plugins"] = [one._asdict() for one in facts.plugins]
     found["endpoints"] = [one._asdict() for one in facts.endpoints]
     found["recipes"] = [one._asdict() for one in fits(facts)]
     return json.dumps(found, ensure_ascii=False)
@@ -158,6 +170,7 @@ def examine(endpoints: Sequence[str] = ()) -> Facts:
         training=_training_bytes({*USUAL_GPUS, len(gpus)} - {0}),
         evaluation=evaluation,
         corpus=corpus,
+        plugins=tuple(chain.from_iterable(map(installed, PLUGGABLE))),
     )
 
 
