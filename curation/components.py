@@ -18,17 +18,19 @@ from support import plugins
 from support.errors import UserError
 from support.paths import locate
 
+SOURCES, TEACHERS, FILTERS = "curation.sources", "curation.teachers", "curation.filters"
+
 
 def teacher(recipe: Recipe, addresses: Sequence[str]) -> Teacher:
     """The recipe's teacher; its seed is the recipe's unless it has one of its own."""
-    made: Teacher = part("teachers", _completed(recipe, recipe.teacher, addresses), "teacher")
+    made: Teacher = part(TEACHERS, _completed(recipe, recipe.teacher, addresses), "teacher")
     return made
 
 
 def summariser(recipe: Recipe, addresses: Sequence[str]) -> Teacher:
     """The teacher that writes, with a summary's message, length and number of attempts."""
     spec = _completed(recipe, writer(recipe), addresses)
-    known = plugins.options("teachers", spec.kind, "teacher")
+    known = plugins.options(TEACHERS, spec.kind, "teacher")
     if "prompt" not in known:
         raise UserError(
             f"summary.by: a teacher of kind {spec.kind!r} writes nothing; set summary.by=template, "
@@ -43,7 +45,7 @@ def summariser(recipe: Recipe, addresses: Sequence[str]) -> Teacher:
         "max_tokens": recipe.summary.max_tokens or recipe.canvas.summary_tokens,
     }
     update = {name: value for name, value in changed.items() if name in known}
-    made: Teacher = part("teachers", spec.model_copy(update=update), "teacher")
+    made: Teacher = part(TEACHERS, spec.model_copy(update=update), "teacher")
     return made
 
 
@@ -56,7 +58,7 @@ def model(recipe: Recipe) -> str | None:
 def check(recipe: Recipe) -> None:
     """UserError where nobody serves the model, or nobody asks the server, or nobody can write."""
     spec = writer(recipe)
-    asks = "endpoints" in plugins.options("teachers", spec.kind, "teacher")
+    asks = "endpoints" in plugins.options(TEACHERS, spec.kind, "teacher")
     where = "teacher" if spec is recipe.teacher else "teacher.top_up"
     if asks and not spec.options.get("endpoints") and recipe.serve is None:
         raise UserError(
@@ -92,12 +94,23 @@ def check_traces(recipe: Recipe, sources: Sequence[Source]) -> None:
             )
 
 
-def part(family: str, spec: Part, where: str) -> Any:
-    """A part of a recipe; a path in it is found from any folder."""
+def part(package: str, spec: Part, where: str) -> Any:
+    """A part of a recipe, of the family in `package`; a path in it is found from any folder."""
     options = dict(spec.options)
     if isinstance(options.get("path"), str):
         options["path"] = locate(str(options["path"]))
-    return plugins.build(family, spec.kind, options, where)
+    return plugins.build(package, spec.kind, options, where)
+
+
+def of_others(recipe: Recipe) -> list[plugins.Plugin]:
+    """The recipe's parts that other distributions have made, as they are installed."""
+    parts = [
+        *((SOURCES, one.kind) for one in (*recipe.source, *recipe.decontaminate)),
+        *((TEACHERS, one.kind) for one in (recipe.teacher, writer(recipe))),
+        *((FILTERS, one.kind) for one in recipe.filters),
+    ]
+    found = (plugins.origin(package, kind) for package, kind in dict.fromkeys(parts))
+    return [one for one in found if one is not None]
 
 
 def _served_revision(serve: Serve, model: str) -> str:
@@ -118,7 +131,7 @@ def writer(recipe: Recipe) -> Part:
 
 
 def _completed(recipe: Recipe, spec: Part, addresses: Sequence[str]) -> Part:
-    known = plugins.options("teachers", spec.kind, "teacher")
+    known = plugins.options(TEACHERS, spec.kind, "teacher")
     given = spec.options
     more: dict[str, object] = {}
     if "seed" in known and "seed" not in given:

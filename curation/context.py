@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from curation import components
 from curation.canvases.assemble import Rules
 from curation.canvases.token_counter import TokenCounter
+from curation.components import FILTERS, SOURCES, part
 from curation.filters import Filter
 from curation.sources import Source
 from curation.teachers import Teacher
@@ -58,7 +59,7 @@ class Job:
         specs = self.recipe.source
         names = ["source"] if len(specs) == 1 else [f"source.{i}" for i in range(len(specs))]
         made: tuple[Source, ...] = tuple(
-            components.part("sources", spec, name) for spec, name in zip(specs, names, strict=True)
+            part(SOURCES, spec, name) for spec, name in zip(specs, names, strict=True)
         )
         _distinct_labels(made, names)
         return made
@@ -76,7 +77,7 @@ class Job:
                     "evaluation sets by --set decontaminate=[]"
                 )
         made: tuple[Source, ...] = tuple(
-            components.part("sources", spec, name)
+            part(SOURCES, spec, name)
             for spec, name in zip(self.recipe.decontaminate, names, strict=True)
         )
         _distinct_labels(made, names)
@@ -128,7 +129,7 @@ class Job:
     def filters(self) -> tuple[Filter, ...]:
         """The recipe's filters, in order; made anew for every release, because they learn."""
         specs = enumerate(self.recipe.filters)
-        return tuple(components.part("filters", spec, f"filters.{i}") for i, spec in specs)
+        return tuple(part(FILTERS, spec, f"filters.{i}") for i, spec in specs)
 
     @cached_property
     def scorers(self) -> "Scorers | None":

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from diffusion.evaluation.settings import Evaluation, Training, part
+from diffusion.evaluation.settings import BENCHMARKS, Evaluation, Training, part
 from diffusion.settings import STRICT, Model, Settings, check_name
 from flows.recipe_files import EVALUATIONS, EXPERIMENTS, find_recipe, settings_of
 from support import plugins
@@ -96,9 +96,9 @@ def evaluation(experiment: Experiment, settings: list[Settings], out: Path) -> E
     """The evaluation, with the models that the trainings leave under `out`; checked."""
     use = experiment.evaluate
     read = load(find_recipe(use.recipe, EVALUATIONS), use.set, Evaluation)
-    plugins.options("benchmarks", str(read.benchmark.get("kind")), "benchmark")  # is there one?
+    plugins.options(BENCHMARKS, str(read.benchmark.get("kind")), "benchmark")  # is there one?
     if read.benchmark.get("path") is not None:
-        part("benchmarks", read.benchmark, "benchmark")  # can it be read?
+        part(BENCHMARKS, read.benchmark, "benchmark")  # can it be read?
     read.cells()  # a rule that does not exist shows here
     _check(experiment.name, read, {f"runs/{one.name}/model": one for one in settings})
     tuned = {f"runs/{one.name}/model": str(out / folder_of(one) / "model") for one in settings}

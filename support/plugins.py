@@ -1,71 +1,107 @@
-"""Find a component by its file name: `curation/filters/seqdep.py` is the filter of kind `seqdep`.
+"""Find a part by its name: `curation/filters/seqdep.py` is the filter of kind `seqdep`.
 
-A part's file exposes `build(...)` with typed keyword arguments; those are its options in a recipe.
-Nothing is registered: the folder is the list.
+A family is a package; each of its files is a part. A part's `build(...)` has typed keyword
+arguments, which are its options in a recipe. Other distributions add parts by entry points in the
+group `polytrace.` and the family's name (`polytrace.filters`): the entry point's name is the kind,
+its object the `build`, or a module that has one. Nothing of another distribution is imported before
+its part is asked for.
 """
 
 import importlib
 import inspect
-import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any
-
-from pydantic import ConfigDict, TypeAdapter, ValidationError, validate_call
+from importlib.metadata import entry_points
+from types import ModuleType
+from typing import Any, NamedTuple
 
 from support.errors import UserError
+from support.paths import ROOT
 
-FAMILIES = {
-    "sources": "curation.sources",
-    "teachers": "curation.teachers",
-    "filters": "curation.filters",
-    "rules": "diffusion.decoding.rules",
-    "benchmarks": "diffusion.evaluation.benchmarks",
-}
+GROUPS = "polytrace."  # and a family's name
 
 
-def kinds(family: str) -> tuple[str, ...]:
-    """The kinds of a family, sorted; files that begin with "_", and folders, are not parts."""
-    package = importlib.import_module(FAMILIES[family])
-    names = (one.name for one in pkgutil.iter_modules(package.__path__) if not one.ispkg)
+class Plugin(NamedTuple):
+    """A part of another distribution, and that distribution's name and version.
+
+    One that `is_hidden` is not used, because a part of ours has its name.
+    """
+
+    family: str
+    kind: str
+    package: str
+    version: str
+    is_hidden: bool
+
+    @property
+    def owner(self) -> str:
+        """The distribution, as errors name it."""
+        return f"{self.package} {self.version}"
+
+
+def kinds(package: str) -> tuple[str, ...]:
+    """Our own kinds of a family, sorted; files that begin with "_", and folders, are not parts."""
+    folder = ROOT.joinpath(*package.split("."))
+    assert folder.is_dir(), f"{package} is no package"
+    names = (file.stem for file in folder.glob("*.py"))
     return tuple(sorted(name for name in names if not name.startswith("_")))
 
 
-def hint(name: str, choices: tuple[str, ...]) -> str:
-    """The choices, and the closest one first when there is one."""
+def installed(package: str) -> tuple[Plugin, ...]:
+    """The parts of a family that other distributions have, sorted; imports none of them."""
+    family, ours = _family(package), kinds(package)
+    found = ((one.name, one.dist) for one in entry_points(group=GROUPS + family))
+    return tuple(
+        sorted(Plugin(family, kind, of.name, of.version, kind in ours) for kind, of in found if of)
+    )
+
+
+def origin(package: str, kind: str) -> Plugin | None:
+    """The distribution that a part comes from; None where it is ours, or nobody's."""
+    if kind in kinds(package):
+        return None
+    return next((one for one in installed(package) if one.kind == kind), None)
+
+
+def hint(name: str, choices: Iterable[str], shown: Iterable[str] = ()) -> str:
+    """The choices (as `shown`), and the closest one first when there is one."""
+    choices = tuple(choices)
     close = get_close_matches(name, choices, n=1)
     meant = f"did you mean {close[0]!r}? " if close else ""
-    return f"{meant}choices: {', '.join(choices)}"
+    return f"{meant}choices: {', '.join(tuple(shown) or choices)}"
 
 
-def options(family: str, kind: str, where: str) -> tuple[str, ...]:
+def options(package: str, kind: str, where: str) -> tuple[str, ...]:
     """The options of a kind; UserError if there is no such kind."""
-    return tuple(inspect.signature(_make(family, kind, where)).parameters)
+    return tuple(_parameters(package, kind, where))
 
 
-def effective(family: str, kind: str, given: Mapping[str, object]) -> Mapping[str, object]:
+def effective(package: str, kind: str, given: Mapping[str, object]) -> Mapping[str, object]:
     """The options that a kind works with: those given, and the defaults of the others."""
-    parameters = inspect.signature(_make(family, kind, family)).parameters
     return {
         name: given.get(name, parameter.default)
-        for name, parameter in parameters.items()
+        for name, parameter in _parameters(package, kind, _family(package)).items()
         if name in given or parameter.default is not inspect.Parameter.empty
     }
 
 
-def build(family: str, kind: str, options: Mapping[str, object], where: str) -> Any:
-    """The part `kind` of `family`, built with `options`; `where` is the recipe field it came from.
+def build(package: str, kind: str, options: Mapping[str, object], where: str) -> Any:
+    """The part `kind` of a family, built with `options`; `where` is the recipe field it came from.
 
     Raises UserError for an unknown kind, an unknown option, or a value that it does not take.
     """
-    make = _make(family, kind, where)
-    known = tuple(inspect.signature(make).parameters)
+    # Models are found here too, on machines that have no pydantic.
+    from pydantic import ConfigDict, TypeAdapter, ValidationError, validate_call
+    from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
+
+    known = tuple(_parameters(package, kind, where))
     for name in options:
         if name not in known:
             raise UserError(
                 f"{where}.{name}: unknown option of {kind!r}; {hint(name, known)}; "
                 f"--set '{where}={{kind: {kind}}}' drops all options of {where}"
             )
+    make = _make(package, kind, where)
     try:
         if isinstance(make, type):  # a dataclass is its own `build`
             return TypeAdapter(make).validate_python(dict(options))
@@ -76,10 +112,63 @@ def build(family: str, kind: str, options: Mapping[str, object], where: str) -> 
         # A dataclass's own check knows no place, and names the field itself.
         message = ": ".join((".".join(map(str, first["loc"])), said)) if first["loc"] else said
         raise UserError(f"{where}.{message} (kind {kind!r})") from None
+    except (PydanticUserError, PydanticUndefinedAnnotation) as error:
+        fault = f"has options of no known type ({error})"
+        raise _faulty(package, kind, f"{where}.kind", fault) from error
 
 
-def _make(family: str, kind: str, where: str) -> Any:
-    choices = kinds(family)
-    if kind not in choices:
-        raise UserError(f"{where}.kind: no {family[:-1]} {kind!r}; {hint(kind, choices)}")
-    return importlib.import_module(f"{FAMILIES[family]}.{kind}").build
+def load(package: str, kind: str, where: str, needs: Iterable[str] = ()) -> Any:
+    """The object of a part: our module, or what another distribution's entry point names.
+
+    `where` is the field that names it. Raises UserError where there is no such kind, where two
+    distributions have one of this name, where it cannot be imported, or lacks a name in `needs`.
+    """
+    ours = kinds(package)
+    if kind in ours:
+        return importlib.import_module(f"{package}.{kind}")
+    family = _family(package)
+    others = [one for one in installed(package) if not one.is_hidden]
+    found = [one for one in others if one.kind == kind]
+    if not found:
+        names = (*ours, *(one.kind for one in others))
+        shown = (*ours, *(f"{one.kind} ({one.owner})" for one in others))
+        raise UserError(f"{where}: no {family[:-1]} {kind!r}; {hint(kind, names, shown)}")
+    if len(found) > 1:
+        owners = " and ".join(one.owner for one in found)
+        raise UserError(f"{where}: {kind!r} is a {family[:-1]} of {owners}; uninstall all but one")
+    (entry,) = entry_points(group=GROUPS + family, name=kind)
+    try:
+        part = entry.load()
+    except (Exception, SystemExit) as error:  # other people's code raises anything
+        fault = f"cannot be imported ({type(error).__name__}: {error})"
+        raise _faulty(package, kind, where, fault) from error
+    if lacking := [name for name in needs if not hasattr(part, name)]:
+        raise _faulty(package, kind, where, f"has no {lacking[0]}")
+    return part
+
+
+def _make(package: str, kind: str, where: str) -> Any:
+    """The `build` of a part."""
+    part = load(package, kind, f"{where}.kind")
+    return getattr(part, "build", None) if isinstance(part, ModuleType) else part
+
+
+def _parameters(package: str, kind: str, where: str) -> Mapping[str, inspect.Parameter]:
+    make = _make(package, kind, where)
+    try:
+        return inspect.signature(make).parameters
+    except (TypeError, ValueError):
+        fault = "has no build(...) of named options"
+        raise _faulty(package, kind, f"{where}.kind", fault) from None
+
+
+def _family(package: str) -> str:
+    return package.rpartition(".")[2]
+
+
+def _faulty(package: str, kind: str, where: str, fault: str) -> UserError:
+    """A mistake in another distribution, as one sentence that names it."""
+    part = origin(package, kind)
+    owner = part.owner if part is not None else "Polytrace"
+    said = " ".join(fault.split())
+    return UserError(f"{where}: {kind!r} of {owner} {said}; update or uninstall it")

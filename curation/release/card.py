@@ -109,7 +109,7 @@ def _served(recipe: Recipe) -> Served | None:
     spec = components.writer(recipe)
     if spec.kind != "openai_server":
         return None
-    options = plugins.effective("teachers", spec.kind, spec.options)
+    options = plugins.effective("curation.teachers", spec.kind, spec.options)
     top_up, hints = options.get("top_up"), options.get("hints")
     return Served(
         top_up=top_up if isinstance(top_up, int) else 0,

@@ -23,7 +23,7 @@ from schemas.records import (
     Scores,
     SeqDep,
 )
-from support.errors import DamagedError
+from support.errors import DamagedError, first_line
 
 PATH_TOKENS = "paths.list.element.tokens"  # tokens of every path, as Parquet names the column
 
@@ -108,5 +108,6 @@ def readable(path: Path) -> Iterator[pq.ParquetFile]:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield file
     except (pa.ArrowException, OSError, ValueError, LookupError) as error:
-        message = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DamagedError(f"{path}: cannot be read ({message}); run polytrace verify") from None
+        raise DamagedError(
+            f"{path}: cannot be read ({first_line(error)}); run polytrace verify"
+        ) from None

@@ -131,10 +131,11 @@ def _of_row(record: Record, corpus: Corpus) -> Iterator[Text]:
     if not parts:
         yield Text(row=record.number, reason="missing_text", detail="an empty list of texts")
     for part, text in enumerate(parts, 1):
-        yield _document(record.number, part, prompt, text)
+        yield document(record.number, part, prompt, text)
 
 
-def _document(row: int, part: int, prompt: object, text: object) -> Text:
+def document(row: int, part: int, prompt: object, text: object) -> Text:
+    """A text that may be a canvas as a document, good or with the reason why it is none."""
     text = _inner(text)
     for name, value in (("prompt", prompt), ("text", text)):
         if value is None or value is ABSENT:

@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -94,7 +94,9 @@ def score_corpus(
     while batch := list(islice(documents, PART_DOCUMENTS)):
         path = folder / f"{number:06}.parquet"
         if not path.is_file():
-            _write(path, arrow.table(TextScores, _scored(batch, scorer, settings, progress)))
+            _write(
+                path, arrow.table(TextScores, score_documents(batch, scorer, settings, progress))
+            )
         else:
             progress(len(batch))
         number += 1
@@ -134,17 +136,18 @@ def read_scores(path: Path) -> Iterator[TextScores]:
             yield from arrow.records(TextScores, pa.Table.from_batches([batch]))
 
 
-def _scored(
-    batch: list[Text],
+def score_documents(
+    batch: Sequence[Text],
     scorer: "Scorer",
     settings: "Settings",
-    progress: Callable[[int], None],
+    progress: Callable[[int], None] | None = None,
 ) -> Iterator[TextScores]:
-    """Scores of a part in order; documents that cannot be scored keep their place."""
+    """Scores of documents in order, in memory; those that cannot be scored keep their place."""
     from scorers.seqdep.score import Texts, score
 
     good = [one for one in batch if not one.reason]
-    progress(len(batch) - len(good))
+    if progress is not None:
+        progress(len(batch) - len(good))
     items = [
         Texts(prompt=one.prompt, text=one.text, paths=one.paths, summary=one.summary)
         for one in good

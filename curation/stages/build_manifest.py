@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+from curation import components
 from curation.context import Job
 from curation.release.stats import Stats
 from curation.run_store import shards
@@ -32,6 +33,7 @@ from schemas.facts import (
     TraceCounts,
 )
 from schemas.manifest import Manifest
+from schemas.recipe import Recipe
 from schemas.records import Stage
 from support import plugins as parts
 from support.paths import locate
@@ -143,13 +145,20 @@ def manifest(
         editions=parts,
         release=files,
         files=tuple(tally.files),
-        packages=tuple(Package(name=name, version=version(name)) for name in SHAPING),
+        packages=_packages(recipe),
     )
+
+
+def _packages(recipe: Recipe) -> tuple[Package, ...]:
+    """What shapes the result: packages that we use, and those that have parts of the recipe."""
+    named = {name: version(name) for name in SHAPING}
+    named |= {one.package: one.version for one in components.of_others(recipe)}
+    return tuple(Package(name=name, version=number) for name, number in named.items())
 
 
 def _teacher(job: Job) -> TeacherFacts:
     spec = job.recipe.teacher
-    options = parts.effective("teachers", spec.kind, spec.options)
+    options = parts.effective("curation.teachers", spec.kind, spec.options)
     temperature, top_p = options.get("temperature"), options.get("top_p")
     max_tokens, part = options.get("max_tokens"), options.get("part")
     return TeacherFacts(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from curation import components
 from curation.context import Job
 from curation.run_store import shards
 from curation.stages import fingerprints
@@ -40,6 +41,8 @@ def _build(job: Job, span: range, columns: pa.Schema = arrow.RELEASE) -> str:
     ]
     facts = job.recipe.model_dump(mode="json", include={"name", "filters", "release"})
     facts = former.recipe(facts, former.FORMER)
+    if others := [one for one in components.of_others(job.recipe) if one.family == "filters"]:
+        facts["installed"] = others  # another version of a filter may judge otherwise
     shape = str(columns)  # another shape is another build, whatever the versions say
     return digest([fingerprints.VERSION[Stage.RELEASE], shape, inputs, facts])[:12]
 

@@ -27,7 +27,7 @@ def build(part: Part = "full", top_up: Spec | None = None) -> "RecordedTeacher":
     """
     served: Teacher | None = None
     if top_up is not None:
-        served = plugins.build("teachers", top_up.kind, top_up.options, "teacher.top_up")
+        served = plugins.build("curation.teachers", top_up.kind, top_up.options, "teacher.top_up")
     return RecordedTeacher(part, served)
 
 

@@ -27,6 +27,7 @@ class Order(StrEnum):
     RANDOM = "Random"
     FAST = "Fast-dLLM"
     FORCED = "Parallel-Forced"
+    OTHER = "other"  # a rule of another package, which stands in no table of the paper
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

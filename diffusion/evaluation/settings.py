@@ -18,10 +18,12 @@ from diffusion.decoding import Rule
 from diffusion.decoding.decode import Fill, Sampling
 from diffusion.decoding.kv_cache import Caching
 from diffusion.settings import STRICT, Model, Precision, check_name
+from support import plugins
 from support.errors import UserError
 
 Part = Mapping[str, str | int | float | bool | None]  # `kind`, and the options of that kind
 
+RULES, BENCHMARKS = "diffusion.decoding.rules", "diffusion.evaluation.benchmarks"
 ROWS_PER_FILE = 64  # of a cell; what a killed evaluation decodes again, at most
 
 
@@ -73,7 +75,7 @@ class System:
 
     def made_rule(self) -> Rule:
         """The rule; UserError where it does not exist or does not take its options."""
-        rule: Rule = part("rules", self.rule, f"systems.{self.name}.rule")
+        rule: Rule = part(RULES, self.rule, f"systems.{self.name}.rule")
         if self.cache is not None:
             try:
                 self.cache.check(rule)
@@ -184,9 +186,7 @@ def path_tokens(masks: int, summary_tokens: int, paths: int) -> int:
     return share
 
 
-def part(family: str, given: Part, where: str) -> Any:
+def part(package: str, given: Part, where: str) -> Any:
     """A rule or a benchmark of a recipe; needs pydantic, which reading a recipe needs anyway."""
-    from support import plugins
-
     options = {name: value for name, value in given.items() if name != "kind"}
-    return plugins.build(family, str(given.get("kind")), options, where)
+    return plugins.build(package, str(given.get("kind")), options, where)

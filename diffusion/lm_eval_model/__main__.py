@@ -18,7 +18,9 @@ def main() -> None:
         except ModuleNotFoundError as error:
             if error.name != "lm_eval":
                 raise
-            raise UserError('lm_eval is not installed; pip install -e ".[harness]" in the checkout') from None
+            raise UserError(
+                'lm_eval is not installed; pip install -e ".[harness]" in the checkout'
+            ) from None
         importlib.import_module("diffusion.lm_eval_model.model")
         cli_evaluate()
     except PolytraceError as error:

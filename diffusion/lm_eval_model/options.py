@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from diffusion.data.layout import Form
 from diffusion.decoding import Rule
 from diffusion.decoding.decode import Fill, Sampling
-from diffusion.evaluation.settings import part, path_tokens
+from diffusion.evaluation.settings import RULES, part, path_tokens
 from diffusion.settings import STRICT, Precision
 from support import plugins
 from support.errors import UserError
@@ -63,11 +63,11 @@ def read(given: Mapping[str, Any]) -> tuple[Options, Rule]:
     names = tuple(field.name for field in fields(Options))
     options = validate({k: v for k, v in given.items() if k in names}, "model_args", Options)
     more = {k: v for k, v in given.items() if k not in names}
-    known = plugins.options("rules", options.rule, "model_args.rule")
+    known = plugins.options(RULES, options.rule, "model_args.rule")
     for name in more:
         if name not in known:
             raise UserError(f"model_args.{name}: no option; {plugins.hint(name, (*names, *known))}")
-    rule: Rule = part("rules", {"kind": options.rule, **more}, "model_args")
+    rule: Rule = part(RULES, {"kind": options.rule, **more}, "model_args")
     if options.steps is not None and not rule.has_steps:
         raise UserError(f"model_args.steps: {options.rule} takes as many as it needs; leave it out")
     return options, rule

@@ -10,11 +10,13 @@ file here that has
 - `blank(config, dtype, trust)`: the same network untrained (the config is the parsed config.json);
 - `tokenizer(folder, trust)`, and `special_ids(config, tokenizer)`: its mask and fill;
 - `write(net, state, source, folder)`: the weights `state` of `net` in the layout of `source`.
+
+Another distribution adds a family by an entry point in the group `polytrace.models` whose name is
+the `model_type` that it takes, and whose object is a module with the same names.
 """
 
 import importlib
 import json
-import pkgutil
 import shutil
 from collections.abc import Mapping
 from functools import cache
@@ -30,6 +32,7 @@ from diffusion.data.turns import turn_ends
 from diffusion.models.network import attention
 from diffusion.models.network.denoiser import Denoiser, Dlm
 from scorers.revision import fetched
+from support import plugins
 from support.errors import UserError, first_line
 from support.paths import locate
 
@@ -68,20 +71,31 @@ class Family(Protocol):
 
 @cache
 def families() -> Mapping[str, ModuleType]:
-    """Every family by its name."""
-    files = (m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg)
-    names = sorted(name for name in files if not name.startswith("_"))
-    return {name: importlib.import_module(f"{__name__}.{name}") for name in names}
+    """Every family of ours by its name."""
+    return {name: importlib.import_module(f"{__name__}.{name}") for name in plugins.kinds(__name__)}
+
+
+def family_named(name: str) -> Family:
+    """A family by the name that `family_of` gave it."""
+    if (ours := families().get(name)) is not None:
+        return cast(Family, ours)
+    needs = ("SHIFT", "build", "blank", "tokenizer", "special_ids", "write")
+    return cast(Family, plugins.load(__name__, name, "config.json: model_type", needs))
 
 
 def family_of(config: Config) -> tuple[str, Family]:
-    """The family that takes a config's model type, and its name."""
+    """The family that takes a config's model type, and its name.
+
+    UserError where another distribution has it, and it cannot be used.
+    """
     kind, fallback = config.get("model_type"), None
     for name, module in families().items():
         if kind in module.MODEL_TYPES:
             return name, cast(Family, module)
         if not module.MODEL_TYPES:
             fallback = name, cast(Family, module)
+    if isinstance(kind, str) and plugins.origin(__name__, kind):
+        return kind, family_named(kind)
     assert fallback is not None
     return fallback
 
@@ -168,8 +182,8 @@ def save(dlm: Dlm, folder: Path, state: State | None = None) -> None:
         if file.is_file() and not is_index and file.suffix in _KEPT:
             shutil.copyfile(file, folder / file.name)
     net = dlm.denoiser.net
-    family = cast(Family, families()[dlm.family])
-    family.write(net, net.state_dict() if state is None else state, dlm.folder, folder)
+    state = net.state_dict() if state is None else state
+    family_named(dlm.family).write(net, state, dlm.folder, folder)
 
 
 _KEPT = (".json", ".jinja", ".txt", ".model", ".py", ".tiktoken")

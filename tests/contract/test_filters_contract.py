@@ -22,18 +22,18 @@ from schemas.records import (
 )
 from support import plugins
 
-KINDS = plugins.kinds("filters")
+KINDS = plugins.kinds("curation.filters")
 
 
 def examples(kind: str) -> list[dict[str, object]]:
     """The recipe fragments in the module's docstring: `{kind: …}`."""
-    text = importlib.import_module(f"{plugins.FAMILIES['filters']}.{kind}").__doc__ or ""
+    text = importlib.import_module(f"curation.filters.{kind}").__doc__ or ""
     return [yaml.safe_load(found) for found in re.findall(r"`(\{kind:[^`]*\})`", text)]
 
 
 def make(kind: str, options: dict[str, object]) -> Filter:
     made: Filter = plugins.build(
-        "filters", kind, {k: v for k, v in options.items() if k != "kind"}, "filters.0"
+        "curation.filters", kind, {k: v for k, v in options.items() if k != "kind"}, "filters.0"
     )
     return made
 

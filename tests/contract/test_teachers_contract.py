@@ -9,7 +9,7 @@ from curation.teachers import SampleOutcome, Teacher
 from schemas.records import Prompt, Recorded
 from support import plugins
 
-KINDS = plugins.kinds("teachers")
+KINDS = plugins.kinds("curation.teachers")
 OPTIONS: dict[str, dict[str, object]] = {
     "openai_server": {"model": "m", "endpoints": ["http://127.0.0.1:9/v1"]},
     "recorded": {},
@@ -25,8 +25,8 @@ def prompt(text: str) -> Prompt:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_teacher_honours_the_contract(kind: str) -> None:
     assert kind in OPTIONS, f"name options with which {kind} can be built"
-    teacher: Teacher = plugins.build("teachers", kind, OPTIONS[kind], "teacher")
-    again: Teacher = plugins.build("teachers", kind, OPTIONS[kind], "teacher")
+    teacher: Teacher = plugins.build("curation.teachers", kind, OPTIONS[kind], "teacher")
+    again: Teacher = plugins.build("curation.teachers", kind, OPTIONS[kind], "teacher")
     assert teacher.name and teacher.revision and isinstance(teacher.note, str)
     assert isinstance(teacher.is_record, bool)
     prompts = [prompt("1 + 1?"), prompt("2 + 2?")]

@@ -22,7 +22,7 @@ from support.plugins import build
 
 
 def source(kind: str, path: Path, **options: object) -> Source:
-    made: Source = build("sources", kind, {"path": str(path), **options}, "source")
+    made: Source = build("curation.sources", kind, {"path": str(path), **options}, "source")
     return made
 
 

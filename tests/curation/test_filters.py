@@ -96,7 +96,7 @@ UNSCORED = Scores(
 
 
 def build(kind: str, **options: object) -> Filter:
-    made: Filter = plugins.build("filters", kind, options, "filters.0")
+    made: Filter = plugins.build("curation.filters", kind, options, "filters.0")
     return made
 
 

@@ -21,7 +21,7 @@ from support.plugins import build
 
 
 def source(path: Path, kind: str = "jsonl", **options: object) -> Source:
-    made: Source = build("sources", kind, {"path": str(path), **options}, "source")
+    made: Source = build("curation.sources", kind, {"path": str(path), **options}, "source")
     return made
 
 

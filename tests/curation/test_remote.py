@@ -45,7 +45,7 @@ def parquet(path: Path, rows: list[dict[str, str]] = GOOD) -> bytes:
 
 def source(kind: str, path: str) -> Source:
     options = {} if kind == "gsm8k" else {"gold_after": "####"}
-    made: Source = build("sources", kind, {"path": path, **options}, "source")
+    made: Source = build("curation.sources", kind, {"path": path, **options}, "source")
     return made
 
 

@@ -136,8 +136,8 @@ def test_it_is_on_by_default_listed_and_can_be_turned_off(tmp_path: Path) -> Non
     assert rejected(run)["trace", "prompt_rejected"] == 1
     for kind in ("jsonl", "gsm8k"):
         options = {"path": str(path), "self_contained": False}
-        off: Source = build("sources", kind, options, "source")
-        on: Source = build("sources", kind, {"path": str(path)}, "source")
+        off: Source = build("curation.sources", kind, options, "source")
+        on: Source = build("curation.sources", kind, {"path": str(path)}, "source")
         assert off.fingerprint() != on.fingerprint()
         assert "not_self_contained" not in {row.reason for row in off.rows(traces=False)}
     (dropped, _) = list(on.rows(traces=False))

@@ -28,14 +28,14 @@ LINES = "".join(json.dumps(row) + "\n" for row in ROWS)
 
 
 def rows(path: Path, kind: str = "jsonl", **options: object) -> list[Row]:
-    source: Source = build("sources", kind, {"path": str(path), **options}, "source")
+    source: Source = build("curation.sources", kind, {"path": str(path), **options}, "source")
     return list(source.rows(traces=False))
 
 
 def refused(path: Path, kind: str = "jsonl", **options: object) -> str:
     """What is said where the source is made, before any row is read."""
     with pytest.raises(UserError) as caught:
-        build("sources", kind, {"path": str(path), **options}, "source")
+        build("curation.sources", kind, {"path": str(path), **options}, "source")
     said = str(caught.value)
     assert "\n" not in said and path.name in said
     return said
@@ -113,7 +113,7 @@ def test_json_lines_stay_json_lines(tmp_path: Path) -> None:
 def test_a_large_array_is_not_held(tmp_path: Path) -> None:
     rows_of = ({"problem": f"{n} " + "word " * 400, "answer": n} for n in range(4000))
     path = put(tmp_path / "rows.json", "[" + ",\n".join(json.dumps(row) for row in rows_of) + "]")
-    source: Source = build("sources", "jsonl", {"path": str(path)}, "source")
+    source: Source = build("curation.sources", "jsonl", {"path": str(path)}, "source")
     tracemalloc.start()
     count = sum(not row.reason for row in source.rows(traces=False))
     peak = tracemalloc.get_traced_memory()[1]
@@ -270,7 +270,7 @@ def test_one_such_file_in_a_folder_is_told_before_any_row(tmp_path: Path) -> Non
     put(tmp_path / "a.jsonl", LINES)
     put(tmp_path / "b.jsonl", CSV)
     with pytest.raises(UserError, match=r"b\.jsonl: is not JSON Lines"):
-        build("sources", "jsonl", {"path": str(tmp_path)}, "source")
+        build("curation.sources", "jsonl", {"path": str(tmp_path)}, "source")
 
 
 def test_a_build_of_one_ends_before_any_work(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ GOOD = {"problem": "What is 1 + 1?", "answer": "2"}
 
 
 def make(kind: str, **options: object) -> Source:
-    source: Source = build("sources", kind, options, "source")
+    source: Source = build("curation.sources", kind, options, "source")
     return source
 
 
@@ -53,7 +53,7 @@ def error(kind: str, **options: object) -> str:
 
 
 def test_the_kinds() -> None:
-    assert kinds("sources") == ("csv", "gsm8k", "hub", "jsonl", "openr1_math", "parquet")
+    assert kinds("curation.sources") == ("csv", "gsm8k", "hub", "jsonl", "openr1_math", "parquet")
 
 
 # --- damaged rows
@@ -708,7 +708,7 @@ def test_an_unreachable_hub_is_one_line() -> None:
         "from support.errors import UserError\n"
         "for kind, o in (('hub', {'repo': 'a/b'}), ('gsm8k', {}), ('openr1_math', {})):\n"
         "    try:\n"
-        "        build('sources', kind, o, 'source')\n"
+        "        build('curation.sources', kind, o, 'source')\n"
         "    except UserError as error:\n"
         "        print(error)\n"
     )

@@ -519,13 +519,12 @@ def test_weights_that_are_broken_make_no_trace(lm: Path, tmp_path: Path) -> None
 
 def test_a_recipe_builds_both(lm: Path) -> None:
     options = {"path": str(lm), "temperature": 0, "stop": ["\n"]}
-    local = plugins.build("teachers", "transformers_local", options, "teacher")
+    local = plugins.build("curation.teachers", "transformers_local", options, "teacher")
     assert local.name == "random-lm"
-    assert (
-        plugins.build("teachers", "recorded", {"part": "after_think"}, "teacher").name == "recorded"
-    )
+    record = plugins.build("curation.teachers", "recorded", {"part": "after_think"}, "teacher")
+    assert record.name == "recorded"
     with pytest.raises(UserError, match=r"teacher\.part"):
-        plugins.build("teachers", "recorded", {"part": "before"}, "teacher")
+        plugins.build("curation.teachers", "recorded", {"part": "before"}, "teacher")
 
 
 def test_the_tiny_teacher_solves_something(tiny_teacher: Path) -> None:

@@ -69,7 +69,7 @@ def test_a_broken_off_run_goes_on_and_ends_in_the_same_bytes(
 ) -> None:
     monkeypatch.setattr(score, "PART_DOCUMENTS", 4)
     run(corpus, scorer, tmp_path / "whole.parquet")
-    scored = score._scored
+    scored = score.score_documents
     calls: list[int] = []
 
     def breaks(*args: Any) -> Iterator[TextScores]:
@@ -78,7 +78,7 @@ def test_a_broken_off_run_goes_on_and_ends_in_the_same_bytes(
             raise KeyboardInterrupt
         return scored(*args)
 
-    monkeypatch.setattr(score, "_scored", breaks)
+    monkeypatch.setattr(score, "score_documents", breaks)
     out = tmp_path / "out.parquet"
     with pytest.raises(KeyboardInterrupt):
         run(corpus, scorer, out)

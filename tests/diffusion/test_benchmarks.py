@@ -23,7 +23,9 @@ GPQA = [
 
 def load(kind: str, path: object = None) -> list[Problem]:
     options = {} if path is None else {"path": str(path)}
-    problems: list[Problem] = plugins.build("benchmarks", kind, options, "benchmark")
+    problems: list[Problem] = plugins.build(
+        "diffusion.evaluation.benchmarks", kind, options, "benchmark"
+    )
     return problems
 
 
@@ -37,15 +39,11 @@ def gpqa(tmp_path: Path) -> Path:
 def test_gsm8k_and_math500_are_read_whole_and_their_solutions_are_right(
     shared_data: Path,
 ) -> None:
-    gsm8k = plugins.build(
-        "benchmarks", "gsm8k", {"path": str(shared_data / "gsm8k" / "test.jsonl")}, "benchmark"
-    )
+    gsm8k = load("gsm8k", shared_data / "gsm8k" / "test.jsonl")
     assert len(gsm8k) == len({one.id for one in gsm8k}) == 1319
     assert gsm8k[0].gold == "18"
     assert all(one.gold.lstrip("-").replace(".", "").isdigit() for one in gsm8k)
-    math500 = plugins.build(
-        "benchmarks", "math500", {"path": str(shared_data / "math500" / "test.jsonl")}, "benchmark"
-    )
+    math500 = load("math500", shared_data / "math500" / "test.jsonl")
     assert len(math500) == len({one.id for one in math500}) == 500
     rows = (shared_data / "math500" / "test.jsonl").read_text().splitlines()
     pairs = [

@@ -21,6 +21,7 @@ from diffusion.decoding.rules.fast_dllm import FastDllm
 from diffusion.decoding.rules.parallel_forced import ParallelForced, Summary, quotas, schedule
 from diffusion.decoding.rules.random_order import RandomOrder
 from diffusion.evaluation.arness import global_arness
+from diffusion.evaluation.settings import RULES as FAMILY
 from diffusion.models.network.denoiser import Dlm
 from support import plugins
 from support.errors import UserError
@@ -356,13 +357,13 @@ def test_impossible_requests_are_refused(dlm: Dlm) -> None:
 
 
 def test_a_rule_is_found_by_its_files_name_and_its_options_are_checked() -> None:
-    assert set(plugins.kinds("rules")) == {
+    assert set(plugins.kinds(FAMILY)) == {
         *("ar_order", "confidence", "random_order", "blockwise", "fast_dllm", "parallel_forced"),
     }
-    assert plugins.build("rules", "blockwise", {"block": 4}, "rule") == Blockwise(block=4)
+    assert plugins.build(FAMILY, "blockwise", {"block": 4}, "rule") == Blockwise(block=4)
     with pytest.raises(UserError, match=r"rule\.blok: unknown option of 'blockwise'"):
-        plugins.build("rules", "blockwise", {"blok": 4}, "rule")
+        plugins.build(FAMILY, "blockwise", {"blok": 4}, "rule")
     with pytest.raises(UserError, match=r"rule\.block: 0 is under 1"):
-        plugins.build("rules", "blockwise", {"block": 0}, "rule")
+        plugins.build(FAMILY, "blockwise", {"block": 0}, "rule")
     with pytest.raises(UserError, match="confidence"):
-        plugins.build("rules", "confident", {}, "rule")
+        plugins.build(FAMILY, "confident", {}, "rule")

@@ -394,7 +394,9 @@ def test_a_missing_extra_is_one_sentence_with_the_command_that_installs_it(
     monkeypatch.setattr("accelerate.tracking._available_trackers", ["tensorboard"])
     monkeypatch.setitem(sys.modules, "peft", None)
     wanted = replace(settings, trackers=(*Tracker,), lora=Lora())
-    with pytest.raises(UserError, match=r'^lora,wandb: .* pip install -e "\.\[lora,wandb\]" in the checkout$'):
+    with pytest.raises(
+        UserError, match=r'^lora,wandb: .* pip install -e "\.\[lora,wandb\]" in the checkout$'
+    ):
         train(wanted, tmp_path / "run")
 
 

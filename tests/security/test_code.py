@@ -15,6 +15,7 @@ PACKAGES = (
     "data_cards",
     "diffusion",
     "flows",
+    "polytrace",
     "schemas",
     "scorers",
     "support",

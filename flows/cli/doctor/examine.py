@@ -9,14 +9,13 @@ import asyncio
 import json
 import platform
 import shutil
-import subprocess
 import sys
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,8 @@ from flows.cli.doctor import capacity
 from flows.cli.doctor.fitting import PAPER, Endpoint, Facts, Fit, Gpu, command, fits, size
 from support.errors import PolytraceError, UserError
 from support.paths import ROOT
+from support.plugins import Plugin, installed
+from support.processes import DEVNULL, PIPE, Child
 from support.redact import bare
 
 DEVICES = Path(__file__).with_name("_devices.py")
@@ -32,6 +33,10 @@ SECONDS = 3.0  # that an endpoint has to answer
 MOST_ENDPOINTS = 4  # that the screen shows
 COLUMNS, LABEL = 80, 13
 USUAL_GPUS = (1, 8)
+PLUGGABLE = (
+    *("curation.sources", "curation.teachers", "curation.filters", "diffusion.models"),
+    *("diffusion.decoding.rules", "diffusion.evaluation.benchmarks"),
+)
 # Of a token: its text, in the journal, in five stages and in the release's four forms.
 TOKEN_BYTES = 4 * 10
 
@@ -70,12 +75,18 @@ def text(facts: Facts) -> str:
     ]
     if more := len(facts.endpoints[MOST_ENDPOINTS:]):
         lines.append(("endpoint", f"and {more} more"))
+    lines += [("plug-in", _plugin(one)) for one in facts.plugins]
     found = [_line(*line) for line in lines]
     label = "recipes"
     for what in _recipes(fits(facts)):
         found.append(_line(label, what))
         label = ""
     return "\n".join(found)
+
+
+def _plugin(one: Plugin) -> str:
+    said = "; not used, because Polytrace has one of this name" if one.is_hidden else ""
+    return f"{one.family[:-1]} {one.kind} of {one.owner}{said}"
 
 
 def _recipes(found: Sequence[Fit]) -> Iterator[str]:
@@ -117,6 +128,7 @@ def as_json(facts: Facts) -> str:
     """The facts and what fits, as one object."""
     found: dict[str, Any] = asdict(facts)
     found["gpus"] = [gpu._asdict() for gpu in facts.gpus]
+    found["plugins"] = [one._asdict() for one in facts.plugins]
     found["endpoints"] = [one._asdict() for one in facts.endpoints]
     found["recipes"] = [one._asdict() for one in fits(facts)]
     return json.dumps(found, ensure_ascii=False)
@@ -127,11 +139,12 @@ def examine(endpoints: Sequence[str] = ()) -> Facts:
 
     Raises PolytraceError where PyTorch cannot be loaded.
     """
-    with subprocess.Popen(
+    with Child[str](
         (sys.executable, "-P", str(DEVICES)),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        grace=0.0,
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=PIPE,
         text=True,
     ) as asked:
         prefect, has_hub_token = _prefect(), _has_hub_token()
@@ -157,10 +170,11 @@ def examine(endpoints: Sequence[str] = ()) -> Facts:
         training=_training_bytes({*USUAL_GPUS, len(gpus)} - {0}),
         evaluation=evaluation,
         corpus=corpus,
+        plugins=tuple(chain.from_iterable(map(installed, PLUGGABLE))),
     )
 
 
-def _gpus_of(asked: "subprocess.Popen[str]") -> tuple[Gpu, ...]:
+def _gpus_of(asked: Child[str]) -> tuple[Gpu, ...]:
     """The devices that the process of `_devices.py` tells of."""
     out, err = asked.communicate()
     if asked.returncode == 0:

@@ -7,6 +7,8 @@ In: facts about the machine. Out: one `Fit` for every recipe of `polytrace build
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from support.plugins import Plugin
+
 COMMANDS = ("build", "train", "evaluate", "finetune-eval")
 GB, GIB = 10**9, 1 << 30
 ROOM = 0.9  # of a device's memory: the rest is fragmentation, as in diffusion/training/estimate.py
@@ -67,7 +69,8 @@ class Facts:
 
     `training` is the memory that a device needs when a recipe of `polytrace train` trains a model
     of the Hub, by recipe and by the number of devices. `evaluation` is the memory for evaluating
-    that model. `corpus` is the disk space of the paper's corpus.
+    that model. `corpus` is the disk space of the paper's corpus. `plugins`
+    are parts of recipes that other packages have.
     """
 
     python: str
@@ -85,6 +88,7 @@ class Facts:
     training: dict[str, dict[int, int]]
     evaluation: dict[str, int]
     corpus: int
+    plugins: tuple[Plugin, ...] = ()
 
 
 def fits(facts: Facts) -> tuple[Fit, ...]:

@@ -1,0 +1,193 @@
+"""Masked-diffusion language models from Python: load, decode, train, evaluate."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from diffusion.decoding import Rule
+    from diffusion.decoding.decode import Commit
+    from diffusion.evaluation.arness import Arness
+    from diffusion.evaluation.generate import Answer
+    from diffusion.evaluation.results import Result
+    from diffusion.evaluation.settings import Part
+    from diffusion.models.network.denoiser import Dlm
+    from diffusion.training.log import Summary
+
+
+def load_model(model: str, *, device: str | None = None, trust_remote_code: bool = False) -> "Dlm":
+    """A masked-diffusion language model, ready to decode: LLaDA, Dream, any masked language model.
+
+    Args:
+        model: A local directory, an id on the Hugging Face hub, or a bundled one (`tiny/dlm`).
+        device: cpu, cuda, cuda:1 … (default: an accelerator if there is one).
+        trust_remote_code: Run code that comes with the model.
+
+    Raises UserError where it cannot be had, its weights do not match, or it has no mask token.
+
+    >>> model = load_model("tiny/dlm")
+    >>> model.family, model.context
+    ('dream', 1024)
+    """
+    from diffusion.evaluation.generate import load
+    from diffusion.settings import Model
+
+    return load(Model(path=model, trust_remote_code=trust_remote_code), device)
+
+
+def decode(
+    model: "Dlm",
+    prompts: Sequence[str],
+    rule: "str | Part | Rule" = "parallel_forced",
+    *,
+    steps: int = 0,
+    form: Literal["canvas", "long_cot"] = "canvas",
+    paths: int = 3,
+    slot_tokens: int = 330,
+    summary_tokens: int = 32,
+    temperature: float = 0.0,
+    seed: int = 0,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    batch: int = 32,
+) -> "list[Answer]":
+    """Decode an answer to every prompt from masks alone, and keep the order in which it came.
+
+    Of each answer, `texts` are its P paths and the summary (of the long-CoT form one text),
+    `decoded.nfe` its forward passes, and `decoded.commits` every committed token: its step, its
+    position (a column of the answer, headers counted), its confidence in [0, 1] and its id.
+
+    Args:
+        model: From `load_model`.
+        prompts: Put through the model's chat template, if it has one.
+        rule: A kind of rule, `{"kind": …}` with its options, or a rule as an object.
+        steps: Over how many steps a rule spreads its commits; rules that take as many as they need
+            (`fast_dllm`) ignore it, for all others it is at least 1.
+        form: `canvas`, or `long_cot` for one slot of as many masks.
+        paths: P, the paths of a canvas.
+        slot_tokens: Length of a path's slot, in the model's tokens.
+        summary_tokens: Length of the summary's slot.
+        temperature: 0 takes the likeliest token; else tokens are sampled, by `seed`.
+        seed: What chance follows from; a prompt's place in the list is its name.
+        precision: Type of the computation.
+        batch: Rows that are decoded at once.
+
+    Raises UserError for an unknown rule, or where a row is longer than the model sees; ValueError
+    where the rule needs `steps`.
+
+    >>> model = load_model("tiny/dlm")
+    >>> [answer] = decode(model, ["What is 2 + 3?"], steps=39, slot_tokens=24, summary_tokens=12)
+    >>> len(answer.texts), answer.decoded.nfe, len(answer.decoded.commits)
+    (4, 39, 84)
+    """
+    from diffusion.data.layout import Form, encode_prompt, frame_of
+    from diffusion.decoding.decode import Request, Sampling
+    from diffusion.evaluation.generate import answers
+    from diffusion.evaluation.settings import RULES, part
+    from diffusion.settings import Precision
+
+    if isinstance(rule, str):
+        rule = {"kind": rule}
+    chosen: Rule = part(RULES, rule, "rule") if isinstance(rule, Mapping) else rule
+    frame = frame_of(
+        model.tokenizer,
+        model.fill_id,
+        form=Form(form),
+        paths=paths,
+        slot_tokens=slot_tokens,
+        summary_tokens=summary_tokens,
+    )
+    requests = [
+        Request(str(n), encode_prompt(model.tokenizer, text)) for n, text in enumerate(prompts)
+    ]
+    found: list[Answer] = []
+    for start in range(0, len(requests), batch):
+        found += answers(
+            model,
+            frame,
+            requests[start : start + batch],
+            chosen,
+            steps=steps,
+            sampling=Sampling(temperature=temperature, seed=seed),
+            precision=Precision(precision),
+            where="decode",
+        )
+    return found
+
+
+def arness(commits: "Sequence[Commit]") -> "Arness | None":
+    """How much an order of commits resembles left to right (Eqs. 2 and 3, Li et al. 2026).
+
+    Of an answer's `decoded.commits`, or of some of them: Global-ARness@1 (`raw`), what chance would
+    give (`chance`), `corrected` for it, and Local-ARness@1. None under two commits, or where all
+    came in one step.
+
+    >>> model, prompts = load_model("tiny/dlm"), ["What is 2 + 3?"]
+    >>> [answer] = decode(model, prompts, "ar_order", steps=12, slot_tokens=24, summary_tokens=12)
+    >>> arness(answer.decoded.commits).raw
+    1.0
+    """
+    from diffusion.evaluation import arness as order
+
+    return order.arness([one.step for one in commits], [one.position for one in commits])
+
+
+def train(recipe: str | Path, *overrides: str, out: str | Path | None = None) -> "Summary":
+    """Fine-tune a masked-diffusion language model on a corpus, in this process.
+
+    The tuned model lies in `out/model`, the curves beside it. The same call goes on where it
+    stopped. For several GPUs take the command `polytrace train` under `accelerate launch`.
+
+    Args:
+        recipe: A YAML file, or the name of a bundled recipe (`tiny_nap`, `llada_nap`, …).
+        overrides: `key.sub=value`; `corpus=` is the run directory of `build`.
+        out: The run directory (default: `runs/` and the recipe's name).
+
+    Raises UserError for a mistake in the recipe or the corpus, StoppedError after SIGTERM, Ctrl-C
+    or a full disk (the same call goes on).
+
+    >>> summary = train("tiny_nap", "corpus=runs/demo", "epochs=1", "batch=8", out="runs/tuned")
+    >>> summary.instances + sum(summary.refused.values()) == summary.rows
+    True
+    """
+    from diffusion.training.train import train as fine_tune
+    from flows.recipe_files import as_yaml, settings_of
+    from support.files import lock, replace_text
+
+    settings = settings_of(str(recipe), overrides)
+    run = Path("runs") / settings.name if out is None else Path(out)
+    with lock(run):
+        summary = fine_tune(settings, run, say=partial(print, file=sys.stderr))
+        replace_text(run / "recipe.yaml", as_yaml(settings))
+    return summary
+
+
+def evaluate(recipe: str | Path, *overrides: str, out: str | Path | None = None) -> "list[Result]":
+    """Decode a benchmark with every system of a recipe, grade, and count.
+
+    Of each system and number of steps: accuracy with its 95 % interval, ARness, tokens a step.
+    Every decoded row lies in `out/cells`. The same call goes on where it stopped.
+
+    Args:
+        recipe: A YAML file, or the name of a bundled recipe (`tiny_base`, `paper_llada`, …).
+        overrides: `key.sub=value`, as in `limit=100`.
+        out: The run directory (default: `runs/` and the recipe's name).
+
+    Raises UserError for a mistake in the recipe, DamagedError for rows that cannot be read.
+
+    >>> results = evaluate("tiny_base", "limit=2", "steps=[39]", out="runs/evaluated")
+    >>> results[0].count, 0 <= results[0].low <= results[0].accuracy <= results[0].high <= 1
+    (2, True)
+    """
+    from diffusion.evaluation.evaluate import evaluate as run_cells
+    from diffusion.evaluation.settings import Evaluation
+    from flows.recipe_files import EVALUATIONS, as_yaml, find_recipe
+    from support.files import lock, replace_text
+    from support.yaml_file import load
+
+    evaluation = load(find_recipe(str(recipe), EVALUATIONS), overrides, Evaluation)
+    run = Path("runs") / evaluation.name if out is None else Path(out)
+    with lock(run):
+        replace_text(run / "recipe.yaml", as_yaml(evaluation))
+        return run_cells(evaluation, run, say=partial(print, file=sys.stderr))
