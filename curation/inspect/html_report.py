@@ -17,13 +17,13 @@ from curation.inspect.funnel import funnel
 from curation.inspect.terminal_view import MARKS, facts
 from curation.release import reader
 from curation.release import stats as statistics
-from curation.release.rows import PATH_TOKENS, Released, ReleasedPath, finite, readable
+from curation.release.rows import PATH_TOKENS, finite, readable
 from curation.release.stats import Distribution
 from curation.release.writer import ROW_GROUP
 from curation.seqdep_report.figures import SegmentMeans
 from schemas import arrow
 from schemas.manifest import MANIFEST_FILE, RELEASE_FOLDER, Manifest
-from schemas.records import Grade, Level, Stage
+from schemas.records import Grade, Level, Released, ReleasedPath, Stage
 from support.stats import Floats, binned
 from support.text import shorten, visible
 

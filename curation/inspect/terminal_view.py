@@ -12,12 +12,11 @@ from rich.text import Text
 from curation.inspect.layout import Part, columns, lines
 from curation.inspect.rejections import Dropped
 from curation.release import stats as statistics
-from curation.release.rows import Released
 from curation.release.stats import Distribution
 from curation.seqdep_report.controls import sentence
 from schemas.facts import FilterFacts
 from schemas.manifest import MANIFEST_FILE, RELEASE_FOLDER, Manifest
-from schemas.records import Grade
+from schemas.records import Grade, Released
 from support.digits import rounded, rounded_text
 from support.tables import Table
 from support.text import one_line, shorten, visible

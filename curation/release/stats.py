@@ -24,19 +24,6 @@ from support.stats import Histogram
 STATS_FILE = "stats.json"
 DIGITS = 4
 SHARES = {"min": 0.0, "p05": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95, "max": 1.0}
-COLUMNS = (
-    "similarity",
-    "summary_tokens",
-    "seqdep_path_nats",
-    "seqdep_path_nats_per_token",
-    "seqdep_step_nats",
-    "seqdep_step_nats_per_token",
-    "seqdep_window_nats",
-    "seqdep_window_nats_per_token",
-    "summary_gain_nats",
-)
-
-
 _LICENSE = ("license", "licence")  # the latter in a release of version 0.1
 
 
@@ -113,6 +100,13 @@ class Stats(Fact):
     def text(self) -> str:
         """The content of `stats.json`."""
         return self.model_dump_json(indent=1) + "\n"
+
+
+COLUMNS = tuple(
+    name
+    for name, field in Stats.model_fields.items()
+    if field.annotation is Distribution and name in arrow.RELEASE.names
+)
 
 
 def load(path: Path) -> Stats:

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from curation.inspect import terminal_view
 from curation.release import licenses, markdown, stats, writer
 from curation.release.card import render_card
-from curation.release.rows import Released, released
+from curation.release.rows import released
 from schemas.facts import SourceFacts, TeacherFacts
 from schemas.manifest import Manifest
 from schemas.recipe import Recipe
+from schemas.records import Released
 from support.text import visible
 from tests.curation import samples
 

@@ -16,11 +16,11 @@ from curation.inspect.rejections import Dropped, find_dropped
 from curation.inspect.terminal_view import show, show_dropped
 from curation.release import writer
 from curation.release.reader import Corpus, rows
-from curation.release.rows import Released, read_rows
+from curation.release.rows import read_rows
 from curation.release.rows import released as made
 from schemas import arrow
 from schemas.manifest import Manifest
-from schemas.records import Level, Rejection, Siblings, Stage
+from schemas.records import Level, Rejection, Released, Siblings, Stage
 from support import text as terminal
 from support.errors import DamagedError, UserError
 from tests.curation import samples
