@@ -49,9 +49,9 @@ demo: venv
 
 MINIATURE := runs/miniature-prompts.jsonl
 
-$(MINIATURE): tiny/problems.py tiny/families.py
+$(MINIATURE): tools/tiny/problems.py tools/tiny/families.py
 	@mkdir -p runs
-	$(BIN)/python -m tiny.problems --split train --seed 11 --count 28500 --out $@
+	$(BIN)/python -m tools.tiny.problems --split train --seed 11 --count 28500 --out $@
 
 miniature: venv $(MINIATURE)
 	$(BIN)/polytrace build miniature
@@ -62,6 +62,8 @@ lint: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -n 2
 	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	$(BIN)/deptry . --exclude '\.venv|runs|tests|benchmarks|tools' --optional-dependencies-dev-groups dev
 
 check: lint
 	$(PYTEST) $(PARALLEL)

@@ -21,8 +21,8 @@ from diffusion.decoding.rules.fast_dllm import FastDllm
 from diffusion.evaluation import generate
 from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import Model
-from tiny.measure_dlm import BATCH, decoded, solved
-from tiny.problems import Problem, distinct
+from tools.tiny.measure_dlm import BATCH, decoded, solved
+from tools.tiny.problems import Problem, distinct
 
 PROBLEMS, RUNS = 128, 5
 RULE = FastDllm(threshold=0.9, block=13)

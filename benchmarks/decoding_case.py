@@ -21,7 +21,7 @@ from diffusion.data.layout import encode_prompt
 from diffusion.decoding.decode import Request
 from diffusion.models import dream, llada
 from diffusion.models.network.denoiser import Denoiser, Dlm
-from tiny.problems import Problem, stream
+from tools.tiny.problems import Problem, stream
 
 _STEEP = 8.0
 

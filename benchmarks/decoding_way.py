@@ -18,15 +18,15 @@ from benchmarks import decoding_peer
 from benchmarks.decoding_case import CASES, Case
 from benchmarks.memory import forget_peak, peak_mb, resident_mb
 from benchmarks.turns import THREADS
-from diffusion.decoding import heap
 from diffusion.decoding.decode import decode
 from diffusion.decoding.rules.confidence import Confidence
+from support.memory import keep_freed
 
 
 def main() -> None:
     """Build, then decode whenever asked."""
     torch.set_num_threads(THREADS)
-    heap.keep()  # as evaluations do, and here for every way alike
+    keep_freed()  # as evaluations do, and here for every way alike
     case = CASES[sys.argv[2]]
     work = way(sys.argv[1], case)
     is_gpu = case.device == "cuda"

@@ -19,10 +19,10 @@ from pathlib import Path
 
 from benchmarks.clients import Work
 from benchmarks.lines import Line, report
-from benchmarks.loopback import Behaviour, Loopback, Served
 from benchmarks.peers import PeerError
 from benchmarks.peers.compare import missing, variable
 from benchmarks.peers.process import Ended, Process
+from tests.servers.loopback import Behaviour, Loopback, Served
 
 WORK = Work(prompts=500, in_flight=200, grouped=False)
 STEADY = Behaviour(latency_s=0.25, jitter_s=0.5)

@@ -1,8 +1,8 @@
 """Sampling from a served teacher: against a bare HTTP loop, faults, memory, the peers.
 
 `python -m benchmarks.sampling [LINE …]`: all lines, or those named (which are only printed). One
-loopback server (`benchmarks/loopback`) serves whatever is compared, in the same run. What a request
-is: one prompt with n = 4, unless it says otherwise. Needs no GPU; about six minutes.
+loopback server (`tests/servers/loopback`) serves whatever is compared, in the same run. What a
+request is: one prompt with n = 4, unless it says otherwise. Needs no GPU; about six minutes.
 """
 
 import heapq
@@ -19,8 +19,8 @@ from statistics import median
 from benchmarks import peers
 from benchmarks.clients import Work, bare, builds
 from benchmarks.lines import Line, interleaved, ratio, report
-from benchmarks.loopback import Behaviour, Loopback, Served
 from benchmarks.peers.compare import compare
+from tests.servers.loopback import Behaviour, Loopback, Served
 
 LATENCY = Behaviour(latency_s=0.05)
 RUNS = 5

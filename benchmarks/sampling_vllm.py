@@ -106,7 +106,7 @@ def _prompts() -> list[Prompt]:
             gold=row["answer"],
             source="demo",
             row=number + 1,
-            licence="",
+            license="",
         )
         for number, row in enumerate(rows)
     ]

@@ -66,7 +66,7 @@ def _ours(rows: list[dict[str, str]], seed: int) -> float:
                 gold=row["answer"],
                 source="demo",
                 row=i + 1,
-                licence="",
+                license="",
             ),
             shard=0,
             position=i,

@@ -24,8 +24,8 @@ from diffusion.data.layout import Form, Frame, encode, encode_prompt, frame_of
 from diffusion.models import dream
 from diffusion.settings import Precision
 from support.paths import ROOT
-from tiny.problems import stream
-from tiny.train_dlm import tokenizer_with_mask
+from tools.tiny.problems import stream
+from tools.tiny.train_dlm import tokenizer_with_mask
 
 TINY_DLM = ROOT / "tiny" / "dlm"
 RUNS = 5  # timed, after one that warms up

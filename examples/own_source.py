@@ -25,7 +25,7 @@ class Sums:
     """Word problems that ask for a sum; row n depends on the seed and on n alone."""
 
     label = "sums"  # names the data on the card and in every row
-    licence = "cc0-1.0"
+    license = "cc0-1.0"
 
     def __init__(self, count: int, terms: int, seed: int) -> None:
         self._count, self._terms, self._seed = count, terms, seed

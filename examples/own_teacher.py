@@ -99,7 +99,7 @@ async def show(problem: str, samples: int) -> None:
     """Print samples of a problem, as a build asks for them."""
     teacher, prompt = (
         build(slips=0.3),
-        Prompt(id="p1", text=problem, gold="", source="here", row=1, licence="cc0-1.0"),
+        Prompt(id="p1", text=problem, gold="", source="here", row=1, license="cc0-1.0"),
     )
     request = Request(
         prompt=prompt,

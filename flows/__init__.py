@@ -1,1 +1,1 @@
-"""Prefect, and only here: flows, recipes and the command line."""
+"""Prefect flows, bundled recipes and the command line. No other package imports Prefect."""

@@ -1,8 +1,8 @@
 """A finished corpus in the Prefect UI: the funnel stage by stage, tokens and cost, card and page.
 
 In: a run directory. Out: artifacts of the current flow run, named after the corpus: NAME-funnel,
-NAME-tokens, NAME-card and NAME-report. One that cannot be written is a warning, for what was built
-lies in the run directory.
+NAME-tokens, NAME-card and NAME-report. An artifact that cannot be written is only a warning,
+because everything that was built is in the run directory.
 """
 
 from collections.abc import Iterator
@@ -63,7 +63,7 @@ def show_page(page: Path, name: str, about: str) -> None:
 
 
 def stage_rows(manifest: Manifest) -> list[dict[str, Any]]:
-    """A row a stage: prompts and traces in, out and rejected, and the reasons."""
+    """One row for each stage: prompts and traces in, out and rejected, and the reasons."""
     return [
         {"stage": str(stage)} | _columns("prompts", prompts) | _columns("traces", traces)
         for stage, prompts, traces in funnel(manifest)
@@ -81,7 +81,7 @@ def _columns(what: str, flow: Flow | None) -> dict[str, Any]:
 
 
 def token_rows(cost: Spent, released: TokenCounts, price: float | None) -> list[dict[str, Any]]:
-    """What was written and what is left of it, and what it cost where a price is known."""
+    """Tokens that were written, how many were released, and their cost if `price` is known."""
     rows: list[tuple[str, float]] = [
         ("tokens read by the teacher: prompts, once a trace", cost.read),
         ("tokens written by the teacher: traces", cost.written),
@@ -101,7 +101,7 @@ def token_rows(cost: Spent, released: TokenCounts, price: float | None) -> list[
 
 @contextmanager
 def or_warning(what: str) -> Iterator[None]:
-    """Go on, with a warning, where the body fails."""
+    """Run the body; if it fails, log a warning and continue."""
     try:
         yield
     except Exception as error:  # whatever it is, what was made is worth more than its picture

@@ -33,7 +33,7 @@ Watch = Callable[[Meter], AbstractContextManager[object]]
 class Spec(BaseModel):
     """A job as plain values, the only thing that tasks receive; holds no secrets.
 
-    `build` is one build's own: a worker that outlives it makes the next one's parts anew.
+    `build` differs between builds, so that a worker process that is used again makes new parts.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -72,7 +72,7 @@ def work_on_shard(spec: Spec, step: Step, index: int) -> Any:
 
 @task(name="write page")
 def show(run: str) -> None:
-    """`report.html`, to look at."""
+    """Write `report.html`."""
     write_report(Path(run) / REPORT, Path(run))
 
 
@@ -96,25 +96,25 @@ class Conducted:
 
 
 def run_build(recipe: Recipe, run: Path, limit: int | None, watch: Watch = nullcontext) -> Outcome:
-    """Run the flow `build`, its shards worked on by whom the recipe says.
+    """Run the flow `build` with the task runner that the recipe names.
 
     Args:
         recipe: What to build.
         run: The run directory.
         limit: Read at most this many rows of the sources.
-        watch: Surrounds the work, and sees how far it is.
+        watch: A context around the work, which is given the progress meter.
     """
 
     @flow(name="build", task_runner=runner_of(recipe))
     def build(recipe: Recipe, run: str, limit: int | None) -> Outcome:
-        """Build a corpus, and hand it off to an experiment where the recipe names one."""
+        """Build a corpus, and start an experiment on it if the recipe names one."""
         return conduct(recipe, Path(run), limit, watch)
 
     return build(recipe, str(run), limit)
 
 
 def conduct(recipe: Recipe, run: Path, limit: int | None, watch: Watch = nullcontext) -> Outcome:
-    """What a build does, inside a flow whose task runner works on the shards."""
+    """Build, and start the experiment; called in a flow, whose task runner works on the shards."""
     began = time.monotonic()
     experiment = checked(recipe.handoff, run) if recipe.handoff is not None else None
     outcome = _build(recipe, run, limit, watch)

@@ -1,7 +1,8 @@
-"""The last five lines of `make demo`, in plain words, from what was measured.
+"""The last five lines of `make demo`: the results in plain words.
 
-They are for experiments with the bundled tiny models on a corpus of the bundled tiny teacher: what
-they say of the base model's lead is true of no other. docs/miniature.md has it at length.
+They are printed only for experiments with the bundled tiny models on a corpus of the bundled tiny
+teacher, because what they say about the lead of the base model holds for these alone.
+docs/miniature.md has the details.
 """
 
 import json
@@ -26,7 +27,7 @@ BASE, TEACHER = "tiny/dlm", "tiny/teacher"
 
 
 class Tuned(NamedTuple):
-    """One training: the weights that it began from, and its steps."""
+    """One training: the weights that it started from, and its number of steps."""
 
     start: str
     steps: int
@@ -74,7 +75,7 @@ def _three_at(findings: Findings, subject: Subject, steps: int) -> Three | None:
 def five_lines(
     manifest: Manifest, trainings: Sequence[Tuned], found: Three, pages: Sequence[str], longer: str
 ) -> str:
-    """What was made, how it was tuned, what came out, why, and where to look.
+    """Five lines: the corpus, the trainings, the results, the reason for them, and where to look.
 
     `pages` are files to open; `longer` is the command of the full experiment, or empty.
     """

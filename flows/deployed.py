@@ -1,9 +1,9 @@
-"""The flows that `prefect.yaml` deploys: what the command line does, by names and simple values.
+"""The flows that `prefect.yaml` deploys. They do what the command line does.
 
-In: names of recipes and datasets, as a form in the Prefect UI asks for them. Out: directories, and
-addresses of what was published. A build that has released a corpus emits
-`polytrace.corpus.released`, which starts what waits for it. What goes wrong by somebody's mistake
-fails the run with one sentence.
+In: names of recipes and datasets, and other simple values, as a form in the Prefect UI asks for
+them. Out: directories, and addresses of what was published. A build that has released a corpus
+emits the event `polytrace.corpus.released`, which can start other deployments. A mistake of the
+user fails the flow run with one sentence.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,9 @@
-"""An experiment: what becomes of a corpus. In: a recipe. Out: checked settings of every step.
+"""An experiment: which trainings and which evaluation are run on a corpus.
 
-An experiment names recipes of `polytrace train` and one of `polytrace evaluate`. Systems of the
-evaluation whose model is `runs/NAME/model`, NAME being one of its trainings, take the model that
-the experiment itself has tuned; so the same recipes serve by hand and in an experiment.
+In: the experiment's recipe. Out: checked settings of every step. The recipe names recipes of
+`polytrace train` and one of `polytrace evaluate`. If the model of an evaluated system is
+`runs/NAME/model`, and NAME is one of the experiment's trainings, the system uses the model that the
+experiment has trained. So the same recipes can be used by hand and in an experiment.
 """
 
 import dataclasses
@@ -31,7 +32,7 @@ class Use:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeqDep:
-    """The corpus's figures 3 and 7: the scorer, and the ordinary text to stand beside, if any."""
+    """Figures 3 and 7 of the corpus: the scorer, and ordinary text to compare with, if any."""
 
     __pydantic_config__: ClassVar[Any] = STRICT
 
@@ -48,7 +49,7 @@ class SeqDep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """Trainings on one corpus, one evaluation of what came of them, and the corpus's SeqDep.
+    """Trainings on one corpus, one evaluation of the trained models, and the corpus's SeqDep.
 
     `short_for` names the full experiment of which this is a short form.
     """
@@ -118,7 +119,7 @@ def evaluation(experiment: Experiment, settings: list[Settings], out: Path) -> E
 
 
 def _check(name: str, read: Evaluation, trained: dict[str, Settings]) -> None:
-    """UserError for what would show only after hours of training."""
+    """Raise UserError for mistakes that would otherwise show only after hours of training."""
     places: dict[tuple[object, ...], str] = {}
     for system in read.systems:
         made, path = trained.get(system.model.path), locate(system.model.path)
@@ -157,10 +158,10 @@ def checked(name: str, corpus: Path) -> Experiment:
 
 
 def folder_of(settings: Settings) -> str:
-    """A training's folder: a changed recipe has another, so that it goes on nothing of the old."""
+    """A training's folder; a changed recipe has another, so that it continues no old training."""
     return f"{settings.name}-{settings.digest()[:8]}"
 
 
 def default_out(experiment: Experiment, build: str) -> Path:
-    """One directory for each build of a corpus."""
+    """The default directory of an experiment: one for each build of a corpus."""
     return Path("runs") / f"{experiment.name}-{build}"

@@ -1,8 +1,7 @@
-"""The fine-tuning flow: one task, which is one `polytrace train` in a process of its own.
+"""The fine-tuning flow. Its one task runs `polytrace train` in a process of its own.
 
-In: settings of a fine-tuning (the recipe's fields) and a run directory. Out: its summary.
-What is done is known from the run directory alone: a flow may be stopped anywhere and started
-again.
+In: the settings of a fine-tuning (the fields of its recipe) and a run directory. Out: its summary.
+The run directory alone says what is done, so a flow can be stopped at any moment and started again.
 """
 
 import json

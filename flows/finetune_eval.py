@@ -1,8 +1,8 @@
-"""From a released corpus to tables: fine-tune, evaluate, score, print. One flow, resumable.
+"""The flow from a released corpus to tables: fine-tune, evaluate, score, print.
 
 In: an experiment and a run that released a corpus. Out: a directory with a folder for each
-training, `evaluation`, `seqdep`, `tables` and `report.md`. Every step is a command that goes on
-where it stopped and does nothing where nothing changed; so does the flow.
+training, `evaluation`, `seqdep`, `tables` and `report.md`. Every step is a command that continues
+where it stopped and does nothing if nothing has changed, and so does the flow.
 """
 
 import re
@@ -60,7 +60,7 @@ def finetune_eval(
     out: str | None = None,
     accelerate_config: str | None = None,
 ) -> str:
-    """Fine-tune on a corpus, evaluate what came of it, and write the paper's tables and figures.
+    """Fine-tune on a corpus, evaluate the models, and write the paper's tables and figures.
 
     Args:
         experiment: What to train and to evaluate, as in `flows/recipes/experiments`.
@@ -97,7 +97,7 @@ def _report(
     summaries: Sequence[dict[str, Any]],
     page: str,
 ) -> str:
-    """What was made of what, and the tables."""
+    """The text of `report.md`: the corpus, the trainings, and the tables."""
     lines = [
         f"# {experiment.name}: what the corpus {manifest.name} is worth",
         "",

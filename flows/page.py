@@ -1,7 +1,8 @@
-"""The page to look at: one HTML file about a corpus and, if there is one, its evaluation.
+"""`report.html`: one page about a corpus and, if there is one, its evaluation.
 
-In: a finished run, and an evaluation if there is one. Out: one HTML file that needs nothing else.
-Imported when the command line starts, so that heavy packages are imported inside the command.
+In: a finished run, and possibly an evaluation. Out: one HTML file that needs no other file and no
+network. This module is imported when the command line starts, so heavy packages are imported inside
+its functions.
 """
 
 import json
@@ -30,17 +31,18 @@ class _Drawn(NamedTuple):
 
 
 def write_report(file: Path, run: Path, evaluation: Path | None = None) -> None:
-    """The page as a file, whole or not at all; errors as of `page`."""
+    """Write the page as a file, atomically; raises the errors of `page`."""
     from support.files import replace_text
 
     replace_text(file, page(run, evaluation))
 
 
 def is_fresh(run: Path) -> bool:
-    """Whether the run's page was made of its manifest: a kill may come between the two.
+    """Whether the run's page belongs to its manifest; a kill may have come between the two.
 
-    The page names the manifest; times say nothing where a clock was set back. The build id would
-    not do, for the same canvases may come of another recipe, and the page tells of both.
+    The page holds the manifest's checksum. File times would be wrong after a clock was set back,
+    and the build id is not enough: another recipe may give the same canvases, and the page shows
+    the recipe too.
     """
     from schemas.manifest import MANIFEST_FILE, Manifest
 
@@ -122,7 +124,7 @@ def _evaluated(evaluation: Path) -> "Evaluated":
 
 
 def _safe(data: Any) -> str:
-    """JSON that ends no script element, whatever its texts hold."""
+    """JSON in which no text can end the script element that holds it."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 

@@ -1,7 +1,8 @@
-"""How far a build is: a meter that the flow moves, and the artifact that shows it in the UI.
+"""The progress of a build: a meter that the flow moves, and the artifact that shows it in the UI.
 
-In: stages that have ended, wholly or by a shard. Out: a progress artifact of the flow run. A thread
-of its own writes it, so that no task waits for the server, and a server that is away fails nothing.
+In: stages that have ended, in full or for one shard. Out: a progress artifact of the flow run. It
+is written by a thread of its own, so that no task waits for Prefect's server, and a server that
+cannot be reached fails nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -63,7 +64,7 @@ class Meter:
 
 @contextmanager
 def shown(key: str, meter: Meter) -> Iterator[None]:
-    """Show the meter in the UI while the body is at work; 100 when it has ended well."""
+    """Show the meter in the UI while the body runs; it shows 100 if the body succeeds."""
     artifact, over = _Artifact(key), Event()
     is_done = False
 
@@ -89,7 +90,7 @@ def shown(key: str, meter: Meter) -> Iterator[None]:
 
 
 class _Artifact:
-    """A progress artifact that never goes back, and whose failures are told once."""
+    """A progress artifact that never decreases, and whose failures are reported once."""
 
     def __init__(self, key: str) -> None:
         self._key = key

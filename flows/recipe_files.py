@@ -1,4 +1,4 @@
-"""Recipes as files: find one by its path or bundled name, read settings, write them."""
+"""Recipe files: find one by its path or bundled name, read its settings, and write them."""
 
 import os
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ EXPERIMENTS = RECIPES / "experiments"
 
 
 def find_recipe(name: str, bundled: Path) -> Path:
-    """A recipe file by its path, or one of the folder `bundled` by its name."""
+    """The recipe file with this path, or the one with this name in the folder `bundled`."""
     from support.plugins import hint
 
     path = Path(name)
@@ -43,7 +43,7 @@ def settings_of(recipe: str, overrides: Sequence[str]) -> "Settings":
 
 
 def as_yaml(settings: "Settings | Evaluation") -> str:
-    """The settings, every default written out, as a recipe."""
+    """The settings as the text of a recipe, with every default written out."""
     import dataclasses
 
     import yaml

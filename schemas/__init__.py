@@ -1,1 +1,1 @@
-"""What everything else is made of: records, the canvas format, Arrow columns, the recipe."""
+"""Data structures: records, the canvas format, Arrow columns, recipe, manifest."""

@@ -1,7 +1,7 @@
-"""Records <-> Arrow: the only place with column names and types.
+"""Records to Arrow tables and back; column names and types are defined here alone.
 
-A stage's columns follow from its record's fields (`schema_of`, `table`, `records`); the columns of
-the released dataset are written out in `RELEASE`, because other people's trainers read them.
+The columns of a stage follow from the fields of its record (`schema_of`, `table`, `records`). The
+columns of the released dataset are written out in `RELEASE`, because other trainers read them.
 """
 
 import dataclasses
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_ty
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from schemas import former
 from schemas.records import GradedTrace
 from support.errors import UserError
 
@@ -74,7 +75,7 @@ def table(record: type[R], rows: Iterable[R]) -> pa.Table:
 
 
 def _array(hint: Any, values: list[Any]) -> pa.Array:
-    """Values of one field as a column. By columns, nested ones too: no row becomes a dict."""
+    """Values of one field as a column, nested fields too; no row is turned into a dict."""
     kind, inner = _type(hint), _optional(hint)[0]
     if get_origin(inner) is tuple:
         ends = list(accumulate(0 if value is None else len(value) for value in values))
@@ -103,11 +104,11 @@ def _array(hint: Any, values: list[Any]) -> pa.Array:
 
 
 class _Blank(NamedTuple):
-    """What stands for a struct within one that is null."""
+    """A placeholder for a struct inside a struct that is null."""
 
 
 def _blank(hint: Any) -> Any:
-    """What stands within a struct that is null: Parquet wants a value where none is optional."""
+    """A value inside a struct that is null: Parquet needs one if the field is not optional."""
     inner, is_optional = _optional(hint)
     if is_optional:
         return None
@@ -118,9 +119,15 @@ def _blank(hint: Any) -> Any:
     return "" if issubclass(inner, str) else inner(0)
 
 
+def under_todays_names(data: pa.Table) -> pa.Table:
+    """A table whose columns may have the names of version 0.1."""
+    return data.rename_columns([former.TODAY.get(name, name) for name in data.column_names])
+
+
 def records(record: type[R], data: pa.Table, names: Collection[str] | None = None) -> Iterator[R]:
-    """The rows of a table as records, batch by batch; fields beside `names` have their defaults."""
+    """The rows of a table as records, batch by batch; fields not in `names` have their defaults."""
     of_all = _hints(record)  # type: ignore[arg-type]
+    data = under_todays_names(data)
     hints = {name: of_all[name] for name in names or of_all}
     for batch in data.to_batches(max_chunksize=1000):
         columns = [_values(hint, batch.column(name)) for name, hint in hints.items()]
@@ -195,9 +202,15 @@ RELEASE = pa.schema(
         pa.field("scorer_revision", pa.string()),
         pa.field("source", pa.string()),
         pa.field("source_row", pa.int64()),
-        pa.field("licence", pa.string()),
+        pa.field("license", pa.string()),
     ],
     metadata={"polytrace.schema": str(SCHEMA_VERSION)},
 )
 """One released instance. `messages` is read by TRL and dLLM, `prompt` and `response` by the public
 NAP trainer; `paths.trace` is the provenance of every path."""
+
+FORMER_RELEASE = pa.schema(
+    [field.with_name(former.FORMER.get(field.name, field.name)) for field in RELEASE],
+    metadata=RELEASE.metadata,
+)
+"""The same as version 0.1 released it."""

@@ -1,9 +1,9 @@
-"""The canvas format (Eq. 5, Li et al. 2026): fixed headers, reasoning slots, a summary slot; pure.
+"""The canvas format (Eq. 5, Li et al. 2026): fixed headers, reasoning slots, a summary slot.
 
 `B_1` is "<think 1>" and a line break, `B_j` closes path j-1 and opens path j, `B_S` closes path P
 and opens the summary. The rendered text ends with `CLOSE`, which is not on the decoding canvas.
-Markers are plain text; a path that contains one cannot be told apart from the frame, so `render`
-refuses it.
+Markers are plain text. A path that contains one could not be told from the canvas around it, so
+`render` refuses it.
 """
 
 import re
@@ -40,8 +40,8 @@ def render(paths: Sequence[str], summary: str) -> str:
     return body + summary_header(len(paths)) + summary + CLOSE
 
 
-def twin(paths: Sequence[str], summary: str) -> str:
-    """The long-CoT twin: the same texts in ordinary left-to-right form, without markers."""
+def long_cot(paths: Sequence[str], summary: str) -> str:
+    """The long-CoT form: the same texts in ordinary left-to-right form, without markers."""
     return "\n\n".join((*paths, summary))
 
 
@@ -54,8 +54,8 @@ def _refuse_markers(paths: Sequence[str], summary: str) -> None:
 def parse(text: str) -> Parsed:
     """The paths and the summary of a rendered canvas.
 
-    Exactly the inverse of `render`: ValueError where the frame is damaged, or where a part holds a
-    marker, so that no text has two readings.
+    The exact inverse of `render`. Raises ValueError if the headers are damaged, or if a part holds
+    a marker, so that no text can be parsed in two ways.
     """
     paths: list[str] = []
     at = 0

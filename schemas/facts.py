@@ -47,7 +47,7 @@ class SourceFacts(Fact):
     """
 
     label: str
-    licence: str
+    license: str
     fingerprint: str
     rows: Count
     traces: Count = 0
@@ -70,7 +70,7 @@ class ModelFacts(Fact):
 
 
 class MeanFacts(Fact):
-    """A mean over documents with its 95 % interval, which is None of under 30 documents."""
+    """A mean over documents with its 95 % interval, which is None for fewer than 30 documents."""
 
     mean: float
     low: float | None
@@ -78,11 +78,11 @@ class MeanFacts(Fact):
 
 
 class ControlFacts(Fact):
-    """The path level of the first `documents` canvases between its controls, nats a token.
+    """The path level of the first `documents` canvases and its two controls, in nats a token.
 
-    `others` are canvases of paths of other prompts, `repeated` those of one path repeated; None
-    where undefined. `tells` says whether the scorer tells the two apart: if it does not, path level
-    says nothing.
+    `others` are canvases made of paths of other prompts, `repeated` canvases of one path repeated;
+    None where undefined. `tells` says whether the scorer tells the two apart. If it does not, it
+    could not see a dependence between paths, and its path level says nothing.
     """
 
     documents: Count

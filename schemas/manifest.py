@@ -1,7 +1,8 @@
-"""A run's manifest: every file with its sha256, every count; written last, so it marks completion.
+"""The manifest of a run: every file with its sha256, and every count.
 
-In: facts of a finished build. Out: `manifest.json`, the same bytes for the same recipe and traces,
-without time or machine path. The file ends in its own checksum: a single changed byte shows.
+It is written last, so a run that has a manifest is complete. The same recipe and traces give the
+same bytes: it holds no time and no machine path. The file ends in a checksum of its own, so that
+any changed byte is noticed.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
+from schemas import former
 from schemas.arrow import SCHEMA_VERSION
 from schemas.facts import (
     Count,
@@ -81,7 +83,7 @@ class Manifest(Fact):
     packages: tuple[Package, ...] = ()
 
     def named(self) -> Iterator[FileFacts]:
-        """Every file that the manifest vouches for."""
+        """Every file that the manifest names, with its sha256."""
         yield from self.shards
         yield from self.release
         yield from self.files
@@ -95,7 +97,7 @@ class Manifest(Fact):
         return (file for file in self.named() if file.is_rejections)
 
     def check(self) -> list[str]:
-        """The sums that do not hold, one line each; empty when the run is conserved."""
+        """The sums that do not hold, one line each; empty if all hold."""
         return [line for left, right, line in self._sums() if left != right] + self._repeats()
 
     def _sums(self) -> Iterator[tuple[int, int, str]]:
@@ -160,12 +162,18 @@ class Manifest(Fact):
         facts = self.model_dump(mode="json", by_alias=True) | {"checksum": self.checksum()}
         return json.dumps(facts, ensure_ascii=False, indent=1) + "\n"
 
+    def _former_text(self) -> str:
+        """The same as version 0.1 wrote it."""
+        facts = former.renamed(self.model_dump(mode="json", by_alias=True), former.FORMER)
+        facts["checksum"] = _checksum(facts)
+        return json.dumps(facts, ensure_ascii=False, indent=1) + "\n"
+
     def checksum(self) -> str:
         """What the file ends in: the sha256 of its facts, by which two builds are told apart."""
         return _checksum(self.model_dump(mode="json", by_alias=True))
 
     def save(self, path: Path) -> None:
-        """Write the file atomically and durably: it is there as a whole, or as it was before."""
+        """Write the file atomically and durably: after a crash it is the new or the old file."""
         replace_text(path, self.text())
 
     @classmethod
@@ -192,12 +200,12 @@ class Manifest(Fact):
             )
         said = facts.pop("checksum", None)
         try:
-            manifest = cls.model_validate_json(json.dumps(facts))
+            manifest = cls.model_validate_json(json.dumps(former.renamed(facts)))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise DamagedError(f"{path}: {where}: {first['msg']}; {_REMEDY}") from None
-        if manifest.text().encode() != data:
+        if data not in (manifest.text().encode(), manifest._former_text().encode()):
             if manifest.checksum() != said == _checksum(facts):
                 raise UserError(
                     f"{path}: was made by another version of Polytrace ({manifest.polytrace}), "

@@ -1,4 +1,4 @@
-"""What a build says at its end: the object that `polytrace build --json` prints."""
+"""The result of a build: the object that `polytrace build --json` prints."""
 
 from pydantic import Field
 
@@ -6,7 +6,7 @@ from schemas.facts import Count, Fact, PromptCounts, TraceCounts
 
 
 class Outcome(Fact):
-    """The end of a build: where it lies, and the sums that hold."""
+    """The result of a build: its run directory, counts, and messages."""
 
     run_dir: str
     prompts: PromptCounts

@@ -1,7 +1,7 @@
-"""The recipe: everything that determines a corpus, strict, with a JSON schema for Prefect's form.
+"""The recipe: everything that determines a corpus. An unknown key is an error.
 
-Sections that choose a part (`source`, `teacher`, `filters`) hold `kind` and the
-options of that part's `build`.
+Sections that choose a part (`source`, `teacher`, `filters`) hold `kind` and the options of that
+part's `build`. The models also give the JSON schema of the form in Prefect's UI.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from schemas import former
 from schemas.canvas import MARKER
 from schemas.section import Section
 from schemas.serve import Serve
@@ -51,7 +52,7 @@ Many = Annotated[tuple[Part, ...], BeforeValidator(_as_list), Field(min_length=1
 
 
 class Summary(Section):
-    """How the summary is written: it always ends in the gold answer."""
+    """How the summary, which always ends in the gold answer, is written."""
 
     template: str = Field(
         default="The final answer is {answer}",
@@ -161,8 +162,8 @@ class Release(Section):
     )
     rows_per_file: int = Field(default=10_000, ge=1)
     pretty_name: str | None = None
-    licence: str | None = Field(
-        default=None, description="Overrides the sources' licence on the card."
+    license: str | None = Field(
+        default=None, description="Overrides the sources' license on the card."
     )
     notice: str | None = Field(
         default=None, description="A sentence that card and manifest must carry."
@@ -206,6 +207,11 @@ class Recipe(Section):
         "(POLYTRACE_DASK or POLYTRACE_RAY is its address; default: processes on this machine).",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _under_todays_names(cls, data: object) -> object:
+        return former.recipe(data) if isinstance(data, Mapping) else data
+
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
         if self.groups.min_correct > self.paths:
@@ -221,7 +227,7 @@ class Recipe(Section):
         return self
 
     def shaping(self) -> dict[str, Any]:
-        """The fields that shape the corpus as plain values: not where and how fast it is made."""
+        """The fields that shape the corpus, as plain values; not where and how fast it is made."""
         facts = self.model_dump(mode="json", exclude={"task_runner", "serve", "handoff"})
         if self.serve is not None and (self.serve.model or self.serve.shaping_args()):
             facts["serve"] = {"model": self.serve.model, "args": self.serve.shaping_args()}
@@ -235,7 +241,7 @@ class Recipe(Section):
 
     def digest(self) -> str:
         """A hash of every field that shapes the corpus."""
-        return digest(self.shaping())
+        return digest(former.recipe(self.shaping(), former.FORMER))
 
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))

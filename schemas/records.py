@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Grade(StrEnum):
-    """What a grader says of a trace's answer."""
+    """The grade of a trace's answer."""
 
     CORRECT = "correct"
     WRONG = "wrong"
@@ -69,7 +69,7 @@ class Prompt:
     gold: str
     source: str
     row: int
-    licence: str
+    license: str
     recorded: tuple[Recorded, ...] = ()
 
 
@@ -143,11 +143,11 @@ class SeqDep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Siblings:
-    """What the paths of a canvas say of one another.
+    """How much the paths of a canvas tell about one another.
 
     `gains_per_token` [P, P]: nats a token that path j gains from path i before it, at row i and
-    column j; None on the diagonal. `near_copies` are the pairs (i, j), 0-based, where path i spares
-    at least half of path j's nats, and 0.2 nats a token or more.
+    column j; None on the diagonal. `near_copies` are the pairs (i, j), 0-based, where path i saves
+    at least half of path j's nats, and at least 0.2 nats a token.
     """
 
     gains_per_token: tuple[tuple[float | None, ...], ...]
@@ -156,9 +156,9 @@ class Siblings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """All that scorers say of one canvas.
+    """All scores of one canvas.
 
-    `path` is measured on the canvas, `step` and `window` on its long-CoT twin; `summary_gain`
+    `path` is measured on the canvas, `step` and `window` on its long-CoT form; `summary_gain`
     (nats) is log p(S | x, paths) - log p(S | x). `siblings` is measured where the recipe asks.
     """
 
@@ -190,7 +190,7 @@ class Rejection:
 
 
 class Verdict(NamedTuple):
-    """What a filter says of a canvas; `reason` is empty when it is kept."""
+    """The decision of a filter about a canvas; `reason` is empty if the canvas is kept."""
 
     keep: bool
     reason: str = ""

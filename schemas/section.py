@@ -1,4 +1,4 @@
-"""What every section of a recipe is: strict and frozen. An unknown field is an error."""
+"""The base of all sections of a recipe: frozen, and an unknown field is an error."""
 
 from pydantic import BaseModel, ConfigDict
 

@@ -1,7 +1,7 @@
 """The `serve` section of a recipe: vLLM servers that a build starts and watches.
 
-In: options of the servers. Out: which of them shape what the teacher writes; an option that is ours
-to give is an error that says what to set instead.
+It also says which options of the servers shape what the teacher writes. An option that Polytrace
+sets itself is an error, which says what to set instead.
 """
 
 from typing import Annotated
@@ -30,7 +30,7 @@ SHAPING_ARGS = (
 
 
 def _as_words(value: object) -> object:
-    """Options as text: YAML reads the 4096 of `[--max-model-len, 4096]` as a number."""
+    """Options as text, because YAML reads the 4096 of `[--max-model-len, 4096]` as a number."""
     if not isinstance(value, list | tuple):
         return value
     return [str(v) if isinstance(v, int | float) and not isinstance(v, bool) else v for v in value]
@@ -53,7 +53,7 @@ _SERVER_OPTIONS = {
 
 
 class Serve(Section):
-    """vLLM servers that a build starts, watches, restarts and ends; shapes no corpus."""
+    """vLLM servers that a build starts, watches, restarts and ends."""
 
     model: str | None = Field(
         default=None, description="Directory or hub id that is served (default: teacher.model)."

@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 
-from support.errors import UserError
+from support.errors import UserError, first_line
 
 # What loading a model and its tokenizer can read; logs, cards and optimiser states are left out.
 SHAPING = (
@@ -64,10 +64,9 @@ def fetched(name: str, what: str, *, code: bool) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=kinds, ignore_patterns=["*.bin*"]))
     except Exception as error:  # offline, unknown, gated: each is its own class
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f"{what}: is no local directory{_near(Path(name))}, and the hub did not give it "
-            f"({said}); check name and network"
+            f"({first_line(error)}); check name and network"
         ) from None
 
 

@@ -31,3 +31,8 @@ class NothingReleasedError(PolytraceError, RuntimeError):
 
 class DamagedError(PolytraceError, RuntimeError):
     """A file of a run does not hold what its manifest says."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its class where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

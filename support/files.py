@@ -1,18 +1,24 @@
 """Files that are there as a whole, or as they were before: write aside, sync, rename, sync.
 
-In: a text, or a finished file under a temporary name. Out: the file in its place, on the disk.
-Also the lock that keeps two commands from one run directory.
+Also the hash of a file, and the lock that keeps two commands from one run directory.
 """
 
 import errno
 import fcntl
+import hashlib
 import os
 import re
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
+from typing import Literal, Protocol
 
 from support.errors import UserError
+
+PART = ".part"
+"""The end of a name under which a file or a folder is written before it is whole."""
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:/")  # a Path has but one of its slashes
 _DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -23,30 +29,78 @@ def is_disk_fault(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _DISK_FAULTS
 
 
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write a file to, which takes the place of `path` when the block ends.
+
+    The file is on the disk before it is renamed. Where the block raises, or the disk fails, it is
+    deleted, and `path` is as before.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + PART)
+    part.unlink(missing_ok=True)  # a link there would be written through
+    try:
+        yield part
+        fsync(part)
+        part.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+    fsync(path.parent)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """As `atomic_write`, for a folder of files: an empty folder that takes the place of `path`."""
+    part = path.with_name(path.name + PART)
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+        replace_folder(part, path)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def replace_folder(part: Path, path: Path) -> None:
+    """Make a finished folder of files durable, and put it in the place of `path`."""
+    for file in part.iterdir():
+        fsync(file)
+    fsync(part)
+    if path.exists():
+        shutil.rmtree(path)
+    part.rename(path)
+    fsync(path.parent)
+
+
 def replace_text(path: Path, text: str) -> None:
     """Write a small text file atomically and durably."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.unlink(missing_ok=True)  # a link there would be written through
-    part.write_text(text, encoding="utf-8", newline="\n")
-    commit(part, path)
+    with atomic_write(path) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
 
 
-def commit(part: Path, path: Path) -> None:
-    """Make `part` durable, rename it to `path`, make the rename durable."""
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make new and renamed entries of a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
+def fsync(path: Path) -> None:
+    """Make the bytes of a file, or the new and renamed entries of a folder, durable."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+class Openable(Protocol):
+    """A `Path`, or what is opened as one is."""
+
+    def open(self, mode: Literal["rb"], /) -> BufferedReader:
+        """The bytes from the first on."""
+
+
+def sha256(file: Openable) -> str:
+    """The hash of a file in hex digits, read in pieces."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def refuse_links(run: Path) -> None:

@@ -8,7 +8,9 @@ import html
 import os
 import re
 from collections.abc import Iterable, Mapping
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, urlsplit, urlunsplit
+
+from support.text import one_line
 
 HIDDEN = "***"
 CREDENTIALS = re.compile(
@@ -25,7 +27,9 @@ _ADDRESS = re.compile(
     r"((?:[\w.-]+|\[[0-9a-f:.]+\])(?::\d+)?(?:/[\w/.~%!$&'()*+,;=:-]*)?)(?:[?#][^@]*)?",
     re.IGNORECASE,
 )
-_NAMES = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
+_NAMES = re.compile(r"(TOKEN|KEY|KEY_ID|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
+_USER = re.compile(r"(?<=://)[^/\s@]*@")
+_QUERY = re.compile(r"\?[^\s'\"<>]*")
 _ESCAPE = re.compile(r"%[0-9A-F]{2}")
 
 
@@ -41,6 +45,28 @@ def of_environment(environment: Mapping[str, str] = os.environ) -> tuple[str, ..
     """Values of the variables that are named as secrets are, such as HF_TOKEN."""
     found = (value.strip() for name, value in environment.items() if _NAMES.search(name))
     return tuple(value for value in found if len(value) >= LEAST)
+
+
+def clean(said: object, *secrets: str | None, most: int = 200) -> str:
+    """Foreign text as one line of at most `most` characters, to be a part of a message.
+
+    It holds no secret of the environment and none of `secrets`, and of addresses in it no user, no
+    password and no query: storage servers sign there.
+    """
+    text = hidden(str(said), (*of_environment(), *secrets))
+    return one_line(_QUERY.sub("?…", _USER.sub("…@", text)))[:most]
+
+
+def without_credentials(url: str) -> str:
+    """A URL without user, password, query and fragment, all else as it is, to be published.
+
+    `bare` is for messages, and shows nothing of what it does not understand.
+    """
+    try:
+        parts = urlsplit(url)
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    except ValueError:
+        return "<withheld>"
 
 
 def bare(address: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_type_hints
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from support.errors import UserError
+from support.errors import UserError, first_line
 from support.plugins import hint
 from support.redact import CREDENTIALS
 
@@ -74,7 +74,7 @@ def load(path: Path, overrides: Sequence[str], section: type[S]) -> S:
         problem = str(getattr(error, "problem", None) or error).splitlines()[0]
         raise UserError(f"{path}{row}: not valid YAML: {problem}") from None
     except (ValueError, RecursionError) as error:  # an impossible date, endless nesting
-        raise UserError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{path}: not valid YAML: {first_line(error)}") from None
     if not isinstance(data, dict):
         raise UserError(f"{path}: a recipe is a mapping of keys, such as 'name: …'")
     for override in overrides:

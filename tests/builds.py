@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 
 from curation.pipeline import run_build
-from curation.run_store import shards
 from schemas.outcome import Outcome
 from schemas.recipe import load
+from support.files import sha256
 from support.paths import ROOT
 
 RECIPES = ROOT / "flows" / "recipes"
@@ -24,7 +24,7 @@ def make(run: Path, recipe: str = "demo", *overrides: str, limit: int | None = N
 def contents(folder: Path) -> dict[str, str]:
     """sha256 of every file below a folder."""
     return {
-        path.relative_to(folder).as_posix(): shards.sha256(path)
+        path.relative_to(folder).as_posix(): sha256(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }

@@ -1,7 +1,8 @@
 """The pages: every relative link and anchor leads somewhere, every `polytrace` command parses.
 
-Read are README.md, CONTRIBUTING.md and docs/. Commands are those of bash blocks and of code spans
-that begin with `polytrace`; recipes, long options and, for `build`, overridden keys must exist.
+Read are README.md, CONTRIBUTING.md, ARCHITECTURE.md, SECURITY.md and docs/. Commands are those of
+bash blocks and of code spans that begin with `polytrace`; recipes, long options and, for `build`,
+overridden keys must exist.
 """
 
 import re
@@ -18,7 +19,8 @@ from flows import cli
 from schemas.recipe import load
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
+FRONT = ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "SECURITY.md")
+PAGES = (*(ROOT / name for name in FRONT), *sorted((ROOT / "docs").rglob("*.md")))
 FOLDERS = {"build": "", "train": "train", "evaluate": "evaluate", "finetune-eval": "experiments"}
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

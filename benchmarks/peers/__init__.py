@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from benchmarks.clients import Work
-from benchmarks.loopback import Loopback
+from tests.servers.loopback import Loopback
 
 MB = 1e6
 _LOOK_SECONDS = 0.1

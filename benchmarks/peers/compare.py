@@ -12,8 +12,8 @@ from typing import Literal
 from benchmarks import peers
 from benchmarks.clients import Work
 from benchmarks.lines import Line, ratio
-from benchmarks.loopback import Loopback
 from benchmarks.peers import Measured, PeerError
+from tests.servers.loopback import Loopback
 
 RUNS = 3  # for speed, and one more for memory
 _PACKAGES = {

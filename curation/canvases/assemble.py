@@ -11,8 +11,8 @@ Nothing is lost: every trace is on the canvas or has a rejection. A trace is tri
 A prompt is then refused for its own sake (`prompt_contains_special_token`, `summary_…`) or for its
 group's (`too_few_traces`, `too_few_distinct`, `too_few_correct`, `too_many_wrong`), and what was
 left of its traces is `prompt_rejected`. Otherwise the most diverse P stay and the surplus is
-`not_selected`; but where their long-CoT twin is longer than the canvas's M masks, the prompt is
-refused as well (`twin_too_long`). "Wrong" is every grade but CORRECT.
+`not_selected`; but where their long-CoT form is longer than the canvas's M masks, the prompt is
+refused as well (`long_cot_too_long`). "Wrong" is every grade but CORRECT.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from curation.canvases.checks import Fault, Usable, head_of, is_unicode, screen
 from curation.canvases.diverse_subset import most_diverse
 from curation.canvases.token_counter import TokenCounter
-from schemas.canvas import MARKER, render, twin
+from schemas.canvas import MARKER, long_cot, render
 from schemas.recipe import Recipe, filled
 from schemas.records import Canvas, GradedTrace, Prompt, Rejection, Stage
 from scorers.similarity import matrix
@@ -132,7 +132,7 @@ def assemble(
             summary_tokens=summary_tokens,
             similarity=_highest(among_KK, chosen),
         )
-        if refusal := _refuse_twin(canvas, rules, counter):
+        if refusal := _refuse_long_cot(canvas, rules, counter):
             canvas = None
     if canvas is None:
         assert refusal is not None
@@ -154,9 +154,9 @@ def response(canvas: Canvas) -> str:
     return render([path.text for path in canvas.paths], canvas.summary)
 
 
-def long_cot(canvas: Canvas) -> str:
-    """The twin: the same paths and summary in ordinary left-to-right form, without markers."""
-    return twin([path.text for path in canvas.paths], canvas.summary)
+def long_cot_text(canvas: Canvas) -> str:
+    """The same paths and summary in ordinary left-to-right form, without markers."""
+    return long_cot([path.text for path in canvas.paths], canvas.summary)
 
 
 def compared(usable: Sequence[Usable], faults: dict[int, Fault]) -> Sequence[Usable]:
@@ -237,8 +237,8 @@ def _refuse_group(
     return None
 
 
-def _refuse_twin(canvas: Canvas, rules: Rules, counter: TokenCounter) -> Fault | None:
-    """Why the twin cannot be trained: it is filled to the canvas's M masks (METHOD section 1).
+def _refuse_long_cot(canvas: Canvas, rules: Rules, counter: TokenCounter) -> Fault | None:
+    """Why long CoT cannot be trained: it is filled to the canvas's M masks (METHOD section 1).
 
     Where joining its parts may double their tokens and it fits all the same, it is not counted.
     """
@@ -246,8 +246,9 @@ def _refuse_twin(canvas: Canvas, rules: Rules, counter: TokenCounter) -> Fault |
     breaks = 2 * rules.paths  # line feeds between the parts
     if 2 * (sum(canvas.path_tokens) + canvas.summary_tokens + breaks) <= masks:
         return None
-    if (tokens := counter.count(long_cot(canvas))) > masks:
-        return Fault("twin_too_long", f"long_cot has {tokens} tokens, the canvas has {masks} masks")
+    if (tokens := counter.count(long_cot_text(canvas))) > masks:
+        detail = f"long_cot has {tokens} tokens, the canvas has {masks} masks"
+        return Fault("long_cot_too_long", detail)
     return None
 
 

@@ -109,5 +109,5 @@ def _accepted(
             continue
         tokens = counter.count(text)
         made = replace(canvas, summary=text, summary_by=trace.teacher, summary_tokens=tokens)
-        if tokens <= rules.summary_tokens and counter.count(assemble.long_cot(made)) <= masks:
+        if tokens <= rules.summary_tokens and counter.count(assemble.long_cot_text(made)) <= masks:
             yield made

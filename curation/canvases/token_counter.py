@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from support.errors import UserError
+from support.errors import UserError, first_line
 from support.paths import locate
 
 _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?", re.ASCII)
@@ -123,14 +123,13 @@ def _load(name: str) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_file(str(file)) if file.is_file() else _from_transformers(where)
     except Exception as error:  # the loaders raise bare Exception, OSError, KeyError and others
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         if file.is_file():
             what = "damaged tokenizer.json"
         elif where.is_dir():
             what = "a directory without a tokenizer that can be read"
         else:
             what = "neither a directory here nor a tokenizer on the hub"
-        raise UserError(f"{_FIELD}: {name}: {what}: {reason}") from None
+        raise UserError(f"{_FIELD}: {name}: {what}: {first_line(error)}") from None
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer

@@ -21,7 +21,7 @@ from schemas.facts import FilterFacts
 from schemas.manifest import MANIFEST_FILE, RELEASE_FOLDER, Manifest
 from schemas.records import Grade
 from support.digits import rounded, rounded_text
-from support.errors import DamagedError
+from support.errors import DamagedError, first_line
 from support.text import Part, columns, lines, one_line, shorten, table, visible
 
 MARKS = {  # and how they are painted
@@ -86,7 +86,7 @@ def _origins(manifest: Manifest) -> Iterator[tuple[str, str]]:
         yield "path level", sentence(scorer.controls).removeprefix("Path level").lstrip(": ")
     for n, source in enumerate(manifest.sources, 1):
         held = f", {source.traces:,} recorded traces" if source.traces else ""
-        yield f"source {n}", f"{source.label} ({source.licence}), {source.rows:,} rows{held}"
+        yield f"source {n}", f"{source.label} ({source.license}), {source.rows:,} rows{held}"
     for n, held_out in enumerate(manifest.decontamination, 1):
         found = f"{held_out.exact:,} prompts found exactly, {held_out.ngram:,} by 8-grams"
         yield f"eval set {n}", f"{held_out.label}, {held_out.rows:,} rows: {found}"
@@ -99,7 +99,7 @@ def _measured(run: Path, manifest: Manifest) -> Iterator[tuple[str, str]]:
     stats = statistics.load(run / RELEASE_FOLDER / statistics.STATS_FILE)
     yield "path tokens", _spread(stats.path_tokens)
     yield "SeqDep path", _spread(stats.seqdep_path_nats_per_token, " nats a token")
-    yield "SeqDep step", _spread(stats.seqdep_step_nats_per_token, " nats a token (long-CoT twin)")
+    yield "SeqDep step", _spread(stats.seqdep_step_nats_per_token, " nats a token (long-CoT form)")
 
 
 def _spread(one: Distribution, unit: str = "") -> str:
@@ -157,7 +157,7 @@ def show(row: Released, cells: int, *, title: str = "canvas", abreast: bool = Tr
     person reads: foreign markup and control characters in it have no effect.
     """
     cells = max(LEAST, cells)
-    origin = f"{_brief(row.source)} row {row.source_row}, {_brief(row.licence)}"
+    origin = f"{_brief(row.source)} row {row.source_row}, {_brief(row.license)}"
     of = f"{row.correct_paths} of {len(row.paths)} paths correct"
     summary_by = f"summary ({row.summary_tokens} tokens, by {_brief(row.summary_by)})"
     paths = [_path(j, row) for j in range(len(row.paths))]
@@ -250,5 +250,6 @@ def _table(path: Path) -> pa.Table:
     try:
         return pq.read_table(path, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
-        reason = str(error).partition("\n")[0]
-        raise DamagedError(f"{path}: cannot be read ({reason}); run polytrace verify") from None
+        raise DamagedError(
+            f"{path}: cannot be read ({first_line(error)}); run polytrace verify"
+        ) from None

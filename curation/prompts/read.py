@@ -93,7 +93,7 @@ def _prompt(row: Row, source: Source) -> Prompt:
         gold=row.gold,
         source=source.label,
         row=row.number,
-        licence=row.licence or source.licence,
+        license=row.license or source.license,
         recorded=row.recorded,
     )
 

@@ -18,18 +18,19 @@ from curation.publish.plan import (
     DATA,
     Item,
     Release,
-    Say,
     State,
     changes,
-    listed,
+    compare,
+    preview,
     release_of,
     require_run,
     summed,
 )
-from curation.sources.readers.remote import GOES_ON, code_of, connect, etag, is_url, patiently
-from schemas.facts import Count, Fact
+from curation.sources.readers.remote import code_of, connect, etag, is_url, patiently
+from schemas.facts import Count, Fact, FileFacts
 from support.errors import StoppedError, UserError
 from support.files import lock
+from support.retry import GOES_ON, Say
 from support.text import one_line
 
 INDEX = "polytrace.json"
@@ -73,7 +74,7 @@ def publish(run: Path, to: str, *, say: Say) -> str:
     with lock(run):  # no build may swap the release meanwhile
         release = release_of(run, say)
         standing = folder.standing(release)
-        items = list(_compare(release, standing, folder))
+        items = _compare(release, standing, folder)
         say(f"{summed(items)} to {folder.url}")
         if changes(items) or not _is_done(release, standing):
             _send(folder, release, items, standing)
@@ -84,8 +85,7 @@ def dry_run(run: Path, to: str, *, say: Say) -> str:
     """What `publish` would do, one line a file; nothing is changed, here or there."""
     folder = _Folder(to, say)
     release = release_of(run, say)
-    items = list(_compare(release, folder.standing(release), folder))
-    return f"{listed(items)}\n{summed(items)} to {folder.url}; nothing was sent"
+    return preview(_compare(release, folder.standing(release), folder), folder.url)
 
 
 class _Folder:
@@ -189,7 +189,7 @@ class _Folder:
         return patiently(attempt, self.url, self._say)
 
 
-def _compare(release: Release, standing: Index | None, folder: _Folder) -> Iterator[Item]:
+def _compare(release: Release, standing: Index | None, folder: _Folder) -> list[Item]:
     """Every file of the release, and those of former builds.
 
     A file is unchanged if it was sent with this sha256, and is listed as it was then; without an
@@ -197,20 +197,17 @@ def _compare(release: Release, standing: Index | None, folder: _Folder) -> Itera
     """
     there = folder.there
     arrived = {file.path: file for file in standing.files} if standing else {}
-    for path, file in sorted(release.files.items()):
-        state = State.NEW
-        if path in there:
-            known = arrived.get(path)
-            is_same = known is not None and (
-                (known.bytes, known.sha256) == (file.bytes, file.sha256)
-                and there[path] == (known.bytes, known.etag)
-                and (bool(known.etag) or folder.sha256(path) == known.sha256)
-            )
-            state = State.UNCHANGED if is_same else State.CHANGED
-        yield Item(path=path, size=file.bytes, state=state)
-    for path, listing in sorted(there.items()):
-        if path not in release.files and DATA.fullmatch(path):
-            yield Item(path=path, size=listing.size, state=State.DELETED)
+
+    def is_same(path: str, file: FileFacts) -> bool:
+        known = arrived.get(path)
+        return (
+            known is not None
+            and (known.bytes, known.sha256) == (file.bytes, file.sha256)
+            and there[path] == (known.bytes, known.etag)
+            and (bool(known.etag) or folder.sha256(path) == known.sha256)
+        )
+
+    return compare(release, {path: file.size for path, file in there.items()}, is_same)
 
 
 def _is_done(release: Release, standing: Index | None) -> bool:

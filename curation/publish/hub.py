@@ -2,23 +2,24 @@
 
 In: a sound run, a dataset's id. Out: one commit that makes the dataset hold the release's files,
 and its tags. What the hub has is compared by content, so that the same command goes on after an
-interruption, and sends nothing where nothing changed.
+interruption, and sends nothing where nothing changed. (`HfApi.upload_folder` is not used: where the
+hub has Xet storage it makes several commits of a large folder, the deletions in the first.)
 """
 
-import hashlib
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from curation.publish.hub_client import HubClient, Say
+from curation.publish.hub_client import asked, configure, endpoint, explain, find_token
 from curation.publish.plan import (
-    DATA,
     Item,
     Release,
     State,
     changes,
-    listed,
+    compare,
+    preview,
     release_of,
     require_run,
     summed,
@@ -26,9 +27,29 @@ from curation.publish.plan import (
 from schemas.facts import FileFacts
 from support.errors import UserError
 from support.files import lock
+from support.retry import Say, retry
+from support.text import one_line
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 KIND = "dataset"
+_REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _TAG = re.compile(r"[A-Za-z0-9](?:[\w-]|\.(?!\.))*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hub:
+    """The Hub's client for one dataset."""
+
+    api: "HfApi"
+    repo: str
+    token: str | None
+
+    @property
+    def address(self) -> str:
+        """Of the dataset, for people."""
+        return f"{self.api.endpoint}/datasets/{self.repo}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,50 +74,67 @@ def publish(
     the same command goes on.
     """
     _check_tag_name(tag)
-    client = HubClient(repo, say, token=token)
+    hub = _connect(repo, token)
+    if hub.token is None:
+        raise UserError(
+            f"no token for the Hub: set HF_TOKEN to one that may write to {repo.partition('/')[0]} "
+            f"({hub.api.endpoint}/settings/tokens)"
+        )
     require_run(run)
     with lock(run):  # no build may swap the release meanwhile
         release = release_of(run, say)
-        return client.patiently(lambda: _publish(client, release, public, tag, say))
+        return retry(
+            lambda: _publish(hub, release, public, tag, say),
+            partial(explain, repo=repo, token=hub.token),
+            say=say,
+            asked=asked,
+        )
 
 
 def dry_run(run: Path, repo: str, *, public: bool, tag: str | None, say: Say) -> str:
     """What `publish` would do, one line a file; nothing is changed, here or there."""
     _check_tag_name(tag)
-    client = HubClient(repo, say, anonymous=True)
+    hub = _connect(repo, None)
     release = release_of(run, say)
     try:
-        standing = _standing(client)
+        standing = _standing(hub)
         where = "" if standing else f"{repo} does not exist yet, or is hidden from you\n"
     except Exception as error:  # of the client; what would be sent can be said all the same
-        standing, where = None, f"{client.told(error)}\n"
-    items = list(_compare(release, standing))
+        standing, where = None, f"{explain(error, repo, hub.token)}\n"
+    items = _compare(release, standing)
     if standing is not None:
         _check(repo, standing, items, public, None if tag == release.digest else tag)
     seen = "public" if public else "private"
     tags = " and ".join(dict.fromkeys([release.digest, tag or release.digest]))
-    return (
-        where
-        + listed(items)
-        + f"\n{summed(items)} to {client.endpoint}/datasets/{repo} ({seen}), tagged {tags}; "
-        "nothing was sent"
-    )
+    return where + preview(items, f"{hub.address} ({seen}), tagged {tags}")
 
 
-def _publish(client: HubClient, release: Release, public: bool, tag: str | None, say: Say) -> str:
+def _connect(repo: str, token: str | None) -> Hub:
+    """The client; UserError if nothing can come of it."""
+    from huggingface_hub import HfApi
+
+    if not _REPO.fullmatch(repo):
+        raise UserError(f"--repo {one_line(repo)!r}: not a dataset's id; write ORG/NAME")
+    url, token = endpoint(), find_token(token)
+    configure()
+    api = HfApi(endpoint=url, token=token or False, library_name="polytrace")
+    return Hub(api=api, repo=repo, token=token)
+
+
+def _publish(hub: Hub, release: Release, public: bool, tag: str | None, say: Say) -> str:
     """One attempt. What an interrupted one did is found, and not done again."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-    api, repo = client.api, client.repo
-    standing = _standing(client)
+    api, repo = hub.api, hub.repo
+    standing = _standing(hub)
     if standing is None:
         api.create_repo(repo, repo_type=KIND, private=not public)
-        standing = _standing(client)
+        standing = _standing(hub)
         if standing is None:
             raise UserError(f"{repo}: was created, but is hidden from this token; check its rights")
-    items = list(_compare(release, standing))
+    items = _compare(release, standing)
     _check(repo, standing, items, public, None if tag == release.digest else tag)
-    say(f"{summed(items)} to {client.endpoint}/datasets/{repo}")
+    say(f"{summed(items)} to {hub.address}")
     added = [
         CommitOperationAdd(item.path, release.folder / item.path)
         for item in items
@@ -105,11 +143,11 @@ def _publish(client: HubClient, release: Release, public: bool, tag: str | None,
     gone = [CommitOperationDelete(item.path) for item in items if item.state is State.DELETED]
     commit = standing.head
     if added or gone:
-        client.without_xet_where_unknown()
+        _disable_xet_where_unknown(hub)
         try:
             api.preupload_lfs_files(repo, added, repo_type=KIND, free_memory=False)
         except Exception as error:  # the client has tried again by itself
-            raise client.told(error) from None
+            raise explain(error, repo, hub.token) from None
         commit = api.create_commit(
             repo,
             [*gone, *added],
@@ -125,15 +163,26 @@ def _publish(client: HubClient, release: Release, public: bool, tag: str | None,
         api.create_tag(repo, tag=name, revision=commit, repo_type=KIND)
     if public and standing.is_private:
         api.update_repo_settings(repo, private=False, repo_type=KIND)
-    return f"{client.endpoint}/datasets/{repo}/tree/{commit}"
+    return f"{hub.address}/tree/{commit}"
 
 
-def _standing(client: HubClient) -> Standing | None:
+def _disable_xet_where_unknown(hub: Hub) -> None:
+    """Xet storage is the client's way wherever `hf_xet` is installed; not every hub has it."""
+    from huggingface_hub import constants, get_session
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+    url = f"{hub.api.endpoint}/api/datasets/{hub.repo}/xet-write-token/main"
+    if not constants.HF_HUB_DISABLE_XET:
+        answer = get_session().get(url, headers=build_hf_headers(token=hub.token))
+        constants.HF_HUB_DISABLE_XET = answer.status_code == 404
+
+
+def _standing(hub: Hub) -> Standing | None:
     """What the hub has of the dataset; None where it does not exist."""
     from huggingface_hub import RepoFile
     from huggingface_hub.errors import HfHubHTTPError
 
-    api, repo = client.api, client.repo
+    api, repo = hub.api, hub.repo
     try:
         info = api.dataset_info(repo)
     except HfHubHTTPError as error:
@@ -155,27 +204,24 @@ def _standing(client: HubClient) -> Standing | None:
     )
 
 
-def _compare(release: Release, standing: Standing | None) -> Iterator[Item]:
-    there = standing.files if standing else {}
-    for path, file in sorted(release.files.items()):
-        state = State.NEW
-        if path in there:
-            same = _is_same(release.folder / path, file, *there[path])
-            state = State.UNCHANGED if same else State.CHANGED
-        yield Item(path=path, size=file.bytes, state=state)
-    for path, (size, _) in sorted(there.items()):
-        if path not in release.files and DATA.fullmatch(path):
-            yield Item(path=path, size=size, state=State.DELETED)
+def _compare(release: Release, standing: Standing | None) -> list[Item]:
+    files = standing.files if standing else {}
+    return compare(
+        release,
+        {path: size for path, (size, _) in files.items()},
+        lambda path, file: _is_same(release.folder / path, file, *files[path]),
+    )
 
 
 def _is_same(path: Path, file: FileFacts, size: int, name: str) -> bool:
     """Whether the hub's file has the same content, by the name that its storage gives it."""
+    from huggingface_hub.utils.sha import git_hash
+
     if size != file.bytes:
         return False
     if len(name) == 64:
         return name == file.sha256
-    content = path.read_bytes()
-    return name == hashlib.sha1(b"blob %d\0" % size + content, usedforsecurity=False).hexdigest()
+    return name == git_hash(path.read_bytes())
 
 
 def _check_tag_name(tag: str | None) -> None:

@@ -4,7 +4,7 @@ In: a sound run. Out: the files that its manifest vouches for, and the words tha
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
@@ -13,9 +13,9 @@ from curation.release.verify import verify
 from schemas.facts import FileFacts
 from schemas.manifest import MANIFEST_FILE, RELEASE_FOLDER, Manifest
 from support.errors import UserError
+from support.retry import Say
 
 DATA = re.compile(r"data/(train|validation)-[0-9a-f]{8,12}-\d{5}\.parquet")
-Say = Callable[[str], None]
 
 
 class State(StrEnum):
@@ -84,6 +84,26 @@ def release_of(run: Path, say: Say) -> Release:
     )
 
 
+def compare(
+    release: Release, there: Mapping[str, int], is_same: Callable[[str, FileFacts], bool]
+) -> list[Item]:
+    """What becomes of every file of the release, and of those of former builds.
+
+    `there` are the sizes of the files at the destination; `is_same` says whether one of them has
+    the content of the release's file of that path.
+    """
+    items = []
+    for path, file in sorted(release.files.items()):
+        state = State.NEW
+        if path in there:
+            state = State.UNCHANGED if is_same(path, file) else State.CHANGED
+        items.append(Item(path=path, size=file.bytes, state=state))
+    for path, size in sorted(there.items()):
+        if path not in release.files and DATA.fullmatch(path):
+            items.append(Item(path=path, size=size, state=State.DELETED))
+    return items
+
+
 def changes(items: Sequence[Item]) -> list[Item]:
     """What is not as it should be."""
     return [item for item in items if item.state is not State.UNCHANGED]
@@ -99,6 +119,7 @@ def summed(items: Sequence[Item]) -> str:
     )
 
 
-def listed(items: Sequence[Item]) -> str:
-    """A line a file."""
-    return "\n".join(f"{item.state:>9}  {item.size:>15,}  {item.path}" for item in items)
+def preview(items: Sequence[Item], to: str) -> str:
+    """What a dry run prints: a line a file, and what they come to."""
+    lines = [f"{item.state:>9}  {item.size:>15,}  {item.path}" for item in items]
+    return "\n".join([*lines, f"{summed(items)} to {to}; nothing was sent"])

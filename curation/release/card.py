@@ -32,7 +32,7 @@ PARTS = {
 }
 BUNDLED = "tiny/teacher"
 MOST_TEACHERS = 20  # models that are listed by name
-MOST_ORIGINS = 50  # sources under a licence that are listed: a row may state any text as its own
+MOST_ORIGINS = 50  # sources under a license that are listed: a row may state any text as its own
 _SIZES: Final = (
     (1_000, "n<1K"),
     (10_000, "1K<n<10K"),
@@ -54,7 +54,7 @@ def render_card(
     """The text of `README.md`; `example` is the row that is shown in full."""
     from jinja2 import Environment, StrictUndefined
 
-    licence = _licence(manifest, recipe, stats)
+    license = _license(manifest, recipe, stats)
     printed = markdown.printable(recipe)
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
@@ -89,7 +89,7 @@ def render_card(
         grades=[(grade.value, getattr(manifest.grades, grade)) for grade in Grade],
         distributions=_distributions(stats),
         pictures=pictures,
-        licence_sentence=_sentence(licence, recipe),
+        license_sentence=_sentence(license, recipe),
         read=sum(source.rows for source in manifest.sources),
         recipe_block=markdown.fenced(printed.text, "yaml"),
         shortened=printed.shortened,
@@ -124,8 +124,8 @@ def metadata(manifest: Manifest, recipe: Recipe, stats: Stats) -> str:
     from datasets import Features
     from huggingface_hub import DatasetCardData
 
-    licence = _licence(manifest, recipe, stats)
-    extra: dict[str, Any] = {"license_name": licence.name} if licence.name else {}
+    license = _license(manifest, recipe, stats)
+    extra: dict[str, Any] = {"license_name": license.name} if license.name else {}
     # `datasets` names its cache after the folder and these patterns, not the rows: without the
     # build id, one release would be answered with the cached rows of another. An empty release
     # names its train files all the same, or `datasets` would load stats.json as data.
@@ -136,7 +136,7 @@ def metadata(manifest: Manifest, recipe: Recipe, stats: Stats) -> str:
     extra["dataset_info"] = {"config_name": "default", "features": features._to_yaml_list()}
     data = DatasetCardData(
         language=["en"],
-        license=licence.id,
+        license=license.id,
         pretty_name=_title(recipe),
         size_categories=[_size(manifest.canvases)],
         task_categories=["text-generation"],
@@ -170,23 +170,23 @@ def _size(rows: int) -> str:
     return next((name for limit, name in _SIZES if rows < limit), "1B<n<10B")
 
 
-def _licence(manifest: Manifest, recipe: Recipe, stats: Stats) -> licenses.Licence:
+def _license(manifest: Manifest, recipe: Recipe, stats: Stats) -> licenses.License:
     """The recipe's, else that of the released rows, else (nothing released) of the sources."""
-    if recipe.release.licence is not None:
-        return licenses.combine([recipe.release.licence])
-    rows = [origin.licence for origin in stats.origins]
-    return licenses.combine(rows or [source.licence for source in manifest.sources])
+    if recipe.release.license is not None:
+        return licenses.combine([recipe.release.license])
+    rows = [origin.license for origin in stats.origins]
+    return licenses.combine(rows or [source.license for source in manifest.sources])
 
 
-def _sentence(licence: licenses.Licence, recipe: Recipe) -> str:
-    if recipe.release.licence is not None:
-        stated = markdown.escape(recipe.release.licence)
-        return f"Licence of this dataset, as its makers state it: {stated}."
-    if licence.id == licenses.UNKNOWN:
-        return "The licence of the source is **unknown**; find it out before you use the rows."
-    if licence.name == licenses.SEVERAL:
-        return "The rows come under **several licences**, so the metadata says `other`."
-    return f"Licence of the source: **{markdown.escape(licence.name or licence.id)}**."
+def _sentence(license: licenses.License, recipe: Recipe) -> str:
+    if recipe.release.license is not None:
+        stated = markdown.escape(recipe.release.license)
+        return f"License of this dataset, as its makers state it: {stated}."
+    if license.id == licenses.UNKNOWN:
+        return "The license of the source is **unknown**; find it out before you use the rows."
+    if license.name == licenses.SEVERAL:
+        return "The rows come under **several licenses**, so the metadata says `other`."
+    return f"License of the source: **{markdown.escape(license.name or license.id)}**."
 
 
 def _layout(paths: int) -> str:

@@ -24,7 +24,7 @@ from curation.seqdep_report.plot import COLOURS, STYLE
 from schemas.facts import ReleaseFile
 from schemas.manifest import Manifest
 from support.digits import rounded
-from support.files import commit
+from support.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -227,10 +227,8 @@ def _save(path: Path, panels: Sequence[tuple[Panel, Counts]]) -> None:
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         for axis, (panel, counts) in zip(axes, panels, strict=True):
             _histogram(axis, panel, counts)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        figure.savefig(part, format="png", metadata={"Software": None})
-    commit(part, path)
+        with atomic_write(path) as part:
+            figure.savefig(part, format="png", metadata={"Software": None})
 
 
 def _histogram(axis: "Axes", panel: Panel, counts: Counts) -> None:

@@ -1,6 +1,6 @@
-"""Licence names of sources become a licence that the Hub accepts.
+"""License names of sources become a license that the Hub accepts.
 
-In: licence names as sources state them. Out: the id for the card's metadata.
+In: license names as sources state them. Out: the id for the card's metadata.
 Source: the table of huggingface.co/docs/hub/repositories-licenses.
 """
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 UNKNOWN = "unknown"
 OTHER = "other"
-SEVERAL = "see-the-licence-column"
+SEVERAL = "see-the-license-column"
 LONGEST = 80  # characters of a name
 _IDS = """
 apache-2.0 mit openrail bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0
@@ -26,22 +26,22 @@ deepfloyd-if-license llama2 gemma unknown other
 HUB_IDS = frozenset(_IDS.split())
 
 
-class Licence(NamedTuple):
+class License(NamedTuple):
     """The Hub's id, and a name where the id is "other"."""
 
     id: str
     name: str | None = None
 
 
-def combine(stated: Iterable[str]) -> Licence:
-    """One licence: its id; several: "other"; none or an unstated one alone: "unknown"."""
+def combine(stated: Iterable[str]) -> License:
+    """One license: its id; several: "other"; none or an unstated one alone: "unknown"."""
     distinct = sorted({_normal(name) for name in stated})
     if len(distinct) > 1:
-        return Licence(OTHER, SEVERAL)
+        return License(OTHER, SEVERAL)
     if not distinct or distinct[0] in HUB_IDS:
-        return Licence(distinct[0] if distinct else UNKNOWN)
+        return License(distinct[0] if distinct else UNKNOWN)
     name = re.sub(r"[^a-z0-9.]+", "-", distinct[0]).strip("-")
-    return Licence(OTHER, name[:LONGEST].rstrip("-") or OTHER)
+    return License(OTHER, name[:LONGEST].rstrip("-") or OTHER)
 
 
 def _normal(name: str) -> str:

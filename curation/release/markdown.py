@@ -7,11 +7,11 @@ nothing else; the recipe as YAML without credentials and without this machine's 
 import re
 from collections.abc import Mapping
 from typing import NamedTuple
-from urllib.parse import urlsplit, urlunsplit
 
 import yaml
 
 from schemas.recipe import Recipe
+from support.redact import without_credentials
 from support.text import one_line, visible
 
 _ACTIVE = re.compile(r"([\\`*_{}\[\]()<>#|~$&!])")
@@ -88,12 +88,3 @@ def printable(recipe: Recipe) -> Printable:
     facts = clean(recipe.shaping(), "", "")
     text = yaml.safe_dump(facts, sort_keys=False, allow_unicode=True, width=100)
     return Printable(text.rstrip("\n"), tuple(shortened), tuple(withheld))
-
-
-def without_credentials(url: str) -> str:
-    """A URL without user, password, query and fragment."""
-    try:
-        parts = urlsplit(url)
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-    except ValueError:
-        return "<withheld>"

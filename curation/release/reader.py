@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from curation.release.rows import readable
 from curation.release.writer import data_path
-from schemas import arrow
+from schemas import arrow, former
 from schemas.manifest import MANIFEST_FILE, RELEASE_FOLDER, Manifest
 from support.errors import UserError
 
@@ -56,7 +56,7 @@ class Corpus:
                 names = set(file.schema_arrow.names)
                 sizes = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
             if self.manifest is None:
-                _require_columns(path, names)
+                _require_columns(path, {former.TODAY.get(name, name) for name in names})
             for group, size in enumerate(sizes):
                 self.groups.append(Place(total, path, group, 0))
                 total += size
@@ -95,7 +95,8 @@ def rows(places: Sequence[Place]) -> Iterator[tuple[Place, pa.Table]]:
         for (path, group), here in groupby(sorted(chunk), key=lambda place: place[1:3]):
             wanted = list(here)
             with readable(path) as file:
-                data = file.read_row_group(group).take([place.offset for place in wanted])
+                data = arrow.under_todays_names(file.read_row_group(group))
+                data = data.take([place.offset for place in wanted])
             found |= {place.number: data.slice(at, 1) for at, place in enumerate(wanted)}
         yield from ((place, found[place.number]) for place in chunk)
 

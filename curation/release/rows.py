@@ -77,7 +77,7 @@ class Released:
     scorer_revision: str | None
     source: str
     source_row: int
-    licence: str
+    license: str
 
 
 def released(canvas: Canvas, scores: Scores) -> Released:
@@ -98,7 +98,7 @@ def released(canvas: Canvas, scores: Scores) -> Released:
             Message(role="user", content=prompt.text),
             Message(role="assistant", content=response),
         ),
-        long_cot=assemble.long_cot(canvas),
+        long_cot=assemble.long_cot_text(canvas),
         gold=prompt.gold,
         paths=tuple(map(_path, canvas.paths, canvas.path_tokens)),
         summary=canvas.summary,
@@ -126,7 +126,7 @@ def released(canvas: Canvas, scores: Scores) -> Released:
         scorer_revision=scores.scorer_revision or None,
         source=prompt.source,
         source_row=prompt.row,
-        licence=prompt.licence,
+        license=prompt.license,
     )
 
 

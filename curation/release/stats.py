@@ -5,6 +5,7 @@ rank) over values rounded to 4 digits, counted in histograms: memory follows the
 values, not the size of the corpus.
 """
 
+import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from curation.release.writer import ROW_GROUP, data_path
+from schemas import arrow, former
 from schemas.facts import Count, Fact, Grades, ReleaseFile
 from support.errors import DamagedError
 
@@ -31,6 +33,9 @@ COLUMNS = (
     "seqdep_window_nats_per_token",
     "summary_gain_nats",
 )
+
+
+_LICENSE = ("license", "licence")  # the latter in a release of version 0.1
 
 
 class Distribution(Fact):
@@ -56,10 +61,10 @@ class Bin(Fact):
 
 
 class Origin(Fact):
-    """Rows from one source under one licence."""
+    """Rows from one source under one license."""
 
     source: str
-    licence: str
+    license: str
     rows: Count
 
 
@@ -106,10 +111,11 @@ class Stats(Fact):
 def load(path: Path) -> Stats:
     """Read `stats.json`; DamagedError where it is none."""
     try:
-        return Stats.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
-        raise DamagedError(f"{path}: cannot be read ({first}); build again") from None
+        facts = former.renamed(json.loads(path.read_bytes()))
+        return Stats.model_validate_json(json.dumps(facts))
+    except (OSError, ValueError, RecursionError) as error:
+        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise DamagedError(f"{path}: cannot be read ({said}); build again") from None
 
 
 def measure(folder: Path, files: Sequence[ReleaseFile]) -> Stats:
@@ -119,13 +125,14 @@ def measure(folder: Path, files: Sequence[ReleaseFile]) -> Stats:
     teachers, cut_paths, written = Counter[tuple[str, str]](), 0, 0
     path_tokens = _Histogram()
     columns = {name: _Histogram() for name in COLUMNS}
-    wanted = [*COLUMNS, "correct_paths", "source", "licence", "summary_by"]
+    wanted = [*COLUMNS, "correct_paths", "source", *_LICENSE, "summary_by"]
     wanted += [f"paths.list.element.{name}" for name in ("grade", "tokens", "text")]
     wanted += [f"paths.list.element.trace.{name}" for name in ("teacher", "revision", "text")]
     for file in files:
         splits[file.split] += file.rows
         with pq.ParquetFile(data_path(folder, file)) as parquet:
-            for batch in parquet.iter_batches(ROW_GROUP, columns=wanted):
+            for read in parquet.iter_batches(ROW_GROUP, columns=wanted):
+                batch = arrow.under_todays_names(read)
                 for name, histogram in columns.items():
                     histogram.add(batch.column(name).to_pylist())
                 paths = batch.column("paths").flatten()
@@ -137,15 +144,15 @@ def measure(folder: Path, files: Sequence[ReleaseFile]) -> Stats:
                 cut_paths += _cut(paths.field("text"), trace.field("text"))
                 written += sum(by != "template" for by in batch.column("summary_by").to_pylist())
                 correct.update(batch.column("correct_paths").to_pylist())
-                pair = (batch.column("source").to_pylist(), batch.column("licence").to_pylist())
+                pair = (batch.column("source").to_pylist(), batch.column("license").to_pylist())
                 origins.update(zip(*pair, strict=True))
     return Stats(
         rows=splits.total(),
         train=splits["train"],
         validation=splits["validation"],
         origins=tuple(
-            Origin(source=source, licence=licence, rows=n)
-            for (source, licence), n in sorted(origins.items())
+            Origin(source=source, license=license, rows=n)
+            for (source, license), n in sorted(origins.items())
         ),
         teachers=tuple(
             Writer(name=name, revision=revision, paths=n)

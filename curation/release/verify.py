@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 from curation.release import figures, row_checks, stats
 from curation.release.rows import read_rows
 from curation.release.writer import data_path
-from curation.run_store import shards
 from curation.sampling import journal
 from schemas import arrow
 from schemas.facts import REJECTED_FOLDER, FileFacts, ReleaseFile, Shard
@@ -27,6 +26,7 @@ from schemas.recipe import Recipe
 from schemas.recipe import load as load_recipe
 from schemas.records import Grade, Rejection
 from support.errors import PolytraceError, UserError
+from support.files import sha256
 from support.text import one_line
 
 STATS = f"{RELEASE_FOLDER}/{stats.STATS_FILE}"
@@ -90,7 +90,7 @@ def _damage(run: Path, file: FileFacts) -> str:
         size = path.stat().st_size
         if size != file.bytes:
             return f"{size} bytes, {file.bytes} were written"
-        return "" if shards.sha256(path) == file.sha256 else "content changed (sha256)"
+        return "" if sha256(path) == file.sha256 else "content changed (sha256)"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
 
@@ -164,7 +164,8 @@ def _release_file(
     number = 0
     try:
         schema = pq.read_schema(path)
-        if not schema.equals(arrow.RELEASE) or schema.metadata != arrow.RELEASE.metadata:
+        known = (arrow.RELEASE, arrow.FORMER_RELEASE)
+        if not any(schema.equals(one) and schema.metadata == one.metadata for one in known):
             yield f"columns differ from schema version {arrow.SCHEMA_VERSION}"
             return
         for number, row in enumerate(read_rows(path), 1):

@@ -8,6 +8,7 @@ most one row group a split is held in memory.
 import hashlib
 import shutil
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -17,12 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.release.rows import Released, released
-from curation.run_store import shards
 from schemas import arrow
 from schemas.facts import FileFacts, ReleaseFile
 from schemas.manifest import RELEASE_FOLDER
 from schemas.records import Canvas, Scores
-from support.files import commit
+from support.files import atomic_write, sha256
 
 ROW_GROUP = 1000
 Split = Literal["train", "validation"]
@@ -64,7 +64,7 @@ def write_release(
 
 
 class _Writer:
-    """The files of one split: one row group in memory, one `.part` file open."""
+    """The files of one split: one row group in memory, one file open."""
 
     def __init__(self, data: Path, build: str, split: Split, rows_per_file: int) -> None:
         self.files: list[ReleaseFile] = []
@@ -72,7 +72,8 @@ class _Writer:
         self._rows_per_file = rows_per_file
         self._waiting: list[Released] = []
         self._written = 0  # rows of the open file
-        self._open: pq.ParquetWriter | None = None
+        self._open = ExitStack()
+        self._parquet: pq.ParquetWriter | None = None
 
     def __enter__(self) -> "_Writer":
         return self
@@ -86,17 +87,11 @@ class _Writer:
         if kind is None:
             self._flush()
             self._close()
-        elif self._open is not None:
-            self._open.close()
-            self._part.unlink(missing_ok=True)
+        self._open.__exit__(kind, error, at)
 
     @property
     def _file(self) -> Path:
         return self._data / f"{self._split}-{self._build}-{len(self.files):05d}.parquet"
-
-    @property
-    def _part(self) -> Path:
-        return self._file.with_name(self._file.name + ".part")
 
     def add(self, row: Released) -> None:
         self._waiting.append(row)
@@ -109,23 +104,23 @@ class _Writer:
     def _flush(self) -> None:
         if not self._waiting:
             return
-        if self._open is None:
-            self._open = pq.ParquetWriter(
-                self._part, arrow.RELEASE, compression="zstd", write_page_checksum=True
+        if self._parquet is None:
+            part = self._open.enter_context(atomic_write(self._file))
+            self._parquet = self._open.enter_context(
+                pq.ParquetWriter(part, arrow.RELEASE, compression="zstd", write_page_checksum=True)
             )
         table = pa.Table.from_pylist([asdict(row) for row in self._waiting], schema=arrow.RELEASE)
-        self._open.write_table(table, row_group_size=ROW_GROUP)
+        self._parquet.write_table(table, row_group_size=ROW_GROUP)
         self._written += len(self._waiting)
         self._waiting.clear()
 
     def _close(self) -> None:
-        if self._open is None:
+        if self._parquet is None:
             return
         self._open.close()
-        commit(self._part, self._file)
         facts = describe(self._file, f"{RELEASE_FOLDER}/data/{self._file.name}")
         self.files.append(ReleaseFile(split=self._split, rows=self._written, **facts.model_dump()))
-        self._open, self._written = None, 0
+        self._parquet, self._written = None, 0
 
 
 def keep(path: Path, to: Path) -> None:
@@ -139,7 +134,7 @@ def keep(path: Path, to: Path) -> None:
 
 def describe(path: Path, name: str) -> FileFacts:
     """Size and sha256 of a file that the manifest is to name `name`, relative to the run."""
-    return FileFacts(path=name, bytes=path.stat().st_size, sha256=shards.sha256(path))
+    return FileFacts(path=name, bytes=path.stat().st_size, sha256=sha256(path))
 
 
 def data_path(folder: Path, file: ReleaseFile) -> Path:

@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-from schemas import arrow
+from schemas import arrow, former
 from schemas.records import Rejection, Stage
 from support.errors import DamagedError
-from support.files import commit, replace_text
+from support.files import atomic_write, replace_text, sha256
 
 ROW_GROUP = 256
 M = TypeVar("M", bound=BaseModel)
@@ -117,17 +117,15 @@ def count_reasons(rejections: Iterable[Rejection]) -> tuple[Reason, ...]:
 
 
 def write_table(run: Path, path: Path, data: pa.Table) -> File:
-    """Write one Parquet file (zstd, page checksums) under a temporary name, then rename it."""
-    part = path.with_name(path.name + ".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(
-        data,
-        part,
-        compression="zstd",
-        row_group_size=ROW_GROUP,
-        write_page_checksum=True,
-    )
-    commit(part, path)
+    """Write one Parquet file (zstd, page checksums), atomically."""
+    with atomic_write(path) as part:
+        pq.write_table(
+            data,
+            part,
+            compression="zstd",
+            row_group_size=ROW_GROUP,
+            write_page_checksum=True,
+        )
     return File(
         path=path.relative_to(run).as_posix(),
         rows=data.num_rows,
@@ -140,9 +138,10 @@ def read(run: Path, stage: Stage, index: int, columns: Sequence[str] | None = No
     """The rows of a shard; DamagedError if it cannot be read."""
     path = shard_path(run, stage, index)
     try:
-        return pq.read_table(
-            path, columns=list(columns) if columns else None, page_checksum_verification=True
-        )
+        is_former = not former.TODAY.keys().isdisjoint(pq.read_schema(path).names)
+        names = former.FORMER if is_former else {}
+        wanted = [names.get(name, name) for name in columns] if columns else None
+        return pq.read_table(path, columns=wanted, page_checksum_verification=True)
     except (OSError, pa.ArrowException, ValueError, LookupError) as error:
         raise DamagedError(f"{path}: cannot be read ({error}); delete it and build again") from None
 
@@ -203,21 +202,22 @@ def unseal(kind: type[M], path: Path) -> M | None:
     try:
         text = path.read_text(encoding="utf-8")
         body = json.loads(text)
-        checksum = body.pop("checksum")
-        facts = kind.model_validate_json(json.dumps(body))
+        del body["checksum"]
+        facts = kind.model_validate_json(json.dumps(former.renamed(body)))
     except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
         return None
-    return facts if checksum == _checksum(facts) and text == seal(facts) else None
+    return facts if text in (seal(facts), _former_seal(facts)) else None
+
+
+def _former_seal(facts: BaseModel) -> str:
+    """The same as version 0.1 wrote it."""
+    former_json = former.as_written(facts.model_dump_json())
+    checksum = hashlib.sha256(former_json.encode()).hexdigest()
+    return former.as_written(seal(facts).replace(_checksum(facts), checksum))
 
 
 def _checksum(facts: BaseModel) -> str:
     return hashlib.sha256(facts.model_dump_json().encode()).hexdigest()
-
-
-def sha256(path: Path) -> str:
-    """The hash of a file, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _mark_path(run: Path, stage: Stage, index: int) -> Path:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from curation.teachers import Failure
 from schemas.records import FinishReason, Trace
-from support.files import sync_folder
+from support.files import fsync
 
 COMMIT_SECONDS = 0.25  # an fsync takes some milliseconds
 _CHECK = "crc32"
@@ -159,7 +159,7 @@ class Journal:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
             self._file = os.open(self.path, flags, 0o666)
-            sync_folder(self.path.parent)  # else a power cut may lose the new file's name
+            fsync(self.path.parent)  # else a power cut may lose the new file's name
         start = os.fstat(self._file).st_size
         try:
             rest = memoryview(data)

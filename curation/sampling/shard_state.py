@@ -20,7 +20,7 @@ from curation.sampling.journal import Journal, Refusal
 from curation.teachers import Failure, Request, SampleOutcome, Spare, Teacher, Wanted
 from schemas.records import Prompt, Trace
 from support.errors import DamagedError
-from support.files import sync_folder
+from support.files import fsync
 
 Sample = tuple[str, int]
 """A wanted sample: the prompt's id, and the number of the sample within the prompt."""
@@ -123,7 +123,7 @@ class Ledger:
         is_short = any(failure.retryable for failure in self._failures.values())
         if not is_short and self.journal.path.exists():
             os.replace(self.journal.path, _done(self.journal.path))
-            sync_folder(self.journal.path.parent)
+            fsync(self.journal.path.parent)
 
 
 def open_ledger(

@@ -1,9 +1,10 @@
 """The paper's Figures 3 and 7 for a run: how sequential its corpus is, beside ordinary text.
 
 In: a run, and where there is any, web text and ordinary long chain-of-thought. Out: a folder with
-scores, figures, one table and one picture. Canvas and twin hold the same text, so that their path
-and step levels must not be compared: every corpus stands at step and window level, canvases also at
-path level, between paths taken from other prompts and one path repeated (METHOD section 2).
+scores, figures, one table and one picture. Canvas and long-CoT form hold the same text, so that
+their path and step levels must not be compared: every corpus stands at step and window level,
+canvases also at path level, between paths taken from other prompts and one path repeated (METHOD
+section 2).
 """
 
 import dataclasses
@@ -42,7 +43,7 @@ BUNDLED = (
 NAMES = {
     "web": "web text",
     "long_cot": "long chain-of-thought",
-    "twin": "long-CoT twin of this corpus",
+    "own_long_cot": "long-CoT form of this corpus",
     "canvas": "canvases of this corpus",
     "others": "control: paths of other prompts",
     "repeated": "control: one path repeated",
@@ -75,6 +76,8 @@ def report(
     scores: dict[str, list[Path]] = {}
     folder = out / "scores"
     make_folder(folder)
+    for old in folder.glob("twin.parquet*"):  # the name that version 0.1 gave it
+        old.rename(old.with_name(old.name.replace("twin", "own_long_cot", 1)))
     for name, number, documents, levels in list(_all(inputs, limit)):  # mistakes show first
         path = folder / f"{name}{number or ''}.parquet"
         chosen = dataclasses.replace(settings, levels=levels)
@@ -117,8 +120,8 @@ def _all(inputs: Inputs, limit: int) -> Iterator[tuple[str, int, Documents, tupl
     for number, where in enumerate(inputs.long_cot):
         corpus = Corpus(where, text_column=inputs.long_cot_column)
         yield "long_cot", number, corpus, ordinary
-    twin = Corpus(str(inputs.run), prompt_column="prompt", text_column="long_cot")
-    yield "twin", 0, twin, ordinary
+    own = Corpus(str(inputs.run), prompt_column="prompt", text_column="long_cot")
+    yield "own_long_cot", 0, own, ordinary
     yield "canvas", 0, canvases, tuple(Level)
     yield "others", 0, Control(canvases, "others", limit), (Level.PATH,)
     yield "repeated", 0, Control(canvases, "repeated", limit), (Level.PATH,)
@@ -128,7 +131,7 @@ def _panels(
     found: dict[str, Figures], read: Callable[[str], Iterator[TextScores]]
 ) -> Iterator[Panel]:
     """One for each corpus at step and window level, and one for the path level."""
-    for name in ("web", "long_cot", "twin", "canvas"):
+    for name in ("web", "long_cot", "own_long_cot", "canvas"):
         if name in found:
             levels = [one for one in found[name].levels if one.level is not Level.PATH]
             yield Panel(
@@ -211,9 +214,10 @@ def _page(
         *([f"**{note}**", ""] if note else []),
         "SeqDep (Eq. 4, Li et al. 2026) is what a segment gains, in nats, from the segments before "
         "it; 0 means that it could have been written without them. Intervals are 95 %, over "
-        "documents. Compare corpora at one level only: canvases and twins hold the same text, and "
-        "longer segments gain more. On a canvas, steps and windows begin anew with every path, and "
-        "headers are seen but not scored. Path level is read between its two controls.",
+        "documents. Compare corpora at one level only: canvases and their long-CoT forms "
+        "hold the same text, and longer segments gain more. On a canvas, steps and windows "
+        "begin anew with every path, and headers are seen but not scored. Path level is read "
+        "between its two controls.",
         "",
         table,
         "",

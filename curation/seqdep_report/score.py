@@ -24,7 +24,7 @@ from curation.seqdep_report.documents import Text
 from schemas import arrow
 from schemas.records import Level, SeqDep, Siblings
 from support.errors import UserError
-from support.files import commit, replace_text
+from support.files import atomic_write, replace_text
 
 if TYPE_CHECKING:  # torch is loaded only by the process that scores
     from scorers.seqdep.causal_lm import Scorer
@@ -215,9 +215,8 @@ def _beside(out: Path, suffix: str) -> Path:
 
 
 def _write(path: Path, data: pa.Table) -> None:
-    aside = path.with_name(path.name + ".part")
-    pq.write_table(data, aside)
-    commit(aside, path)
+    with atomic_write(path) as part:
+        pq.write_table(data, part)
 
 
 def _table(rows: list[dict[str, object]]) -> pa.Table:
@@ -226,14 +225,13 @@ def _table(rows: list[dict[str, object]]) -> pa.Table:
 
 def _join(parts: Iterable[Path], out: Path) -> None:
     """All parts as one file, a part at a time."""
-    aside = _beside(out, ".part")
-    if out.suffix == ".jsonl":
-        with aside.open("wb") as file:
-            for part in parts:
-                for row in pq.read_table(part).to_pylist():
-                    file.write(orjson.dumps(row) + b"\n")
-    else:
-        with pq.ParquetWriter(aside, arrow.schema_of(TextScores)) as writer:
-            for part in parts:
-                writer.write_table(pq.read_table(part))
-    commit(aside, out)
+    with atomic_write(out) as whole:
+        if out.suffix == ".jsonl":
+            with whole.open("wb") as file:
+                for part in parts:
+                    for row in pq.read_table(part).to_pylist():
+                        file.write(orjson.dumps(row) + b"\n")
+        else:
+            with pq.ParquetWriter(whole, arrow.schema_of(TextScores)) as writer:
+                for part in parts:
+                    writer.write_table(pq.read_table(part))

@@ -19,14 +19,14 @@ class Row:
     """One row as read: a prompt, or the reason why it is none.
 
     `number` is 1-based. Where `reason` is not empty the row is rejected with it; `text` and `gold`
-    may then be empty. An empty `licence` stands for the source's. `recorded` and `bad_traces` are
+    may then be empty. An empty `license` stands for the source's. `recorded` and `bad_traces` are
     all that the row holds of traces, also where it is rejected.
     """
 
     number: int
     text: str
     gold: str
-    licence: str = ""
+    license: str = ""
     recorded: tuple[Recorded, ...] = ()
     bad_traces: tuple[BadTrace, ...] = ()
     reason: str = ""
@@ -37,11 +37,11 @@ class Source(Protocol):
     """Where prompts come from.
 
     `label` names the data on cards and in records (a file name or a hub id, never a machine's
-    path), `licence` is its SPDX-like id.
+    path), `license` is its SPDX-like id.
     """
 
     label: str
-    licence: str
+    license: str
 
     def fingerprint(self) -> str:
         """Changes whenever the rows do (hash of the files, revision on the hub)."""

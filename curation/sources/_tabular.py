@@ -51,7 +51,7 @@ class Tabular:
         *,
         reader: Reader,
         resolve: Resolve,
-        licence: str,
+        license: str,
         label: str | None,
         max_chars: int,
         strip_annotations: bool = False,
@@ -63,7 +63,7 @@ class Tabular:
                 f"source.max_chars is {max_chars}; give at least 1 (default {MAX_CHARS})"
             )
         self.label = label or reader.name()
-        self.licence = licence
+        self.license = license
         self._reader = reader
         self._resolve = resolve
         self._max_chars = max_chars
@@ -78,9 +78,9 @@ class Tabular:
         traces = layout.traces.model_dump(mode="json") if layout.traces else None
         facts = (
             self._reader.fingerprint(),
-            [self.label, self.licence, self._max_chars, self._strip_annotations],
+            [self.label, self.license, self._max_chars, self._strip_annotations],
             self._self_contained,
-            [layout.prompt, layout.gold, layout.gold_after, traces, layout.licence],
+            [layout.prompt, layout.gold, layout.gold_after, traces, layout.license],
         )
         text = json.dumps(facts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
@@ -142,12 +142,12 @@ class Tabular:
         if self._self_contained and (lacks := what_it_lacks(text)):
             detail = f"column {layout.prompt!r}: {lacks}"
             return _bad(record, text, Reason.NOT_SELF_CONTAINED, detail, held)
-        licence = dig(record.value, layout.licence) if layout.licence else None
+        license = dig(record.value, layout.license) if layout.license else None
         return Row(
             number=record.number,
             text=text,
             gold=gold.text,
-            licence=licence if isinstance(licence, str) else "",
+            license=license if isinstance(license, str) else "",
             recorded=held.traces,
             bad_traces=_placed(record, held),
         )
@@ -193,11 +193,11 @@ def configured(
             require(sample, gold, "columns.gold", label)
         if traces is not None:
             require_traces(sample, traces, label)
-        licence = columns.licence if columns else None
-        if licence is not None:
-            require(sample, licence, "columns.licence", label)
+        license = columns.license if columns else None
+        if license is not None:
+            require(sample, license, "columns.license", label)
         return Layout(
-            prompt=prompt, gold=gold, gold_after=gold_after, traces=traces, licence=licence
+            prompt=prompt, gold=gold, gold_after=gold_after, traces=traces, license=license
         )
 
     return resolve

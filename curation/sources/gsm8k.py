@@ -38,7 +38,7 @@ def build(
     strip_annotations: bool = True,
     self_contained: bool = True,
     max_chars: int = MAX_CHARS,
-    licence: str = "mit",
+    license: str = "mit",
     label: str | None = None,
 ) -> Source:
     """A GSM8K source.
@@ -51,13 +51,13 @@ def build(
         strip_annotations: remove `<<48/2=24>>` from recorded traces.
         self_contained: reject prompts that point at a drawing, an image or a link they lack.
         max_chars: the longest prompt.
-        licence: SPDX-like id of the data's licence.
+        license: SPDX-like id of the data's license.
         label: the data's name on cards; default: file name or hub id@commit.
     """
     return Tabular(
         reader=choose(path, repo=REPO, config="main", split=split, revision=revision),
         resolve=_layout_of(traces),
-        licence=licence,
+        license=license,
         label=label,
         max_chars=max_chars,
         strip_annotations=strip_annotations,

@@ -15,7 +15,7 @@ def build(
     strip_annotations: bool = False,
     self_contained: bool = True,
     max_chars: int = MAX_CHARS,
-    licence: str = "unknown",
+    license: str = "unknown",
     label: str | None = None,
 ) -> Source:
     """A JSONL source.
@@ -28,13 +28,13 @@ def build(
         strip_annotations: remove GSM8K's calculator annotations from recorded traces.
         self_contained: reject prompts that point at a drawing, an image or a link they lack.
         max_chars: the longest prompt.
-        licence: SPDX-like id of the data's licence.
+        license: SPDX-like id of the data's license.
         label: the data's name on cards; default: the file's name.
     """
     return Tabular(
         reader=JsonlReader(path),
         resolve=configured(columns, gold_after, traces),
-        licence=licence,
+        license=license,
         label=label,
         max_chars=max_chars,
         strip_annotations=strip_annotations,

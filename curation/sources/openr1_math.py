@@ -31,7 +31,7 @@ def build(
     strip_annotations: bool = False,
     self_contained: bool = True,
     max_chars: int = MAX_CHARS,
-    licence: str = "apache-2.0",
+    license: str = "apache-2.0",
     label: str | None = None,
 ) -> Source:
     """An OpenR1-Math source.
@@ -44,7 +44,7 @@ def build(
         strip_annotations: remove GSM8K's calculator annotations from recorded traces.
         self_contained: reject prompts that point at a drawing, an image or a link they lack.
         max_chars: the longest prompt.
-        licence: SPDX-like id of the data's licence.
+        license: SPDX-like id of the data's license.
         label: the data's name on cards; default: file name or hub id@commit.
     """
 
@@ -55,7 +55,7 @@ def build(
     return Tabular(
         reader=choose(path, repo=REPO, config=config, split="train", revision=revision),
         resolve=resolve,
-        licence=licence,
+        license=license,
         label=label,
         max_chars=max_chars,
         strip_annotations=strip_annotations,

@@ -24,7 +24,7 @@ VERSION = dict.fromkeys(Stage, 1) | {
     Stage.SCORED: 2,
 }
 _BARE = tuple(name for name in arrow.schema_of(Prompt).names if name != "recorded")
-_NOBODY = Prompt(id="", text="", gold="", source="", row=0, licence="")
+_NOBODY = Prompt(id="", text="", gold="", source="", row=0, license="")
 
 
 def stages_of(recipe: Recipe) -> tuple[Stage, ...]:

@@ -148,7 +148,7 @@ def read_prompts(job: Job) -> Census:
         sources=tuple(
             SourceFacts(
                 label=s.label,
-                licence=s.licence,
+                license=s.license,
                 fingerprint=s.fingerprint(),
                 rows=n,
                 traces=traces[s.label],
@@ -251,7 +251,7 @@ def _changed(job: Job, new: Prompt | Rejection, old: Prompt | None) -> UserError
     elif old is None:
         what = "was rejected, or was not there"
     else:
-        fields = ("text", "gold", "licence", "recorded")
+        fields = ("text", "gold", "license", "recorded")
         differing = [name for name in fields if getattr(old, name) != getattr(new, name)]
         what = f"has another {' and '.join(differing)}"
     return UserError(

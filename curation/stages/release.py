@@ -32,7 +32,7 @@ from schemas.manifest import MANIFEST_FILE, RECIPE_FILE, RELEASE_FOLDER, Manifes
 from schemas.outcome import Outcome
 from schemas.records import Canvas, Rejection, Scores, Stage, Verdict
 from support.errors import DamagedError, UserError
-from support.files import replace_text
+from support.files import replace_text, sha256
 
 REPLACED = "release.old"  # what a swap has put aside for a moment
 
@@ -40,10 +40,16 @@ REPLACED = "release.old"  # what a swap has put aside for a moment
 def check_former(job: Job) -> None:
     """UserError where the build would replace another corpus, or change what a growing one has."""
     former = _former(job)
-    if former is not None and former.name != job.recipe.name:
+    name = former.name if former is not None else _name_of_damaged(job)
+    if name is not None and name != job.recipe.name:
         raise UserError(
-            f"{job.run}: holds the corpus {former.name!r}, and this recipe makes "
+            f"{job.run}: holds the corpus {name!r}, and this recipe makes "
             f"{job.recipe.name!r}, which would replace it; give another --out, or remove {job.run}"
+        )
+    if former is None and job.recipe.grow and has_manifest(job):
+        raise DamagedError(
+            f"{job.run / MANIFEST_FILE}: damaged, so that it is not known what was released and "
+            f"must stay; put it back, or {read_prompts.ANEW}"
         )
     census = read_prompts.former(job)
     if former is not None and job.recipe.grow:
@@ -141,6 +147,27 @@ def _former(job: Job) -> Manifest | None:
         return None
 
 
+def _name_of_damaged(job: Job) -> str | None:
+    """The name of a released corpus whose manifest cannot be read; None where nothing is released.
+
+    DamagedError where its recipe cannot be read either, so that nobody knows what it is.
+    """
+    if not has_manifest(job) and not (job.run / RELEASE_FOLDER).exists():
+        return None
+    try:
+        kept = yaml.safe_load((job.run / RECIPE_FILE).read_bytes())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
+        kept = None
+    name = kept.get("name") if isinstance(kept, dict) else None
+    if not isinstance(name, str):
+        raise DamagedError(
+            f"{job.run}: {MANIFEST_FILE} and {RECIPE_FILE} are missing or damaged, so that it is "
+            f"not known which corpus is in it; put one of them back, give another --out, or "
+            f"remove {job.run}"
+        )
+    return name
+
+
 def _release_edition(
     job: Job,
     former: Manifest | None,
@@ -163,7 +190,7 @@ def _release_edition(
 
 
 def _is_whole(path: Path, file: FileFacts) -> bool:
-    return path.is_file() and shards.sha256(path) == file.sha256
+    return path.is_file() and sha256(path) == file.sha256
 
 
 def passing(job: Job, index: int) -> int:

@@ -18,7 +18,8 @@ from curation.teachers import Failure, Teacher
 from schemas import arrow
 from schemas.records import Rejection, Stage, Trace
 from support.errors import ShortError
-from support.memory import give_back
+from support.files import sha256
+from support.memory import release_unused
 
 LOOK_SECONDS = 0.2  # between two moves of the progress bar
 _SAMPLED = (Stage.TRACES, Stage.SUMMARIES)
@@ -133,7 +134,7 @@ def _close_traces(job: Job, shard: service.Finished) -> None:
     keys = {trace.key for trace in shard.traces}
     path = shards.shard_path(job.run, Stage.TRACES, index)
     if any(trace.key not in keys for trace in _earlier_traces(job, index)):
-        aside = path.parent / "superseded" / f"{path.stem}-{shards.sha256(path)[:12]}.parquet"
+        aside = path.parent / "superseded" / f"{path.stem}-{sha256(path)[:12]}.parquet"
         aside.parent.mkdir(exist_ok=True)
         path.replace(aside)
     rejections = [
@@ -151,7 +152,7 @@ def _close_traces(job: Job, shard: service.Finished) -> None:
     fingerprint = fingerprints.fingerprint(job, Stage.TRACES, index, shard.keys)
     data = arrow.table(Trace, shard.traces)
     shards.write(job.run, Stage.TRACES, index, fingerprint, data, rejections)
-    give_back()
+    release_unused()
 
 
 def _earlier_traces(job: Job, index: int) -> list[Trace]:

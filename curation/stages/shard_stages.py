@@ -70,7 +70,7 @@ def assemble(job: Job, index: int) -> Mark:
 
 
 def score(job: Job, index: int) -> Mark:
-    """Measure the SeqDep of a shard's canvases and of their long-CoT twins."""
+    """Measure the SeqDep of a shard's canvases and of their long-CoT forms."""
     fingerprint = fingerprints.fingerprint(job, Stage.SCORED, index)
     if mark := shards.done(job.run, Stage.SCORED, index, fingerprint):
         return mark
@@ -98,7 +98,7 @@ def _scores(job: Job, canvases: Sequence[Canvas]) -> list[Scores]:
     texts = [
         Texts(
             prompt=canvas.prompt.text,
-            text=groups.long_cot(canvas),
+            text=groups.long_cot_text(canvas),
             paths=tuple(path.text for path in canvas.paths),
             summary=canvas.summary,
         )

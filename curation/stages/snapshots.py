@@ -6,12 +6,14 @@ before still stands. A corpus that does not grow has one edition.
 
 from collections.abc import Sequence
 
+import pyarrow as pa
+
 from curation import components
 from curation.context import Job
 from curation.run_store import shards
 from curation.stages import fingerprints
 from curation.stages.read_prompts import ANEW, Census
-from schemas import arrow
+from schemas import arrow, former
 from schemas.manifest import Manifest
 from schemas.recipe import digest
 from schemas.records import Stage
@@ -28,7 +30,7 @@ def whole(ids: Sequence[str]) -> str:
     return ids[0] if len(ids) == 1 else digest(list(ids))[:12]
 
 
-def _build(job: Job, span: range) -> str:
+def _build(job: Job, span: range, columns: pa.Schema = arrow.RELEASE) -> str:
     """What an edition depends on, as 12 hex digits; it names the edition's files."""
     inputs = [
         [
@@ -38,10 +40,11 @@ def _build(job: Job, span: range) -> str:
         for index in span
     ]
     facts = job.recipe.model_dump(mode="json", include={"name", "filters", "release"})
+    facts = former.recipe(facts, former.FORMER)
     if others := [one for one in components.of_others(job.recipe) if one.family == "filters"]:
         facts["installed"] = others  # another version of a filter may judge otherwise
-    columns = str(arrow.RELEASE)  # another shape is another build, whatever the versions say
-    return digest([fingerprints.VERSION[Stage.RELEASE], columns, inputs, facts])[:12]
+    shape = str(columns)  # another shape is another build, whatever the versions say
+    return digest([fingerprints.VERSION[Stage.RELEASE], shape, inputs, facts])[:12]
 
 
 def check(job: Job, released: Manifest) -> None:
@@ -60,8 +63,11 @@ def check(job: Job, released: Manifest) -> None:
 
 
 def check_build(job: Job, build: str, span: range) -> None:
-    """UserError where a released edition would have another build id."""
-    if _build(job, span) != build:
+    """UserError where a released edition would have another build id.
+
+    What version 0.1 released comes under today's names of columns: the same rows, and a new id.
+    """
+    if build not in (_build(job, span), _build(job, span, arrow.FORMER_RELEASE)):
         raise UserError(
             f"{job.run}: grow: what was released was made with another name, other filters, other "
             f"settings of release or another Polytrace: take back what was changed, or {ANEW}"

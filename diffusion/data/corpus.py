@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from diffusion.data.layout import Form, Frame, Ids, encode, encode_prompt
 from schemas.arrow import SCHEMA_VERSION
-from schemas.canvas import twin
-from support.errors import UserError
+from schemas.canvas import long_cot
+from support.errors import UserError, first_line
 
 HUB = "hub:"
 _COLUMNS = ("id", "prompt", "paths", "summary")
@@ -134,7 +134,7 @@ def encode_rows(
             refused.append(Refusal(row.id, "too_few_paths", fault))
             continue
         chosen = row.paths[:paths]
-        slots = (*chosen, row.summary) if form is Form.CANVAS else (twin(chosen, row.summary),)
+        slots = (*chosen, row.summary) if form is Form.CANVAS else (long_cot(chosen, row.summary),)
         instance = Instance(
             row.id,
             encode_prompt(tokenizer, row.prompt),
@@ -177,5 +177,6 @@ def _fetched(name: str) -> Path:
         kinds = ["data/*.parquet", "README.md"]
         return Path(snapshot_download(name, repo_type="dataset", allow_patterns=kinds))
     except Exception as error:  # offline, unknown, gated: each is its own class
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"corpus {HUB}{name}: the hub did not give it ({said})") from None
+        raise UserError(
+            f"corpus {HUB}{name}: the hub did not give it ({first_line(error)})"
+        ) from None

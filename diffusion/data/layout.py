@@ -25,7 +25,7 @@ class Form(StrEnum):
     """How the traces of a group are laid out for training."""
 
     CANVAS = "canvas"  # P slots and a summary slot, between headers
-    LONG_COT = "long_cot"  # the twin: one slot of as many masks
+    LONG_COT = "long_cot"  # one slot of as many masks
 
 
 class Row(NamedTuple):

@@ -51,13 +51,13 @@ def arness(steps_L: Sequence[int], positions_L: Sequence[int]) -> Arness | None:
 
 
 def global_arness(steps_L: Sequence[int], positions_L: Sequence[int], k: int = 1) -> float:
-    """Global-ARness@k (Eq. 2): share of commits among the k leftmost positions still masked."""
+    """Global-ARness@k (Eqs. 2, 3): share of commits among the k leftmost positions still masked."""
     _, positions = _ordered(steps_L, positions_L)
     return _share(_ranks(positions) < k)
 
 
 def local_arness(steps_L: Sequence[int], positions_L: Sequence[int], k: int = 1) -> float:
-    """Local-ARness@k (Eq. 3): share of commits c > k that end k + 1 neighbours in a row."""
+    """Local-ARness@k (Gong et al. 2025): share of commits c > k that end k + 1 neighbours."""
     _, positions = _ordered(steps_L, positions_L)
     return _local(positions, k)
 

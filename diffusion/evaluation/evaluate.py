@@ -34,7 +34,7 @@ from scorers.answers.grade import GRADING, Attempt, GradePool
 from scorers.revision import directory_revision
 from support import plugins
 from support.errors import DamagedError, UserError
-from support.files import commit, replace_text
+from support.files import atomic_write, replace_text
 from support.progress import Progress
 
 
@@ -170,10 +170,8 @@ def _cut(problems: Sequence[Problem], size: int) -> Iterator[Sequence[Problem]]:
 
 
 def _write(file: Path, table: pa.Table) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    whole = file.with_name(file.name + ".part")
-    pq.write_table(table, whole, compression="zstd")
-    commit(whole, file)
+    with atomic_write(file) as part:
+        pq.write_table(table, part, compression="zstd")
 
 
 def _read(file: Path, problems: Sequence[Problem]) -> list[Row]:

@@ -14,7 +14,7 @@ import torch
 from diffusion import models
 from diffusion.data.layout import Form, Frame, Ids, frame_of
 from diffusion.data.turns import specials
-from diffusion.decoding import Rule, heap
+from diffusion.decoding import Rule
 from diffusion.decoding.decode import Decoded, Request, Sampling, decode
 from diffusion.decoding.kv_cache import FAMILIES, Caching
 from diffusion.evaluation.computed import default_device
@@ -22,6 +22,7 @@ from diffusion.evaluation.settings import path_tokens
 from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import Model, Precision
 from support.errors import UserError
+from support.memory import keep_freed
 
 
 class Answer(NamedTuple):
@@ -40,7 +41,7 @@ def load(model: Model, device: str | None = None) -> Dlm:
     """The model ready to decode, by default on an accelerator where there is one."""
     device = device or default_device()
     if device == "cpu":
-        heap.keep()
+        keep_freed()
     dlm = models.load(model.path, device=device, trust_remote_code=model.trust_remote_code)
     dlm.denoiser.eval()
     return dlm

@@ -19,7 +19,7 @@ def main() -> None:
             if error.name != "lm_eval":
                 raise
             raise UserError(
-                "lm_eval is not installed; pip install -c constraints.txt lm_eval"
+                'lm_eval is not installed; pip install -e ".[harness]" in the checkout'
             ) from None
         importlib.import_module("diffusion.lm_eval_model.model")
         cli_evaluate()

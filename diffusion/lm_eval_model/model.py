@@ -21,9 +21,8 @@ from diffusion.data.layout import Ids, encode, encode_prompt
 from diffusion.decoding.decode import Request
 from diffusion.evaluation.generate import answers, frame_for, load
 from diffusion.lm_eval_model.options import read
-from diffusion.models import first_line
 from diffusion.settings import Model
-from support.errors import UserError
+from support.errors import UserError, first_line
 from support.progress import Progress
 
 _HEEDED = {"until", "do_sample", "temperature"}

@@ -33,7 +33,7 @@ from diffusion.models.network import attention
 from diffusion.models.network.denoiser import Denoiser, Dlm
 from scorers.revision import fetched
 from support import plugins
-from support.errors import UserError
+from support.errors import UserError, first_line
 from support.paths import locate
 
 Config = Mapping[str, Any]
@@ -205,9 +205,3 @@ def read_config(folder: Path) -> Config:
     if not isinstance(config, dict):
         raise UserError(f"{folder}/config.json: is no mapping; take a model's own directory")
     return config
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line, without transformers' list of all that it knows."""
-    said = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return said.split(" Should contain one of ")[0]

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
 
-from diffusion.models import Config, SpecialIds, State, _decoder, first_line
-from support.errors import UserError
+from diffusion.models import Config, SpecialIds, State, _decoder
+from support.errors import UserError, first_line
 
 MODEL_TYPES: tuple[str, ...] = ()  # whatever no other family takes
 SHIFT = False
@@ -50,8 +50,9 @@ def blank(config: Config, dtype: torch.dtype, trust: bool) -> Any:
         known = AutoConfig.for_model(**config)
         return AutoModelForMaskedLM.from_config(known, dtype=dtype, trust_remote_code=trust)
     except Exception as error:
+        said = first_line(error).partition(" Should contain one of ")[0]  # every model there is
         raise UserError(
-            f"config.json: no masked language model that transformers knows: {first_line(error)}"
+            f"config.json: no masked language model that transformers knows: {said}"
         ) from error
 
 

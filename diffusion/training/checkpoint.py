@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from support.errors import StoppedError, UserError
-from support.files import commit, replace_text, sync_folder
+from support.files import PART, atomic_write, replace_folder, replace_text
 
 _PREFIX = "step-"
 
@@ -42,7 +42,7 @@ def latest(folder: Path) -> Path | None:
 
 def _whole(folder: Path) -> list[Path]:
     """Every whole checkpoint, oldest first."""
-    return sorted(p for p in folder.glob(f"{_PREFIX}*") if p.suffix != ".part")
+    return sorted(p for p in folder.glob(f"{_PREFIX}*") if p.suffix != PART)
 
 
 def read_place(checkpoint: Path) -> Place:
@@ -72,7 +72,7 @@ def save(
     all where one cannot write: the checkpoints before it stay whole.
     """
     final = folder / f"{_PREFIX}{place.step:08d}"
-    part = final.with_name(final.name + ".part")
+    part = final.with_name(final.name + PART)
     fault: Exception | None = None
     try:
         part.mkdir(parents=True, exist_ok=True)
@@ -84,10 +84,7 @@ def save(
     try:
         if process == 0 and not is_faulty:
             replace_text(part / "state.json", json.dumps(asdict(place), indent=1) + "\n")
-            if final.exists():
-                shutil.rmtree(final)
-            part.rename(final)
-            sync_folder(folder)
+            replace_folder(part, final)
     except OSError as error:
         fault = error
     if any_of(fault is not None):
@@ -100,7 +97,7 @@ def save(
             f"{whole}. Free some space and run the same command again"
         )
     if process == 0:
-        for old in (*_whole(folder)[:-keep], *folder.glob(f"{_PREFIX}*.part")):
+        for old in (*_whole(folder)[:-keep], *folder.glob(f"{_PREFIX}*{PART}")):
             shutil.rmtree(old, ignore_errors=True)
 
 
@@ -183,6 +180,5 @@ def _like(value: Tensor, parameter: Tensor) -> Tensor:
 
 
 def _write(file: Path, state: Mapping[str, Tensor]) -> None:
-    written = file.with_name(file.name + ".part")
-    save_file(dict(state), written)
-    commit(written, file)
+    with atomic_write(file) as part:
+        save_file(dict(state), part)

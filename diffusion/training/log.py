@@ -10,7 +10,7 @@ from pathlib import Path
 from diffusion.data.corpus import Refusal
 from diffusion.training.validation import Buckets
 from support.errors import DamagedError, UserError
-from support.files import commit, replace_text
+from support.files import fsync, replace_text
 
 STEPS = "training.jsonl"
 VALIDATION = "validation.jsonl"
@@ -115,7 +115,8 @@ def sync(out: Path) -> None:
     """Make what was logged so far durable."""
     for name in (STEPS, VALIDATION):
         if (file := out / name).exists():
-            commit(file, file)
+            fsync(file)
+    fsync(out)
 
 
 def write_refused(out: Path, **splits: Sequence[Refusal]) -> None:

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from diffusion.models import first_line
 from diffusion.settings import Settings
-from support.errors import UserError
+from support.errors import UserError, first_line
 
 
 def adapt(net: Any, settings: Settings, is_sharded: bool) -> Any:

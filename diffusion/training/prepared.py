@@ -13,6 +13,7 @@ from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import Settings
 from scorers.revision import directory_revision
 from support.errors import NothingReleasedError, UserError
+from support.files import sha256
 
 
 class Prepared(NamedTuple):
@@ -38,8 +39,7 @@ def fingerprint(settings: Settings) -> str:
 
 def _sha256(file: Path) -> str:
     try:
-        with file.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
+        return sha256(file)
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror}") from None
 

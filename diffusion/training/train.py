@@ -13,6 +13,7 @@ import dataclasses
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def train(settings: Settings, out: Path, *, say: Callable[[str], None] = print) 
     digest = fingerprint(settings)
     if (done := read_summary(out, digest)) is not None:
         return done
+    _require_extras(settings)
     accelerator = _accelerator(settings, out)
     try:
         loop = Loop(
@@ -83,6 +85,18 @@ def _mute(_text: str) -> None:
     pass
 
 
+def _require_extras(settings: Settings) -> None:
+    """UserError where the settings ask for an extra that is not installed."""
+    from accelerate.tracking import get_available_trackers
+
+    missing = {*map(str, settings.trackers)} - {*map(str, get_available_trackers())}
+    if settings.lora is not None and find_spec("peft") is None:
+        missing.add("lora")
+    if missing:
+        names = ",".join(sorted(missing))
+        raise UserError(f'{names}: not installed; pip install -e ".[{names}]" in the checkout')
+
+
 def _accelerator(settings: Settings, out: Path) -> Any:
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
@@ -110,10 +124,6 @@ def _accelerator(settings: Settings, out: Path) -> Any:
         name: value if isinstance(value, int | float | str) else str(value)
         for name, value in dataclasses.asdict(settings).items()
     }
-    wanted = set(map(str, settings.trackers))
-    if missing := wanted - {str(tracker) for tracker in accelerator.log_with}:
-        names = ", ".join(sorted(missing))
-        raise UserError(f"trackers: {names} cannot be imported; pip install {names}")
-    if wanted:
+    if settings.trackers:
         accelerator.init_trackers(settings.name, config=facts)
     return accelerator

@@ -7,7 +7,6 @@ the same step after a restart, or on another number of processes, has the same m
 
 import dataclasses
 import math
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -29,7 +28,7 @@ from diffusion.training.prepared import Prepared, refusals
 from diffusion.training.validation import Buckets, validate
 from support.digits import rounded
 from support.errors import PolytraceError, StoppedError, UserError
-from support.files import commit, replace_text, sync_folder
+from support.files import atomic_folder, replace_text
 from support.progress import Progress
 
 _SUMS = 8  # loss; nats and count of content, of fill; answer and content tokens; asked to stop
@@ -294,14 +293,8 @@ class Loop:
         return summary
 
     def _write_model(self, state: models.State) -> None:
-        folder, part = self.out / "model", self.out / "model.part"
-        shutil.rmtree(part, ignore_errors=True)
-        models.save(self.ready.dlm, part, state)
-        for file in sorted(part.iterdir()):
-            commit(file, file)  # on the disk before the folder has its name
-        shutil.rmtree(folder, ignore_errors=True)
-        part.rename(folder)
-        sync_folder(self.out)
+        with atomic_folder(self.out / "model") as part:
+            models.save(self.ready.dlm, part, state)
 
 
 def _account(split: Encoded) -> str:

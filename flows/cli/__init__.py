@@ -1,4 +1,4 @@
-"""The command line of Polytrace, one file a command."""
+"""The command line of Polytrace: one file for each command."""
 
 from flows.cli.command_line import app, main
 

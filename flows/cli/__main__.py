@@ -1,4 +1,4 @@
-"""`python -m flows.cli`: the command line, where the console script is not installed."""
+"""Run the command line as `python -m flows.cli`, without the installed console script."""
 
 from flows.cli.command_line import main
 

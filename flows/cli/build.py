@@ -1,4 +1,4 @@
-"""The command that builds a corpus: `polytrace build`."""
+"""The command `polytrace build`: build a corpus from a recipe."""
 
 import time
 from pathlib import Path
@@ -21,13 +21,18 @@ def build(
     set_: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="Override a key, as in groups.min_correct=2."
+            "--set",
+            metavar="KEY=VALUE",
+            help="Override a recipe key, such as groups.min_correct=2.",
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Run directory (default: runs/NAME, the recipe's name).")
+        Path | None,
+        typer.Option(help="Run directory (default: runs/NAME, with the name in the recipe)."),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Read at most this many rows.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Read at most this many rows of the sources.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
     estimate: Annotated[
         bool,
@@ -40,8 +45,9 @@ def build(
 ) -> None:
     """Build a corpus from a recipe.
 
-    The run directory holds every stage; running the same command again goes on where it stopped
-    and does nothing where nothing changed. Bundled recipes: see flows/recipes.
+    The run directory holds the output of every stage. If the command is stopped, running it again
+    continues where it stopped. If nothing has changed, it does nothing. Bundled recipes are in
+    flows/recipes.
 
     Examples: polytrace build demo · polytrace build gsm8k_recorded --set source.path=FILE
     """

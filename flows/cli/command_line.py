@@ -1,8 +1,9 @@
-"""The command line of Polytrace: corpora, their scores, fine-tuning and evaluation.
+"""The command line: all commands, and what ends in which exit code.
 
-Answers go to standard output, progress and errors to standard error. Exit codes: 0 done, 1 nothing
-released, damage found, or an internal fault; 2 the user's mistake; 3 short but resumable. Heavy
-packages are imported by the command that needs them, so that `--help` answers at once.
+Results go to standard output, progress and errors to standard error. Exit codes: 0 done; 1 nothing
+was released, damage was found, or an internal fault; 2 a mistake of the user; 3 not complete, and
+running the same command again continues. Each command imports the heavy packages that it needs, so
+that `--help` answers at once.
 """
 
 import io
@@ -34,7 +35,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="Build, check and look at parallel reasoning corpora, fine-tune on them, and evaluate.",
+    help="Build parallel reasoning corpora, fine-tune models on them, and evaluate the models.",
 )
 
 
@@ -74,7 +75,7 @@ def main() -> None:
 
 
 def _told(fault: BaseException) -> str:
-    """What to say of a disk that fails."""
+    """The message for a disk that fails."""
     assert isinstance(fault, OSError)
     name = f"{fault.filename}: " if fault.filename else ""
     return (

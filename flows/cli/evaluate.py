@@ -1,7 +1,6 @@
-"""The command that decodes and grades: `polytrace evaluate`.
+"""The command `polytrace evaluate`: decode a benchmark and grade the answers.
 
-Imported when the command line starts, so that heavy packages are imported inside the command, as in
-`command_line.py`.
+This module is imported when the command line starts, so the command imports heavy packages itself.
 """
 
 from pathlib import Path
@@ -16,19 +15,23 @@ def evaluate(
     recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a bundled recipe.")],
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as in limit=100."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Override a recipe key, such as limit=100."
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Run directory (default: runs/NAME, the recipe's name).")
+        Path | None,
+        typer.Option(help="Run directory (default: runs/NAME, with the name in the recipe)."),
     ] = None,
 ) -> None:
-    """Decode a benchmark with every system of a recipe, grade, and count.
+    """Decode a benchmark with every system of a recipe, grade the answers, and count.
 
-    A system is a model (a directory or a hub id), a decoding rule (ar_order, confidence,
+    A system is a model (a directory or a Hub id), a decoding rule (ar_order, confidence,
     random_order, blockwise, fast_dllm, parallel_forced) and a form: a canvas, of which the summary
     is scored, or one text. OUT/results.json holds accuracy with its 95 % interval, ARness and
-    tokens a step; OUT/cells every decoded row with its commits. The same command goes on where it
-    stopped. Bundled: tiny_base, tiny_smoke, tiny_demo, paper_dream, paper_llada, miniature.
+    tokens a step. OUT/cells holds every decoded row with its commits. If the command is stopped,
+    running it again continues where it stopped. Bundled recipes: tiny_base, tiny_smoke, tiny_demo,
+    paper_dream, paper_llada, miniature.
 
     Examples: polytrace evaluate tiny_base --set limit=50 ·
     polytrace evaluate tiny_base --set benchmark.kind=gsm8k --set benchmark.path=test.jsonl

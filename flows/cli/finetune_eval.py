@@ -1,7 +1,6 @@
-"""The command that says what a corpus is worth: `polytrace finetune-eval`.
+"""The command `polytrace finetune-eval`: fine-tune on a corpus and evaluate the models.
 
-Imported when the command line starts, so that heavy packages are imported inside the command, as in
-`command_line.py`.
+This module is imported when the command line starts, so the command imports heavy packages itself.
 """
 
 from pathlib import Path
@@ -16,24 +15,27 @@ def finetune_eval(
     experiment: Annotated[
         str, typer.Argument(help="A YAML file, or the name of a bundled experiment.")
     ],
-    corpus: Annotated[Path, typer.Option(help="Run directory of a build.")],
+    corpus: Annotated[Path, typer.Option(help="The run directory of a build.")],
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as in evaluate.recipe=…."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Override a recipe key, such as evaluate.recipe=…."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The experiment's directory (default: runs/NAME-BUILD).")
     ] = None,
     accelerate_config: Annotated[
-        Path | None, typer.Option(help="Train on several GPUs by this accelerate config.")
+        Path | None, typer.Option(help="Train on several GPUs with this accelerate config.")
     ] = None,
 ) -> None:
-    """Fine-tune on a corpus, evaluate what came of it, and print the paper's tables.
+    """Fine-tune on a corpus, evaluate the models, and print the paper's tables.
 
-    An experiment names recipes of polytrace train and of polytrace evaluate, and the scorer of the
-    corpus. OUT/report.md says what the corpus is worth, OUT/tables holds tables and pictures. The
-    same command goes on where it stopped. A build whose recipe has `handoff: EXPERIMENT` starts it
-    by itself. Bundled: tiny_demo, tiny, dream, llada, miniature.
+    An experiment names recipes of polytrace train and of polytrace evaluate, and the model that
+    scores the corpus. OUT/report.md holds the result, OUT/tables the tables and pictures. If the
+    command is stopped, running it again continues where it stopped. A build whose recipe has
+    `handoff: EXPERIMENT` starts the experiment itself. Bundled experiments: tiny_demo, tiny, dream,
+    llada, miniature.
 
     Example: polytrace finetune-eval tiny_demo --corpus runs/demo
     """

@@ -1,7 +1,6 @@
 """The command `polytrace inspect`: look at canvases and rejections in the terminal.
 
-Imported when the command line starts, so that heavy packages are imported inside the command, as in
-`command_line.py`.
+This module is imported when the command line starts, so the command imports heavy packages itself.
 """
 
 import os
@@ -27,35 +26,47 @@ def inspect(
     ],
     canvas: Annotated[
         str | None,
-        typer.Option(help="The canvas of this number, from 0, or whose id begins so."),
+        typer.Option(
+            help="Show the canvas with this number, from 0, or whose id begins with this."
+        ),
     ] = None,
     id_: Annotated[
-        str | None, typer.Option("--id", help="The canvas whose id is, or begins with, this.")
+        str | None, typer.Option("--id", help="Show the canvas whose id is, or begins with, this.")
     ] = None,
     grep: Annotated[
-        str | None, typer.Option(help="Canvases whose prompt holds this text, case aside.")
+        str | None,
+        typer.Option(help="Show canvases whose prompt holds this text, in upper or lower case."),
     ] = None,
     reason: Annotated[
-        str | None, typer.Option(help="Prompts and traces rejected for this reason, not canvases.")
+        str | None,
+        typer.Option(
+            help="Show prompts and traces that were rejected for this reason, not canvases."
+        ),
     ] = None,
     seqdep_above: Annotated[
-        float | None, typer.Option(help="Canvases of higher SeqDep, nats a token; highest first.")
+        float | None,
+        typer.Option(help="Show canvases with a higher SeqDep (nats a token), the highest first."),
     ] = None,
     seqdep_below: Annotated[
-        float | None, typer.Option(help="Canvases of lower SeqDep; lowest first.")
+        float | None, typer.Option(help="Show canvases with a lower SeqDep, the lowest first.")
     ] = None,
-    level: Annotated[Level | None, typer.Option(help="The SeqDep meant (default: path).")] = None,
-    seed: Annotated[int | None, typer.Option(help="Draw canvases at random by this seed.")] = None,
+    level: Annotated[
+        Level | None, typer.Option(help="The level of SeqDep that is meant (default: path).")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Choose canvases at random, with this seed.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 1,
     json: Annotated[
-        bool, typer.Option("--json", help="Print whole records, one JSON object a line.")
+        bool, typer.Option("--json", help="Print complete records, one JSON object a line.")
     ] = False,
 ) -> None:
     """Show what a run made: canvases with their paths side by side, and what was rejected.
 
-    Without options: counts, yields, reasons, and the first canvas. Searches add up. Paths stand
-    side by side on a terminal, one below the other in a pipe, unless COLUMNS says how wide it is.
-    Long texts are cut on display, never with --json. Colours end with NO_COLOR.
+    Without options it prints counts, yields, reasons for rejections, and the first canvas. You can
+    combine search options. Paths are shown side by side on a terminal, and one below the other in a
+    pipe unless COLUMNS gives its width. Long texts are cut for display, but not with --json.
+    NO_COLOR switches colours off.
 
     Examples: polytrace inspect runs/demo · polytrace inspect runs/demo --grep "apples" --limit 3 ·
     polytrace inspect runs/demo --seqdep-above 0.1 · polytrace inspect runs/demo --reason duplicate
@@ -101,7 +112,7 @@ def _console() -> "Console":
 
 
 def _records(corpus: "Corpus", query: "Query") -> Iterator[dict[str, object]]:
-    """What matches, whole."""
+    """The complete records that match."""
     if query.reason is not None:
         from curation.inspect.rejections import find_dropped
 
@@ -115,14 +126,14 @@ def _records(corpus: "Corpus", query: "Query") -> Iterator[dict[str, object]]:
 
 
 def _line(record: dict[str, object]) -> str:
-    """One line of ASCII: a terminal that it comes to takes nothing in it for a command."""
+    """One line of ASCII, so that a terminal takes nothing in it for a control sequence."""
     import json
 
     return json.dumps(record, default=str)
 
 
 def _shown(corpus: "Corpus", query: "Query", console: "Console") -> Iterator["Text"]:
-    """What matches, laid out, and how much more there is."""
+    """What matches, laid out for display, and how many more match."""
     from rich.text import Text
 
     from curation.inspect.terminal_view import show, show_dropped

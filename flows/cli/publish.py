@@ -1,7 +1,6 @@
-"""The command that publishes: `polytrace publish`.
+"""The command `polytrace publish`: publish a release on the Hub or to a folder.
 
-Imported when the command line starts, so that heavy packages are imported inside the command, as in
-`command_line.py`.
+This module is imported when the command line starts, so the command imports heavy packages itself.
 """
 
 from pathlib import Path
@@ -13,36 +12,44 @@ from curation.publish.destination import check
 
 
 def publish(
-    run: Annotated[Path, typer.Argument(help="Run directory of a build.")],
+    run: Annotated[Path, typer.Argument(help="The run directory of a build.")],
     repo: Annotated[
         str | None,
-        typer.Option(metavar="ORG/NAME", help="The dataset on the Hub; made if it is not."),
+        typer.Option(
+            metavar="ORG/NAME", help="The dataset on the Hub; it is created if it does not exist."
+        ),
     ] = None,
     to: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Instead of --repo: a folder, as s3://BUCKET/PREFIX."),
+        typer.Option(
+            metavar="URL",
+            help="Instead of --repo: the URL of a folder, such as s3://BUCKET/PREFIX.",
+        ),
     ] = None,
     public: Annotated[
-        bool, typer.Option("--public", help="Everybody may read it (default: private).")
+        bool, typer.Option("--public", help="Make it public (default: private).")
     ] = False,
     revision: Annotated[
         str | None,
-        typer.Option(metavar="TAG", help="Tag the commit, as v1; beside the recipe's digest."),
+        typer.Option(
+            metavar="TAG", help="Also tag the commit, for example v1, beside the recipe's digest."
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be sent; send nothing.")
     ] = False,
 ) -> None:
-    """Publish a run's release: a dataset on the Hugging Face Hub, or a folder on S3 and the like.
+    """Publish a run's release on the Hugging Face Hub, or to a folder on S3 or other storage.
 
-    The run is verified first. What is there already is not sent again, so the same command goes on
-    after an interruption, and does nothing where nothing changed. The address is printed.
+    The run is verified first. Files that have arrived are not sent again: after an interruption,
+    running the command again continues, and if nothing has changed, it does nothing. It prints the
+    address of what was published.
 
-    --repo: one commit makes the dataset hold RUN/release. The token comes from HF_TOKEN (or hf auth
-    login), another hub from HF_ENDPOINT.
+    --repo: one commit makes the dataset equal to RUN/release. The token is read from HF_TOKEN (or
+    from hf auth login); HF_ENDPOINT names another hub.
 
-    --to: any URL of fsspec. Credentials come from the environment (AWS_ACCESS_KEY_ID and so on),
-    another S3 server from AWS_ENDPOINT_URL.
+    --to: any URL that fsspec knows. Credentials are read from the environment (AWS_ACCESS_KEY_ID
+    and so on); AWS_ENDPOINT_URL names another S3 server.
 
     Examples: polytrace publish runs/demo --repo me/demo --dry-run ·
     polytrace publish runs/demo --repo me/demo --revision v1 ·

@@ -1,4 +1,4 @@
-"""The command that writes a page to look at: `polytrace report`."""
+"""The command `polytrace report`: write an HTML page about a corpus."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,18 +12,21 @@ def report(
     run: Annotated[Path, typer.Argument(help="A run directory of polytrace build.")],
     evaluation: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Of polytrace evaluate: tables, and how canvases fill."),
+        typer.Option(
+            metavar="DIR",
+            help="Run directory of polytrace evaluate: adds tables, and how canvases fill.",
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The file to write (default: report.html in the run).")
     ] = None,
 ) -> None:
-    """Write one HTML page about a corpus: open it in any browser, send it to anybody.
+    """Write one HTML page about a corpus, which any browser can open.
 
-    Funnel and reasons, distributions, SeqDep, what siblings tell each other, 100 canvases to look
-    through with their paths side by side; after an evaluation its tables and pictures, and canvases
-    as they filled, step by step. It loads nothing and needs no network; texts of models are shown
-    as text, whatever they hold.
+    It holds the funnel and the reasons for rejections, distributions, SeqDep, what sibling paths
+    tell about each other, and 100 canvases with their paths side by side. After an evaluation it
+    also holds tables and pictures, and canvases as they were filled, step by step. The page loads
+    nothing and needs no network. Texts of models are shown as text, whatever they hold.
 
     Example: polytrace report runs/demo --evaluation runs/tiny-BUILD/evaluation
     """

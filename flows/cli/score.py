@@ -1,6 +1,6 @@
-"""The command that measures SeqDep of any corpus: `polytrace score`.
+"""The command `polytrace score`: measure the SeqDep of any corpus.
 
-Heavy packages are imported by the command that needs them, as in `command_line.py`.
+This module is imported when the command line starts, so the command imports heavy packages itself.
 """
 
 from collections.abc import Iterator
@@ -21,31 +21,31 @@ ModelName = Annotated[
     str,
     typer.Option(
         "--model",
-        help="Causal language model: a local directory, or an id on the Hugging Face hub.",
+        help="Causal language model: a local directory, or an id on the Hugging Face Hub.",
     ),
 ]
-StepTokens = Annotated[int, typer.Option(min=1, help="Longest step, in the scorer's tokens.")]
-WindowTokens = Annotated[int, typer.Option(min=1, help="Length of a window.")]
+StepTokens = Annotated[int, typer.Option(min=1, help="Longest step, in tokens of the scorer.")]
+WindowTokens = Annotated[int, typer.Option(min=1, help="Length of a window, in tokens.")]
 BatchTokens = Annotated[
-    int, typer.Option(min=1, help="Tokens of one pass; halved when memory runs out.")
+    int, typer.Option(min=1, help="Tokens of one forward pass; halved if memory runs out.")
 ]
 Device = Annotated[
-    str | None, typer.Option(help="cpu, cuda, cuda:1 … (default: a GPU if there is one).")
+    str | None, typer.Option(help="cpu, cuda, cuda:1, … (default: a GPU if there is one).")
 ]
 Remote = Annotated[
-    bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
+    bool, typer.Option("--trust-remote-code", help="Allow code that comes with the model to run.")
 ]
 
 
 class PromptForm(StrEnum):
-    """How prompts are put to the scorer."""
+    """How prompts are given to the scorer."""
 
     CHAT = "chat"
     RAW = "raw"
 
 
 class TooLong(StrEnum):
-    """What becomes of a document that exceeds the scorer's context."""
+    """What happens to a document that exceeds the scorer's context."""
 
     PART = "part"
     REJECT = "reject"
@@ -58,12 +58,15 @@ def score(
         typer.Option(
             "--input",
             metavar="FILE|DIR|URL|hub:NAME",
-            help="JSON, CSV, Parquet, a folder of them, a run, s3://…, or a dataset on the hub.",
+            help="JSON, CSV or Parquet, a folder of one of them, a run, s3://…, or a Hub dataset.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The scores, a row a document: .parquet or .jsonl.")],
+    out: Annotated[
+        Path, typer.Option(help="The file for the scores, one row a document: .parquet or .jsonl.")
+    ],
     prompt_column: Annotated[
-        str | None, typer.Option(help="Column of the prompt (default: prompt, problem, … or none).")
+        str | None,
+        typer.Option(help="Column of the prompt (default: prompt, problem, … if there is one)."),
     ] = None,
     text_column: Annotated[
         str | None,
@@ -73,37 +76,44 @@ def score(
     ] = None,
     no_prompt: Annotated[
         bool,
-        typer.Option("--no-prompt", help="Score texts without a prompt, whatever columns say."),
+        typer.Option(
+            "--no-prompt", help="Score texts without a prompt, even if there is a prompt column."
+        ),
     ] = False,
     segments: Annotated[
-        str, typer.Option(help="Levels, by comma: path (canvases only), step, window.")
+        str, typer.Option(help="Levels, separated by commas: path (canvases only), step, window.")
     ] = "path,step,window",
     step_tokens: StepTokens = 64,
     window_tokens: WindowTokens = 64,
     prompt: Annotated[
-        PromptForm, typer.Option(help="Prompts go through the chat template, or are raw text.")
+        PromptForm, typer.Option(help="Send prompts through the chat template, or as raw text.")
     ] = PromptForm.CHAT,
     too_long: Annotated[
         TooLong,
-        typer.Option(help="Beyond the scorer's context: score the part that fits, or none."),
+        typer.Option(
+            help="For a text beyond the scorer's context: score the part that fits, or none."
+        ),
     ] = TooLong.PART,
     siblings: Annotated[
-        bool, typer.Option("--siblings", help="Canvases: measure every path given every other one.")
+        bool,
+        typer.Option("--siblings", help="On canvases, measure every path given every other one."),
     ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Score at most this many texts.")] = None,
-    config: Annotated[str | None, typer.Option(help="hub: the dataset's config.")] = None,
-    split: Annotated[str, typer.Option(help="hub: the dataset's split.")] = "train",
-    revision: Annotated[str | None, typer.Option(help="hub: the dataset's revision.")] = None,
+    config: Annotated[str | None, typer.Option(help="For hub:NAME: the dataset's config.")] = None,
+    split: Annotated[str, typer.Option(help="For hub:NAME: the dataset's split.")] = "train",
+    revision: Annotated[
+        str | None, typer.Option(help="For hub:NAME: the dataset's revision.")
+    ] = None,
     batch_tokens: BatchTokens = 16384,
     device: Device = None,
     trust_remote_code: Remote = False,
 ) -> None:
     """Measure the sequential dependence (SeqDep, Eq. 4) of any corpus.
 
-    Every document gets a row: nats a segment and a token at each level, the gain of every segment,
-    and how many tokens it has. Means, curves over length and means by segment are printed and kept
-    in OUT.figures.json. A text in the canvas format is scored at path level too. The same command
-    goes on where it stopped.
+    Every document gets a row: nats a segment and nats a token at each level, the gain of every
+    segment, and its number of tokens. Means, curves over length and means by segment are printed
+    and written to OUT.figures.json. A text in the canvas format is also scored at path level. If
+    the command is stopped, running it again continues where it stopped.
 
     Examples: polytrace score --model tiny/teacher --input runs/demo --out demo.parquet ·
     polytrace score --model Qwen/Qwen2.5-1.5B --input hub:open-r1/OpenR1-Math-220k
@@ -162,7 +172,7 @@ def score(
 
 @contextmanager
 def told_to_go_on() -> Iterator[None]:
-    """On Ctrl-C, say that the same command goes on."""
+    """On Ctrl-C, say that running the same command again continues."""
     try:
         yield
     except KeyboardInterrupt:

@@ -20,27 +20,34 @@ from flows.cli.score import (
 
 def seqdep_report(
     model: ModelName,
-    run: Annotated[Path, typer.Argument(help="A run directory: its canvases and their twins.")],
-    out: Annotated[Path, typer.Option(help="Folder of the report.")],
+    run: Annotated[
+        Path, typer.Argument(help="A run directory: its canvases, and their long-CoT form.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder for the report.")],
     web: Annotated[
         str | None,
-        typer.Option(metavar="FILE|DIR|hub:NAME", help="Web text, scored without prompt."),
+        typer.Option(
+            metavar="FILE|DIR|hub:NAME", help="Web text to compare with; scored without a prompt."
+        ),
     ] = None,
     long_cot: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FILE|DIR|hub:NAME",
-            help="Ordinary long chain-of-thought, with prompts; may be given several times.",
+            help="Ordinary long chain-of-thought to compare with; may be given several times.",
         ),
     ] = None,
     long_cot_column: Annotated[
-        str | None, typer.Option(help="Its text column (default: generations, solution, answer …).")
+        str | None,
+        typer.Option(help="Text column of --long-cot (default: generations, solution, answer, …)."),
     ] = None,
-    limit: Annotated[int, typer.Option(min=2, help="Documents of each corpus, at most.")] = 400,
+    limit: Annotated[
+        int, typer.Option(min=2, help="Use at most this many documents of each corpus.")
+    ] = 400,
     step_tokens: StepTokens = 64,
     window_tokens: WindowTokens = 64,
     prompt: Annotated[
-        PromptForm, typer.Option(help="Prompts go through the chat template, or are raw text.")
+        PromptForm, typer.Option(help="Send prompts through the chat template, or as raw text.")
     ] = PromptForm.CHAT,
     batch_tokens: BatchTokens = 16384,
     device: Device = None,
@@ -48,9 +55,9 @@ def seqdep_report(
 ) -> None:
     """Draw the paper's Figures 3 and 7 for a run: is its corpus less sequential than ordinary text?
 
-    Scores web text, long chain-of-thought, the run's long-CoT twins and its canvases, and two
-    controls of the path level: paths taken from other prompts, and one path repeated. Writes
-    report.md, seqdep.png, seqdep.svg and figures.json, and keeps the scores in OUT/scores.
+    The command scores web text, long chain-of-thought, the run's canvases and their long-CoT form,
+    and two controls of the path level: paths taken from other prompts, and one path repeated. It
+    writes report.md, seqdep.png, seqdep.svg and figures.json, and keeps the scores in OUT/scores.
 
     Example: polytrace seqdep-report runs/demo --model tiny/teacher --web web.jsonl
     --long-cot openr1.jsonl --out report

@@ -1,7 +1,6 @@
-"""The command that fine-tunes: `polytrace train`.
+"""The command `polytrace train`: fine-tune a model on a corpus.
 
-Imported when the command line starts, so that heavy packages are imported inside the command, as in
-`command_line.py`.
+This module is imported when the command line starts, so the command imports heavy packages itself.
 """
 
 import os
@@ -17,25 +16,30 @@ def train(
     recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a bundled recipe.")],
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as in epochs=1."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key, such as epochs=1."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Run directory (default: runs/NAME, the recipe's name).")
+        Path | None,
+        typer.Option(help="Run directory (default: runs/NAME, with the name in the recipe)."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print work, memory and time; train nothing.")
+        bool,
+        typer.Option("--dry-run", help="Train nothing: print the work, memory and time to expect."),
     ] = False,
     gpus: Annotated[
         str | None,
-        typer.Option(metavar="COUNTxKIND", help="--dry-run: devices, such as 8xa800-80gb."),
+        typer.Option(
+            metavar="COUNTxKIND", help="With --dry-run: the devices, such as 8xa800-80gb."
+        ),
     ] = None,
 ) -> None:
     """Fine-tune a masked-diffusion language model on a released corpus.
 
-    `form: canvas` trains on P paths side by side (NAP), `form: long_cot` on their left-to-right
-    twin. LLaDA, Dream and any masked language model; the tuned model is saved in its own layout
-    under OUT/model. The same command goes on where it stopped. Bundled: tiny_nap, tiny_long_cot,
-    llada_nap, llada_long_cot, dream_nap, dream_long_cot.
+    `form: canvas` trains on P paths side by side (NAP), `form: long_cot` on the same paths as one
+    left-to-right text. LLaDA, Dream and any masked language model of transformers can be trained;
+    OUT/model holds the result in the model's own layout. If the command is stopped, running it
+    again continues where it stopped. Bundled recipes: tiny_nap, tiny_long_cot, llada_nap,
+    llada_long_cot, dream_nap, dream_long_cot.
 
     On several GPUs: accelerate launch --config_file flows/recipes/train/accelerate/fsdp2.yaml
     -m flows.cli train llada_nap --set corpus=runs/nap_103k

@@ -1,4 +1,4 @@
-"""The command that checks a run: `polytrace verify`."""
+"""The command `polytrace verify`: check a run."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,7 @@ from support.errors import UserError
 
 
 def verify(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> None:
-    """Check a run: checksums, schema, conservation, every canvas. Exit 1 on any damage."""
+    """Check a run: checksums, schema, sums of counts, every canvas. Exit code 1 on any damage."""
     if not run.is_dir():
         raise UserError(f"{run}: no such run directory")
     from curation.release.verify import damaged_journals

@@ -12,7 +12,7 @@ from typing import Any
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from schemas.recipe import Recipe
-from support.errors import UserError
+from support.errors import UserError, first_line
 from support.redact import bare
 
 PROCESSES = os.cpu_count() or 2
@@ -30,7 +30,7 @@ def runner_of(recipe: Recipe) -> Any:
     except ImportError:
         name = recipe.task_runner
         raise UserError(
-            f'task_runner: {name}: not installed; pip install "polytrace[{name}]"'
+            f'task_runner: {name}: not installed; pip install -e ".[{name}]" in the checkout'
         ) from None
 
 
@@ -75,5 +75,5 @@ def _ray() -> Any:
 def _absent(variable: str, address: str, what: str, error: Exception) -> UserError:
     shown, name = bare(address), type(error).__name__
     # A reason may repeat an address in part, so that there is none where some of it is hidden.
-    reason = (str(error).splitlines() or [name])[0] if shown == address else name
+    reason = first_line(error) if shown == address else name
     return UserError(f"{variable}={shown}: no {what} answers there ({reason})")

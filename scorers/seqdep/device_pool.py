@@ -19,7 +19,7 @@ from scorers.seqdep import loader
 from scorers.seqdep import score as seqdep
 from scorers.seqdep.causal_lm import Scorer
 from scorers.seqdep.score import Measured, Settings, Texts
-from support.errors import UserError
+from support.errors import UserError, first_line
 
 
 class Facts(NamedTuple):
@@ -47,8 +47,9 @@ class Model:
                 trust_remote_code=self.trust_remote_code,
             )
         except (RuntimeError, AssertionError) as error:
-            said = (str(error).splitlines() or [type(error).__name__])[0]
-            raise UserError(f"scorer device {device}: cannot be used ({said})") from None
+            raise UserError(
+                f"scorer device {device}: cannot be used ({first_line(error)})"
+            ) from None
 
 
 def visible_devices() -> tuple[str, ...]:

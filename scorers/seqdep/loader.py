@@ -21,7 +21,7 @@ from scorers.revision import directory_revision, fetched
 from scorers.seqdep.attention import NAME, Branch, forward
 from scorers.seqdep.causal_lm import Batch, Scorer, Tokens, plain_tokenizer
 from scorers.weights import weight_files
-from support.errors import UserError
+from support.errors import UserError, first_line
 
 __all__ = ["Batch", "Scorer", "Tokens", "load"]
 
@@ -94,8 +94,9 @@ def _read(directory: Path, path: str, dtype: torch.dtype, trust: bool) -> tuple[
             **options,
         )
     except Exception as error:  # tokenizers raises bare Exception, remote code raises anything
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"scorer {path}: cannot be loaded as a causal LM: {said}") from error
+        raise UserError(
+            f"scorer {path}: cannot be loaded as a causal LM: {first_line(error)}"
+        ) from error
     if missing := sorted(info["missing_keys"]):  # transformers would make them up at random
         raise UserError(
             f"scorer {path}: {len(missing)} weights are missing, such as {missing[0]}; "

@@ -32,7 +32,7 @@ NEAR_COPY_SHARE, NEAR_COPY_NATS_PER_TOKEN = 0.5, 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Texts:
-    """One instance: a text (such as a long-CoT twin), and a canvas where there are paths."""
+    """One instance: a text (such as a long-CoT form), and a canvas where there are paths."""
 
     prompt: str
     text: str = ""

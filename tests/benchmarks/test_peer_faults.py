@@ -7,9 +7,9 @@ import pytest
 
 from benchmarks import peer_faults
 from benchmarks.clients import Work
-from benchmarks.loopback import Loopback, Served
 from benchmarks.peers import PeerError
 from benchmarks.peers.process import Process
+from tests.servers.loopback import Loopback, Served
 
 OURS = peer_faults.TOOLS[0]
 WORK = Work(prompts=60, in_flight=20, grouped=False)

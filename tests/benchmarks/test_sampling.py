@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import peers, sampling
 from benchmarks.clients import Work, bare, builds
-from benchmarks.loopback import Behaviour, Loopback, Served
+from tests.servers.loopback import Behaviour, Loopback, Served
 
 
 def served(seconds: float, arrived: float = 0.0) -> Served:

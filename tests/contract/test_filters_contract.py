@@ -59,7 +59,7 @@ def instance(number: int) -> tuple[Canvas, Scores]:
     grades = [Grade.CORRECT if j < number % 4 else Grade.WRONG for j in range(3)]
     canvas = Canvas(
         prompt=Prompt(
-            id=f"p{number}", text="?", gold="7", source="s", row=number + 1, licence="mit"
+            id=f"p{number}", text="?", gold="7", source="s", row=number + 1, license="mit"
         ),
         paths=tuple(
             GradedTrace(trace=replace(trace, index=j), text=f"path {j}", grade=grade, answer=None)

@@ -19,7 +19,7 @@ OPTIONS: dict[str, dict[str, object]] = {
 
 def prompt(text: str) -> Prompt:
     recorded = tuple(Recorded(text=f"Solution {n}.") for n in range(3))
-    return Prompt(id=text, text=text, gold="1", source="s", row=1, licence="l", recorded=recorded)
+    return Prompt(id=text, text=text, gold="1", source="s", row=1, license="l", recorded=recorded)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -7,7 +7,7 @@ import fsspec
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from tests.s3_server import S3Server
+from tests.servers.s3 import S3Server
 
 TEXTS = (
     "Ann has 3 apples and buys 4 more, so she has 3 + 4 = 7 apples.",

@@ -58,7 +58,7 @@ def prompt(i: int) -> Prompt:
         gold=str(2 * i + 1),
         source="problems.jsonl",
         row=i + 1,
-        licence="MIT",
+        license="MIT",
     )
 
 
@@ -240,7 +240,7 @@ def manifest_of(
         build=BUILD,
         notice=chosen.release.notice,
         sources=(
-            SourceFacts(label="problems.jsonl", licence="MIT", fingerprint="feed", rows=count + 2),
+            SourceFacts(label="problems.jsonl", license="MIT", fingerprint="feed", rows=count + 2),
         ),
         decontamination=(Decontamination(label="openai/gsm8k", rows=1319, exact=0, ngram=0),),
         teacher=TeacherFacts(kind="recorded", name="tiny", revision="abc", temperature=1.0),

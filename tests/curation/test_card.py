@@ -195,7 +195,7 @@ def test_what_was_not_done_is_said(tmp_path: Path) -> None:
 
 def test_text_of_others_can_show_but_do_nothing(tmp_path: Path) -> None:
     canvas, scores = samples.with_text(3, NASTY)
-    sources = (SourceFacts(label=NASTY, licence=NASTY, fingerprint=NASTY, rows=32),)
+    sources = (SourceFacts(label=NASTY, license=NASTY, fingerprint=NASTY, rows=32),)
     recipe = samples.recipe(release={"pretty_name": NASTY, "notice": NASTY})
     row = replace(released(canvas, scores), source=NASTY, gold=NASTY)
     card = render(tmp_path, recipe, row, sources=sources, notice=NASTY)
@@ -244,7 +244,7 @@ def test_the_example_is_capped(tmp_path: Path) -> None:
 def test_the_printed_recipe_holds_no_folder_and_no_credential(tmp_path: Path) -> None:
     recipe = samples.recipe(
         source=[
-            {"kind": "jsonl", "path": "/home/someone/data/a.jsonl", "licence": "mit"},
+            {"kind": "jsonl", "path": "/home/someone/data/a.jsonl", "license": "mit"},
             {"kind": "jsonl", "path": "https://user:hunter2@host/a.jsonl?sig=hunter2"},
             {"kind": "jsonl", "path": "file:///home/someone/b.jsonl"},
         ],
@@ -283,19 +283,19 @@ def test_the_printed_recipe_holds_no_folder_and_no_credential(tmp_path: Path) ->
         (["GPL-3.0-or-later"], ("gpl-3.0", None)),
         ([], ("unknown", None)),
         (["", "unknown"], ("unknown", None)),
-        (["My Own: licence!"], ("other", "my-own-licence")),
+        (["My Own: license!"], ("other", "my-own-license")),
         (["!!"], ("other", "other")),
         (["x" * 100_000], ("other", "x" * 80)),
     ],
 )
-def test_licences_become_ids_of_the_hub(stated: list[str], wanted: tuple[str, str | None]) -> None:
+def test_licenses_become_ids_of_the_hub(stated: list[str], wanted: tuple[str, str | None]) -> None:
     found = licenses.combine(stated)
     assert found == wanted
     assert found.id in licenses.HUB_IDS
 
 
-def test_the_recipes_licence_is_stronger(tmp_path: Path) -> None:
-    recipe = samples.recipe(release={"licence": "CC-BY-4.0"})
+def test_the_recipes_license_is_stronger(tmp_path: Path) -> None:
+    recipe = samples.recipe(release={"license": "CC-BY-4.0"})
     card = render(tmp_path, recipe)
     assert head(card).license == "cc-by-4.0"
     assert "as its makers state it: CC-BY-4.0." in card
@@ -323,7 +323,7 @@ def test_disruptive_texts_of_rows_of_a_megabyte_do_nothing(tmp_path: Path) -> No
     for i in range(60):
         text = DISRUPTIVE if i else DISRUPTIVE + "x<b>|`" * 170_000
         canvas, scores = samples.with_text(i, text)
-        own = replace(canvas.prompt, gold=text, source=text, licence=f"{text}{i}")
+        own = replace(canvas.prompt, gold=text, source=text, license=f"{text}{i}")
         first = canvas.paths[0]
         trace = replace(first.trace, teacher=text, revision=text, hint=text)
         paths = (replace(first, answer=text, trace=trace), *canvas.paths[1:])
@@ -351,7 +351,7 @@ def test_disruptive_texts_of_rows_of_a_megabyte_do_nothing(tmp_path: Path) -> No
     widths = [len(rows) for rows in tables(shown)]
     assert widths == [1] * len(widths), "every row of a table has the cells of its head"
     assert len(tables(shown)) == len(tables(ours))
-    assert "| 10 more pairs of source and licence | | 10 |" in card
+    assert "| 10 more pairs of source and license | | 10 |" in card
 
 
 def tables(shown: str) -> list[set[int]]:

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import aiohttp
 import pytest
 
-from benchmarks.loopback import Behaviour, Loopback
 from curation.teachers.openai import endpoint as _endpoint
 from curation.teachers.openai.client import Connection, UnavailableError
 from curation.teachers.openai.endpoint import CEILING_SECONDS, MOST_FAILURES, Endpoint, State
 from curation.teachers.openai.endpoints import Fleet
+from tests.servers.loopback import Behaviour, Loopback
 
 
 @asynccontextmanager

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from benchmarks.loopback import Loopback
 from curation.context import Job
 from curation.estimate import estimate
 from curation.stages import read_prompts, sample_traces
@@ -15,6 +14,7 @@ from schemas.recipe import Recipe, load, validate
 from support.errors import ShortError, UserError
 from tests.builds import RECIPES, make
 from tests.curation.test_remote import SETS, recorded
+from tests.servers.loopback import Loopback
 
 NOBODY = "http://127.0.0.1:9/v1"
 
@@ -42,7 +42,7 @@ def recipe(folder: Path, teacher: dict[str, Any], **more: Any) -> Recipe:
     (folder / "in.jsonl").write_text(json.dumps({"prompt": "1 + 1?", "gold": "2"}) + "\n")
     given = {
         "name": "x",
-        "source": {"kind": "jsonl", "path": str(folder / "in.jsonl"), "licence": "mit"},
+        "source": {"kind": "jsonl", "path": str(folder / "in.jsonl"), "license": "mit"},
         "teacher": teacher,
         "canvas": {"slot_tokens": 99, "summary_tokens": 9, "tokenizer": "tiny/teacher"},
         "scorer": None,

@@ -57,7 +57,7 @@ def canvas(
         for i, grade in enumerate(grades)
     ]
     return Canvas(
-        prompt=Prompt(id="p", text="?", gold="7", source="s", row=1, licence="mit"),
+        prompt=Prompt(id="p", text="?", gold="7", source="s", row=1, license="mit"),
         paths=tuple(paths),
         summary="The final answer is 7",
         summary_by="template",

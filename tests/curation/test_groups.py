@@ -10,14 +10,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curation.canvases.assemble import MOST_COMPARED, Assembled, Rules, assemble, long_cot, response
+from curation.canvases.assemble import (
+    MOST_COMPARED,
+    Assembled,
+    Rules,
+    assemble,
+    long_cot_text,
+    response,
+)
 from curation.canvases.token_counter import TokenCounter
-from schemas.canvas import parse, twin
+from schemas.canvas import long_cot, parse
 from schemas.recipe import Recipe
 from schemas.records import FinishReason, Grade, GradedTrace, Prompt, Stage, Trace
 from scorers.similarity import similarity
 
-PROMPT = Prompt(id="p1", text="How many?", gold="7", source="test", row=5, licence="mit")
+PROMPT = Prompt(id="p1", text="How many?", gold="7", source="test", row=5, license="mit")
 DISTINCT = (
     "Ann has 3 and buys 4. 3 + 4 = 7",
     "Start from ten and take three away: 7",
@@ -152,7 +159,7 @@ def test_a_canvas(counter: TokenCounter) -> None:
     assert canvas.similarity == expected
     texts = [path.text for path in canvas.paths]
     assert parse(response(canvas)) == (tuple(texts), canvas.summary)
-    assert long_cot(canvas) == "\n\n".join([*texts, canvas.summary])
+    assert long_cot_text(canvas) == "\n\n".join([*texts, canvas.summary])
 
 
 @pytest.mark.parametrize(
@@ -286,7 +293,7 @@ def test_a_prompt_is_rejected_with_its_reason(
 def test_a_prompt_that_can_have_no_canvas(
     text: str, gold: str, reason: str, counter: TokenCounter
 ) -> None:
-    prompt = Prompt(id="p1", text=text, gold=gold, source="test", row=5, licence="mit")
+    prompt = Prompt(id="p1", text=text, gold=gold, source="test", row=5, license="mit")
     result = assemble(prompt, good(), rules(), counter)
     assert result.canvas is None
     first, *others = result.rejections
@@ -295,20 +302,20 @@ def test_a_prompt_that_can_have_no_canvas(
     assert {r.reason for r in others} == {"prompt_rejected"}
 
 
-def test_the_twin_fits_the_same_masks(counter: TokenCounter) -> None:
+def test_the_long_cot_fits_the_same_masks(counter: TokenCounter) -> None:
     """Three full slots and a full summary leave no room for the blank lines between them."""
     traces = [graded(i, text.ljust(60, "xyz"[i])) for i, text in enumerate(DISTINCT[:3])]
     result = assemble(PROMPT, traces, rules(summary_tokens=21), counter)
     assert result.canvas is None
     first, *others = result.rejections
-    assert (first.index, first.reason) == (None, "twin_too_long")
+    assert (first.index, first.reason) == (None, "long_cot_too_long")
     assert first.detail == "long_cot has 207 tokens, the canvas has 201 masks"
     assert [r.index for r in others] == [0, 1, 2]
     assert {r.reason for r in others} == {"prompt_rejected"}
-    assert {r.detail for r in others} == {f"twin_too_long: {first.detail}"}
+    assert {r.detail for r in others} == {f"long_cot_too_long: {first.detail}"}
     roomy = assemble(PROMPT, traces, rules(summary_tokens=27), counter).canvas
     assert roomy is not None
-    assert counter.count(long_cot(roomy)) == 207 == 3 * 60 + 27
+    assert counter.count(long_cot_text(roomy)) == 207 == 3 * 60 + 27
 
 
 def test_the_surplus_is_not_selected(counter: TokenCounter) -> None:
@@ -402,7 +409,7 @@ def test_nothing_is_lost_and_every_limit_holds(
     assert limits.paths - grades.count(Grade.CORRECT) <= most_wrong
     assert max(result.canvas.path_tokens) <= limits.slot_tokens
     masks = limits.paths * limits.slot_tokens + limits.summary_tokens
-    assert counter.count(long_cot(result.canvas)) <= masks
+    assert counter.count(long_cot_text(result.canvas)) <= masks
     pairs = [similarity(a.text, b.text) for a, b in combinations(paths, 2)]
     assert result.canvas.similarity == max(pairs, default=0.0) < limits.similarity or not pairs
     assert parse(response(result.canvas)).paths == tuple(path.text for path in paths)
@@ -417,7 +424,7 @@ def test_no_index_is_tied_to_a_position(counter: TokenCounter) -> None:
     seen: Counter[tuple[int, int]] = Counter()
     orders = []
     for n in range(400):
-        prompt = Prompt(id=f"q{n}", text="?", gold="7", source="s", row=n, licence="mit")
+        prompt = Prompt(id=f"q{n}", text="?", gold="7", source="s", row=n, license="mit")
         traces = [graded(i, text, prompt_id=f"q{n}") for i, text in enumerate(DISTINCT[:3])]
         canvas = assemble(prompt, traces, rules(), counter).canvas
         assert canvas is not None
@@ -440,7 +447,7 @@ def test_real_model_samples_are_conserved(shared_data: Path, counter: TokenCount
         samples = [value for value in data.values() if isinstance(value, dict)]
         gold = data["ground_truth"].rpartition("A:")[2].strip()
         prompt = Prompt(
-            id=f"g{row}", text=data["question"], gold=gold, source="gsm8k", row=row, licence="mit"
+            id=f"g{row}", text=data["question"], gold=gold, source="gsm8k", row=row, license="mit"
         )
         traces = [
             graded(
@@ -467,8 +474,8 @@ def test_real_model_samples_are_conserved(shared_data: Path, counter: TokenCount
 def test_joining_texts_does_not_double_their_tokens(
     coarse: Path, fine: Path, texts: list[str]
 ) -> None:
-    """Why a twin that fits twice over is not counted."""
+    """Why a long-CoT form that fits twice over is not counted."""
     for model in (str(coarse), str(fine), "tiny/teacher"):
         counter = TokenCounter([model])
         parts = sum(counter.counts(texts)) + 2 * (len(texts) - 1)
-        assert counter.count(twin(texts[:-1], texts[-1])) <= 2 * parts
+        assert counter.count(long_cot(texts[:-1], texts[-1])) <= 2 * parts

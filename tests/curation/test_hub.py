@@ -26,7 +26,7 @@ from support.errors import UserError
 from tests.builds import BuiltRuns, make
 from tests.flows.commands import start
 from tests.flows.test_growing import PROMPTS, Corpus
-from tests.hub_server import SIGNATURE, Fault, File, HubServer
+from tests.servers.hub import SIGNATURE, Fault, File, HubServer
 
 pytestmark = pytest.mark.slow
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from benchmarks.loopback import Behaviour, Loopback
-from benchmarks.loopback.behaviour import behaviour_of
-from benchmarks.loopback.text import share
+from tests.servers.loopback import Behaviour, Loopback
+from tests.servers.loopback.behaviour import behaviour_of
+from tests.servers.loopback.text import share
 
 
 class Reply(NamedTuple):

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from benchmarks.loopback import Behaviour, Loopback
 from curation.prompts.dedup import prompt_id
 from curation.sampling.journal import read
 from curation.sampling.service import Finished, Progress, Shard, none_lacks, run
@@ -25,6 +24,7 @@ from curation.teachers.openai.wire import BadReplyError, Choice, Sampling, choic
 from curation.teachers.openai_server import OpenAIServer, build
 from schemas.records import FinishReason, Prompt, Trace
 from support.errors import ShortError, UserError
+from tests.servers.loopback import Behaviour, Loopback
 
 P = 3
 
@@ -46,7 +46,7 @@ def server(loopback: Loopback) -> Loopback:
 
 
 def prompt(text: str) -> Prompt:
-    return Prompt(id=prompt_id(text), text=text, gold="1", source="s", row=1, licence="l")
+    return Prompt(id=prompt_id(text), text=text, gold="1", source="s", row=1, license="l")
 
 
 def shards(count: int = 3, size: int = 10) -> list[Shard]:

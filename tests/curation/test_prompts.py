@@ -27,7 +27,7 @@ def source(path: Path, kind: str = "jsonl", **options: object) -> Source:
 
 def pool(path: Path, *rows: tuple[str, str]) -> Source:
     path.write_text("".join(json.dumps({"problem": p, "answer": a}) + "\n" for p, a in rows))
-    return source(path, licence="mit")
+    return source(path, license="mit")
 
 
 def read(
@@ -77,7 +77,7 @@ def test_one_outcome_a_row_in_order_across_sources(tmp_path: Path) -> None:
         gold="2",
         source="a.jsonl",
         row=2,
-        licence="mit",
+        license="mit",
     )
 
 
@@ -94,7 +94,7 @@ class Counting:
     """A source that says how far it was read."""
 
     label = "counting"
-    licence = "mit"
+    license = "mit"
     given = 0
 
     def fingerprint(self) -> str:

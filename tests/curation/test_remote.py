@@ -29,7 +29,7 @@ from support.errors import StoppedError, UserError
 from support.plugins import build
 from tests.builds import RECIPES, make
 from tests.flows.commands import polytrace
-from tests.s3_server import KEY, SECRET, S3Server
+from tests.servers.s3 import KEY, SECRET, S3Server
 
 GOOD = [{"question": f"What is {n} + {n}?", "answer": f"#### {2 * n}"} for n in range(1, 40)]
 
@@ -201,7 +201,7 @@ def big(tmp_path: Path) -> dict[str, bytes]:
 def test_a_cut_connection_goes_on_where_it_broke(
     kind: str, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("curation.sources.readers.remote.WAITS", (0.0, 0.0))
+    monkeypatch.setattr("support.retry.WAITS", (0.0, 0.0))
     url = put(s3, f"x.{kind}", big(tmp_path)[kind])
     reader = "parquet" if kind == "parquet" else "jsonl"
     whole = rows(reader, url)
@@ -215,7 +215,7 @@ def test_a_cut_connection_goes_on_where_it_broke(
 def test_a_connection_that_stays_cut_is_no_short_file(
     kind: str, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("curation.sources.readers.remote.WAITS", ())
+    monkeypatch.setattr("support.retry.WAITS", ())
     url = put(s3, f"x.{kind}", big(tmp_path)[kind])
     reading = source("parquet" if kind == "parquet" else "jsonl", url)
     reading.fingerprint()
@@ -316,7 +316,8 @@ build(path="s3://bucket/x.jsonl")
     ran = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
-    assert ran.stderr.splitlines()[-1].endswith('is not installed: pip install "polytrace[s3]"')
+    last = ran.stderr.splitlines()[-1]
+    assert last.endswith('is not installed: pip install -e ".[s3]" in the checkout')
 
 
 # --- builds
@@ -337,7 +338,7 @@ def recorded(count: int) -> bytes:
             {
                 "problem": f"What is {n} + {n}?",
                 "gold": str(2 * n),
-                "licence": "mit",
+                "license": "mit",
                 "traces": [
                     {"text": way.format(n, 2 * n), "model": "hand", "correct": True} for way in ways
                 ],

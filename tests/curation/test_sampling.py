@@ -103,7 +103,7 @@ class Parquet:
 
 
 def prompt(name: str, text: str = "q") -> Prompt:
-    return Prompt(id=name, text=text, gold="1", source="s", row=1, licence="l")
+    return Prompt(id=name, text=text, gold="1", source="s", row=1, license="l")
 
 
 def shards(count: int = 3, size: int = 4) -> list[Shard]:

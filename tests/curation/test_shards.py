@@ -13,7 +13,7 @@ from support.files import lock
 
 
 def prompt(i: int) -> Prompt:
-    return Prompt(id=str(i), text=f"What is {i}?", gold=str(i), source="s", row=i, licence="mit")
+    return Prompt(id=str(i), text=f"What is {i}?", gold=str(i), source="s", row=i, license="mit")
 
 
 def drop(i: int, index: int | None = None) -> Rejection:

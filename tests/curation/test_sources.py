@@ -364,7 +364,7 @@ def test_the_fingerprint_follows_bytes_and_options_not_places(tmp_path: Path) ->
     assert first == make("jsonl", path=two).fingerprint()
     changed = [
         make("jsonl", path=one, max_chars=10).fingerprint(),
-        make("jsonl", path=one, licence="mit").fingerprint(),
+        make("jsonl", path=one, license="mit").fingerprint(),
         make("jsonl", path=one, columns={"prompt": "answer"}).fingerprint(),
         make("jsonl", path=write(tmp_path / "rows.jsonl", GOOD, GOOD)).fingerprint(),
     ]
@@ -476,7 +476,7 @@ def test_recorded_traces_file(shared_data: Path) -> None:
 def test_gsm8k_train(shared_data: Path) -> None:
     source = make("gsm8k", path=str(shared_data / "gsm8k" / "train.jsonl"))
     rows = list(source.rows(traces=True))
-    assert (source.label, source.licence, len(rows)) == ("train.jsonl", "mit", 7473)
+    assert (source.label, source.license, len(rows)) == ("train.jsonl", "mit", 7473)
     assert rows[0].gold == "72"
     assert all(not r.reason and not r.recorded and float(r.gold) is not None for r in rows)
 
@@ -566,7 +566,7 @@ def test_openr1_parquet(shared_data: Path, tmp_path: Path) -> None:
     rows = openr1_parquet(shared_data, tmp_path / "train-00000.parquet")
     source = make("openr1_math", path=str(tmp_path))
     found = list(source.rows(traces=True))
-    assert source.licence == "apache-2.0"
+    assert source.license == "apache-2.0"
     assert [r.reason for r in found] == ["damaged_gold", "", ""]
     texts = rows[1]["generations"]
     assert isinstance(texts, list)
@@ -649,7 +649,7 @@ def test_parquet_values_that_python_cannot_hold(tmp_path: Path, name: str) -> No
     assert [(row.text, row.gold, row.reason) for row in rows] == [
         (text, str(n), "") for n, text in enumerate(texts, 2)
     ]
-    for wanted in ("gold", "licence"):
+    for wanted in ("gold", "license"):
         rows = read("parquet", path=path, columns={wanted: name})
         assert [row.number for row in rows] == [1, 2, 3]
         assert rows[1].reason == "unreadable_value"

@@ -11,7 +11,7 @@ from schemas.records import Prompt
 from support.errors import UserError
 from support.paths import ROOT
 
-PROMPT = Prompt(id="p", text="1 + 1?", gold="2", source="s", row=1, licence="l")
+PROMPT = Prompt(id="p", text="1 + 1?", gold="2", source="s", row=1, license="l")
 SERVED = {"kind": "openai_server", "model": "m", "endpoints": ["http://h:1/v1"]}
 
 

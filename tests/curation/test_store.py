@@ -23,7 +23,7 @@ from support.errors import StoppedError, UserError
 from tests.builds import make
 from tests.curation.test_remote import SETS, recorded
 from tests.flows.commands import start
-from tests.s3_server import KEY, SECRET, S3Server
+from tests.servers.s3 import KEY, SECRET, S3Server
 
 TO = "s3://bucket/corpora/demo"
 ROOT = TO.removeprefix("s3://")
@@ -199,7 +199,7 @@ def test_a_dry_run_changes_nothing(s3: S3Server, run: Path, longer: Path) -> Non
 
 def hasty(monkeypatch: pytest.MonkeyPatch, waits: tuple[float, ...]) -> None:
     """The client does not try again by itself, and we after `waits`."""
-    monkeypatch.setattr("curation.sources.readers.remote.WAITS", waits)
+    monkeypatch.setattr("support.retry.WAITS", waits)
     monkeypatch.setattr("s3fs.S3FileSystem.retries", 1)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     fsspec.get_filesystem_class("s3").clear_instance_cache()

@@ -127,7 +127,7 @@ def test_the_first_that_is_sound_is_taken(fine: Path, rules: Rules) -> None:
     assert made.summary_tokens == len(made.summary) and made.paths == canvas.paths
 
 
-def test_a_summary_that_makes_the_twin_too_long_is_not_taken(fine: Path, rules: Rules) -> None:
+def test_a_summary_that_makes_the_long_cot_too_long_is_not_taken(fine: Path, rules: Rules) -> None:
     canvas, counter = sample_canvas(4), TokenCounter([str(fine)])
     one = [written(canvas, 0, f"Surely it is {canvas.prompt.gold}")]
     assert best(canvas, one, rules, counter) is not None

@@ -49,7 +49,7 @@ PROBLEMS = (
 
 def prompt(text: str, *traces: Recorded) -> Prompt:
     return Prompt(
-        id=f"id {text}", text=text, gold="1", source="s", row=1, licence="l", recorded=traces
+        id=f"id {text}", text=text, gold="1", source="s", row=1, license="l", recorded=traces
     )
 
 

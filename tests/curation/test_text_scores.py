@@ -216,7 +216,7 @@ def test_a_report_has_a_table_a_picture_and_its_scores(tmp_path: Path, scorer: S
         return report(inputs, scorer, SETTINGS, out, limit=50, progress=lambda n: None)
 
     table = make()
-    for name in ("web text", "twin of this corpus", "other prompts", "one path repeated"):
+    for name in ("web text", "long-CoT form of this corpus", "other prompts", "one path repeated"):
         assert name in table
     page = (out / "report.md").read_text()
     assert "under 30 canvases say nothing" in table
@@ -224,7 +224,13 @@ def test_a_report_has_a_table_a_picture_and_its_scores(tmp_path: Path, scorer: S
     assert (out / "seqdep.png").read_bytes()[:4] == b"\x89PNG"
     first = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
     assert set(first) == {"report.md", "seqdep.png", "seqdep.svg", "figures.json"}
+    scores = out / "scores"
+    for new in list(scores.glob("own_long_cot.parquet*")):  # as version 0.1 called them
+        new.rename(new.with_name(new.name.replace("own_long_cot", "twin")))
+    stamp = (scores / "twin.parquet").stat().st_mtime_ns
     make()
+    assert (scores / "own_long_cot.parquet").stat().st_mtime_ns == stamp
+    assert not list(scores.glob("twin*"))
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == first
     with pytest.raises(UserError, match="is no run"):
         bad = Inputs(run=web, web=None, long_cot=(), long_cot_column=None)

@@ -68,9 +68,9 @@ def test_canvases_of_a_release_come_apart(tmp_path: Path) -> None:
     canvases = sorted((canvas for canvas, _ in rows), key=lambda one: one.prompt.text)
     assert [one.paths for one in found] == [tuple(p.text for p in c.paths) for c in canvases]
     assert [one.summary for one in found] == [c.summary for c in canvases]
-    twins = Corpus(str(tmp_path), text_column="long_cot")
-    assert not twins.holds_canvases
-    assert all(one.text and not one.paths for one in twins.texts())
+    long_cot = Corpus(str(tmp_path), text_column="long_cot")
+    assert not long_cot.holds_canvases
+    assert all(one.text and not one.paths for one in long_cot.texts())
 
 
 def test_a_damaged_canvas_is_a_text(tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def test_a_prompt_in_both_splits_is_found(run: Path) -> None:
 def test_other_columns_are_found(run: Path) -> None:
     manifest = Manifest.load(run / "manifest.json")
     first = manifest.release[0]
-    pq.write_table(pq.read_table(run / first.path).drop(["licence"]), run / first.path)
+    pq.write_table(pq.read_table(run / first.path).drop(["license"]), run / first.path)
     facts = writer.describe(run / first.path, first.path).model_dump()
     files = (first.model_copy(update=facts), *manifest.release[1:])
     seal(run, manifest.model_copy(update={"release": files}))

@@ -13,8 +13,8 @@ from torch import Tensor
 from transformers import ModernBertConfig, ModernBertForMaskedLM, PreTrainedTokenizerFast
 
 from schemas.arrow import RELEASE
-from schemas.canvas import render, twin
-from tiny.train_dlm import tokenizer_with_mask
+from schemas.canvas import long_cot, render
+from tools.tiny.train_dlm import tokenizer_with_mask
 
 FAMILIES = ("llada", "dream", "masked_lm")
 WIDTH, LAYERS, HEADS, INNER = 32, 2, 2, 48
@@ -198,7 +198,7 @@ def write_corpus(
             "id": f"row{i}",
             "prompt": prompt,
             "response": render(texts, summary),
-            "long_cot": twin(texts, summary),
+            "long_cot": long_cot(texts, summary),
             "gold": str(i),
             "paths": [{"text": text} for text in texts],
             "summary": summary,

@@ -333,4 +333,6 @@ def test_a_mistake_is_one_line_and_exit_code_2(folder: Path) -> None:
 def test_without_lm_eval_the_command_says_so(tmp_path: Path) -> None:
     done = shell(["-S", "-m", "diffusion.lm_eval_model"], tmp_path)  # no installed package is seen
     assert done.returncode == 2
-    assert done.stderr.startswith("polytrace: lm_eval is not installed; pip install")
+    assert done.stderr.startswith(
+        'polytrace: lm_eval is not installed; pip install -e ".[harness]" in the checkout'
+    )

@@ -388,12 +388,24 @@ def test_curves_are_sent_to_tensorboard(settings: Settings, tmp_path: Path) -> N
     assert [e.step for e in events.Scalars("loss")] == list(range(1, 13))
 
 
+def test_a_missing_extra_is_one_sentence_with_the_command_that_installs_it(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("accelerate.tracking._available_trackers", ["tensorboard"])
+    monkeypatch.setitem(sys.modules, "peft", None)
+    wanted = replace(settings, trackers=(*Tracker,), lora=Lora())
+    with pytest.raises(
+        UserError, match=r'^lora,wandb: .* pip install -e "\.\[lora,wandb\]" in the checkout$'
+    ):
+        train(wanted, tmp_path / "run")
+
+
 @pytest.mark.slow
 def test_curves_are_sent_to_wandb(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Offline: the file that `wandb sync` would send holds every step's loss."""
-    pytest.importorskip("wandb", reason="pip install polytrace[wandb]")
+    pytest.importorskip("wandb", reason="pip install -e .[wandb]")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
     train(replace(settings, trackers=(Tracker.WANDB,)), tmp_path / "run")

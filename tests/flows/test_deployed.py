@@ -27,7 +27,7 @@ from flows.deployed import RELEASED
 from schemas.manifest import Manifest
 from support.paths import ROOT
 from tests.flows.test_finetune_eval import small
-from tests.hub_server import HubServer
+from tests.servers.hub import HubServer
 
 FILE = ROOT / "prefect.yaml"
 WRONG = "hf_wrongSECRETwrongSECRETwrong"  # a token that the Hub refuses; it lies in a Secret block

@@ -216,6 +216,42 @@ def test_no_build_replaces_another_corpus(begun: Corpus, tmp_path: Path, grow: s
     assert contents(corpus.run) == before
 
 
+@pytest.mark.parametrize("grow", ["true", "false"])
+@pytest.mark.parametrize("content", [b"", b'{"name": "another"}', None])
+def test_a_damaged_manifest_lets_no_other_recipe_in(
+    begun: Corpus, tmp_path: Path, grow: str, content: bytes | None
+) -> None:
+    corpus = begun.copy(tmp_path)
+    manifest = corpus.run / "manifest.json"
+    manifest.unlink()
+    if content is not None:
+        manifest.write_bytes(content)
+    before = contents(corpus.run)
+    with pytest.raises((UserError, DamagedError), match=r"which would replace it|not known what"):
+        make(corpus.run, "demo", "name=another", f"grow={grow}", limit=5)
+    (corpus.run / "recipe.yaml").write_bytes(b"{")
+    with pytest.raises(DamagedError, match="not known which corpus is in it"):
+        make(corpus.run, "demo", "name=another", f"grow={grow}", limit=5)
+    (corpus.run / "recipe.yaml").unlink()
+    del before["recipe.yaml"]
+    assert contents(corpus.run) == before, "nothing was touched"
+
+
+def test_a_damaged_manifest_is_made_again_unless_the_corpus_grows(
+    begun: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = begun.copy(tmp_path)
+    monkeypatch.setattr(corpus, "source", begun.source)
+    corpus.holds(PROMPTS[:30])
+    whole = contents(corpus.run)
+    (corpus.run / "manifest.json").unlink()  # as after a kill before it is written
+    corpus.build()
+    assert contents(corpus.run) == whole
+    (corpus.run / "manifest.json").write_bytes(b"{")
+    with pytest.raises(DamagedError, match="not known what was released"):
+        corpus.build()
+
+
 def test_a_corpus_begins_to_grow_and_ends_it(begun: Corpus, tmp_path: Path) -> None:
     corpus = Corpus(tmp_path)
     corpus.holds(PROMPTS[:18])
@@ -247,7 +283,7 @@ def test_a_second_source_is_added_after_the_first(tmp_path: Path) -> None:
             "kind": "jsonl",
             "path": str(path),
             "columns": {"prompt": "question", "gold": "answer"},
-            "licence": "apache-2.0",
+            "license": "apache-2.0",
         }
         for path in (corpus.source, other)
     ]

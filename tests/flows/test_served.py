@@ -14,18 +14,18 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.loopback import Behaviour, Loopback
 from curation.release.verify import verify
-from curation.run_store import shards
 from curation.sampling import journal
+from support.files import sha256
 from support.paths import ROOT
 from tests.flows.commands import polytrace
+from tests.servers.loopback import Behaviour, Loopback
 
 RECIPE = """
 name: served
 paths: 3
 shard_rows: 40
-source: {{kind: jsonl, path: {prompts}, columns: {{prompt: question, gold: answer}}, licence: mit}}
+source: {{kind: jsonl, path: {prompts}, columns: {{prompt: question, gold: answer}}, license: mit}}
 teacher:
   kind: openai_server
   model: loop
@@ -43,6 +43,7 @@ import sys
 from pathlib import Path
 from curation.stages import read_prompts as reading, sample_traces as trace_stage
 from curation.context import Job
+from support.files import sha256
 from schemas.recipe import load
 job = Job(recipe=load(Path(sys.argv[1])), run=Path(sys.argv[2]))
 trace_stage.sample_traces(job, reading.read_prompts(job))
@@ -157,4 +158,4 @@ def test_kill_9_at_random_instants_buys_nothing_twice(tmp_path: Path, server: Lo
             assert count > 1 and any(one.arrived <= kill < one.ended + 2.0 for kill in kills)
     for whole in sorted((tmp_path / "whole/traces").glob("*.parquet")):
         mended = tmp_path / "run" / "traces" / whole.name
-        assert shards.sha256(mended) == shards.sha256(whole)
+        assert sha256(mended) == sha256(whole)

@@ -101,8 +101,8 @@ def test_trl_trains_on_whole_canvases_in_the_chat_template(train: Any, tokenizer
         assert seen["labels"] == seen["input_ids"], "the prompt is learnt too"
 
 
-def test_trl_trains_on_the_twin_with_the_loss_on_the_answer(train: Any, tokenizer: Any) -> None:
-    trainer = run_page("TRL: the twin")["trainer"]
+def test_trl_trains_on_the_long_cot_with_the_loss_on_the_answer(train: Any, tokenizer: Any) -> None:
+    trainer = run_page("TRL: the long-CoT form")["trainer"]
     assert math.isfinite(final_loss(trainer))
     for row, seen in zip(train, trainer.train_dataset, strict=True):
         learnt = [token for token in seen["labels"] if token != -100]
@@ -112,7 +112,7 @@ def test_trl_trains_on_the_twin_with_the_loss_on_the_answer(train: Any, tokenize
         assert tokenizer.decode(seen["input_ids"]) == text
 
 
-def test_trl_uses_no_template_for_a_renamed_twin(train: Any, tokenizer: Any) -> None:
+def test_trl_uses_no_template_for_a_renamed_long_cot(train: Any, tokenizer: Any) -> None:
     rows = train.select_columns(["prompt", "long_cot"]).rename_column("long_cot", "completion")
     for row, seen in zip(train, prepared(rows, max_length=None), strict=True):
         text = f"{row['prompt']}{row['long_cot']}<|im_end|>"

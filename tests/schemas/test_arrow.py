@@ -53,7 +53,7 @@ def test_any_prompt_and_trace_survive(data: st.DataObject) -> None:
             gold=text,
             source=text,
             row=st.integers(0, 2**62),
-            licence=text,
+            license=text,
             recorded=st.lists(recorded, max_size=3).map(tuple),
         )
     )
@@ -78,7 +78,7 @@ def test_nested_and_null_fields_survive(tmp_path: Path) -> None:
         completion_tokens=3,
     )
     graded = GradedTrace(trace=trace, text="x", grade=Grade.TIMEOUT, answer=None)
-    prompt = Prompt(id="p", text="q", gold="1", source="s", row=1, licence="mit")
+    prompt = Prompt(id="p", text="q", gold="1", source="s", row=1, license="mit")
     canvas = Canvas(
         prompt=prompt,
         paths=(graded, graded),

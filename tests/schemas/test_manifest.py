@@ -35,7 +35,7 @@ def manifest(**changes: Any) -> Manifest:
         "recipe_digest": "0123456789abcdef",
         "build": "0123456789ab",
         "sources": (
-            SourceFacts(label="a.jsonl", licence="mit", fingerprint="f", rows=10, traces=30),
+            SourceFacts(label="a.jsonl", license="mit", fingerprint="f", rows=10, traces=30),
         ),
         "teacher": TeacherFacts(kind="recorded", name="t", revision="r", temperature=1.0),
         "tokenizers": (),

@@ -123,11 +123,11 @@ def test_bundled_paths_are_found_from_anywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert locate("tiny/problems.py") == str(ROOT / "tiny/problems.py")
+    assert locate("tiny/prompts/demo.jsonl") == str(ROOT / "tiny/prompts/demo.jsonl")
     assert locate("org/model") == "org/model"
-    (tmp_path / "tiny").mkdir()
-    (tmp_path / "tiny" / "problems.py").touch()
-    assert locate("tiny/problems.py") == "tiny/problems.py"
+    (tmp_path / "tiny" / "prompts").mkdir(parents=True)
+    (tmp_path / "tiny" / "prompts" / "demo.jsonl").touch()
+    assert locate("tiny/prompts/demo.jsonl") == "tiny/prompts/demo.jsonl"
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,10 @@ from contextlib import suppress
 from fcntl import ioctl
 from pathlib import Path
 
-from benchmarks.loopback import Behaviour, Loopback
 from support.paths import ROOT
 from tests.flows.test_finetune_eval import small
 from tests.security.echoing import echoing
+from tests.servers.loopback import Behaviour, Loopback
 
 MODEL = "../../../outside/../model"
 LABEL = "/../../outside/label"
@@ -32,7 +32,7 @@ source:
   kind: jsonl
   path: {prompts}
   columns: {{prompt: question, gold: answer}}
-  licence: ../../outside
+  license: ../../outside
   label: {label}
 teacher:
   kind: openai_server

@@ -19,8 +19,9 @@ PACKAGES = (
     "schemas",
     "scorers",
     "support",
+    "tools",
 )
-FILES = tuple(sorted(f for name in (*PACKAGES, "tiny") for f in (ROOT / name).rglob("*.py")))
+FILES = tuple(sorted(f for name in PACKAGES for f in (ROOT / name).rglob("*.py")))
 PICKLES = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 YAML = {"load_all", "full_load", "full_load_all", "unsafe_load", "unsafe_load_all"}
 LOADERS = {"Loader", "FullLoader", "UnsafeLoader", "CLoader", "CFullLoader", "CUnsafeLoader"}

@@ -119,7 +119,7 @@ def test_the_search_for_secrets_finds_them(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_no_file_lies_outside_whatever_names_say(journey: Journey) -> None:
-    """Ids, texts, the source's label, its licence and the model's name would all lead outside."""
+    """Ids, texts, the source's label, its license and the model's name would all lead outside."""
     found = {path.name for path in journey.folder.iterdir()}
     assert found == {"home", "guard.log", "journey.json"}  # and no canary
     known = {"prompts.jsonl", "recipe.yaml", "refused.yaml", "small.yaml", "prefect", "hf"}

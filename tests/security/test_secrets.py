@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.paths import ROOT
-from support.redact import hidden, of_environment
+from support.redact import clean, hidden, of_environment, without_credentials
 from tests.security.test_journey import KEY, TOKEN, leaks
 
 FAULTY = """
@@ -78,3 +78,17 @@ def test_a_key_is_hidden_in_other_forms(said: str) -> None:
 
 def test_a_key_is_hidden_between_entities() -> None:
     assert hidden("<b>a&amp;b&lt;c</b>", ["a&b<c"]) == "<b>***</b>"
+
+
+def test_foreign_text_is_clean_as_a_part_of_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    said = f"GET https://me:pa55@host/x?X-Amz-Signature=5ec failed:\n{TOKEN} of AKIDEXAMPLE\x1b[2J"
+    assert clean(said, TOKEN) == "GET https://…@host/x?… failed: *** of ***␛[2J"
+    assert clean("x" * 999, None) == "x" * 200
+
+
+def test_a_published_address_is_without_credentials() -> None:
+    address = "https://me:pa55@host/a b/ü[0-9].jsonl?X-Amz-Signature=5ec4e7#part"
+    assert without_credentials(address) == "https://host/a b/ü[0-9].jsonl"
+    assert without_credentials("file:///data/x.jsonl") == "file:///data/x.jsonl"
+    assert without_credentials("https://[half") == "<withheld>"

@@ -60,7 +60,7 @@ def test_merges_of_a_real_recipe_still_work(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(
         "name: x\nteacher: {kind: recorded}\nsource:\n"
         "  - &one {kind: jsonl, path: a.jsonl, label: a}\n"
-        "  - {<<: *one, label: b}\n  - {<<: [*one, {licence: mit}], label: c}\n"
+        "  - {<<: *one, label: b}\n  - {<<: [*one, {license: mit}], label: c}\n"
     )
     made = load(tmp_path / "recipe.yaml")
     assert [s.options["path"] for s in made.source] == ["a.jsonl"] * 3

@@ -18,7 +18,7 @@ shard_rows: 200
 source:
   kind: jsonl
   path: {path}
-  licence: mit
+  license: mit
   columns: {{prompt: question, gold: answer}}
   traces: {{column: traces, text: text, model: model, correct: correct, finish_reason: finish}}
 teacher: {{kind: recorded}}

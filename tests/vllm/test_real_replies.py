@@ -36,7 +36,7 @@ def prompts(count: int) -> list[Prompt]:
 
 
 def prompt(text: str, gold: str = "1") -> Prompt:
-    return Prompt(id=prompt_id(text), text=text, gold=gold, source="s", row=1, licence="l")
+    return Prompt(id=prompt_id(text), text=text, gold=gold, source="s", row=1, license="l")
 
 
 def teacher(server: RealVLLM, **options: Any) -> OpenAIServer:

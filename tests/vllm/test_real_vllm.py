@@ -44,7 +44,7 @@ def recipe(**more: object) -> dict[str, object]:
             "kind": "jsonl",
             "path": str(ROOT / "tiny/prompts/demo.jsonl"),
             "columns": {"prompt": "question", "gold": "answer"},
-            "licence": "apache-2.0",
+            "license": "apache-2.0",
         },
         "canvas": {"slot_tokens": 72, "summary_tokens": 16, "tokenizer": str(MODEL)},
         **more,

@@ -46,7 +46,7 @@ class Columns(Options):
 
     prompt: str | None = Field(default=None, min_length=1)
     gold: str | None = Field(default=None, min_length=1)
-    licence: str | None = Field(default=None, min_length=1, description="Where rows differ.")
+    license: str | None = Field(default=None, min_length=1, description="Where rows differ.")
 
 
 class TraceColumns(Options):
@@ -85,11 +85,11 @@ class Layout:
     gold: str | None
     gold_after: str | None = None
     traces: TraceColumns | None = None
-    licence: str | None = None
+    license: str | None = None
 
     def paths(self, *, traces: bool) -> tuple[str, ...]:
         """Every path that has to be read."""
-        paths = [path for path in (self.prompt, self.gold, self.licence) if path]
+        paths = [path for path in (self.prompt, self.gold, self.license) if path]
         spec = self.traces
         if traces and spec is not None:
             labels = [p for p in (spec.model, spec.correct, spec.finish_reason) if p]

@@ -93,12 +93,12 @@ def _packed(row: Row) -> bytes:
 def _read(spill: IO[bytes], starts: "array[int]", at: int) -> Row:
     spill.seek(starts[at])
     data = zlib.decompress(spill.read(starts[at + 1] - starts[at]))
-    number, text, gold, licence, recorded, bad, reason, detail = json.loads(data)
+    number, text, gold, license, recorded, bad, reason, detail = json.loads(data)
     return Row(
         number=number,
         text=text,
         gold=gold,
-        licence=licence,
+        license=license,
         recorded=tuple(
             Recorded(text=t, model=m, correct=c, finish_reason=FinishReason(f))
             for t, m, c, f in recorded

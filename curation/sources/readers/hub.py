@@ -11,7 +11,7 @@ from typing import Any
 
 from curation.sources.columns.fields import RawRow, printable
 from curation.sources.readers.reader import Record, called, digest_files
-from support.errors import UserError
+from support.errors import UserError, first_line
 
 TIMEOUT_SECONDS = 20.0
 
@@ -76,7 +76,7 @@ class HubReader:
     def _failed(self, number: int, error: Exception) -> UserError:
         at = f"after row {number}" if number else f"config {self._config}, split {self._split}"
         return UserError(
-            f"{self.name()}: cannot be read ({at}): {one_line(error)}; "
+            f"{self.name()}: cannot be read ({at}): {printable(first_line(error), 160)}; "
             "check repo, config and split, or run the same command again"
         )
 
@@ -93,14 +93,9 @@ def resolve(repo: str, revision: str | None) -> str:
         at = f" at revision {revision!r}" if revision else ""
         raise UserError(
             f"source {repo}{at}: the Hugging Face hub did not answer or has no such dataset "
-            f"({one_line(error)}); check name and network, or give it the path of local files"
+            f"({printable(first_line(error), 160)}); check name and network, or give it the path "
+            "of local files"
         ) from None
     if not found:
         raise UserError(f"source {repo}: the hub names no commit; set source.revision")
     return found
-
-
-def one_line(error: Exception) -> str:
-    """The first line of an error's message, cut, or its class."""
-    lines = str(error).strip().splitlines()
-    return printable(lines[0], 160) if lines else type(error).__name__

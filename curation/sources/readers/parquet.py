@@ -16,7 +16,7 @@ from curation.sources.columns.fields import RawRow, printable
 from curation.sources.columns.reasons import Reason
 from curation.sources.readers.reader import File, Record, called, digest_files, find_files
 from curation.sources.readers.remote import BLOCK_BYTES
-from support.errors import UserError
+from support.errors import UserError, first_line
 
 SUFFIXES = (".parquet",)
 
@@ -78,9 +78,7 @@ def _rows(file: File, paths: tuple[str, ...] | None) -> Iterator[_Value]:
             for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=columns):
                 yield from _values(batch)
     except (pa.ArrowException, OSError) as error:
-        # an Arrow message may run over several lines
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{file.name}: not a readable Parquet file: {reason}") from None
+        raise UserError(f"{file.name}: not a readable Parquet file: {first_line(error)}") from None
 
 
 def _open(file: File) -> pq.ParquetFile:

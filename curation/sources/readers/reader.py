@@ -13,8 +13,8 @@ from curation.sources.columns.fields import RawRow, printable
 from curation.sources.readers import remote
 from curation.sources.readers.remote import RemoteFile
 from support.errors import UserError
+from support.files import sha256
 
-CHUNK_BYTES = 1 << 20
 File = Path | RemoteFile
 
 
@@ -112,13 +112,5 @@ def digest_files(files: Sequence[File]) -> str:
     total = hashlib.sha256()
     for file in files:
         mark = f"{file.etag} {file.size}" if isinstance(file, RemoteFile) and file.etag else ""
-        total.update(f"{file.name}\0{mark or _sha256(file)}\n".encode("utf-8", "surrogateescape"))
+        total.update(f"{file.name}\0{mark or sha256(file)}\n".encode("utf-8", "surrogateescape"))
     return total.hexdigest()
-
-
-def _sha256(file: File) -> str:
-    inner = hashlib.sha256()
-    with file.open("rb") as stream:
-        while chunk := stream.read(CHUNK_BYTES):
-            inner.update(chunk)
-    return inner.hexdigest()

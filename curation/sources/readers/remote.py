@@ -8,30 +8,21 @@ the byte where it broke; a file that ends early or changes while it is read is a
 import errno
 import io
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from os import environ
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, cast
 
 from support.errors import PolytraceError, StoppedError, UserError
-from support.redact import CREDENTIALS, bare, hidden, of_environment
-from support.text import one_line
+from support.redact import CREDENTIALS, bare, clean
+from support.retry import GOES_ON, Answer, Say, retry
 
 BLOCK_BYTES = 4 << 20
 """What one request fetches: all that is held of a file."""
 
-WAITS = (1.0, 2.0, 4.0, 8.0)
-"""Seconds before a call is made again; clients have tried again by themselves before."""
-
-GOES_ON = "; the same command goes on"
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-_SECRET_PARTS = re.compile(r"(?<=://)[^/\s@]*@|\?[^\s'\"<>]*")
 _FINAL = (errno.EINVAL, errno.EPERM, errno.ENOSYS, errno.ENAMETOOLONG, errno.EMSGSIZE, errno.ENOENT)
 _CLIENTS = ("aiohttp", "asyncio", "botocore", "fsspec", "httpx", "requests", "urllib3")
 _CREDENTIAL_WORDS = ("Credential", "Token", "SSO", "ProfileNotFound")  # in names of boto's errors
-Answer = TypeVar("Answer")
-Say = Callable[[str], None]
 
 
 def is_url(path: str) -> bool:
@@ -64,8 +55,8 @@ def connect(url: str, option: str) -> tuple[Any, str]:
         options = {"auto_mkdir": True} if scheme in ("file", "local") else {}
         fs, root = fsspec.url_to_fs(url, **options)
     except ImportError as error:
-        need = "polytrace[s3]" if scheme in ("s3", "s3a") else None
-        what = f'pip install "{need}"' if need else clean(error)
+        is_s3 = scheme in ("s3", "s3a")
+        what = 'pip install -e ".[s3]" in the checkout' if is_s3 else clean(error)
         raise UserError(f"{option}: the client of {scheme}:// is not installed: {what}") from None
     except Exception as error:  # each client has its own, for options that the environment sets
         raise UserError(f"{option} {bare(url)}: cannot be used: {clean(error)}") from None
@@ -92,10 +83,10 @@ class RemoteFile:
         """The end of the name from its last dot."""
         return "." + self.name.rpartition(".")[2] if "." in self.name else ""
 
-    def open(self, mode: str = "rb") -> BinaryIO:
+    def open(self, mode: str = "rb") -> io.BufferedReader:
         """The bytes from the first on; only to read."""
         assert mode == "rb"
-        return cast(BinaryIO, io.BufferedReader(_Stream(self), BLOCK_BYTES))
+        return io.BufferedReader(_Stream(self), BLOCK_BYTES)
 
 
 def find(url: str) -> tuple[RemoteFile, ...]:
@@ -190,23 +181,14 @@ def patiently(attempt: Callable[[], Answer], what: str, say: Say | None = None) 
 
     Raises: UserError for what the user alone can mend; StoppedError where the same command goes on.
     """
-    for wait in (*WAITS, None):
-        try:
-            return attempt()
-        except PolytraceError:
-            raise
-        except Exception as error:  # clients raise dozens of kinds
-            said = f"{what}: {because(error)}"
-            if type(error).__name__ == "FileExpired":
-                raise _changed(what) from None
-            if not _passes(error):
-                raise UserError(said) from None
-            if wait is None:
-                raise StoppedError(said + GOES_ON) from None
-            if say is not None:
-                say(f"{said}; trying again in {wait:.0f} s")
-            time.sleep(wait)
-    raise AssertionError("unreachable")
+
+    def explain(error: Exception) -> PolytraceError:
+        if type(error).__name__ == "FileExpired":  # of s3fs: the file has another ETag now
+            return _changed(what)
+        said = f"{what}: {because(error)}"
+        return StoppedError(said + GOES_ON) if _passes(error) else UserError(said)
+
+    return retry(attempt, explain, say=say)
 
 
 def because(error: Exception) -> str:
@@ -231,12 +213,6 @@ def code_of(error: Exception) -> str:
     """What S3 calls a fault, where the error is of S3."""
     response = getattr(error.__cause__ or error, "response", None)
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
-
-
-def clean(said: object) -> str:
-    """A short line of foreign text without keys and without queries and users of addresses."""
-    secrets = (*of_environment(), environ.get("AWS_ACCESS_KEY_ID"))
-    return _SECRET_PARTS.sub("…", one_line(hidden(str(said), secrets)))[:200]
 
 
 def _passes(error: Exception) -> bool:

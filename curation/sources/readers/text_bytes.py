@@ -53,7 +53,7 @@ def opened(file: File) -> Iterator[BinaryIO]:
     """
     try:
         with file.open("rb") as raw:
-            stream = _unpacked(cast(io.BufferedReader, raw))
+            stream = _unpacked(raw)
             head = stream.peek(_HEAD_BYTES)[:_HEAD_BYTES]
             if kind := _other(head):
                 raise UserError(f"{printable(file.name)}: is {kind}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from scorers.weights import weight_files
-from support.errors import UserError
+from support.errors import UserError, first_line
 
 # Some chat templates print today's date; a corpus may not depend on the day it was sampled.
 _TODAY = date(2025, 1, 1)
@@ -125,8 +125,9 @@ def load(path: Path, device: str | None, trust_remote_code: bool) -> CausalLM:
         model, info = loaded
         model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
     except Exception as error:  # tokenizers raises bare Exception, remote code raises anything
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"teacher.path: {path}: cannot load the model: {first}") from error
+        raise UserError(
+            f"teacher.path: {path}: cannot load the model: {first_line(error)}"
+        ) from error
     if info["missing_keys"]:  # transformers would fill them with noise and go on
         names = ", ".join(sorted(info["missing_keys"])[:3])
         raise UserError(f"teacher.path: {path}: the weights lack {names}; this is not a causal LM")

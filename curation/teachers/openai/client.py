@@ -5,10 +5,7 @@ Redirects are not followed and no proxy is used: nobody is asked but who was nam
 
 import errno
 import os
-import time
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
@@ -16,6 +13,7 @@ import orjson
 
 from support.errors import UserError
 from support.redact import bare, hidden
+from support.retry import retry_after
 from support.text import one_line
 
 if TYPE_CHECKING:
@@ -98,7 +96,9 @@ class Connection(NamedTuple):
             return content
         message = _cut(self.hide(_message(content) or reply.reason or "no reason given"))
         if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
-            raise BusyError(_retry_after(reply.headers.get("Retry-After")))
+            seconds = retry_after(reply.headers.get("Retry-After"))
+            bounded = 1.0 if seconds is None else min(max(0.0, seconds), LONGEST_RETRY_AFTER)
+            raise BusyError(bounded)
         if reply.status in _SERVER_FAULTS or reply.status < HTTPStatus.MULTIPLE_CHOICES:
             raise UnavailableError(f"HTTP {reply.status}: {message}")
         raise RejectedError(reply.status, message)
@@ -161,20 +161,6 @@ def _message(content: bytes) -> str:
 def _cut(text: str) -> str:
     """A text in one line of bounded length; once no key is in it, which a cut might bare."""
     return one_line(text)[:300]
-
-
-def _retry_after(header: str | None) -> float:
-    """Seconds of a Retry-After header: a number or a date; one second where it is neither."""
-    if header is None:
-        return 1.0
-    try:
-        seconds = float(header)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(header).timestamp() - time.time()
-        except (ValueError, TypeError):
-            return 1.0
-    return min(max(0.0, seconds), LONGEST_RETRY_AFTER) if isfinite(seconds) else 1.0
 
 
 def _is_refusal(error: "aiohttp.ClientConnectorError") -> bool:

@@ -1,6 +1,6 @@
 """Fast-dLLM's parallel decoding: everything in the block that is sure enough (Wu et al. 2025).
 
-The caches of that work are approximations (`caching.py`); this rule alone is exact.
+The caches of that work are approximations (`kv_cache.py`); this rule alone is exact.
 """
 
 from dataclasses import dataclass

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from support.errors import UserError
+from support.errors import UserError, first_line
 from support.paths import locate
 
 Row = Mapping[str, Any]
@@ -71,8 +71,7 @@ def _from_hub(repo: str, config: str, split: str) -> Iterator[Row]:
                 f"{repo}: asks for your agreement; accept its terms on the hub, then set HF_TOKEN "
                 "to a token of your account"
             ) from None
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{repo}: cannot be loaded from the hub: {said}; give a local file"
+            f"{repo}: cannot be loaded from the hub: {first_line(error)}; give a local file"
         ) from None
     yield from cast(Iterator[Row], rows)

@@ -1,7 +1,7 @@
-"""Says which devices PyTorch can use, as JSON: a list of (name, bytes of memory).
+"""Print the devices that PyTorch can use as JSON: a list of (name, bytes of memory).
 
-A process of its own: `polytrace doctor` does the rest meanwhile, and learns of a PyTorch that
-cannot be loaded, even if loading it ends the process. Started by path with `-P`.
+This runs in a process of its own, started by path with `-P`. `polytrace doctor` does its other work
+meanwhile, and can report a PyTorch that cannot be loaded, even if loading it ends the process.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""What this process may use of the machine: cores, and bytes of memory.
+"""The cores and the bytes of memory that this process may use.
 
-In: the machine, and the limits of the container, if we are in one (cgroup v1 and v2). Out: numbers.
+Both respect the limits of the container, if there is one (cgroup v1 and v2).
 """
 
 import math

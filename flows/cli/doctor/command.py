@@ -1,4 +1,4 @@
-"""The command that looks at the machine: `polytrace doctor`."""
+"""The command `polytrace doctor`: say what this machine can do."""
 
 from typing import Annotated
 
@@ -11,14 +11,14 @@ def doctor(
     endpoint: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="URL", help="Ask a server what it serves; may be given several times."
+            metavar="URL", help="Ask this server what it serves; may be given several times."
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Say what this machine can do, and which bundled recipe fits it.
 
-    Versions, GPUs, memory, disk, servers, whether there is a hub token (never which).
+    It prints versions, GPUs, memory, disk, servers, and whether a Hub token is set (not which).
 
     Example: polytrace doctor --endpoint http://localhost:8000/v1
     """

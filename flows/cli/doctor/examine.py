@@ -1,8 +1,8 @@
-"""What this machine can do, and which bundled recipes fit it: `polytrace doctor`.
+"""The facts of `polytrace doctor`, and their text and JSON.
 
-In: the machine (`examine` gathers the facts). Out: a text, or the same as JSON; `fitting.py` says
-which recipe fits. No key is sent or shown. PyTorch is loaded by a process of its own
-(`_devices.py`), while this one looks at the rest.
+`examine` gathers the facts of this machine, and `fitting.py` says which bundled recipes fit it. No
+key is sent or shown. PyTorch is loaded in a process of its own (`_devices.py`), while this one
+looks at the rest.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ TOKEN_BYTES = 4 * 10
 
 
 def broken(facts: Facts) -> str | None:
-    """What is missing that nothing works without."""
+    """What is missing although nothing works without it; None if nothing is."""
     lacking = [name for name in NEEDED if facts.packages.get(name) is None]
     if lacking:
         return f"broken installation: {', '.join(lacking)} not installed; run make venv"
@@ -52,7 +52,7 @@ def broken(facts: Facts) -> str | None:
 
 
 def text(facts: Facts) -> str:
-    """About 30 lines of 80 columns; recipes of which the same is said share a line."""
+    """About 30 lines of 80 columns; recipes with the same statement share a line."""
     packages = ", ".join(f"{k} {v or 'not installed'}" for k, v in facts.packages.items())
     lines = [
         ("polytrace", f"{facts.polytrace}, Python {facts.python}"),
@@ -90,7 +90,7 @@ def _plugin(one: Plugin) -> str:
 
 
 def _recipes(found: Sequence[Fit]) -> Iterator[str]:
-    """What is said of the recipes, in order; names of which the same is said stand together."""
+    """Statements about the recipes, in order, each with the names that it holds for."""
     for (first, fit, said), alike in groupby(
         found, key=lambda one: (command(one.recipe), one.fits, one.said)
     ):
@@ -214,7 +214,7 @@ def _prefect() -> str:
 
 
 def _training_bytes(counts: set[int]) -> dict[str, dict[int, int]]:
-    """For every bundled recipe that tunes a model of the hub."""
+    """Memory of a device, for every bundled recipe that trains a model of the Hub."""
     from diffusion.memory import SHAPES, training
     from flows.recipe_files import TRAININGS, settings_of
 
@@ -230,7 +230,7 @@ def _training_bytes(counts: set[int]) -> dict[str, dict[int, int]]:
 
 
 def _evaluation_bytes() -> dict[str, int]:
-    """The weights of the models that `PAPER` evaluates, by the recipe that tunes them."""
+    """Memory of the models that `PAPER` evaluates, by the recipe that trains them."""
     from diffusion.memory import SHAPES, evaluation
     from flows.recipe_files import settings_of
 

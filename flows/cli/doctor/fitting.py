@@ -1,4 +1,4 @@
-"""Which bundled recipes fit a machine, and why another does not.
+"""Which bundled recipes fit a machine, and why others do not.
 
 In: facts about the machine. Out: one `Fit` for every recipe of `polytrace build`, `train`,
 `evaluate` and `finetune-eval`.
@@ -67,10 +67,10 @@ class Fit(NamedTuple):
 class Facts:
     """The machine; sizes in bytes. `packages` are versions, None where one is not installed.
 
-    `training` is what a device holds when a recipe of `polytrace train` tunes a model of the hub,
-    by recipe and by how many devices there are; `evaluation` is what one holds when that model is
-    evaluated; `corpus` is what the paper's corpus takes on the disk; `plugins` are parts of recipes
-    that other packages have.
+    `training` is the memory that a device needs when a recipe of `polytrace train` trains a model
+    of the Hub, by recipe and by the number of devices. `evaluation` is the memory for evaluating
+    that model. `corpus` is the disk space of the paper's corpus. `plugins` are the parts of other
+    packages.
     """
 
     python: str

@@ -1,0 +1,56 @@
+"""Files and folders that are there as a whole, or as they were before."""
+
+from pathlib import Path
+
+import pytest
+
+from support.files import atomic_folder, atomic_write, sha256
+
+
+def test_a_file_takes_its_place_when_the_block_ends(tmp_path: Path) -> None:
+    path = tmp_path / "below" / "a.txt"
+    with atomic_write(path) as part:
+        part.write_text("new")
+        assert not path.exists()
+    assert path.read_text() == "new"
+    assert [one.name for one in path.parent.iterdir()] == ["a.txt"]
+
+
+def test_a_file_is_as_before_where_the_block_raises(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), atomic_write(path) as part:
+        part.write_text("half")
+        raise KeyboardInterrupt
+    with pytest.raises(FileNotFoundError), atomic_write(path):
+        pass  # nothing was written
+    assert {one.name: one.read_text() for one in tmp_path.iterdir()} == {"a.txt": "old"}
+
+
+def test_what_a_kill_left_is_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "outside").write_text("precious")
+    (tmp_path / "a.txt.part").symlink_to("outside")
+    with atomic_write(tmp_path / "a.txt") as part:
+        part.write_text("new")
+    assert (tmp_path / "outside").read_text() == "precious"
+    assert not (tmp_path / "a.txt").is_symlink()
+
+
+def test_a_folder_takes_the_place_of_the_former(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    for name in ("model", "model.part"):  # a kill left the second
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "old").write_text("old")
+    with pytest.raises(RuntimeError), atomic_folder(path) as part:
+        (part / "half").write_text("half")
+        raise RuntimeError
+    assert [one.name for one in path.iterdir()] == ["old"]
+    with atomic_folder(path) as part:
+        (part / "new").write_text("new")
+    assert [one.name for one in path.iterdir()] == ["new"]
+    assert [one.name for one in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    assert sha256(tmp_path / "a").startswith("ba7816bf8f01cfea")

@@ -1,0 +1,1 @@
+"""Programs that made bundled data; they are not in the wheel."""

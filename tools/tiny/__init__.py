@@ -1,0 +1,1 @@
+"""How the tiny models and their problems were made: generator, training, measurement."""
