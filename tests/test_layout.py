@@ -14,13 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
-    "curation",
-    "data_cards",
-    "diffusion",
-    "flows",
-    "polytrace",
-    "schemas",
-    "scorers",
+    *("curation", "data_cards", "diffusion", "flows", "polytrace", "schemas", "scorers"),
     "support",
 )
 MOST_MODULES = 12  # in a folder

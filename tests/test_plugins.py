@@ -83,7 +83,7 @@ def test_two_packages_of_one_name_are_told_when_it_is_asked_for(site: Path) -> N
     ("code", "target", "says"),
     [
         ("import nowhere_to_be_found", "acme_parts", "cannot be imported (ModuleNotFoundError:"),
-        ("raise SystemExit('no licence')", "acme_parts", "imported (SystemExit: no licence)"),
+        ("raise SystemExit('no license')", "acme_parts", "imported (SystemExit: no license)"),
         ("x = 1", "acme_parts", "has no build(...) of named options"),
         ("x = 1", "acme_parts:x", "has no build(...) of named options"),
         ("x = 1", "acme_parts:build", "cannot be imported (AttributeError:"),
