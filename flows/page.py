@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from curation.inspect.html_report import Corpus, Curve
+    from curation.inspect.html_report import CorpusPage, Curve
     from diffusion.paper.decode_page import Evaluated
 
 REPORT = "report.html"
@@ -78,7 +78,7 @@ def page(run: Path, evaluation: Path | None = None) -> str:
         files("data_cards").joinpath("report.html.j2").read_text(encoding="utf-8")
     )
 
-    def render(corpus: "Corpus", evaluated: "Evaluated | None") -> str:
+    def render(corpus: "CorpusPage", evaluated: "Evaluated | None") -> str:
         data: dict[str, Any] = {"canvases": [dataclasses.asdict(one) for one in corpus.canvases]}
         if evaluated is not None:
             data["decodes"] = [

@@ -34,8 +34,6 @@ NAMED_TWICE = {  # classes: each is to have a name of its own
         "Diversity",
         "Found",
         "Hit",
-        "Panel",
-        "Place",
         "Reason",
         "Row",
         "Sampling",

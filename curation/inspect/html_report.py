@@ -1,7 +1,7 @@
 """What a page shows of a corpus: funnel, distributions, SeqDep, siblings, canvases to look through.
 
-In: a finished run directory. Out: `Corpus`, plain values that a template prints. Foreign text is
-made visible here and escaped there.
+In: a finished run directory. Out: `CorpusPage`, plain values that a template prints. Foreign text
+is made visible here and escaped there.
 """
 
 import math
@@ -43,7 +43,7 @@ _TITLES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
+class ReasonCount:
     """Why prompts or traces were dropped at a stage, and how many."""
 
     stage: str
@@ -53,7 +53,7 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class FunnelRow:
     """A stage of the funnel: prompts that went in and came out; `share` of all prompts left."""
 
     stage: str
@@ -116,7 +116,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Corpus:
+class CorpusPage:
     """Everything the page says of a run; `manifest` is the checksum of the one it was made of."""
 
     manifest: str
@@ -124,20 +124,20 @@ class Corpus:
     notice: str
     has_scorer: bool
     facts: tuple[tuple[str, str], ...]
-    funnel: tuple[Step, ...]
-    reasons: tuple[Reason, ...]
+    funnel: tuple[FunnelRow, ...]
+    reasons: tuple[ReasonCount, ...]
     histograms: tuple[Histogram, ...]
     curves: tuple[Curve, ...]
     siblings: tuple[tuple[float | None, ...], ...]  # [i][j]: what path j gains from path i
     canvases: tuple[Shown, ...]
 
 
-def corpus(run: Path) -> Corpus:
+def corpus(run: Path) -> CorpusPage:
     """What the page shows; UserError where the run is not finished, DamagedError where damaged."""
     manifest = Manifest.load(run / MANIFEST_FILE)
     released = reader.Corpus(run)
     histograms, curves, siblings = _measured(run, released.files, manifest.paths)
-    return Corpus(
+    return CorpusPage(
         manifest=manifest.checksum(),
         name=visible(manifest.name),
         notice=visible(manifest.notice or ""),
@@ -145,7 +145,7 @@ def corpus(run: Path) -> Corpus:
         facts=tuple((name, visible(value)) for name, value in facts(manifest)),
         funnel=tuple(_funnel(manifest)),
         reasons=tuple(
-            Reason(str(one.stage), one.kind, visible(one.reason), one.count)
+            ReasonCount(str(one.stage), one.kind, visible(one.reason), one.count)
             for one in sorted(manifest.rejected, key=lambda one: -one.count)
         ),
         histograms=histograms,
@@ -155,12 +155,14 @@ def corpus(run: Path) -> Corpus:
     )
 
 
-def _funnel(manifest: Manifest) -> Iterator[Step]:
+def _funnel(manifest: Manifest) -> Iterator[FunnelRow]:
     """The stages that dropped prompts, and the last."""
     total = manifest.prompts.in_
     for stage, prompts, _ in funnel(manifest):
         if prompts.dropped or stage is Stage.RELEASE:
-            yield Step(str(stage), prompts.before, prompts.after, prompts.after / max(1, total))
+            yield FunnelRow(
+                str(stage), prompts.before, prompts.after, prompts.after / max(1, total)
+            )
 
 
 def _measured(

@@ -35,7 +35,7 @@ REQUIRED = (f"{RELEASE_FOLDER}/README.md", STATS)  # beside the data
 MOST = 20  # problems of one file that are listed
 
 
-class Place(NamedTuple):
+class PromptPlace(NamedTuple):
     """A prompt by where it came from."""
 
     source: str
@@ -47,7 +47,7 @@ class _Tally:
     """What the released rows add up to."""
 
     ids: dict[str, str] = field(default_factory=dict)  # prompt id -> split
-    places: list[Place] = field(default_factory=list)
+    places: list[PromptPlace] = field(default_factory=list)
     grades: Counter[str] = field(default_factory=Counter)
     path_tokens: int = 0
     summary_tokens: int = 0
@@ -173,7 +173,7 @@ def _release_file(
             if row.id in tally.ids:
                 yield f"row {number}: prompt {row.id} is also in {tally.ids[row.id]}"
             tally.ids[row.id] = file.split
-            tally.places.append(Place(row.source, row.source_row))
+            tally.places.append(PromptPlace(row.source, row.source_row))
             tally.grades.update(item.grade for item in row.paths)
             tally.path_tokens += sum(item.tokens for item in row.paths)
             tally.summary_tokens += row.summary_tokens
@@ -223,7 +223,7 @@ def _rejections(run: Path, manifest: Manifest, tally: _Tally) -> Iterator[str]:
             kind = "prompt" if row.index is None else "trace"
             counts[(row.stage, kind, row.reason)] += 1
             if row.index is None:
-                places[Place(row.source, row.row)] += 1
+                places[PromptPlace(row.source, row.row)] += 1
     stated: Counter[tuple[str, str, str]] = Counter()
     for entry in manifest.rejected:
         stated[(entry.stage.value, entry.kind, entry.reason)] += entry.count
