@@ -12,7 +12,7 @@ from statistics import median
 
 import torch
 
-from benchmarks.lines import Line, ratio, report
+from benchmarks.lines import Line, ratio_line, report
 from benchmarks.training_case import TINY_DLM
 from benchmarks.turns import THREADS
 from diffusion.decoding.decode import Decoded
@@ -50,7 +50,6 @@ def lines(dlm: Dlm, problems: Sequence[Problem]) -> Iterator[Line]:
     exact = rows[None]
     for way in WAYS[1:]:
         assert way is not None
-        value, spread = ratio(seconds[None], seconds[way])
         pairs = [
             a == b
             for one, other in zip(exact, rows[way], strict=True)
@@ -58,16 +57,13 @@ def lines(dlm: Dlm, problems: Sequence[Problem]) -> Iterator[Line]:
         ]
         right, before = (sum(solved(dlm, problems, some)) for some in (rows[way], exact))
         passes, all_passes = (median(row.nfe for row in some) for some in (rows[way], exact))
-        yield Line(
-            name=f"cache_{way.kind}_vs_exact",
-            value=value,
-            unit="ratio of seconds",
-            better="higher",
+        yield ratio_line(
+            f"cache_{way.kind}_vs_exact",
+            seconds[None],
+            seconds[way],
             baseline=f"nothing kept, {PROBLEMS / median(seconds[None]):.1f} problems/s; "
             f"{1 - sum(pairs) / len(pairs):.2%} of the tokens are others, {right} of {PROBLEMS} "
             f"are solved, {before} exactly; median passes {passes:.0f}, exactly {all_passes:.0f}",
-            n=RUNS,
-            spread=spread,
         )
 
 

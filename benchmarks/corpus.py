@@ -14,12 +14,19 @@ from contextlib import contextmanager
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
 
 from math_verify import parse
 from math_verify import verify as verify_answers
 
-from benchmarks.lines import SHARED, Line, interleaved, ratio, report
+from benchmarks.lines import (
+    NO_DATA,
+    SOLUTIONS,
+    absent,
+    interleaved,
+    median_line,
+    ratio_line,
+    report,
+)
 from benchmarks.scale import generate
 from curation.context import Job
 from curation.prompts import read
@@ -37,49 +44,32 @@ CORPUS_ROWS, SHARD_ROWS, WORKERS = 6_000, 250, 2
 
 def main() -> None:
     """Measure and print."""
-    path = SHARED / "gsm8k" / "example_model_solutions.jsonl"
     names = ("groups_per_s", "threads_groups_per_s", "released_rows_per_s")
     last = "grading_vs_math_verify"
-    if not path.is_file():
-        reason = "the real data folder ../shared/data is not here"
-        empty = (
-            Line(name=n, value=None, unit="", better="higher", reason=reason)
-            for n in (*names, last)
-        )
-        report("corpus", *empty)
+    if not SOLUTIONS.is_file():
+        report("corpus", *absent((*names, last), NO_DATA))
         return
     units = (
         "groups/s: traces, graded, canvases, each as files; two processes",
         "groups/s: the same; two threads",
         "rows/s: filters, release, card",
     )
-    rates = [_rates(path) for _ in range(RUNS)]
-    value, spread = _grading(path)
+    rates = [_rates(SOLUTIONS) for _ in range(RUNS)]
+    seconds = _grading(SOLUTIONS)
     report(
         "corpus",
         *(
-            Line(
-                name=name,
-                value=round(median(some)),
-                unit=unit,
-                better="higher",
-                target=target,
-                n=RUNS,
-                spread=(round(min(some)), round(max(some))),
-            )
+            median_line(name, some, unit, target=target)
             for name, unit, target, some in zip(
                 names, units, (1500.0, None, None), zip(*rates, strict=True), strict=True
             )
         ),
-        Line(
-            name=last,
-            value=value,
-            unit="ratio of seconds",
-            better="higher",
+        ratio_line(
+            last,
+            seconds["math_verify"],
+            seconds["ours"],
             target=1.0,
             baseline="math-verify in process on the same pairs",
-            n=RUNS,
-            spread=spread,
         ),
     )
 
@@ -151,8 +141,8 @@ def _job(folder: Path, path: Path) -> Iterator[Job]:
         job.close()
 
 
-def _grading(path: Path) -> tuple[float, tuple[float, float]]:
-    """Seconds of math-verify over ours, on the same pairs."""
+def _grading(path: Path) -> dict[str, list[float]]:
+    """Seconds of math-verify and of ours, on the same pairs."""
     recipe = load(ROOT / "flows/recipes/gsm8k_recorded.yaml", [f"source.path={path}"])
     job = Job(recipe=recipe, run=ROOT / "runs" / "bench")
     rows = read.read_prompts(job.sources, build_index([]), traces=True, limit=GROUPS)
@@ -163,7 +153,7 @@ def _grading(path: Path) -> tuple[float, tuple[float, float]]:
         for one in row.outcome.recorded
     ]
     with GradePool() as graders:
-        seconds = interleaved(
+        return interleaved(
             {
                 "ours": lambda: graders.grade(pairs),
                 "math_verify": lambda: [
@@ -172,7 +162,6 @@ def _grading(path: Path) -> tuple[float, tuple[float, float]]:
             },
             RUNS,
         )
-    return ratio(seconds["math_verify"], seconds["ours"])
 
 
 if __name__ == "__main__":

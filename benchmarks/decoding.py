@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.decoding_case import CASES
 from benchmarks.decoding_way import way
-from benchmarks.lines import Line, ratio, report
+from benchmarks.lines import NO_GPU, Line, absent, ratio_line, report
 from benchmarks.turns import THREADS, take_turns
 
 WAYS = ("ours", "plain")
@@ -59,62 +59,46 @@ def compare(name: str) -> Iterator[Line]:
     case = CASES[name]
     runs = taken(name, WAYS, 1 + case.runs) | taken(name, ("alone",), 2)
     seconds = {one: [run.seconds for run in found[1:]] for one, found in runs.items()}
-    value, spread = ratio(seconds["plain"], seconds["ours"])
     pairs = [
         a == b
         for ours, plain in zip(runs["ours"][-1].tokens, runs["plain"][-1].tokens, strict=True)
         for a, b in zip(ours, plain, strict=True)
     ]
     tokens = case.batch * case.frame.masks
-    yield Line(
-        name=SPEED[name],
-        value=value,
-        unit="ratio of seconds",
-        better="higher",
+    yield ratio_line(
+        SPEED[name],
+        seconds["plain"],
+        seconds["ours"],
         target=TARGETS[name],
         baseline=f"a batched loop over full-vocabulary logits, "
         f"{tokens / median(seconds['plain']):,.0f} tokens/s in {case.steps} steps; ours "
         f"{tokens / median(seconds['ours']):,.0f}, one row at a time "
         f"{tokens / median(seconds['alone']):,.0f}; in bfloat16 {sum(pairs) / len(pairs):.2%} of "
         "the tokens are the same, in float32 all",
-        n=case.runs,
-        spread=spread,
     )
     if name == "canvas":
         ours_mb, plain_mb = ([run.peak_mb for run in runs[one][1:]] for one in WAYS)
-        share, spread = ratio(ours_mb, plain_mb)
-        yield Line(
-            name="peak_memory_vs_batched_loop",
-            value=share,
+        yield ratio_line(
+            "peak_memory_vs_batched_loop",
+            ours_mb,
+            plain_mb,
             unit="ratio of peak MB above the model",
             better="lower",
             target=0.7,
             baseline=f"the same loop, {median(plain_mb):,.0f} MB; ours {median(ours_mb):,.0f} MB",
-            n=case.runs,
-            spread=spread,
         )
 
 
 def _gpu() -> Iterator[Line]:
     """The same on a GPU; a reason where there is none."""
+    if not torch.cuda.is_available():
+        yield from absent(GPU, NO_GPU)
+        return
     for name, case, target in zip(GPU, ("gpu_batch_1", "gpu_batch_8"), (3.0, 2.0), strict=True):
-        if not torch.cuda.is_available():
-            reason = "no GPU on this machine"
-            yield Line(name=name, value=None, unit="", better="higher", reason=reason)
-            continue
         runs = taken(case, WAYS, 1 + CASES[case].runs)
         ours, plain = ([run.seconds for run in runs[one][1:]] for one in WAYS)
-        value, spread = ratio(plain, ours)
-        yield Line(
-            name=name,
-            value=value,
-            unit="ratio of seconds",
-            better="higher",
-            target=target,
-            baseline="a batched loop over full-vocabulary logits",
-            n=CASES[case].runs,
-            spread=spread,
-        )
+        baseline = "a batched loop over full-vocabulary logits"
+        yield ratio_line(name, plain, ours, target=target, baseline=baseline)
 
 
 if __name__ == "__main__":

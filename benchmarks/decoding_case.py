@@ -9,7 +9,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +19,6 @@ from diffusion import models
 from diffusion.data.layout import encode_prompt
 from diffusion.decoding.decode import Request
 from diffusion.models import dream, llada
-from diffusion.models.network.denoiser import Denoiser, Dlm
 from tools.tiny.problems import Problem, stream
 
 _STEEP = 8.0
@@ -55,18 +53,6 @@ class Case(Framed):
         net = llada.blank(_llada(self.size), torch.float32, trust=False)
         net.base_model.norm.weight.data.mul_(_STEEP)
         return net.to(self.device).eval()
-
-    def dlm(self) -> Dlm:
-        """The same as the loop takes it."""
-        return Dlm(
-            family="dream" if self.shift else "llada",
-            denoiser=Denoiser(self.net(), shift=self.shift),
-            tokenizer=self.tokenizer,
-            mask_id=self.tokenizer.mask_token_id,
-            fill_id=self.frame.fill_id,
-            context=None,
-            folder=Path(),
-        )
 
 
 def problems(count: int) -> list[Problem]:

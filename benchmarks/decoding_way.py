@@ -61,7 +61,7 @@ def way(name: str, case: Case) -> Callable[[], list[list[int]]]:
             ]
 
         return plain
-    dlm = case.dlm()
+    dlm = case.dlm_of(case.net(), "llada")
     dlm.denoiser.eval()
     batches = [[one] for one in requests] if name == "alone" else [requests]
 

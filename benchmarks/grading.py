@@ -24,14 +24,14 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from benchmarks.lines import SHARED, Line, report
-from diffusion.evaluation.statistics import wilson
+from benchmarks.lines import NO_DATA, SHARED, SOLUTIONS, Better, Line, report
 from schemas.records import Grade
 from scorers.answers.grade import Answer, Attempt, GradePool
+from support.stats import wilson
 
 AGREEMENT, FALSE_CORRECT = 0.99, 0.001  # the aims
 BATCH = 500
@@ -78,15 +78,14 @@ def main() -> None:
 def _shared() -> Iterator[Labelled]:
     """The labelled files of ../shared/data, each in its own form."""
     if not SHARED.is_dir():
-        sys.exit("the real data folder ../shared/data is not here: name labelled files instead")
-    path = SHARED / "gsm8k" / "example_model_solutions.jsonl"
+        sys.exit(f"{NO_DATA}: name labelled files instead")
     solutions = [
         (sample["solution"], row["ground_truth"].rsplit("A: ", 1)[1], sample["is_correct"])
-        for row in _rows(path)
+        for row in _rows(SOLUTIONS)
         for sample in row.values()
         if isinstance(sample, dict)
     ]
-    yield _from(path, solutions)
+    yield _from(SOLUTIONS, solutions)
     path = SHARED / "traces" / "recorded_traces.jsonl"
     traces = [(t["text"], row["gold"], t["correct"]) for row in _rows(path) for t in row["traces"]]
     yield _from(path, traces)
@@ -181,7 +180,7 @@ def _line(
     name: str,
     given: Labelled,
     counted: Sequence[bool],
-    better: Literal["higher", "lower"],
+    better: Better,
     target: float | None = None,
 ) -> Line:
     units = {

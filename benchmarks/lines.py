@@ -8,13 +8,18 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+SOLUTIONS = SHARED / "gsm8k" / "example_model_solutions.jsonl"
 RESULTS = Path(__file__).parent / "results"
+NO_DATA = "the real data folder ../shared/data is not here"
+NO_GPU = "no GPU on this machine"
+
+Better = Literal["higher", "lower"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +29,70 @@ class Line:
     name: str
     value: float | None
     unit: str
-    better: Literal["higher", "lower"]
+    better: Better
     target: float | None = None
     baseline: str | None = None
     n: int = 0
     spread: tuple[float, float] | None = None
     reason: str | None = None
+
+
+def ratio_line(
+    name: str,
+    above: Sequence[float],
+    below: Sequence[float],
+    *,
+    baseline: str | None,
+    unit: str = "ratio of seconds",
+    better: Better = "higher",
+    target: float | None = None,
+    reason: str | None = None,
+) -> Line:
+    """`above` over `below`, pair by pair; no value where there are none."""
+    value, spread = ratio(above, below) if below else (None, None)
+    return Line(
+        name=name,
+        value=value,
+        unit=unit,
+        better=better,
+        target=target,
+        baseline=baseline,
+        n=len(below),
+        spread=spread,
+        reason=reason,
+    )
+
+
+def median_line(
+    name: str,
+    found: Sequence[float],
+    unit: str,
+    *,
+    better: Better = "higher",
+    digits: int | None = None,
+    target: float | None = None,
+    baseline: str | None = None,
+    reason: str | None = None,
+) -> Line:
+    """The median and range of what was found; no value, but `reason`, where nothing was."""
+    return Line(
+        name=name,
+        value=round(statistics.median(found), digits) if found else None,
+        unit=unit,
+        better=better,
+        target=target,
+        baseline=baseline,
+        n=len(found),
+        spread=(round(min(found), digits), round(max(found), digits)) if found else None,
+        reason=None if found else reason,
+    )
+
+
+def absent(names: Sequence[str], reason: str, *, lower: Collection[str] = ()) -> Iterator[Line]:
+    """Lines without a value; those of `lower` are better when they are low."""
+    for name in names:
+        better: Better = "lower" if name in lower else "higher"
+        yield Line(name=name, value=None, unit="", better=better, reason=reason)
 
 
 def report(subject: str, *lines: Line) -> None:
@@ -63,7 +126,7 @@ def interleaved(ways: dict[str, Callable[[], object]], runs: int) -> dict[str, l
     return seconds
 
 
-def ratio(slow: list[float], fast: list[float]) -> tuple[float, tuple[float, float]]:
+def ratio(slow: Sequence[float], fast: Sequence[float]) -> tuple[float, tuple[float, float]]:
     """Median and range of slow/fast, pair by pair."""
     ratios = sorted(s / f for s, f in zip(slow, fast, strict=True))
     return round(statistics.median(ratios), 2), (round(ratios[0], 2), round(ratios[-1], 2))

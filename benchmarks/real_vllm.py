@@ -1,13 +1,13 @@
 """A real vLLM server on this machine's CPU, for the tests and the benchmark that need one.
 
-In: an interpreter that holds vLLM, and a log file. Out: the bundled teacher at a URL, under a
-warden, so that nothing outlives this process. It can be killed with all its children at once.
+In: an interpreter that holds vLLM, and a log file. Out: the bundled teacher at a URL, as a
+`support.processes.Child`, so that nothing outlives this process. It can be killed with all its
+children at once.
 """
 
 import os
 import re
 import signal
-import subprocess
 import time
 import urllib.request
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,9 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from curation.vllm_servers import launch
+from support.network import free_port, is_healthy
 from support.paths import ROOT
+from support.processes import Child
 
 VARIABLE = "POLYTRACE_VLLM_PYTHON"
 DEFAULT = ROOT / ".venv-vllm" / "bin" / "python"
@@ -88,7 +90,7 @@ class RealVLLM:
     """A server that keeps its port over `kill` and `start`; a context manager that leaves none."""
 
     def __init__(self, python: Path, log: Path, *options: str, model: Path = MODEL) -> None:
-        self._plan = launch.Plan(
+        self._spec = launch.LaunchSpec(
             number=0,
             python=str(python),
             model=str(model),
@@ -100,36 +102,40 @@ class RealVLLM:
             restarts=0,
             start_seconds=START_SECONDS,
         )
-        self._port = launch.free_port("127.0.0.1", set())
-        self._warden: subprocess.Popen[bytes] | None = None
+        self._port = free_port("127.0.0.1", set())
+        self._process: Child[bytes] | None = None
         self.url = launch.base_url("127.0.0.1", self._port)
 
     def start(self) -> None:
-        """Start it and wait until it answers; RuntimeError with its last words if it ends."""
-        with self._plan.log.open("ab") as log:
+        """Start it and wait until it answers; RuntimeError with the tail of its log if it ends."""
+        with self._spec.log.open("ab") as log:
             begin = log.tell()
-            self._warden = launch.start(self._plan, self._port, GRACE_SECONDS, log)
+            self._process = launch.start(self._spec, self._port, GRACE_SECONDS, log)
         deadline = time.monotonic() + START_SECONDS
-        while not launch.is_healthy("127.0.0.1", self._port, 5.0):
-            if self._warden.poll() is not None or time.monotonic() > deadline:
-                words = " | ".join(launch.last_words(self._plan.log, begin))
+        while not is_healthy("127.0.0.1", self._port, 5.0):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                words = " | ".join(launch.log_tail(self._spec.log, begin))
                 self.close()
-                raise RuntimeError(f"{self._plan.shown(self._port)}: {words}")
+                raise RuntimeError(f"{self._spec.shown(self._port)}: {words}")
             time.sleep(0.2)
 
     def kill(self) -> None:
         """SIGKILL to the server and all its children; returns when they are gone."""
-        assert self._warden is not None
-        victims = {one for one in family(self._warden.pid) if "supervisor.py" not in one.title}
+        assert self._process is not None
+        victims = {
+            one for one in family(self._process.pid) if "support/processes.py" not in one.title
+        }
         kill(victims)
-        self._warden.wait(60)
+        self._process.wait(60)
         assert not any(one.is_running() for one in victims)
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
         """Let none of its processes run for a while: an idle vLLM polls on all cores."""
-        assert self._warden is not None
-        processes = [one for one in family(self._warden.pid) if "supervisor.py" not in one.title]
+        assert self._process is not None
+        processes = [
+            one for one in family(self._process.pid) if "support/processes.py" not in one.title
+        ]
         for one in processes:
             os.kill(one.pid, signal.SIGSTOP)
         try:
@@ -151,11 +157,8 @@ class RealVLLM:
 
     def close(self) -> None:
         """End it and all that came of it."""
-        if self._warden is not None and self._warden.stdin is not None:
-            if not self._warden.stdin.closed:
-                launch.tell(self._warden, b"\n")
-                self._warden.stdin.close()
-            self._warden.wait(120)
+        if self._process is not None:
+            self._process.end()
 
     def __enter__(self) -> Self:
         self.start()

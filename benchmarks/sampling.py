@@ -18,7 +18,7 @@ from statistics import median
 
 from benchmarks import peers
 from benchmarks.clients import Work, bare, builds
-from benchmarks.lines import Line, interleaved, ratio, report
+from benchmarks.lines import Line, interleaved, median_line, ratio_line, report
 from benchmarks.peers.compare import compare
 from tests.servers.loopback import Behaviour, Loopback, Served
 
@@ -47,27 +47,17 @@ def durable(server: Loopback, folder: Path) -> list[Line]:
     """50 ms, 50 in flight, 500 prompts x 4."""
     work = Work(prompts=500)
     seconds = _both(server, folder, work, RUNS)
-    value, spread = ratio(seconds["bare"], seconds["ours"])
-    rates = sorted(work.requests / one for one in seconds["ours"])
+    rates = [work.requests / one for one in seconds["ours"]]
     return [
-        Line(
-            name="durable_vs_raw_http",
-            value=value,
+        ratio_line(
+            "durable_vs_raw_http",
+            seconds["bare"],
+            seconds["ours"],
             unit="ratio of requests/s",
-            better="higher",
             target=0.65,
             baseline=f"bare aiohttp, {work.requests / median(seconds['bare']):.0f} requests/s",
-            n=RUNS,
-            spread=spread,
         ),
-        Line(
-            name="durable_requests_per_s",
-            value=round(median(rates)),
-            unit="requests/s of 4 samples",
-            better="higher",
-            n=RUNS,
-            spread=(round(rates[0]), round(rates[-1])),
-        ),
+        median_line("durable_requests_per_s", rates, "requests/s of 4 samples"),
     ]
 
 
@@ -76,17 +66,14 @@ def high_latency(server: Loopback, folder: Path) -> list[Line]:
     server.set(Behaviour(latency_s=2.0))
     work = Work(prompts=2_000, in_flight=512)
     seconds = _both(server, folder, work, RUNS)
-    value, spread = ratio(seconds["ours"], seconds["bare"])
     return [
-        Line(
-            name="high_latency_vs_raw_http",
-            value=value,
-            unit="ratio of seconds",
+        ratio_line(
+            "high_latency_vs_raw_http",
+            seconds["ours"],
+            seconds["bare"],
             better="lower",
             target=1.05,
             baseline=f"bare aiohttp, {median(seconds['bare']):.2f} s; ideal 8 s",
-            n=RUNS,
-            spread=spread,
         )
     ]
 
@@ -105,15 +92,14 @@ def heavy_tail(server: Loopback, folder: Path) -> list[Line]:
         path = critical_path(server.served(), work.in_flight)
         ratios.append(took / path)
     return [
-        Line(
-            name="heavy_tail_vs_critical_path",
-            value=round(median(ratios), 3),
-            unit="ratio of seconds",
+        median_line(
+            "heavy_tail_vs_critical_path",
+            ratios,
+            "ratio of seconds",
             better="lower",
+            digits=3,
             target=1.05,
             baseline=f"list schedule of the server's service times, {path:.2f} s",
-            n=runs,
-            spread=(round(min(ratios), 3), round(max(ratios), 3)),
         )
     ]
 

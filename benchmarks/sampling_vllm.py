@@ -26,15 +26,14 @@ from pathlib import Path
 import aiohttp
 import orjson
 
-from benchmarks.lines import Line, ratio, report
+from benchmarks.demo import demo_prompts
+from benchmarks.lines import Line, median_line, ratio_line, report
 from benchmarks.real_vllm import MISSING, NAME, RealVLLM, interpreter
-from curation.prompts.dedup import prompt_id
 from curation.run_store import shards
 from curation.sampling import service
 from curation.teachers.openai_server import build
 from schemas import arrow
 from schemas.records import Prompt, Stage, Trace
-from support.paths import ROOT
 
 SAMPLES, SHARD_ROWS, RUNS, MAX_TOKENS = 9, 100, 5, 72
 WORKERS = (144, 192)  # its scheduler runs 128 at once
@@ -46,7 +45,7 @@ def main() -> None:
     if python is None:
         report("sampling_vllm", *_lines([], {}, reason=MISSING))
         return
-    prompts = _prompts()
+    prompts = demo_prompts()
     ours: list[float] = []
     raw: dict[int, list[float]] = {workers: [] for workers in WORKERS}
     *others, last = sorted(os.sched_getaffinity(0))
@@ -68,48 +67,18 @@ def _lines(
 ) -> Iterator[Line]:
     """The ratio, run by run, and both rates."""
     best = max(raw, key=lambda workers: statistics.median(raw[workers]), default=0)
-    value, spread = ratio(list(ours), raw[best]) if ours else (None, None)
-    yield Line(
-        name="real_vllm_vs_raw_loop",
-        value=value,
+    theirs = raw.get(best, [])
+    yield ratio_line(
+        "real_vllm_vs_raw_loop",
+        ours,
+        theirs,
         unit="ratio of tokens/s",
-        better="higher",
         target=0.97,
         baseline=f"{best} raw aiohttp workers on the same server" if ours else None,
-        n=len(ours),
-        spread=spread,
         reason=reason,
     )
-    rates = {
-        "real_vllm_tokens_per_s": ours,
-        "real_vllm_raw_loop_tokens_per_s": raw.get(best, []),
-    }
-    for name, found in rates.items():
-        yield Line(
-            name=name,
-            value=round(statistics.median(found)) if found else None,
-            unit="tokens/s",
-            better="higher",
-            n=len(found),
-            spread=(round(min(found)), round(max(found))) if found else None,
-            reason=reason,
-        )
-
-
-def _prompts() -> list[Prompt]:
-    lines = (ROOT / "tiny/prompts/demo.jsonl").read_bytes().splitlines()
-    rows = [orjson.loads(line) for line in lines]
-    return [
-        Prompt(
-            id=prompt_id(row["question"]),
-            text=row["question"],
-            gold=row["answer"],
-            source="demo",
-            row=number + 1,
-            license="",
-        )
-        for number, row in enumerate(rows)
-    ]
+    yield median_line("real_vllm_tokens_per_s", ours, "tokens/s", reason=reason)
+    yield median_line("real_vllm_raw_loop_tokens_per_s", theirs, "tokens/s", reason=reason)
 
 
 def _ours(url: str, prompts: Sequence[Prompt], folder: Path) -> float:

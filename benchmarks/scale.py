@@ -20,7 +20,7 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.lines import SHARED, Line, report
+from benchmarks.lines import NO_DATA, SHARED, SOLUTIONS, Line, absent, report
 from benchmarks.memory import forget_peak, peak_mb
 from schemas.manifest import RELEASE_FOLDER
 from schemas.records import Stage
@@ -47,16 +47,13 @@ class Cost:
 
 def main() -> None:
     """Build every size, smallest first, and print the ratios."""
-    path = SHARED / "gsm8k" / "example_model_solutions.jsonl"
     names = ("rss_1m_vs_10k", "cost_1m_vs_100k", "peak_mb_1m", "rows_per_s")
-    if not path.is_file():
-        reason = "the real data folder ../shared/data is not here"
-        empty = (Line(name=n, value=None, unit="", better="lower", reason=reason) for n in names)
-        report("scale", *empty)
+    if not SOLUTIONS.is_file():
+        report("scale", *absent(names, NO_DATA, lower=names))
         return
     few, some, many = (int(size) for size in sys.argv[1:]) if sys.argv[1:] else SIZES
     with tempfile.TemporaryDirectory() as folder:
-        costs = {rows: build(Path(folder), path, rows) for rows in (few, some, many)}
+        costs = {rows: build(Path(folder), SOLUTIONS, rows) for rows in (few, some, many)}
     small, middle, large = costs[few], costs[some], costs[many]
     report(
         "scale",

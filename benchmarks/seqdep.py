@@ -24,7 +24,7 @@ from statistics import median
 import aiohttp
 import torch
 
-from benchmarks.lines import Line, interleaved, ratio, report
+from benchmarks.lines import NO_GPU, Line, absent, interleaved, ratio_line, report
 from benchmarks.models import random_llama
 from benchmarks.real_vllm import MISSING, RealVLLM, interpreter
 from scorers.seqdep import loader
@@ -113,17 +113,14 @@ def _floor(scorer: Scorer) -> Iterator[Line]:
             "floor": partial(plain_forward, scorer, tokens),
         }
         seconds = interleaved(ways, RUNS)
-        value, spread = ratio(seconds["packed"], seconds["floor"])
-        yield Line(
-            name=f"packed_vs_floor_{label}",
-            value=value,
-            unit="ratio of seconds",
+        yield ratio_line(
+            f"packed_vs_floor_{label}",
+            seconds["packed"],
+            seconds["floor"],
             better="lower",
             target=1.15,
             baseline=f"a plain causal forward over {tokens:,} tokens, "
             f"{median(seconds['floor']):.2f} s",
-            n=RUNS,
-            spread=spread,
         )
 
 
@@ -139,26 +136,18 @@ def _naive(scorer: Scorer) -> Iterator[Line]:
         seconds = interleaved({n: partial(_keep, found, n, way) for n, way in ways.items()}, runs)
         worst = max(abs(a - b) for a, b in zip(found["packed"], found["naive"], strict=True))
         assert worst / SEGMENT <= 1e-5, f"packed and naive differ by {worst / SEGMENT} nats a token"
-        value, spread = ratio(seconds["naive"], seconds["packed"])
-        yield Line(
-            name=f"speedup_vs_naive_{segments}",
-            value=value,
-            unit="ratio of seconds",
-            better="higher",
+        yield ratio_line(
+            f"speedup_vs_naive_{segments}",
+            seconds["naive"],
+            seconds["packed"],
             target=6.0 if segments == 20 else 20.0,
             baseline=f"one forward call a term, {median(seconds['naive']):.1f} s",
-            n=runs,
-            spread=spread,
         )
-        value, spread = ratio(seconds["frugal"], seconds["packed"])
-        yield Line(
-            name=f"speedup_vs_frugal_naive_{segments}",
-            value=value,
-            unit="ratio of seconds",
-            better="higher",
+        yield ratio_line(
+            f"speedup_vs_frugal_naive_{segments}",
+            seconds["frugal"],
+            seconds["packed"],
             baseline=f"the same, with logits of the term alone, {median(seconds['frugal']):.1f} s",
-            n=runs,
-            spread=spread,
         )
 
 
@@ -188,19 +177,15 @@ def _vllm(scorer: Scorer, model: Path, folder: Path) -> Iterator[Line]:
             interleaved(ways, 1)  # warm
             seconds = interleaved(ways | {"packed": ours}, RUNS)
     for name, target in (("naive", 3.0), ("frugal", None)):
-        value, spread = ratio(seconds[name], seconds["packed"]) if seconds else (None, None)
         best = f", {median(seconds[name]):.1f} s" if seconds else ""
         what = {"naive": "one request a term", "frugal": "the text once, every segment once"}
-        yield Line(
-            name=f"speedup_vs_{'frugal_' if name == 'frugal' else ''}vllm_prompt_logprobs",
-            value=value,
-            unit="ratio of seconds",
-            better="higher",
+        yield ratio_line(
+            f"speedup_vs_{'frugal_' if name == 'frugal' else ''}vllm_prompt_logprobs",
+            seconds.get(name, []),
+            seconds.get("packed", []),
             target=target,
             baseline=f"{what[name]}: {len(asked[name])} at once, {sum(map(len, asked[name])):,} "
             f"tokens{best}",
-            n=RUNS if seconds else 0,
-            spread=spread,
             reason=None if seconds else MISSING,
         )
 
@@ -279,15 +264,8 @@ def _gpu() -> Iterator[Line]:
             [sys.executable, "-m", "benchmarks.seqdep_gpu"], text=True
         )
         yield from (Line(**json.loads(line)) for line in printed.splitlines())
-        return
-    for name in names:
-        yield Line(
-            name=name,
-            value=None,
-            unit="",
-            better="lower" if "floor" in name else "higher",
-            reason="no GPU on this machine",
-        )
+    else:
+        yield from absent(names, NO_GPU, lower=names[2:])
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from statistics import median
 
 import torch
 
-from benchmarks.lines import Line, interleaved, ratio
+from benchmarks.lines import Line, interleaved, ratio_line
 from benchmarks.models import random_llama
 from benchmarks.seqdep import document, packed, packed_tokens, plain_forward
 from scorers.seqdep import loader
@@ -51,7 +51,6 @@ def main() -> None:
     }
     interleaved(ways, 1)  # warm
     both = interleaved(ways, RUNS)
-    value, spread = ratio(both["packed"], both["floor"])
     device = torch.cuda.get_device_name()
     for line in (
         Line(
@@ -70,15 +69,13 @@ def main() -> None:
             baseline=f"bfloat16 product of {SIZE} x {SIZE} matrices, {flops / 1e12:.0f} TFLOP/s",
             n=RUNS,
         ),
-        Line(
-            name="gpu_packed_vs_floor_8k",
-            value=value,
-            unit="ratio of seconds",
+        ratio_line(
+            "gpu_packed_vs_floor_8k",
+            both["packed"],
+            both["floor"],
             better="lower",
             target=1.10,
             baseline=f"a plain causal forward over as many tokens, {median(both['floor']):.3f} s",
-            n=RUNS,
-            spread=spread,
         ),
     ):
         print(json.dumps(asdict(line)))

@@ -5,14 +5,13 @@ teacher; tokens a second, both ways in turn.
 """
 
 import asyncio
-import json
 import time
 
 import torch
 from transformers import AutoTokenizer, LlamaForCausalLM
 
-from benchmarks.lines import Line, ratio, report
-from curation.prompts.dedup import prompt_id
+from benchmarks.demo import demo_prompts
+from benchmarks.lines import Line, ratio_line, report
 from curation.sampling.service import none_lacks
 from curation.teachers import Request, Wanted
 from curation.teachers.transformers_local import build
@@ -25,26 +24,20 @@ FOLDER = ROOT / "tiny" / "teacher"
 
 def main() -> None:
     """Measure and print."""
-    rows = [
-        json.loads(line)
-        for line in (ROOT / "tiny/prompts/demo.jsonl").read_text().splitlines()[:PROMPTS]
-    ]
+    prompts = demo_prompts(PROMPTS)
     ours, theirs = [], []
     for run in range(RUNS):
-        ours.append(_ours(rows, seed=run))
-        theirs.append(_generate(rows, seed=run))
-    value, spread = ratio(ours, theirs)
+        ours.append(_ours(prompts, seed=run))
+        theirs.append(_generate(prompts, seed=run))
     report(
         "teacher",
-        Line(
-            name="local_teacher_vs_generate",
-            value=value,
+        ratio_line(
+            "local_teacher_vs_generate",
+            ours,
+            theirs,
             unit="ratio of tokens/s",
-            better="higher",
             target=1.0,
             baseline=f"transformers generate, {max(theirs):.0f} tokens/s",
-            n=RUNS,
-            spread=spread,
         ),
         Line(
             name="local_teacher_tokens_per_s",
@@ -56,25 +49,18 @@ def main() -> None:
     )
 
 
-def _ours(rows: list[dict[str, str]], seed: int) -> float:
+def _ours(prompts: list[Prompt], seed: int) -> float:
     teacher = build(path=str(FOLDER), max_tokens=NEW_TOKENS, seed=seed)
     requests = [
         Request(
-            prompt=Prompt(
-                id=prompt_id(row["question"]),
-                text=row["question"],
-                gold=row["answer"],
-                source="demo",
-                row=i + 1,
-                license="",
-            ),
+            prompt=prompt,
             shard=0,
             position=i,
             wanted=Wanted(SAMPLES, SAMPLES),
             missing=tuple(range(SAMPLES)),
             keys=(),
         )
-        for i, row in enumerate(rows)
+        for i, prompt in enumerate(prompts)
     ]
 
     async def consume() -> int:
@@ -86,18 +72,18 @@ def _ours(rows: list[dict[str, str]], seed: int) -> float:
     return tokens / (time.perf_counter() - began)
 
 
-def _generate(rows: list[dict[str, str]], seed: int) -> float:
+def _generate(asked: list[Prompt], seed: int) -> float:
     tokenizer = AutoTokenizer.from_pretrained(FOLDER, padding_side="left")
     model = LlamaForCausalLM.from_pretrained(FOLDER, dtype=torch.float32).eval()
     torch.manual_seed(seed)
     began = time.perf_counter()
     prompts = [
         tokenizer.apply_chat_template(
-            [{"role": "user", "content": row["question"]}],
+            [{"role": "user", "content": prompt.text}],
             add_generation_prompt=True,
             tokenize=False,
         )
-        for row in rows
+        for prompt in asked
     ]
     batch = tokenizer(
         prompts,

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 
 from benchmarks import training_gpu
-from benchmarks.lines import Line, ratio, report
+from benchmarks.lines import NO_GPU, Line, absent, ratio_line, report
 from benchmarks.training_case import CASES, RUNS, Case
 from benchmarks.training_peer import Collator, loss_of
 from benchmarks.turns import take_turns
@@ -87,32 +87,27 @@ def compare(name: str) -> Iterator[Line]:
     """The lines of a case."""
     runs = taken(name)
     ours, padded = ([run.rate for run in runs[way][1:]] for way in WAYS)  # the first warms up
-    value, spread = ratio(ours, padded)
-    yield Line(
-        name=SPEED[name] + _VS,
-        value=value,
+    yield ratio_line(
+        SPEED[name] + _VS,
+        ours,
+        padded,
         unit="ratio of useful tokens/s",
-        better="higher",
         target=1.0 if name == "tiny" else 1.35,
         baseline=f"a padded transformers Trainer with full-vocabulary cross-entropy, "
         f"{median(padded):,.0f} useful tokens/s; ours {median(ours):,.0f}",
-        n=RUNS,
-        spread=spread,
     )
     if name != "tiny":
         ours_mb, padded_mb = ([run.peak_mb for run in runs[way][1:]] for way in WAYS)
-        share, spread = ratio(ours_mb, padded_mb)
-        yield Line(
-            name=MEMORY[name] + _VS,
-            value=share,
+        yield ratio_line(
+            MEMORY[name] + _VS,
+            ours_mb,
+            padded_mb,
             unit="ratio of peak MB above the model",
             better="lower",
             target=0.6,
             baseline=f"the same Trainer, {median(padded_mb):,.0f} MB with gradients and optimiser; "
             f"ours {median(ours_mb):,.0f} MB; at most {CASES[name].micro_tokens:,} tokens "
             "a forward pass",
-            n=RUNS,
-            spread=spread,
         )
     if name == "gpu":
         yield training_gpu.share(CASES[name], median(ours), RUNS)
@@ -122,15 +117,9 @@ def _gpu() -> Iterator[Line]:
     """The same on a GPU, and the share of its matrix-product rate; a reason where there is none."""
     if torch.cuda.is_available():
         yield from compare("gpu")
-        return
-    for name in (SPEED["gpu"] + _VS, MEMORY["gpu"] + _VS, training_gpu.SHARE):
-        yield Line(
-            name=name,
-            value=None,
-            unit="",
-            better="lower" if "memory" in name else "higher",
-            reason="no GPU on this machine",
-        )
+    else:
+        names = (SPEED["gpu"] + _VS, MEMORY["gpu"] + _VS, training_gpu.SHARE)
+        yield from absent(names, NO_GPU, lower=names[1:2])
 
 
 if __name__ == "__main__":

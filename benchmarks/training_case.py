@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -22,6 +23,7 @@ from diffusion import models
 from diffusion.data.corpus import Instance
 from diffusion.data.layout import Form, Frame, encode, encode_prompt, frame_of
 from diffusion.models import dream
+from diffusion.models.network.denoiser import Denoiser, Dlm
 from diffusion.settings import Precision
 from support.paths import ROOT
 from tools.tiny.problems import stream
@@ -72,6 +74,18 @@ class Framed:
     def shift(self) -> bool:
         """Whether the model's logits for position i are read at i - 1, as Dream's are."""
         return self.size is None
+
+    def dlm_of(self, net: Any, family: str) -> Dlm:
+        """A model of the case as our loops take it; the tiny DLM is a Dream."""
+        return Dlm(
+            family="dream" if self.shift else family,
+            denoiser=Denoiser(net, shift=self.shift),
+            tokenizer=self.tokenizer,
+            mask_id=self.tokenizer.mask_token_id,
+            fill_id=self.frame.fill_id,
+            context=None,
+            folder=Path(),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

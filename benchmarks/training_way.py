@@ -22,7 +22,6 @@ from benchmarks.memory import forget_peak, peak_mb, resident_mb
 from benchmarks.training_case import CASES, Case
 from benchmarks.turns import THREADS
 from diffusion.data.corpus import Encoded
-from diffusion.models.network.denoiser import Denoiser, Dlm
 from diffusion.settings import Model, Precision, Settings
 from diffusion.training.prepared import Prepared
 from diffusion.training.trainer import Loop
@@ -95,21 +94,17 @@ def main() -> None:
 
 
 def _ours(case: Case, model: Any, settings: Settings, pace: Pace) -> None:
-    dlm = Dlm(
-        family="dream" if case.shift else "masked_lm",
-        denoiser=Denoiser(model, shift=case.shift),
-        tokenizer=case.tokenizer,
-        mask_id=case.tokenizer.mask_token_id,
-        fill_id=case.frame.fill_id,
-        context=None,
-        folder=Path(),
-    )
     is_half = settings.precision is Precision.BFLOAT16
     loop = Loop(
         settings,
         Path(),
         Accelerator(mixed_precision="bf16" if is_half else "no", cpu=case.device == "cpu"),
-        Prepared(dlm, case.frame, Encoded(instances=case.instances, refused=()), _NOTHING),
+        Prepared(
+            case.dlm_of(model, "masked_lm"),
+            case.frame,
+            Encoded(instances=case.instances, refused=()),
+            _NOTHING,
+        ),
         digest="",
         say=print,
     )

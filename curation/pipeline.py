@@ -113,25 +113,21 @@ def run_build(recipe: Recipe, run: Path, limit: int | None = None) -> Outcome:
     """
     job = Job(recipe=recipe, run=run, limit=limit)
     try:
-        return checked(job) or run_steps(job, InThisProcess(job))
+        job.check()
+        if earlier := up_to_date(job):
+            return earlier
+        check_models(job)
+        return run_steps(job, InThisProcess(job))
     finally:
         job.close()
 
 
-def checked(job: Job) -> Outcome | None:
-    """Check all that a build needs; the outcome instead where the run is up to date.
-
-    Models and servers are tried only where there is something to do: to load a scorer takes
-    seconds.
-    """
-    job.check()
-    if earlier := up_to_date(job):
-        return earlier
+def check_models(job: Job) -> None:
+    """Try servers, scorer and run directory. Takes seconds, so only where there is work to do."""
     sample_traces.check_servers(job)
     job.check_scorer()
     with lock(job.run):
         pass  # a directory that is in use, or cannot be written to, shows before the work
-    return None
 
 
 def up_to_date(job: Job) -> Outcome | None:

@@ -44,21 +44,23 @@ function go(by) {
   canvas();
 }
 
-at("before").addEventListener("click", () => go(-1));
-at("next").addEventListener("click", () => go(1));
-at("find").addEventListener("input", () => {
-  const wanted = at("find").value.toLowerCase();
-  const holds = (text) => text.toLowerCase().includes(wanted);
-  found = data.canvases.flatMap((one, n) =>
-    [one.id, one.prompt, one.summary, ...one.paths.map((path) => path.text)].some(holds) ? [n] : []);
-  shown = 0;
+if (data.canvases.length) {
+  at("before").addEventListener("click", () => go(-1));
+  at("next").addEventListener("click", () => go(1));
+  at("find").addEventListener("input", () => {
+    const wanted = at("find").value.toLowerCase();
+    const holds = (text) => text.toLowerCase().includes(wanted);
+    found = data.canvases.flatMap((one, n) =>
+      [one.id, one.prompt, one.summary, ...one.paths.map((path) => path.text)].some(holds) ? [n] : []);
+    shown = 0;
+    canvas();
+  });
+  at("canvas").addEventListener("keydown", (event) => {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (by) { event.preventDefault(); go(by); }
+  });
   canvas();
-});
-at("canvas").addEventListener("keydown", (event) => {
-  const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-  if (by) { event.preventDefault(); go(by); }
-});
-canvas();
+}
 
 if (data.decodes) {
   let timer = null;

@@ -1,8 +1,8 @@
 """The build flow: each step of `curation.pipeline` is a Prefect task.
 
-In: a recipe. Out: a run directory and an `Outcome`. Prefect starts the steps where the recipe's
-task runner says, overlaps shards, and shows where a build stands. What is done is known from the
-run directory alone, so a build may be stopped anywhere and started again.
+In: a recipe. Out: a run directory and an `Outcome`. Prefect starts the steps on the recipe's task
+runner, works on several shards at a time, and shows how far a build is. The run directory alone
+says what is done, so a build can be stopped at any moment and started again.
 """
 
 import time
@@ -77,7 +77,7 @@ def show(run: str) -> None:
 
 
 class Conducted:
-    """The steps as Prefect tasks, done by whom the recipe's task runner has; it moves the meter."""
+    """Submits steps as Prefect tasks to the recipe's task runner, and moves the progress meter."""
 
     def __init__(self, spec: Spec, recipe: Recipe, meter: Meter) -> None:
         self.is_remote = recipe.task_runner != "threads"
@@ -86,7 +86,7 @@ class Conducted:
     def submit(
         self, step: Step, *arguments: object, after: Sequence[Any] = (), share: float = 1.0
     ) -> Any:
-        """Start a task when those of `after` have ended."""
+        """Submit a task that starts when the tasks of `after` have ended."""
         kind = work_on_shard if step in OF_ONE_SHARD else work
         named = kind.with_options(name=step.value)
         future = named.submit(self._spec, step, *arguments, wait_for=after)  # type: ignore[call-overload]

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from diffusion.decoding import Order
 from diffusion.evaluation.settings import Evaluation, Training
-from diffusion.evaluation.statistics import Interval, sign_test
 from diffusion.paper.cells import Finding, Findings, Subject, discordant, gain
 from diffusion.paper.claims import LEVEL, verdict
 from diffusion.paper.tables import SMOKE
@@ -22,6 +21,7 @@ from flows.experiment import folder_of
 from schemas.manifest import Manifest
 from scorers.revision import directory_revision
 from support.paths import ROOT, locate
+from support.stats import Interval, sign_test
 
 BASE, TEACHER = "tiny/dlm", "tiny/teacher"
 

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from curation.inspect import terminal_view
 from curation.publish import fsspec_folder, hub
-from curation.publish.destination import check
+from curation.publish.plan import check_destination
 from flows.artifacts import key, or_warning, show_corpus, show_page
 from flows.build import conduct, run_build
 from flows.experiment import find_experiment
@@ -154,7 +154,7 @@ def publish(
         token_block: Name of a Prefect Secret block that holds the Hub's token; the worker's
             environment (HF_TOKEN) when not given. Never the token itself.
     """
-    check(repo, to, public=public, tag=revision)
+    check_destination(repo, to, public=public, tag=revision)
     say = get_run_logger().info
     if to is not None:
         address, what = fsspec_folder.publish(Path(run), to, say=say), "a copy of the release"

@@ -22,6 +22,7 @@ from flows.recipe_files import as_yaml
 from flows.runtime.commands import run_command
 from schemas.manifest import MANIFEST_FILE, Manifest
 from support.files import lock, replace_text
+from support.tables import Table
 
 REPORT = "report.md"
 
@@ -104,16 +105,20 @@ def _report(
         f"Corpus: `{corpus}`, build {manifest.build}, {manifest.canvases} canvases "
         f"({manifest.prompts.in_} prompts read, {manifest.prompts.rejected} rejected).",
         "",
-        "| training | form | paths | instances | steps | last loss | validation loss | from |",
-        "|---|---|--:|--:|--:|--:|--:|---|",
     ]
+    rows = []
     for one, summary in zip(settings, summaries, strict=True):
         held_out = (summary.get("validation") or {}).get("loss")
-        lines.append(
-            f"| {one.name} | {one.form} | {one.paths} | {summary['instances']} "
-            f"| {summary['steps']} | {summary['loss']:.3f} "
-            f"| {'-' if held_out is None else f'{held_out:.3f}'} | {one.model.path} |"
+        rows.append(
+            (
+                *(one.name, str(one.form), str(one.paths), str(summary["instances"])),
+                *(str(summary["steps"]), f"{summary['loss']:.3f}"),
+                "-" if held_out is None else f"{held_out:.3f}",
+                one.model.path,
+            )
         )
+    header = ("training", "form", "paths", "instances", "steps", "last loss", "validation loss")
+    table = Table(header=(*header, "from"), rows=tuple(rows), left=(0, 1, 7))
     text = Path(page).read_text(encoding="utf-8")
     shifted = re.sub("^#", "##", text, flags=re.MULTILINE).replace("](figure", "](tables/figure")
-    return "\n".join([*lines, "", shifted])
+    return "\n".join([*lines, table.markdown(), shifted])

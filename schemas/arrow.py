@@ -1,7 +1,7 @@
 """Records to Arrow tables and back; column names and types are defined here alone.
 
-The columns of a stage follow from the fields of its record (`schema_of`, `table`, `records`). The
-columns of the released dataset are written out in `RELEASE`, because other trainers read them.
+The columns of a stage, and of the released dataset, follow from the fields of its record
+(`schema_of`, `table`, `records`).
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas import former
-from schemas.records import GradedTrace
+from schemas.records import Message, Released, ReleasedPath
 from support.errors import UserError
 
 SCHEMA_VERSION = 1
@@ -29,7 +29,8 @@ _SCALARS: dict[type, pa.DataType] = {
     bool: pa.bool_(),
 }
 
-MESSAGE = pa.struct([pa.field("role", pa.string()), pa.field("content", pa.string())])
+# Columns that other programs read may hold null, whatever the record says.
+_RELEASED = (Released, ReleasedPath, Message)
 
 
 @cache
@@ -57,7 +58,11 @@ def _type(hint: Any) -> pa.DataType:
 
 
 def _fields(record: type) -> list[pa.Field]:
-    return [pa.field(n, _type(h), nullable=_optional(h)[1]) for n, h in _hints(record).items()]
+    is_released = record in _RELEASED
+    return [
+        pa.field(name, _type(hint), nullable=is_released or _optional(hint)[1])
+        for name, hint in _hints(record).items()
+    ]
 
 
 @cache
@@ -158,54 +163,7 @@ def _values(hint: Any, column: pa.Array) -> list[Any]:
     return found
 
 
-PATH = pa.struct(
-    [
-        pa.field("text", pa.string()),
-        pa.field("answer", pa.string()),
-        pa.field("grade", pa.string()),
-        pa.field("tokens", pa.int64()),
-        pa.field("trace", schema_of(GradedTrace).field("trace").type),
-    ]
-)
-
-RELEASE = pa.schema(
-    [
-        pa.field("id", pa.string()),
-        pa.field("prompt", pa.string()),
-        pa.field("response", pa.string()),
-        pa.field("messages", pa.list_(MESSAGE)),
-        pa.field("long_cot", pa.string()),
-        pa.field("gold", pa.string()),
-        pa.field("paths", pa.list_(PATH)),
-        pa.field("summary", pa.string()),
-        pa.field("summary_by", pa.string()),
-        pa.field("summary_tokens", pa.int64()),
-        pa.field("correct_paths", pa.int64()),
-        pa.field("similarity", pa.float64()),
-        pa.field("seqdep_path_nats", pa.float64()),
-        pa.field("seqdep_path_nats_per_token", pa.float64()),
-        pa.field("seqdep_path_gains", pa.list_(pa.float64())),
-        pa.field("seqdep_path_tokens", pa.list_(pa.int64())),
-        pa.field("seqdep_step_nats", pa.float64()),
-        pa.field("seqdep_step_nats_per_token", pa.float64()),
-        pa.field("seqdep_step_gains", pa.list_(pa.float64())),
-        pa.field("seqdep_step_tokens", pa.list_(pa.int64())),
-        pa.field("seqdep_window_nats", pa.float64()),
-        pa.field("seqdep_window_nats_per_token", pa.float64()),
-        pa.field("seqdep_window_gains", pa.list_(pa.float64())),
-        pa.field("seqdep_window_tokens", pa.list_(pa.int64())),
-        pa.field("seqdep_is_cut", pa.bool_()),
-        pa.field("summary_gain_nats", pa.float64()),
-        pa.field("sibling_gains", pa.list_(pa.list_(pa.float64()))),
-        pa.field("near_copies", pa.list_(pa.list_(pa.int64()))),
-        pa.field("scorer", pa.string()),
-        pa.field("scorer_revision", pa.string()),
-        pa.field("source", pa.string()),
-        pa.field("source_row", pa.int64()),
-        pa.field("license", pa.string()),
-    ],
-    metadata={"polytrace.schema": str(SCHEMA_VERSION)},
-)
+RELEASE = schema_of(Released)
 """One released instance. `messages` is read by TRL and dLLM, `prompt` and `response` by the public
 NAP trainer; `paths.trace` is the provenance of every path."""
 

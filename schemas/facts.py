@@ -110,6 +110,11 @@ class TeacherFacts(ModelFacts):
     max_tokens: int | None = None
     part: str | None = None
 
+    @property
+    def is_record(self) -> bool:
+        """Whether it hands out traces of the sources, whose models are named path by path."""
+        return self.kind == self.name == self.revision == "recorded"
+
 
 class PromptCounts(Fact):
     """`in` = `released` + `rejected`."""

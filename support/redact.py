@@ -7,7 +7,7 @@ import base64
 import html
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from urllib.parse import quote, quote_plus, urlsplit, urlunsplit
 
 from support.text import one_line
@@ -29,13 +29,17 @@ _ADDRESS = re.compile(
 )
 _NAMES = re.compile(r"(TOKEN|KEY|KEY_ID|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
 _USER = re.compile(r"(?<=://)[^/\s@]*@")
-_QUERY = re.compile(r"\?[^\s'\"<>]*")
+_QUERY = re.compile(r"\?[^\s'\"<>]+")
 _ESCAPE = re.compile(r"%[0-9A-F]{2}")
 
 
-def hidden(text: str, secrets: Iterable[str | None]) -> str:
-    """A text without the secrets: plain, escaped, URL-encoded or in base64, the longest first."""
-    forms = {form for secret in secrets if secret for form in _forms(secret)}
+def hidden(text: str, *secrets: str | None) -> str:
+    """A text without `secrets` and those of the environment, in whatever form, the longest first.
+
+    They may be plain, escaped, URL-encoded or in base64.
+    """
+    known = (*of_environment(), *secrets)
+    forms = {form for secret in known if secret for form in _forms(secret)}
     for form in sorted(forms, key=len, reverse=True):
         text = text.replace(form, HIDDEN)
     return text
@@ -53,7 +57,7 @@ def clean(said: object, *secrets: str | None, most: int = 200) -> str:
     It holds no secret of the environment and none of `secrets`, and of addresses in it no user, no
     password and no query: storage servers sign there.
     """
-    text = hidden(str(said), (*of_environment(), *secrets))
+    text = hidden(str(said), *secrets)
     return one_line(_QUERY.sub("?…", _USER.sub("…@", text)))[:most]
 
 

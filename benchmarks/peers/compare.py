@@ -5,13 +5,11 @@ where the peer is not here or fails, its lines have no value and say why.
 """
 
 import os
-from collections.abc import Sequence
-from statistics import median
-from typing import Literal
+from collections.abc import Iterator, Sequence
 
 from benchmarks import peers
 from benchmarks.clients import Work
-from benchmarks.lines import Line, ratio
+from benchmarks.lines import Better, Line, median_line, ratio_line
 from benchmarks.peers import Measured, PeerError
 from tests.servers.loopback import Loopback
 
@@ -52,48 +50,31 @@ def compare(server: Loopback, work: Work, name: str) -> list[Line]:
         ours.append(peers.ours(server, work, watch=is_last))
     if not python:
         reason = missing(name)
-    rates, spread = None, None
-    if not reason:
-        speeds = [[one.requests_per_s for one in runs[:-1]] for runs in (ours, theirs)]
-        rates, spread = ratio(*speeds)
+    both = ([], []) if reason else (ours[:-1], theirs[:-1])
+    speeds = [[one.requests_per_s for one in runs] for runs in both]
     return [
         *_figures(name, [] if reason else theirs, reason),
         *_figures(f"polytrace_beside_{name}", ours, None),
-        Line(
-            name=f"vs_{name}",
-            value=rates,
+        ratio_line(
+            f"vs_{name}",
+            *speeds,
             unit="ratio of requests/s",
-            better="higher",
             target=1.0,
             baseline=f"{name}; from the first request to the data set in hand",
-            n=0 if reason else RUNS,
-            spread=spread,
             reason=reason,
         ),
     ]
 
 
-def _figures(who: str, runs: Sequence[Measured], reason: str | None) -> list[Line]:
+def _figures(who: str, runs: Sequence[Measured], reason: str | None) -> Iterator[Line]:
     """Speed over all runs but the last, memory of the last."""
     rates, walls = [r.requests_per_s for r in runs[:-1]], [r.wall_s for r in runs[:-1]]
     peaks = [r.peak_mb for r in runs[-1:] if r.peak_mb is not None]
     unknown = reason or "memory is read from /proc, which is not here"
-    return [
-        _figure(f"{who}_requests_per_s", "requests/s", "higher", rates, reason),
-        _figure(f"{who}_wall_s", "seconds with start-up", "lower", walls, reason),
-        _figure(f"{who}_peak_mb", "MB of all processes (PSS)", "lower", peaks, unknown),
-    ]
-
-
-def _figure(
-    name: str, unit: str, better: Literal["higher", "lower"], found: list[float], reason: str | None
-) -> Line:
-    return Line(
-        name=name,
-        value=round(median(found), 1) if found else None,
-        unit=unit,
-        better=better,
-        n=len(found),
-        spread=(round(min(found), 1), round(max(found), 1)) if found else None,
-        reason=None if found else reason,
+    figures: tuple[tuple[str, str, Better, list[float], str | None], ...] = (
+        ("requests_per_s", "requests/s", "higher", rates, reason),
+        ("wall_s", "seconds with start-up", "lower", walls, reason),
+        ("peak_mb", "MB of all processes (PSS)", "lower", peaks, unknown),
     )
+    for name, unit, better, found, why in figures:
+        yield median_line(f"{who}_{name}", found, unit, better=better, digits=1, reason=why)

@@ -139,8 +139,9 @@ def assemble(
         left = Fault("prompt_rejected", f"{refusal.reason}: {refusal.detail}")
         faults.update((each.index, left) for each in survivors)
     else:
-        names = ", ".join(str(survivors[k].index) for k in chosen)
-        surplus = Fault("not_selected", f"traces {names} are the most diverse {rules.paths}")
+        names = ", ".join(str(survivors[k].number) for k in chosen)
+        limit = f" with at least {rules.need_correct} correct" if rules.need_correct else ""
+        surplus = Fault("not_selected", f"traces {names} are the most diverse {rules.paths}{limit}")
         unused = (each for k, each in enumerate(survivors) if k not in chosen)
         faults.update((each.index, surplus) for each in unused)
     rejections = tuple(_rejections(prompt, refusal, faults))
@@ -186,10 +187,10 @@ def distinct(
         if nearest is None or value < threshold:
             kept.append(k)
         elif value == 1.0:
-            detail = f"equals trace {usable[nearest].index}"
+            detail = f"equals trace {usable[nearest].number}"
             faults[usable[k].index] = Fault("duplicate", detail)
         else:
-            detail = f"similarity {value:.4f} to trace {usable[nearest].index}, limit {threshold}"
+            detail = f"similarity {value:.4f} to trace {usable[nearest].number}, limit {threshold}"
             faults[usable[k].index] = Fault("near_duplicate", detail)
     return sorted(kept)
 
@@ -225,6 +226,11 @@ def _refuse_group(
     correct = sum(each.correct for each in survivors)
     if usable < wanted:
         detail = f"{usable} of {given} traces are usable, {wanted} wanted"
+        if not given:
+            detail = (
+                f"no trace came this far, {wanted} wanted: its source has none, or all were "
+                "rejected before"
+            )
         return Fault("too_few_traces", detail)
     if distinct < wanted:
         return Fault("too_few_distinct", f"{distinct} of {usable} are distinct, {wanted} wanted")

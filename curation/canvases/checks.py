@@ -49,8 +49,13 @@ class Usable:
 
     @property
     def index(self) -> int:
-        """The sample's number within its prompt."""
+        """The sample's number within its prompt, from 0."""
         return self.graded.trace.index
+
+    @property
+    def number(self) -> int:
+        """The same for people, who count from 1."""
+        return self.index + 1
 
     @property
     def correct(self) -> bool:

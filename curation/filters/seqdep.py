@@ -18,6 +18,7 @@ from curation.filters import Filter
 from schemas.records import Canvas, Scores, Verdict
 from support.digits import apart
 from support.errors import UserError
+from support.stats import rank
 
 Measure = Literal["path", "step"]
 Unit = Literal["nats_per_token", "nats"]
@@ -90,11 +91,10 @@ def _quantile(values: "array[float]", share: float) -> float | None:
     """The least value such that `share` of all are at or below it; None of none."""
     if not values:
         return None
-    # 0.55 * 100 is 55.00000000000001 in floats; that must not keep one more.
-    rank = max(1, math.ceil(round(share * len(values), 9)))
+    at = rank(share, len(values)) - 1
     view = np.frombuffer(values, dtype=np.float64)  # the array's own memory: no second copy
-    view.partition(rank - 1)
-    return float(view[rank - 1])
+    view.partition(at)
+    return float(view[at])
 
 
 def build(

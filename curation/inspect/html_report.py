@@ -6,22 +6,25 @@ made visible here and escaped there.
 
 import math
 from array import array
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
 from pathlib import Path
 
+import numpy as np
+
 from curation.inspect.funnel import funnel
 from curation.inspect.terminal_view import MARKS, facts
 from curation.release import reader
-from curation.release.rows import Released, ReleasedPath, readable
+from curation.release import stats as statistics
+from curation.release.rows import PATH_TOKENS, finite, readable
+from curation.release.stats import Distribution
 from curation.release.writer import ROW_GROUP
 from curation.seqdep_report.figures import SegmentMeans
 from schemas import arrow
-from schemas.manifest import MANIFEST_FILE, Manifest
-from schemas.records import Grade, Level, Stage
-from support.errors import UserError
+from schemas.manifest import MANIFEST_FILE, RELEASE_FOLDER, Manifest
+from schemas.records import Grade, Level, Released, ReleasedPath, Stage
+from support.stats import Floats, binned
 from support.text import shorten, visible
 
 SAMPLE = 100  # canvases that can be looked through
@@ -29,7 +32,8 @@ LONGEST = 6_000  # characters of one text
 BARS = 24
 SEGMENTS = 24  # of a curve
 FEW = 30  # rows under which a point of a curve is left out
-_COLUMNS = {
+_TITLES = {
+    PATH_TOKENS: "Tokens of a path",
     "seqdep_path_nats_per_token": "SeqDep of paths, nats a token",
     "seqdep_step_nats_per_token": "SeqDep of steps, nats a token",
     "seqdep_window_nats_per_token": "SeqDep of windows, nats a token",
@@ -131,10 +135,8 @@ class Corpus:
 def corpus(run: Path) -> Corpus:
     """What the page shows; UserError where the run is not finished, DamagedError where damaged."""
     manifest = Manifest.load(run / MANIFEST_FILE)
-    if not manifest.release:
-        raise UserError(f"{run}: released no canvas; polytrace inspect {run} says why")
     released = reader.Corpus(run)
-    histograms, curves, siblings = _measured(released.files, manifest.paths)
+    histograms, curves, siblings = _measured(run, released.files, manifest.paths)
     return Corpus(
         manifest=manifest.checksum(),
         name=visible(manifest.name),
@@ -158,39 +160,35 @@ def _funnel(manifest: Manifest) -> Iterator[Step]:
     total = manifest.prompts.in_
     for stage, prompts, _ in funnel(manifest):
         if prompts.dropped or stage is Stage.RELEASE:
-            yield Step(str(stage), prompts.before, prompts.after, prompts.after / total)
+            yield Step(str(stage), prompts.before, prompts.after, prompts.after / max(1, total))
 
 
 def _measured(
-    files: Sequence[Path], count: int
+    run: Path, files: Sequence[Path], count: int
 ) -> tuple[tuple[Histogram, ...], tuple[Curve, ...], tuple[tuple[float | None, ...], ...]]:
-    values = {name: array("d") for name in _COLUMNS}
-    lengths = array("d")
-    missing = Counter[str]()
+    if not files:
+        return (), (), ()
+    stats = statistics.load(run / RELEASE_FOLDER / statistics.STATS_FILE)
+    values: dict[str, list[Floats]] = {name: [] for name in _TITLES}
     means = SegmentMeans()
     pairs: dict[tuple[int, int], array[float]] = {}
-    wanted = [*_COLUMNS, "paths.list.element.tokens", "sibling_gains"]
+    wanted = [*_TITLES, "sibling_gains"]
     wanted += [f"seqdep_{level}_{what}" for level in Level for what in ("gains", "tokens")]
     for path in files:
         with readable(path) as parquet:
             for batch in parquet.iter_batches(ROW_GROUP, columns=wanted):
                 for name, found in values.items():
-                    for value in batch.column(name).to_pylist():
-                        if value is None or not math.isfinite(value):
-                            missing[name] += 1
-                        else:
-                            found.append(value)
-                lengths.extend(batch.column("paths").flatten().field("tokens").to_pylist())
+                    found.append(finite(batch, name))
                 for level in Level:
                     gains = batch.column(f"seqdep_{level}_gains").to_pylist()
                     tokens = batch.column(f"seqdep_{level}_tokens").to_pylist()
                     for row_gains, row_tokens in zip(gains, tokens, strict=True):
                         means.add(level, row_gains or (), row_tokens or ())
                 _pair(pairs, batch.column("sibling_gains").to_pylist())
-    histograms = [_histogram("Tokens of a path", lengths, 0)]
-    histograms += [
-        _histogram(title, values[name], missing[name]) for name, title in _COLUMNS.items()
-    ]
+    histograms = (
+        _histogram(title, np.concatenate(values[name]), stats.of(name))
+        for name, title in _TITLES.items()
+    )
     return (
         tuple(one for one in histograms if one is not None),
         tuple(curve for level in Level if (curve := _curve(means, level)) is not None),
@@ -222,26 +220,24 @@ def _curve(means: SegmentMeans, level: Level) -> Curve | None:
     return Curve(level, gains) if gains else None
 
 
-def _histogram(title: str, values: Sequence[float], missing: int) -> Histogram | None:
-    if not values:
+def _histogram(title: str, values: Floats, spread: Distribution) -> Histogram | None:
+    if spread.p50 is None:
         return None
-    ordered = sorted(values)
-    low, high = ordered[len(ordered) // 100], ordered[-1 - len(ordered) // 100]
+    ordered = np.sort(values)
+    low, high = float(ordered[len(ordered) // 100]), float(ordered[-1 - len(ordered) // 100])
     width, bars = (high - low) / BARS or 1.0, BARS
     if title.startswith("Tokens"):  # whole numbers
         width = float(math.ceil((high - low + 1) / BARS))
         bars = math.ceil((high - low + 1) / width)
-    counts = Counter(min(bars - 1, max(0, int((value - low) / width))) for value in values)
-    most = max(counts.values())
+    edges: Floats = low + width * np.arange(bars + 1, dtype=np.float64)
+    rows = binned(values, edges).bins.tolist()
+    ends = edges.tolist()
     return Histogram(
         title,
-        tuple(
-            Bar(low + n * width, low + (n + 1) * width, counts[n], counts[n] / most)
-            for n in range(bars)
-        ),
-        len(values),
-        missing,
-        ordered[len(ordered) // 2],
+        tuple(Bar(ends[k], ends[k + 1], n, n / max(rows)) for k, n in enumerate(rows)),
+        spread.count,
+        spread.missing,
+        spread.p50,
     )
 
 

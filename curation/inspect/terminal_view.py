@@ -4,25 +4,22 @@ In: a run directory, released rows, dropped ones. Out: text (`polytrace inspect 
 is made safe to print.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.text import Text
 
+from curation.inspect.layout import Part, columns, lines
 from curation.inspect.rejections import Dropped
 from curation.release import stats as statistics
-from curation.release.rows import Released
 from curation.release.stats import Distribution
 from curation.seqdep_report.controls import sentence
 from schemas.facts import FilterFacts
 from schemas.manifest import MANIFEST_FILE, RELEASE_FOLDER, Manifest
-from schemas.records import Grade
+from schemas.records import Grade, Released
 from support.digits import rounded, rounded_text
-from support.errors import DamagedError, first_line
-from support.text import Part, columns, lines, one_line, shorten, table, visible
+from support.tables import Table
+from support.text import one_line, shorten, visible
 
 MARKS = {  # and how they are painted
     Grade.CORRECT: ("✓ correct", "green"),
@@ -48,10 +45,10 @@ def overview(run: Path) -> str:
         ("file", f"{file.path}: {file.rows:,} rows, {file.bytes:,} bytes")
         for file in manifest.release
     ]
-    parts.append(table([(name, one_line(value)) for name, value in said]))
+    parts.append(Table(rows=tuple((name, one_line(value)) for name, value in said)).text())
     if manifest.rejected:
         rows = [(r.stage, r.kind, one_line(r.reason), f"{r.count:,}") for r in manifest.rejected]
-        parts.append("rejected\n" + table(rows, right=(3,)))
+        parts.append("rejected\n" + Table(rows=tuple(rows)).text(right=(3,)))
     return "\n\n".join(parts)
 
 
@@ -80,7 +77,11 @@ def _counts(manifest: Manifest) -> Iterator[tuple[str, str]]:
 
 def _origins(manifest: Manifest) -> Iterator[tuple[str, str]]:
     teacher, scorer = manifest.teacher, manifest.scorer
-    yield "teacher", f"{teacher.name} ({teacher.kind}, revision {teacher.revision})"
+    if teacher.is_record:
+        topped_up = ", and another teacher's where they lack" if manifest.traces.sampled else ""
+        yield "teacher", f"traces that the sources have recorded{topped_up}"
+    else:
+        yield "teacher", f"{teacher.name} ({teacher.kind}, revision {teacher.revision})"
     yield "scorer", f"{scorer.name} (revision {scorer.revision})" if scorer else "none"
     if scorer:
         yield "path level", sentence(scorer.controls).removeprefix("Path level").lstrip(": ")
@@ -120,26 +121,6 @@ def _filter(one: FilterFacts) -> str:
 
 def _share(part: int, whole: int) -> str:
     return f"{part / whole:.1%}" if whole else "-"
-
-
-def rejections(run: Path) -> str:
-    """Every reason with its count and one example, most frequent first; read from `rejected/`."""
-    manifest = Manifest.load(run / MANIFEST_FILE)
-    counts: Counter[tuple[str, str, str]] = Counter()
-    examples: dict[tuple[str, str, str], str] = {}
-    for file in manifest.rejections():
-        for row in _table(run / file.path).to_pylist():
-            key = (row["stage"], "prompt" if row["index"] is None else "trace", row["reason"])
-            counts[key] += 1
-            sample = "" if row["index"] is None else f" trace {row['index']}"
-            examples.setdefault(key, f"{row['source']} row {row['row']}{sample}: {row['detail']}")
-    if not counts:
-        return "nothing was rejected"
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    lines = [
-        (*map(one_line, key), f"{n:,}", shorten(one_line(examples[key]), 100)) for key, n in ordered
-    ]
-    return table(lines, right=(3,))
 
 
 def top_reasons(run: Path, most: int = 3) -> str:
@@ -182,7 +163,7 @@ def show_dropped(dropped: Dropped, cells: int, *, title: str = "rejected") -> Te
     """A rejected prompt or trace, `cells` wide, with the reason and what was rejected."""
     cells = max(LEAST, cells)
     one = dropped.rejection
-    what = "prompt" if one.index is None else f"trace {one.index} of prompt"
+    what = "prompt" if one.index is None else f"trace {one.index + 1} of prompt"
     heading = f"{title}   {what} {_brief(one.prompt_id)}   {_brief(one.source)} row {one.row}"
     said = f"stage {one.stage}, reason {_brief(one.reason)}: {visible(shorten(one.detail, 500))}"
     blocks = [lines([Part(heading, "bold"), Part(said, "red")], cells)]
@@ -244,12 +225,3 @@ def _seqdep(row: Released) -> str:
     )
     gain = "" if row.summary_gain_nats is None else f"; summary {row.summary_gain_nats:+.2f} nats"
     return f"SeqDep, nats a token: {values}{gain}; scorer {_brief(row.scorer)}"
-
-
-def _table(path: Path) -> pa.Table:
-    try:
-        return pq.read_table(path, page_checksum_verification=True)
-    except (OSError, pa.ArrowException) as error:
-        raise DamagedError(
-            f"{path}: cannot be read ({first_line(error)}); run polytrace verify"
-        ) from None

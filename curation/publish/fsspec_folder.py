@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -21,15 +21,14 @@ from curation.publish.plan import (
     State,
     changes,
     compare,
+    locked_release,
     preview,
     release_of,
-    require_run,
     summed,
 )
 from curation.sources.readers.remote import code_of, connect, etag, is_url, patiently
 from schemas.facts import Count, Fact, FileFacts
 from support.errors import StoppedError, UserError
-from support.files import lock
 from support.retry import GOES_ON, Say
 from support.text import one_line
 
@@ -56,13 +55,6 @@ class Index(Fact):
     files: tuple[Arrived, ...]
 
 
-class There(NamedTuple):
-    """A file as the storage lists it."""
-
-    size: int
-    etag: str
-
-
 def publish(run: Path, to: str, *, say: Say) -> str:
     """Make the folder hold the run's release; its URL.
 
@@ -70,13 +62,12 @@ def publish(run: Path, to: str, *, say: Say) -> str:
     StoppedError where the same command goes on.
     """
     folder = _Folder(to, say)
-    require_run(run)
-    with lock(run):  # no build may swap the release meanwhile
-        release = release_of(run, say)
+    with locked_release(run, say) as release:
         standing = folder.standing(release)
         items = _compare(release, standing, folder)
         say(f"{summed(items)} to {folder.url}")
-        if changes(items) or not _is_done(release, standing):
+        done = standing and (standing.complete, standing.build, standing.recipe)
+        if changes(items) or done != (True, release.build, release.digest):
             _send(folder, release, items, standing)
     return folder.url
 
@@ -89,7 +80,7 @@ def dry_run(run: Path, to: str, *, say: Say) -> str:
 
 
 class _Folder:
-    """The folder behind a URL; `there` is what it held when `standing` looked, by path in it."""
+    """The folder behind a URL; `there` are the size and ETag of what it held, by path in it."""
 
     def __init__(self, to: str, say: Say) -> None:
         if not is_url(to):
@@ -97,7 +88,7 @@ class _Folder:
         self._fs, self._root = connect(to, "--to")
         self._say = say
         self.url = one_line(to).rstrip("/")
-        self.there: dict[str, There] = {}
+        self.there: dict[str, tuple[int, str]] = {}
 
     def standing(self, release: Release) -> Index | None:
         """What was published here before; UserError where the folder is not free for `release`."""
@@ -164,7 +155,7 @@ class _Folder:
                 "or empty the folder"
             ) from None
 
-    def _list(self, folder: str) -> Iterator[tuple[str, There]]:
+    def _list(self, folder: str) -> Iterator[tuple[str, tuple[int, str]]]:
         """The files right in a folder below this one; none where there is no such folder."""
         path = self._path(folder)
 
@@ -180,7 +171,7 @@ class _Folder:
         for info in self._call(attempt):
             if info["type"] == "file":
                 name = info["name"].rpartition("/")[2]
-                yield f"{folder}/{name}".lstrip("/"), There(info["size"], etag(info))
+                yield f"{folder}/{name}".lstrip("/"), (info["size"], etag(info))
 
     def _path(self, path: str) -> str:
         return f"{self._root}/{path}".rstrip("/")
@@ -203,19 +194,11 @@ def _compare(release: Release, standing: Index | None, folder: _Folder) -> list[
         return (
             known is not None
             and (known.bytes, known.sha256) == (file.bytes, file.sha256)
-            and there[path] == (known.bytes, known.etag)
+            and known.etag == there[path][1]
             and (bool(known.etag) or folder.sha256(path) == known.sha256)
         )
 
-    return compare(release, {path: file.size for path, file in there.items()}, is_same)
-
-
-def _is_done(release: Release, standing: Index | None) -> bool:
-    return (
-        standing is not None
-        and standing.complete
-        and (standing.build, standing.recipe) == (release.build, release.digest)
-    )
+    return compare(release, {path: size for path, (size, _) in there.items()}, is_same)
 
 
 def _send(folder: _Folder, release: Release, items: Sequence[Item], standing: Index | None) -> None:
@@ -225,18 +208,15 @@ def _send(folder: _Folder, release: Release, items: Sequence[Item], standing: In
     arrived = {file.path: file for file in before if file.path not in stale}
 
     def account(*, complete: bool) -> None:
-        files = [arrived[path] for path in sorted(arrived)]
-        if complete:
-            files = [file for file in files if file.path in release.files]
-        folder.write(
-            Index(
-                name=release.name,
-                build=release.build,
-                recipe=release.digest,
-                complete=complete,
-                files=tuple(files),
-            )
+        named = [path for path in sorted(arrived) if path in release.files or not complete]
+        index = Index(
+            name=release.name,
+            build=release.build,
+            recipe=release.digest,
+            complete=complete,
+            files=tuple(arrived[path] for path in named),
         )
+        folder.write(index)
 
     account(complete=False)
     for path in sorted(stale, key=lambda path: (path == CARD, not DATA.fullmatch(path), path)):

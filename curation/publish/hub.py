@@ -8,7 +8,6 @@ hub has Xet storage it makes several commits of a large folder, the deletions in
 
 import re
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,14 +18,13 @@ from curation.publish.plan import (
     State,
     changes,
     compare,
+    locked_release,
     preview,
     release_of,
-    require_run,
     summed,
 )
 from schemas.facts import FileFacts
 from support.errors import UserError
-from support.files import lock
 from support.retry import Say, retry
 from support.text import one_line
 
@@ -36,20 +34,6 @@ if TYPE_CHECKING:
 KIND = "dataset"
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _TAG = re.compile(r"[A-Za-z0-9](?:[\w-]|\.(?!\.))*", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hub:
-    """The Hub's client for one dataset."""
-
-    api: "HfApi"
-    repo: str
-    token: str | None
-
-    @property
-    def address(self) -> str:
-        """Of the dataset, for people."""
-        return f"{self.api.endpoint}/datasets/{self.repo}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,18 +58,16 @@ def publish(
     the same command goes on.
     """
     _check_tag_name(tag)
-    hub = _connect(repo, token)
-    if hub.token is None:
+    api = _connect(repo, token)
+    if not api.token:
         raise UserError(
             f"no token for the Hub: set HF_TOKEN to one that may write to {repo.partition('/')[0]} "
-            f"({hub.api.endpoint}/settings/tokens)"
+            f"({api.endpoint}/settings/tokens)"
         )
-    require_run(run)
-    with lock(run):  # no build may swap the release meanwhile
-        release = release_of(run, say)
+    with locked_release(run, say) as release:
         return retry(
-            lambda: _publish(hub, release, public, tag, say),
-            partial(explain, repo=repo, token=hub.token),
+            lambda: _publish(api, repo, release, public, tag, say),
+            lambda error: explain(error, repo, api.token),
             say=say,
             asked=asked,
         )
@@ -94,22 +76,22 @@ def publish(
 def dry_run(run: Path, repo: str, *, public: bool, tag: str | None, say: Say) -> str:
     """What `publish` would do, one line a file; nothing is changed, here or there."""
     _check_tag_name(tag)
-    hub = _connect(repo, None)
+    api = _connect(repo, None)
     release = release_of(run, say)
     try:
-        standing = _standing(hub)
+        standing = _standing(api, repo)
         where = "" if standing else f"{repo} does not exist yet, or is hidden from you\n"
     except Exception as error:  # of the client; what would be sent can be said all the same
-        standing, where = None, f"{explain(error, repo, hub.token)}\n"
+        standing, where = None, f"{explain(error, repo, api.token)}\n"
     items = _compare(release, standing)
     if standing is not None:
         _check(repo, standing, items, public, None if tag == release.digest else tag)
     seen = "public" if public else "private"
     tags = " and ".join(dict.fromkeys([release.digest, tag or release.digest]))
-    return where + preview(items, f"{hub.address} ({seen}), tagged {tags}")
+    return where + preview(items, f"{_address(api, repo)} ({seen}), tagged {tags}")
 
 
-def _connect(repo: str, token: str | None) -> Hub:
+def _connect(repo: str, token: str | None) -> "HfApi":
     """The client; UserError if nothing can come of it."""
     from huggingface_hub import HfApi
 
@@ -117,24 +99,28 @@ def _connect(repo: str, token: str | None) -> Hub:
         raise UserError(f"--repo {one_line(repo)!r}: not a dataset's id; write ORG/NAME")
     url, token = endpoint(), find_token(token)
     configure()
-    api = HfApi(endpoint=url, token=token or False, library_name="polytrace")
-    return Hub(api=api, repo=repo, token=token)
+    return HfApi(endpoint=url, token=token or False, library_name="polytrace")
 
 
-def _publish(hub: Hub, release: Release, public: bool, tag: str | None, say: Say) -> str:
+def _address(api: "HfApi", repo: str) -> str:
+    return f"{api.endpoint}/datasets/{repo}"
+
+
+def _publish(
+    api: "HfApi", repo: str, release: Release, public: bool, tag: str | None, say: Say
+) -> str:
     """One attempt. What an interrupted one did is found, and not done again."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-    api, repo = hub.api, hub.repo
-    standing = _standing(hub)
+    standing = _standing(api, repo)
     if standing is None:
         api.create_repo(repo, repo_type=KIND, private=not public)
-        standing = _standing(hub)
+        standing = _standing(api, repo)
         if standing is None:
             raise UserError(f"{repo}: was created, but is hidden from this token; check its rights")
     items = _compare(release, standing)
     _check(repo, standing, items, public, None if tag == release.digest else tag)
-    say(f"{summed(items)} to {hub.address}")
+    say(f"{summed(items)} to {_address(api, repo)}")
     added = [
         CommitOperationAdd(item.path, release.folder / item.path)
         for item in items
@@ -143,11 +129,11 @@ def _publish(hub: Hub, release: Release, public: bool, tag: str | None, say: Say
     gone = [CommitOperationDelete(item.path) for item in items if item.state is State.DELETED]
     commit = standing.head
     if added or gone:
-        _disable_xet_where_unknown(hub)
+        _disable_xet_where_unknown(api, repo)
         try:
             api.preupload_lfs_files(repo, added, repo_type=KIND, free_memory=False)
         except Exception as error:  # the client has tried again by itself
-            raise explain(error, repo, hub.token) from None
+            raise explain(error, repo, api.token) from None
         commit = api.create_commit(
             repo,
             [*gone, *added],
@@ -163,26 +149,25 @@ def _publish(hub: Hub, release: Release, public: bool, tag: str | None, say: Say
         api.create_tag(repo, tag=name, revision=commit, repo_type=KIND)
     if public and standing.is_private:
         api.update_repo_settings(repo, private=False, repo_type=KIND)
-    return f"{hub.address}/tree/{commit}"
+    return f"{_address(api, repo)}/tree/{commit}"
 
 
-def _disable_xet_where_unknown(hub: Hub) -> None:
+def _disable_xet_where_unknown(api: "HfApi", repo: str) -> None:
     """Xet storage is the client's way wherever `hf_xet` is installed; not every hub has it."""
     from huggingface_hub import constants, get_session
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
-    url = f"{hub.api.endpoint}/api/datasets/{hub.repo}/xet-write-token/main"
+    url = f"{api.endpoint}/api/datasets/{repo}/xet-write-token/main"
     if not constants.HF_HUB_DISABLE_XET:
-        answer = get_session().get(url, headers=build_hf_headers(token=hub.token))
+        answer = get_session().get(url, headers=build_hf_headers(token=api.token))
         constants.HF_HUB_DISABLE_XET = answer.status_code == 404
 
 
-def _standing(hub: Hub) -> Standing | None:
+def _standing(api: "HfApi", repo: str) -> Standing | None:
     """What the hub has of the dataset; None where it does not exist."""
     from huggingface_hub import RepoFile
     from huggingface_hub.errors import HfHubHTTPError
 
-    api, repo = hub.api, hub.repo
     try:
         info = api.dataset_info(repo)
     except HfHubHTTPError as error:
@@ -205,23 +190,17 @@ def _standing(hub: Hub) -> Standing | None:
 
 
 def _compare(release: Release, standing: Standing | None) -> list[Item]:
-    files = standing.files if standing else {}
-    return compare(
-        release,
-        {path: size for path, (size, _) in files.items()},
-        lambda path, file: _is_same(release.folder / path, file, *files[path]),
-    )
-
-
-def _is_same(path: Path, file: FileFacts, size: int, name: str) -> bool:
-    """Whether the hub's file has the same content, by the name that its storage gives it."""
+    """By content, under the name that the hub's storage gives it."""
     from huggingface_hub.utils.sha import git_hash
 
-    if size != file.bytes:
-        return False
-    if len(name) == 64:
-        return name == file.sha256
-    return name == git_hash(path.read_bytes())
+    files = standing.files if standing else {}
+
+    def is_same(path: str, file: FileFacts) -> bool:
+        _, name = files[path]
+        is_lfs = len(name) == 64
+        return name == (file.sha256 if is_lfs else git_hash((release.folder / path).read_bytes()))
+
+    return compare(release, {path: size for path, (size, _) in files.items()}, is_same)
 
 
 def _check_tag_name(tag: str | None) -> None:

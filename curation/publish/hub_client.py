@@ -93,21 +93,24 @@ def _without_secrets(record: logging.LogRecord) -> bool:
     return True
 
 
-def explain(error: Exception, repo: str, token: str | None) -> PolytraceError:
+def explain(error: Exception, repo: str, token: str | bool | None) -> PolytraceError:
     """An error of the client as one of ours; what may go well the next time is a StoppedError."""
+    import httpx2
     from huggingface_hub.errors import HFValidationError
 
     error = _root(error)
     if isinstance(error, PolytraceError):
         return error
+    secrets = [token] if isinstance(token, str) else []
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(status, int):
-        said = clean(getattr(error, "server_message", None) or "", token)
+        said = clean(getattr(error, "server_message", None) or "", *secrets)
         return _of_status(status, repo, f" ({status}{': ' + said if said else ''})")
     if isinstance(error, HFValidationError):
-        return UserError(f"--repo {repo}: {clean(error, token)}")
-    what = f"{type(error).__name__}: {clean(error, token)}"
-    if _is_cut(error):
+        return UserError(f"--repo {repo}: {clean(error, *secrets)}")
+    what = f"{type(error).__name__}: {clean(error, *secrets)}"
+    cuts = (httpx2.TransportError, ConnectionError, TimeoutError, json.JSONDecodeError)
+    if isinstance(error, cuts):
         return StoppedError(
             f"{repo}: the hub cannot be reached, or cut the connection ({what}){GOES_ON}"
         )
@@ -145,13 +148,6 @@ def _seconds(response: "httpx2.Response") -> float | None:
     if response.status_code == 429 and limit is not None and limit.remaining == 0:
         return float(limit.reset_in_seconds)
     return retry_after(response.headers.get("Retry-After"))
-
-
-def _is_cut(error: Exception) -> bool:
-    import httpx2
-
-    kinds = (httpx2.TransportError, ConnectionError, TimeoutError, json.JSONDecodeError)
-    return isinstance(error, kinds)
 
 
 def _root(error: Exception) -> Exception:

@@ -4,7 +4,8 @@ In: a sound run. Out: the files that its manifest vouches for, and the words tha
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
@@ -13,6 +14,7 @@ from curation.release.verify import verify
 from schemas.facts import FileFacts
 from schemas.manifest import MANIFEST_FILE, RELEASE_FOLDER, Manifest
 from support.errors import UserError
+from support.files import lock
 from support.retry import Say
 
 DATA = re.compile(r"data/(train|validation)-[0-9a-f]{8,12}-\d{5}\.parquet")
@@ -47,15 +49,25 @@ class Release:
     files: dict[str, FileFacts]
 
 
-def require_run(run: Path) -> None:
-    """UserError unless there is such a directory."""
-    if not run.is_dir():
-        raise UserError(f"{run}: no such run directory")
+def check_destination(repo: str | None, to: str | None, *, public: bool, tag: str | None) -> None:
+    """UserError unless one destination is named, and nothing is asked of it that it cannot do."""
+    if (repo is None) == (to is None):
+        raise UserError("say where to, once: --repo ORG/NAME (on the Hub), or --to URL")
+    if to is not None and (public or tag is not None):
+        raise UserError("--public and --revision are of the Hub; they go with --repo alone")
+
+
+@contextmanager
+def locked_release(run: Path, say: Say) -> Iterator[Release]:
+    """`release_of` a run that no build can change meanwhile."""
+    _require(run)
+    with lock(run):
+        yield release_of(run, say)
 
 
 def release_of(run: Path, say: Say) -> Release:
     """The files that the manifest vouches for; UserError unless the run is sound."""
-    require_run(run)
+    _require(run)
     if problems := verify(run):
         raise UserError(
             f"{run}: not published, for it is not sound ({len(problems)} problems; the first: "
@@ -84,19 +96,25 @@ def release_of(run: Path, say: Say) -> Release:
     )
 
 
+def _require(run: Path) -> None:
+    if not run.is_dir():
+        raise UserError(f"{run}: no such run directory")
+
+
 def compare(
     release: Release, there: Mapping[str, int], is_same: Callable[[str, FileFacts], bool]
 ) -> list[Item]:
     """What becomes of every file of the release, and of those of former builds.
 
-    `there` are the sizes of the files at the destination; `is_same` says whether one of them has
-    the content of the release's file of that path.
+    `there` are the sizes of the files at the destination; `is_same` says whether one of the right
+    size has the content of the release's file of that path.
     """
     items = []
     for path, file in sorted(release.files.items()):
         state = State.NEW
         if path in there:
-            state = State.UNCHANGED if is_same(path, file) else State.CHANGED
+            same = there[path] == file.bytes and is_same(path, file)
+            state = State.UNCHANGED if same else State.CHANGED
         items.append(Item(path=path, size=file.bytes, state=state))
     for path, size in sorted(there.items()):
         if path not in release.files and DATA.fullmatch(path):

@@ -12,13 +12,12 @@ from typing import Any, Final, NamedTuple
 from curation import components
 from curation.release import licenses, markdown
 from curation.release.figures import Picture
-from curation.release.rows import Released
 from curation.release.stats import Distribution, Stats
 from curation.seqdep_report import controls
 from schemas import arrow, canvas
 from schemas.manifest import Manifest
 from schemas.recipe import Recipe
-from schemas.records import Grade
+from schemas.records import Grade, Released
 from support import plugins
 from support.digits import rounded, rounded_text
 from support.paths import locate

@@ -14,17 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from curation.release.rows import readable
+from curation.release.rows import PATH_TOKENS, finite, readable
 from curation.release.stats import Distribution, Stats
 from curation.release.writer import ROW_GROUP, data_path
-from curation.seqdep_report.plot import COLOURS, STYLE
 from schemas.facts import ReleaseFile
 from schemas.manifest import Manifest
 from support.digits import rounded
-from support.files import atomic_write
+from support.figures import BLUE, INK, RED, save
+from support.stats import Binned, binned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,8 +33,7 @@ WIDTH, HEIGHT, DPI = 7.0, 2.7, 200  # inches; twice the 700 px that the Hub give
 BINS = (20, 40)  # fewest and most over the spread of a column, by the root of its values
 _THINNEST = 80  # bars that would fill an axis: no bar is thinner
 _FARTHEST = 1e6  # tokens or nats; what lies beyond is counted in the outermost bar
-_INK, _PALE = "#333333", "#666666"
-_TOKENS = "paths.list.element.tokens"
+_PALE = "#666666"
 
 
 class Picture(NamedTuple):
@@ -99,7 +97,7 @@ def draw(
 def lengths(manifest: Manifest, measured: Stats) -> list[Panel]:
     """Panels of tokens; bins end at the slot, so that no bar crosses its line."""
     found = (
-        (_TOKENS, "Tokens of a path", "paths", measured.path_tokens, manifest.slot_tokens),
+        (PATH_TOKENS, "Tokens of a path", "paths", measured.path_tokens, manifest.slot_tokens),
         (
             "summary_tokens",
             "Tokens of a summary",
@@ -178,60 +176,31 @@ def _readable(width: float) -> float:
     return next(step for step in steps if step >= width * (1 - 1e-9))
 
 
-class Counts(NamedTuple):
-    """Values in every bin [K]; `beyond` of them lie outside and stand in the outermost."""
-
-    bins: NDArray[np.int64]
-    beyond: int
-
-
-def count(folder: Path, files: Sequence[ReleaseFile], panels: Sequence[Panel]) -> dict[str, Counts]:
+def count(folder: Path, files: Sequence[ReleaseFile], panels: Sequence[Panel]) -> dict[str, Binned]:
     """What every panel's column holds, by column."""
-    found = {p.column: Counts(np.zeros(len(p.edges) - 1, np.int64), 0) for p in panels}
+    found = {p.column: Binned(np.zeros(len(p.edges) - 1, np.int64), 0) for p in panels}
     for file in files:
         with readable(data_path(folder, file)) as parquet:
             for batch in parquet.iter_batches(ROW_GROUP, columns=list(found)):
                 for panel in panels:
+                    more = binned(finite(batch, panel.column), panel.edges)
                     bins, beyond = found[panel.column]
-                    values, edges = _values(batch, panel.column), panel.edges
-                    inside = np.clip(values, edges[0], edges[-1])
-                    bins += np.histogram(inside, edges)[0]
-                    beyond += int(np.count_nonzero(inside != values))
-                    found[panel.column] = Counts(bins, beyond)
+                    found[panel.column] = Binned(bins + more.bins, beyond + more.beyond)
     return found
 
 
-def _values(batch: pa.RecordBatch, column: str) -> NDArray[np.float64]:
-    """The finite values of a column."""
-    array = (
-        batch.column("paths").flatten().field("tokens")
-        if column == _TOKENS
-        else batch.column(column)
-    )
-    values = array.to_numpy(zero_copy_only=False).astype(np.float64)
-    finite: NDArray[np.float64] = values[np.isfinite(values)]
-    return finite
-
-
-def _save(path: Path, panels: Sequence[tuple[Panel, Counts]]) -> None:
-    """Draw the panels side by side; without pyplot, whose state is the process's."""
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-    from matplotlib.style import context
-
-    inks = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), _INK)
-    plain: Any = {**STYLE, **inks, "axes.edgecolor": _PALE, "savefig.dpi": DPI}
-    with context(["default", plain]):  # not as a user's matplotlibrc would have it
-        layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)  # inches
-        figure = Figure(figsize=(WIDTH, HEIGHT), layout=layout)
+def _save(path: Path, panels: Sequence[tuple[Panel, Binned]]) -> None:
+    """Draw the panels side by side."""
+    inks = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), INK)
+    style: Any = {**inks, "axes.edgecolor": _PALE}
+    with save(path, size=(WIDTH, HEIGHT), dpi=DPI, **style) as figure:
+        figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)  # inches
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         for axis, (panel, counts) in zip(axes, panels, strict=True):
             _histogram(axis, panel, counts)
-        with atomic_write(path) as part:
-            figure.savefig(part, format="png", metadata={"Software": None})
 
 
-def _histogram(axis: "Axes", panel: Panel, counts: Counts) -> None:
+def _histogram(axis: "Axes", panel: Panel, counts: Binned) -> None:
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
     edges, spread = panel.edges, panel.spread
@@ -240,14 +209,14 @@ def _histogram(axis: "Axes", panel: Panel, counts: Counts) -> None:
         counts.bins,
         np.diff(edges),
         align="edge",
-        color=COLOURS[0],
+        color=BLUE,
         alpha=0.55,  # the lines stand out by brightness, not by hue alone
         edgecolor="white",
         linewidth=0.4,
     )
-    axis.axvline(panel.mark, color=_INK, linewidth=1.2, label=panel.mark_label)
+    axis.axvline(panel.mark, color=INK, linewidth=1.2, label=panel.mark_label)
     if spread.p50 is not None and abs(spread.p50) <= _FARTHEST:
-        line: Any = {"color": COLOURS[1], "linewidth": 1.4, "linestyle": (0, (4, 2))}
+        line: Any = {"color": RED, "linewidth": 1.4, "linestyle": (0, (4, 2))}
         axis.axvline(spread.p50, label=f"median {rounded(spread.p50)}", **line)
     low, high = min(edges[0], panel.mark, 0.0), max(edges[-1], panel.mark, 0.0)
     axis.set_xlim(low - 0.02 * (high - low), high + 0.02 * (high - low))
@@ -263,7 +232,7 @@ def _histogram(axis: "Axes", panel: Panel, counts: Counts) -> None:
     )
 
 
-def _notes(panel: Panel, counts: Counts) -> Iterator[str]:
+def _notes(panel: Panel, counts: Binned) -> Iterator[str]:
     missing = f", {panel.spread.missing:,} without a value" if panel.spread.missing else ""
     yield f"n = {panel.spread.count:,}{missing}"
     if counts.beyond:

@@ -6,11 +6,10 @@ In: a row, the manifest, and the recipe where it could be read. Out: problems, a
 from collections.abc import Iterator
 
 from curation.canvases.summaries import ends_in
-from curation.release.rows import Released
 from schemas import canvas
 from schemas.manifest import Manifest
 from schemas.recipe import Recipe
-from schemas.records import Grade
+from schemas.records import Grade, Released
 
 
 def check(row: Released, manifest: Manifest, recipe: Recipe | None) -> Iterator[str]:

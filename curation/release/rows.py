@@ -1,83 +1,31 @@
-"""One row of the released dataset, as a record: made from a canvas, read back from Parquet.
-
-In: a canvas and its scores, or a release file. Out: `Released`, whose fields are the columns of
-`schemas.arrow.RELEASE`.
-"""
+"""Rows of the released dataset: made from a canvas and its scores, read back from Parquet."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from curation.canvases import assemble
 from schemas import arrow
-from schemas.records import Canvas, Grade, GradedTrace, Scores, SeqDep, Trace
-from support.errors import DamagedError
+from schemas.records import (
+    Canvas,
+    Grade,
+    GradedTrace,
+    Level,
+    Message,
+    Released,
+    ReleasedPath,
+    Scores,
+    SeqDep,
+)
+from support.errors import DamagedError, first_line
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """One turn of a chat."""
-
-    role: str
-    content: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReleasedPath:
-    """One path of a released row; `text` is `trace.text` up to the end of its answer."""
-
-    text: str
-    answer: str | None
-    grade: Grade
-    tokens: int
-    trace: Trace
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Released:
-    """One row of the dataset; the fields are the columns of `schemas.arrow.RELEASE`.
-
-    `seqdep_*`, `sibling_gains` (a token) and `summary_gain_nats` are in nats and None where nothing
-    was measured; `seqdep_is_cut` says that some of it was measured on a part of the text only.
-    """
-
-    id: str
-    prompt: str
-    response: str
-    messages: tuple[Message, ...]
-    long_cot: str
-    gold: str
-    paths: tuple[ReleasedPath, ...]
-    summary: str
-    summary_by: str
-    summary_tokens: int
-    correct_paths: int
-    similarity: float
-    seqdep_path_nats: float | None
-    seqdep_path_nats_per_token: float | None
-    seqdep_path_gains: tuple[float, ...] | None
-    seqdep_path_tokens: tuple[int, ...] | None
-    seqdep_step_nats: float | None
-    seqdep_step_nats_per_token: float | None
-    seqdep_step_gains: tuple[float, ...] | None
-    seqdep_step_tokens: tuple[int, ...] | None
-    seqdep_window_nats: float | None
-    seqdep_window_nats_per_token: float | None
-    seqdep_window_gains: tuple[float, ...] | None
-    seqdep_window_tokens: tuple[int, ...] | None
-    seqdep_is_cut: bool
-    summary_gain_nats: float | None
-    sibling_gains: tuple[tuple[float | None, ...], ...] | None
-    near_copies: tuple[tuple[int, ...], ...] | None
-    scorer: str | None
-    scorer_revision: str | None
-    source: str
-    source_row: int
-    license: str
+PATH_TOKENS = "paths.list.element.tokens"  # tokens of every path, as Parquet names the column
 
 
 def released(canvas: Canvas, scores: Scores) -> Released:
@@ -86,9 +34,6 @@ def released(canvas: Canvas, scores: Scores) -> Released:
     if scores.prompt_id != prompt.id:
         raise ValueError(f"scores of prompt {scores.prompt_id} given for the canvas of {prompt.id}")
     response = assemble.response(canvas)
-    path_nats, path_mean, path_gains = _columns(scores.path)
-    step_nats, step_mean, step_gains = _columns(scores.step)
-    window_nats, window_mean, window_gains = _columns(scores.window)
     siblings = scores.siblings
     return Released(
         id=prompt.id,
@@ -106,18 +51,9 @@ def released(canvas: Canvas, scores: Scores) -> Released:
         summary_tokens=canvas.summary_tokens,
         correct_paths=sum(path.grade is Grade.CORRECT for path in canvas.paths),
         similarity=canvas.similarity,
-        seqdep_path_nats=path_nats,
-        seqdep_path_nats_per_token=path_mean,
-        seqdep_path_gains=path_gains,
-        seqdep_path_tokens=scores.path.tokens if scores.path else None,
-        seqdep_step_nats=step_nats,
-        seqdep_step_nats_per_token=step_mean,
-        seqdep_step_gains=step_gains,
-        seqdep_step_tokens=scores.step.tokens if scores.step else None,
-        seqdep_window_nats=window_nats,
-        seqdep_window_nats_per_token=window_mean,
-        seqdep_window_gains=window_gains,
-        seqdep_window_tokens=scores.window.tokens if scores.window else None,
+        **_seqdep(Level.PATH, scores.path),
+        **_seqdep(Level.STEP, scores.step),
+        **_seqdep(Level.WINDOW, scores.window),
         seqdep_is_cut=any(s.is_cut for s in (scores.path, scores.step, scores.window) if s),
         summary_gain_nats=scores.summary_gain,
         sibling_gains=siblings.gains_per_token if siblings else None,
@@ -140,12 +76,10 @@ def _path(graded: GradedTrace, tokens: int) -> ReleasedPath:
     )
 
 
-def _columns(
-    seqdep: SeqDep | None,
-) -> tuple[float | None, float | None, tuple[float, ...] | None]:
-    if seqdep is None:
-        return None, None, None
-    return seqdep.nats, seqdep.nats_per_token, seqdep.gains
+def _seqdep(level: Level, found: SeqDep | None) -> dict[str, Any]:
+    """The columns of one level; None where nothing was measured."""
+    names = ("nats", "nats_per_token", "gains", "tokens")
+    return {f"seqdep_{level}_{name}": getattr(found, name) if found else None for name in names}
 
 
 def read_rows(path: Path, *, batch_rows: int = 256) -> Iterator[Released]:
@@ -155,6 +89,18 @@ def read_rows(path: Path, *, batch_rows: int = 256) -> Iterator[Released]:
             yield from arrow.records(Released, pa.Table.from_batches([batch]))
 
 
+def finite(batch: pa.RecordBatch, column: str) -> NDArray[np.float64]:
+    """The finite values of a column of the release, or of `PATH_TOKENS`."""
+    array = (
+        batch.column("paths").flatten().field("tokens")
+        if column == PATH_TOKENS
+        else batch.column(column)
+    )
+    values = array.to_numpy(zero_copy_only=False).astype(np.float64)
+    found: NDArray[np.float64] = values[np.isfinite(values)]
+    return found
+
+
 @contextmanager
 def readable(path: Path) -> Iterator[pq.ParquetFile]:
     """A release file, checked as it is read; DamagedError where it cannot be."""
@@ -162,5 +108,6 @@ def readable(path: Path) -> Iterator[pq.ParquetFile]:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield file
     except (pa.ArrowException, OSError, ValueError, LookupError) as error:
-        message = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DamagedError(f"{path}: cannot be read ({message}); run polytrace verify") from None
+        raise DamagedError(
+            f"{path}: cannot be read ({first_line(error)}); run polytrace verify"
+        ) from None

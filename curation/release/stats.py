@@ -1,40 +1,29 @@
 """Counts and distributions of a release, measured on its files: `release/stats.json`.
 
 In: release files. Out: `Stats`, the same bytes for the same rows. Quantiles are exact (nearest
-rank) over values rounded to 4 digits, counted in histograms: memory follows the spread of the
-values, not the size of the corpus.
+rank, see `support.stats`) over values rounded to 4 digits, counted in histograms: memory follows
+the spread of the values, not the size of the corpus.
 """
 
 import json
-import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from curation.release.rows import PATH_TOKENS
 from curation.release.writer import ROW_GROUP, data_path
 from schemas import arrow, former
 from schemas.facts import Count, Fact, Grades, ReleaseFile
 from support.errors import DamagedError
+from support.stats import Histogram
 
 STATS_FILE = "stats.json"
 DIGITS = 4
-COLUMNS = (
-    "similarity",
-    "summary_tokens",
-    "seqdep_path_nats",
-    "seqdep_path_nats_per_token",
-    "seqdep_step_nats",
-    "seqdep_step_nats_per_token",
-    "seqdep_window_nats",
-    "seqdep_window_nats_per_token",
-    "summary_gain_nats",
-)
-
-
+SHARES = {"min": 0.0, "p05": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95, "max": 1.0}
 _LICENSE = ("license", "licence")  # the latter in a release of version 0.1
 
 
@@ -103,9 +92,21 @@ class Stats(Fact):
     seqdep_window_nats_per_token: Distribution
     summary_gain_nats: Distribution
 
+    def of(self, column: str) -> Distribution:
+        """The spread of a column of numbers, named as Parquet does."""
+        found: Distribution = getattr(self, "path_tokens" if column == PATH_TOKENS else column)
+        return found
+
     def text(self) -> str:
         """The content of `stats.json`."""
         return self.model_dump_json(indent=1) + "\n"
+
+
+COLUMNS = tuple(
+    name
+    for name, field in Stats.model_fields.items()
+    if field.annotation is Distribution and name in arrow.RELEASE.names
+)
 
 
 def load(path: Path) -> Stats:
@@ -123,8 +124,8 @@ def measure(folder: Path, files: Sequence[ReleaseFile]) -> Stats:
     splits, origins = Counter[str](), Counter[tuple[str, str]]()
     correct, grades = Counter[int](), Counter[str]()
     teachers, cut_paths, written = Counter[tuple[str, str]](), 0, 0
-    path_tokens = _Histogram()
-    columns = {name: _Histogram() for name in COLUMNS}
+    path_tokens = Histogram(DIGITS)
+    columns = {name: Histogram(DIGITS) for name in COLUMNS}
     wanted = [*COLUMNS, "correct_paths", "source", *_LICENSE, "summary_by"]
     wanted += [f"paths.list.element.{name}" for name in ("grade", "tokens", "text")]
     wanted += [f"paths.list.element.trace.{name}" for name in ("teacher", "revision", "text")]
@@ -162,8 +163,8 @@ def measure(folder: Path, files: Sequence[ReleaseFile]) -> Stats:
         written_summaries=written,
         grades=Grades(**grades),
         correct_paths=tuple(Bin(value=value, rows=n) for value, n in sorted(correct.items())),
-        path_tokens=path_tokens.distribution(),
-        **{name: histogram.distribution() for name, histogram in columns.items()},
+        path_tokens=_distribution(path_tokens),
+        **{name: _distribution(histogram) for name, histogram in columns.items()},
     )
 
 
@@ -173,49 +174,8 @@ def _cut(texts: pa.Array, written: pa.Array) -> int:
     return sum(text != whole.strip() for text, whole in pairs)
 
 
-class _Histogram:
-    """How often each rounded value occurs; None, NaN and infinities are missing."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[float] = Counter()
-        self._missing = 0
-
-    def add(self, values: Iterable[float | None]) -> None:
-        for value in values:
-            if value is None or not math.isfinite(value):
-                self._missing += 1
-            else:
-                self._counts[round(float(value), DIGITS) + 0.0] += 1
-
-    def distribution(self) -> Distribution:
-        counts = sorted(self._counts.items())
-        total = sum(n for _, n in counts)
-        if not total:
-            return Distribution(count=0, missing=self._missing)
-        p05, p25, p50, p75, p95 = _quantiles(counts, total, (0.05, 0.25, 0.5, 0.75, 0.95))
-        return Distribution(
-            count=total,
-            missing=self._missing,
-            mean=round(math.fsum(value * n for value, n in counts) / total, DIGITS) + 0.0,
-            min=counts[0][0],
-            p05=p05,
-            p25=p25,
-            p50=p50,
-            p75=p75,
-            p95=p95,
-            max=counts[-1][0],
-        )
-
-
-def _quantiles(
-    counts: Sequence[tuple[float, int]], total: int, shares: Sequence[float]
-) -> list[float]:
-    """Nearest rank: the smallest value with at least `share` of all values at or below it."""
-    found, passed, at = [], 0, iter(counts)
-    value = counts[0][0]
-    for share in shares:
-        while passed < share * total:
-            value, n = next(at)
-            passed += n
-        found.append(value)
-    return found
+def _distribution(values: Histogram) -> Distribution:
+    if not values.count:
+        return Distribution(count=0, missing=values.missing)
+    spread = dict(zip(SHARES, values.quantiles(list(SHARES.values())), strict=True))
+    return Distribution(count=values.count, missing=values.missing, mean=values.mean(), **spread)

@@ -9,19 +9,17 @@ import hashlib
 import shutil
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Literal
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.release.rows import Released, released
+from curation.release.rows import released
 from schemas import arrow
 from schemas.facts import FileFacts, ReleaseFile
 from schemas.manifest import RELEASE_FOLDER
-from schemas.records import Canvas, Scores
+from schemas.records import Canvas, Released, Scores
 from support.files import atomic_write, sha256
 
 ROW_GROUP = 1000
@@ -109,7 +107,7 @@ class _Writer:
             self._parquet = self._open.enter_context(
                 pq.ParquetWriter(part, arrow.RELEASE, compression="zstd", write_page_checksum=True)
             )
-        table = pa.Table.from_pylist([asdict(row) for row in self._waiting], schema=arrow.RELEASE)
+        table = arrow.table(Released, self._waiting)
         self._parquet.write_table(table, row_group_size=ROW_GROUP)
         self._written += len(self._waiting)
         self._waiting.clear()

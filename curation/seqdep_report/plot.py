@@ -8,22 +8,15 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scorers.seqdep.curve import FEW, Bin
+from support.figures import BLUE, GREEN, RED, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = ("#1f6f8b", "#d1495b", "#6a994e")
-STYLE: Any = {
-    "svg.hashsalt": "polytrace",
-    "text.parse_math": False,  # a $ in a name is a $
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "savefig.dpi": 110,
-}
+COLOURS = (BLUE, RED, GREEN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +44,9 @@ class Panel:
 
 def draw(panels: Sequence[Panel], path: Path, *, title: str, note: str) -> None:
     """Write `path`.png and `path`.svg."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    with mpl.rc_context(STYLE):
-        figure, axes = plt.subplots(2, len(panels), figsize=(3.4 * len(panels), 6.2), squeeze=False)
+    files = path.with_suffix(".png"), path.with_suffix(".svg")
+    with save(*files, size=(3.4 * len(panels), 6.2), dpi=110) as figure:
+        axes = figure.subplots(2, len(panels), squeeze=False)
         for column, panel in enumerate(panels):
             for row in axes if 0 < column < len(panels) - 1 else ():
                 row[column].sharey(row[0])  # the last panel has a scale of its own
@@ -75,9 +64,6 @@ def draw(panels: Sequence[Panel], path: Path, *, title: str, note: str) -> None:
         if note:
             figure.text(0.01, 0.005, textwrap.fill(note, 140), fontsize=9, color="#b00020")
         figure.tight_layout(rect=(0, 0.06 if note else 0, 1, 1))
-        figure.savefig(path.with_suffix(".png"), metadata={"Software": None})
-        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
-        plt.close(figure)
 
 
 def _not_drawn(axes: Sequence["Axes"], points: int) -> None:

@@ -31,6 +31,7 @@ from scorers.revision import directory_revision
 from support.errors import UserError
 from support.files import replace_text
 from support.paths import ROOT
+from support.tables import Table
 
 if TYPE_CHECKING:  # torch is loaded only by the process that scores
     from scorers.seqdep.causal_lm import Scorer
@@ -96,7 +97,7 @@ def report(
         out / "figures.json",
         json.dumps({name: dataclasses.asdict(one) for name, one in found.items()}, indent=2) + "\n",
     )
-    table = "\n".join(_table(found))
+    table = _table(found).markdown().rstrip("\n")
     replace_text(out / "report.md", _page(f"{table}\n\n{verdict}", scorer, settings, found, note))
     return f"{table}\n{verdict}" + (f"\n{note}" if note else "")
 
@@ -163,20 +164,24 @@ def _series(label: str, one: LevelFigures, scores: Iterator[TextScores]) -> Seri
     )
 
 
-def _table(found: dict[str, Figures]) -> Iterator[str]:
-    yield (
-        "| corpus | level | documents | nats a segment (Eq. 4) | nats a token "
-        "| nats a token, per 1,000 tokens | trend |"
-    )
-    yield "|---|---|--:|--:|--:|--:|---|"
-    for name, all_levels in found.items():
-        for one in all_levels.levels:
-            curve = one.nats_per_token
-            slope = shown(curve.slope, few=curve.documents)
-            yield (
-                f"| {NAMES[name]} | {one.level} | {curve.documents} | {shown(one.nats.mean)} "
-                f"| {shown(curve.mean)} | {slope} | {_trend(one)} |"
+def _table(found: dict[str, Figures]) -> Table:
+    return Table(
+        header=(
+            *("corpus", "level", "documents", "nats a segment (Eq. 4)", "nats a token"),
+            *("nats a token, per 1,000 tokens", "trend"),
+        ),
+        rows=tuple(
+            (
+                *(NAMES[name], str(one.level), str(one.nats_per_token.documents)),
+                *(shown(one.nats.mean), shown(one.nats_per_token.mean)),
+                shown(one.nats_per_token.slope, few=one.nats_per_token.documents),
+                _trend(one),
             )
+            for name, all_levels in found.items()
+            for one in all_levels.levels
+        ),
+        left=(0, 1, 6),
+    )
 
 
 def _verdict(found: dict[str, Figures]) -> str:

@@ -1,36 +1,25 @@
-"""How a vLLM server is started and reached: its command line, port, address, health and last words.
+"""How a vLLM server is started and reached: its command line, its address, the tail of its log.
 
-In: what a recipe's `serve` says. Out: a `Plan` for `server.py`, and the few facts about vLLM that
-the supervision needs. Nothing here starts a thread or keeps state.
+In: what a recipe's `serve` says. Out: a `LaunchSpec` for `server.py`, and the few facts about vLLM
+that the supervision needs. Nothing here starts a thread or keeps state.
 """
 
 import ctypes
-import http.client
-import json
 import os
 import re
 import shlex
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from random import SystemRandom
 from typing import BinaryIO
 
 from support.errors import UserError
-from support.paths import ROOT
+from support.network import dialled
+from support.processes import DEVNULL, STDOUT, Child, TimeoutExpired, output
 from support.text import one_line, shorten
 
-WARDEN = ROOT / "support" / "supervisor.py"
 MODULE = "vllm.entrypoints.openai.api_server"
-LOWEST_PORT = 20_000
-PORT_TRIES = 200
-EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
-USUAL_EPHEMERAL = 32_768
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 TAIL_BYTES = 1 << 18
 TAIL_LINES = 3
 CAUSES = 2
@@ -41,7 +30,7 @@ _CAUSE = re.compile(r"(?:\([^)]*\) )?(?:ERROR [^\]]*\] )?((?:\w+\.)*\w*(?:Error|
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class LaunchSpec:
     """One server; `environment` is what it gets besides this process's own."""
 
     number: int
@@ -74,16 +63,9 @@ def check_vllm(python: str) -> None:
     An interpreter that fails to answer is not judged here: the start of the server shows why.
     """
     question = f"from importlib.util import find_spec; print(find_spec({MODULE.split('.')[0]!r}))"
-    with suppress(OSError, subprocess.TimeoutExpired):
-        answer = subprocess.run(
-            (python, "-c", question),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            env=_environment(python),
-            timeout=ANSWER_SECONDS,
-            check=False,
-        )
-        if answer.returncode == 0 and answer.stdout.strip() == b"None":
+    with suppress(OSError, TimeoutExpired):
+        status, printed = output((python, "-c", question), ANSWER_SECONDS, _environment(python))
+        if status == 0 and printed.strip() == b"None":
             raise no_vllm(python)
 
 
@@ -105,34 +87,16 @@ def _environment(python: str) -> dict[str, str]:
     return environment
 
 
-def start(plan: Plan, port: int, grace: float, log: BinaryIO) -> "subprocess.Popen[bytes]":
-    """The warden that runs the server until its input, whose other end is here alone, closes."""
-    warden = (sys.executable, "-I", "-S", str(WARDEN), "outer", str(os.getpid()), str(grace))
-    process = subprocess.Popen(
-        warden,
-        stdin=subprocess.PIPE,
+def start(spec: LaunchSpec, port: int, grace: float, log: BinaryIO) -> Child[bytes]:
+    """The server, with `grace` seconds from SIGTERM to SIGKILL; its output goes to `log`."""
+    return Child(
+        spec.command(port),
+        grace=grace,
+        stdin=DEVNULL,
         stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,  # Ctrl-C reaches the parent alone
-        env={**_environment(plan.python), **plan.environment},
-        bufsize=0,
+        stderr=STDOUT,
+        env={**_environment(spec.python), **spec.environment},
     )
-    tell(process, json.dumps(plan.command(port)).encode() + b"\n")
-    return process
-
-
-def tell(process: "subprocess.Popen[bytes]", word: bytes) -> None:
-    """Write to a warden; one that is gone already shows it by its status."""
-    assert process.stdin is not None
-    data = memoryview(word)
-    with suppress(BrokenPipeError):
-        while data:
-            data = data[process.stdin.write(data) or 0 :]
-
-
-def dialled(host: str) -> str:
-    """The address at which a server bound to `host` is reached from this machine."""
-    return EVERYWHERE.get(host, host)
 
 
 def base_url(host: str, port: int) -> str:
@@ -141,50 +105,7 @@ def base_url(host: str, port: int) -> str:
     return f"http://{f'[{reached}]' if ':' in reached else reached}:{port}/v1"
 
 
-def free_port(host: str, taken: set[int]) -> int:
-    """A port that nobody listens on and that is not in `taken`, to which it is added.
-
-    Not from the range that the kernel hands to clients: while a server is restarted a client may
-    get its port, and one that keeps dialling it may even be connected to itself.
-    """
-    try:
-        highest = int(EPHEMERAL.read_text().split()[0])
-    except (OSError, ValueError, IndexError):
-        highest = USUAL_EPHEMERAL
-    reason = "no port is free"
-    for _ in range(PORT_TRIES):
-        port = SystemRandom().randrange(LOWEST_PORT, max(highest, LOWEST_PORT + 1000))
-        if port in taken:
-            continue
-        try:
-            family, kind, protocol, _, address = socket.getaddrinfo(
-                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )[0]
-            with socket.socket(family, kind, protocol) as probe:
-                probe.bind(address)
-        except socket.gaierror as error:
-            raise UserError(f"serve.host: {host!r}: {error.strerror}") from None
-        except OSError as error:
-            reason = error.strerror or str(error)
-            continue
-        taken.add(port)
-        return port
-    raise UserError(f"serve.host: cannot listen at {host!r}: {reason}")
-
-
-def is_healthy(host: str, port: int, timeout: float) -> bool:
-    """Whether GET /health gets a 200 within `timeout` seconds; no proxy is asked."""
-    connection = http.client.HTTPConnection(dialled(host), port, timeout=timeout)
-    try:
-        connection.request("GET", "/health")
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
-def last_words(log: Path, begin: int) -> tuple[str, ...]:
+def log_tail(log: Path, begin: int) -> tuple[str, ...]:
     """What the log says since byte `begin`: the first causes that it names, then its last lines."""
     with log.open("rb") as file:
         file.seek(max(begin, file.seek(0, os.SEEK_END) - TAIL_BYTES))

@@ -1,8 +1,8 @@
 """Supervise vLLM's own servers for the length of a build. In: the recipe's `serve`. Out: base URLs.
 
-One server a GPU group, each under a thread (`server.py`) and a warden (`support/supervisor.py`):
-they are ready when `start` returns, start again when they die or hang, and are gone when `close`
-returns or this process ends, however it ends.
+One server a GPU group, each under a thread (`server.py`): they are ready when `start` returns,
+start again when they die or hang, and are gone when `close` returns or this process ends, however
+it ends.
 """
 
 import os
@@ -16,12 +16,12 @@ from typing import Self
 
 from tqdm import tqdm
 
-from curation.vllm_servers.launch import Plan, check_vllm, visible_gpus
-from curation.vllm_servers.server import Pace, Server
+from curation.vllm_servers.launch import LaunchSpec, check_vllm, visible_gpus
+from curation.vllm_servers.server import HealthTimeouts, Server
 from schemas.serve import Serve
 from support.errors import ShortError, UserError
 
-__all__ = ["Pace", "Servers", "check", "plans"]
+__all__ = ["HealthTimeouts", "Servers", "check", "launch_specs"]
 
 LOOK_SECONDS = 0.2
 
@@ -42,7 +42,7 @@ class Servers:
         logs: Path,
         *,
         gpus: Sequence[str] | None = None,
-        pace: Pace | None = None,
+        timeouts: HealthTimeouts | None = None,
     ) -> None:
         self._model = model
         self._logs = logs
@@ -50,8 +50,8 @@ class Servers:
         found = visible_gpus() if gpus is None else gpus
         taken: set[int] = set()
         self._servers = tuple(
-            Server(plan, pace or Pace(), taken, _say)
-            for plan in plans(spec, model, name, logs, found)
+            Server(one, timeouts or HealthTimeouts(), taken, _say)
+            for one in launch_specs(spec, model, name, logs, found)
         )
 
     @property
@@ -120,12 +120,14 @@ def check(spec: Serve) -> None:
     check_vllm(_interpreter(spec.python))
 
 
-def plans(spec: Serve, model: str, name: str, logs: Path, gpus: Sequence[str]) -> tuple[Plan, ...]:
-    """One plan a server; each gets its own GPUs, none is named where there are none."""
+def launch_specs(
+    spec: Serve, model: str, name: str, logs: Path, gpus: Sequence[str]
+) -> tuple[LaunchSpec, ...]:
+    """One a server; each gets its own GPUs, none is named where there are none."""
     groups = _gpu_groups(spec, gpus)
     parallel = ("--tensor-parallel-size", str(spec.gpus_per_server))
     return tuple(
-        Plan(
+        LaunchSpec(
             number=number,
             python=_interpreter(spec.python),
             model=model,

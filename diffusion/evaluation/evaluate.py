@@ -1,17 +1,20 @@
 """Evaluate systems on a benchmark: decode, grade, count. Goes on where it stopped.
 
-In: an evaluation and a run directory. Out, in that directory: `cells/NAME-STEPS-DIGEST/` with
-`rows-NNNNN.parquet` (every decoded problem with its commits), `results.json` and `results.parquet`
-(a line a cell). A file of rows is there as a whole or not at all, and is never made twice; a
-changed model, benchmark or setting has a folder of its own, and so has another device, attention
-kernel, type, version of PyTorch or number of rows at once: no cell mixes rows of two.
+In: an evaluation and a run directory. Out, in that directory: `cells/NAME-STEPS-DIGEST.parquet`
+(every decoded problem with its commits), `results.json` and `results.parquet` (a line a cell). A
+cell that is not complete is a folder, `cells/NAME-STEPS-DIGEST/` with `rows-NNNNN.parquet`. A file
+of rows is there as a whole or not at all, and is never made twice; a changed model, benchmark or
+setting has a cell of its own, and so has another device, attention kernel, type, version of PyTorch
+or number of rows at once: no cell mixes rows of two.
 """
 
 import dataclasses
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -62,31 +65,21 @@ def evaluate(
         + "; ".join(map(str, dict.fromkeys(how.values())))
     )
     results = []
-    loaded: tuple[Model, Dlm] | None = None
+    load_once = lru_cache(maxsize=1)(load)
     with (
         GradePool() as pool,
         Progress(evaluation.name, "problems", total=len(cells) * len(problems)) as bar,
     ):
         for cell in cells:
-            model, made = cell.system.model, how[cell.system.model]
-            shaping = (asked, dataclasses.asdict(made), *_others(cell))
-            folder = _folder(evaluation, cell, shaping, out)
-            _tell_of_others(folder, bar)
-            rows: list[Row] = []
-            for number, some in enumerate(_cut(problems, ROWS_PER_FILE)):
-                file = folder / f"rows-{number:05d}.parquet"
-                if not file.exists():
-                    if loaded is None or loaded[0] != model:
-                        loaded = model, load(model)
-                    work = _Work(evaluation, cell, loaded[1], pool, bar)
-                    batches = map(work.rows, _cut(some, evaluation.rows_at_once))
-                    _write(file, arrow.table(Row, chain.from_iterable(batches)))
-                else:
-                    bar.update(len(some))
-                rows += _read(file, some)
-            results.append(result(evaluation, cell, f"cells/{folder.name}", rows, made))
+            made = how[cell.system.model]
+            file = _file(evaluation, cell, (asked, dataclasses.asdict(made), *_others(cell)), out)
+            _tell_of_others(file, bar)
+            rows = _Work(evaluation, cell, load_once, pool, bar).all_rows(problems, file)
+            results.append(result(evaluation, cell, f"cells/{file.name}", rows, made))
             bar.write(_line(results[-1]))
     _publish(results, out)
+    for one in results:  # only now: what was published before may name a folder
+        shutil.rmtree(_folder(out / one.rows), ignore_errors=True)
     return results
 
 
@@ -95,13 +88,31 @@ class _Work(NamedTuple):
 
     evaluation: Evaluation
     cell: Cell
-    dlm: Dlm
+    load: Callable[[Model], Dlm]
     pool: GradePool
     bar: Progress
 
+    def all_rows(self, problems: Sequence[Problem], file: Path) -> list[Row]:
+        """The cell's rows: from `file`, or decoded some at a time and then written there."""
+        if file.exists():
+            self.bar.update(len(problems))
+            return _read(file, problems)
+        rows: list[Row] = []
+        for number, some in enumerate(_cut(problems, ROWS_PER_FILE)):
+            part_file = _folder(file) / f"rows-{number:05d}.parquet"
+            if part_file.exists():
+                self.bar.update(len(some))
+            else:
+                batches = map(self.rows, _cut(some, self.evaluation.rows_at_once))
+                _write(part_file, arrow.table(Row, chain.from_iterable(batches)))
+            rows += _read(part_file, some)
+        _write(file, arrow.table(Row, rows))
+        return rows
+
     def rows(self, problems: Sequence[Problem]) -> Iterator[Row]:
         """Decode and grade one batch."""
-        evaluation, system, dlm = self.evaluation, self.cell.system, self.dlm
+        evaluation, system = self.evaluation, self.cell.system
+        dlm = self.load(system.model)
         frame = frame_for(
             dlm,
             system.form,
@@ -144,12 +155,17 @@ class _Work(NamedTuple):
             )
 
 
-def _folder(evaluation: Evaluation, cell: Cell, facts: Sequence[object], out: Path) -> Path:
+def _file(evaluation: Evaluation, cell: Cell, facts: Sequence[object], out: Path) -> Path:
     model = cell.system.model
     revision = directory_revision(models.directory_of(model.path, model.trust_remote_code))
     digest = evaluation.digest(cell, (revision, *facts))
     name = re.sub(r"[^A-Za-z0-9.]+", "_", cell.system.name).strip("_.") or "system"
-    return out / "cells" / f"{name}-{cell.steps or 'own'}-{digest}"
+    return out / "cells" / f"{name}-{cell.steps or 'own'}-{digest}.parquet"
+
+
+def _folder(file: Path) -> Path:
+    """Where the rows of an incomplete cell are."""
+    return file.with_name(file.name.removesuffix(".parquet"))
 
 
 def _others(cell: Cell) -> list[plugins.Plugin]:
@@ -158,10 +174,11 @@ def _others(cell: Cell) -> list[plugins.Plugin]:
     return [found] if found else []
 
 
-def _tell_of_others(folder: Path, bar: Progress) -> None:
+def _tell_of_others(file: Path, bar: Progress) -> None:
     """That rows are there which another model, setting or machine has made."""
-    name = folder.name.rpartition("-")[0]
-    if not folder.exists() and any(folder.parent.glob(f"{name}-{'?' * 16}")):
+    name = file.name.rpartition("-")[0]
+    is_begun = file.exists() or _folder(file).exists()
+    if not is_begun and any(file.parent.glob(f"{name}-{'?' * 16}*")):
         bar.write(f"{name}: decoded anew; the rows there are of another model, setting or machine")
 
 

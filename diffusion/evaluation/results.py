@@ -17,10 +17,10 @@ from diffusion.decoding.decode import Fill
 from diffusion.evaluation.arness import Arness, arness
 from diffusion.evaluation.computed import Computed
 from diffusion.evaluation.settings import Cell, Evaluation, Training
-from diffusion.evaluation.statistics import mean, wilson
 from schemas import arrow
 from schemas.records import Grade
 from support.errors import DamagedError, UserError
+from support.stats import mean, wilson
 
 RESULTS = "results.parquet"
 
@@ -56,11 +56,12 @@ class Row:
 class Result:
     """A cell: accuracy with its 95 % interval (Wilson), costs, and means of ARness over rows.
 
-    `system` to `masks` say what was evaluated, as the recipe does; `rows` is its folder of rows,
-    below the run's. `arness`, `chance`, `corrected` and `local` are of all commits, `content_*` of
-    those that are no fill; `arness_low` and `arness_high` are a 95 % interval (bootstrap);
-    `by_slot` is Global-ARness@1 inside each slot. None where no row has an order. `unread` counts
-    rows without a readable answer: they are wrong. `cache` is None where decoding was exact.
+    `system` to `masks` say what was evaluated, as the recipe does; `rows` is its file of rows,
+    below the run's (a folder in results of Polytrace 0.1). `arness`, `chance`, `corrected` and
+    `local` are of all commits, `content_*` of those that are no fill; `arness_low` and
+    `arness_high` are a 95 % interval (bootstrap); `by_slot` is Global-ARness@1 inside each slot.
+    None where no row has an order. `unread` counts rows without a readable answer: they are wrong.
+    `cache` is None where decoding was exact.
     `device` to `batch` say what it was computed with (`Computed`); None in results of Polytrace
     0.1, which did not keep it.
     """
@@ -116,9 +117,9 @@ class Result:
 
 
 def result(
-    evaluation: Evaluation, cell: Cell, folder: str, rows: Sequence[Row], made: Computed
+    evaluation: Evaluation, cell: Cell, file: str, rows: Sequence[Row], made: Computed
 ) -> Result:
-    """The line of a cell, whose rows are in `folder`. ValueError without rows."""
+    """The line of a cell, whose rows are in `file`. ValueError without rows."""
     system, steps = cell
     rule = ", ".join(f"{name}={value}" for name, value in system.rule.items() if name != "kind")
     right = sum(row.grade is Grade.CORRECT for row in rows)
@@ -145,7 +146,7 @@ def result(
         fill=evaluation.fill,
         seed=evaluation.seed,
         steps=steps or None,
-        rows=folder,
+        rows=file,
         count=len(rows),
         right=right,
         unread=sum(row.answer is None for row in rows),
@@ -192,13 +193,16 @@ def read_results(run: Path) -> list[Result]:
         raise DamagedError(f"{file}: cannot be read ({error}); evaluate again") from None
 
 
-def read_rows(folder: Path, columns: list[str] | None = None) -> pa.Table:
-    """The rows of a cell in order; DamagedError where there are none or they are unreadable."""
-    files = sorted(folder.glob("rows-*.parquet"))
+def read_rows(rows: Path, columns: list[str] | None = None) -> pa.Table:
+    """The rows of a cell in order, from its file or from a folder, as Polytrace 0.1 kept them.
+
+    DamagedError where there are none or they are unreadable.
+    """
+    files = sorted(rows.glob("rows-*.parquet")) if rows.is_dir() else [rows]
     try:
         return pa.concat_tables([_table(file, columns) for file in files])
     except (OSError, pa.ArrowException) as error:
-        raise DamagedError(f"{folder}: cannot be read ({error}); evaluate again") from None
+        raise DamagedError(f"{rows}: cannot be read ({error}); evaluate again") from None
 
 
 def _table(file: Path, columns: list[str] | None) -> pa.Table:

@@ -14,10 +14,10 @@ from diffusion.data.layout import Form
 from diffusion.decoding import Order
 from diffusion.evaluation.results import Result, content, order_of, read_results, read_rows
 from diffusion.evaluation.settings import Training
-from diffusion.evaluation.statistics import Interval, paired_difference
 from diffusion.paper import reference
 from schemas.records import Grade
 from support.errors import UserError
+from support.stats import Interval, paired_difference
 
 Problem = tuple[str, str]  # id and gold answer, which no other benchmark has together
 

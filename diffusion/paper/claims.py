@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from diffusion.decoding import Order
 from diffusion.evaluation.settings import Training
-from diffusion.evaluation.statistics import Interval, sign_test
 from diffusion.paper.cells import (
     Finding,
     Findings,
@@ -23,7 +22,9 @@ from diffusion.paper.cells import (
     ordered_in_both,
     wider_and_narrower,
 )
-from diffusion.paper.tables import Table, label_of, name_of, points, share
+from diffusion.paper.tables import label_of, name_of, points, share
+from support.stats import Interval, sign_test
+from support.tables import Table
 
 LEVEL = 0.05
 FEW = 30  # problems; a bootstrap of fewer is far too sure of itself

@@ -19,10 +19,11 @@ from diffusion.evaluation.results import read_rows
 from diffusion.paper.cells import Finding, Findings
 from diffusion.paper.claims import claims
 from diffusion.paper.figures import draw
-from diffusion.paper.tables import Table, tables
+from diffusion.paper.tables import evaluated_part, tables
 from schemas.records import Grade
 from support.errors import UserError
 from support.paths import locate
+from support.tables import Table
 
 MOST_DECODES = 48  # rows of all cells together
 
@@ -92,7 +93,7 @@ def evaluated(run: Path, tokenizers: Mapping[str, Any]) -> Evaluated:
     each = max(1, MOST_DECODES // len(cells))  # rows of a cell: every cell has one before two
     systems = dict.fromkeys(cell.result.system for cell in cells)
     return Evaluated(
-        tuple(short for one in every if (short := one.short()) is not None),
+        tuple(part for one in every if (part := evaluated_part(one)) is not None),
         pictures,
         tuple(one for cell in cells for one in _decodes(cell, tokenizers, min(2, each))),
         len(findings.all) - len(cells),

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from diffusion.decoding import Order
 from diffusion.evaluation.results import read_rows
 from diffusion.evaluation.settings import Training
-from diffusion.evaluation.statistics import Interval
 from diffusion.paper import reference
 from diffusion.paper.cells import Finding, Findings, Subject
 from diffusion.paper.tables import TRAININGS, accuracy, arness_of, in_paper, label_of, name_of
+from support.figures import BLUE, GREEN, GREY, INK, RED, SAND, save
+from support.stats import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BLUE, RED, GREEN, SAND, GREY = "#1f6f8b", "#d1495b", "#6a994e", "#d9a441", "#8a8a8a"
 _ORDERS = {Order.AR: BLUE, Order.AO: GREEN, Order.RANDOM: SAND}
 _SHOWN = (  # the panels of Figure 1: what was tuned on what, decoded how
     (Training.BASE, Order.AO),
@@ -27,14 +27,6 @@ _SHOWN = (  # the panels of Figure 1: what was tuned on what, decoded how
     (Training.LONG_COT, Order.AO),
     (Training.NAP, Order.FORCED),
 )
-_STYLE: Any = {
-    "svg.hashsalt": "polytrace",
-    "text.parse_math": False,  # a $ in a name is a $
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "savefig.dpi": 130,
-}
 
 
 class Figure(NamedTuple):
@@ -80,26 +72,18 @@ def draw(findings: Findings, folder: Path) -> list[Figure]:
 
 
 def _save(panels: Sequence[Panel], path: Path, title: str) -> None:
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
     columns = min(4, len(panels))
     lines = -(-len(panels) // columns)
-    with mpl.rc_context(_STYLE):
-        figure, axes = plt.subplots(
-            lines, columns, figsize=(max(3.2 * columns, 6.4), 3.1 * lines + 0.4), squeeze=False
-        )
+    files = path.with_suffix(".png"), path.with_suffix(".svg")
+    size = max(3.2 * columns, 6.4), 3.1 * lines + 0.4
+    with save(*files, size=size, dpi=130) as figure:
+        axes = figure.subplots(lines, columns, squeeze=False)
         for axis in axes.flat[len(panels) :]:
             axis.set_visible(False)
         for axis, panel in zip(axes.flat, panels, strict=False):
             panel.draw(axis)
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
         figure.tight_layout()
-        figure.savefig(path.with_suffix(".png"), metadata={"Software": None})
-        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
-        plt.close(figure)
 
 
 def _orders(findings: Findings) -> Iterator[Panel]:
@@ -165,7 +149,7 @@ def _grouped(found: dict[Subject, dict[Order, Finding | None]]) -> Panel:
                 color=colour,
                 label=str(order),
                 yerr=_errors([one for _, one in known], 100),
-                ecolor="#333333",
+                ecolor=INK,
                 capsize=2,
             )
         axis.set_xticks(range(len(found)), [name_of(subject) for subject in found])
@@ -224,7 +208,7 @@ def _changes(findings: Findings) -> Iterator[Panel]:
                     "",
                     (after.value, at),
                     (before.value, at),
-                    arrowprops={"arrowstyle": "->", "color": "#333333"},
+                    arrowprops={"arrowstyle": "->", "color": INK},
                 )
         axis.plot([], [], "o", color=BLUE, label="base")
         axis.plot([], [], "o", color=RED, label="Long-CoT")

@@ -5,15 +5,16 @@ the paper's figure stands beside where the model is the paper's. What was not ev
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from diffusion.data.layout import Form
 from diffusion.decoding import Order
 from diffusion.evaluation.settings import Training
-from diffusion.evaluation.statistics import Interval
 from diffusion.paper import reference
 from diffusion.paper.cells import Finding, Findings, Subject, counts, gain, gain_of_arness
+from support.stats import Interval
+from support.tables import Table
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -21,45 +22,6 @@ SMOKE = 150  # problems, under which a table is labelled as a trial; GPQA has 19
 NONE = "-"
 BENCHMARKS = {"gsm8k": "GSM8K", "math500": "MATH-500", "gpqa": "GPQA", "tiny": "tiny problems"}
 TRAININGS = {Training.BASE: "base", Training.LONG_COT: "Long-CoT", Training.NAP: "NAP"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """A title, a header, rows of text, and what a reader must know of them."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
-
-    def markdown(self) -> str:
-        """As GitHub shows it; the first column to the left, the others to the right."""
-        lines = [self.header, ("---", *["--:"] * (len(self.header) - 1)), *self.rows]
-        table = "\n".join(
-            f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines
-        )
-        return f"## {self.title}\n\n{table}\n" + (f"\n{self.note}\n" if self.note else "")
-
-    def short(self) -> "Table | None":
-        """What was evaluated: rows with an interval, columns that are not empty in all of them."""
-        rows = [row for row in self.rows if any("[" in cell for cell in row)]
-        kept = [n for n, _ in enumerate(self.header) if any(row[n] != NONE for row in rows)]
-        if not rows:
-            return None
-        return replace(
-            self,
-            header=tuple(self.header[n] for n in kept),
-            rows=tuple(tuple(row[n] for n in kept) for row in rows),
-        )
-
-    def text(self) -> str:
-        """For a terminal: columns side by side."""
-        widths = [max(map(len, column)) for column in zip(self.header, *self.rows, strict=True)]
-        lines = [
-            "   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-            for line in (self.header, *self.rows)
-        ]
-        return "\n  ".join([self.title, *map(str.rstrip, lines)])
 
 
 def tables(findings: Findings) -> list[Table]:
@@ -74,6 +36,19 @@ def tables(findings: Findings) -> list[Table]:
         _cells(findings),
     ]
     return [replace(one, title=f"{one.title} ({label})") for one in made]
+
+
+def evaluated_part(table: Table) -> Table | None:
+    """What was evaluated: rows with an interval, columns that are not empty in all of them."""
+    rows = [row for row in table.rows if any("[" in cell for cell in row)]
+    kept = [n for n, _ in enumerate(table.header) if any(row[n] != NONE for row in rows)]
+    if not rows:
+        return None
+    return replace(
+        table,
+        header=tuple(table.header[n] for n in kept),
+        rows=tuple(tuple(row[n] for n in kept) for row in rows),
+    )
 
 
 def label_of(found: Sequence[Finding]) -> str:

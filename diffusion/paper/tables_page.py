@@ -11,7 +11,7 @@ from pathlib import Path
 from diffusion.paper.cells import Findings
 from diffusion.paper.claims import claims
 from diffusion.paper.figures import Figure, draw
-from diffusion.paper.tables import tables
+from diffusion.paper.tables import evaluated_part, tables
 from support.errors import UserError
 from support.files import replace_text
 
@@ -44,8 +44,8 @@ def write_page(runs: Sequence[Path], out: Path, seqdep: Path | None = None) -> P
 def in_short(runs: Sequence[Path]) -> str:
     """Tables 1 to 5 and the claims for a terminal: what was evaluated, nothing else."""
     findings = Findings(runs)
-    found = [table.short() for table in (*tables(findings)[:-1], claims(findings))]
-    return "\n\n".join(table.text() for table in found if table is not None)
+    parts = map(evaluated_part, (*tables(findings)[:-1], claims(findings)))
+    return "\n\n".join(table.text(gap=3) for table in parts if table is not None)
 
 
 def _picture(figure: Figure) -> str:

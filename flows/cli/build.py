@@ -39,7 +39,7 @@ def build(
         typer.Option(
             "--estimate",
             help="Build nothing: try 20 prompts to load every model, measure 20 more, and print "
-            "tokens, hours and yield for all rows (with --limit: for so many).",
+            "the tokens, hours and yield to expect for all rows (or for --limit rows).",
         ),
     ] = False,
 ) -> None:
@@ -65,7 +65,7 @@ def build(
         return
     run = out or Path("runs") / chosen.name
     if not is_unicode(str(run)):  # Prefect takes no other path
-        raise UserError(f"--out {str(run)!r}: holds bytes that are no UTF-8")
+        raise UserError(f"--out {str(run)!r}: holds bytes that are not UTF-8")
     began = time.monotonic()
     outcome = _build(chosen, run, limit)
     outcome = outcome.model_copy(update={"seconds": round(time.monotonic() - began, 1)})
@@ -86,10 +86,15 @@ def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
     """Check the recipe's parts, then run the flow, unless the run directory is up to date."""
     from curation import pipeline
     from curation.context import Job
+    from flows.runtime.cluster import check_address
 
     job = Job(recipe=recipe, run=run, limit=limit)
     try:
-        earlier = pipeline.checked(job)
+        job.check()
+        earlier = pipeline.up_to_date(job)
+        if earlier is None:
+            check_address(recipe.task_runner)
+            pipeline.check_models(job)
     finally:
         job.close()  # the flow makes its own
     if earlier is not None and earlier.canvases and not page.is_fresh(run):
@@ -117,7 +122,7 @@ def _tell(outcome: "Outcome") -> None:
         f"{outcome.canvases} canvases ({state})\n"
         f"  prompts  {prompts.in_} read = {prompts.released} released + "
         f"{prompts.rejected} rejected\n"
-        f"  traces   {traces.in_} had = {traces.kept} kept + {traces.rejected} rejected\n"
+        f"  traces   {traces.in_} in = {traces.kept} kept + {traces.rejected} rejected\n"
         f"  dataset  {run}/release   datasets.load_dataset({str(run) + '/release'!r})\n"
         f"  card     {run}/release/README.md\n"
         f"  page     {run}/report.html (open it in a browser)\n"

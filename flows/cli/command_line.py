@@ -28,7 +28,7 @@ from flows.cli.train import train
 from flows.cli.verify import verify
 from support.errors import PolytraceError, StoppedError
 from support.files import is_disk_fault
-from support.redact import hidden, of_environment
+from support.redact import hidden
 
 app = typer.Typer(
     add_completion=False,
@@ -56,7 +56,7 @@ def main() -> None:
     except PolytraceError as error:
         from support.text import visible
 
-        said = hidden(" ".join(str(error).splitlines()), of_environment())
+        said = hidden(" ".join(str(error).splitlines()))
         print(f"polytrace: {visible(said)}", file=sys.stderr)
         sys.exit(error.exit_code)
     except Exception as error:
@@ -64,7 +64,7 @@ def main() -> None:
             print(f"polytrace: {_told(error)}", file=sys.stderr)
             sys.exit(StoppedError.exit_code)
         handle, log = tempfile.mkstemp(prefix="polytrace-", suffix=".log")  # a name nobody knew
-        text = hidden(traceback.format_exc(), of_environment())
+        text = hidden(traceback.format_exc())
         with open(handle, "w", encoding="utf-8", errors="replace") as file:
             file.write(text)
         print(
@@ -79,8 +79,9 @@ def _told(fault: BaseException) -> str:
     assert isinstance(fault, OSError)
     name = f"{fault.filename}: " if fault.filename else ""
     return (
-        f"{name}the disk fails ({os.strerror(fault.errno or 0)}); what was made is whole. "
-        "Mend that (a full disk: free some space) and run the same command again: it goes on"
+        f"{name}the disk fails ({os.strerror(fault.errno or 0)}); what was written before is "
+        "intact. Repair that (if the disk is full, free some space) and run the same command "
+        "again: it continues"
     )
 
 

@@ -151,8 +151,8 @@ def _shown(corpus: "Corpus", query: "Query", console: "Console") -> Iterator["Te
     else:
         from curation.inspect.query import find
         from curation.release.reader import rows
-        from curation.release.rows import Released
         from schemas import arrow
+        from schemas.records import Released
 
         places, total = find(corpus, query)
         abreast = console.is_terminal or "COLUMNS" in os.environ

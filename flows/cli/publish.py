@@ -8,8 +8,6 @@ from typing import Annotated
 
 import typer
 
-from curation.publish.destination import check
-
 
 def publish(
     run: Annotated[Path, typer.Argument(help="The run directory of a build.")],
@@ -58,9 +56,10 @@ def publish(
     from support.signals import stop_at_once
 
     stop_at_once()  # an upload's threads would first send all that they have begun
-    check(repo, to, public=public, tag=revision)
     from curation.publish import fsspec_folder, hub
+    from curation.publish.plan import check_destination
 
+    check_destination(repo, to, public=public, tag=revision)
     if to is not None:
         typer.echo((fsspec_folder.dry_run if dry_run else fsspec_folder.publish)(run, to, say=_say))
     elif dry_run:

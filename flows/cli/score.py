@@ -164,7 +164,9 @@ def score(
     if note := note_on(scorer):
         typer.echo(note)
     if siblings and not found.siblings:
-        typer.echo("no canvases of two paths or more: --siblings had nothing to measure")
+        typer.echo(
+            "there are no canvases with two or more paths, so --siblings had nothing to measure"
+        )
     typer.echo(f"scores   {out}\nfigures  {out}.figures.json")
     if not found.documents:
         raise NothingReleasedError(f"{corpus.name}: no document could be scored; see {out}")

@@ -7,21 +7,20 @@ its own has its own accelerators and memory, and can be started through `acceler
 import os
 import shlex
 import signal
-import subprocess
 import sys
-import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from support.errors import PolytraceError, StoppedError, UserError
 from support.paths import ROOT
+from support.processes import DEVNULL, PIPE, Child, TimeoutExpired
 
 PATIENCE = 120.0  # seconds that a command has to save what it has
 # Threads that wait give their core away. Spinning, as OpenMP would, they stall a training for
 # minutes where other work shares the cores; the results are the same.
 _THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
-_RUNNING: set[subprocess.Popen[str]] = set()
+_RUNNING: set[Child[str]] = set()
 _ERRORS: dict[int, type[PolytraceError]] = {2: UserError, 3: StoppedError}
 
 
@@ -34,17 +33,17 @@ def run_command(arguments: Sequence[str], accelerate_config: str | None = None) 
         start += ["accelerate.commands.launch", "--config_file", accelerate_config, "-m"]
     print(f"> polytrace {shlex.join(arguments)}", file=sys.stderr, flush=True)
     ours, last = "", ""  # a launcher adds a page of its own after our sentence
-    with subprocess.Popen(
+    with Child[str](
         [*start, "flows.cli", *arguments],
+        grace=PATIENCE,
         env=_environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stdin=DEVNULL,
+        stdout=DEVNULL,
+        stderr=PIPE,
         text=True,
         errors="replace",
-        process_group=0,  # a launcher and its workers are stopped together
     ) as process:
         _RUNNING.add(process)
-        threading.Thread(target=_end_group, args=(process,), daemon=True).start()
         assert process.stderr is not None
         try:
             for line in process.stderr:
@@ -52,12 +51,13 @@ def run_command(arguments: Sequence[str], accelerate_config: str | None = None) 
                 last = line.rstrip()
                 ours = last if last.startswith("polytrace: ") else ours
         except BaseException:
-            _terminate(process)  # it saves what it has, if it can say so: the pipe is read on
+            process.terminate()  # it saves what it has, if it can say so: the pipe is read on
             for line in process.stderr:
                 sys.stderr.write(line)
             raise
         finally:
             _RUNNING.discard(process)
+        process.wait()
     if process.returncode < 0:
         name = signal.Signals(-process.returncode).name
         hint = "; out of memory?" if name == "SIGKILL" else ""
@@ -84,19 +84,7 @@ def stop_commands() -> None:
     """Ask every running command to save what it has, and wait until it has ended."""
     running = tuple(_RUNNING)
     for process in running:
-        _terminate(process)
+        process.terminate()
     for process in running:
-        with suppress(subprocess.TimeoutExpired):  # it then ends without us
-            process.wait(timeout=PATIENCE)
-
-
-def _end_group(process: subprocess.Popen[str]) -> None:
-    """A command that is gone, killed perhaps, leaves nothing running and no pipe open."""
-    process.wait()
-    _terminate(process)
-
-
-def _terminate(process: subprocess.Popen[str]) -> None:
-    """Ask a command and all it has started."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(TimeoutExpired):
+            process.wait(PATIENCE)

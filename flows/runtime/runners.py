@@ -6,24 +6,22 @@ cluster that runs; without one, its processes are started on this machine and en
 
 import logging
 import os
-import socket
 from typing import Any
 
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.runtime.cluster import DASK, RAY, absent, check_address
 from schemas.recipe import Recipe
-from support.errors import UserError, first_line
-from support.redact import bare
+from support.errors import UserError
 
 PROCESSES = os.cpu_count() or 2
 THREADS: Any = ThreadPoolTaskRunner(max_workers=PROCESSES)
-DASK = "POLYTRACE_DASK"  # the address of a Dask scheduler
-RAY = "POLYTRACE_RAY"  # the address of a Ray head
 CONNECT_SECONDS = 10
 
 
 def runner_of(recipe: Recipe) -> Any:
     """The runner that the recipe asks for; UserError where it is not to be had."""
+    check_address(recipe.task_runner)
     makers = {"threads": lambda: THREADS, "dask": _dask, "ray": _ray}
     try:
         return makers[recipe.task_runner]()
@@ -49,7 +47,7 @@ def _dask() -> Any:
         try:
             Client(address, timeout=CONNECT_SECONDS, set_as_default=False).close()  # type: ignore[no-untyped-call]
         except (OSError, ValueError) as error:
-            raise _absent(DASK, address, "Dask scheduler", error) from None
+            raise absent("dask", error) from None
         return DaskTaskRunner(address=address)
     dask.config.set({"distributed.worker.daemon": False})  # a worker has the verifier's processes
     workers = {"n_workers": PROCESSES, "threads_per_worker": 1, "dashboard_address": None}
@@ -62,18 +60,6 @@ def _ray() -> Any:
 
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address := os.environ.get(RAY):
-        host, _, port = address.rpartition("://")[2].rpartition(":")
-        try:  # Ray itself would try for minutes
-            socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
-        except (OSError, ValueError) as error:
-            raise _absent(RAY, address, "Ray head", error) from None
         return RayTaskRunner(address=address, init_kwargs=quiet)
     local = {"num_cpus": PROCESSES, "include_dashboard": False, **quiet}
     return RayTaskRunner(address="local", init_kwargs=local)
-
-
-def _absent(variable: str, address: str, what: str, error: Exception) -> UserError:
-    shown, name = bare(address), type(error).__name__
-    # A reason may repeat an address in part, so that there is none where some of it is hidden.
-    reason = first_line(error) if shown == address else name
-    return UserError(f"{variable}={shown}: no {what} answers there ({reason})")

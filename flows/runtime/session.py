@@ -11,7 +11,7 @@ import typer
 
 from support.errors import PolytraceError, StoppedError, UserError
 from support.files import is_disk_fault
-from support.redact import bare, hidden, of_environment
+from support.redact import bare, hidden
 
 API = "PREFECT_API_URL"
 DATABASE_BYTES = 32 * 10**6  # a new database takes 1 MB, a build of many shards some more
@@ -43,15 +43,11 @@ def prefect(run: Path) -> Iterator[None]:
     except Exception as error:
         if is_disk_fault(error):
             raise
-        if str(error).startswith("Timed out while attempting to connect to ephemeral"):
-            raise StoppedError(
-                "Prefect's own server did not start; `prefect server start` shows why"
-            ) from None
         if str(error).startswith("Failed to reach API"):
             raise _unreachable() from None
         log = run / "polytrace.log"
         with log.open("a", encoding="utf-8") as file:
-            file.write(hidden(traceback.format_exc(), of_environment()))
+            file.write(hidden(traceback.format_exc()))
         raise PolytraceError(
             f"internal fault ({type(error).__name__}: {error}); the traceback is in {log}; "
             f"what was made is kept, and the same command goes on"
@@ -62,7 +58,7 @@ def _unreachable() -> UserError:
     """No server answers at the address that the variable names, or else Prefect's own settings."""
     from prefect.settings import get_current_settings
 
-    where = hidden(bare(get_current_settings().api.url or ""), of_environment())
+    where = hidden(bare(get_current_settings().api.url or ""))
     if os.environ.get(API):
         source, undo = "the variable", f"unset {API}"
     else:

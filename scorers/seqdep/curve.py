@@ -10,15 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from support.stats import Floats, percentile_interval, resampled
 
 FEW = 30
 SAMPLES, SAMPLES_OF_MANY, MANY = 2_000, 400, 10_000
 BINS = 10
 PER_TOKENS = 1_000  # a slope is a change a thousand tokens
-_CELLS = 1 << 20  # drawn at a time
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,12 @@ def curve(values_D: Sequence[float], tokens_D: Sequence[float], *, seed: int = 0
     if len(values) < FEW:  # a bootstrap of few is far too sure of itself
         return Curve(len(values), Estimate(float(values.mean()), None, None), None, ())
     has_curve = tokens.min() < tokens.max()
-    means, slopes = _bootstrap(values, tokens, seed)
+    means, slopes = resampled(
+        lambda rows: np.stack([values[rows].mean(1), _slopes(values[rows], tokens[rows])]),
+        len(values),
+        samples=SAMPLES if len(values) <= MANY else SAMPLES_OF_MANY,
+        seed=seed,
+    )
     return Curve(
         documents=len(values),
         mean=_estimate(float(values.mean()), means),
@@ -77,20 +80,6 @@ def curve(values_D: Sequence[float], tokens_D: Sequence[float], *, seed: int = 0
         else None,
         bins=_bins(values, tokens) if has_curve else (),
     )
-
-
-def _bootstrap(values: Floats, tokens: Floats, seed: int) -> tuple[Floats, Floats]:
-    """Means and slopes of samples of documents."""
-    random = np.random.default_rng(seed)
-    means, slopes = [], []
-    size = max(1, _CELLS // len(values))
-    samples = SAMPLES if len(values) <= MANY else SAMPLES_OF_MANY
-    for start in range(0, samples, size):
-        shape = (min(size, samples - start), len(values))
-        drawn = random.integers(0, len(values), shape)
-        means.append(values[drawn].mean(1))
-        slopes.append(_slopes(values[drawn], tokens[drawn]))
-    return np.concatenate(means), np.concatenate(slopes)
 
 
 def _slopes(values: Floats, tokens: Floats) -> Floats:
@@ -104,8 +93,7 @@ def _slopes(values: Floats, tokens: Floats) -> Floats:
 
 
 def _estimate(value: float, samples: Floats) -> Estimate:
-    low, high = np.percentile(samples, (2.5, 97.5))
-    return Estimate(value, float(low), float(high))
+    return Estimate(*percentile_interval(value, samples))
 
 
 def _bins(values: Floats, tokens: Floats) -> tuple[Bin, ...]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from curation.inspect import terminal_view
+from curation.inspect import layout, terminal_view
 from support import text as terminal
 from support.errors import DamagedError, UserError
 from tests.curation import samples
@@ -41,28 +41,22 @@ def test_figures_have_as_many_digits_as_a_reader_can_use(tmp_path: Path) -> None
     assert not re.search(r"\d\.\d{6}", text)
 
 
-def test_rejections_come_by_reason_with_an_example(run: Path) -> None:
-    lines = terminal_view.rejections(run).splitlines()
-    assert lines[0].split()[:4] == ["canvases", "trace", "not_selected", "24"]
-    assert "problems.jsonl row 1 trace 9: because of not_selected" in lines[0]
-    assert len(lines) == 4
+def test_the_most_frequent_reasons_come_first(run: Path) -> None:
     assert terminal_view.top_reasons(run) == "canvases too_few_traces (1), release seqdep_high (1)"
 
 
 def test_an_unfinished_or_damaged_run_is_one_line(run: Path, tmp_path: Path) -> None:
-    for look in (terminal_view.overview, terminal_view.rejections):
-        with pytest.raises(UserError, match="no complete run"):
-            look(tmp_path)
+    with pytest.raises(UserError, match="no complete run"):
+        terminal_view.overview(tmp_path)
     samples.write_run(tmp_path, [])
     assert "0 of P = 3" in terminal_view.overview(tmp_path)
     samples.write_run(tmp_path / "b", samples.corpus(3))
     for path in (tmp_path / "b").rglob("*.parquet"):
         path.write_bytes(b"no")
     (tmp_path / "b" / "release" / "stats.json").unlink()
-    for look in (terminal_view.overview, terminal_view.rejections):
-        with pytest.raises(DamagedError) as caught:
-            look(tmp_path / "b")
-        assert "\n" not in str(caught.value)
+    with pytest.raises(DamagedError) as caught:
+        terminal_view.overview(tmp_path / "b")
+    assert "\n" not in str(caught.value)
 
 
 @given(st.text(), st.integers(2, 40))
@@ -85,8 +79,8 @@ def test_visible_text_moves_no_cursor(text: str) -> None:
 @given(st.lists(st.text(), min_size=1, max_size=7), st.integers(10, 120))
 @example(["\xa0"], 10)
 def test_columns_stay_within_the_width_and_lose_nothing(texts: list[str], total: int) -> None:
-    parts = [terminal.Part(terminal.visible(text)) for text in texts]
-    rows = [line.plain for line in terminal.columns([[part] for part in parts], total)]
+    parts = [layout.Part(terminal.visible(text)) for text in texts]
+    rows = [line.plain for line in layout.columns([[part] for part in parts], total)]
     assert all(terminal.width(line) <= total for line in rows)
     wanted = Counter("".join(part.text for part in parts))
     found = Counter("".join(rows))
@@ -94,9 +88,9 @@ def test_columns_stay_within_the_width_and_lose_nothing(texts: list[str], total:
 
 
 def test_columns_fill_the_width_in_equal_bands() -> None:
-    blocks = [[terminal.Part(f"path {j}")] for j in range(6)]
+    blocks = [[layout.Part(f"path {j}")] for j in range(6)]
     of = {
-        total: [len(line.plain.split("│")) for line in terminal.columns(blocks, total) if line]
+        total: [len(line.plain.split("│")) for line in layout.columns(blocks, total) if line]
         for total in (200, 120, 60, 30)
     }
     assert of == {200: [6], 120: [3, 3], 60: [2, 2, 2], 30: [1] * 6}

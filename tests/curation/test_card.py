@@ -9,12 +9,14 @@ from huggingface_hub import DatasetCard, DatasetCardData, metadata_load
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curation.inspect import terminal_view
 from curation.release import licenses, markdown, stats, writer
 from curation.release.card import render_card
-from curation.release.rows import Released, released
+from curation.release.rows import released
 from schemas.facts import SourceFacts, TeacherFacts
 from schemas.manifest import Manifest
 from schemas.recipe import Recipe
+from schemas.records import Released
 from support.text import visible
 from tests.curation import samples
 
@@ -97,6 +99,7 @@ def test_the_counts_are_the_manifests(tmp_path: Path) -> None:
     assert "| openai/gsm8k | 1,319 | 0 | 0 |" in card
     for word in ("TRL", "NAP trainer", "load_dataset", "polytrace build recipe.yaml"):
         assert word in card
+    assert "`polytrace build RUN/recipe.yaml`" in card
     manifest, found = measured(tmp_path / "again", samples.recipe())
     assert f"| train | {found.train} |" in card
     assert f"| correct | {manifest.grades.correct} |" in card
@@ -144,6 +147,25 @@ def test_the_models_of_recorded_traces_are_listed(tmp_path: Path) -> None:
     assert "<script>" not in re.sub(r"\\<", "", line)
     single = render(tmp_path / "b")
     assert "- **Models that wrote the paths**: tiny, revision `abc` (90 paths)." in single
+
+
+def test_recorded_traces_have_no_teacher_named_recorded(tmp_path: Path) -> None:
+    recipe = samples.recipe()
+    manifest, found = measured(tmp_path, recipe)
+    record = TeacherFacts(kind="recorded", name="recorded", revision="recorded")
+    writers = (
+        stats.Writer(name="recorded", revision="recorded", paths=9),
+        stats.Writer(name="m", revision="recorded", paths=8),
+    )
+    manifest = manifest.model_copy(update={"teacher": record})
+    found = found.model_copy(update={"teachers": writers})
+    card = render_card(manifest, recipe, released(samples.canvas(3), samples.scores(3)), found)
+    assert "- **Teacher**: the traces are those that the sources have recorded, and another" in card
+    models = "models that the source does not name (9 paths); m, revision not recorded (8 paths)."
+    assert f"- **Models that wrote the paths**: {models}" in card
+    assert "`recorded`" not in card
+    (said,) = (text for name, text in terminal_view.facts(manifest) if name == "teacher")
+    assert said == "traces that the sources have recorded, and another teacher's where they lack"
 
 
 def test_a_scorer_that_knows_only_its_own_kind_of_text_is_named_a_limit(tmp_path: Path) -> None:

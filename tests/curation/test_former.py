@@ -10,13 +10,12 @@ from curation.context import Job
 from curation.inspect.query import Query, find
 from curation.release import verify
 from curation.release.reader import Corpus, rows
-from curation.release.rows import Released
 from curation.stages import fingerprints, read_prompts, release, snapshots
 from curation.stages.shard_stages import load_canvases
 from diffusion.data import corpus as training
 from schemas import arrow, recipe
 from schemas.manifest import MANIFEST_FILE, RELEASE_FOLDER, Manifest
-from schemas.records import Stage
+from schemas.records import Released, Stage
 from support.errors import DamagedError, UserError
 
 KEPT = Path(__file__).parents[1] / "former_run"

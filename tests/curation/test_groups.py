@@ -179,8 +179,8 @@ def test_a_canvas(counter: TokenCounter) -> None:
         (graded(9, "<summary> 7"), "contains_marker", "'<summary>' at character 0"),
         (graded(9, "7<|im_end|>"), "contains_special_token", "'<|im_end|>'"),
         (graded(9, "7" * 61), "too_many_tokens", "61 tokens, the slot has 60"),
-        (graded(9, DISTINCT[1].upper() + " "), "duplicate", "equals trace 1"),
-        (graded(9, DISTINCT[1] + "!"), "near_duplicate", "to trace 1, limit 0.9"),
+        (graded(9, DISTINCT[1].upper() + " "), "duplicate", "equals trace 2"),
+        (graded(9, DISTINCT[1] + "!"), "near_duplicate", "to trace 2, limit 0.9"),
     ],
 )
 def test_a_trace_is_dropped_with_its_reason(
@@ -247,7 +247,7 @@ def test_at_similarity_one_only_equals_are_dropped(counter: TokenCounter) -> Non
 @pytest.mark.parametrize(
     ("traces", "limits", "reason", "detail"),
     [
-        ([], rules(), "too_few_traces", "0 of 0 traces are usable, 3 wanted"),
+        ([], rules(), "too_few_traces", "no trace came this far, 3 wanted: "),
         ([*good()[:2], graded(7, "")], rules(), "too_few_traces", "2 of 3 traces are usable"),
         (
             [*good()[:2], graded(7, DISTINCT[0])],
@@ -324,8 +324,12 @@ def test_the_surplus_is_not_selected(counter: TokenCounter) -> None:
     assert placed(result).isdisjoint({0} if 4 in placed(result) else {4})
     assert len(placed(result)) == 3
     assert set(reasons(result).values()) == {"not_selected"}
-    names = ", ".join(map(str, sorted(placed(result))))
-    assert {r.detail for r in result.rejections} == {f"traces {names} are the most diverse 3"}
+    names = ", ".join(str(index + 1) for index in sorted(placed(result)))
+    said = f"traces {names} are the most diverse 3"
+    assert {r.detail for r in result.rejections} == {f"{said} with at least 1 correct"}
+    traces = [*good(), graded(4, close)]
+    free = assemble(PROMPT, traces, rules(similarity=0.99, min_correct=0), counter)
+    assert {r.detail.partition(" 3")[2] for r in free.rejections} == {""}
 
 
 def test_limits_bind_the_selection(counter: TokenCounter) -> None:

@@ -16,11 +16,11 @@ from curation.inspect.rejections import Dropped, find_dropped
 from curation.inspect.terminal_view import show, show_dropped
 from curation.release import writer
 from curation.release.reader import Corpus, rows
-from curation.release.rows import Released, read_rows
+from curation.release.rows import read_rows
 from curation.release.rows import released as made
 from schemas import arrow
 from schemas.manifest import Manifest
-from schemas.records import Level, Rejection, Siblings, Stage
+from schemas.records import Level, Rejection, Released, Siblings, Stage
 from support import text as terminal
 from support.errors import DamagedError, UserError
 from tests.curation import samples
@@ -122,7 +122,7 @@ def test_reasons_show_what_was_rejected(run: Path) -> None:
     (only,), total = dropped(run, reason="not_selected", id=samples.prompt(4).id)
     assert total == 1 and only.prompt == samples.prompt(4).text
     text = show_dropped(only, 80).plain
-    assert "trace 9 of prompt" in text and "because of not_selected" in text
+    assert "trace 10 of prompt" in text and "because of not_selected" in text
     with pytest.raises(
         UserError, match=r"'not_selected' \(24 traces\), nothing matches --grep 'z'"
     ):

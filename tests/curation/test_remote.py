@@ -338,7 +338,7 @@ def recorded(count: int) -> bytes:
             {
                 "problem": f"What is {n} + {n}?",
                 "gold": str(2 * n),
-                "license": "mit",
+                "licence": "mit",
                 "traces": [
                     {"text": way.format(n, 2 * n), "model": "hand", "correct": True} for way in ways
                 ],

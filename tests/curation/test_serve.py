@@ -19,15 +19,16 @@ import pytest
 
 from curation.vllm_servers import launch
 from curation.vllm_servers import server as _server
-from curation.vllm_servers.servers import Pace, Servers, plans
+from curation.vllm_servers.servers import HealthTimeouts, Servers, launch_specs
 from schemas.recipe import Recipe, validate
 from schemas.serve import Serve
 from scorers.answers.grade import GradePool
 from support.errors import ShortError, UserError
+from support.network import free_port, is_healthy
 
 ROOT = Path(__file__).resolve().parents[2]
 FAKE = Path(__file__).with_name("fake_server.py")
-PACE = Pace(look=0.05, health=0.1, answer=0.5, unhealthy=3.0, backoff=0.05, grace=0.5)
+TIMEOUTS = HealthTimeouts(look=0.05, health=0.1, answer=0.5, unhealthy=3.0, backoff=0.05, grace=0.5)
 PATIENCE = 60.0  # until a test that waits for an outcome gives up
 
 
@@ -59,7 +60,7 @@ class Bench:
 
     def servers(self, *args: str, gpus: tuple[str, ...] = (), **more: Any) -> Servers:
         spec = self.spec(*args, **more)
-        return Servers(spec, "org/model", "name", self.logs, gpus=gpus, pace=PACE)
+        return Servers(spec, "org/model", "name", self.logs, gpus=gpus, timeouts=TIMEOUTS)
 
     def parent(self, grades: bool = False) -> str:
         """A script that starts a server and then waits."""
@@ -112,12 +113,6 @@ def is_running(pid: int) -> bool:
     return bool(stat.stdout.strip()) and not stat.stdout.strip().startswith("Z")
 
 
-def wardens_of(pid: int) -> tuple[int, int]:
-    """The outer and the inner warden of a server."""
-    inner = parent_of(pid)
-    return parent_of(inner), inner
-
-
 def parent_of(pid: int) -> int:
     found = subprocess.run(["ps", "-o", "ppid=", "-p", str(pid)], capture_output=True, text=True)
     return int(found.stdout)
@@ -138,8 +133,8 @@ def test_a_server_starts_answers_and_is_gone_after_close(
     assert seen["ignores"] == []
     assert seen["devices"] == os.environ.get("CUDA_VISIBLE_DEVICES")
     assert os.getsid(seen["pid"]) != os.getsid(0)
-    pids = [seen["pid"], *wardens_of(seen["pid"]), *bench.pids("grandchildren")]
-    assert len(pids) == 4 and all(map(is_running, pids))
+    pids = [seen["pid"], parent_of(seen["pid"]), *bench.pids("grandchildren")]
+    assert len(pids) == 3 and all(map(is_running, pids))
     assert servers.failure is None
     servers.close()
     assert not any(map(is_running, pids))
@@ -161,13 +156,14 @@ PARENT = """
 import os, sys, time
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from curation.vllm_servers.servers import Pace, Servers
+from curation.vllm_servers.servers import HealthTimeouts, Servers
 from schemas.serve import Serve
 
 folder = Path({folder!r})
 args = ("--grandchild", str(folder / "grandchildren"))
 spec = Serve(python={python!r}, args=args)
-with Servers(spec, "m", "m", folder / "logs", gpus=(), pace=Pace(look=0.05, grace=0.5)) as servers:
+timeouts = HealthTimeouts(look=0.05, grace=0.5)
+with Servers(spec, "m", "m", folder / "logs", gpus=(), timeouts=timeouts) as servers:
     (url,) = servers.start()
     worker = 0
     if {grades}:
@@ -193,9 +189,9 @@ def test_nothing_outlives_the_parent(bench: Bench, ending: signal.Signals) -> No
     url, forked, worker = parent.stdout.readline().split()
     try:
         server = facts(url)["pid"]
-        pids = [server, *wardens_of(server), *bench.pids("grandchildren")]
+        pids = [server, parent_of(server), *bench.pids("grandchildren")]
         pids += [int(worker)] if int(worker) else []
-        assert all(map(is_running, pids)) and len(pids) >= 4
+        assert all(map(is_running, pids)) and len(pids) >= 3
         parent.send_signal(ending)
         parent.wait(PATIENCE)
         wait_for(lambda: not any(map(is_running, pids)))
@@ -207,14 +203,14 @@ def test_nothing_outlives_the_parent(bench: Bench, ending: signal.Signals) -> No
 
 
 def test_ctrl_c_in_the_terminal_reaches_the_parent_alone(bench: Bench) -> None:
-    """SIGINT to the whole foreground group: the server gets SIGTERM from its warden, no SIGINT."""
+    """SIGINT to the whole foreground group: the server gets SIGTERM instead."""
     script = bench.parent()
     parent = subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     assert parent.stdout is not None
     server = facts(parent.stdout.readline().split()[0])["pid"]
-    pids = [server, *wardens_of(server), *bench.pids("grandchildren")]
+    pids = [server, parent_of(server), *bench.pids("grandchildren")]
     assert all(os.getpgid(pid) != parent.pid for pid in pids)
     os.killpg(parent.pid, signal.SIGINT)
     parent.wait(PATIENCE)
@@ -233,35 +229,24 @@ def test_ctrl_c_while_it_starts(bench: Bench) -> None:
     assert not is_running(bench.pids("grandchildren")[0])
 
 
-@pytest.mark.parametrize("which", [0, 1])
-def test_a_killed_warden_leaves_nothing_and_the_server_comes_back(bench: Bench, which: int) -> None:
+def test_a_killed_supervisor_leaves_nothing_and_the_server_comes_back(bench: Bench) -> None:
     with bench.servers("--grandchild", str(bench.grandchildren)) as servers:
         (url,) = servers.start()
         before = facts(url)["pid"]
-        old = [before, *wardens_of(before), *bench.pids("grandchildren")]
-        os.kill(wardens_of(before)[which], signal.SIGKILL)
+        old = [before, parent_of(before), *bench.pids("grandchildren")]
+        os.kill(parent_of(before), signal.SIGKILL)
         wait_for(lambda: not any(map(is_running, old)))
         wait_for(lambda: facts(url))
         assert facts(url)["pid"] != before
 
 
-def test_who_kills_by_the_servers_name_hits_no_warden(bench: Bench) -> None:
-    """`pkill -9 -f vllm` does not match vLLM's engine: a warden must be left to end that."""
+def test_who_kills_by_the_servers_name_hits_no_supervisor(bench: Bench) -> None:
+    """`pkill -9 -f vllm` does not match vLLM's engine: the supervisor must be left to end that."""
     with bench.servers("--grandchild", str(bench.grandchildren), restarts=0) as servers:
         server = facts(servers.start()[0])["pid"]
-        for pid in wardens_of(server):
-            assert b"vllm" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+        assert b"vllm" not in Path(f"/proc/{parent_of(server)}/cmdline").read_bytes()
         os.kill(server, signal.SIGKILL)
         wait_for(lambda: not is_running(bench.pids("grandchildren")[0]))
-
-
-def test_both_wardens_killed_leave_no_server(bench: Bench) -> None:
-    with bench.servers(restarts=0) as servers:
-        (url,) = servers.start()
-        server = facts(url)["pid"]
-        for pid in wardens_of(server):
-            os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: not is_running(server))
 
 
 def test_a_dead_server_comes_back_at_its_port_so_often_and_no_more(bench: Bench) -> None:
@@ -270,7 +255,7 @@ def test_a_dead_server_comes_back_at_its_port_so_often_and_no_more(bench: Bench)
         for life in (1, 2, 3):
             wait_for(lambda: facts(url))
             assert len(bench.pids("lives")) == life
-            wait_for(lambda: launch.is_healthy("127.0.0.1", urlsplit(url).port or 0, 5))
+            wait_for(lambda: is_healthy("127.0.0.1", urlsplit(url).port or 0, 5))
             assert servers.failure is None
             os.kill(facts(url)["pid"], signal.SIGKILL)
             wait_for(lambda n=life: not is_running(bench.pids("lives")[n - 1]))  # type: ignore[misc]
@@ -283,8 +268,10 @@ def test_a_dead_server_comes_back_at_its_port_so_often_and_no_more(bench: Bench)
 
 
 def test_a_long_life_forgets_the_restarts_before_it(bench: Bench) -> None:
-    pace = replace(PACE, steady=0.0)
-    with Servers(bench.spec(restarts=1), "m", "m", bench.logs, gpus=(), pace=pace) as servers:
+    timeouts = replace(TIMEOUTS, steady=0.0)
+    with Servers(
+        bench.spec(restarts=1), "m", "m", bench.logs, gpus=(), timeouts=timeouts
+    ) as servers:
         (url,) = servers.start()
         for life in (1, 2, 3):
             wait_for(lambda: facts(url))
@@ -306,8 +293,8 @@ def test_a_server_that_lives_without_health_is_started_again(bench: Bench, illne
 
 
 def test_a_short_illness_is_no_reason(bench: Bench) -> None:
-    pace = Pace(look=0.05, health=0.05, answer=0.5, unhealthy=300.0)
-    with Servers(bench.spec(), "m", "m", bench.logs, gpus=(), pace=pace) as servers:
+    timeouts = HealthTimeouts(look=0.05, health=0.05, answer=0.5, unhealthy=300.0)
+    with Servers(bench.spec(), "m", "m", bench.logs, gpus=(), timeouts=timeouts) as servers:
         (url,) = servers.start()
         call(url, "/sick", "POST")
         wait_for(lambda: (bench.logs / "server-0.log").read_text().count(" 503 ") >= 3)
@@ -348,7 +335,9 @@ def test_no_vllm_says_what_to_install(tmp_path: Path) -> None:
     bare = tmp_path / "python"
     bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "$@"\n')
     bare.chmod(0o755)
-    servers = Servers(Serve(python=str(bare)), "m", "m", tmp_path / "logs", gpus=(), pace=PACE)
+    servers = Servers(
+        Serve(python=str(bare)), "m", "m", tmp_path / "logs", gpus=(), timeouts=TIMEOUTS
+    )
     with pytest.raises(UserError, match=r"has no vLLM; run `.*python -m pip install vllm`"):
         servers.start()
 
@@ -370,11 +359,10 @@ def test_two_servers_have_ports_and_gpus_of_their_own(bench: Bench) -> None:
 
 
 def test_a_port_that_was_taken_meanwhile(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    free_port = launch.free_port
     with socket.create_server(("127.0.0.1", 0)) as other:
         stolen = iter([other.getsockname()[1]])
         monkeypatch.setattr(
-            launch, "free_port", lambda host, taken: next(stolen, None) or free_port(host, taken)
+            _server, "free_port", lambda *asked: next(stolen, None) or free_port(*asked)
         )
         with bench.servers() as servers:
             (url,) = servers.start()
@@ -412,8 +400,8 @@ def test_what_is_not_there(
 
 
 def test_servers_without_a_gpu_name_none(tmp_path: Path) -> None:
-    assert [p.environment for p in plans(Serve(), "m", "n", tmp_path, ())] == [{}]
-    two = plans(Serve(servers=2), "m", "n", tmp_path, ())
+    assert [p.environment for p in launch_specs(Serve(), "m", "n", tmp_path, ())] == [{}]
+    two = launch_specs(Serve(servers=2), "m", "n", tmp_path, ())
     assert [(p.number, p.environment, p.args) for p in two] == [(0, {}, ()), (1, {}, ())]
 
 
@@ -438,8 +426,8 @@ def test_a_grading_worker_holds_no_pipe_of_a_server(bench: Bench) -> None:
         pool.grade([(r"\boxed{\sqrt{16}}", "4")])
         worker = pool._pool._workers[0].process.pid
         process = servers._servers[0]._process
-        assert process is not None and process.stdin is not None
-        pipe = os.readlink(f"/proc/self/fd/{process.stdin.fileno()}")
+        assert process is not None
+        pipe = os.readlink(f"/proc/self/fd/{process._control.fileno()}")
         held = {os.readlink(path) for path in Path(f"/proc/{worker}/fd").iterdir()}
         assert pipe.startswith("pipe:") and pipe not in held
 
@@ -481,5 +469,5 @@ def test_mistakes_are_named(given: dict[str, object], says: str) -> None:
 
 
 def test_the_usual_patience() -> None:
-    assert _server.Pace().unhealthy == 60.0
+    assert _server.HealthTimeouts().unhealthy == 60.0
     assert Serve().host == "127.0.0.1" and Serve().restarts == 5

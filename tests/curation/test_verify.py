@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation.release import stats, writer
-from curation.release.rows import Released, read_rows
+from curation.release.rows import read_rows
 from curation.release.verify import verify
 from schemas import arrow
 from schemas.manifest import Manifest
-from schemas.records import Grade
+from schemas.records import Grade, Released
 from tests.curation import samples
 
 

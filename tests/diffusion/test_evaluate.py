@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -83,10 +84,10 @@ def test_every_problem_has_its_row_and_every_commit_is_there(
     written = json.loads((tmp_path / "run" / "results.json").read_text())
     assert [one["right"] for one in written] == [one.right for one in results]
     assert pq.read_table(tmp_path / "run" / "results.parquet").num_rows == 5
-    folders = sorted((tmp_path / "run" / "cells").iterdir())
-    assert len(folders) == 5
-    for folder in folders:
-        rows = [row for file in sorted(folder.iterdir()) for row in pq.read_table(file).to_pylist()]
+    cells = sorted((tmp_path / "run" / "cells").iterdir())
+    assert cells == sorted(tmp_path / "run" / one.rows for one in results)
+    for file in cells:
+        rows = pq.read_table(file).to_pylist()
         assert [row["id"] for row in rows] == [str(n) for n in range(1, 10)]
         for row in rows:
             masks = 34
@@ -111,6 +112,7 @@ def test_a_stop_costs_only_what_was_not_written(
     with pytest.raises(KeyboardInterrupt):
         evaluate(evaluation, tmp_path / "parts", say=lambda _: None)
     assert not list((tmp_path / "parts").rglob("*.part"))
+    assert [path.name for path in (tmp_path / "parts").rglob("rows-*")] == ["rows-00000.parquet"]
     evaluate(evaluation, tmp_path / "parts", say=lambda _: None)
     assert files(tmp_path / "parts") == files(tmp_path / "whole")
     before = calls["decode"]
@@ -173,7 +175,7 @@ def test_a_cell_of_another_machine_is_decoded_anew(
     small = replace(evaluation, systems=evaluation.systems[:1], steps=(3,))
     evaluate(small, tmp_path, say=lambda _: None)
     (first,) = (tmp_path / "cells").iterdir()
-    before = files(first)
+    before = first.read_bytes()
     calls = Counter[str]()
 
     def counted(*args: Any, **kwargs: Any) -> Any:
@@ -186,7 +188,7 @@ def test_a_cell_of_another_machine_is_decoded_anew(
     (result_,) = evaluate(small, tmp_path, say=lambda _: None)
     assert getattr(result_, field) == value
     assert calls["decode"] == 5, "every batch"
-    assert files(first) == before, "what the other has made stays"
+    assert first.read_bytes() == before, "what the other has made stays"
     assert result_.rows != f"cells/{first.name}"
     assert "AO-3: decoded anew; the rows there are of another" in capsys.readouterr().err
 
@@ -202,14 +204,46 @@ def test_rows_and_results_of_the_former_version_are_read() -> None:
     assert rows[0]["end_ids"] == [rows[0]["fill_id"]]
 
 
+def in_folders(run: Path) -> None:
+    """Lay a finished evaluation out as Polytrace 0.1 did: a folder of several files for a cell."""
+    for file in (run / "cells").glob("*.parquet"):
+        folder = file.with_suffix("")
+        folder.mkdir()
+        rows = pq.read_table(file)
+        for number in range(3):
+            pq.write_table(rows.slice(4 * number, 4), folder / f"rows-{number:05d}.parquet")
+        file.unlink()
+    results = pq.read_table(run / "results.parquet").to_pylist()
+    for one in results:
+        one["rows"] = one["rows"].removesuffix(".parquet")
+    table = pa.Table.from_pylist(results, pq.read_schema(run / "results.parquet"))
+    pq.write_table(table, run / "results.parquet")
+
+
+def test_cells_in_folders_are_read_and_become_files(
+    evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate(evaluation, tmp_path / "run", say=lambda _: None)
+    before = files(tmp_path / "run")
+    rights = [one.right for one in Findings([tmp_path / "run"]).all]
+    in_folders(tmp_path / "run")
+    assert [one.right for one in Findings([tmp_path / "run"]).all] == rights
+    monkeypatch.delattr("diffusion.evaluation.generate.decode")
+    evaluate(evaluation, tmp_path / "run", say=lambda _: None)
+    assert files(tmp_path / "run") == before
+
+
 def test_damaged_rows_are_named(evaluation: Evaluation, tmp_path: Path) -> None:
     evaluate(evaluation, tmp_path / "run", say=lambda _: None)
-    file = next((tmp_path / "run" / "cells").glob("AO-3-*/rows-00001.parquet"))
+    file = next((tmp_path / "run" / "cells").glob("AO-3-*.parquet"))
     whole = file.read_bytes()
     file.write_bytes(whole[:-9])
-    with pytest.raises(DamagedError, match=r"rows-00001\.parquet: cannot be read"):
+    with pytest.raises(DamagedError, match=r"AO-3-.*\.parquet: cannot be read"):
         evaluate(evaluation, tmp_path / "run", say=lambda _: None)
-    file.write_bytes(file.with_name("rows-00000.parquet").read_bytes())
+    file.write_bytes(whole)
+    in_folders(tmp_path / "run")
+    part = file.with_suffix("") / "rows-00001.parquet"
+    part.write_bytes(part.with_name("rows-00000.parquet").read_bytes())
     with pytest.raises(DamagedError, match="other problems"):
         evaluate(evaluation, tmp_path / "run", say=lambda _: None)
 

@@ -11,7 +11,6 @@ from diffusion.decoding import Order
 from diffusion.decoding.decode import Fill
 from diffusion.evaluation.evaluate import evaluate
 from diffusion.evaluation.settings import Evaluation, Training
-from diffusion.evaluation.statistics import Interval
 from diffusion.paper import reference
 from diffusion.paper.cells import Finding, Findings, Subject, change_of_gain, gain, gain_of_arness
 from diffusion.paper.claims import claims, verdict
@@ -21,6 +20,7 @@ from diffusion.paper.tables_page import in_short, write_page
 from diffusion.settings import Model, Precision
 from support.errors import UserError
 from support.paths import ROOT
+from support.stats import Interval
 from support.yaml_file import load
 from tests.diffusion.checkpoints import make
 

@@ -5,7 +5,6 @@ import dataclasses
 import pytest
 
 from diffusion.evaluation.settings import Evaluation, Training
-from diffusion.evaluation.statistics import wilson
 from diffusion.paper.cells import Finding, Findings
 from flows import closing
 from flows.closing import Three, Tuned, five_lines
@@ -14,6 +13,7 @@ from schemas.facts import Grades, ModelFacts, PromptCounts, TeacherFacts, TokenC
 from schemas.manifest import Manifest
 from scorers.revision import directory_revision
 from support.paths import ROOT
+from support.stats import wilson
 from support.yaml_file import load
 
 MINIATURE = ROOT / "docs" / "miniature" / "evaluation"  # rows of 1,000 problems

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from curation.release.verify import verify
-from flows.runtime import runners
+from flows.runtime.cluster import DASK as ADDRESS
+from flows.runtime.cluster import RAY
+from flows.runtime.runners import runner_of
 from schemas.recipe import load
 from support.errors import UserError
 from support.paths import ROOT
@@ -93,26 +95,29 @@ def test_a_command_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
 
 
 def test_no_password_of_an_address_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runners, "CONNECT_SECONDS", 1)
-    for name, variable in (("dask", runners.DASK), ("ray", runners.RAY)):
+    for name, variable in (("dask", ADDRESS), ("ray", RAY)):
         monkeypatch.setenv(variable, "tcp://me:hunter2@127.0.0.1:9")
         recipe = load(ROOT / "flows" / "recipes" / "demo.yaml", [f"task_runner={name}"])
         with pytest.raises(UserError) as caught:
-            runners.runner_of(recipe)
+            runner_of(recipe)
         assert f"{variable}=tcp://127.0.0.1:9: no " in str(caught.value)
         assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.slow
-def test_a_cluster_that_is_not_there_is_said_in_a_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("runner", "variable"), [("dask", ADDRESS), ("ray", RAY)])
+def test_a_cluster_that_is_not_there_is_said_before_prefect_starts(
+    tmp_path: Path, runner: str, variable: str
+) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "build", "demo", "--out", "run", *DASK],
+        [sys.executable, "-m", "flows.cli", "build", "demo", "--set", f"task_runner={runner}"],
         cwd=tmp_path,
-        env=environment(tmp_path) | {"POLYTRACE_DASK": "tcp://127.0.0.1:9"},
+        env=environment(tmp_path) | {variable: "127.0.0.1:9"},
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=60,
     )
-    assert done.returncode == 2 and "POLYTRACE_DASK" in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"polytrace: {variable}=") and "answers there" in line
+    assert not (tmp_path / ".prefect").exists()

@@ -1,7 +1,6 @@
 """What `polytrace doctor` says, about this machine and about others."""
 
 import json
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -33,6 +32,7 @@ from flows.cli.doctor.fitting import GB, GIB, SMALL, Endpoint, Facts, Gpu, fits
 from schemas.recipe import load
 from support.errors import PolytraceError
 from support.paths import ROOT
+from support.processes import PIPE, Child
 from tests.flows.commands import run, script
 
 LAPTOP = Facts(
@@ -324,14 +324,12 @@ def test_the_shapes_are_those_of_the_networks(config: dict[str, Any]) -> None:
 )
 def test_a_broken_torch_is_told(torch: str, says: str, tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text(torch)
-    asked = subprocess.Popen(
-        [sys.executable, "-P", str(DEVICES)],
-        env={"PYTHONPATH": str(tmp_path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with pytest.raises(PolytraceError) as caught:
+    command = [sys.executable, "-P", str(DEVICES)]
+    more = {"PYTHONPATH": str(tmp_path)}
+    with (
+        Child[str](command, grace=0.0, env=more, stdout=PIPE, stderr=PIPE, text=True) as asked,
+        pytest.raises(PolytraceError) as caught,
+    ):
         _gpus_of(asked)
     assert says in str(caught.value)
     assert str(caught.value).startswith("broken installation: torch cannot ")

@@ -15,7 +15,7 @@ from flows.experiment import evaluation, find_experiment, folder_of, trainings
 from flows.recipe_files import EXPERIMENTS
 from support.errors import UserError
 from tests.builds import BuiltRuns
-from tests.flows.commands import polytrace, start
+from tests.flows.commands import alive, polytrace, start
 
 NAMES = sorted(file.stem for file in EXPERIMENTS.glob("*.yaml"))
 
@@ -109,9 +109,8 @@ use_cpu: true
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("processes", [1, 2])
-def test_a_stopped_experiment_saves_and_leaves_no_process(place: Path, processes: int) -> None:
+def begun(place: Path, out: str, processes: int) -> "subprocess.Popen[str]":
+    """An experiment whose first training, on so many processes, has written some steps to `out`."""
     launched = []
     if processes == 2:
         (place / "two.yaml").write_text(TWO_PROCESSES)
@@ -122,24 +121,48 @@ def test_a_stopped_experiment_saves_and_leaves_no_process(place: Path, processes
     file = place / "stopped.yaml"
     file.write_text(yaml.safe_dump(experiment))
     process = start(
-        *("finetune-eval", str(file), "--corpus", "runs/demo", "--out", f"stopped_{processes}"),
+        *("finetune-eval", str(file), "--corpus", "runs/demo", "--out", out),
         *launched,
         cwd=place,
         OMP_NUM_THREADS="1",
     )
-    while not any(file.stat().st_size for file in place.glob(f"stopped_{processes}/*/{STEPS}")):
+    while not any(file.stat().st_size for file in place.glob(f"{out}/*/{STEPS}")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
+    return process
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_stopped_experiment_saves_and_leaves_no_process(place: Path, processes: int) -> None:
+    out = f"stopped_{processes}"
+    process = begun(place, out, processes)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM
-    (tuned,) = (place / f"stopped_{processes}").glob("tiny_nap-*")
+    (tuned,) = (place / out).glob("tiny_nap-*")
     assert list((tuned / "checkpoints").iterdir()), "it was saved"
-    commands = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
-    ours = [
-        line for line in commands.stdout.splitlines() if f"stopped_{processes}/tiny_nap" in line
-    ]
-    assert not ours, "no training goes on alone"
+    assert not trainers(out), "no training goes on alone"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_killed_experiment_leaves_no_process(place: Path, processes: int) -> None:
+    out = f"killed_{processes}"
+    process = begun(place, out, processes)
+    assert len(trainers(out)) >= processes
+    process.kill()
+    began = time.monotonic()
+    while left := trainers(out) + alive(place / ".prefect"):
+        assert time.monotonic() - began < 5, left
+        time.sleep(0.05)
+    process.communicate()
+
+
+def trainers(out: str) -> list[str]:
+    """The command lines that name the training in the folder `out`."""
+    commands = subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True, check=True)
+    return [line for line in commands.stdout.splitlines() if f"{out}/tiny_nap" in line]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from curation.sources.columns.fields import printable
 from curation.sources.readers.reader import File
-from support.errors import UserError
+from support.errors import UserError, first_line
 
 PACKED = ("", ".gz", ".zst", ".bz2", ".xz")
 """What may follow a file's own suffix."""
@@ -61,8 +61,9 @@ def opened(file: File) -> Iterator[BinaryIO]:
                 stream.read(3)
             yield stream
     except FAULTS as error:
-        said = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"{printable(file.name)}: cannot be read to its end: {said}") from None
+        raise UserError(
+            f"{printable(file.name)}: cannot be read to its end: {first_line(error)}"
+        ) from None
 
 
 def _unpacked(raw: io.BufferedReader) -> io.BufferedReader:

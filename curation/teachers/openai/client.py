@@ -65,7 +65,7 @@ class Connection(NamedTuple):
 
     def hide(self, text: str) -> str:
         """A text of the server's without the key, which it may repeat."""
-        return hidden(text, [self.key])
+        return hidden(text, self.key)
 
     def _reason(self, error: Exception) -> str:
         return _cut(self.hide(_reason(error)))

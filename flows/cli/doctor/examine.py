@@ -9,7 +9,6 @@ import asyncio
 import json
 import platform
 import shutil
-import subprocess
 import sys
 import textwrap
 from collections import Counter
@@ -25,6 +24,7 @@ from flows.cli.doctor.fitting import PAPER, Endpoint, Facts, Fit, Gpu, command, 
 from support.errors import PolytraceError, UserError
 from support.paths import ROOT
 from support.plugins import Plugin, installed
+from support.processes import DEVNULL, PIPE, Child
 from support.redact import bare
 
 DEVICES = Path(__file__).with_name("_devices.py")
@@ -139,11 +139,12 @@ def examine(endpoints: Sequence[str] = ()) -> Facts:
 
     Raises PolytraceError where PyTorch cannot be loaded.
     """
-    with subprocess.Popen(
+    with Child[str](
         (sys.executable, "-P", str(DEVICES)),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        grace=0.0,
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=PIPE,
         text=True,
     ) as asked:
         prefect, has_hub_token = _prefect(), _has_hub_token()
@@ -173,7 +174,7 @@ def examine(endpoints: Sequence[str] = ()) -> Facts:
     )
 
 
-def _gpus_of(asked: "subprocess.Popen[str]") -> tuple[Gpu, ...]:
+def _gpus_of(asked: Child[str]) -> tuple[Gpu, ...]:
     """The devices that the process of `_devices.py` tells of."""
     out, err = asked.communicate()
     if asked.returncode == 0:

@@ -69,8 +69,8 @@ class Facts:
 
     `training` is the memory that a device needs when a recipe of `polytrace train` trains a model
     of the Hub, by recipe and by the number of devices. `evaluation` is the memory for evaluating
-    that model. `corpus` is the disk space of the paper's corpus. `plugins` are the parts of other
-    packages.
+    that model. `corpus` is the disk space of the paper's corpus. `plugins`
+    are parts of recipes that other packages have.
     """
 
     python: str

@@ -5,20 +5,21 @@ the questions; None for a question whose worker was killed or died.
 
 Each worker is a fresh interpreter that speaks JSON lines: no fork (the caller may have threads), no
 re-import of the caller's `__main__`, no pickle. Workers start when the first question comes. They
-have a session of their own, so that Ctrl-C reaches the caller alone, which then ends them; when
-the caller is killed they see the end of their input and leave.
+have a session of their own, so that Ctrl-C reaches the caller alone, which then ends them; they end
+with the caller when it is killed.
 """
 
 import json
 import os
 import selectors
-import subprocess
 import sys
 import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from support.processes import DEVNULL, PIPE, Child
 
 WORKER = Path(__file__).with_name("_math_verify_worker.py")
 
@@ -46,12 +47,12 @@ class _Worker:
     """One process with at most one question in flight."""
 
     def __init__(self, timeout_seconds: float) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", str(WORKER), str(timeout_seconds), str(os.getpid())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
+        self.process = Child[bytes](
+            [sys.executable, "-P", str(WORKER), str(timeout_seconds)],
+            grace=0.0,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=DEVNULL,
             env={**os.environ, "PYTHONHASHSEED": "0"},
             bufsize=0,
         )
@@ -181,5 +182,5 @@ class WorkerPool:
             if self._failed_starts >= STARTS:
                 raise RuntimeError(
                     f"the grading worker does not start (exit status {worker.process.returncode}); "
-                    f"`{sys.executable} -P {WORKER} 5 {os.getppid()}` shows why"
+                    f"`{sys.executable} -P {WORKER} 5` shows why"
                 )
