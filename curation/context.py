@@ -23,9 +23,9 @@ from curation.vllm_servers.servers import Servers
 from schemas.recipe import Recipe
 from schemas.records import Stage
 from scorers.answers.grade import GradePool
+from support.display.progress import Progress
 from support.errors import UserError
 from support.paths import locate
-from support.progress import Progress
 
 if TYPE_CHECKING:  # torch is loaded only by the process that scores
     from scorers.seqdep.device_pool import Scorers

@@ -22,7 +22,7 @@ from curation.release.token_usage import TokenUsage, count_token_usage
 from flows.page import REPORT
 from schemas.facts import TokenCounts
 from schemas.manifest import MANIFEST_FILE, RELEASE_FOLDER, Manifest
-from support.text import one_line
+from support.display.text import one_line
 
 CARD = Path(RELEASE_FOLDER) / "README.md"
 

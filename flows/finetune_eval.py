@@ -20,8 +20,8 @@ from flows.page import REPORT, write_report
 from flows.recipe_files import as_yaml
 from flows.runtime.commands import run_command
 from schemas.manifest import MANIFEST_FILE, Manifest
+from support.display.tables import Table
 from support.files import lock, replace_text
-from support.tables import Table
 
 REPORT_PAGE = "report.md"
 

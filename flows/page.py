@@ -66,8 +66,8 @@ def page(run: Path, evaluation: Path | None = None) -> str:
     from markupsafe import Markup
 
     from curation.inspect.html_report import corpus_page
-    from support.digits import rounded
-    from support.text import visible
+    from support.display.digits import rounded
+    from support.display.text import visible
 
     found = corpus_page(run)
     evaluated = None if evaluation is None else _evaluated(evaluation)

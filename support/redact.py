@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import quote, quote_plus, urlsplit, urlunsplit
 
-from support.text import one_line
+from support.display.text import one_line
 
 HIDDEN = "***"
 CREDENTIALS = re.compile(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from curation.filters import Filter
 from schemas.records import Canvas, Scores, Verdict
-from support.digits import distinguishable
+from support.display.digits import distinguishable
 from support.errors import UserError
 
 

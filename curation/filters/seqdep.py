@@ -16,7 +16,7 @@ import numpy as np
 
 from curation.filters import Filter
 from schemas.records import Canvas, Scores, Verdict
-from support.digits import distinguishable
+from support.display.digits import distinguishable
 from support.errors import UserError
 from support.stats import rank
 

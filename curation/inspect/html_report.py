@@ -23,8 +23,8 @@ from curation.seqdep_report.figures import SegmentMeans
 from schemas import arrow
 from schemas.manifest import MANIFEST_FILE, RELEASE_FOLDER, Manifest
 from schemas.records import Grade, Level, Released, ReleasedPath, Stage
+from support.display.text import shorten, visible
 from support.stats import Floats, binned
-from support.text import shorten, visible
 
 SAMPLE = 100  # canvases that can be looked through
 LONGEST = 6_000  # characters of one text

@@ -20,9 +20,9 @@ import pyarrow.compute as pc
 
 from curation.release.reader import ReleaseReader, RowLocation, begins, holds, selected
 from schemas.records import Level
-from support.digits import rounded
+from support.display.digits import rounded
+from support.display.text import one_line
 from support.errors import UserError
-from support.text import one_line
 
 T = TypeVar("T")
 NEAREST = 3  # ids that are suggested

@@ -22,9 +22,9 @@ from curation.run_store.shards import shard_path
 from schemas import arrow
 from schemas.manifest import Manifest
 from schemas.records import Rejection, Stage
+from support.display.text import one_line
 from support.errors import UserError
 from support.plugins import hint
-from support.text import one_line
 
 COLUMNS = arrow.schema_of(Rejection).names
 LATER = frozenset(Stage) - {Stage.PROMPTS}

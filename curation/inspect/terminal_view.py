@@ -17,9 +17,9 @@ from curation.seqdep_report.controls import sentence
 from schemas.facts import FilterFacts
 from schemas.manifest import MANIFEST_FILE, RELEASE_FOLDER, Manifest
 from schemas.records import Grade, Released
-from support.digits import rounded, rounded_text
-from support.tables import Table
-from support.text import one_line, shorten, visible
+from support.display.digits import rounded, rounded_text
+from support.display.tables import Table
+from support.display.text import one_line, shorten, visible
 
 MARKS = {  # and how they are painted
     Grade.CORRECT: ("✓ correct", "green"),

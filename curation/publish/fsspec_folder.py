@@ -28,9 +28,9 @@ from curation.publish.plan import (
 )
 from curation.sources.readers.remote import code_of, connect, etag, is_url, with_retries
 from schemas.facts import Count, Fact, FileFacts
+from support.display.text import one_line
 from support.errors import StoppedError, UserError
 from support.retry import GOES_ON, Say
-from support.text import one_line
 
 INDEX = "polytrace.json"
 CARD = "README.md"

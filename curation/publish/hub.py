@@ -24,9 +24,9 @@ from curation.publish.plan import (
     release_of,
 )
 from schemas.facts import FileFacts
+from support.display.text import one_line
 from support.errors import UserError
 from support.retry import Say, retry
-from support.text import one_line
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

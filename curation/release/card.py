@@ -19,9 +19,9 @@ from schemas.manifest import Manifest
 from schemas.recipe import Recipe
 from schemas.records import Grade, Released
 from support import plugins
-from support.digits import rounded, rounded_text
+from support.display.digits import rounded, rounded_text
+from support.display.text import one_line, shorten
 from support.paths import locate
-from support.text import one_line, shorten
 
 TAGS = ("polytrace", "math", "reasoning", "parallel-reasoning", "diffusion-language-model")
 PARTS = {

@@ -21,8 +21,8 @@ from curation.release.statistics import Distribution, Stats
 from curation.release.writer import ROW_GROUP, data_path
 from schemas.facts import ReleaseFile
 from schemas.manifest import Manifest
-from support.digits import rounded
-from support.figures import BLUE, INK, RED, save
+from support.display.digits import rounded
+from support.display.figures import BLUE, INK, RED, save
 from support.stats import Binned, binned
 
 if TYPE_CHECKING:

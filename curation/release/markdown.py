@@ -11,8 +11,8 @@ from typing import NamedTuple
 import yaml
 
 from schemas.recipe import Recipe
+from support.display.text import one_line, visible
 from support.redact import without_credentials
-from support.text import one_line, visible
 
 _ACTIVE = re.compile(r"([\\`*_{}\[\]()<>#|~$&!])")
 _SECRET = re.compile(r"(?:^|_)(?:(?:api|access|secret)_?key|token|secret|passwd|password|auth\w*)$")

@@ -24,9 +24,9 @@ from schemas.facts import REJECTED_FOLDER, FileFacts, ReleaseFile, Shard
 from schemas.manifest import MANIFEST_FILE, RECIPE_FILE, RELEASE_FOLDER, Manifest
 from schemas.recipe import Recipe, load_recipe
 from schemas.records import Grade, Rejection
+from support.display.text import one_line
 from support.errors import PolytraceError, UserError
 from support.files import sha256
-from support.text import one_line
 
 STATS = f"{RELEASE_FOLDER}/{statistics.STATS_FILE}"
 PICTURES = f"{RELEASE_FOLDER}/{figures.FOLDER}"

@@ -16,7 +16,7 @@ from curation.seqdep_report.score import Documents
 from schemas.facts import ControlFacts, MeanFacts
 from schemas.recipe import Part
 from scorers.seqdep.curve import FEW, Interval
-from support.digits import rounded
+from support.display.digits import rounded
 
 
 class Control:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scorers.seqdep.curve import FEW, Bin
-from support.figures import BLUE, GREEN, RED, save
+from support.display.figures import BLUE, GREEN, RED, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

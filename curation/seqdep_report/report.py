@@ -28,10 +28,10 @@ from curation.seqdep_report.score import (
 )
 from schemas.records import Level
 from scorers.revision import directory_revision
+from support.display.tables import Table
 from support.errors import UserError
 from support.files import replace_text
 from support.paths import ROOT
-from support.tables import Table
 
 if TYPE_CHECKING:  # torch is loaded only by the process that scores
     from scorers.seqdep.causal_lm import Scorer

@@ -36,9 +36,9 @@ from schemas import arrow
 from scorers.answers.grade import GRADING, Attempt, GradePool
 from scorers.revision import directory_revision
 from support import plugins
+from support.display.progress import Progress
 from support.errors import DamagedError, UserError
 from support.files import atomic_write, replace_text
-from support.progress import Progress
 
 
 def evaluate_cells(

@@ -22,8 +22,8 @@ from diffusion.decoding.decode import Request
 from diffusion.evaluation.generate import answers, layout_for, load_decoder
 from diffusion.lm_eval_model.options import read
 from diffusion.settings import Model
+from support.display.progress import Progress
 from support.errors import UserError, first_line
-from support.progress import Progress
 
 _HEEDED = {"until", "do_sample", "temperature"}
 _NO_LIKELIHOODS = (

@@ -23,8 +23,8 @@ from diffusion.paper.cells import (
     wider_and_narrower,
 )
 from diffusion.paper.tables import label_of, name_of, points, share
+from support.display.tables import Table
 from support.stats import Interval, sign_test
-from support.tables import Table
 
 LEVEL = 0.05
 FEW = 30  # problems; a bootstrap of fewer is far too sure of itself

@@ -21,9 +21,9 @@ from diffusion.paper.claims import claims
 from diffusion.paper.figures import draw
 from diffusion.paper.tables import evaluated_part, tables
 from schemas.records import Grade
+from support.display.tables import Table
 from support.errors import UserError
 from support.paths import locate
-from support.tables import Table
 
 MOST_DECODES = 48  # rows of all cells together
 

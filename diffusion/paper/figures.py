@@ -14,7 +14,7 @@ from diffusion.evaluation.settings import Training
 from diffusion.paper import reference
 from diffusion.paper.cells import EvaluationCell, EvaluationCells, ModelOnBenchmark
 from diffusion.paper.tables import TRAININGS, accuracy, arness_of, in_paper, label_of, name_of
-from support.figures import BLUE, GREEN, GREY, INK, RED, SAND, save
+from support.display.figures import BLUE, GREEN, GREY, INK, RED, SAND, save
 from support.stats import Interval
 
 if TYPE_CHECKING:

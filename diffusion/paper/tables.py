@@ -20,8 +20,8 @@ from diffusion.paper.cells import (
     gain,
     gain_of_arness,
 )
+from support.display.tables import Table
 from support.stats import Interval
-from support.tables import Table
 
 K = TypeVar("K")
 V = TypeVar("V")

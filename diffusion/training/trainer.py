@@ -25,10 +25,10 @@ from diffusion.training.objective import generator
 from diffusion.training.prepared import Prepared, refusals
 from diffusion.training.training_log import LoggedStep, TrainingSummary
 from diffusion.training.validation import Buckets, validate
-from support.digits import rounded
+from support.display.digits import rounded
+from support.display.progress import Progress
 from support.errors import PolytraceError, StoppedError, UserError
 from support.files import atomic_folder, replace_text
-from support.progress import Progress
 
 _SUMS = 8  # loss; nats and count of content, of fill; answer and content tokens; asked to stop
 

@@ -54,7 +54,7 @@ def main() -> None:
     try:
         app()
     except PolytraceError as error:
-        from support.text import visible
+        from support.display.text import visible
 
         said = hide_secrets(" ".join(str(error).splitlines()))
         print(f"polytrace: {visible(said)}", file=sys.stderr)

@@ -154,7 +154,7 @@ def score(
         f"scorer {scorer.name} ({scorer.revision}), {scorer.model.dtype}, {scorer.model.device}",
         err=True,
     )
-    from support.progress import Progress
+    from support.display.progress import Progress
 
     with say_how_to_resume(), Progress("scored", "texts", total=limit) as bar:
         score_corpus(corpus, scorer, settings, out, limit=limit, progress=bar.update)

@@ -76,7 +76,7 @@ def seqdep_report(
     inputs = Inputs(
         run=run, web=web, long_cot=tuple(long_cot or ()), long_cot_column=long_cot_column
     )
-    from support.progress import Progress
+    from support.display.progress import Progress
 
     with say_how_to_resume(), Progress("scored", "texts") as bar:
         text = report(inputs, scorer, settings, out, limit=limit, progress=bar.update)

@@ -17,7 +17,7 @@ from schemas.facts import SourceFacts, TeacherFacts
 from schemas.manifest import Manifest
 from schemas.recipe import Recipe
 from schemas.records import Released
-from support.text import visible
+from support.display.text import visible
 from tests.curation import samples
 
 NASTY = (

@@ -20,7 +20,7 @@ from curation.release.verify import find_problems
 from schemas.facts import ReleaseFile
 from schemas.manifest import Manifest
 from schemas.records import Canvas, Level, Scores, SeqDep
-from support.digits import rounded
+from support.display.digits import rounded
 from tests.curation import samples
 
 ROOT = Path(__file__).resolve().parents[2]

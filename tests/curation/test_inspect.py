@@ -21,7 +21,7 @@ from curation.release.rows import released as made
 from schemas import arrow
 from schemas.manifest import Manifest
 from schemas.records import Level, Rejection, Released, Siblings, Stage
-from support import text as terminal
+from support.display import text as terminal
 from support.errors import DamagedError, UserError
 from tests.curation import samples
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.digits import distinguishable, rounded, rounded_text
+from support.display.digits import distinguishable, rounded, rounded_text
 
 
 @pytest.mark.parametrize(

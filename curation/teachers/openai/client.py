@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from support.display.text import one_line
 from support.errors import UserError
 from support.redact import hide_secrets, public_address
 from support.retry import retry_after
-from support.text import one_line
 
 if TYPE_CHECKING:
     import aiohttp

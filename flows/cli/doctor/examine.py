@@ -252,7 +252,7 @@ def _corpus_bytes() -> int:
 def served(endpoint: str) -> Endpoint:
     """What a server lists as its models, or in a few words why it does not; no key is sent."""
     from curation.teachers.openai.client import UnavailableError, address
-    from support.text import one_line, shorten
+    from support.display.text import one_line, shorten
 
     try:
         url = address(endpoint)
