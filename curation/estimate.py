@@ -15,7 +15,7 @@ from pathlib import Path
 from curation import pipeline
 from curation.context import Job
 from curation.run_store import shards
-from curation.stages import fingerprints, prompt_stage, release_stage
+from curation.stages import filter_stage, fingerprints, prompt_stage
 from curation.teachers import ServedTeacher
 from schemas import arrow
 from schemas.recipe import Recipe
@@ -122,7 +122,7 @@ def _measure(job: Job) -> BuildEstimate:
         tokens=sum(trace.completion_tokens or 0 for trace in traces),
         sampling_seconds=seconds[0],
         other_seconds=seconds[1],
-        released=release_stage.count_passing(job, shard),
+        released=filter_stage.count_passing(job, shard),
     )
 
 

@@ -6,7 +6,7 @@ In: scored canvases of every shard. Out: `release/`, `rejected/release-NNNNN.par
 
 import shutil
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
@@ -14,23 +14,21 @@ import yaml
 from curation.context import Job
 from curation.release import card, figures, statistics, writer
 from curation.release.rows import read_rows
-from curation.run_store import shards
 from curation.seqdep_report import controls
 from curation.stages import (
     build_manifest,
+    filter_stage,
     fingerprints,
     measure_controls,
     prompt_stage,
-    shard_stages,
     snapshots,
 )
 from curation.stages.build_manifest import ReleaseTally
 from curation.stages.prompt_stage import SourceIndex
-from schemas import arrow
 from schemas.facts import EditionFacts, FileFacts, ReleaseFile
 from schemas.manifest import MANIFEST_FILE, RECIPE_FILE, RELEASE_FOLDER, Manifest
 from schemas.outcome import Outcome
-from schemas.records import Canvas, Rejection, Scores, Stage, Verdict
+from schemas.records import Canvas, Scores, Stage
 from support.errors import DamagedError, UserError
 from support.files import replace_text, sha256
 
@@ -112,11 +110,11 @@ def make_release(job: Job, source_index: SourceIndex) -> Outcome:
     for old in (job.run / "rejected").glob(f"{Stage.RELEASE}-*.parquet"):
         old.unlink()
     tally = ReleaseTally(seen=[0] * len(job.filters), dropped=[Counter() for _ in job.filters])
-    _fit(job, _fit_shards(job, [span for _, span in parts]))
+    filter_stage.fit(job, filter_stage.shards_to_fit(job, [span for _, span in parts]))
     files: list[ReleaseFile] = []
     made: list[EditionFacts] = []
     for edition, (build, span) in zip(source_index.editions, parts, strict=True):
-        new = _release_edition(job, former, fresh, build, _kept(job, span, tally))
+        new = _release_edition(job, former, fresh, build, filter_stage.kept(job, span, tally))
         canvases = sum(file.rows for file in new)
         rows = sum(edition.rows)
         made.append(EditionFacts(build=build, shards=len(span), rows=rows, canvases=canvases))
@@ -196,92 +194,6 @@ def _release_edition(
 
 def _is_whole(path: Path, file: FileFacts) -> bool:
     return path.is_file() and sha256(path) == file.sha256
-
-
-def count_passing(job: Job, index: int) -> int:
-    """How many canvases of one shard the filters let through, had they seen no other."""
-    only = range(index, index + 1)
-    _fit(job, only)
-    return sum(drop is None for _, _, drop in _judged(job, only, len(job.filters)))
-
-
-def _fit_shards(job: Job, spans: Sequence[range]) -> range:
-    """The shards that filters learn from: up to the first edition that holds a canvas."""
-    for span in spans:
-        if any(shards.require_marker(job.run, Stage.CANVASES, index).rows for index in span):
-            return range(spans[0].start, span.stop)
-    return spans[0]
-
-
-def _fit(job: Job, indices: range) -> None:
-    """Let every filter learn from what the filters before it let through."""
-    for number, rule in enumerate(job.filters):
-        rule.fit(pair for _, pair, drop in _judged(job, indices, number) if drop is None)
-
-
-def _judged(
-    job: Job, indices: range, rules: int
-) -> Iterator[tuple[int, tuple[Canvas, Scores], tuple[int, Verdict] | None]]:
-    """(shard, canvas with scores, the first of `rules` filters that drops it and why)."""
-    for index in indices:
-        for canvas, scores in shard_stages.shard_corpus(job, index):
-            drop = None
-            for number, rule in enumerate(job.filters[:rules]):
-                verdict = rule.judge(canvas, scores)
-                if not verdict.keep:
-                    drop = (number, verdict)
-                    break
-            yield index, (canvas, scores), drop
-
-
-def _kept(job: Job, indices: range, tally: ReleaseTally) -> Iterator[tuple[Canvas, Scores]]:
-    """The canvases that pass every filter; the others are written to `rejected/` shard by shard."""
-    rejections: list[Rejection] = []
-    shard = indices.start
-    for index, (canvas, scores), drop in _judged(job, indices, len(job.filters)):
-        job.bars.add(Stage.RELEASE, 1)
-        if index != shard:
-            _write_rejections(job.run, shard, rejections, tally)
-            rejections, shard = [], index
-        last = len(job.filters) if drop is None else drop[0] + 1
-        for number in range(last):
-            tally.seen[number] += 1
-        if drop is None:
-            tally.path_tokens += sum(canvas.path_tokens)
-            tally.summary_tokens += canvas.summary_tokens
-            yield canvas, scores
-        else:
-            number, verdict = drop
-            tally.dropped[number][verdict.reason] += 1
-            rejections.extend(_drop(canvas, job.recipe.filters[number].kind, verdict))
-    _write_rejections(job.run, shard, rejections, tally)
-
-
-def _drop(canvas: Canvas, kind: str, verdict: Verdict) -> Iterator[Rejection]:
-    """The rejection of a canvas's prompt, then those of its traces."""
-    prompt = canvas.prompt
-    for index in (None, *sorted(path.trace.index for path in canvas.paths)):
-        yield Rejection(
-            stage=Stage.RELEASE,
-            prompt_id=prompt.id,
-            source=prompt.source,
-            row=prompt.row,
-            index=index,
-            reason=verdict.reason if index is None else "prompt_rejected",
-            detail=f"filter {kind}: {verdict.detail}",
-        )
-
-
-def _write_rejections(
-    run: Path, index: int, rejections: list[Rejection], tally: ReleaseTally
-) -> None:
-    if not rejections:
-        return
-    path = run / "rejected" / f"{Stage.RELEASE}-{index:05d}.parquet"
-    shards.write_table(run, path, arrow.table(Rejection, rejections))
-    tally.files.append(writer.describe(path, f"rejected/{path.name}"))
-    for reason in shards.count_reasons(rejections):
-        tally.rejected[reason.kind, reason.reason] += reason.count
 
 
 def _small_files(job: Job, source_index: SourceIndex) -> Iterator[str]:
