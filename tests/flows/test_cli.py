@@ -153,7 +153,7 @@ def test_interrupted_it_ends_at_once_and_leaves_no_process(
 @pytest.mark.slow
 def test_a_build_whose_shards_are_worked_on_waits_for_no_shard(tmp_path: Path) -> None:
     """SIGTERM to the command alone: Prefect's handler would wait for the scorer."""
-    args = ("--limit", "80", "--set", "shard_rows=40", "--out", "run")
+    args = ("--limit", "24", "--set", "shard_rows=12", "--out", "run")
     process = start("build", "demo", *args, cwd=tmp_path)
     while not (tmp_path / "run/canvases/00000.json").exists():
         assert process.poll() is None, process.communicate()
