@@ -45,7 +45,7 @@ class Child(subprocess.Popen[AnyStr]):
 
     `pid` is the supervisor's; `returncode` is the command's, negative where a signal ended it, and
     127 where it cannot be started (standard error says why). `terminate` asks the command to end
-    and returns at once. `options` are those of Popen. What drops its last reference ends it.
+    and returns at once. `options` are those of Popen. It ends when its last reference is dropped.
     """
 
     def __init__(self, command: Sequence[str], *, grace: float, **options: Any) -> None:
@@ -68,6 +68,10 @@ class Child(subprocess.Popen[AnyStr]):
         # Not as arguments: who kills by the command's name means the command.
         with suppress(BrokenPipeError):
             self._control.write(json.dumps(list(command)).encode() + b"\n")
+
+    def __del__(self) -> None:
+        self._control.close()
+        super().__del__()
 
     def end(self) -> None:
         """Ask it to end, kill it after the grace, and wait until it is gone."""

@@ -33,12 +33,33 @@ START_LOOK_SECONDS = 0.1
 _RUNNING: list[Child[bytes]] = []
 
 
-def stop_at_once() -> None:
+@contextmanager
+def stopped_at_once() -> Iterator[None]:
     """End this process as soon as SIGINT or SIGTERM asks for it.
 
-    Prefect would first report the crash to its server, and wait for what is at work.
+    While a flow runs, Prefect has a handler of its own for SIGTERM. It would first report the crash
+    and wait for what is at work, so that a thread looks at the signals that come.
     """
     signals.stop_at_once(_end_all)
+    ours = signal.getsignal(signal.SIGTERM)
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+
+    def look() -> None:
+        while number := os.read(reading, 1):
+            if number[0] == signal.SIGTERM and signal.getsignal(signal.SIGTERM) is not ours:
+                signals.leave(128 + signal.SIGTERM, "interrupted", _end_all)
+
+    watch = threading.Thread(target=look, daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writing)
+        watch.join()
+        os.close(reading)
 
 
 @contextmanager

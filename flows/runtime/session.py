@@ -32,11 +32,10 @@ def prefect(run: Path) -> Iterator[None]:
     }.items():
         os.environ.setdefault(name, value)
     _check_home()
-    from flows.runtime.server import own_server, stop_at_once
+    from flows.runtime.server import own_server, stopped_at_once
 
-    stop_at_once()
     try:
-        with own_server():
+        with stopped_at_once(), own_server():
             yield
     except PolytraceError:
         raise

@@ -151,6 +151,23 @@ def test_interrupted_it_ends_at_once_and_leaves_no_process(
 
 
 @pytest.mark.slow
+def test_a_build_whose_shards_are_worked_on_waits_for_no_shard(tmp_path: Path) -> None:
+    """SIGTERM to the command alone: Prefect's handler would wait for the scorer."""
+    args = ("--limit", "24", "--set", "shard_rows=12", "--out", "run")
+    process = start("build", "demo", *args, cwd=tmp_path)
+    while not (tmp_path / "run/canvases/00000.json").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.terminate()
+    began = time.monotonic()
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert time.monotonic() - began < 8
+    assert err.count("the same command goes on") == 1
+    check_all_end(tmp_path / ".prefect", seconds=10)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.2, 0.6])
 def test_killed_just_after_its_server_has_started_it_leaves_no_process(
     tmp_path: Path, seconds: float

@@ -256,16 +256,20 @@ def test_a_flipped_bit_in_the_journal_of_an_open_shard(sampled: Path, tmp_path: 
 
 
 def server_of(process: "subprocess.Popen[str]") -> int:
-    """The id of the Prefect server that a command has started."""
+    """The id of the Prefect server that a command has started, through a supervisor."""
+    parents: dict[int, int] = {}
+    servers = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
-            command = (folder / "cmdline").read_text()
+            parents[int(folder.name)] = int(
+                (folder / "stat").read_text().rpartition(")")[2].split()[1]
+            )
+            if "uvicorn" in (folder / "cmdline").read_text():
+                servers.append(int(folder.name))
         except OSError:
             continue
-        if int(parent) == process.pid and "uvicorn" in command:
-            return int(folder.name)
-    raise AssertionError("it has no server")
+    (found,) = [pid for pid in servers if parents.get(parents[pid]) == process.pid]
+    return found
 
 
 @pytest.mark.soak

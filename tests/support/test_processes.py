@@ -116,10 +116,11 @@ def test_a_parent_that_is_killed_leaves_nothing(tmp_path: Path, number: int) -> 
     wait_for(lambda: not any(map(is_running, family(tmp_path))), 5.0)
 
 
-def test_a_child_that_nobody_holds_ends(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_child_that_nobody_holds_ends() -> None:
     child = Child[bytes](["sleep", "600"], grace=0.3)
     pid = child.pid
-    child._control.close()  # as when it is collected
+    del child
     wait_for(lambda: not is_running(pid))
 
 
