@@ -65,11 +65,11 @@ def page(run: Path, evaluation: Path | None = None) -> str:
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    from curation.inspect.html_report import corpus
+    from curation.inspect.html_report import corpus_page
     from support.digits import rounded
     from support.text import visible
 
-    found = corpus(run)
+    found = corpus_page(run)
     evaluated = None if evaluation is None else _evaluated(evaluation)
     script = files("data_cards").joinpath("report.js").read_text(encoding="utf-8")
     environment = Environment(undefined=StrictUndefined, autoescape=True)

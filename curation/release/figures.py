@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.release.rows import PATH_TOKENS, finite, readable
-from curation.release.stats import Distribution, Stats
+from curation.release.statistics import Distribution, Stats
 from curation.release.writer import ROW_GROUP, data_path
 from schemas.facts import ReleaseFile
 from schemas.manifest import Manifest
