@@ -49,7 +49,7 @@ def stopped_at_once() -> Iterator[None]:
     def look() -> None:
         while number := os.read(reading, 1):
             if number[0] == signal.SIGTERM and signal.getsignal(signal.SIGTERM) is not ours:
-                signals.leave(128 + signal.SIGTERM, "interrupted", _end_all)
+                signals.exit_now(128 + signal.SIGTERM, "interrupted", _end_all)
 
     watch = threading.Thread(target=look, daemon=True)
     watch.start()
