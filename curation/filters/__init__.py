@@ -10,14 +10,15 @@ class Filter(Protocol):
     """A rule over one canvas.
 
     A rule that needs the whole corpus (a quantile) reads it once in `fit`; `frozen` says what it
-    learnt and is kept in the manifest. Other rules leave `fit` empty and return "".
+    learnt and is kept in the manifest. Other rules inherit both methods, which do nothing.
     """
 
     def fit(self, corpus: Iterable[tuple[Canvas, Scores]]) -> None:
         """Read the corpus once, in order, before any call of `judge`."""
 
     def frozen(self) -> str:
-        """What `fit` found, as short text for the manifest."""
+        """What `fit` learnt, as short text for the manifest; empty where there is nothing."""
+        return ""
 
     def judge(self, canvas: Canvas, scores: Scores) -> Verdict:
         """Keep, or drop with a reason slug and a sentence."""

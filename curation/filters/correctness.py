@@ -5,7 +5,6 @@ and wrong paths, `{kind: correctness, min_correct: 1, max_correct: 2}`. Every gr
 wrong.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from curation.filters import Filter
@@ -14,27 +13,20 @@ from support.errors import UserError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CorrectnessFilter:
+class CorrectnessFilter(Filter):
     """At least `min_correct` and at most `max_correct` correct paths."""
 
     min_correct: int
     max_correct: int | None
 
-    def fit(self, corpus: Iterable[tuple[Canvas, Scores]]) -> None:
-        """Nothing to learn."""
-
-    def frozen(self) -> str:
-        """Nothing was learnt."""
-        return ""
-
     def judge(self, canvas: Canvas, scores: Scores) -> Verdict:
         """Drop with `correct_below` or `correct_above`."""
         correct = sum(path.grade is Grade.CORRECT for path in canvas.paths)
-        found = f"{correct} of {len(canvas.paths)} paths are correct"
+        outcome = f"{correct} of {len(canvas.paths)} paths are correct"
         if correct < self.min_correct:
-            return Verdict(False, "correct_below", f"{found}, at least {self.min_correct} wanted")
+            return Verdict(False, "correct_below", f"{outcome}, at least {self.min_correct} wanted")
         if self.max_correct is not None and correct > self.max_correct:
-            return Verdict(False, "correct_above", f"{found}, at most {self.max_correct} allowed")
+            return Verdict(False, "correct_above", f"{outcome}, at most {self.max_correct} allowed")
         return Verdict(True)
 
 

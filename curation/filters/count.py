@@ -6,7 +6,7 @@ prompts alone, not on their order, so that a corpus that grows changes few of th
 
 import heapq
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
 
 from curation.filters import Filter
@@ -19,7 +19,7 @@ class CountFilter:
     """Keeps the `most` lowest hashes; `cut` is the highest of them, None where all fit."""
 
     most: int
-    cut: int | None = field(default=None)
+    cut: int | None = None
 
     def fit(self, corpus: Iterable[tuple[Canvas, Scores]]) -> None:
         """Find the highest hash that stays; holds `most` hashes of 8 bytes and no canvas."""

@@ -5,7 +5,6 @@ In a recipe: `{kind: diversity, max_similarity: 0.8}`. The similarity is `Canvas
 scale, and drops single traces where this drops whole canvases.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from curation.filters import Filter
@@ -15,24 +14,17 @@ from support.errors import UserError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DiversityFilter:
+class DiversityFilter(Filter):
     """At most `max_similarity` between any two paths."""
 
     max_similarity: float
-
-    def fit(self, corpus: Iterable[tuple[Canvas, Scores]]) -> None:
-        """Nothing to learn."""
-
-    def frozen(self) -> str:
-        """Nothing was learnt."""
-        return ""
 
     def judge(self, canvas: Canvas, scores: Scores) -> Verdict:
         """Drop with `similarity_above`."""
         if canvas.similarity <= self.max_similarity:
             return Verdict(True)
-        found, limit = distinguishable(canvas.similarity, self.max_similarity)
-        detail = f"two paths have similarity {found}, at most {limit} allowed"
+        measured, limit = distinguishable(canvas.similarity, self.max_similarity)
+        detail = f"two paths have similarity {measured}, at most {limit} allowed"
         return Verdict(False, "similarity_above", detail)
 
 

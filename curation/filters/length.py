@@ -5,7 +5,6 @@ In a recipe: `{kind: length, min_path: 16}` asks every path for 16 tokens or mor
 summary do not count.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from curation.filters import Filter
@@ -14,19 +13,12 @@ from support.errors import UserError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LengthFilter:
+class LengthFilter(Filter):
     """Limits on the sum over the paths and on the shortest path; None is no limit."""
 
     min_total: int | None
     max_total: int | None
     min_path: int | None
-
-    def fit(self, corpus: Iterable[tuple[Canvas, Scores]]) -> None:
-        """Nothing to learn."""
-
-    def frozen(self) -> str:
-        """Nothing was learnt."""
-        return ""
 
     def judge(self, canvas: Canvas, scores: Scores) -> Verdict:
         """Drop with `length_below`, `length_above` or `path_length_below`."""
@@ -47,15 +39,17 @@ def build(
     min_total: int | None = None, max_total: int | None = None, min_path: int | None = None
 ) -> Filter:
     """The filter; UserError where no limit is given or none could be met."""
-    given = {"min_total": min_total, "max_total": max_total, "min_path": min_path}
-    if all(limit is None for limit in given.values()):
-        raise UserError(f"filter length: no limit; give one of {', '.join(given)}")
-    for name, limit in given.items():
+    limits = {"min_total": min_total, "max_total": max_total, "min_path": min_path}
+    if all(limit is None for limit in limits.values()):
+        raise UserError(f"filter length: no limit; give one of {', '.join(limits)}")
+    for name, limit in limits.items():
         if limit is not None and limit < 0:
             raise UserError(f"filter length: {name} is {limit}; give 0 or more")
     for name in ("min_total", "min_path"):
-        least = given[name]
+        least = limits[name]
         if least is not None and max_total is not None and max_total < least:
-            limits = f"max_total is {max_total}, {name} is {least}"
-            raise UserError(f"filter length: {limits}: nothing could pass; raise max_total")
+            raise UserError(
+                f"filter length: max_total is {max_total}, {name} is {least}: nothing could pass; "
+                "raise max_total"
+            )
     return LengthFilter(min_total=min_total, max_total=max_total, min_path=min_path)

@@ -51,11 +51,11 @@ class Limits:
                 return Verdict(True)
             return Verdict(False, "seqdep_undefined", f"no {unit}: it needs two scored segments")
         if self.least is not None and value < self.least:
-            found, limit = distinguishable(value, self.least)
-            return Verdict(False, "seqdep_below", f"{found} {unit}, at least {limit} wanted")
+            measured, limit = distinguishable(value, self.least)
+            return Verdict(False, "seqdep_below", f"{measured} {unit}, at least {limit} wanted")
         if self.most is not None and value > self.most:
-            found, limit = distinguishable(value, self.most)
-            return Verdict(False, "seqdep_above", f"{found} {unit}, at most {limit} allowed")
+            measured, limit = distinguishable(value, self.most)
+            return Verdict(False, "seqdep_above", f"{measured} {unit}, at most {limit} allowed")
         return Verdict(True)
 
 
@@ -78,8 +78,8 @@ class SeqDepFilter:
 
     def frozen(self) -> str:
         """The quantile's value as a float literal; empty for absolute limits."""
-        learnt = self._quantile is not None and self._limits.most is not None
-        return repr(self._limits.most) if learnt else ""
+        is_learnt = self._quantile is not None and self._limits.most is not None
+        return repr(self._limits.most) if is_learnt else ""
 
     def judge(self, canvas: Canvas, scores: Scores) -> Verdict:
         """Drop with `seqdep_undefined`, `seqdep_below` or `seqdep_above`."""
@@ -91,10 +91,10 @@ def _quantile(values: "array[float]", share: float) -> float | None:
     """The least value such that `share` of all are at or below it; None of none."""
     if not values:
         return None
-    at = rank(share, len(values)) - 1
+    position = rank(share, len(values)) - 1
     view = np.frombuffer(values, dtype=np.float64)  # the array's own memory: no second copy
-    view.partition(at)
-    return float(view[at])
+    view.partition(position)
+    return float(view[position])
 
 
 def build(
