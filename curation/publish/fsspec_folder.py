@@ -1,9 +1,9 @@
 """Publish a release to a folder behind a URL: `polytrace publish RUN --to s3://bucket/prefix`.
 
-In: a sound run, a URL of fsspec. Out: a folder that holds the release's files and `polytrace.json`,
-the account of what is there. That says `complete: false` from before the first change until after
-the last; what it says has arrived is not sent again. The card, which names the files of its own
-build alone, comes after all of them, and a former build's files go after the card.
+In: a run without problems, a URL of fsspec. Out: a folder that holds the release's files and
+`polytrace.json`, an index of them. The index says `complete: false` from before the first change
+until after the last; a file that it lists is not sent again. The card names the files of its own
+build alone, so it is sent after all of them, and a former build's files are deleted after that.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ CARD = "README.md"
 
 
 class UploadedFile(Fact):
-    """A file that was sent: its content, and the storage's own mark of it, if it has one."""
+    """A file that was sent: its size and hash; `etag` is the storage's, "" where it has none."""
 
     path: str
     bytes: Count
@@ -46,7 +46,7 @@ class UploadedFile(Fact):
 
 
 class FolderIndex(Fact):
-    """The account of a published folder; while it is not `complete`, `files` are those so far."""
+    """A published folder's index; while it is not `complete`, `files` are those sent so far."""
 
     name: str
     build: str
@@ -56,10 +56,10 @@ class FolderIndex(Fact):
 
 
 def publish(run: Path, to: str, *, say: Say) -> str:
-    """Make the folder hold the run's release; its URL.
+    """Make the folder hold the run's release; returns its URL.
 
-    Raises: UserError for an unsound or empty run, a refused access, a folder of something else;
-    StoppedError where the same command goes on.
+    Raises: UserError for a damaged or empty run, refused access, a folder with other content;
+    StoppedError where the same command continues.
     """
     folder = _Folder(to, say)
     with locked_release(run, say) as release:
@@ -73,14 +73,14 @@ def publish(run: Path, to: str, *, say: Say) -> str:
 
 
 def dry_run(run: Path, to: str, *, say: Say) -> str:
-    """What `publish` would do, one line a file; nothing is changed, here or there."""
+    """What `publish` would do, one line for each file; nothing is changed, locally or remotely."""
     folder = _Folder(to, say)
     release = release_of(run, say)
     return preview(_compare(release, folder.published(release), folder), folder.url)
 
 
 class _Folder:
-    """The folder behind a URL; `there` are the size and ETag of what it held, by path in it."""
+    """The folder behind a URL; `listed` are size and ETag of its files, by path in it."""
 
     def __init__(self, to: str, say: Say) -> None:
         if not is_url(to):
@@ -88,17 +88,17 @@ class _Folder:
         self._fs, self._root = connect(to, "--to")
         self._say = say
         self.url = one_line(to).rstrip("/")
-        self.there: dict[str, tuple[int, str]] = {}
+        self.listed: dict[str, tuple[int, str]] = {}
 
     def published(self, release: Release) -> FolderIndex | None:
         """What was published here before; UserError where the folder is not free for `release`."""
-        self.there = dict(self._list(""))
-        index = self._index() if INDEX in self.there else None
+        self.listed = dict(self._list(""))
+        index = self._index() if INDEX in self.listed else None
         folders = {PurePosixPath(path).parent.as_posix() for path in release.files} | {"data"}
         for folder in sorted(folders - {"."}):
-            self.there |= dict(self._list(folder))
+            self.listed |= dict(self._list(folder))
         if index is None:
-            for path in self.there:
+            for path in self.listed:
                 if path in release.files or DATA.fullmatch(path):
                     raise UserError(
                         f"{self.url}: holds {path}, but no {INDEX} that says whose it is; choose "
@@ -112,7 +112,7 @@ class _Folder:
         return index
 
     def send(self, source: Path, path: str, sha256: str) -> UploadedFile:
-        """Put a file there, and see that all of it has arrived."""
+        """Upload a file, and check that all of it has arrived."""
         self._call(lambda: self._fs.put_file(str(source), self._path(path)))
         info = self._call(lambda: self._fs.info(self._path(path)))
         size = source.stat().st_size
@@ -123,7 +123,7 @@ class _Folder:
         return UploadedFile(path=path, bytes=size, sha256=sha256, etag=etag(info))
 
     def sha256(self, path: str) -> str:
-        """Of what is there, read block by block."""
+        """The hash of a file in the folder, read block by block."""
 
         def attempt() -> str:
             with self._fs.open(self._path(path), "rb") as file:
@@ -132,12 +132,12 @@ class _Folder:
         return str(self._call(attempt))
 
     def write(self, index: FolderIndex) -> None:
-        """Put the account there, in place of the former one."""
+        """Replace the folder's index."""
         text = index.model_dump_json(indent=1) + "\n"
         self._call(lambda: self._fs.pipe_file(self._path(INDEX), text.encode()))
 
     def delete(self, path: str) -> None:
-        """Take a file away; one that is gone already will do."""
+        """Delete a file, if it is there."""
 
         def attempt() -> None:
             with suppress(FileNotFoundError):
@@ -161,8 +161,8 @@ class _Folder:
 
         def attempt() -> list[dict[str, Any]]:
             try:
-                found: list[dict[str, Any]] = self._fs.ls(path, detail=True)
-                return found
+                listing: list[dict[str, Any]] = self._fs.ls(path, detail=True)
+                return listing
             except FileNotFoundError as error:
                 if code_of(error) == "NoSuchBucket":
                     raise
@@ -181,12 +181,12 @@ class _Folder:
 
 
 def _compare(release: Release, published: FolderIndex | None, folder: _Folder) -> list[FileChange]:
-    """Every file of the release, and those of former builds.
+    """Compare files by what the index says was sent.
 
-    A file is unchanged if it was sent with this sha256, and is listed as it was then; without an
-    ETag a listing tells of the size alone, so that the file is read.
+    A file is unchanged if it was sent with this SHA-256 and its ETag is still the same. Without an
+    ETag the listing gives the size alone, so the file is read.
     """
-    there = folder.there
+    listed = folder.listed
     arrived = {file.path: file for file in published.files} if published else {}
 
     def is_same(path: str, file: FileFacts) -> bool:
@@ -194,38 +194,39 @@ def _compare(release: Release, published: FolderIndex | None, folder: _Folder) -
         return (
             known is not None
             and (known.bytes, known.sha256) == (file.bytes, file.sha256)
-            and known.etag == there[path][1]
+            and known.etag == listed[path][1]
             and (bool(known.etag) or folder.sha256(path) == known.sha256)
         )
 
-    return compare(release, {path: size for path, (size, _) in there.items()}, is_same)
+    return compare(release, {path: size for path, (size, _) in listed.items()}, is_same)
 
 
 def _send(
     folder: _Folder, release: Release, items: Sequence[FileChange], published: FolderIndex | None
 ) -> None:
-    """Data, then what describes it, the card last; then former data goes, then all is complete."""
+    """Send data, then what describes it, the card last; then delete a former build's data."""
     stale = {item.path for item in items if item.state in (FileAction.NEW, FileAction.CHANGED)}
     before = published.files if published else ()
     arrived = {file.path: file for file in before if file.path not in stale}
 
-    def account(*, complete: bool) -> None:
+    def write_index(*, complete: bool) -> None:
         named = [path for path in sorted(arrived) if path in release.files or not complete]
-        index = FolderIndex(
-            name=release.name,
-            build=release.build,
-            recipe=release.digest,
-            complete=complete,
-            files=tuple(arrived[path] for path in named),
+        folder.write(
+            FolderIndex(
+                name=release.name,
+                build=release.build,
+                recipe=release.digest,
+                complete=complete,
+                files=tuple(arrived[path] for path in named),
+            )
         )
-        folder.write(index)
 
-    account(complete=False)
+    write_index(complete=False)
     for path in sorted(stale, key=lambda path: (path == CARD, not DATA.fullmatch(path), path)):
         arrived[path] = folder.send(release.folder / path, path, release.files[path].sha256)
-        account(complete=False)
+        write_index(complete=False)
     for item in items:
         if item.state is FileAction.DELETED:
             folder.delete(item.path)
             arrived.pop(item.path, None)
-    account(complete=True)
+    write_index(complete=True)

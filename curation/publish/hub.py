@@ -1,9 +1,9 @@
 """Publish a release as a dataset on the Hugging Face Hub: `polytrace publish`.
 
-In: a sound run, a dataset's id. Out: one commit that makes the dataset hold the release's files,
-and its tags. What the hub has is compared by content, so that the same command goes on after an
-interruption, and sends nothing where nothing changed. (`HfApi.upload_folder` is not used: where the
-hub has Xet storage it makes several commits of a large folder, the deletions in the first.)
+In: a run without problems, the dataset's id. Out: one commit after which the dataset holds exactly
+the release's files, and its tags. Files are compared by content, so that the same command continues
+after an interruption, and sends nothing where nothing changed. (`HfApi.upload_folder` is not used:
+where the hub has Xet storage it splits a large folder into several commits, and the first deletes.)
 """
 
 import re
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 KIND = "dataset"
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
-_TAG = re.compile(r"[A-Za-z0-9](?:[\w-]|\.(?!\.))*", re.ASCII)
+# Not what looks like the hash of a commit, and no two dots in a row.
+_TAG = re.compile(r"(?![0-9a-f]{40}$)[A-Za-z0-9](?:[\w-]|\.(?!\.))*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +51,12 @@ class RemoteState:
 def publish(
     run: Path, repo: str, *, public: bool, tag: str | None, say: Say, token: str | None = None
 ) -> str:
-    """Make the dataset equal to the run's release; the address of the commit that is.
+    """Make the dataset equal to the run's release; returns the URL of the commit that does so.
 
-    `token` is the environment's when not given.
+    Without `token`, the environment's is used.
 
-    Raises: UserError for an unsound or empty run, a refused token, a tag in use; StoppedError where
-    the same command goes on.
+    Raises: UserError for a damaged or empty run, a refused token, a tag in use; StoppedError where
+    the same command continues.
     """
     _check_tag_name(tag)
     api = _connect(repo, token)
@@ -74,7 +75,7 @@ def publish(
 
 
 def dry_run(run: Path, repo: str, *, public: bool, tag: str | None, say: Say) -> str:
-    """What `publish` would do, one line a file; nothing is changed, here or there."""
+    """What `publish` would do, one line for each file; nothing is changed, locally or remotely."""
     _check_tag_name(tag)
     api = _connect(repo, None)
     release = release_of(run, say)
@@ -92,7 +93,7 @@ def dry_run(run: Path, repo: str, *, public: bool, tag: str | None, say: Say) ->
 
 
 def _connect(repo: str, token: str | None) -> "HfApi":
-    """The client; UserError if nothing can come of it."""
+    """The client; UserError where the id, the address or the token cannot be right."""
     from huggingface_hub import HfApi
 
     if not _REPO.fullmatch(repo):
@@ -109,7 +110,7 @@ def _address(api: "HfApi", repo: str) -> str:
 def _publish(
     api: "HfApi", repo: str, release: Release, public: bool, tag: str | None, say: Say
 ) -> str:
-    """One attempt. What an interrupted one did is found, and not done again."""
+    """One attempt; it does not repeat what an interrupted attempt has finished."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     remote = _remote_state(api, repo)
@@ -126,9 +127,11 @@ def _publish(
         for item in items
         if item.state in (FileAction.NEW, FileAction.CHANGED)
     ]
-    gone = [CommitOperationDelete(item.path) for item in items if item.state is FileAction.DELETED]
+    deleted = [
+        CommitOperationDelete(item.path) for item in items if item.state is FileAction.DELETED
+    ]
     commit = remote.head
-    if added or gone:
+    if added or deleted:
         _disable_xet_where_unknown(api, repo)
         try:
             api.preupload_lfs_files(repo, added, repo_type=KIND, free_memory=False)
@@ -136,7 +139,7 @@ def _publish(
             raise explain(error, repo, api.token) from None
         commit = api.create_commit(
             repo,
-            [*gone, *added],
+            [*deleted, *added],
             commit_message=f"Polytrace release {release.build}, recipe {release.digest}",
             repo_type=KIND,
             parent_commit=remote.head,
@@ -153,14 +156,14 @@ def _publish(
 
 
 def _disable_xet_where_unknown(api: "HfApi", repo: str) -> None:
-    """Xet storage is the client's way wherever `hf_xet` is installed; not every hub has it."""
+    """The client uses Xet storage wherever `hf_xet` is installed; not every hub has it."""
     from huggingface_hub import constants, get_session
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
     url = f"{api.endpoint}/api/datasets/{repo}/xet-write-token/main"
     if not constants.HF_HUB_DISABLE_XET:
-        answer = get_session().get(url, headers=build_hf_headers(token=api.token))
-        constants.HF_HUB_DISABLE_XET = answer.status_code == 404
+        response = get_session().get(url, headers=build_hf_headers(token=api.token))
+        constants.HF_HUB_DISABLE_XET = response.status_code == 404
 
 
 def _remote_state(api: "HfApi", repo: str) -> RemoteState | None:
@@ -190,24 +193,21 @@ def _remote_state(api: "HfApi", repo: str) -> RemoteState | None:
 
 
 def _compare(release: Release, remote: RemoteState | None) -> list[FileChange]:
-    """By content, under the name that the hub's storage gives it."""
+    """Compare files by the hash under which the hub stores them: SHA-256 (LFS), or Git's."""
     from huggingface_hub.utils.sha import git_hash
 
     files = remote.files if remote else {}
 
     def is_same(path: str, file: FileFacts) -> bool:
-        _, name = files[path]
-        is_lfs = len(name) == 64
-        return name == (file.sha256 if is_lfs else git_hash((release.folder / path).read_bytes()))
+        _, digest = files[path]
+        is_lfs = len(digest) == 64
+        return digest == (file.sha256 if is_lfs else git_hash((release.folder / path).read_bytes()))
 
     return compare(release, {path: size for path, (size, _) in files.items()}, is_same)
 
 
 def _check_tag_name(tag: str | None) -> None:
-    if tag is None:
-        return
-    looks_like_a_commit = re.fullmatch(r"[0-9a-f]{40}", tag)
-    if not _TAG.fullmatch(tag) or tag.endswith((".", ".lock")) or looks_like_a_commit:
+    if tag is not None and (not _TAG.fullmatch(tag) or tag.endswith((".", ".lock"))):
         raise UserError(f"--revision {tag!r}: not a tag; write letters, digits, '.', '-' or '_'")
 
 
@@ -221,9 +221,9 @@ def _check(
         )
     if tag in remote.branches:
         raise UserError(f"{repo}: --revision {tag!r} is a branch; choose another name")
-    at = remote.tags.get(tag or "")
-    if at is not None and (at != remote.head or changes(items)):
+    commit = remote.tags.get(tag or "")
+    if commit is not None and (commit != remote.head or changes(items)):
         raise UserError(
-            f"{repo}: tag {tag!r} stands on another commit ({at[:8]}); choose another --revision, "
-            "or delete the tag there"
+            f"{repo}: tag {tag!r} stands on another commit ({commit[:8]}); choose another "
+            "--revision, or delete the tag there"
         )

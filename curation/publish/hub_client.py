@@ -1,4 +1,4 @@
-"""The Hub's own client: how it is set up, and what it raises as one sentence that says what to do.
+"""The Hub's client: its settings, and its errors as one sentence that says what to do.
 
 No token, signature or address of a storage server reaches a message or the log.
 """
@@ -42,12 +42,12 @@ def endpoint() -> str:
     return url
 
 
-def find_token(given: str | None) -> str | None:
-    """The token to use: `given`, or from where the client reads it; None where there is none."""
+def find_token(token: str | None) -> str | None:
+    """`token`, or else the one that the client finds; None where there is none."""
     from huggingface_hub import get_token
 
     try:
-        token = given or get_token()
+        token = token or get_token()
     except Exception as error:  # of the exchange or the refresh of tokens; may quote them
         raise UserError(
             f"no token for the Hub could be had ({type(error).__name__}); set HF_TOKEN"
@@ -58,7 +58,7 @@ def find_token(given: str | None) -> str | None:
 
 
 def configure() -> None:
-    """Make the client's connections end, and its log discreet; UserError where it is offline."""
+    """Set time-outs, and keep secrets out of the client's log; UserError where it is offline."""
     from huggingface_hub import constants, set_client_factory
 
     if constants.is_offline_mode():
@@ -94,7 +94,7 @@ def _without_secrets(record: logging.LogRecord) -> bool:
 
 
 def explain(error: Exception, repo: str, token: str | bool | None) -> PolytraceError:
-    """An error of the client as one of ours; what may go well the next time is a StoppedError."""
+    """An error of the client as one of ours; a StoppedError where another attempt may succeed."""
     import httpx2
     from huggingface_hub.errors import HFValidationError
 
@@ -104,39 +104,39 @@ def explain(error: Exception, repo: str, token: str | bool | None) -> PolytraceE
     secrets = [token] if isinstance(token, str) else []
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(status, int):
-        said = clean(getattr(error, "server_message", None) or "", *secrets)
-        return _of_status(status, repo, f" ({status}{': ' + said if said else ''})")
+        message = clean(getattr(error, "server_message", None) or "", *secrets)
+        return _of_status(status, repo, f" ({status}{': ' + message if message else ''})")
     if isinstance(error, HFValidationError):
         return UserError(f"--repo {repo}: {clean(error, *secrets)}")
-    what = f"{type(error).__name__}: {clean(error, *secrets)}"
+    cause = f"{type(error).__name__}: {clean(error, *secrets)}"
     cuts = (httpx2.TransportError, ConnectionError, TimeoutError, json.JSONDecodeError)
     if isinstance(error, cuts):
         return StoppedError(
-            f"{repo}: the hub cannot be reached, or cut the connection ({what}){GOES_ON}"
+            f"{repo}: the hub cannot be reached, or cut the connection ({cause}){GOES_ON}"
         )
     if type(error).__module__.startswith("hf_xet") or isinstance(error, RuntimeError):
         return StoppedError(
-            f"{repo}: the upload failed ({what}); the same command goes on, without Xet storage if "
-            "HF_HUB_DISABLE_XET=1 is set"
+            f"{repo}: the upload failed ({cause}); the same command goes on, without Xet storage "
+            "if HF_HUB_DISABLE_XET=1 is set"
         )
-    return PolytraceError(f"{repo}: the Hub's client failed ({what})")
+    return PolytraceError(f"{repo}: the Hub's client failed ({cause})")
 
 
-def _of_status(status: int, repo: str, because: str) -> PolytraceError:
+def _of_status(status: int, repo: str, detail: str) -> PolytraceError:
     if status in _PASSING:
-        return StoppedError(f"{repo}: {_PASSING[status]}{because}{GOES_ON}")
-    about = {
+        return StoppedError(f"{repo}: {_PASSING[status]}{detail}{GOES_ON}")
+    reason = {
         401: "the hub wants a valid token; set HF_TOKEN",
         403: f"the token lacks the right to write to {repo.partition('/')[0]}; set HF_TOKEN to one "
         "that has it, or choose another --repo",
         404: "the hub has no such dataset or organisation, or hides it from this token; check "
         "--repo and HF_TOKEN",
     }.get(status, "the hub refuses")
-    return UserError(f"{repo}: {about}{because}")
+    return UserError(f"{repo}: {reason}{detail}")
 
 
 def asked(error: Exception) -> float | None:
-    """Seconds that the hub asks to wait, if the error is an answer of it that says so."""
+    """Seconds that the hub asks to wait; None where the error is no such reply of it."""
     response = getattr(_root(error), "response", None)
     return None if response is None else _seconds(response)
 

@@ -1,6 +1,7 @@
-"""What is published of a run, wherever to: the release's files, and what becomes of each there.
+"""What is published of a run, to whatever destination: its files, and what changes for each.
 
-In: a sound run. Out: the files that its manifest vouches for, and the words that tell of them.
+In: a run without problems. Out: the release's files that its manifest names, compared with those at
+the destination, and the text that a dry run prints.
 """
 
 import re
@@ -8,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from curation.release.verify import find_problems
 from schemas.facts import FileFacts
@@ -21,7 +22,7 @@ DATA = re.compile(r"data/(train|validation)-[0-9a-f]{8,12}-\d{5}\.parquet")
 
 
 class FileAction(StrEnum):
-    """What becomes of a file of the dataset."""
+    """What publishing does with a file of the dataset."""
 
     NEW = "new"
     CHANGED = "changed"
@@ -40,7 +41,7 @@ class FileChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """A run's release: the corpus' name, its build, the recipe's digest, `files` by path in it."""
+    """A run's release: the name, build id and recipe digest; `files` by path in `folder`."""
 
     folder: Path
     name: str
@@ -50,7 +51,7 @@ class Release:
 
 
 def check_destination(repo: str | None, to: str | None, *, public: bool, tag: str | None) -> None:
-    """UserError unless one destination is named, and nothing is asked of it that it cannot do."""
+    """UserError unless exactly one destination is named, with options that it supports."""
     if (repo is None) == (to is None):
         raise UserError("say where to, once: --repo ORG/NAME (on the Hub), or --to URL")
     if to is not None and (public or tag is not None):
@@ -59,14 +60,14 @@ def check_destination(repo: str | None, to: str | None, *, public: bool, tag: st
 
 @contextmanager
 def locked_release(run: Path, say: Say) -> Iterator[Release]:
-    """`release_of` a run that no build can change meanwhile."""
+    """`release_of` a run, which is locked meanwhile, so that no build changes it."""
     _require(run)
     with lock(run):
         yield release_of(run, say)
 
 
 def release_of(run: Path, say: Say) -> Release:
-    """The files that the manifest vouches for; UserError unless the run is sound."""
+    """The files of the release that the manifest names; UserError where the run has a problem."""
     _require(run)
     if problems := find_problems(run):
         raise UserError(
@@ -79,14 +80,15 @@ def release_of(run: Path, say: Say) -> Release:
             f"{run}: not published, for it released nothing; polytrace inspect {run} says why"
         )
     folder = run / RELEASE_FOLDER
+    prefix = f"{RELEASE_FOLDER}/"
     files = {
-        path.relative_to(RELEASE_FOLDER).as_posix(): file
+        file.path.removeprefix(prefix): file
         for file in manifest.named()
-        if (path := PurePosixPath(file.path)).is_relative_to(RELEASE_FOLDER)
+        if file.path.startswith(prefix)
     }
-    for stranger in sorted(p for p in folder.rglob("*") if p.is_file()):
-        if stranger.relative_to(folder).as_posix() not in files:
-            say(f"{stranger}: left out, for it is not part of the build")
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        if path.relative_to(folder).as_posix() not in files:
+            say(f"{path}: left out, for it is not part of the build")
     return Release(
         folder=folder,
         name=manifest.name,
@@ -102,42 +104,42 @@ def _require(run: Path) -> None:
 
 
 def compare(
-    release: Release, there: Mapping[str, int], is_same: Callable[[str, FileFacts], bool]
+    release: Release, sizes: Mapping[str, int], is_same: Callable[[str, FileFacts], bool]
 ) -> list[FileChange]:
-    """What becomes of every file of the release, and of those of former builds.
+    """What publishing does with every file of the release, and with data files of former builds.
 
-    `there` are the sizes of the files at the destination; `is_same` says whether one of the right
-    size has the content of the release's file of that path.
+    `sizes` are the bytes of the files at the destination, by path. `is_same` says whether the file
+    there with this path, which has the right size, has the same content as the release's.
     """
     items = []
     for path, file in sorted(release.files.items()):
         state = FileAction.NEW
-        if path in there:
-            same = there[path] == file.bytes and is_same(path, file)
-            state = FileAction.UNCHANGED if same else FileAction.CHANGED
+        if path in sizes:
+            unchanged = sizes[path] == file.bytes and is_same(path, file)
+            state = FileAction.UNCHANGED if unchanged else FileAction.CHANGED
         items.append(FileChange(path=path, size=file.bytes, state=state))
-    for path, size in sorted(there.items()):
+    for path, size in sorted(sizes.items()):
         if path not in release.files and DATA.fullmatch(path):
             items.append(FileChange(path=path, size=size, state=FileAction.DELETED))
     return items
 
 
 def changes(items: Sequence[FileChange]) -> list[FileChange]:
-    """What is not as it should be."""
+    """The files that have to be sent or deleted."""
     return [item for item in items if item.state is not FileAction.UNCHANGED]
 
 
 def count_changes(items: Sequence[FileChange]) -> str:
-    """How much is sent and deleted, as part of a sentence."""
+    """How many files and bytes are sent, and how many files are deleted, as part of a sentence."""
     sent = [item for item in items if item.state in (FileAction.NEW, FileAction.CHANGED)]
-    gone = sum(item.state is FileAction.DELETED for item in items)
+    deleted = sum(item.state is FileAction.DELETED for item in items)
     return (
-        f"{len(sent)} of {len(items) - gone} files, {sum(item.size for item in sent):,} bytes"
-        + (f" (and {gone} of a former build deleted)" if gone else "")
+        f"{len(sent)} of {len(items) - deleted} files, {sum(item.size for item in sent):,} bytes"
+        + (f" (and {deleted} of a former build deleted)" if deleted else "")
     )
 
 
 def preview(items: Sequence[FileChange], to: str) -> str:
-    """What a dry run prints: a line a file, and what they come to."""
+    """What a dry run prints: one line for each file, then the totals."""
     lines = [f"{item.state:>9}  {item.size:>15,}  {item.path}" for item in items]
     return "\n".join([*lines, f"{count_changes(items)} to {to}; nothing was sent"])
