@@ -74,8 +74,8 @@ def schema_of(record: type) -> pa.Schema:
 def table(record: type[R], rows: Iterable[R]) -> pa.Table:
     """Records of one class as a table."""
     schema = schema_of(record)  # type: ignore[arg-type]
-    held, hints = list(rows), _hints(record)  # type: ignore[arg-type]
-    arrays = [_array(hint, [getattr(row, name) for row in held]) for name, hint in hints.items()]
+    all_rows, hints = list(rows), _hints(record)  # type: ignore[arg-type]
+    arrays = [_array(hint, [getattr(r, name) for r in all_rows]) for name, hint in hints.items()]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
@@ -99,13 +99,13 @@ def _array(hint: Any, values: list[Any]) -> pa.Array:
         ]
         absent = pa.array([value is None for value in values], pa.bool_())
         return pa.StructArray.from_arrays(children, fields=list(kind), mask=absent)
-    made = pa.array(values, kind)
-    if isinstance(made, pa.ChunkedArray):
+    column = pa.array(values, kind)
+    if isinstance(column, pa.ChunkedArray):
         raise UserError(
             "a shard holds more than 2 GiB of text in one column; set shard_rows lower, and the "
             "same command goes on with what there is"
         )
-    return made
+    return column
 
 
 class _Blank(NamedTuple):
@@ -131,9 +131,9 @@ def under_todays_names(data: pa.Table) -> pa.Table:
 
 def records(record: type[R], data: pa.Table, names: Collection[str] | None = None) -> Iterator[R]:
     """The rows of a table as records, batch by batch; fields not in `names` have their defaults."""
-    of_all = _hints(record)  # type: ignore[arg-type]
+    all_hints = _hints(record)  # type: ignore[arg-type]
     data = under_todays_names(data)
-    hints = {name: of_all[name] for name in names or of_all}
+    hints = {name: all_hints[name] for name in names or all_hints}
     for batch in data.to_batches(max_chunksize=1000):
         columns = [_values(hint, batch.column(name)) for name, hint in hints.items()]
         yield from (
@@ -156,11 +156,11 @@ def _values(hint: Any, column: pa.Array) -> list[Any]:
             inner(**dict(zip(hints, row, strict=True))) if present else None  # type: ignore[operator]
             for row, present in zip(rows, column.is_valid().to_pylist(), strict=True)
         ]
-    found: list[Any] = column.to_pylist()
+    values: list[Any] = column.to_pylist()
     if issubclass(inner, StrEnum):
-        members = {None: None} | {value: inner(value) for value in set(found) - {None}}
-        return [members[value] for value in found]
-    return found
+        members = {None: None} | {value: inner(value) for value in set(values) - {None}}
+        return [members[value] for value in values]
+    return values
 
 
 RELEASE = schema_of(Released)

@@ -47,8 +47,8 @@ def long_cot(paths: Sequence[str], summary: str) -> str:
 
 def _refuse_markers(paths: Sequence[str], summary: str) -> None:
     for name, text in (*((f"path {j}", p) for j, p in enumerate(paths, 1)), ("summary", summary)):
-        if found := MARKER.search(text):
-            raise ValueError(f"{name} contains the canvas marker {found.group()!r}")
+        if marker := MARKER.search(text):
+            raise ValueError(f"{name} contains the canvas marker {marker.group()!r}")
 
 
 def parse(text: str) -> Parsed:
@@ -58,23 +58,24 @@ def parse(text: str) -> Parsed:
     a marker, so that no text can be parsed in two ways.
     """
     paths: list[str] = []
-    at = 0
+    start = 0
     while True:
         j = len(paths) + 1
         opening = header(j)
-        if j > 1 and text.startswith(summary_header(j - 1), at):
+        if j > 1 and text.startswith(summary_header(j - 1), start):
             break
-        if not text.startswith(opening, at):
-            raise ValueError(f"not a canvas: {opening!r} expected at character {at}")
-        at += len(opening)
-        end = text.find(f"\n</think {j}>\n", at)
+        if not text.startswith(opening, start):
+            raise ValueError(f"not a canvas: {opening!r} expected at character {start}")
+        start += len(opening)
+        end = text.find(f"\n</think {j}>\n", start)
         if end < 0:
             raise ValueError(f"not a canvas: path {j} is not closed")
-        paths.append(text[at:end])
-        at = end
-    at += len(summary_header(len(paths)))
-    if not text.endswith(CLOSE) or len(text) - len(CLOSE) < at:
+        paths.append(text[start:end])
+        start = end
+    start += len(summary_header(len(paths)))
+    end = len(text) - len(CLOSE)
+    if not text.endswith(CLOSE) or end < start:
         raise ValueError("not a canvas: the summary is not closed")
-    parsed = Parsed(tuple(paths), text[at : len(text) - len(CLOSE)])
+    parsed = Parsed(tuple(paths), text[start:end])
     _refuse_markers(parsed.paths, parsed.summary)
     return parsed

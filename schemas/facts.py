@@ -21,6 +21,8 @@ def _relative(path: str) -> str:
     return path
 
 
+Kind = Literal["prompt", "trace"]
+"""What a rejection is of."""
 Count = Annotated[int, Field(ge=0)]
 RunPath = Annotated[str, Field(min_length=1), AfterValidator(_relative)]
 
@@ -140,7 +142,7 @@ class Rejected(Fact):
     """Prompts or traces that one stage dropped for one reason."""
 
     stage: Annotated[Stage, Field(strict=False)]
-    kind: Literal["prompt", "trace"]
+    kind: Kind
     reason: str
     count: Annotated[int, Field(ge=1)]
 

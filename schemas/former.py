@@ -1,7 +1,7 @@
-"""Keys that version 0.1 wrote under another name: read for one version more.
+"""Keys that version 0.1 wrote under another name; this version still reads them.
 
 In: plain data or JSON of that version. Out: the same under today's names. Nothing is written under
-a former name; only digests still hash them, so that they stay what they were.
+a former name, but digests still hash the former names, so that they do not change.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ FORMER = {new: old for old, new in TODAY.items()}
 def renamed(data: Any, names: Mapping[str, str] = TODAY) -> Any:
     """Plain data, to any depth, with `names` for its keys."""
     if isinstance(data, list | tuple):
-        return [renamed(one, names) for one in data]
+        return [renamed(item, names) for item in data]
     if not isinstance(data, Mapping):
         return data
     return {names.get(key, key): renamed(value, names) for key, value in data.items()}
@@ -26,27 +26,28 @@ def recipe(data: Mapping[str, Any], names: Mapping[str, str] = TODAY) -> dict[st
     Raises:
         ValueError: a section has a key under both names.
     """
-    found = dict(data)
+    sections = dict(data)
     for name in ("source", "decontaminate", "release"):
-        if isinstance(found.get(name), list | tuple):
-            found[name] = [_section(one, f"{name}.{i}", names) for i, one in enumerate(found[name])]
-        elif name in found:
-            found[name] = _section(found[name], name, names)
-    return found
+        value = sections.get(name)
+        if isinstance(value, list | tuple):
+            sections[name] = [_section(s, f"{name}.{i}", names) for i, s in enumerate(value)]
+        elif name in sections:
+            sections[name] = _section(value, name, names)
+    return sections
 
 
 def _section(data: Any, where: str, names: Mapping[str, str]) -> Any:
     if not isinstance(data, Mapping):
         return data
-    found = {}
+    section = {}
     for key, value in data.items():
         new = names.get(key, key)
         if new != key and new in data:
             if value is None:  # as in the recipe of a run
                 continue
             raise ValueError(f"{where}.{key}: the former name of {new}, which is there too")
-        found[new] = _section(value, f"{where}.{key}", names) if key == "columns" else value
-    return found
+        section[new] = _section(value, f"{where}.{key}", names) if key == "columns" else value
+    return section
 
 
 def as_written(json_text: str) -> str:

@@ -1,8 +1,8 @@
 """The manifest of a run: every file with its sha256, and every count.
 
 It is written last, so a run that has a manifest is complete. The same recipe and traces give the
-same bytes: it holds no time and no machine path. The file ends in a checksum of its own, so that
-any changed byte is noticed.
+same bytes: it holds no time and no path of a machine. The file ends in a checksum of itself, which
+detects any changed byte.
 """
 
 import hashlib
@@ -49,8 +49,9 @@ _REMEDY = "delete the file and run the same polytrace build again"
 class Manifest(Fact):
     """All facts of a run. `files` names what is neither a shard nor a release file.
 
-    `masks` = `paths` * `slot_tokens` + `summary_tokens` (METHOD section 1); `header_tokens` come on
-    top. `build` hashes what the release was made of; that of its edition stands in a file's name.
+    `masks` = `paths` * `slot_tokens` + `summary_tokens` (METHOD section 1), without the
+    `header_tokens`. `build` hashes all that the release was made of; a released file has the build
+    id of its edition in its name.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -93,20 +94,22 @@ class Manifest(Fact):
         return tuple(file for file in self.release if f"-{build}-" in file.path)
 
     def rejections(self) -> Iterator[FileFacts]:
-        """The files of dropped prompts and traces, every stage's."""
+        """The files of every stage's rejected prompts and traces."""
         return (file for file in self.named() if file.is_rejections)
 
     def check(self) -> list[str]:
-        """The sums that do not hold, one line each; empty if all hold."""
-        return [line for left, right, line in self._sums() if left != right] + self._repeats()
-
-    def _sums(self) -> Iterator[tuple[int, int, str]]:
-        """(left, right, sentence) for every equation between counts."""
+        """What is inconsistent, one line each: sums that do not hold, files named twice."""
+        problems = []
         for name, left, parts in self._equations():
-            sums = " + ".join(f"{value} {part}" for part, value in parts)
-            yield left, sum(value for _, value in parts), f"{name} are {left}, but {sums}"
+            if left != sum(value for _, value in parts):
+                right = " + ".join(f"{value} {part}" for part, value in parts)
+                problems.append(f"{name} are {left}, but {right}")
+        times = Counter(file.path for file in self.named())
+        problems += [f"{path} is named {n} times" for path, n in sorted(times.items()) if n > 1]
+        return problems
 
     def _equations(self) -> Iterator[tuple[str, int, list[tuple[str, int]]]]:
+        """(name, count, its parts by name) for every count that is the sum of others."""
         prompts, traces = self.prompts, self.traces
         counted = Counter[str]()
         at_release = Counter[str]()
@@ -153,24 +156,16 @@ class Manifest(Fact):
             where = f"prompts dropped by filters as {reason!r}"
             yield where, count, [("rejected at the release stage", at_release[reason])]
 
-    def _repeats(self) -> list[str]:
-        seen = Counter(file.path for file in self.named())
-        return [f"{path} is named {n} times" for path, n in sorted(seen.items()) if n > 1]
-
     def text(self) -> str:
         """The manifest as JSON, ending in its own checksum."""
-        facts = self.model_dump(mode="json", by_alias=True) | {"checksum": self.checksum()}
-        return json.dumps(facts, ensure_ascii=False, indent=1) + "\n"
+        return _text(self._facts())
 
-    def _former_text(self) -> str:
-        """The same as version 0.1 wrote it."""
-        facts = former.renamed(self.model_dump(mode="json", by_alias=True), former.FORMER)
-        facts["checksum"] = _checksum(facts)
-        return json.dumps(facts, ensure_ascii=False, indent=1) + "\n"
+    def _facts(self) -> dict[str, object]:
+        return self.model_dump(mode="json", by_alias=True)
 
     def checksum(self) -> str:
-        """What the file ends in: the sha256 of its facts, by which two builds are told apart."""
-        return _checksum(self.model_dump(mode="json", by_alias=True))
+        """The SHA-256 of all facts, which the file ends in; it differs between builds."""
+        return _checksum(self._facts())
 
     def save(self, path: Path) -> None:
         """Write the file atomically and durably: after a crash it is the new or the old file."""
@@ -198,21 +193,26 @@ class Manifest(Fact):
             raise UserError(
                 f"{path}: schema version {version} is newer than this polytrace; update it"
             )
-        said = facts.pop("checksum", None)
+        checksum = facts.pop("checksum", None)
         try:
             manifest = cls.model_validate_json(json.dumps(former.renamed(facts)))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise DamagedError(f"{path}: {where}: {first['msg']}; {_REMEDY}") from None
-        if data not in (manifest.text().encode(), manifest._former_text().encode()):
-            if manifest.checksum() != said == _checksum(facts):
+        as_written_by_0_1 = _text(former.renamed(manifest._facts(), former.FORMER))
+        if data not in (manifest.text().encode(), as_written_by_0_1.encode()):
+            if manifest.checksum() != checksum == _checksum(facts):
                 raise UserError(
                     f"{path}: was made by another version of Polytrace ({manifest.polytrace}), "
                     "whose manifests hold other facts; run the same polytrace build again"
                 )
             raise DamagedError(f"{path}: was changed after the build (checksum); {_REMEDY}")
         return manifest
+
+
+def _text(facts: dict[str, object]) -> str:
+    return json.dumps(facts | {"checksum": _checksum(facts)}, ensure_ascii=False, indent=1) + "\n"
 
 
 def _checksum(facts: dict[str, object]) -> str:

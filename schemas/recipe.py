@@ -27,7 +27,7 @@ Problem:
 {paths}
 
 In at most 20 words, say what decides between the attempts, then end with: {closing}"""
-# Options of a teacher that say where it is asked, by whom and how hastily.
+# Options of a teacher that say how it is reached; they do not change what it writes.
 OPERATIONAL = ("endpoints", "in_flight", "timeout_seconds", "patience_seconds", "api_key_env")
 
 
@@ -80,20 +80,15 @@ class Summary(Section):
         _, answer, tail = self.template.partition("{answer}")
         if not answer or any(c.isalnum() for c in tail):
             raise ValueError('must end in {answer}, as in "The final answer is {answer}"')
-        if found := MARKER.search(self.template):
-            raise ValueError(f"template holds {found[0]}, a marker of the canvas")
+        if marker := MARKER.search(self.template):
+            raise ValueError(f"template holds {marker[0]}, a marker of the canvas")
         if "{paths}" not in self.prompt or "{answer}" not in self.prompt:
             raise ValueError("prompt must hold {paths} and {answer}: a summary is of both")
         return self
 
     def text(self, answer: str) -> str:
         """The summary for a gold answer."""
-        return filled(self.template, answer)
-
-
-def filled(template: str, answer: str) -> str:
-    """A summary's template with the gold answer in it."""
-    return template.replace("{answer}", answer)
+        return self.template.replace("{answer}", answer)
 
 
 class Groups(Section):
@@ -220,14 +215,14 @@ class Recipe(Section):
             )
         if self.samples is not None and self.samples < self.paths:
             raise ValueError(f"samples is {self.samples}, fewer than paths ({self.paths})")
-        if self.grow and any(one.kind == "count" for one in self.filters):
+        if self.grow and any(rule.kind == "count" for rule in self.filters):
             raise ValueError(
                 "grow: a corpus that the filter count has filled cannot; leave one out"
             )
         return self
 
     def shaping(self) -> dict[str, Any]:
-        """The fields that shape the corpus, as plain values; not where and how fast it is made."""
+        """The fields that shape the corpus, as plain values; not those of where it is built."""
         facts = self.model_dump(mode="json", exclude={"task_runner", "serve", "handoff"})
         if self.serve is not None and (self.serve.model or self.serve.shaping_args()):
             facts["serve"] = {"model": self.serve.model, "args": self.serve.shaping_args()}

@@ -156,19 +156,19 @@ class Siblings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """All scores of one canvas.
+    """All scores of one canvas; the defaults are those of a recipe without a scorer.
 
     `path` is measured on the canvas, `step` and `window` on its long-CoT form; `summary_gain`
     (nats) is log p(S | x, paths) - log p(S | x). `siblings` is measured where the recipe asks.
     """
 
     prompt_id: str
-    path: SeqDep | None
-    step: SeqDep | None
-    window: SeqDep | None
-    summary_gain: float | None
-    scorer: str
-    scorer_revision: str
+    path: SeqDep | None = None
+    step: SeqDep | None = None
+    window: SeqDep | None = None
+    summary_gain: float | None = None
+    scorer: str = ""
+    scorer_revision: str = ""
     siblings: Siblings | None = None
 
 

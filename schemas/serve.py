@@ -36,7 +36,7 @@ def _as_words(value: object) -> object:
     return [str(v) if isinstance(v, int | float) and not isinstance(v, bool) else v for v in value]
 
 
-# Options of vLLM's server that are ours to give, and what to set instead.
+# Options of vLLM's server that Polytrace sets, and what to set in the recipe instead.
 _SERVER_OPTIONS = {
     "--model": "set serve.model",
     "--served-model-name": "the teacher's model name is taken; take it out",
@@ -89,7 +89,7 @@ class Serve(Section):
     )
 
     def shaping_args(self) -> tuple[str, ...]:
-        """Those of `args` that change what the model writes, with their values."""
+        """The options in `args` that change what the model writes, with their values."""
         kept: list[str] = []
         is_kept = False
         for arg in self.args:
@@ -100,7 +100,7 @@ class Serve(Section):
         return tuple(kept)
 
     @model_validator(mode="after")
-    def _leaves_ours_alone(self) -> "Serve":
+    def _sets_none_of_ours(self) -> "Serve":
         for arg in self.args:
             name = arg.partition("=")[0].replace("_", "-")
             if name in _SERVER_OPTIONS:

@@ -27,7 +27,7 @@ from curation.canvases.checks import Fault, Usable, head_of, is_unicode, screen
 from curation.canvases.diverse_subset import most_diverse
 from curation.canvases.token_counter import TokenCounter
 from schemas.canvas import MARKER, long_cot, render
-from schemas.recipe import Recipe, filled
+from schemas.recipe import Recipe
 from schemas.records import Canvas, GradedTrace, Prompt, Rejection, Stage
 from scorers.similarity import matrix
 
@@ -50,7 +50,7 @@ class Rules:
 
     def summary(self, gold: str) -> str:
         """The template's summary for a gold answer."""
-        return filled(self.summary_template, gold)
+        return self.summary_template.replace("{answer}", gold)
 
     @classmethod
     def of(cls, recipe: Recipe) -> Self:

@@ -15,6 +15,7 @@ class Filter(Protocol):
 
     def fit(self, corpus: Iterable[tuple[Canvas, Scores]]) -> None:
         """Read the corpus once, in order, before any call of `judge`."""
+        return
 
     def frozen(self) -> str:
         """What `fit` learnt, as short text for the manifest; empty where there is nothing."""

@@ -1,9 +1,8 @@
-"""A run's files: atomic Parquet shards, the markers that make them count, and the lock.
+"""A run's shards: Parquet files that are written atomically, and the markers that complete them.
 
-In: tables and rejections of one stage over one shard. Out: `<stage>/NNNNN.parquet` (except for
-stages without rows of their own), `rejected/<stage>-NNNNN.parquet`, and last `<stage>/NNNNN.json`,
-the marker. A shard exists exactly when its marker does; the marker holds the fingerprint of
-everything that went in and the sha256 of everything that came out.
+In: the table and the rejections of one stage over one shard. Out: `<stage>/NNNNN.parquet`,
+`rejected/<stage>-NNNNN.parquet`, and last `<stage>/NNNNN.json`, the marker. A shard exists exactly
+when its marker does; the marker holds the fingerprint of all inputs and the SHA-256 of all outputs.
 """
 
 import hashlib
@@ -12,26 +11,23 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from schemas import arrow, former
+from schemas.facts import Fact, Kind, Rejected
 from schemas.records import Rejection, Stage
 from support.errors import DamagedError
 from support.files import atomic_write, replace_text, sha256
 
 ROW_GROUP = 256
-M = TypeVar("M", bound=BaseModel)
+F = TypeVar("F", bound=Fact)
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class File(_Frozen):
+class File(Fact):
     """One produced file; `path` is relative to the run, with forward slashes."""
 
     path: str
@@ -40,26 +36,14 @@ class File(_Frozen):
     sha256: str
 
 
-class RejectionCount(_Frozen):
-    """How many prompts or traces were rejected for one reason."""
+class ShardMarker(Fact):
+    """The completion marker of a shard; `files` are the shard and, if any, its rejections."""
 
-    stage: Stage
-    kind: Literal["prompt", "trace"]
-    reason: str
-    count: int
-
-
-class ShardMarker(_Frozen):
-    """The completion marker of one stage over one shard.
-
-    `files` holds the shard and, when there are any, its rejections.
-    """
-
-    stage: Stage
+    stage: Annotated[Stage, Field(strict=False)]
     index: int
     fingerprint: str
     files: tuple[File, ...]
-    rejected: tuple[RejectionCount, ...]
+    rejected: tuple[Rejected, ...]
 
     @property
     def sha256(self) -> str:
@@ -105,15 +89,14 @@ def write(
     return marker
 
 
-def count_reasons(rejections: Iterable[Rejection]) -> tuple[RejectionCount, ...]:
+def count_reasons(rejections: Iterable[Rejection]) -> tuple[Rejected, ...]:
     """Rejections counted by stage, kind and reason, sorted."""
-    counts = Counter(
-        (r.stage, "trace" if r.index is not None else "prompt", r.reason) for r in rejections
-    )
+    counts = Counter[tuple[Stage, Kind, str]]()
+    for rejection in rejections:
+        kind: Kind = "prompt" if rejection.index is None else "trace"
+        counts[rejection.stage, kind, rejection.reason] += 1
     return tuple(
-        RejectionCount(
-            stage=stage, kind="trace" if kind == "trace" else "prompt", reason=reason, count=n
-        )
+        Rejected(stage=stage, kind=kind, reason=reason, count=n)
         for (stage, kind, reason), n in sorted(counts.items())
     )
 
@@ -149,7 +132,7 @@ def read(run: Path, stage: Stage, index: int, columns: Sequence[str] | None = No
 
 
 def matching_marker(run: Path, stage: Stage, index: int, fingerprint: str) -> ShardMarker | None:
-    """The shard's marker, if it stands for this fingerprint and its files are whole."""
+    """The shard's marker, if it has this fingerprint and its files are whole."""
     marker = read_marker(run, stage, index)
     if marker is None or marker.fingerprint != fingerprint:
         return None
@@ -157,7 +140,7 @@ def matching_marker(run: Path, stage: Stage, index: int, fingerprint: str) -> Sh
 
 
 def is_whole(run: Path, marker: ShardMarker) -> bool:
-    """Whether the files of a shard are those of its marker, whatever they were made from."""
+    """Whether the files of a shard are those that its marker names, unchanged."""
     return all((run / f.path).is_file() and sha256(run / f.path) == f.sha256 for f in marker.files)
 
 
@@ -167,7 +150,7 @@ def read_marker(run: Path, stage: Stage, index: int) -> ShardMarker | None:
 
 
 def spans(counts: Iterable[int]) -> list[range]:
-    """The numbers of shards that follow one another, so many at a time."""
+    """Consecutive ranges of shard numbers from 0, of these lengths."""
     return [range(start, end) for start, end in pairwise(accumulate(counts, initial=0))]
 
 
@@ -180,7 +163,7 @@ def require_marker(run: Path, stage: Stage, index: int) -> ShardMarker:
 
 
 def drop_after(run: Path, stage: Stage, count: int) -> None:
-    """Remove shards of `stage` numbered `count` or more: a former, longer build left them.
+    """Remove the shards of `stage` from number `count` on, which a longer earlier build has left.
 
     Traces are never removed: their unused shards stay, without a marker.
     """
@@ -189,18 +172,18 @@ def drop_after(run: Path, stage: Stage, count: int) -> None:
     rejected = sorted((run / "rejected").glob(f"{stage}-*.parquet"))
     for path in (*markers, *data, *rejected):
         number = path.stem.removeprefix(f"{stage}-")
-        if number.isdecimal() and int(number) >= count:  # "00001 (copy).json" is none of ours
+        if number.isdecimal() and int(number) >= count:  # not "00001 (copy).json"
             path.unlink()
 
 
-def with_checksum(facts: BaseModel) -> str:
-    """Facts as JSON with a checksum of their own, so that one changed character shows."""
+def with_checksum(facts: Fact) -> str:
+    """Facts as JSON, with a checksum that detects any changed character."""
     body = facts.model_dump(mode="json")
     return json.dumps({**body, "checksum": _checksum(facts)}, indent=1) + "\n"
 
 
-def read_checksummed(kind: type[M], path: Path) -> M | None:
-    """The facts that `with_checksum` wrote; None where there are none or they were changed."""
+def read_checksummed(kind: type[F], path: Path) -> F | None:
+    """The facts in a file of `with_checksum`; None where it is missing, damaged or changed."""
     try:
         text = path.read_text(encoding="utf-8")
         body = json.loads(text)
@@ -208,17 +191,16 @@ def read_checksummed(kind: type[M], path: Path) -> M | None:
         facts = kind.model_validate_json(json.dumps(former.renamed(body)))
     except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
         return None
-    return facts if text in (with_checksum(facts), _former_seal(facts)) else None
+    return facts if text in (with_checksum(facts), _as_written_by_0_1(facts)) else None
 
 
-def _former_seal(facts: BaseModel) -> str:
-    """The same as version 0.1 wrote it."""
+def _as_written_by_0_1(facts: Fact) -> str:
     former_json = former.as_written(facts.model_dump_json())
     checksum = hashlib.sha256(former_json.encode()).hexdigest()
     return former.as_written(with_checksum(facts).replace(_checksum(facts), checksum))
 
 
-def _checksum(facts: BaseModel) -> str:
+def _checksum(facts: Fact) -> str:
     return hashlib.sha256(facts.model_dump_json().encode()).hexdigest()
 
 

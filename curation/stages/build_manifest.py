@@ -1,11 +1,9 @@
-"""The account of a build: markers, tallies and statistics joined into the manifest.
-
-In: what every stage counted. Out: a `Manifest`, whose sums are checked before it is saved.
-"""
+"""The manifest of a build, from shard markers, the filters' tally and the release's statistics."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 
 from curation import components
@@ -21,6 +19,7 @@ from schemas.facts import (
     EditionFacts,
     FileFacts,
     FilterFacts,
+    Kind,
     ModelFacts,
     Package,
     PromptCounts,
@@ -43,14 +42,14 @@ SHAPING = ("polytrace", "datasets", "math-verify", "pyarrow", "torch", "transfor
 
 @dataclass(slots=True)
 class ReleaseTally:
-    """What happened to the canvases on their way through the filters.
+    """What the filters did to the canvases; `seen` and `dropped` have one entry for each filter.
 
-    `seen` and `dropped` have one entry a filter, `rejected` counts (kind, reason).
+    `files` are those of the rejections.
     """
 
     seen: list[int]
     dropped: list[Counter[str]]
-    rejected: Counter[tuple[str, str]] = field(default_factory=Counter)
+    rejected: list[Rejected] = field(default_factory=list)
     path_tokens: int = 0
     summary_tokens: int = 0
     files: list[FileFacts] = field(default_factory=list)
@@ -73,23 +72,20 @@ def build_manifest(
         for stage in stages_made
         for i in range(source_index.shards)
     ]
-    rejected: Counter[tuple[Stage, str, str]] = Counter()
-    for marker in markers:
-        for one in marker.rejected:
-            rejected[one.stage, one.kind, one.reason] += one.count
-    for (kind, reason), count in tally.rejected.items():
-        rejected[Stage.RELEASE, kind, reason] += count
+    rejected: Counter[tuple[Stage, Kind, str]] = Counter()
+    for entry in chain(*(marker.rejected for marker in markers), tally.rejected):
+        rejected[entry.stage, entry.kind, entry.reason] += entry.count
     canvases = sum(file.rows for file in files)
-    had = sum(marker.rows for marker in markers if marker.stage is Stage.TRACES) + sum(
+    traces = sum(marker.rows for marker in markers if marker.stage is Stage.TRACES) + sum(
         n
         for (stage, kind, _), n in rejected.items()
         if stage in (Stage.PROMPTS, Stage.TRACES) and kind == "trace"
     )
-    # A teacher that only hands out what is recorded writes none, so that the sum tells a loss.
+    # A teacher of recorded traces samples none, so that the manifest's sum shows any lost trace.
     recorded = sum(source.traces for source in source_index.sources)
-    sampled = 0 if job.teacher.is_record else had - recorded
+    sampled = 0 if job.teacher.is_record else traces - recorded
     kept = canvases * recipe.paths
-    frame = [header(j) for j in range(1, recipe.paths + 1)] + [summary_header(recipe.paths)]
+    headers = [header(j) for j in range(1, recipe.paths + 1)] + [summary_header(recipe.paths)]
     return Manifest(
         polytrace=version("polytrace"),
         name=recipe.name,
@@ -108,14 +104,14 @@ def build_manifest(
         slot_tokens=recipe.canvas.slot_tokens,
         summary_tokens=recipe.canvas.summary_tokens,
         masks=recipe.paths * recipe.canvas.slot_tokens + recipe.canvas.summary_tokens,
-        header_tokens=sum(job.counter.counts(frame)),
+        header_tokens=sum(job.counter.counts(headers)),
         prompts=PromptCounts(
             in_=source_index.rows, released=canvases, rejected=source_index.rows - canvases
         ),
-        traces=TraceCounts(in_=had, kept=kept, rejected=had - kept, sampled=sampled),
+        traces=TraceCounts(in_=traces, kept=kept, rejected=traces - kept, sampled=sampled),
         canvases=canvases,
         rejected=tuple(
-            Rejected(stage=stage, kind="trace" if kind == "trace" else "prompt", reason=r, count=n)
+            Rejected(stage=stage, kind=kind, reason=r, count=n)
             for (stage, kind, r), n in sorted(
                 rejected.items(), key=lambda item: (list(Stage).index(item[0][0]), *item[0][1:])
             )
@@ -154,7 +150,7 @@ def build_manifest(
 
 
 def _packages(recipe: Recipe) -> tuple[Package, ...]:
-    """What shapes the result: packages that we use, and those that have parts of the recipe."""
+    """The packages that shape the result, and those that provide parts of the recipe."""
     named = {name: version(name) for name in SHAPING}
     named |= {one.package: one.version for one in components.of_others(recipe)}
     return tuple(Package(name=name, version=number) for name, number in named.items())

@@ -1,24 +1,23 @@
 """Filters over the scored canvases of a build: who passes, who is dropped and why.
 
-In: scored canvases of some shards and the recipe's filters. Out: the canvases that pass, and
-`rejected/release-NNNNN.parquet` with the others. Filters learn first, each from what the filters
-before it let through.
+In: scored canvases of some shards, the recipe's filters. Out: the canvases that pass; the others in
+`rejected/release-NNNNN.parquet`. Filters first learn, each from what the filters before it passed.
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from curation.context import Job
-from curation.release import writer
 from curation.run_store import shards
 from curation.stages import shard_stages
 from curation.stages.build_manifest import ReleaseTally
 from schemas import arrow
+from schemas.facts import FileFacts
 from schemas.records import Canvas, Rejection, Scores, Stage, Verdict
 
 
 def count_passing(job: Job, index: int) -> int:
-    """How many canvases of one shard the filters let through, had they seen no other."""
+    """How many canvases of one shard pass the filters when these learn from that shard alone."""
     only = range(index, index + 1)
     fit(job, only)
     return sum(drop is None for _, _, drop in _judged(job, only, len(job.filters)))
@@ -33,7 +32,7 @@ def shards_to_fit(job: Job, spans: Sequence[range]) -> range:
 
 
 def fit(job: Job, indices: range) -> None:
-    """Let every filter learn from what the filters before it let through."""
+    """Let every filter learn from the canvases that pass the filters before it."""
     for number, rule in enumerate(job.filters):
         rule.fit(pair for _, pair, drop in _judged(job, indices, number) if drop is None)
 
@@ -41,7 +40,10 @@ def fit(job: Job, indices: range) -> None:
 def _judged(
     job: Job, indices: range, rules: int
 ) -> Iterator[tuple[int, tuple[Canvas, Scores], tuple[int, Verdict] | None]]:
-    """(shard, canvas with scores, the first of `rules` filters that drops it and why)."""
+    """(shard, canvas with scores, number and verdict of the filter that drops it).
+
+    Only the first `rules` filters judge.
+    """
     for index in indices:
         for canvas, scores in shard_stages.shard_corpus(job, index):
             drop = None
@@ -62,8 +64,7 @@ def kept(job: Job, indices: range, tally: ReleaseTally) -> Iterator[tuple[Canvas
         if index != shard:
             _write_rejections(job.run, shard, rejections, tally)
             rejections, shard = [], index
-        last = len(job.filters) if drop is None else drop[0] + 1
-        for number in range(last):
+        for number in range(len(job.filters) if drop is None else drop[0] + 1):
             tally.seen[number] += 1
         if drop is None:
             tally.path_tokens += sum(canvas.path_tokens)
@@ -97,7 +98,6 @@ def _write_rejections(
     if not rejections:
         return
     path = run / "rejected" / f"{Stage.RELEASE}-{index:05d}.parquet"
-    shards.write_table(run, path, arrow.table(Rejection, rejections))
-    tally.files.append(writer.describe(path, f"rejected/{path.name}"))
-    for reason in shards.count_reasons(rejections):
-        tally.rejected[reason.kind, reason.reason] += reason.count
+    file = shards.write_table(run, path, arrow.table(Rejection, rejections))
+    tally.files.append(FileFacts(path=file.path, bytes=file.bytes, sha256=file.sha256))
+    tally.rejected += shards.count_reasons(rejections)
