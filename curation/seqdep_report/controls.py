@@ -1,13 +1,13 @@
-"""The two controls of the path level, and what may be said of it between them.
+"""The two controls of the path level, and the sentence that says what the path level shows.
 
-In: documents, or what was measured of them. Out: canvases of other prompts' paths, canvases of one
-path repeated, and the sentence that card, page, report and terminal print. Where a scorer gains no
-more from one path repeated than from paths of other prompts, it could not see a dependence between
-paths, and path level says nothing (METHOD section 2).
+In: canvases, or their measured gains. Out: canvases with paths of other prompts, canvases of one
+path repeated; the sentence that card, page, report and terminal print. Where a scorer gains no more
+from one path repeated than from paths of other prompts, it could not see a dependence between
+paths, and the path level says nothing (METHOD section 2).
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Literal
 
@@ -18,11 +18,13 @@ from schemas.recipe import Part
 from scorers.seqdep.curve import FEW, Interval
 from support.display.digits import rounded
 
+ControlKind = Literal["others", "repeated"]
+
 
 class Control:
-    """Canvases whose paths are not their own: of other prompts, or the first one repeated."""
+    """A control of the first `limit` documents of a corpus; see `control_canvases`."""
 
-    def __init__(self, corpus: Documents, kind: Literal["others", "repeated"], limit: int) -> None:
+    def __init__(self, corpus: Documents, kind: ControlKind, limit: int) -> None:
         self._corpus, self._kind, self._limit = corpus, kind, limit
 
     def fingerprint(self) -> str:
@@ -30,55 +32,58 @@ class Control:
         return f"{self._corpus.fingerprint()}/{self._kind}/{self._limit}"
 
     def texts(self) -> Iterator[Document]:
-        """As many canvases as there are, without summaries."""
-        found = [one for one in islice(self._corpus.texts(), self._limit) if one.paths]
-        for i, one in enumerate(found):
-            if self._kind == "others" and len(found) < len(one.paths):
-                detail = f"{len(found)} prompts cannot lend {len(one.paths)} paths"
-                yield Document(row=one.row, reason="too_few_prompts", detail=detail)
-                continue
-            if self._kind == "repeated":
-                paths = (one.paths[0],) * len(one.paths)
-            else:  # path j of the j-th canvas from here, in a circle
-                paths = tuple(
-                    others[min(j, len(others) - 1)]
-                    for j in range(len(one.paths))
-                    for others in (found[(i + j) % len(found)].paths,)
-                )
-            yield dataclasses.replace(one, paths=paths, summary="")
+        """One canvas for each document that is one."""
+        return control_canvases(islice(self._corpus.texts(), self._limit), self._kind)
+
+
+def control_canvases(documents: Iterable[Document], kind: ControlKind) -> Iterator[Document]:
+    """The canvases among `documents`, each with paths that are not its own, and no summary.
+
+    The paths are those of other prompts, or the first path repeated.
+    """
+    canvases = [document for document in documents if document.paths]
+    for i, canvas in enumerate(canvases):
+        if kind == "others" and len(canvases) < len(canvas.paths):
+            detail = f"{len(canvases)} prompts cannot lend {len(canvas.paths)} paths"
+            yield Document(row=canvas.row, reason="too_few_prompts", detail=detail)
+            continue
+        if kind == "repeated":
+            paths = (canvas.paths[0],) * len(canvas.paths)
+        else:  # path j of the j-th canvas from this one on, in a circle
+            paths = tuple(
+                others[min(j, len(others) - 1)]
+                for j in range(len(canvas.paths))
+                for others in (canvases[(i + j) % len(canvases)].paths,)
+            )
+        yield dataclasses.replace(canvas, paths=paths, summary="")
 
 
 def compared(
     documents: int, own: Interval | None, others: Interval | None, repeated: Interval | None
 ) -> ControlFacts:
-    """The path level of canvases between its controls, nats a token, and whether it says anything.
+    """The path level of canvases and of its controls, nats a token, and whether it says anything.
 
     It does where the interval of one path repeated lies above that of paths of other prompts.
     """
-    tells = (
-        repeated is not None
-        and others is not None
-        and repeated.low is not None
-        and others.high is not None
-        and repeated.low > others.high
-    )
+    low = repeated.low if repeated else None
+    high = others.high if others else None
     return ControlFacts(
         documents=documents,
         canvases=_mean(own),
         others=_mean(others),
         repeated=_mean(repeated),
-        tells=tells,
+        tells=low is not None and high is not None and low > high,
     )
 
 
-def sentence(found: ControlFacts | None) -> str:
-    """Where the paths stand between their controls, if the scorer tells these apart at all."""
-    if found is None:
+def sentence(measured: ControlFacts | None) -> str:
+    """Where the paths lie between their controls, if the scorer tells the controls apart."""
+    if measured is None:
         return (
             "Path level: its controls were not measured (scorer.controls: 0), so that nothing can "
             "be said of it; polytrace seqdep-report draws them."
         )
-    own, others, repeated = found.canvases, found.others, found.repeated
+    own, others, repeated = measured.canvases, measured.others, measured.repeated
     if own is None or others is None or repeated is None:
         return "Path level: undefined, because the canvases have one path or are too few."
     if repeated.low is None or others.low is None:
@@ -87,7 +92,7 @@ def sentence(found: ControlFacts | None) -> str:
         f"one path repeated gains {_with_interval(repeated)} nats a token from its siblings, "
         f"paths of other prompts {_with_interval(others)}"
     )
-    if not found.tells:
+    if not measured.tells:
         return (
             f"Path level says nothing here: under this scorer {gains}, and the interval of the "
             "first does not lie above that of the second."
@@ -100,17 +105,18 @@ def sentence(found: ControlFacts | None) -> str:
     )
 
 
-def _with_interval(found: MeanFacts) -> str:
-    if found.low is None or found.high is None:
-        return rounded(found.mean)
-    return f"{rounded(found.mean)} [{rounded(found.low)}, {rounded(found.high)}]"
+def _with_interval(measured: MeanFacts) -> str:
+    if measured.low is None or measured.high is None:
+        return rounded(measured.mean)
+    return f"{rounded(measured.mean)} [{rounded(measured.low)}, {rounded(measured.high)}]"
 
 
-def idle_filters(found: ControlFacts | None, filters: Sequence[Part]) -> Iterator[str]:
+def idle_filters(measured: ControlFacts | None, filters: Sequence[Part]) -> Iterator[str]:
     """A sentence for each filter on a path level that says nothing."""
-    for number, one in enumerate(filters):
-        is_on_paths = one.kind == "seqdep" and one.options.get("level", "path") == "path"
-        if is_on_paths and found is not None and not found.tells:
+    if measured is None or measured.tells:
+        return
+    for number, rule in enumerate(filters):
+        if rule.kind == "seqdep" and rule.options.get("level", "path") == "path":
             yield (
                 f"filters.{number} chooses canvases by path level, which says nothing here: take "
                 "it out, or take a scorer that tells the controls apart (scorer.path)."

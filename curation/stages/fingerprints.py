@@ -1,8 +1,8 @@
-"""What each shard of a build depends on: fingerprints, and whether a shard still stands.
+"""Fingerprints of what each shard of a build depends on, and whether a shard is up to date.
 
-In: a job and a shard. Out: a fingerprint over the inputs' sha256, the slice of the recipe that
-matters, and `VERSION`, which is bumped by hand when a stage's meaning changes. A changed filter
-threshold changes no fingerprint here, so nothing before the release is made again.
+In: a job and a shard. Out: a fingerprint over the SHA-256 of the inputs, the keys of the recipe
+that matter to the stage, and `VERSION`, which is raised by hand when a stage changes its results.
+Filters do not influence it, so a changed threshold repeats nothing before the release.
 """
 
 from collections.abc import Collection
@@ -24,13 +24,13 @@ VERSION = dict.fromkeys(Stage, 1) | {
     Stage.SCORED: 2,
 }
 _BARE = tuple(name for name in arrow.schema_of(Prompt).names if name != "recorded")
-_NOBODY = Prompt(id="", text="", gold="", source="", row=0, license="")
+_NO_PROMPT = Prompt(id="", text="", gold="", source="", row=0, license="")
 
 
 def stages_of(recipe: Recipe) -> tuple[Stage, ...]:
     """The stages that a recipe has, in order."""
-    skipped = () if recipe.summary.by == "teacher" else (Stage.SUMMARIES,)
-    return tuple(stage for stage in Stage if stage not in skipped)
+    is_by_teacher = recipe.summary.by == "teacher"
+    return tuple(stage for stage in Stage if stage is not Stage.SUMMARIES or is_by_teacher)
 
 
 def stages_by_shard(recipe: Recipe) -> tuple[Stage, ...]:
@@ -55,7 +55,7 @@ def load_bare_prompts(job: Job, index: int) -> list[Prompt]:
 
 
 def trace_keys(job: Job, index: int) -> frozenset[str]:
-    """The keys of every sample that a shard's prompts want."""
+    """The keys of all samples that the recipe may ask for a shard's prompts."""
     samples = job.recipe.samples or job.recipe.paths
     return frozenset(
         job.teacher.key(prompt, i)
@@ -67,7 +67,7 @@ def trace_keys(job: Job, index: int) -> frozenset[str]:
 def up_to_date_marker(job: Job, stage: Stage, index: int) -> ShardMarker | None:
     """The marker of a shard whose inputs are unchanged and whose files are whole."""
     if shards.read_marker(job.run, stage, index) is None:
-        return None  # before the inputs are read for nothing
+        return None  # the inputs need not be read
     try:
         wanted = fingerprint(job, stage, index)
     except FileNotFoundError:
@@ -76,9 +76,9 @@ def up_to_date_marker(job: Job, stage: Stage, index: int) -> ShardMarker | None:
 
 
 def fingerprint(job: Job, stage: Stage, index: int, keys: Collection[str] | None = None) -> str:
-    """What a shard of `stage` depends on; FileNotFoundError where an input is missing.
+    """A hash of what a shard of `stage` depends on; FileNotFoundError where an input is missing.
 
-    `keys` are its `trace_keys`, where they are at hand: nothing but the shard of traces wants them.
+    `keys` are the `trace_keys` of a shard of traces, where the caller has them already.
     """
     recipe = job.recipe
     facts: list[object] = [stage, VERSION[stage], arrow.SCHEMA_VERSION]
@@ -94,7 +94,7 @@ def fingerprint(job: Job, stage: Stage, index: int, keys: Collection[str] | None
         case Stage.SUMMARIES:
             facts += [_input(job, Stage.CANVASES, index), repr(job.rules)]
             facts += [job.counter.fingerprint(), recipe.summary.model_dump(mode="json")]
-            facts.append(job.summariser.key(_NOBODY, 0))  # every setting of its teacher
+            facts.append(job.summariser.key(_NO_PROMPT, 0))  # every setting of its teacher
         case Stage.SCORED:
             facts.append(_input(job, canvas_stage(recipe), index))
             if recipe.scorer is not None:
@@ -117,6 +117,6 @@ def _input(job: Job, stage: Stage, index: int) -> str:
 
 
 def revision(path: str) -> str:
-    """The state of a model directory; a hub id stands for itself."""
-    here = locate(path)
-    return directory_revision(Path(here)) if Path(here).is_dir() else path
+    """The revision of a model directory; a hub id as it is."""
+    folder = Path(locate(path))
+    return directory_revision(folder) if folder.is_dir() else path

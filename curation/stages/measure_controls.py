@@ -1,16 +1,16 @@
 """A build's measurement of the path level's two controls, on a bounded sample of its canvases.
 
-In: canvases of all shards and their scores. Out: `scored/controls.json`, sealed, with the
-fingerprint of what it was made of. The sample is the first `scorer.controls` canvases, in order of
-the shards and before any filter, so that a changed filter measures nothing again.
+In: canvases of all shards and their scores. Out: `scored/controls.json`, with a checksum and the
+fingerprint of its inputs. The sample is the first `scorer.controls` canvases, in the order of the
+shards and before any filter, so that a changed filter does not make them be measured again.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from curation.context import Job
 from curation.run_store import shards
-from curation.seqdep_report.controls import Control, compared
+from curation.seqdep_report.controls import compared, control_canvases
 from curation.seqdep_report.documents import Document
 from curation.stages import fingerprints, shard_stages
 from curation.stages.prompt_stage import SourceIndex
@@ -21,29 +21,14 @@ from scorers.seqdep.curve import Interval, curve
 from support.files import replace_text
 
 CONTROLS = f"{Stage.SCORED}/controls.json"
-VERSION = 1  # bumped by hand when the figures change their meaning
+VERSION = 1  # raised by hand when the figures change their meaning
 
 
 class Controls(Fact):
-    """What the file holds."""
+    """The content of `scored/controls.json`."""
 
     fingerprint: str
     facts: ControlFacts
-
-
-class CanvasSample:
-    """A few canvases as documents."""
-
-    def __init__(self, texts: Sequence[Document]) -> None:
-        self._texts = texts
-
-    def fingerprint(self) -> str:
-        """Changes whenever the documents do."""
-        return digest([[one.prompt, one.paths] for one in self._texts])
-
-    def texts(self) -> Iterator[Document]:
-        """Every document in order."""
-        yield from self._texts
 
 
 def is_wanted(job: Job) -> bool:
@@ -52,16 +37,16 @@ def is_wanted(job: Job) -> bool:
 
 
 def measure(job: Job, source_index: SourceIndex) -> ControlFacts | None:
-    """The controls of a build whose shards are scored, measured or found; None where not wanted."""
+    """The controls of a build, measured once all shards are scored; None where not wanted."""
     spec = job.recipe.scorer
     if spec is None or not spec.controls:
         return None
     fingerprint = _fingerprint(job, source_index, spec)
-    found = shards.read_checksummed(Controls, job.run / CONTROLS)
-    if found is None or found.fingerprint != fingerprint:
-        found = Controls(fingerprint=fingerprint, facts=_measured(job, source_index, spec))
-        replace_text(job.run / CONTROLS, shards.with_checksum(found))
-    return found.facts
+    controls = shards.read_checksummed(Controls, job.run / CONTROLS)
+    if controls is None or controls.fingerprint != fingerprint:
+        controls = Controls(fingerprint=fingerprint, facts=_measured(job, source_index, spec))
+        replace_text(job.run / CONTROLS, shards.with_checksum(controls))
+    return controls.facts
 
 
 def _measured(job: Job, source_index: SourceIndex, spec: ScorerSpec) -> ControlFacts:
@@ -71,34 +56,30 @@ def _measured(job: Job, source_index: SourceIndex, spec: ScorerSpec) -> ControlF
         for pair in shard_stages.shard_corpus(job, index)
     )
     pairs = list(islice(corpus, spec.controls))
-    sample = CanvasSample(
-        [
-            Document(
-                row=number,
-                prompt=canvas.prompt.text,
-                paths=tuple(path.text for path in canvas.paths),
-            )
-            for number, (canvas, _) in enumerate(pairs, 1)
-        ]
-    )
+    sample = [
+        Document(
+            row=number,
+            prompt=canvas.prompt.text,
+            paths=tuple(path.text for path in canvas.paths),
+        )
+        for number, (canvas, _) in enumerate(pairs, 1)
+    ]
     return compared(
         len(pairs),
         _estimate([scores.path for _, scores in pairs]),
-        _estimate(_gains(job, spec, Control(sample, "others", len(pairs)))),
-        _estimate(_gains(job, spec, Control(sample, "repeated", len(pairs)))),
+        _estimate(_gains(job, spec, control_canvases(sample, "others"))),
+        _estimate(_gains(job, spec, control_canvases(sample, "repeated"))),
     )
 
 
-def _gains(job: Job, spec: ScorerSpec, control: Control) -> list[SeqDep | None]:
+def _gains(job: Job, spec: ScorerSpec, canvases: Iterable[Document]) -> list[SeqDep | None]:
     """The path level of every canvas of a control."""
-    if job.recipe.paths == 1 or job.scorers is None:  # undefined
+    if job.recipe.paths == 1 or job.scorers is None:  # the path level is undefined
         return []
     from scorers.seqdep.measurement import ScoredInstance, SeqDepSettings
 
     items = [
-        ScoredInstance(prompt=one.prompt, paths=one.paths)
-        for one in control.texts()
-        if not one.reason
+        ScoredInstance(prompt=one.prompt, paths=one.paths) for one in canvases if not one.reason
     ]
     job.bars.add(Stage.SCORED, more=len(items), note="controls of path level")
     settings = SeqDepSettings(
@@ -110,16 +91,16 @@ def _gains(job: Job, spec: ScorerSpec, control: Control) -> list[SeqDep | None]:
 
 def _estimate(levels: Sequence[SeqDep | None]) -> Interval | None:
     """The mean of nats a token, with its interval."""
-    found = [
-        (one.nats_per_token, sum(one.tokens))
-        for one in levels
-        if one is not None and one.nats_per_token is not None
+    points = [
+        (level.nats_per_token, sum(level.tokens))
+        for level in levels
+        if level is not None and level.nats_per_token is not None
     ]
-    return curve([nats for nats, _ in found], [tokens for _, tokens in found]).mean
+    return curve([nats for nats, _ in points], [tokens for _, tokens in points]).mean
 
 
 def _fingerprint(job: Job, source_index: SourceIndex, spec: ScorerSpec) -> str:
-    """What the figures depend on: scorer, settings, and as many scored shards as are sampled."""
+    """A hash of the scorer, its settings, and the shards from which canvases are sampled."""
     inputs, canvases = [], 0
     for index in range(source_index.shards):
         if canvases >= spec.controls:

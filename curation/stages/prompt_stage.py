@@ -1,11 +1,11 @@
-"""The first stage: every source into shards of prompts, and a source index of what was read.
+"""The first stage: read every source into shards of prompts, and index what was read.
 
 In: the recipe's sources and evaluation sets. Out: `prompts/NNNNN.parquet`, rejections beside them,
-and `prompts/census.json`, the stage's completion marker, with a copy: what a corpus has grown from
-stands nowhere else. One pass; only hashes stay in memory.
+and `prompts/census.json`, the stage's completion marker, with a copy, because a growing corpus
+cannot go on without it. One pass; only hashes stay in memory.
 
-A corpus that grows is read in editions. Rows of former editions must be what they were: they are
-read again, compared with their shards, and not written. New rows come into shards of their own.
+A corpus that grows is read in editions. The rows of former editions must not change: they are read
+again, compared with their shards, and not written. New rows go into new shards.
 """
 
 import sys
@@ -34,9 +34,9 @@ ANEW = "build into another directory (--out), or make all of it anew (--set grow
 
 
 class Edition(Fact):
-    """What was read at one time: the `rows` of every source, and how many `shards` they fill.
+    """What one build read: the `rows` of every source, and how many `shards` they fill.
 
-    `fingerprint` stands in the markers of those shards.
+    The markers of those shards have this `fingerprint`.
     """
 
     fingerprint: str
@@ -62,29 +62,28 @@ class SourceIndex(Fact):
 
     def owner(self, index: int) -> Edition:
         """The edition of a shard."""
-        return next(
-            e for e, span in zip(self.editions, self.ranges(), strict=True) if index in span
-        )
+        pairs = zip(self.editions, self.ranges(), strict=True)
+        return next(edition for edition, span in pairs if index in span)
 
 
 def read_prompts(job: Job) -> SourceIndex:
-    """Every source as shards of prompts; rejected rows go beside them.
+    """Read every source into shards of prompts and of rejections.
 
     Raises:
-        UserError: a source cannot be read; or the corpus grows, and something that was read at a
-            former time has changed.
+        UserError: a source cannot be read; or the corpus grows, and a row that an earlier build
+            read has changed.
     """
     if source_index := up_to_date_index(job):
         _save(job, source_index)
         return source_index
     components.check_traces(job.recipe, job.sources)
-    so_far = previous_index(job)
-    if so_far is None:
+    previous = previous_index(job)
+    if previous is None:
         for name in INDEX_FILES:
             (job.run / name).unlink(missing_ok=True)
     fingerprint = _prompts_fingerprint(job)
-    before = so_far.editions if so_far else ()
-    ends = set(accumulate(sum(edition.rows) for edition in before))
+    editions = previous.editions if previous else ()
+    ends = set(accumulate(sum(edition.rows) for edition in editions))  # rows, from 1
     rows: Counter[str] = Counter()
     traces: Counter[str] = Counter()
     apart: dict[str, list[int]] = {}
@@ -94,8 +93,8 @@ def read_prompts(job: Job) -> SourceIndex:
 
     def flush() -> None:
         nonlocal index, total, kept, dropped
-        if so_far is not None and index < so_far.shards:
-            _keep(job, so_far, index, kept, dropped)
+        if previous is not None and index < previous.shards:
+            _keep(job, previous, index, kept, dropped)
         else:
             data = arrow.table(Prompt, kept)
             shards.write(job.run, Stage.PROMPTS, index, fingerprint, data, dropped)
@@ -108,7 +107,7 @@ def read_prompts(job: Job) -> SourceIndex:
         known,
         traces=_wants_traces(job),
         limit=job.limit,
-        editions=[edition.rows for edition in before],
+        editions=[edition.rows for edition in editions],
     )
     for number, judged in enumerate(outcomes, 1):
         outcome = judged.outcome
@@ -135,11 +134,11 @@ def read_prompts(job: Job) -> SourceIndex:
         shards.drop_after(job.run, stage, index)
     counts = [rows[source.label] for source in job.sources]
     if index > began:
-        fresh = [
-            n - sum(e.rows[i] for e in before if i < len(e.rows)) for i, n in enumerate(counts)
-        ]
-        new = Edition(fingerprint=fingerprint, rows=tuple(fresh), shards=index - began)
-        before = (*before, new)
+        fresh = tuple(
+            n - sum(e.rows[i] for e in editions if i < len(e.rows)) for i, n in enumerate(counts)
+        )
+        new = Edition(fingerprint=fingerprint, rows=fresh, shards=index - began)
+        editions = (*editions, new)
     source_index = SourceIndex(
         fingerprint=fingerprint,
         shards=index,
@@ -155,16 +154,16 @@ def read_prompts(job: Job) -> SourceIndex:
             )
             for s, n in zip(job.sources, counts, strict=True)
         ),
-        evaluation=tuple(Decontamination(**asdict(found)) for found in known.found()),
+        evaluation=tuple(Decontamination(**asdict(counts)) for counts in known.found()),
         settings=_settings(job),
-        editions=before,
+        editions=editions,
     )
     _save(job, source_index)
     return source_index
 
 
 def _tell_apart(job: Job, apart: Mapping[str, Sequence[int]]) -> None:
-    """Say of every source that holds other traces of an earlier row's prompt how to join them."""
+    """Tell how to join the traces of one prompt, for every source that has them in several rows."""
     for number, source in enumerate(job.sources):
         if counts := apart.get(source.label):
             key = "source" if len(job.sources) == 1 else f"source.{number}"
@@ -177,19 +176,15 @@ def _tell_apart(job: Job, apart: Mapping[str, Sequence[int]]) -> None:
 
 
 def _save(job: Job, source_index: SourceIndex) -> None:
-    """Write the source index and its copy, where they do not stand so already."""
+    """Write the source index and its copy, unless they are there unchanged."""
     for name in INDEX_FILES:
         if shards.read_checksummed(SourceIndex, job.run / name) != source_index:
             replace_text(job.run / name, shards.with_checksum(source_index))
 
 
 def _load(job: Job) -> SourceIndex | None:
-    return next(
-        filter(
-            None, (shards.read_checksummed(SourceIndex, job.run / name) for name in INDEX_FILES)
-        ),
-        None,
-    )
+    read = (shards.read_checksummed(SourceIndex, job.run / name) for name in INDEX_FILES)
+    return next(filter(None, read), None)
 
 
 def up_to_date_index(job: Job) -> SourceIndex | None:
@@ -198,7 +193,7 @@ def up_to_date_index(job: Job) -> SourceIndex | None:
     if source_index is None or source_index.fingerprint != _prompts_fingerprint(job):
         return None
     if len(source_index.editions) > 1 and not job.recipe.grow:
-        return None  # all of it anew, as one edition
+        return None  # everything is read again, as one edition
     markers = (
         shards.matching_marker(job.run, Stage.PROMPTS, i, edition.fingerprint)
         for edition, span in zip(source_index.editions, source_index.ranges(), strict=True)
@@ -208,7 +203,7 @@ def up_to_date_index(job: Job) -> SourceIndex | None:
 
 
 def previous_index(job: Job) -> SourceIndex | None:
-    """What a growing corpus was read from so far; UserError where it cannot go on from that."""
+    """The source index that a growing corpus continues; UserError where it cannot continue it."""
     source_index = _load(job)
     if source_index is None or not job.recipe.grow:
         return None
@@ -227,8 +222,7 @@ def previous_index(job: Job) -> SourceIndex | None:
     if job.limit is not None and job.limit < source_index.rows:
         raise UserError(
             f"{job.run}: grow: {source_index.rows} rows were read so far, and --limit is "
-            f"{job.limit}; "
-            "a corpus that grows keeps them: give no limit, or a higher one"
+            f"{job.limit}; a corpus that grows keeps them: give no limit, or a higher one"
         )
     return source_index
 
@@ -240,17 +234,17 @@ def _keep(
     kept: Sequence[Prompt],
     dropped: Sequence[Rejection],
 ) -> None:
-    """Compare a shard of a former edition with what its rows are now; a damaged one is restored."""
+    """Check that the rows of a former edition's shard have not changed; restore a damaged shard."""
     fingerprint = source_index.owner(index).fingerprint
     if not shards.matching_marker(job.run, Stage.PROMPTS, index, fingerprint):
         shards.write(job.run, Stage.PROMPTS, index, fingerprint, arrow.table(Prompt, kept), dropped)
         return
-    was = {(p.source, p.row): p for p in fingerprints.load_prompts(job, index)}
+    former = {(p.source, p.row): p for p in fingerprints.load_prompts(job, index)}
     for rejection in dropped:
-        if rejection.index is None and (rejection.source, rejection.row) in was:
-            raise _changed(job, rejection, was[rejection.source, rejection.row])
+        if rejection.index is None and (rejection.source, rejection.row) in former:
+            raise _changed(job, rejection, former[rejection.source, rejection.row])
     for prompt in kept:
-        old = was.get((prompt.source, prompt.row))
+        old = former.get((prompt.source, prompt.row))
         if old != prompt:
             raise _changed(job, prompt, old)
 
@@ -271,7 +265,7 @@ def _changed(job: Job, new: Prompt | Rejection, old: Prompt | None) -> UserError
 
 
 def _settings(job: Job) -> str:
-    """What must stay for old rows to be judged as they were."""
+    """A hash of the settings that must not change, or old rows would be judged differently."""
     return digest(
         [
             fingerprints.VERSION[Stage.PROMPTS],

@@ -1,7 +1,7 @@
-"""The last stage: filters, the released dataset, its card and the manifest, swapped in atomically.
+"""The last stage: filters, the released dataset, its card and the manifest.
 
-In: scored canvases of every shard. Out: `release/`, `rejected/release-NNNNN.parquet` and, last,
-`manifest.json`, whose presence and build id say that the run is complete.
+In: scored canvases of every shard. Out: `release/`, which replaces the former one atomically,
+`rejected/release-NNNNN.parquet` and, last, `manifest.json`: a run that has one is complete.
 """
 
 import shutil
@@ -32,11 +32,11 @@ from schemas.records import Canvas, Scores, Stage
 from support.errors import DamagedError, UserError
 from support.files import replace_text, sha256
 
-REPLACED = "release.old"  # what a swap has put aside for a moment
+_REPLACED = "release.old"  # the former release, during a swap
 
 
 def check_previous_release(job: Job) -> None:
-    """UserError where the build would replace another corpus, or change what a growing one has."""
+    """UserError where the build would replace another corpus, or change released rows."""
     former = _former(job)
     name = former.name if former is not None else _name_of_damaged(job)
     if name is not None and name != job.recipe.name:
@@ -77,12 +77,12 @@ def up_to_date_outcome(job: Job) -> Outcome | None:
     source_index = prompt_stage.up_to_date_index(job)
     if manifest is None or source_index is None or manifest.recipe_digest != job.recipe.digest():
         return None
-    for stage in fingerprints.stages_by_shard(job.recipe):
-        if not all(
-            fingerprints.up_to_date_marker(job, stage, index)
-            for index in range(source_index.shards)
-        ):
-            return None
+    if not all(
+        fingerprints.up_to_date_marker(job, stage, index)
+        for stage in fingerprints.stages_by_shard(job.recipe)
+        for index in range(source_index.shards)
+    ):
+        return None
     if manifest.build != snapshots.release_build_id(
         [build for build, _ in snapshots.edition_builds(job, source_index)]
     ):
@@ -93,13 +93,13 @@ def up_to_date_outcome(job: Job) -> Outcome | None:
 
 
 def make_release(job: Job, source_index: SourceIndex) -> Outcome:
-    """Filter, write the release beside the former one, swap it in, write the manifest.
+    """Filter, write the release beside the former one, put it in its place, write the manifest.
 
     Filters learn from the first edition that holds a canvas. An edition that was released before
     keeps its files.
     """
     _restore(job.run)
-    compared = measure_controls.measure(job, source_index)
+    control_facts = measure_controls.measure(job, source_index)
     former = _former(job)
     parts = snapshots.edition_builds(job, source_index)
     released = former.editions if former is not None and job.recipe.grow else ()
@@ -112,18 +112,18 @@ def make_release(job: Job, source_index: SourceIndex) -> Outcome:
     tally = ReleaseTally(seen=[0] * len(job.filters), dropped=[Counter() for _ in job.filters])
     filter_stage.fit(job, filter_stage.shards_to_fit(job, [span for _, span in parts]))
     files: list[ReleaseFile] = []
-    made: list[EditionFacts] = []
+    editions: list[EditionFacts] = []
     for edition, (build, span) in zip(source_index.editions, parts, strict=True):
         new = _release_edition(job, former, fresh, build, filter_stage.kept(job, span, tally))
         canvases = sum(file.rows for file in new)
         rows = sum(edition.rows)
-        made.append(EditionFacts(build=build, shards=len(span), rows=rows, canvases=canvases))
+        editions.append(EditionFacts(build=build, shards=len(span), rows=rows, canvases=canvases))
         files += new
     job.bars.end(Stage.RELEASE)
     measured = statistics.measure(fresh, files)
     replace_text(fresh / "stats.json", measured.text())
     manifest = build_manifest.build_manifest(
-        job, source_index, tuple(made), tuple(files), tally, measured, compared
+        job, source_index, tuple(editions), tuple(files), tally, measured, control_facts
     )
     example = next(iter(read_rows(writer.data_path(fresh, files[0]))), None) if files else None
     pictures = figures.draw(fresh, files, manifest, measured)
@@ -151,17 +151,17 @@ def _former(job: Job) -> Manifest | None:
 
 
 def _name_of_damaged(job: Job) -> str | None:
-    """The name of a released corpus whose manifest cannot be read; None where nothing is released.
+    """The name of a corpus whose manifest is missing or damaged; None where nothing was released.
 
-    DamagedError where its recipe cannot be read either, so that nobody knows what it is.
+    It comes from the recipe; DamagedError where that cannot be read either.
     """
     if not has_manifest(job) and not (job.run / RELEASE_FOLDER).exists():
         return None
     try:
-        kept = yaml.safe_load((job.run / RECIPE_FILE).read_bytes())
+        recipe = yaml.safe_load((job.run / RECIPE_FILE).read_bytes())
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
-        kept = None
-    name = kept.get("name") if isinstance(kept, dict) else None
+        recipe = None
+    name = recipe.get("name") if isinstance(recipe, dict) else None
     if not isinstance(name, str):
         raise DamagedError(
             f"{job.run}: {MANIFEST_FILE} and {RECIPE_FILE} are missing or damaged, so that it is "
@@ -180,15 +180,14 @@ def _release_edition(
 ) -> tuple[ReleaseFile, ...]:
     """The files of one edition in `fresh`: those of the former release, or new ones."""
     files = former.files_of(build) if former else ()
-    here = [(writer.data_path(job.run / RELEASE_FOLDER, file), file) for file in files]
-    if not here or not all(_is_whole(path, file) for path, file in here):
+    if not files or not all(_is_whole(job.run / file.path, file) for file in files):
         spec = job.recipe.release
         return writer.write_release(
             fresh, build, kept, validation=spec.validation, rows_per_file=spec.rows_per_file
         )
     deque(kept, maxlen=0)  # for the tally and the rejections
-    for path, file in here:
-        writer.link_or_copy(path, writer.data_path(fresh, file))
+    for file in files:
+        writer.link_or_copy(job.run / file.path, writer.data_path(fresh, file))
     return files
 
 
@@ -197,7 +196,7 @@ def _is_whole(path: Path, file: FileFacts) -> bool:
 
 
 def _small_files(job: Job, source_index: SourceIndex) -> Iterator[str]:
-    """The recipe, the source index and the markers, relative to the run."""
+    """The recipe, the source index, the markers and the controls, relative to the run."""
     yield from (RECIPE_FILE, *prompt_stage.INDEX_FILES)
     for stage in fingerprints.stages_of(job.recipe):
         if stage is not Stage.RELEASE:
@@ -209,16 +208,14 @@ def _small_files(job: Job, source_index: SourceIndex) -> Iterator[str]:
 def _swap(run: Path, fresh: Path) -> None:
     """Put the fresh release in place; the former one is kept under its build id.
 
-    Both are renamed, and nothing is deleted before: a kill in between loses no released file.
+    Both are renamed before anything is deleted, so that a kill in between loses no released file.
     """
-    current, old = run / RELEASE_FOLDER, run / REPLACED
+    current, old = run / RELEASE_FOLDER, run / _REPLACED
     if current.exists():
-        name = next((p.name.split("-")[1] for p in (current / "data").glob("*.parquet")), "empty")
-        is_held = {p.name for p in (current / "data").glob("*.parquet")} <= {
-            p.name for p in (fresh / "data").glob("*.parquet")
-        }
-        # Not kept: the same rows, with new ones perhaps, or none.
-        former = old if is_held or name == "empty" else run / f"release.{name}"
+        names = [path.name for path in (current / "data").glob("*.parquet")]
+        # A release without files, or whose files are all in the fresh one, need not be kept.
+        is_kept = any(not (fresh / "data" / name).exists() for name in names)
+        former = run / f"release.{names[0].split('-')[1]}" if is_kept else old
         shutil.rmtree(former, ignore_errors=True)
         current.rename(former)
     fresh.rename(current)
@@ -226,23 +223,24 @@ def _swap(run: Path, fresh: Path) -> None:
 
 
 def _restore(run: Path) -> None:
-    """Undo what a kill in the middle of a swap has left."""
-    current, old = run / RELEASE_FOLDER, run / REPLACED
+    """Undo a swap that was killed half-way."""
+    current, old = run / RELEASE_FOLDER, run / _REPLACED
     if old.exists() and not current.exists():
         old.rename(current)
     shutil.rmtree(old, ignore_errors=True)
 
 
 def _outcome(job: Job, manifest: Manifest) -> Outcome:
-    said: tuple[str, ...] = ()
+    sentences: tuple[str, ...] = ()
     if manifest.scorer is not None:
-        found = manifest.scorer.controls
-        said = (controls.sentence(found), *controls.idle_filters(found, job.recipe.filters))
+        measured = manifest.scorer.controls
+        idle = controls.idle_filters(measured, job.recipe.filters)
+        sentences = (controls.sentence(measured), *idle)
     return Outcome(
         run_dir=str(job.run),
         prompts=manifest.prompts,
         traces=manifest.traces,
         canvases=manifest.canvases,
         seconds=0.0,
-        said=said,
+        said=sentences,
     )

@@ -1,12 +1,10 @@
-"""Traces to scored canvases, as plain functions over one shard.
+"""From traces to scored canvases: one function for each stage, over one shard.
 
-Every function is idempotent: it first looks for a marker with the fingerprint of its inputs and, if
-that stands and its files are whole, does nothing. `prompt_stage.py` and `trace_stage.py` come
-before, `release_stage.py` after.
+Every function is idempotent: where a marker has the fingerprint of the inputs and its files are
+whole, nothing is done. `prompt_stage.py` and `trace_stage.py` come first, `release_stage.py` last.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from curation.canvases import assembly
 from curation.context import Job
@@ -31,9 +29,9 @@ def grade(job: Job, index: int) -> ShardMarker:
     graded: list[GradedTrace] = []
     for start in range(0, len(traces), GRADE_BATCH):
         batch = traces[start : start + GRADE_BATCH]
-        asked = [(trace.text, prompts[trace.prompt_id]) for trace in batch]
+        pairs = [(trace.text, prompts[trace.prompt_id]) for trace in batch]
         answers = job.graders.grade(
-            [Attempt(text, prompt.gold, prompt.text) for text, prompt in asked]
+            [Attempt(text, prompt.gold, prompt.text) for text, prompt in pairs]
         )
         graded += [
             GradedTrace(trace=t, text=t.text[: a.end], grade=a.grade, answer=a.answer)
@@ -56,10 +54,10 @@ def assemble(job: Job, index: int) -> ShardMarker:
     rejections: list[Rejection] = []
     prompts = fingerprints.load_bare_prompts(job, index)  # the chosen traces will be on the canvas
     job.bars.add(Stage.CANVASES, more=len(prompts))
-    given = [(prompt, by_prompt.get(prompt.id, [])) for prompt in prompts]
-    texts = (text for one in given for text in assembly.texts_to_count(*one, job.rules))
+    pairs = [(prompt, by_prompt.get(prompt.id, [])) for prompt in prompts]
+    texts = (text for pair in pairs for text in assembly.texts_to_count(*pair, job.rules))
     counter = job.counter.ahead(texts)
-    for prompt, traces in given:
+    for prompt, traces in pairs:
         group = assembly.assemble(prompt, traces, job.rules, counter)
         rejections.extend(group.rejections)
         if group.canvas is not None:
@@ -83,16 +81,7 @@ def score(job: Job, index: int) -> ShardMarker:
 def _scores(job: Job, canvases: Sequence[Canvas]) -> list[Scores]:
     spec, scorers = job.recipe.scorer, job.scorers
     if spec is None or scorers is None:
-        empty = Scores(
-            prompt_id="",
-            path=None,
-            step=None,
-            window=None,
-            summary_gain=None,
-            scorer="",
-            scorer_revision="",
-        )
-        return [replace(empty, prompt_id=canvas.prompt.id) for canvas in canvases]
+        return [Scores(prompt_id=canvas.prompt.id) for canvas in canvases]
     from scorers.seqdep.measurement import ScoredInstance, SeqDepSettings
 
     texts = [
@@ -104,17 +93,14 @@ def _scores(job: Job, canvases: Sequence[Canvas]) -> list[Scores]:
         )
         for canvas in canvases
     ]
-    measured = scorers.score(
-        texts,
-        SeqDepSettings(
-            batch_tokens=spec.batch_tokens,
-            step_tokens=spec.step_tokens,
-            window_tokens=spec.window_tokens,
-            keep_part=spec.keep_part,
-            siblings=spec.siblings,
-        ),
-        progress=lambda n: job.bars.add(Stage.SCORED, n),
+    settings = SeqDepSettings(
+        batch_tokens=spec.batch_tokens,
+        step_tokens=spec.step_tokens,
+        window_tokens=spec.window_tokens,
+        keep_part=spec.keep_part,
+        siblings=spec.siblings,
     )
+    measured = scorers.score(texts, settings, progress=lambda n: job.bars.add(Stage.SCORED, n))
     return [
         Scores(
             prompt_id=canvas.prompt.id,

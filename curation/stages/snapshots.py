@@ -1,7 +1,7 @@
-"""The editions of a release: what was added to a corpus at one time, and keeps its files.
+"""The editions of a release: each is what one build added to a corpus, in files of its own.
 
-In: a source index, the markers of its shards. Out: every edition's build id, and whether what was
-released before still stands. A corpus that does not grow has one edition.
+In: a source index, the markers of its shards. Out: every edition's build id, and whether this build
+would change an edition that was released. A corpus that does not grow has one edition.
 """
 
 from collections.abc import Sequence
@@ -26,12 +26,12 @@ def edition_builds(job: Job, source_index: SourceIndex) -> list[tuple[str, range
 
 
 def release_build_id(ids: Sequence[str]) -> str:
-    """The build id of a release of these editions: that of the only one, or a hash of all."""
+    """The build id of a release: that of its only edition, or a hash of those of all."""
     return ids[0] if len(ids) == 1 else digest(list(ids))[:12]
 
 
 def _build(job: Job, span: range, columns: pa.Schema = arrow.RELEASE) -> str:
-    """What an edition depends on, as 12 hex digits; it names the edition's files."""
+    """A hash of what an edition depends on, 12 hex digits; it stands in its files' names."""
     inputs = [
         [
             shards.require_marker(job.run, stage, index).sha256
@@ -43,12 +43,11 @@ def _build(job: Job, span: range, columns: pa.Schema = arrow.RELEASE) -> str:
     facts = former.recipe(facts, former.FORMER)
     if others := [one for one in components.of_others(job.recipe) if one.family == "filters"]:
         facts["installed"] = others  # another version of a filter may judge otherwise
-    shape = str(columns)  # another shape is another build, whatever the versions say
-    return digest([fingerprints.VERSION[Stage.RELEASE], shape, inputs, facts])[:12]
+    return digest([fingerprints.VERSION[Stage.RELEASE], str(columns), inputs, facts])[:12]
 
 
 def check_unchanged(job: Job, released: Manifest) -> None:
-    """UserError where this recipe would make anything anew that was released."""
+    """UserError where this recipe would change anything that was released."""
     spans = shards.spans(part.shards for part in released.editions)
     for part, span in zip(released.editions, spans, strict=True):
         for index in span:
@@ -65,7 +64,7 @@ def check_unchanged(job: Job, released: Manifest) -> None:
 def check_build(job: Job, build: str, span: range) -> None:
     """UserError where a released edition would have another build id.
 
-    What version 0.1 released comes under today's names of columns: the same rows, and a new id.
+    A release of version 0.1 is accepted: its rows come under today's names, and a new build id.
     """
     if build not in (_build(job, span), _build(job, span, arrow.FORMER_RELEASE)):
         raise UserError(
@@ -75,7 +74,7 @@ def check_build(job: Job, build: str, span: range) -> None:
 
 
 def _differs(job: Job, stage: Stage, index: int) -> bool:
-    """Whether a shard was made of something else; one that is missing or damaged does not."""
+    """Whether a shard was made from other inputs; False for one that is missing or damaged."""
     marker = shards.read_marker(job.run, stage, index)
     try:
         return marker is not None and marker.fingerprint != fingerprints.fingerprint(

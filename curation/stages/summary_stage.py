@@ -1,8 +1,8 @@
-"""The stage of teacher-written summaries: one long-lived service over all canvases.
+"""The stage of teacher-written summaries: one sampling service over all canvases.
 
 In: canvases with the template's summary. Out: `summaries/NNNNN.parquet`, the same canvases, each
 with the teacher's summary where one was accepted. A recipe with template summaries has no such
-stage. What a summary costs is kept like a trace: journaled, found by key, never bought twice.
+stage. Summaries are kept like traces: in a journal, found by key, and never requested twice.
 """
 
 import sys
@@ -24,7 +24,7 @@ from schemas.records import Canvas, Prompt, Stage, Trace
 
 
 def write_summaries(job: Job, source_index: SourceIndex) -> None:
-    """Ask for the summaries of every shard that has none yet; ShortError when some lack."""
+    """Request the summaries of every shard that has none; ShortError where some are missing."""
     if job.recipe.summary.by != "teacher":
         return
     todo = [
@@ -39,21 +39,17 @@ def write_summaries(job: Job, source_index: SourceIndex) -> None:
     rules, counter, teacher = job.rules, job.counter, job.summariser
     short: list[Failure] = []
     by: Counter[str] = Counter()
-    waiting: dict[str, Canvas] = {}  # of open shards
+    waiting: dict[str, Canvas] = {}  # the canvases of open shards, by prompt
 
-    def asked(index: int) -> service.Shard:
-        canvases = list(load_assembled(job, index))
+    def open_shard(index: int) -> service.Shard:
+        canvases = list(_load_assembled(job, index))
         waiting.update((canvas.prompt.id, canvas) for canvas in canvases)
-        return service.Shard(
-            index=index, prompts=[summary_request(job, canvas) for canvas in canvases]
-        )
+        return service.Shard(index=index, prompts=[_request(job, canvas) for canvas in canvases])
 
     def have(index: int) -> list[Trace]:
-        """What was bought before lies in journals alone; this stage's Parquet holds canvases."""
-        wanted = (summary_request(job, canvas) for canvas in load_assembled(job, index))
-        keys = {
-            teacher.key(one, n) for one in wanted for n in range(teacher.wanted(one, 1).maximum)
-        }
+        """Earlier summaries, which are in journals alone: this stage's Parquet holds canvases."""
+        prompts = (_request(job, canvas) for canvas in _load_assembled(job, index))
+        keys = {teacher.key(p, n) for p in prompts for n in range(teacher.wanted(p, 1).maximum)}
         return journal_index.find(keys)
 
     def shortfall(prompt: Prompt, traces: Sequence[Trace]) -> int:
@@ -67,20 +63,20 @@ def write_summaries(job: Job, source_index: SourceIndex) -> None:
         written: dict[str, list[Trace]] = {}
         for trace in shard.traces:
             written.setdefault(trace.prompt_id, []).append(trace)
-        made = []
-        for canvas in load_assembled(job, shard.index):
+        canvases = []
+        for canvas in _load_assembled(job, shard.index):
             texts = written.get(canvas.prompt.id, [])
-            made.append(summaries.best(canvas, texts, rules, counter) or canvas)
+            canvases.append(summaries.best(canvas, texts, rules, counter) or canvas)
             waiting.pop(canvas.prompt.id, None)
-        by.update(canvas.summary_by for canvas in made)
+        by.update(canvas.summary_by for canvas in canvases)
         fingerprint = fingerprints.fingerprint(job, Stage.SUMMARIES, shard.index)
-        data = arrow.table(Canvas, made)
+        data = arrow.table(Canvas, canvases)
         shards.write(job.run, Stage.SUMMARIES, shard.index, fingerprint, data, ())
 
     running_teacher = job.running_teacher(Stage.SUMMARIES)
     service.run(
         running_teacher,
-        map(asked, todo),
+        map(open_shard, todo),
         samples=1,
         folder=folder,
         have=have,
@@ -99,11 +95,11 @@ def write_summaries(job: Job, source_index: SourceIndex) -> None:
         raise short_error(short)
 
 
-def load_assembled(job: Job, index: int) -> Iterator[Canvas]:
+def _load_assembled(job: Job, index: int) -> Iterator[Canvas]:
     """The canvases of a shard as they were assembled."""
     return arrow.records(Canvas, shards.read(job.run, Stage.CANVASES, index))
 
 
-def summary_request(job: Job, canvas: Canvas) -> Prompt:
-    """What the teacher is asked for one canvas: a prompt of its own under the canvas's id."""
+def _request(job: Job, canvas: Canvas) -> Prompt:
+    """The prompt that asks for the summary of a canvas, under the id of the canvas's prompt."""
     return replace(canvas.prompt, text=summaries.message(canvas, job.recipe.summary))

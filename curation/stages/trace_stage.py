@@ -1,13 +1,13 @@
-"""The second stage: sample every shard through one long-lived service, close each into Parquet.
+"""The second stage: sample all shards through one service, and write each as Parquet when complete.
 
-In: shards of prompts and a teacher. Out: `traces/NNNNN.parquet`; a journal of what was sampled.
-A shard that lacks samples which another run may deliver stays open, and the run ends short.
+In: shards of prompts and a teacher. Out: `traces/NNNNN.parquet`, and journals of the samples. Where
+samples are missing that another run may deliver, the shard stays open, and the run ends short.
 """
 
 import time
 from collections.abc import Sequence
 
-from curation.canvases.top_up import TopUp
+from curation.canvases.top_up import missing_traces
 from curation.context import Job
 from curation.run_store import shards
 from curation.sampling import service
@@ -16,17 +16,16 @@ from curation.stages import fingerprints, prompt_stage
 from curation.stages.prompt_stage import SourceIndex
 from curation.teachers import Failure, Teacher
 from schemas import arrow
-from schemas.records import Rejection, Stage, Trace
+from schemas.records import Prompt, Rejection, Stage, Trace
 from support.errors import ShortError
 from support.files import sha256
 from support.memory import release_unused
 
 LOOK_SECONDS = 0.2  # between two moves of the progress bar
-_SAMPLED = (Stage.TRACES, Stage.SUMMARIES)
 
 
 def sample_traces(job: Job, source_index: SourceIndex) -> None:
-    """Sample every shard that is not complete; ShortError when samples could not be had."""
+    """Sample every shard that is not complete; ShortError where samples are missing in the end."""
     todo = [
         i
         for i in range(source_index.shards)
@@ -35,10 +34,11 @@ def sample_traces(job: Job, source_index: SourceIndex) -> None:
     if not todo:
         return
     short: list[Failure] = []
+    rules, counter = job.rules, job.counter
     journal_index = JournalIndex(job.run / Stage.TRACES)
 
     def have(index: int) -> list[Trace]:
-        """The shard's own traces, and those that lie in other shards' journals."""
+        """The shard's own traces, and those in other shards' journals."""
         traces = _earlier_traces(job, index)
         if journal_index.is_empty:
             return traces
@@ -46,21 +46,19 @@ def sample_traces(job: Job, source_index: SourceIndex) -> None:
             fingerprints.trace_keys(job, index) - {t.key for t in traces}
         )
 
+    def shortfall(prompt: Prompt, traces: Sequence[Trace]) -> int:
+        return missing_traces(traces, rules, counter)
+
     def close(shard: service.FinishedShard) -> None:
         retryable = [failure for failure in shard.failures if failure.retryable]
-        if retryable:
-            short.extend(retryable)
-            return
-        _close_traces(job, shard)
+        short.extend(retryable)
+        if not retryable:
+            _close_traces(job, shard)
 
     teacher = job.running_teacher(Stage.TRACES)
     samples = job.recipe.samples or job.recipe.paths
-    show = SamplingProgress(
-        job,
-        Stage.TRACES,
-        teacher,
-        source_index.prompts * samples * len(todo) // source_index.shards,
-    )
+    expected = source_index.prompts * samples * len(todo) // source_index.shards
+    progress = SamplingProgress(job, Stage.TRACES, teacher, expected)
     service.run(
         teacher,
         (service.Shard(index=i, prompts=fingerprints.load_prompts(job, i)) for i in todo),
@@ -68,37 +66,36 @@ def sample_traces(job: Job, source_index: SourceIndex) -> None:
         folder=job.run / Stage.TRACES,
         have=have,
         close=close,
-        shortfall=TopUp(job.rules, job.counter).shortfall,
-        progress=show,
+        shortfall=shortfall,
+        progress=progress,
     )
-    show.end()
+    progress.end()
     job.bars.end(Stage.TRACES)
     if short:
         raise short_error(short)
 
 
 def check_servers(job: Job) -> None:
-    """UserError where a build is going to start servers of `serve:`, and cannot.
+    """UserError where a build has to start the servers of `serve:`, and cannot.
 
-    A build that has all its samples starts none: it goes on where there is no vLLM.
+    A build that has all its samples starts no server, so it needs no vLLM.
     """
     if job.recipe.serve is None:
         return
     source_index = prompt_stage.up_to_date_index(job)
     if source_index is None and any((job.run / name).exists() for name in prompt_stage.INDEX_FILES):
         return  # it is not known yet whether samples will be missing
-    stages = [one for one in _SAMPLED if one in fingerprints.stages_of(job.recipe)]
-    pairs = [
-        (stage, i) for i in range(source_index.shards if source_index else 0) for stage in stages
-    ]
     if source_index is None or not all(
-        fingerprints.up_to_date_marker(job, stage, index) for stage, index in pairs
+        fingerprints.up_to_date_marker(job, stage, index)
+        for index in range(source_index.shards)
+        for stage in (Stage.TRACES, Stage.SUMMARIES)
+        if stage in fingerprints.stages_of(job.recipe)
     ):
         job.check_servers()
 
 
 def short_error(short: Sequence[Failure]) -> ShortError:
-    """What to tell of samples that another run may get."""
+    """The error for samples that another run may deliver."""
     first = short[0]
     return ShortError(
         f"{len(short)} samples could not be had (first: prompt {first.prompt_id}: {first.reason}: "
@@ -107,7 +104,7 @@ def short_error(short: Sequence[Failure]) -> ShortError:
 
 
 class SamplingProgress:
-    """Moves the bar of a stage that samples; `expected` samples, until it is known exactly."""
+    """Moves the bar of a stage that samples; `expected` is the first guess of its total."""
 
     def __init__(self, job: Job, stage: Stage, teacher: Teacher, expected: int = 0) -> None:
         self._job, self._stage, self._teacher = job, stage, teacher
@@ -117,7 +114,7 @@ class SamplingProgress:
         self._next_look = 0.0
 
     def __call__(self, now: service.Progress) -> None:
-        """Show where the run stands, a few times a second."""
+        """Move the bar, a few times a second."""
         if failure := self._job.server_failure:
             raise ShortError(failure)
         time_now = time.monotonic()
@@ -134,12 +131,12 @@ class SamplingProgress:
         self._job.bars.add(self._stage, done, more=more, note=", ".join(filter(None, notes)))
 
     def end(self) -> None:
-        """All is wanted that will be: no more is expected."""
+        """Every sample has been requested: the bar's total will not grow."""
         self._job.bars.add(self._stage, more=self._last.wanted - self._total)
 
 
 def _close_traces(job: Job, shard: service.FinishedShard) -> None:
-    """Write a shard's traces as Parquet; those that no longer belong are set aside."""
+    """Write a shard's traces as Parquet; the former file is kept if it held other traces."""
     index = shard.index
     prompts = (
         {p.id: p for p in fingerprints.load_bare_prompts(job, index)} if shard.failures else {}
@@ -169,9 +166,9 @@ def _close_traces(job: Job, shard: service.FinishedShard) -> None:
 
 
 def _earlier_traces(job: Job, index: int) -> list[Trace]:
-    """What the shard's Parquet holds; nothing where it is not whole: all was kept or recorded.
+    """The traces in the shard's Parquet; none where it is not whole.
 
-    Its hash tells, not a reader: the names of its columns have no checksum.
+    The hash of the file decides, because Parquet has no checksum over the names of its columns.
     """
     marker = shards.read_marker(job.run, Stage.TRACES, index)
     if marker is None or not shards.is_whole(job.run, marker):
