@@ -1,18 +1,18 @@
 """From a prompt's graded traces to one canvas. In: traces. Out: a canvas or none, and rejections.
 
-Nothing is lost: every trace is on the canvas or has a rejection. A trace is tried in this order:
+Nothing is lost: every trace is on the canvas or has a rejection. Traces are rejected in this order:
 
-1. the screen (`checks.py`): what can never stand in a slot;
-2. `not_compared`: of more than MOST_COMPARED usable traces those that come last in the next order;
+1. `checks.py`: what can never stand in a slot;
+2. `not_compared`: if more than MOST_COMPARED are usable, those that come last in the next order;
 3. `duplicate` (equal after normalisation), `near_duplicate`: correct traces go first, then the
    lower index, and a trace is dropped when it is too similar to one that was kept before it.
-   Correct first, because two traces that similar are one path, and the right one is worth more.
+   Correct traces go first because two traces that similar are one path, kept best as a right one.
 
-A prompt is then refused for its own sake (`prompt_contains_special_token`, `summary_…`) or for its
-group's (`too_few_traces`, `too_few_distinct`, `too_few_correct`, `too_many_wrong`), and what was
-left of its traces is `prompt_rejected`. Otherwise the most diverse P stay and the surplus is
+Then the prompt itself may be rejected, for its text (`prompt_contains_special_token`, `summary_…`)
+or for its group (`too_few_traces`, `too_few_distinct`, `too_few_correct`, `too_many_wrong`); its
+remaining traces are `prompt_rejected`. Otherwise the most diverse P stay and the others are
 `not_selected`; but where their long-CoT form is longer than the canvas's M masks, the prompt is
-refused as well (`long_cot_too_long`). "Wrong" is every grade but CORRECT.
+rejected as well (`long_cot_too_long`). "Wrong" is every grade but CORRECT.
 """
 
 import hashlib
@@ -85,7 +85,7 @@ class Assembled:
 
 
 def texts_to_count(prompt: Prompt, traces: Sequence[GradedTrace], rules: Rules) -> Iterator[str]:
-    """The texts whose tokens `assemble` is sure to ask for; they are counted faster together."""
+    """The texts that `assemble` will count for certain; counting them together is faster."""
     yield from (head_of(graded, rules.slot_tokens) for graded in traces)
     yield rules.summary(prompt.gold)
 
@@ -136,14 +136,13 @@ def assemble(
             canvas = None
     if canvas is None:
         assert refusal is not None
-        left = Fault("prompt_rejected", f"{refusal.reason}: {refusal.detail}")
-        faults.update((each.index, left) for each in survivors)
+        fault, unused = Fault("prompt_rejected", f"{refusal.reason}: {refusal.detail}"), survivors
     else:
         names = ", ".join(str(survivors[k].number) for k in chosen)
         limit = f" with at least {rules.need_correct} correct" if rules.need_correct else ""
-        surplus = Fault("not_selected", f"traces {names} are the most diverse {rules.paths}{limit}")
-        unused = (each for k, each in enumerate(survivors) if k not in chosen)
-        faults.update((each.index, surplus) for each in unused)
+        fault = Fault("not_selected", f"traces {names} are the most diverse {rules.paths}{limit}")
+        unused = [each for k, each in enumerate(survivors) if k not in chosen]
+    faults.update((each.index, fault) for each in unused)
     rejections = tuple(_rejections(prompt, refusal, faults))
     placed = len(canvas.paths) if canvas else 0
     assert placed + len(faults) == len(traces), f"{prompt.id}: traces were lost"
@@ -208,8 +207,8 @@ def _refuse_prompt(
         return Fault("prompt_contains_special_token", f"{special!r}")
     if not is_unicode(summary):
         return Fault("summary_not_unicode", "the gold answer holds a lone surrogate")
-    if found := MARKER.search(summary):
-        return Fault("summary_contains_marker", f"{found.group()!r}")
+    if marker := MARKER.search(summary):
+        return Fault("summary_contains_marker", f"{marker.group()!r}")
     if special := counter.special(summary):
         return Fault("summary_contains_special_token", f"{special!r}")
     if tokens > rules.summary_tokens:
@@ -219,14 +218,14 @@ def _refuse_prompt(
 
 
 def _refuse_group(
-    given: int, usable: int, survivors: Sequence[Usable], rules: Rules
+    traces: int, usable: int, survivors: Sequence[Usable], rules: Rules
 ) -> Fault | None:
     """Why these traces make no group of P."""
     distinct, wanted = len(survivors), rules.paths
     correct = sum(each.correct for each in survivors)
     if usable < wanted:
-        detail = f"{usable} of {given} traces are usable, {wanted} wanted"
-        if not given:
+        detail = f"{usable} of {traces} traces are usable, {wanted} wanted"
+        if not traces:
             detail = (
                 f"no trace came this far, {wanted} wanted: its source has none, or all were "
                 "rejected before"
@@ -244,9 +243,9 @@ def _refuse_group(
 
 
 def _refuse_long_cot(canvas: Canvas, rules: Rules, counter: TokenCounter) -> Fault | None:
-    """Why long CoT cannot be trained: it is filled to the canvas's M masks (METHOD section 1).
+    """Why the long-CoT form cannot be trained: it must fit the canvas's M masks (METHOD section 1).
 
-    Where joining its parts may double their tokens and it fits all the same, it is not counted.
+    Its tokens are not counted where it would fit even if joining its parts doubled their tokens.
     """
     masks = rules.paths * rules.slot_tokens + rules.summary_tokens
     breaks = 2 * rules.paths  # line feeds between the parts
@@ -259,10 +258,10 @@ def _refuse_long_cot(canvas: Canvas, rules: Rules, counter: TokenCounter) -> Fau
 
 
 def _shuffled(prompt_id: str, paths: Sequence[Usable], seed: int) -> list[Usable]:
-    """The paths in an order that depends on no source's order: by a hash of seed, prompt, index.
+    """The paths in the order of a hash of seed, prompt and index.
 
-    Recorded sources list their models in a fixed order; on the canvas that would tie each model to
-    a position.
+    Sources of recorded traces list their models in a fixed order, which would tie each model to a
+    position on the canvas.
     """
 
     def key(path: Usable) -> bytes:

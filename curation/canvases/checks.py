@@ -1,4 +1,4 @@
-"""Can this trace stand in a slot? In: a prompt's graded traces. Out: the usable ones, and faults.
+"""Which traces can stand in a slot. In: a prompt's graded traces. Out: the usable ones, and faults.
 
 The checks, in this order: `not_unicode`, `empty` (or why: `no_end_of_thinking`, `no_content`),
 `truncated`, `contains_marker`, `contains_special_token`, `too_many_tokens`. The first that fails is
@@ -16,8 +16,8 @@ from schemas.records import FinishReason, Grade, GradedTrace
 from scorers.answers.extract.final_answer import extract
 from scorers.answers.extract.truncation import describe_truncation
 
-_HEAD = 64  # characters a slot token of a text that are counted first
-_SLACK = 16  # tokens by which a head may be longer than within its text, where it is cut
+_HEAD = 64  # characters for each token of the slot, of which the tokens are counted first
+_SLACK = 16  # tokens that a text cut at its head may have more than the same part within the text
 _WORD = re.compile(r"\w")
 
 
@@ -54,7 +54,7 @@ class Usable:
 
     @property
     def number(self) -> int:
-        """The same for people, who count from 1."""
+        """The same from 1, for messages."""
         return self.index + 1
 
     @property
@@ -94,7 +94,7 @@ def screen(
 def head_of(graded: GradedTrace, slot_tokens: int) -> str:
     """The part of a trace whose tokens are counted first.
 
-    A huge text is too long by it already: the time spent on a row stays bounded.
+    A huge text is too long by that part already, which bounds the time spent on it.
     """
     return graded.text.strip()[: _HEAD * slot_tokens]
 
@@ -107,26 +107,26 @@ def _text_fault(graded: GradedTrace, text: str, counter: TokenCounter) -> Fault 
         return _EMPTY.get(
             graded.trace.finish_reason, Fault("empty", "holds no letter and no digit")
         )
-    # A run-on that was cut at the end of its answer is whole, wherever the teacher was stopped.
-    cut = graded.trace.finish_reason is FinishReason.LENGTH
-    if cut and len(text) >= len(graded.trace.text.strip()):
+    # A text that ends with its answer is whole, even if the teacher was stopped in what followed.
+    is_stopped = graded.trace.finish_reason is FinishReason.LENGTH
+    if is_stopped and len(text) >= len(graded.trace.text.strip()):
         return Fault("truncated", f"the teacher was stopped by its limit: {_limit(graded)}")
     if broken := _broken_off(graded, text):
         return Fault("truncated", f"announces no answer and {broken}")
-    if found := MARKER.search(text):
-        return Fault("contains_marker", f"{found.group()!r} at character {found.start()}")
+    if marker := MARKER.search(text):
+        return Fault("contains_marker", f"{marker.group()!r} at character {marker.start()}")
     if special := counter.special(text):
         return Fault("contains_special_token", f"{special!r}")
     return None
 
 
 def _broken_off(graded: GradedTrace, text: str) -> str | None:
-    """How a trace breaks off of which nobody knows why its teacher stopped; None if it does not.
+    """How the text of a trace breaks off; None if it does not, or the teacher said why it stopped.
 
-    Only the text can tell, so that a right trace, and one that announces an answer, is believed.
+    Only the text can show it, so a correct trace, or one that announces an answer, counts as whole.
     """
-    unknown = graded.trace.finish_reason is FinishReason.UNKNOWN
-    if not unknown or graded.grade is Grade.CORRECT:
+    is_unknown = graded.trace.finish_reason is FinishReason.UNKNOWN
+    if not is_unknown or graded.grade is Grade.CORRECT:
         return None
     broken = describe_truncation(text)
     return broken if broken and extract(text).answer is None else None

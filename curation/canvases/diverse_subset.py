@@ -1,8 +1,8 @@
 """The most diverse P of K traces. In: similarities and which traces are correct. Out: P positions.
 
-Diversity is the max-min criterion: the closest two of the chosen should be as far apart as can be;
-then the mean distance decides, then the lowest positions. Exhaustive while there are few subsets;
-beyond that greedy with swaps, which honours the same constraint but may miss the optimum.
+Diversity is the max-min criterion: the distance of the closest two of the chosen decides, then the
+mean distance, then the lowest positions. Few subsets are all tried; otherwise the search is greedy
+with swaps, which keeps the same constraint but may miss the optimum.
 """
 
 import math
@@ -18,7 +18,7 @@ _DIGITS = 12  # sums in another order differ in the last bits; that must not bre
 
 
 class SubsetDiversity(NamedTuple):
-    """How far apart the chosen are; compared in this order."""
+    """The least and the total distance of the chosen; compared in this order."""
 
     least: float
     total: float
@@ -47,7 +47,7 @@ def most_diverse(
 
 
 def diversity(distance_KK: NDArray[np.float64], chosen: Sequence[int]) -> SubsetDiversity:
-    """Least and total pairwise distance of the chosen; one alone is as far as can be."""
+    """Least and total pairwise distance of the chosen; the least is 1 for one alone."""
     positions_P = np.array(sorted(chosen), dtype=np.intp)
     first, second = np.triu_indices(len(positions_P), k=1)
     pairs = distance_KK[positions_P[first], positions_P[second]].tolist()
@@ -80,25 +80,25 @@ def greedy(
     def joined(base: Sequence[int]) -> tuple[SubsetDiversity, tuple[int, ...]] | None:
         """The best subset of one more than `base` from which `need` can still be reached."""
         spare = size - len(base) - (need - sum(correct[k] for k in base))  # places for wrong ones
-        open_to = [k for k in everyone if k not in base and (correct[k] or spare > 0)]
-        if spare < 0 or not open_to:
+        candidates = [k for k in everyone if k not in base and (correct[k] or spare > 0)]
+        if spare < 0 or not candidates:
             return None
-        rest_KR = distance_KK[np.ix_(open_to, list(base))]
+        rest_KR = distance_KK[np.ix_(candidates, list(base))]
         alone = diversity(distance_KK, base)
         least_K = np.minimum(rest_KR.min(axis=1, initial=1.0), alone.least)
         total_K = np.where(least_K == least_K.max(), rest_KR.sum(axis=1).round(_DIGITS), -1.0)
-        subset = tuple(sorted((*base, open_to[int(total_K.argmax())])))
+        subset = tuple(sorted((*base, candidates[int(total_K.argmax())])))
         return diversity(distance_KK, subset), subset
 
     starts = (joined(base) for base in ([(k,) for k in everyone] if size > 1 else [()]))
-    best, chosen = max(filter(None, starts), key=lambda found: found[0])  # first of equals
+    best, chosen = max(filter(None, starts), key=lambda pair: pair[0])  # first of equals
     while len(chosen) < size:
         grown = joined(chosen)
         assert grown is not None, "enough correct ones were asserted by the caller"
         best, chosen = grown
     while True:
         bases = (tuple(k for k in chosen if k != old) for old in chosen)
-        swapped = max(filter(None, map(joined, bases)), key=lambda found: found[0])
+        swapped = max(filter(None, map(joined, bases)), key=lambda pair: pair[0])
         if swapped[0] <= best:
             return chosen
         best, chosen = swapped

@@ -1,12 +1,11 @@
-"""What a teacher-written summary is asked for, and when it is accepted; pure (METHOD section 1).
+"""Teacher-written summaries: the message that asks for one, and when it is accepted (METHOD 1).
 
-In: a canvas whose summary is the template's; out: the message that asks for a better one. In: what
-came back; out: the same canvas with it, or None: a summary that does not end in the gold answer,
-or does not fit, is never mended; the template stands.
+A summary that does not end in the gold answer, or does not fit, is never changed: the canvas keeps
+the template's summary. These are pure functions of the canvas and of what the teacher wrote.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from curation.canvases import assembly
@@ -17,7 +16,7 @@ from schemas.canvas import MARKER
 from schemas.recipe import Summary
 from schemas.records import Canvas, FinishReason, Trace
 
-# What may wrap an answer at the end of a text: "**18**", "\\boxed{18}", "$18$", "(18)".
+# What may surround an answer at the end of a text: "**18**", "\\boxed{18}", "$18$", "(18)".
 _WRAPS = (
     ("$$", "$$"),
     ("$", "$"),
@@ -29,7 +28,7 @@ _WRAPS = (
     ("(", ")"),
 )
 _DEEPEST_WRAP = 8
-# What may stand before it: whatever is not known to part the two belongs to the answer.
+# What may stand before it. Any other text may be a part of another answer, such as 118 for 18.
 _PARTS = re.compile(
     r"(?:^|:\s*|(?<![<>!=])=\s*|\b(?:is|are|be|equals|answer|holds|gives|get|so|to)[\s,]+)$",
     re.IGNORECASE,
@@ -46,13 +45,13 @@ def message(canvas: Canvas, spec: Summary) -> str:
         "answer": canvas.prompt.gold,
         "closing": spec.text(canvas.prompt.gold),
     }
-    return _PLACE.sub(lambda found: texts[found[1]], spec.prompt)
+    return _PLACE.sub(lambda match: texts[match[1]], spec.prompt)
 
 
 def ends_in(text: str, gold: str, closing: str = "") -> bool:
     """Whether a text closes with the gold answer, and with nothing that would change it.
 
-    `closing` is the sentence that was asked for; a text that ends in it needs no further look.
+    `closing` is the sentence that was asked for; a text that ends in it is accepted as it is.
     """
     body, wanted = _bare(text), _bare(closing)
     if not gold:
@@ -73,7 +72,7 @@ def _bare(text: str) -> str:
 
 
 def _before(body: str, gold: str, wraps: int = _DEEPEST_WRAP) -> str | None:
-    """What stands before the gold answer that ends `body`, its wraps taken off; None: none does."""
+    """The text before the gold answer that ends `body`, without wraps; None where none ends it."""
     if body.endswith(gold):
         return body[: -len(gold)]
     tried = set()  # two wraps close alike, and each level of "}}}}" would be looked at twice
@@ -91,12 +90,6 @@ def best(
     canvas: Canvas, written: Sequence[Trace], rules: Rules, counter: TokenCounter
 ) -> Canvas | None:
     """The canvas with the first summary that is accepted; None if none is."""
-    return next(_accepted(canvas, written, rules, counter), None)
-
-
-def _accepted(
-    canvas: Canvas, written: Sequence[Trace], rules: Rules, counter: TokenCounter
-) -> Iterator[Canvas]:
     closing = rules.summary(canvas.prompt.gold)
     masks = rules.paths * rules.slot_tokens + rules.summary_tokens
     for trace in sorted(written, key=lambda trace: trace.index):
@@ -108,6 +101,8 @@ def _accepted(
         if not ends_in(text, canvas.prompt.gold, closing):
             continue
         tokens = counter.count(text)
-        made = replace(canvas, summary=text, summary_by=trace.teacher, summary_tokens=tokens)
-        if tokens <= rules.summary_tokens and counter.count(assembly.long_cot_text(made)) <= masks:
-            yield made
+        better = replace(canvas, summary=text, summary_by=trace.teacher, summary_tokens=tokens)
+        long_cot = assembly.long_cot_text(better)
+        if tokens <= rules.summary_tokens and counter.count(long_cot) <= masks:
+            return better
+    return None

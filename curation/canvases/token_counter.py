@@ -1,7 +1,7 @@
 """Token counts under every tokenizer of the recipe. In: texts. Out: lengths, special tokens.
 
-One corpus may feed several models, so a text is as long as its longest tokenisation. A special
-token that is spelt out in a text ("<|im_end|>") would be read as that token by every trainer:
+One corpus may train several models, so the length of a text is that of its longest tokenisation. A
+special token that a text spells out ("<|im_end|>") would be read as that token by every trainer:
 `special` finds it, so that the trace can be rejected. Counts never include added special tokens.
 """
 
@@ -19,7 +19,7 @@ from support.paths import locate
 
 _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?", re.ASCII)
 _FIELD = "canvas.tokenizer"
-BATCH_CHARACTERS = 1 << 18  # a token's account takes about a hundred bytes
+BATCH_CHARACTERS = 1 << 18  # the tokenizer needs about a hundred bytes for each token
 
 
 class TokenCounter:
@@ -36,8 +36,8 @@ class TokenCounter:
     def __init__(self, tokenizers: Sequence[str]) -> None:
         if not tokenizers:
             raise UserError(f"{_FIELD}: empty; name at least one tokenizer")
-        # Shards are worked on side by side: threads within a batch would wait for one another, and
-        # a shard takes a fifth more processor time. Read at every call; who has set it is obeyed.
+        # Shards are processed in parallel. Threads within a batch would wait for one another, and a
+        # shard would take a fifth more processor time. A value that the user has set is kept.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         self._tokenizers = [_load(name) for name in tokenizers]
         texts = {text for name in tokenizers for text in _config_specials(locate(name))}
@@ -53,17 +53,17 @@ class TokenCounter:
         return self.counts([text])[0]
 
     def counts(self, texts: Sequence[str]) -> list[int]:
-        """`count` of each text, in few batches: other threads work while a batch is tokenised."""
+        """`count` of each text, batch by batch: other threads run while a batch is tokenised."""
         return [count for batch in _batches(texts) for count in self._batch(batch)]
 
     def ahead(self, texts: Iterable[str]) -> "TokenCounter":
-        """A counter that has counted these texts together, and counts others when it is asked."""
+        """A counter that knows the counts of these texts, and counts others when asked."""
         return _Ahead(self, texts)
 
     def special(self, text: str) -> str | None:
         """The first special token of any tokenizer that is spelt out in `text`."""
-        found = self._special.search(text) if self._special else None
-        return found.group() if found else None
+        match = self._special.search(text) if self._special else None
+        return match.group() if match else None
 
     def fingerprint(self) -> str:
         """16 hex digits that change whenever a count may change."""
@@ -89,12 +89,12 @@ class _Ahead(TokenCounter):
         self._known = dict(zip(distinct, counter.counts(distinct), strict=True))
 
     def counts(self, texts: Sequence[str]) -> list[int]:
-        other = iter(super().counts([text for text in texts if text not in self._known]))
-        return [self._known[t] if t in self._known else next(other) for t in texts]
+        others = iter(super().counts([text for text in texts if text not in self._known]))
+        return [self._known[text] if text in self._known else next(others) for text in texts]
 
 
 def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
-    """Together as many characters as a tokenizer's own account of them fits into memory."""
+    """The texts in batches of at most BATCH_CHARACTERS, or of one text."""
     batch: list[str] = []
     characters = 0
     for text in texts:
@@ -113,34 +113,34 @@ def _encodable(text: str) -> str:
 
 
 def _load(name: str) -> Tokenizer:
-    """One tokenizer, with truncation and padding that were saved with it switched off."""
-    where = Path(locate(name))
-    if where.exists() and not where.is_dir():
+    """One tokenizer, without the truncation and padding that may have been saved with it."""
+    folder = Path(locate(name))
+    if folder.exists() and not folder.is_dir():
         raise UserError(f"{_FIELD}: {name}: is a file; give the model's directory")
-    if not where.exists() and not _HUB_ID.fullmatch(name):
+    if not folder.exists() and not _HUB_ID.fullmatch(name):
         raise UserError(f"{_FIELD}: {name}: no such directory, and no hub id (owner/name)")
-    file = where / "tokenizer.json"
+    file = folder / "tokenizer.json"
     try:
-        tokenizer = Tokenizer.from_file(str(file)) if file.is_file() else _from_transformers(where)
+        tokenizer = Tokenizer.from_file(str(file)) if file.is_file() else _from_transformers(folder)
     except Exception as error:  # the loaders raise bare Exception, OSError, KeyError and others
         if file.is_file():
-            what = "damaged tokenizer.json"
-        elif where.is_dir():
-            what = "a directory without a tokenizer that can be read"
+            problem = "damaged tokenizer.json"
+        elif folder.is_dir():
+            problem = "a directory without a tokenizer that can be read"
         else:
-            what = "neither a directory here nor a tokenizer on the hub"
-        raise UserError(f"{_FIELD}: {name}: {what}: {first_line(error)}") from None
+            problem = "neither a directory here nor a tokenizer on the hub"
+        raise UserError(f"{_FIELD}: {name}: {problem}: {first_line(error)}") from None
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
 
 
-def _from_transformers(where: Path) -> Tokenizer:
+def _from_transformers(folder: Path) -> Tokenizer:
     from transformers import AutoTokenizer
 
-    # False, not the default: that asks on the terminal whether to run the model's code.
+    # The default of trust_remote_code asks on the terminal whether to run the model's code.
     loaded = AutoTokenizer.from_pretrained(
-        str(where), local_files_only=where.is_dir(), trust_remote_code=False
+        str(folder), local_files_only=folder.is_dir(), trust_remote_code=False
     )
     backend = getattr(loaded, "backend_tokenizer", None)
     if not isinstance(backend, Tokenizer):
@@ -155,4 +155,4 @@ def _config_specials(directory: str) -> Iterator[str]:
         declared = config.get("added_tokens_decoder", {}).values()
         yield from (token["content"] for token in declared if token.get("special"))
     except (OSError, ValueError, AttributeError, KeyError, TypeError):
-        return  # tokenizer.json is what counts; this file is optional
+        return  # this file is optional

@@ -1,12 +1,13 @@
-"""Any corpus as texts to score: a file, a folder, a run of ours, or a dataset on the hub.
+"""Read any corpus as documents to score: a file, a folder, a run, or a dataset on the Hub.
 
-In: where it lies and which columns hold prompt and text. Out: one `Document` a document, good or
-with the reason why it is none. A list column holds several documents a row (OpenR1's generations);
-a text in the canvas format is taken apart into its paths and its summary.
+In: its address, and which columns hold prompt and text. Out: `Document` records; one that cannot be
+scored has a reason. A list in the text column is several documents of one row (OpenR1's
+generations); a text in the canvas format is split into its paths and its summary.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from curation.sources.columns.fields import ABSENT, RawRow, dig, first_present, require
@@ -42,14 +43,14 @@ class Document:
 
 
 class TextCorpus:
-    """The documents of one input, in the columns chosen or found.
+    """The documents of one corpus.
 
     Args:
         where: a file, a folder, a run directory, a URL, or `hub:NAME`.
-        prompt_column: where the prompt stands; None: the usual names, else no prompt.
-        text_column: where the text stands; None: the usual names.
-        no_prompt: there is none, whatever the columns are called.
-        config: of a dataset on the hub.
+        prompt_column: column of the prompt; None: the first usual name there is, else no prompt.
+        text_column: column of the text; None: the first usual name there is.
+        no_prompt: there is no prompt, whatever the columns are called.
+        config: of a dataset on the Hub.
         split: likewise.
         revision: likewise.
 
@@ -76,11 +77,11 @@ class TextCorpus:
                 f"CSV or Parquet"
             )
         self.prompt_column = prompt_column or first_present(sample, PROMPT_NAMES)
-        found = text_column or first_present(sample, TEXT_NAMES)
-        if found is None:
+        column = text_column or first_present(sample, TEXT_NAMES)
+        if column is None:
             names = ", ".join(sorted(map(str, sample[0])))
             raise UserError(f"{self.name}: no text column; name one of {names} with --text-column")
-        self.text_column = found
+        self.text_column = column
         if no_prompt or self.prompt_column == self.text_column:
             self.prompt_column = None
         require(sample, self.text_column, "--text-column", self.name)
@@ -96,8 +97,8 @@ class TextCorpus:
 
     def texts(self) -> Iterator[Document]:
         """Every document in order, streamed."""
-        columns = (self.text_column, *((self.prompt_column,) if self.prompt_column else ()))
-        for record in self._reader.records(columns):
+        columns = (self.text_column, self.prompt_column)
+        for record in self._reader.records(tuple(filter(None, columns))):
             yield from _of_row(record, self)
 
 
@@ -135,32 +136,24 @@ def _of_row(record: Record, corpus: TextCorpus) -> Iterator[Document]:
 
 
 def document(row: int, part: int, prompt: object, text: object) -> Document:
-    """A text that may be a canvas as a document, good or with the reason why it is none."""
-    text = _inner(text)
+    """A document of a text, which may be a canvas; with a reason where it cannot be scored."""
+    if isinstance(text, Mapping):  # as in a chat's last turn
+        turn: RawRow = text
+        text = next((turn[name] for name in ("text", "content") if name in turn), ABSENT)
+    make = partial(Document, row=row, part=part)
     for name, value in (("prompt", prompt), ("text", text)):
         if value is None or value is ABSENT:
-            return Document(
-                row=row, part=part, reason=f"missing_{name}", detail=f"there is no {name}"
-            )
+            return make(reason=f"missing_{name}", detail=f"there is no {name}")
         if not isinstance(value, str):
-            kind = type(value).__name__
-            return Document(row=row, part=part, reason=f"missing_{name}", detail=f"{kind}, no text")
+            return make(reason=f"missing_{name}", detail=f"{type(value).__name__}, no text")
         if SURROGATE.search(value):
             detail = f"the {name} holds half of a surrogate pair"
-            return Document(row=row, part=part, reason="bad_encoding", detail=detail)
+            return make(reason="bad_encoding", detail=detail)
     assert isinstance(prompt, str) and isinstance(text, str)
     if not text.strip():
-        return Document(row=row, part=part, reason="missing_text", detail="the text is empty")
+        return make(reason="missing_text", detail="the text is empty")
     try:
-        found = canvas.parse(text)
+        parsed = canvas.parse(text)
     except ValueError:
-        return Document(row=row, part=part, prompt=prompt, text=text)
-    return Document(row=row, part=part, prompt=prompt, paths=found.paths, summary=found.summary)
-
-
-def _inner(value: object) -> object:
-    """The text of a part that is an object, as in a chat's last turn."""
-    if isinstance(value, Mapping):
-        row: RawRow = value
-        return next((row[name] for name in ("text", "content") if name in row), ABSENT)
-    return value
+        return make(prompt=prompt, text=text)
+    return make(prompt=prompt, paths=parsed.paths, summary=parsed.summary)

@@ -1,6 +1,6 @@
-"""What the scores of a corpus say together: means, curves over length, means by segment.
+"""The scores of a corpus summarised: means, curves over length, means by segment.
 
-In: a file of scores. Out: `Figures`, as JSON and as text for a terminal.
+In: scores of documents. Out: `Figures`, as JSON and as text for a terminal.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ MOST_INDICES, SHOWN_INDICES = 64, 8
 
 @dataclass(frozen=True, slots=True)
 class AtIndex:
-    """Segment n (2 …) over all documents that have one: its mean gain."""
+    """The mean gain of segment `index`, from 2, over the documents that have one."""
 
     index: int
     documents: int
@@ -56,7 +56,7 @@ class Figures:
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     def text(self) -> str:
-        """The means and slopes, aligned."""
+        """The means and slopes as an aligned table."""
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
@@ -79,12 +79,12 @@ class Figures:
                 f"{as_text(one.nats_per_token.slope, few=one.nats.documents):>28}"
             )
         for one in self.levels:
-            found = (f"{at.index}: {at.nats:.2f}" for at in one.by_index[:SHOWN_INDICES])
-            yield f"{one.level:8}nats of segment {', '.join(found) or '2: none has one'}"
+            means = (f"{mean.index}: {mean.nats:.2f}" for mean in one.by_index[:SHOWN_INDICES])
+            yield f"{one.level:8}nats of segment {', '.join(means) or '2: none has one'}"
 
 
 def as_text(estimate: Interval | None, *, few: int = FEW) -> str:
-    """A value with its interval, or why there is none."""
+    """A value with its interval, or the reason why there is none."""
     if estimate is None:
         return f"under {FEW} documents" if few < FEW else "undefined"
     if estimate.low is None or estimate.high is None:
@@ -93,7 +93,7 @@ def as_text(estimate: Interval | None, *, few: int = FEW) -> str:
 
 
 class SegmentMeans:
-    """Sums of the gains of segments 2, 3, … by level and index, as far as `MOST_INDICES`."""
+    """The mean gains of segments 2, 3, … of each level, at most `MOST_INDICES` of them."""
 
     def __init__(self) -> None:
         self._sums: dict[tuple[Level, int], list[float]] = {}
@@ -114,7 +114,7 @@ class SegmentMeans:
 
 
 class _Points(NamedTuple):
-    """One entry a document, in little memory."""
+    """One entry for each document."""
 
     tokens: "array[float]"
     nats: "array[float]"
@@ -122,7 +122,7 @@ class _Points(NamedTuple):
 
 
 def figures(scores: Iterable[TextScores]) -> Figures:
-    """The figures of all scores; they are streamed, and only sums and numbers are kept."""
+    """The figures of all scores, which are streamed: three numbers a document stay in memory."""
     reasons: Counter[str] = Counter()
     points: dict[Level, _Points] = {}
     means = SegmentMeans()
@@ -141,15 +141,14 @@ def figures(scores: Iterable[TextScores]) -> Figures:
             copies += bool(one.siblings.near_copies)
             gains = [g for row in one.siblings.gains_per_token for g in row if g is not None]
             pairs, pair_gain = pairs + len(gains), pair_gain + sum(gains)
-        for found in levels:
-            row = points.setdefault(found.level, _Points(array("d"), array("d"), array("d")))
-            if found.nats is None or found.nats_per_token is None:
+        for level in levels:
+            columns = points.setdefault(level.level, _Points(array("d"), array("d"), array("d")))
+            if level.nats is None or level.nats_per_token is None:
                 continue
-            for column, value in zip(
-                row, (sum(found.tokens), found.nats, found.nats_per_token), strict=True
-            ):
-                column.append(value)
-            means.add(found.level, found.gains, found.tokens)
+            columns.tokens.append(sum(level.tokens))
+            columns.nats.append(level.nats)
+            columns.nats_per_token.append(level.nats_per_token)
+            means.add(level.level, level.gains, level.tokens)
     return Figures(
         documents=documents,
         cut=cut,

@@ -1,7 +1,7 @@
 """The picture of a SeqDep report: nats over length, one column a corpus, points and binned means.
 
-In: panels with their series. Out: PNG and SVG, the same bytes for the same figures. A panel of one
-point is not drawn: it says so.
+In: panels with their series. Out: PNG and SVG, the same bytes for the same figures. A panel with
+fewer than two points is not drawn, but says so.
 """
 
 import textwrap
@@ -67,11 +67,11 @@ def draw(panels: Sequence[SeqDepPanel], path: Path, *, title: str, note: str) ->
 
 
 def _not_drawn(axes: Sequence["Axes"], points: int) -> None:
-    """Words in place of axes."""
+    """Show a sentence instead of axes."""
     for axis in axes:
         axis.set_axis_off()
-    said = f"Not drawn: {points or 'no'} document{'' if points else 's'}."
-    axes[0].text(0.5, 0.5, said, ha="center", transform=axes[0].transAxes)
+    sentence = f"Not drawn: {points or 'no'} document{'' if points else 's'}."
+    axes[0].text(0.5, 0.5, sentence, ha="center", transform=axes[0].transAxes)
 
 
 def _axis(axis: "Axes", panel: SeqDepPanel, row: int) -> None:

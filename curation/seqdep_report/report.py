@@ -1,15 +1,14 @@
-"""The paper's Figures 3 and 7 for a run: how sequential its corpus is, beside ordinary text.
+"""The SeqDep report of a run: how sequential its corpus is, compared with ordinary text.
 
-In: a run, and where there is any, web text and ordinary long chain-of-thought. Out: a folder with
-scores, figures, one table and one picture. Canvas and long-CoT form hold the same text, so that
-their path and step levels must not be compared: every corpus stands at step and window level,
-canvases also at path level, between paths taken from other prompts and one path repeated (METHOD
-section 2).
+In: a run; optionally web text and ordinary long chain-of-thought. Out: a folder with scores,
+figures, one table and one picture, as Figures 3 and 7 of Li et al. 2026. Every corpus is measured
+at step and window level, canvases also at path level, which is read between two controls: paths of
+other prompts, and one path repeated (METHOD section 2). Different levels must not be compared.
 """
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -26,8 +25,9 @@ from curation.seqdep_report.score import (
     read_scores,
     score_corpus,
 )
-from schemas.records import Level
+from schemas.records import Level, SeqDep
 from scorers.revision import directory_revision
+from scorers.seqdep.curve import Interval
 from support.display.tables import Table
 from support.errors import UserError
 from support.files import replace_text
@@ -53,7 +53,7 @@ NAMES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """What is compared; `web` and `long_cot` may be absent."""
+    """The corpora that are compared; `web` and `long_cot` may be absent."""
 
     run: Path
     web: str | None
@@ -72,14 +72,14 @@ def report(
 ) -> str:
     """Score everything, write the report's files, and return its table as text.
 
-    UserError where the run holds no canvases. Scores that are there already are not made again.
+    UserError where the run holds no canvases. Scores that exist already are not computed again.
     """
     scores: dict[str, list[Path]] = {}
     folder = out / "scores"
     make_folder(folder)
-    for old in folder.glob("twin.parquet*"):  # the name that version 0.1 gave it
+    for old in folder.glob("twin.parquet*"):  # its name in version 0.1
         old.rename(old.with_name(old.name.replace("twin", "own_long_cot", 1)))
-    for name, number, documents, levels in list(_all(inputs, limit)):  # mistakes show first
+    for name, number, documents, levels in list(_all(inputs, limit)):  # all errors first
         path = folder / f"{name}{number or ''}.parquet"
         chosen = dataclasses.replace(settings, levels=levels)
         score_corpus(documents, scorer, chosen, path, limit=limit, progress=progress)
@@ -88,83 +88,85 @@ def report(
     def read(name: str) -> Iterator[TextScores]:
         return chain.from_iterable(map(read_scores, scores[name]))
 
-    found = {name: figures(read(name)) for name in scores}
+    corpora = {name: figures(read(name)) for name in scores}
     note = note_on(scorer)
     title = f"Sequential dependence (SeqDep), scored by {scorer.name}"
-    verdict = _verdict(found)
-    draw(list(_panels(found, read)), out / "seqdep", title=title, note=f"{verdict} {note}")
-    replace_text(
-        out / "figures.json",
-        json.dumps({name: dataclasses.asdict(one) for name, one in found.items()}, indent=2) + "\n",
-    )
-    table = _table(found).markdown().rstrip("\n")
-    replace_text(out / "report.md", _page(f"{table}\n\n{verdict}", scorer, settings, found, note))
+    verdict = _verdict(corpora)
+    draw(list(_panels(corpora, read)), out / "seqdep", title=title, note=f"{verdict} {note}")
+    facts = {name: dataclasses.asdict(corpus) for name, corpus in corpora.items()}
+    replace_text(out / "figures.json", json.dumps(facts, indent=2) + "\n")
+    table = _table(corpora).markdown().rstrip("\n")
+    replace_text(out / "report.md", _page(f"{table}\n\n{verdict}", scorer, settings, corpora, note))
     return f"{table}\n{verdict}" + (f"\n{note}" if note else "")
 
 
 def note_on(scorer: "Scorer") -> str:
-    """What a reader must know of the bundled scorer; nothing of others."""
+    """A warning where the scorer is the bundled one; empty for others."""
     is_bundled = scorer.revision == directory_revision(ROOT / "tiny" / "teacher")
     return BUNDLED if is_bundled else ""
 
 
 def _all(inputs: Inputs, limit: int) -> Iterator[tuple[str, int, Documents, tuple[Level, ...]]]:
-    """Name, number, documents and levels of everything that is scored."""
-    ordinary = (Level.STEP, Level.WINDOW)
+    """(name, number, documents, levels) of everything that is scored."""
+    text_levels = (Level.STEP, Level.WINDOW)
     if not any((inputs.run / inner).is_dir() for inner in ("release/data", "data")):
         raise UserError(f"{inputs.run}: is no run; give a directory that polytrace build made")
     canvases = TextCorpus(str(inputs.run), prompt_column="prompt", text_column="response")
     if not canvases.holds_canvases:
         raise UserError(f"{inputs.run}: holds no canvases; give a run that released some")
     if inputs.web is not None:
-        yield "web", 0, TextCorpus(inputs.web, no_prompt=True), ordinary
+        yield "web", 0, TextCorpus(inputs.web, no_prompt=True), text_levels
     for number, where in enumerate(inputs.long_cot):
         corpus = TextCorpus(where, text_column=inputs.long_cot_column)
-        yield "long_cot", number, corpus, ordinary
+        yield "long_cot", number, corpus, text_levels
     own = TextCorpus(str(inputs.run), prompt_column="prompt", text_column="long_cot")
-    yield "own_long_cot", 0, own, ordinary
+    yield "own_long_cot", 0, own, text_levels
     yield "canvas", 0, canvases, tuple(Level)
     yield "others", 0, Control(canvases, "others", limit), (Level.PATH,)
     yield "repeated", 0, Control(canvases, "repeated", limit), (Level.PATH,)
 
 
 def _panels(
-    found: dict[str, Figures], read: Callable[[str], Iterator[TextScores]]
+    corpora: dict[str, Figures], read: Callable[[str], Iterator[TextScores]]
 ) -> Iterator[SeqDepPanel]:
     """One for each corpus at step and window level, and one for the path level."""
     for name in ("web", "long_cot", "own_long_cot", "canvas"):
-        if name in found:
-            levels = [one for one in found[name].levels if one.level is not Level.PATH]
+        if name in corpora:
+            levels = [level for level in corpora[name].levels if level.level is not Level.PATH]
             yield SeqDepPanel(
                 title=NAMES[name],
-                series=tuple(_series(f"{one.level}s", one, read(name)) for one in levels),
+                series=tuple(_series(f"{level.level}s", level, read(name)) for level in levels),
             )
     yield SeqDepPanel(
         title="paths on the canvas, and controls",
         series=tuple(
-            _series({"canvas": "canvases"}.get(name, NAMES[name]), one, read(name))
-            for name in ("canvas", "others", "repeated")
-            for one in found[name].levels
-            if one.level is Level.PATH
+            _series("canvases" if name == "canvas" else NAMES[name], level, read(name))
+            for name, level in _path_levels(corpora)
         ),
     )
 
 
-def _series(label: str, one: LevelFigures, scores: Iterator[TextScores]) -> Series:
+def _path_levels(corpora: dict[str, Figures]) -> Iterator[tuple[str, LevelFigures]]:
+    """The path level of the canvases and of their two controls, each with its name."""
+    for name in ("canvas", "others", "repeated"):
+        yield from ((name, one) for one in corpora[name].levels if one.level is Level.PATH)
+
+
+def _series(label: str, measured: LevelFigures, scores: Iterator[TextScores]) -> Series:
     points = []
     for row in scores:
-        level = {Level.PATH: row.path, Level.STEP: row.step, Level.WINDOW: row.window}[one.level]
+        level: SeqDep | None = getattr(row, measured.level)
         if level is not None and level.nats is not None and level.nats_per_token is not None:
             points.append((sum(level.tokens), level.nats, level.nats_per_token))
     return Series(
         label=label,
         points=tuple(points),
-        nats=one.nats.bins,
-        nats_per_token=one.nats_per_token.bins,
+        nats=measured.nats.bins,
+        nats_per_token=measured.nats_per_token.bins,
     )
 
 
-def _table(found: dict[str, Figures]) -> Table:
+def _table(corpora: dict[str, Figures]) -> Table:
     return Table(
         header=(
             *("corpus", "level", "documents", "nats a segment (Eq. 4)", "nats a token"),
@@ -172,33 +174,27 @@ def _table(found: dict[str, Figures]) -> Table:
         ),
         rows=tuple(
             (
-                *(NAMES[name], str(one.level), str(one.nats_per_token.documents)),
-                *(as_text(one.nats.mean), as_text(one.nats_per_token.mean)),
-                as_text(one.nats_per_token.slope, few=one.nats_per_token.documents),
-                _trend(one),
+                *(NAMES[name], str(level.level), str(level.nats_per_token.documents)),
+                *(as_text(level.nats.mean), as_text(level.nats_per_token.mean)),
+                as_text(level.nats_per_token.slope, few=level.nats_per_token.documents),
+                _trend(level.nats_per_token.slope),
             )
-            for name, all_levels in found.items()
-            for one in all_levels.levels
+            for name, corpus in corpora.items()
+            for level in corpus.levels
         ),
         left=(0, 1, 6),
     )
 
 
-def _verdict(found: dict[str, Figures]) -> str:
-    """Where the paths stand between their controls, if the scorer tells these apart at all."""
-    means = {
-        name: one.nats_per_token.mean
-        for name in ("canvas", "others", "repeated")
-        for one in found[name].levels
-        if one.level is Level.PATH
-    }
+def _verdict(corpora: dict[str, Figures]) -> str:
+    """The sentence on the path level of the canvases and its two controls."""
+    means = {name: level.nats_per_token.mean for name, level in _path_levels(corpora)}
     own, others, repeated = (means.get(name) for name in ("canvas", "others", "repeated"))
-    return sentence(compared(found["canvas"].documents, own, others, repeated))
+    return sentence(compared(corpora["canvas"].documents, own, others, repeated))
 
 
-def _trend(one: LevelFigures) -> str:
-    """What the interval of the slope of nats a token allows to say."""
-    slope = one.nats_per_token.slope
+def _trend(slope: Interval | None) -> str:
+    """The sign of a slope, where its interval decides it."""
     if slope is None or slope.low is None or slope.high is None:
         return "not shown"
     if slope.low > 0:
@@ -210,7 +206,7 @@ def _page(
     table: str,
     scorer: "Scorer",
     settings: "SeqDepSettings",
-    found: dict[str, Figures],
+    corpora: dict[str, Figures],
     note: str,
 ) -> str:
     lines: list[str] = [
@@ -233,16 +229,15 @@ def _page(
         f"computed in {str(scorer.model.dtype).removeprefix('torch.')}. Documents beyond the "
         f"scorer's context ({scorer.context or 'none'}) are scored in the part that fits.",
         "",
-        *_coverage(found),
+        *_coverage(corpora),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _coverage(found: dict[str, Figures]) -> Sequence[str]:
-    lines = []
-    for name, one in found.items():
-        reasons = ", ".join(f"{count} not scored ({why})" for why, count in one.not_scored.items())
-        cut = f"{one.cut} in part" if one.cut else ""
-        extra = "; ".join(part for part in (cut, reasons) if part)
-        lines.append(f"- {NAMES[name]}: {one.documents} scored{f'; {extra}' if extra else ''}")
-    return lines
+def _coverage(corpora: dict[str, Figures]) -> Iterator[str]:
+    """How many documents of each corpus were scored."""
+    for name, corpus in corpora.items():
+        not_scored = (f"{n} not scored ({reason})" for reason, n in corpus.not_scored.items())
+        cut = f"{corpus.cut} in part" if corpus.cut else ""
+        extra = "; ".join(filter(None, (cut, ", ".join(not_scored))))
+        yield f"- {NAMES[name]}: {corpus.documents} scored{f'; {extra}' if extra else ''}"

@@ -1,9 +1,9 @@
-"""Score any corpus for sequential dependence: documents in, one row of scores each out.
+"""Score any corpus for sequential dependence (SeqDep).
 
 In: documents, a scorer, settings. Out: a Parquet or JSON Lines file with a row for every document,
-scored or with the reason why not, and beside it the figures of all as JSON. Scores are kept in
-parts of some hundred documents until all are there, so that the same command goes on where it
-stopped; memory does not grow with the corpus.
+which holds its scores or the reason why it has none. Until all are scored, parts of PART_DOCUMENTS
+documents are kept, so that the same command continues where it stopped; memory does not grow with
+the corpus.
 """
 
 import dataclasses
@@ -12,6 +12,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -31,7 +32,7 @@ if TYPE_CHECKING:  # torch is loaded only by the process that scores
     from scorers.seqdep.measurement import SeqDepSettings
 
 PART_DOCUMENTS = 256
-VERSION = 1  # bumped by hand when scores change their meaning
+VERSION = 1  # raised by hand when scores change their meaning
 TOO_LONG = "context_length"
 
 
@@ -45,21 +46,21 @@ class TextScores:
 
     row: int
     part: int
-    tokens: int
-    path: SeqDep | None
-    step: SeqDep | None
-    window: SeqDep | None
-    summary_gain: float | None
-    siblings: Siblings | None
-    reason: str
-    detail: str
+    tokens: int = 0
+    path: SeqDep | None = None
+    step: SeqDep | None = None
+    window: SeqDep | None = None
+    summary_gain: float | None = None
+    siblings: Siblings | None = None
+    reason: str = ""
+    detail: str = ""
 
 
 class Documents(Protocol):
-    """What can be scored: documents that can be read again, and a mark of their state."""
+    """A corpus that can be scored; it can be read repeatedly."""
 
     def fingerprint(self) -> str:
-        """Changes whenever the documents do."""
+        """A text that changes whenever the documents do."""
 
     def texts(self) -> Iterator[Document]:
         """Every document in order."""
@@ -74,7 +75,7 @@ def score_corpus(
     limit: int | None,
     progress: Callable[[int], None],
 ) -> None:
-    """Write the scores of all documents to `out`, or find them there.
+    """Write the scores of all documents to `out`, unless they are there already.
 
     UserError where `out` holds other scores.
     """
@@ -93,20 +94,20 @@ def score_corpus(
     number = 0
     while batch := list(islice(documents, PART_DOCUMENTS)):
         path = folder / f"{number:06}.parquet"
-        if not path.is_file():
-            _write(
-                path, arrow.table(TextScores, score_documents(batch, scorer, settings, progress))
-            )
-        else:
+        if path.is_file():
             progress(len(batch))
+        else:
+            scores = score_documents(batch, scorer, settings, progress)
+            with atomic_write(path) as file:
+                pq.write_table(arrow.table(TextScores, scores), file)
         number += 1
-    replace_text(state, fingerprint + "\n")  # first: scores never stand beside another's state
+    replace_text(state, fingerprint + "\n")  # first, so that scores never have another's state
     _join([folder / f"{n:06}.parquet" for n in range(number)], out)
     shutil.rmtree(parts)
 
 
 def check_out(out: Path) -> None:
-    """UserError where scores cannot be written to `out`; what is there and no score is kept."""
+    """UserError where scores cannot be written to `out`, or it is another program's file."""
     if out.suffix not in (".parquet", ".jsonl"):
         raise UserError(f"{out}: the scores go into a .parquet or a .jsonl file; name one")
     if out.exists() and not (out.is_file() and _beside(out, ".state").is_file()):
@@ -129,7 +130,8 @@ def read_scores(path: Path) -> Iterator[TextScores]:
     if path.suffix == ".jsonl":
         with path.open("rb") as lines:
             for line in lines:
-                yield from arrow.records(TextScores, _table([orjson.loads(line)]))
+                row = pa.Table.from_pylist([orjson.loads(line)], arrow.schema_of(TextScores))
+                yield from arrow.records(TextScores, row)
         return
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=PART_DOCUMENTS):
@@ -142,56 +144,40 @@ def score_documents(
     settings: "SeqDepSettings",
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[TextScores]:
-    """Scores of documents in order, in memory; those that cannot be scored keep their place."""
+    """The scores of documents, in order; one that cannot be scored has a row with its reason."""
     from scorers.seqdep.measurement import ScoredInstance, measure
 
-    good = [one for one in batch if not one.reason]
-    if progress is not None:
-        progress(len(batch) - len(good))
     items = [
         ScoredInstance(prompt=one.prompt, text=one.text, paths=one.paths, summary=one.summary)
-        for one in good
+        for one in batch
+        if not one.reason
     ]
-    measured = iter(measure(scorer, items, settings, progress=progress))
+    if progress is not None:
+        progress(len(batch) - len(items))
+    measurements = iter(measure(scorer, items, settings, progress=progress))
     for one in batch:
+        row = partial(TextScores, row=one.row, part=one.part)
         if one.reason:
-            yield _row(one, reason=one.reason, detail=one.detail)
+            yield row(reason=one.reason, detail=one.detail)
             continue
-        found = next(measured)
-        step = found.canvas_step if one.paths else found.step
-        window = found.canvas_window if one.paths else found.window
-        lengths = [sum(level.tokens) for level in (window, step, found.path) if level]
+        measured = next(measurements)
+        step = measured.canvas_step if one.paths else measured.step
+        window = measured.canvas_window if one.paths else measured.window
+        lengths = [sum(level.tokens) for level in (window, step, measured.path) if level]
         if settings.levels == (Level.PATH,) and not one.paths:
-            yield _row(one, reason="no_canvas", detail="has no <think 1> … <summary> frame")
-            continue
-        if not lengths:
+            yield row(reason="no_canvas", detail="has no <think 1> … <summary> frame")
+        elif not lengths:
             detail = f"more than the {scorer.context} tokens that the scorer can see"
-            yield _row(one, reason=TOO_LONG, detail=detail)
-            continue
-        yield dataclasses.replace(
-            _row(one),
-            tokens=max(lengths),
-            path=found.path,
-            step=step,
-            window=window,
-            summary_gain=found.summary_gain,
-            siblings=found.siblings,
-        )
-
-
-def _row(text: Document, *, reason: str = "", detail: str = "") -> TextScores:
-    return TextScores(
-        row=text.row,
-        part=text.part,
-        tokens=0,
-        path=None,
-        step=None,
-        window=None,
-        summary_gain=None,
-        siblings=None,
-        reason=reason,
-        detail=detail,
-    )
+            yield row(reason=TOO_LONG, detail=detail)
+        else:
+            yield row(
+                tokens=max(lengths),
+                path=measured.path,
+                step=step,
+                window=window,
+                summary_gain=measured.summary_gain,
+                siblings=measured.siblings,
+            )
 
 
 def _fingerprint(
@@ -214,17 +200,8 @@ def _beside(out: Path, suffix: str) -> Path:
     return out.with_name(out.name + suffix)
 
 
-def _write(path: Path, data: pa.Table) -> None:
-    with atomic_write(path) as part:
-        pq.write_table(data, part)
-
-
-def _table(rows: list[dict[str, object]]) -> pa.Table:
-    return pa.Table.from_pylist(rows, schema=arrow.schema_of(TextScores))
-
-
 def _join(parts: Iterable[Path], out: Path) -> None:
-    """All parts as one file, a part at a time."""
+    """Write all parts as one file, reading one part at a time."""
     with atomic_write(out) as whole:
         if out.suffix == ".jsonl":
             with whole.open("wb") as file:

@@ -10,7 +10,7 @@ import pytest
 
 from curation.seqdep_report import score
 from curation.seqdep_report.controls import Control
-from curation.seqdep_report.documents import Document, TextCorpus
+from curation.seqdep_report.documents import TextCorpus
 from curation.seqdep_report.figures import figures
 from curation.seqdep_report.report import Inputs, report
 from curation.seqdep_report.score import TextScores, check_out, read_scores, score_corpus
@@ -169,7 +169,7 @@ def test_figures_by_hand() -> None:
             gains=gains,
             tokens=tokens,
         )
-        return dataclasses.replace(score._row(Document(row=row)), step=step, tokens=sum(tokens))
+        return TextScores(row=row, part=1, step=step, tokens=sum(tokens))
 
     rows = [one(1, (2.0, 4.0), (5, 2, 2)), one(2, (1.0,), (3, 4))]
     rows.append(dataclasses.replace(rows[0], reason="bad", step=None))
