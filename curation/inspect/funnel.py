@@ -1,18 +1,15 @@
-"""A build's funnel, stage by stage: what went in, what came out, what was dropped and why.
-
-In: a manifest. Out: one `StageFlow` a stage, in order; each begins with what the one before let
-out.
-"""
+"""A build's funnel: how many prompts and traces each stage received, passed on and dropped."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from schemas.facts import Kind
 from schemas.manifest import Manifest
 from schemas.records import Stage
 
 
 class Flow(NamedTuple):
-    """Prompts, or traces, through a stage: `before` is `after` plus the counts of `dropped`."""
+    """Counts of prompts or of traces; `before` is `after` plus the counts of `dropped`."""
 
     before: int
     after: int
@@ -20,7 +17,7 @@ class Flow(NamedTuple):
 
 
 class StageFlow(NamedTuple):
-    """A stage of the funnel; `traces` is None where prompts are read, unless some are rejected."""
+    """A stage of the funnel; `traces` is None where prompts are read and no trace is dropped."""
 
     stage: Stage
     prompts: Flow
@@ -28,26 +25,19 @@ class StageFlow(NamedTuple):
 
 
 def funnel(manifest: Manifest) -> Iterator[StageFlow]:
-    """Every stage that the build had."""
-    had = {Stage.RELEASE, *(shard.stage for shard in manifest.shards)}
+    """The stages of the build, in order."""
+    stages = {Stage.RELEASE, *(shard.stage for shard in manifest.shards)}
     prompts, traces = manifest.prompts.in_, manifest.traces.in_
-    for stage in Stage:
-        if stage not in had:
-            continue
+    for stage in (stage for stage in Stage if stage in stages):
         of_prompts = _flow(manifest, stage, "prompt", prompts)
-        of_traces: Flow | None = _flow(manifest, stage, "trace", traces)
-        if stage is Stage.PROMPTS and of_traces is not None and not of_traces.dropped:
-            of_traces = None
-        yield StageFlow(stage, of_prompts, of_traces)
-        prompts = of_prompts.after
-        traces = of_traces.after if of_traces else traces
+        of_traces = _flow(manifest, stage, "trace", traces)
+        is_shown = stage is not Stage.PROMPTS or of_traces.dropped
+        yield StageFlow(stage, of_prompts, of_traces if is_shown else None)
+        prompts, traces = of_prompts.after, of_traces.after
 
 
-def _flow(manifest: Manifest, stage: Stage, kind: str, before: int) -> Flow:
-    dropped = [
-        (one.reason, one.count)
-        for one in manifest.rejected
-        if one.stage is stage and one.kind == kind
-    ]
-    after = before - sum(count for _, count in dropped)
-    return Flow(before, after, tuple(sorted(dropped, key=lambda one: (-one[1], one[0]))))
+def _flow(manifest: Manifest, stage: Stage, kind: Kind, before: int) -> Flow:
+    entries = [one for one in manifest.rejected if one.stage is stage and one.kind == kind]
+    entries.sort(key=lambda one: (-one.count, one.reason))
+    after = before - sum(one.count for one in entries)
+    return Flow(before, after, tuple((one.reason, one.count) for one in entries))

@@ -1,7 +1,7 @@
-"""What a page shows of a corpus: funnel, distributions, SeqDep, siblings, canvases to look through.
+"""The values that the HTML page shows of a corpus: funnel, distributions, SeqDep, canvases.
 
-In: a finished run directory. Out: `CorpusPage`, plain values that a template prints. Foreign text
-is made visible here and escaped there.
+In: a finished run directory. Out: `CorpusPage`, plain values that a template prints. Control
+characters of foreign text are made visible here; the template escapes the text.
 """
 
 import math
@@ -21,6 +21,7 @@ from curation.release.statistics import Distribution
 from curation.release.writer import ROW_GROUP
 from curation.seqdep_report.figures import SegmentMeans
 from schemas import arrow
+from schemas.facts import Rejected
 from schemas.manifest import MANIFEST_FILE, RELEASE_FOLDER, Manifest
 from schemas.records import Grade, Level, Released, ReleasedPath, Stage
 from support.display.text import shorten, visible
@@ -42,18 +43,8 @@ _TITLES = {
 
 
 @dataclass(frozen=True, slots=True)
-class RejectionRow:
-    """Why prompts or traces were dropped at a stage, and how many."""
-
-    stage: str
-    kind: str
-    reason: str
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
 class FunnelStep:
-    """A stage of the funnel: prompts that went in and came out; `share` of all prompts left."""
+    """A stage of the funnel: prompts before and after, and the `share` of all that is left."""
 
     stage: str
     before: int
@@ -63,7 +54,7 @@ class FunnelStep:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """Values from `low` to `high`; `share` of the highest bar."""
+    """Rows with values from `low` to `high`; `share` is the height relative to the highest bar."""
 
     low: float
     high: float
@@ -73,7 +64,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """A column's spread; the outermost 1 % at each side are counted in the outermost bars."""
+    """A column's histogram; the lowest and highest 1 % are counted in the outermost bars."""
 
     title: str
     bars: tuple[Bar, ...]
@@ -92,7 +83,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class PathView:
-    """A path as it is looked at."""
+    """A path of a canvas that is shown."""
 
     mark: str
     is_right: bool
@@ -103,7 +94,7 @@ class PathView:
 
 @dataclass(frozen=True, slots=True)
 class CanvasView:
-    """A canvas as it is looked at."""
+    """A canvas that is shown."""
 
     id: str
     origin: str
@@ -116,7 +107,7 @@ class CanvasView:
 
 @dataclass(frozen=True, slots=True)
 class CorpusPage:
-    """Everything the page says of a run; `manifest` is the checksum of the one it was made of."""
+    """All values on the page; `manifest` is the checksum of the run's manifest."""
 
     manifest: str
     name: str
@@ -124,7 +115,7 @@ class CorpusPage:
     has_scorer: bool
     facts: tuple[tuple[str, str], ...]
     funnel: tuple[FunnelStep, ...]
-    reasons: tuple[RejectionRow, ...]
+    reasons: tuple[Rejected, ...]
     histograms: tuple[Histogram, ...]
     curves: tuple[Curve, ...]
     siblings: tuple[tuple[float | None, ...], ...]  # [i][j]: what path j gains from path i
@@ -132,7 +123,7 @@ class CorpusPage:
 
 
 def corpus_page(run: Path) -> CorpusPage:
-    """What the page shows; UserError where the run is not finished, DamagedError where damaged."""
+    """The page of a run; UserError where it is not finished, DamagedError where it is damaged."""
     manifest = Manifest.load(run / MANIFEST_FILE)
     released = reader.ReleaseReader(run)
     histograms, curves, siblings = _measured(run, released.files, manifest.paths)
@@ -144,7 +135,7 @@ def corpus_page(run: Path) -> CorpusPage:
         facts=tuple((name, visible(value)) for name, value in facts(manifest)),
         funnel=tuple(_funnel(manifest)),
         reasons=tuple(
-            RejectionRow(str(one.stage), one.kind, visible(one.reason), one.count)
+            one.model_copy(update={"reason": visible(one.reason)})
             for one in sorted(manifest.rejected, key=lambda one: -one.count)
         ),
         histograms=histograms,
@@ -178,8 +169,8 @@ def _measured(
     for path in files:
         with readable(path) as parquet:
             for batch in parquet.iter_batches(ROW_GROUP, columns=wanted):
-                for name, found in values.items():
-                    found.append(finite(batch, name))
+                for name, batches in values.items():
+                    batches.append(finite(batch, name))
                 for level in Level:
                     gains = batch.column(f"seqdep_{level}_gains").to_pylist()
                     tokens = batch.column(f"seqdep_{level}_tokens").to_pylist()
@@ -215,9 +206,9 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _curve(means: SegmentMeans, level: Level) -> Curve | None:
-    """As far as enough rows have a segment."""
-    found = takewhile(lambda at: at.documents >= FEW, means.by_index(level))
-    gains = tuple(at.nats_per_token for at in islice(found, SEGMENTS))
+    """The curve of a level, up to the first segment that fewer than `FEW` rows have."""
+    enough = takewhile(lambda mean: mean.documents >= FEW, means.by_index(level))
+    gains = tuple(mean.nats_per_token for mean in islice(enough, SEGMENTS))
     return Curve(level, gains) if gains else None
 
 
@@ -243,7 +234,7 @@ def _histogram(title: str, values: Floats, spread: Distribution) -> Histogram | 
 
 
 def _sample(released: reader.ReleaseReader) -> Iterator[CanvasView]:
-    """Evenly from the whole release."""
+    """Canvases at even distances in the release."""
     count = min(SAMPLE, len(released))
     wanted = released.places(n * len(released) // count for n in range(count))
     for _, table in reader.rows(wanted):

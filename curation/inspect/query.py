@@ -1,7 +1,7 @@
-"""Find canvases of a run or of a released dataset, by what a person asks for.
+"""Find canvases of a run or of a released dataset.
 
-In: a `ReleaseReader` and a `Query`. Out: the places of the canvases that match. A search reads its
-own columns, row group by row group, so that memory does not follow the corpus.
+In: a `ReleaseReader` and a `Query`. Out: the locations of the canvases that match. A search reads
+only the columns that it needs, row group by row group, so memory does not grow with the corpus.
 """
 
 import heapq
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import count, islice, takewhile
-from operator import and_
+from operator import and_, eq
 from typing import NamedTuple, TypeVar
 
 import pyarrow.compute as pc
@@ -38,7 +38,7 @@ class SearchHit(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """What is asked for; conditions add up.
+    """The conditions of a search; all of them must hold.
 
     `above` and `below` bound SeqDep at `level`, nats a token, and order by it. `canvas` is a number
     from 0, train first, as `datasets` counts, or the start of an id; `seed` draws at random.
@@ -66,7 +66,7 @@ class Query:
 
     @property
     def rank(self) -> Callable[[SearchHit], float] | None:
-        """What orders the hits: the highest SeqDep first where it must lie above a bound."""
+        """The order of the hits: the highest SeqDep first where it must lie above a bound."""
         if not self.is_by_seqdep:
             return None
         sign = 1.0 if self.above is None else -1.0
@@ -97,7 +97,7 @@ class Query:
 
 
 class SearchResult(NamedTuple):
-    """The places to show, and how many there are in all."""
+    """The locations of the rows to show, and how many rows match in all."""
 
     places: tuple[RowLocation, ...]
     total: int
@@ -161,19 +161,19 @@ def _hits(corpus: ReleaseReader, query: Query) -> Iterator[SearchHit]:
 
 
 def _named(corpus: ReleaseReader, which: str) -> SearchResult:
-    """The canvas with this number; where it is none in range, the one whose id begins so."""
+    """The canvas with this number, or else the one whose id begins with `which`."""
     total = len(corpus)
     if re.fullmatch(r"0|[1-9][0-9]{0,14}", which) and int(which) < total:
         return SearchResult(corpus.places([int(which)]), total)
     query = Query(id=which)
-    hits, found = first(_hits(corpus, query), 1)
-    if not found or not which:
+    hits, matches = first(_hits(corpus, query), 1)
+    if not matches or not which:
         raise UserError(
             f"no canvas {which!r}: give a number below {total}, or how its id begins"
             f"{_fate(corpus, which)}"
         )
-    if found > 1:
-        raise UserError(_ambiguous(which, found, _hits(corpus, query)))
+    if matches > 1:
+        raise UserError(_ambiguous(which, matches, _hits(corpus, query)))
     return SearchResult((hits[0].place,), total)
 
 
@@ -183,23 +183,22 @@ def _ambiguous(prefix: str, total: int, hits: Iterable[SearchHit]) -> str:
 
 
 def _nothing(corpus: ReleaseReader, query: Query) -> str:
-    """Why nothing was found, and what would be."""
+    """Why no canvas matches, and what could be searched for instead."""
     total = len(corpus)
-    asked = {
+    if query.id is not None and not any(True for _ in _hits(corpus, Query(id=query.id))):
+        return f"no canvas {query.id!r} among {total:,}{_fate(corpus, query.id)}"
+    options = {
         "--id": query.id,
         "--grep": query.grep,
         "--seqdep-above": query.above,
         "--seqdep-below": query.below,
     }
-    given = [(name, value) for name, value in asked.items() if value is not None]
-    if query.id is not None and not any(True for _ in _hits(corpus, Query(id=query.id))):
-        return f"no canvas {query.id!r} among {total:,}{_fate(corpus, query.id)}"
-    said = " ".join(f"{name} {value!r}" for name, value in given)
-    return f"no canvas of {total:,} matches {said}{_range(corpus, query)}"
+    conditions = " ".join(f"{name} {v!r}" for name, v in options.items() if v is not None)
+    return f"no canvas of {total:,} matches {conditions}{_range(corpus, query)}"
 
 
 def _fate(corpus: ReleaseReader, prefix: str) -> str:
-    """Why the prompt whose id begins so was rejected; else the ids most like it."""
+    """Where the prompt whose id begins with `prefix` was rejected; else the ids most like it."""
     columns = ("prompt_id", "stage", "reason", "index")
     keep = begins("prompt_id", prefix) & pc.field("index").is_null()
     for file in corpus.manifest.rejections() if corpus.manifest and prefix else ():
@@ -217,13 +216,11 @@ def _fate(corpus: ReleaseReader, prefix: str) -> str:
 
 def _shared(left: str, right: str) -> int:
     """How many characters two texts begin with in common."""
-    return sum(
-        1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(left, right, strict=False))
-    )
+    return sum(takewhile(bool, map(eq, left, right)))
 
 
 def _range(corpus: ReleaseReader, query: Query) -> str:
-    """What SeqDep there is, where it was asked for."""
+    """The range of SeqDep in the corpus, if the query bounds SeqDep."""
     if not query.is_by_seqdep:
         return ""
     values = [v for hit in _hits(corpus, Query(level=query.level)) if (v := hit.seqdep) is not None]

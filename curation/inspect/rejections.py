@@ -1,7 +1,7 @@
-"""What a run rejected, by reason: each with its detail, its prompt and, of a trace, its text.
+"""The rejections of a run for one reason, with the texts of the prompts and traces.
 
 In: a `ReleaseReader` of a run and a `Query` with a reason. Out: `RejectedItem` records. Rejections
-are read shard by shard, the texts only of what is shown.
+are read shard by shard, and texts only for the rejections that are shown.
 """
 
 from collections import Counter
@@ -9,9 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import reduce
 from itertools import groupby
-from operator import and_
+from operator import and_, itemgetter
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,13 +26,12 @@ from support.errors import UserError
 from support.plugins import hint
 
 COLUMNS = arrow.schema_of(Rejection).names
-LATER = frozenset(Stage) - {Stage.PROMPTS}
-"""Stages whose traces were kept; one rejected on reading was not, and others have its number."""
+_InShard = tuple[int, Rejection]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RejectedItem:
-    """A rejection with what was rejected.
+    """A rejection with the texts of its prompt and trace.
 
     `prompt` and `gold` are None where the prompt never became one, `text` where a whole prompt was
     dropped or the trace was not kept.
@@ -45,16 +43,9 @@ class RejectedItem:
     text: str | None
 
     def fields(self) -> dict[str, object]:
-        """All of it, flat."""
+        """All fields in one dictionary."""
         texts = {"prompt": self.prompt, "gold": self.gold, "text": self.text}
         return asdict(self.rejection) | texts
-
-
-class _At(NamedTuple):
-    """A rejection and the shard that it fell in."""
-
-    shard: int
-    rejection: Rejection
 
 
 def find_rejections(corpus: ReleaseReader, query: Query) -> tuple[Iterator[RejectedItem], int]:
@@ -70,18 +61,18 @@ def find_rejections(corpus: ReleaseReader, query: Query) -> tuple[Iterator[Rejec
     counts = reasons(corpus.manifest)
     if query.reason not in counts:
         known = hint(query.reason, tuple(counts)).partition("choices:")[0]
-        there = ", ".join(f"{one_line(name)} ({said})" for name, said in counts.items())
+        listed = ", ".join(f"{one_line(name)} ({count})" for name, count in counts.items())
         raise UserError(
             f"--reason: nothing was rejected as {query.reason!r}; "
-            f"{one_line(known)}{' ' if known else ''}reasons of this run: {there or 'none'}"
+            f"{one_line(known)}{' ' if known else ''}reasons of this run: {listed or 'none'}"
         )
     chosen, total = first(_rejections(corpus, corpus.manifest, query), query.limit)
     if not total:
-        asked = [("--id", query.id), ("--grep", query.grep)]
-        said = " ".join(f"{name} {value!r}" for name, value in asked if value is not None)
+        options = [("--id", query.id), ("--grep", query.grep)]
+        conditions = " ".join(f"{name} {value!r}" for name, value in options if value is not None)
         raise UserError(
             f"of what was rejected as {query.reason!r} ({counts[query.reason]}), "
-            f"nothing matches {said}; a prompt rejected on reading has no text to search"
+            f"nothing matches {conditions}; a prompt rejected on reading has no text to search"
         )
     return _with_texts(corpus.where, chosen), total
 
@@ -98,7 +89,7 @@ def reasons(manifest: Manifest) -> dict[str, str]:
     }
 
 
-def _rejections(corpus: ReleaseReader, manifest: Manifest, query: Query) -> Iterator[_At]:
+def _rejections(corpus: ReleaseReader, manifest: Manifest, query: Query) -> Iterator[_InShard]:
     conditions = [pc.field("reason") == query.reason]
     if query.id is not None:
         conditions.append(begins("prompt_id", query.id))
@@ -112,13 +103,13 @@ def _rejections(corpus: ReleaseReader, manifest: Manifest, query: Query) -> Iter
             ids = [one for _, data in tables for one in data.column("id").to_pylist()]
             keep &= pc.field("prompt_id").isin(pa.array(ids, pa.string()))
         for _, data in selected(path, COLUMNS, keep):
-            yield from (_At(shard, one) for one in arrow.records(Rejection, data))
+            yield from ((shard, one) for one in arrow.records(Rejection, data))
 
 
-def _with_texts(run: Path, chosen: Iterable[_At]) -> Iterator[RejectedItem]:
-    """The rejections with their texts, which are looked up once a run of the same shard."""
-    for shard, group in groupby(chosen, key=lambda one: one.shard):
-        here = [one.rejection for one in group]
+def _with_texts(run: Path, chosen: Iterable[_InShard]) -> Iterator[RejectedItem]:
+    """The rejections with their texts, which are read once for consecutive ones of a shard."""
+    for shard, group in groupby(chosen, key=itemgetter(0)):
+        here = [rejection for _, rejection in group]
         ids = pa.array({one.prompt_id for one in here}, pa.string())
         path = shard_path(run, Stage.PROMPTS, shard)
         tables = selected(path, ("id", "text", "gold"), pc.field("id").isin(ids))
@@ -130,7 +121,10 @@ def _with_texts(run: Path, chosen: Iterable[_At]) -> Iterator[RejectedItem]:
                 rejection=one,
                 prompt=prompt.get("text"),
                 gold=prompt.get("gold"),
-                text=traces.get((one.prompt_id, one.index)) if one.stage in LATER else None,
+                # A trace rejected on reading was not kept, and another may have its number.
+                text=traces.get((one.prompt_id, one.index))
+                if one.stage is not Stage.PROMPTS
+                else None,
             )
 
 

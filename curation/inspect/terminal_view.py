@@ -1,7 +1,7 @@
-"""Look at a run in the terminal: a summary, canvases with their paths side by side, rejections.
+"""Show a run in the terminal: a summary, canvases with their paths side by side, rejections.
 
-In: a run directory, released rows, dropped ones. Out: text (`polytrace inspect DIR`). Foreign text
-is made safe to print.
+In: a run directory, released rows, rejections. Out: text (`polytrace inspect DIR`). Foreign text is
+made safe to print.
 """
 
 from collections.abc import Iterator
@@ -16,20 +16,20 @@ from curation.release.statistics import Distribution
 from curation.seqdep_report.controls import sentence
 from schemas.facts import FilterFacts
 from schemas.manifest import MANIFEST_FILE, RELEASE_FOLDER, Manifest
-from schemas.records import Grade, Released
+from schemas.records import Grade, Level, Released
 from support.display.digits import rounded, rounded_text
 from support.display.tables import Table
 from support.display.text import one_line, shorten, visible
 
-MARKS = {  # and how they are painted
+MARKS = {  # text and colour
     Grade.CORRECT: ("✓ correct", "green"),
     Grade.WRONG: ("✗ wrong", "red"),
     Grade.UNPARSED: ("? no answer read", "yellow"),
     Grade.TIMEOUT: ("? verifier stopped", "yellow"),
 }
 LONGEST = 20_000  # characters of one text that are shown
-BRIEF = 60  # of an answer or a name
-LEAST = 20  # cells of a line
+BRIEF = 60  # characters of an answer or a name
+LEAST = 20  # cells of the narrowest line
 
 
 def overview(run: Path) -> str:
@@ -39,13 +39,13 @@ def overview(run: Path) -> str:
     parts = [one_line(f"{title}, polytrace {manifest.polytrace}")]
     if manifest.notice:
         parts.append(f"NOTICE: {one_line(manifest.notice)}")
-    said = [*facts(manifest), *_measured(run, manifest)]
-    said += [(f"filter {n}", _filter(one)) for n, one in enumerate(manifest.filters, 1)]
-    said += [
+    pairs = [*facts(manifest), *_measured(run, manifest)]
+    pairs += [(f"filter {n}", _filter(one)) for n, one in enumerate(manifest.filters, 1)]
+    pairs += [
         ("file", f"{file.path}: {file.rows:,} rows, {file.bytes:,} bytes")
         for file in manifest.release
     ]
-    parts.append(Table(rows=tuple((name, one_line(value)) for name, value in said)).text())
+    parts.append(Table(rows=tuple((name, one_line(value)) for name, value in pairs)).text())
     if manifest.rejected:
         rows = [(r.stage, r.kind, one_line(r.reason), f"{r.count:,}") for r in manifest.rejected]
         parts.append("rejected\n" + Table(rows=tuple(rows)).text(right=(3,)))
@@ -86,11 +86,11 @@ def _origins(manifest: Manifest) -> Iterator[tuple[str, str]]:
     if scorer:
         yield "path level", sentence(scorer.controls).removeprefix("Path level").lstrip(": ")
     for n, source in enumerate(manifest.sources, 1):
-        held = f", {source.traces:,} recorded traces" if source.traces else ""
-        yield f"source {n}", f"{source.label} ({source.license}), {source.rows:,} rows{held}"
+        traces = f", {source.traces:,} recorded traces" if source.traces else ""
+        yield f"source {n}", f"{source.label} ({source.license}), {source.rows:,} rows{traces}"
     for n, held_out in enumerate(manifest.decontamination, 1):
-        found = f"{held_out.exact:,} prompts found exactly, {held_out.ngram:,} by 8-grams"
-        yield f"eval set {n}", f"{held_out.label}, {held_out.rows:,} rows: {found}"
+        counts = f"{held_out.exact:,} prompts found exactly, {held_out.ngram:,} by 8-grams"
+        yield f"eval set {n}", f"{held_out.label}, {held_out.rows:,} rows: {counts}"
 
 
 def _measured(run: Path, manifest: Manifest) -> Iterator[tuple[str, str]]:
@@ -134,12 +134,12 @@ def top_reasons(run: Path, most: int = 3) -> str:
 def show(row: Released, cells: int, *, title: str = "canvas", abreast: bool = True) -> Text:
     """A released canvas, `cells` wide: prompt, paths, summary, gold and SeqDep.
 
-    Paths stand `abreast` as far as there is room, else one below the other. The text is what a
-    person reads: foreign markup and control characters in it have no effect.
+    Paths are side by side if they are to be `abreast` and fit, else one below the other. Foreign
+    markup and control characters have no effect.
     """
     cells = max(LEAST, cells)
     origin = f"{_brief(row.source)} row {row.source_row}, {_brief(row.license)}"
-    of = f"{row.correct_paths} of {len(row.paths)} paths correct"
+    correct = f"{row.correct_paths} of {len(row.paths)} paths correct"
     summary_by = f"summary ({row.summary_tokens} tokens, by {_brief(row.summary_by)})"
     paths = [_path(j, row) for j in range(len(row.paths))]
     return _ruled(
@@ -150,7 +150,7 @@ def show(row: Released, cells: int, *, title: str = "canvas", abreast: bool = Tr
         lines([Part(summary_by, "bold"), Part(_shown(row.summary))], cells),
         lines(
             [
-                Part(f"gold answer: {_brief(row.gold)}   ({of})", "bold"),
+                Part(f"gold answer: {_brief(row.gold)}   ({correct})", "bold"),
                 Part(_seqdep(row)),
                 Part(f"similarity of the two most alike paths: {row.similarity:.2f}"),
             ],
@@ -165,8 +165,8 @@ def show_rejection(dropped: RejectedItem, cells: int, *, title: str = "rejected"
     one = dropped.rejection
     what = "prompt" if one.index is None else f"trace {one.index + 1} of prompt"
     heading = f"{title}   {what} {_brief(one.prompt_id)}   {_brief(one.source)} row {one.row}"
-    said = f"stage {one.stage}, reason {_brief(one.reason)}: {visible(shorten(one.detail, 500))}"
-    blocks = [lines([Part(heading, "bold"), Part(said, "red")], cells)]
+    why = f"stage {one.stage}, reason {_brief(one.reason)}: {visible(shorten(one.detail, 500))}"
+    blocks = [lines([Part(heading, "bold"), Part(why, "red")], cells)]
     if dropped.prompt is None:
         blocks.append(lines([Part("(rejected on reading: its text was not kept)", "dim")], cells))
     else:
@@ -186,7 +186,7 @@ def _ruled(cells: int, *blocks: list[Text]) -> Text:
 
 
 def _path(at: int, row: Released) -> list[Part]:
-    """The path at `at`, from 0: what is known of it, then its text."""
+    """Path number `at`, from 0: its facts, then its text."""
     path, siblings = row.paths[at], row.sibling_gains
     mark, style = MARKS[path.grade]
     answer = "" if path.answer is None else f": {_brief(path.answer)}"
@@ -198,9 +198,9 @@ def _path(at: int, row: Released) -> list[Part]:
         each = f" ({gains[at - 1] / tokens[at]:+.3f} a token)" if tokens[at : at + 1] > (0,) else ""
         facts.append(f"SeqDep {gains[at - 1]:+.2f} nats{each}")
     if siblings:
-        given = [(i, from_i[at]) for i, from_i in enumerate(siblings, 1)]
-        said = ", ".join(f"{i} {gain:+.3f}" for i, gain in given if gain is not None)
-        facts.append(f"nats a token from path {said}")
+        column = ((i, gains_from_i[at]) for i, gains_from_i in enumerate(siblings, 1))
+        shares = ", ".join(f"{i} {gain:+.3f}" for i, gain in column if gain is not None)
+        facts.append(f"nats a token from path {shares}")
     facts += [f"near copy of path {i + 1}" for i, j in row.near_copies or () if j == at]
     heading = Part(f"path {at + 1}  {mark}{answer}", style)
     return [heading, *(Part(fact, "dim") for fact in facts), Part(""), Part(_shown(path.text))]
@@ -217,11 +217,9 @@ def _shown(text: str) -> str:
 def _seqdep(row: Released) -> str:
     if row.scorer is None:
         return "SeqDep: not measured (no scorer)"
-    path, step = row.seqdep_path_nats_per_token, row.seqdep_step_nats_per_token
-    window = row.seqdep_window_nats_per_token
+    levels = ((level, getattr(row, f"seqdep_{level}_nats_per_token")) for level in Level)
     values = ", ".join(
-        f"{name} {'undefined' if value is None else f'{value:+.4f}'}"
-        for name, value in (("path", path), ("step", step), ("window", window))
+        f"{level} {'undefined' if value is None else f'{value:+.4f}'}" for level, value in levels
     )
     gain = "" if row.summary_gain_nats is None else f"; summary {row.summary_gain_nats:+.2f} nats"
     return f"SeqDep, nats a token: {values}{gain}; scorer {_brief(row.scorer)}"

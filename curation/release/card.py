@@ -1,7 +1,7 @@
-"""The data card: facts of a run become the release's `README.md`, with metadata for the Hub.
+"""The data card: a release's `README.md`, with metadata for the Hub.
 
 In: manifest, recipe, statistics and one released row. Out: Markdown, the same for the same facts,
-without time, machine path or secret. Foreign text can show, but do nothing (`markdown.py`).
+without time, machine path or secret. Foreign text is escaped (`markdown.py`).
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ PARTS = {
 }
 BUNDLED = "tiny/teacher"
 MOST_TEACHERS = 20  # models that are listed by name
-MOST_ORIGINS = 50  # sources under a license that are listed: a row may state any text as its own
+MOST_ORIGINS = 50  # pairs of source and license that are listed; every row may have its own
 _SIZES: Final = (
     (1_000, "n<1K"),
     (10_000, "1K<n<10K"),
@@ -98,7 +98,7 @@ def render_card(
 
 
 class RequestOptions(NamedTuple):
-    """How a teacher behind a server was asked."""
+    """The settings of requests to a teacher behind a server."""
 
     top_up: int
     hints: int
@@ -119,18 +119,18 @@ def _served(recipe: Recipe) -> RequestOptions | None:
 
 
 def metadata(manifest: Manifest, recipe: Recipe, stats: Stats) -> str:
-    """The card's YAML block, without its fences; `configs` names only splits that have files."""
+    """The card's YAML block, without its fences."""
     from datasets import Features
     from huggingface_hub import DatasetCardData
 
     license = _license(manifest, recipe, stats)
     extra: dict[str, Any] = {"license_name": license.name} if license.name else {}
     # `datasets` names its cache after the folder and these patterns, not the rows: without the
-    # build id, one release would be answered with the cached rows of another. An empty release
-    # names its train files all the same, or `datasets` would load stats.json as data.
+    # build id it would give the cached rows of another release. An empty release has a pattern
+    # for train files too, or `datasets` would load stats.json as data.
     splits = sorted({file.split for file in manifest.release}) or ["train"]
-    globs = [{"split": split, "path": _patterns(manifest, split)} for split in splits]
-    extra["configs"] = [{"config_name": "default", "data_files": globs}]
+    patterns = [{"split": split, "path": _patterns(manifest, split)} for split in splits]
+    extra["configs"] = [{"config_name": "default", "data_files": patterns}]
     features = Features.from_arrow_schema(arrow.RELEASE)
     extra["dataset_info"] = {"config_name": "default", "features": features._to_yaml_list()}
     data = DatasetCardData(
@@ -146,18 +146,18 @@ def metadata(manifest: Manifest, recipe: Recipe, stats: Stats) -> str:
 
 
 def _patterns(manifest: Manifest, split: str) -> str | list[str]:
-    """The files of a split, edition by edition."""
+    """One pattern for each edition that has files of the split; a lone one is no list."""
     builds = [
         part.build
         for part in manifest.editions
         if any(file.split == split for file in manifest.files_of(part.build))
     ]
-    found = [f"data/{split}-{build}-*.parquet" for build in builds or [manifest.build]]
-    return found[0] if len(found) == 1 else found
+    patterns = [f"data/{split}-{build}-*.parquet" for build in builds or [manifest.build]]
+    return patterns[0] if len(patterns) == 1 else patterns
 
 
 def _is_bundled(path: str) -> bool:
-    """Whether a scorer is the model that comes with this package."""
+    """Whether a scorer is the bundled model."""
     return Path(locate(path)).resolve() == Path(locate(BUNDLED)).resolve()
 
 

@@ -1,9 +1,9 @@
-"""The pictures of the data card: how long texts are, and how much they depend on one another.
+"""The histograms of the data card: lengths of texts, and their sequential dependence (SeqDep).
 
 In: release files and their statistics. Out: `figures/{tokens,seqdep}.png` in the release folder,
 each with its alt text; the same rows give the same bytes (under one version of matplotlib). Rows
-are streamed and counted into bins whose edges follow from the statistics: memory is the bins'. What
-nothing was measured of is not drawn, nor is a single value, which is said in words.
+are streamed and counted into bins whose edges follow from the statistics, so that memory holds the
+bins alone. A column with fewer than two values is not drawn; a single value is given in words.
 """
 
 import math
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 FOLDER = "figures"
 WIDTH, HEIGHT, DPI = 7.0, 2.7, 200  # inches; twice the 700 px that the Hub gives a card
-BINS = (20, 40)  # fewest and most over the spread of a column, by the root of its values
-_THINNEST = 80  # bars that would fill an axis: no bar is thinner
-_FARTHEST = 1e6  # tokens or nats; what lies beyond is counted in the outermost bar
+BINS = (20, 40)  # fewest and most; between them the square root of the number of values
+_THINNEST = 80  # a bar is at least an 80th of the axis wide
+_FARTHEST = 1e6  # tokens or nats; values beyond are counted in the outermost bar
 _PALE = "#666666"
 
 
 class Picture(NamedTuple):
-    """A drawn file, relative to the release (None: not drawn), and its description in words."""
+    """A picture's path in the release (None: not drawn), and its description in words."""
 
     path: str | None
     alt: str
@@ -45,7 +45,7 @@ class Picture(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistogramPanel:
-    """One histogram: a column, what its values belong to, and the value that is marked."""
+    """One histogram: of a `column`, `counted` by what its values belong to, with a `mark`."""
 
     column: str
     title: str
@@ -59,7 +59,7 @@ class HistogramPanel:
 
     @property
     def words(self) -> str:
-        """The panel without the picture."""
+        """The alt text of the panel."""
         spread = self.spread
         if spread.p50 is None:
             return f"{self.title}: none of the {self.counted} has a value"
@@ -78,7 +78,7 @@ class HistogramPanel:
 def draw(
     folder: Path, files: Sequence[ReleaseFile], manifest: Manifest, measured: Stats
 ) -> tuple[Picture, ...]:
-    """Draw what `measured` has several values of; `folder` is the release's or its stand-in."""
+    """Draw the columns that have several values, into the release folder `folder`."""
     plans = {"tokens": lengths(manifest, measured), "seqdep": seqdep(measured)}
     shown = {name: [p for p in panels if p.spread.count > 1] for name, panels in plans.items()}
     counts = count(folder, files, list(chain(*shown.values())))
@@ -95,16 +95,11 @@ def draw(
 
 
 def lengths(manifest: Manifest, measured: Stats) -> list[HistogramPanel]:
-    """Panels of tokens; bins end at the slot, so that no bar crosses its line."""
-    found = (
-        (PATH_TOKENS, "Tokens of a path", "paths", measured.path_tokens, manifest.slot_tokens),
-        (
-            "summary_tokens",
-            "Tokens of a summary",
-            "canvases",
-            measured.summary_tokens,
-            manifest.summary_tokens,
-        ),
+    """The panels of tokens; one bin ends at the size of the slot, which is marked."""
+    slots = manifest.slot_tokens, manifest.summary_tokens
+    columns = (
+        (PATH_TOKENS, "Tokens of a path", "paths", measured.path_tokens, slots[0]),
+        ("summary_tokens", "Tokens of a summary", "canvases", measured.summary_tokens, slots[1]),
     )
     return [
         HistogramPanel(
@@ -118,18 +113,18 @@ def lengths(manifest: Manifest, measured: Stats) -> list[HistogramPanel]:
             mark_label=f"slot of {slot:,}",
             is_whole=True,
         )
-        for column, title, counted, spread, slot in found
+        for column, title, counted, spread, slot in columns
     ]
 
 
 def seqdep(measured: Stats) -> list[HistogramPanel]:
-    """Panels of SeqDep; a tail as long again as the middle 90 % ends the axis."""
-    found = (
+    """The panels of SeqDep; the axis reaches as far beyond the middle 90 % as these are wide."""
+    columns = (
         ("seqdep_path_nats_per_token", "SeqDep, path level", measured.seqdep_path_nats_per_token),
         ("seqdep_step_nats_per_token", "SeqDep, step level", measured.seqdep_step_nats_per_token),
     )
     panels = []
-    for column, title, spread in found:
+    for column, title, spread in columns:
         low, high = spread.p05 or 0.0, spread.p95 or 0.0
         reach = high - low
         ends = (max(spread.min or 0.0, low - reach), min(spread.max or 0.0, high + reach))
@@ -152,14 +147,14 @@ def seqdep(measured: Stats) -> list[HistogramPanel]:
 def _edges(
     spread: Distribution, ends: tuple[float, float], *, mark: int, is_whole: bool
 ) -> NDArray[np.float64]:
-    """Edges [K + 1] of bins from end to end, of a width that reads well, one edge on the mark.
+    """Edges [K + 1] of bins from end to end, of a round width, with one edge on the mark.
 
-    Bins of whole numbers lie between the numbers.
+    Edges between whole numbers lie half-way, so that no value is on an edge.
     """
     low, high = (min(max(end, -_FARTHEST), _FARTHEST) for end in ends)
     bins = min(max(math.isqrt(spread.count), BINS[0]), BINS[1])
     axis = max(high, mark, 0) - min(low, mark, 0)
-    width = _readable(max((high - low) / bins, axis / _THINNEST))
+    width = _round_width(max((high - low) / bins, axis / _THINNEST))
     if is_whole:
         width = max(width, 1.0)
     anchor = mark + 0.5 if is_whole else float(mark)
@@ -167,8 +162,8 @@ def _edges(
     return np.asarray(anchor + width * np.arange(first, last + 2), np.float64)
 
 
-def _readable(width: float) -> float:
-    """The next of … 0.1, 0.2, 0.5, 1, 2, 5, 10 …; 0.01 where all is zero."""
+def _round_width(width: float) -> float:
+    """The next of … 0.1, 0.2, 0.5, 1, 2, 5, 10 …; 0.01 for 0."""
     if width <= 0:
         return 0.01
     power = math.floor(math.log10(width))
@@ -179,16 +174,16 @@ def _readable(width: float) -> float:
 def count(
     folder: Path, files: Sequence[ReleaseFile], panels: Sequence[HistogramPanel]
 ) -> dict[str, Binned]:
-    """What every panel's column holds, by column."""
-    found = {p.column: Binned(np.zeros(len(p.edges) - 1, np.int64), 0) for p in panels}
+    """The values of every panel's column by bin, by column."""
+    counts = {p.column: Binned(np.zeros(len(p.edges) - 1, np.int64), 0) for p in panels}
     for file in files:
         with readable(data_path(folder, file)) as parquet:
-            for batch in parquet.iter_batches(ROW_GROUP, columns=list(found)):
+            for batch in parquet.iter_batches(ROW_GROUP, columns=list(counts)):
                 for panel in panels:
                     more = binned(finite(batch, panel.column), panel.edges)
-                    bins, beyond = found[panel.column]
-                    found[panel.column] = Binned(bins + more.bins, beyond + more.beyond)
-    return found
+                    bins, beyond = counts[panel.column]
+                    counts[panel.column] = Binned(bins + more.bins, beyond + more.beyond)
+    return counts
 
 
 def _save(path: Path, panels: Sequence[tuple[HistogramPanel, Binned]]) -> None:
@@ -218,20 +213,19 @@ def _histogram(axis: "Axes", panel: HistogramPanel, counts: Binned) -> None:
     )
     axis.axvline(panel.mark, color=INK, linewidth=1.2, label=panel.mark_label)
     if spread.p50 is not None and abs(spread.p50) <= _FARTHEST:
-        line: Any = {"color": RED, "linewidth": 1.4, "linestyle": (0, (4, 2))}
-        axis.axvline(spread.p50, label=f"median {rounded(spread.p50)}", **line)
+        style: Any = {"color": RED, "linewidth": 1.4, "linestyle": (0, (4, 2))}
+        axis.axvline(spread.p50, label=f"median {rounded(spread.p50)}", **style)
     low, high = min(edges[0], panel.mark, 0.0), max(edges[-1], panel.mark, 0.0)
     axis.set_xlim(low - 0.02 * (high - low), high + 0.02 * (high - low))
     axis.set_ylabel(panel.counted)
-    for one, is_whole in ((axis.xaxis, panel.is_whole), (axis.yaxis, True)):
-        one.set_major_locator(MaxNLocator(5, integer=is_whole, steps=[1, 2, 5, 10]))
-        one.set_major_formatter(StrMethodFormatter("{x:,.9g}"))
+    for line, is_whole in ((axis.xaxis, panel.is_whole), (axis.yaxis, True)):
+        line.set_major_locator(MaxNLocator(5, integer=is_whole, steps=[1, 2, 5, 10]))
+        line.set_major_formatter(StrMethodFormatter("{x:,.9g}"))
     axis.set_xlabel("\n".join((panel.unit, *_notes(panel, counts))))
     axis.set_title(panel.title, loc="left", fontsize=10, fontweight="bold", pad=20)
-    plain: Any = {"fontsize": 8, "frameon": False, "handlelength": 1.6}
-    axis.legend(
-        loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.4, borderpad=0, ncols=2, **plain
-    )
+    place: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2}
+    spacing: Any = {"borderaxespad": 0.4, "borderpad": 0, "handlelength": 1.6}
+    axis.legend(fontsize=8, frameon=False, **place, **spacing)
 
 
 def _notes(panel: HistogramPanel, counts: Binned) -> Iterator[str]:

@@ -1,7 +1,6 @@
-"""License names of sources become a license that the Hub accepts.
+"""From the license names of sources to one license that the Hub accepts in a card's metadata.
 
-In: license names as sources state them. Out: the id for the card's metadata.
-Source: the table of huggingface.co/docs/hub/repositories-licenses.
+Source of the ids: the table of huggingface.co/docs/hub/repositories-licenses.
 """
 
 import re
@@ -34,7 +33,7 @@ class License(NamedTuple):
 
 
 def combine(stated: Iterable[str]) -> License:
-    """One license: its id; several: "other"; none or an unstated one alone: "unknown"."""
+    """The license of a dataset: of one, its id; of several, "other"; of none, "unknown"."""
     distinct = sorted({_normal(name) for name in stated})
     if len(distinct) > 1:
         return License(OTHER, SEVERAL)

@@ -1,7 +1,7 @@
-"""Foreign text made safe inside Markdown, and recipes made safe to publish.
+"""Make foreign text safe inside Markdown, and a recipe safe to publish.
 
-In: text that a model or a data set wrote; a recipe. Out: Markdown that shows the text and does
-nothing else; the recipe as YAML without credentials and without this machine's folders.
+In: text that a model or a dataset wrote; a recipe. Out: Markdown that only shows the text, without
+links, images or HTML; the recipe as YAML without credentials and without this machine's folders.
 """
 
 import re
@@ -22,13 +22,8 @@ _FOLDER = re.compile(r"(?:/|~|[A-Za-z]:[\\/]|\\\\)")
 
 def escape(text: str) -> str:
     """`text` on one line, every character with a meaning in Markdown, HTML or maths escaped."""
-    plain = one_line(text)
-    return re.sub(_URL, _dead, _ACTIVE.sub(r"\\\1", plain))
-
-
-def _dead(match: re.Match[str]) -> str:
-    """A URL that is not made a link."""
-    return match.group().replace(":", "&#58;", 1)
+    escaped = _ACTIVE.sub(r"\\\1", one_line(text))
+    return _URL.sub(lambda url: url.group().replace(":", "&#58;", 1), escaped)  # no link
 
 
 def code(text: str) -> str:
@@ -51,7 +46,7 @@ def _longest_run(text: str) -> int:
 
 
 class PrintableRecipe(NamedTuple):
-    """A recipe as YAML, and which fields were not printed as they are."""
+    """A recipe as YAML, and the fields whose values were shortened or withheld."""
 
     text: str
     shortened: tuple[str, ...]
@@ -59,7 +54,7 @@ class PrintableRecipe(NamedTuple):
 
 
 def printable_recipe(recipe: Recipe) -> PrintableRecipe:
-    """The recipe for a card: where data lies shortened, credentials withheld, both named."""
+    """The recipe for a card: paths and addresses of data shortened, credentials withheld."""
     shortened: list[str] = []
     withheld: list[str] = []
 

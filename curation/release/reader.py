@@ -1,7 +1,7 @@
-"""A run's or a dataset's released rows: where each lies, and how to read as few as are needed.
+"""Read the released rows of a run or a dataset, no more than are needed.
 
-In: a run directory, or a folder of a released dataset. Out: places of rows, columns of row groups,
-and whole rows. No more than a row group and a hundred rows are held in memory.
+In: a run directory, or a folder of a released dataset. Out: locations of rows, columns of row
+groups, whole rows. At most one row group and ROWS_AT_ONCE rows are held in memory.
 """
 
 from bisect import bisect_right
@@ -14,9 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.release.rows import readable
-from curation.release.writer import data_path
 from schemas import arrow, former
-from schemas.manifest import MANIFEST_FILE, RELEASE_FOLDER, Manifest
+from schemas.manifest import MANIFEST_FILE, Manifest
 from support.errors import UserError
 
 ROWS_AT_ONCE = 100  # whole rows in memory
@@ -32,10 +31,10 @@ class RowLocation(NamedTuple):
 
 
 class ReleaseReader:
-    """What is looked at: `files` of released rows, train first; a dataset alone has no manifest.
+    """The `files` of released rows, train first; a dataset without its run has no `manifest`.
 
-    UserError or DamagedError where `where` is no complete run, no dataset's folder and no file of
-    one.
+    UserError or DamagedError where `where` is neither a complete run, nor the folder or a file of a
+    released dataset.
     """
 
     def __init__(self, where: Path) -> None:
@@ -46,11 +45,9 @@ class ReleaseReader:
         self.files = _dataset(where) if not (where / MANIFEST_FILE).exists() else ()
         if not self.files:
             self.manifest = Manifest.load(where / MANIFEST_FILE)
-            self.files = tuple(
-                data_path(where / RELEASE_FOLDER, file) for file in self.manifest.release
-            )
+            self.files = tuple(where / file.path for file in self.manifest.release)
         self.groups: list[RowLocation] = []  # where every row group begins
-        total = 0
+        self._rows = 0
         for path in self.files:
             with readable(path) as file:
                 names = set(file.schema_arrow.names)
@@ -58,58 +55,60 @@ class ReleaseReader:
             if self.manifest is None:
                 _require_columns(path, {former.TODAY.get(name, name) for name in names})
             for group, size in enumerate(sizes):
-                self.groups.append(RowLocation(total, path, group, 0))
-                total += size
-        self._rows = total
+                self.groups.append(RowLocation(self._rows, path, group, 0))
+                self._rows += size
 
     def __len__(self) -> int:
         return self._rows
 
     def places(self, numbers: Iterable[int]) -> tuple[RowLocation, ...]:
-        """Where the rows of these numbers lie."""
+        """The locations of the rows with these numbers."""
         starts = [start.number for start in self.groups]
-        found = ((n, self.groups[bisect_right(starts, n) - 1]) for n in numbers)
-        return tuple(g._replace(number=n, offset=n - g.number) for n, g in found)
+        pairs = ((n, self.groups[bisect_right(starts, n) - 1]) for n in numbers)
+        return tuple(group._replace(number=n, offset=n - group.number) for n, group in pairs)
 
 
 def _dataset(where: Path) -> tuple[Path, ...]:
-    """Parquet files of a dataset: `data/*.parquet` as released, or whatever lies there."""
+    """The Parquet files of a dataset: the file itself, or those in its folder and its `data`."""
     if where.is_file():
         return (where,) if where.suffix == ".parquet" else ()
     return tuple(sorted([*where.glob("*.parquet"), *(where / "data").glob("*.parquet")]))
 
 
 def _require_columns(path: Path, names: set[str]) -> None:
-    if lacking := [name for name in arrow.RELEASE.names if name not in names]:
+    if missing := [name for name in arrow.RELEASE.names if name not in names]:
         raise UserError(
-            f"{path}: has no column {lacking[0]!r}, so polytrace did not release it; "
-            f"give a run directory or its release folder"
+            f"{path}: has no column {missing[0]!r}, so polytrace did not release it; "
+            "give a run directory or its release folder"
         )
 
 
 def rows(places: Sequence[RowLocation]) -> Iterator[tuple[RowLocation, pa.Table]]:
-    """Every place with its row, a table of one row; each row group is read once a hundred rows."""
+    """Every location with its row, a table of one row.
+
+    A row group is read once for the rows in it among each ROWS_AT_ONCE.
+    """
     for start in range(0, len(places), ROWS_AT_ONCE):
         chunk = places[start : start + ROWS_AT_ONCE]
-        found: dict[int, pa.Table] = {}
-        for (path, group), here in groupby(sorted(chunk), key=lambda place: place[1:3]):
-            wanted = list(here)
+        tables: dict[int, pa.Table] = {}
+        for (path, group), members in groupby(sorted(chunk), key=lambda place: place[1:3]):
+            wanted = list(members)
             with readable(path) as file:
                 data = arrow.under_todays_names(file.read_row_group(group))
                 data = data.take([place.offset for place in wanted])
-            found |= {place.number: data.slice(at, 1) for at, place in enumerate(wanted)}
-        yield from ((place, found[place.number]) for place in chunk)
+            tables |= {place.number: data.slice(i, 1) for i, place in enumerate(wanted)}
+        yield from ((place, tables[place.number]) for place in chunk)
 
 
 def selected(
     path: Path, columns: Sequence[str], keep: pc.Expression
 ) -> Iterator[tuple[int, pa.Table]]:
-    """(row group, its rows that `keep` lets through) of a file; column `at` is the offset there."""
+    """(row group, its rows that match `keep`) of a file; column `at` is a row's offset in it."""
     with readable(path) as file:
         for group in range(file.num_row_groups):
             data = file.read_row_group(group, columns=list(columns)).select(list(columns))
-            at = pa.array(range(data.num_rows), pa.int64())
-            yield group, data.append_column("at", at).filter(keep)
+            offsets = pa.array(range(data.num_rows), pa.int64())
+            yield group, data.append_column("at", offsets).filter(keep)
 
 
 def begins(column: str, text: str) -> pc.Expression:

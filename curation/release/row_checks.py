@@ -1,4 +1,4 @@
-"""What must hold in every released row, seen from the row alone.
+"""What must hold in every released row.
 
 In: a row, the manifest, and the recipe where it could be read. Out: problems, as short sentences.
 """
@@ -27,7 +27,7 @@ def row_problems(row: Released, manifest: Manifest, recipe: Recipe | None) -> It
 
 
 def _texts(row: Released, recipe: Recipe | None) -> Iterator[str]:
-    """One text in several columns must be one text."""
+    """A text that several columns repeat must be the same in all of them."""
     paths = tuple(path.text for path in row.paths)
     try:
         parsed = canvas.parse(row.response)
@@ -36,7 +36,7 @@ def _texts(row: Released, recipe: Recipe | None) -> Iterator[str]:
     else:
         if parsed != (paths, row.summary):
             yield "response is not the canvas of paths and summary"
-    if row.long_cot != "\n\n".join((*paths, row.summary)):
+    if row.long_cot != canvas.long_cot(paths, row.summary):
         yield "long_cot is not paths and summary"
     turns = [(message.role, message.content) for message in row.messages]
     if turns != [("user", row.prompt), ("assistant", row.response)]:
@@ -66,7 +66,9 @@ def _paths(row: Released, manifest: Manifest) -> Iterator[str]:
 
 def _closes(row: Released, recipe: Recipe | None) -> bool:
     """Whether the summary ends in the gold answer."""
-    if row.summary_by == "template" and recipe is not None:
-        return row.summary == recipe.summary.text(row.gold)
-    closing = recipe.summary.text(row.gold) if recipe is not None else ""
-    return ends_in(row.summary, row.gold, closing)
+    if recipe is None:
+        return ends_in(row.summary, row.gold)
+    template = recipe.summary.text(row.gold)
+    if row.summary_by == "template":
+        return row.summary == template
+    return ends_in(row.summary, row.gold, template)

@@ -15,7 +15,6 @@ from schemas import arrow
 from schemas.records import (
     Canvas,
     Grade,
-    GradedTrace,
     Level,
     Message,
     Released,
@@ -45,7 +44,16 @@ def released(canvas: Canvas, scores: Scores) -> Released:
         ),
         long_cot=assembly.long_cot_text(canvas),
         gold=prompt.gold,
-        paths=tuple(map(_path, canvas.paths, canvas.path_tokens)),
+        paths=tuple(
+            ReleasedPath(
+                text=path.text,
+                answer=path.answer,
+                grade=path.grade,
+                tokens=tokens,
+                trace=path.trace,
+            )
+            for path, tokens in zip(canvas.paths, canvas.path_tokens, strict=True)
+        ),
         summary=canvas.summary,
         summary_by=canvas.summary_by,
         summary_tokens=canvas.summary_tokens,
@@ -66,20 +74,10 @@ def released(canvas: Canvas, scores: Scores) -> Released:
     )
 
 
-def _path(graded: GradedTrace, tokens: int) -> ReleasedPath:
-    return ReleasedPath(
-        text=graded.text,
-        answer=graded.answer,
-        grade=graded.grade,
-        tokens=tokens,
-        trace=graded.trace,
-    )
-
-
-def _seqdep(level: Level, found: SeqDep | None) -> dict[str, Any]:
+def _seqdep(level: Level, scores: SeqDep | None) -> dict[str, Any]:
     """The columns of one level; None where nothing was measured."""
     names = ("nats", "nats_per_token", "gains", "tokens")
-    return {f"seqdep_{level}_{name}": getattr(found, name) if found else None for name in names}
+    return {f"seqdep_{level}_{name}": getattr(scores, name) if scores else None for name in names}
 
 
 def read_rows(path: Path, *, batch_rows: int = 256) -> Iterator[Released]:
@@ -97,13 +95,12 @@ def finite(batch: pa.RecordBatch, column: str) -> NDArray[np.float64]:
         else batch.column(column)
     )
     values = array.to_numpy(zero_copy_only=False).astype(np.float64)
-    found: NDArray[np.float64] = values[np.isfinite(values)]
-    return found
+    return np.asarray(values[np.isfinite(values)])
 
 
 @contextmanager
 def readable(path: Path) -> Iterator[pq.ParquetFile]:
-    """A release file, checked as it is read; DamagedError where it cannot be."""
+    """Open a release file, with checksums verified; DamagedError where it cannot be read."""
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield file

@@ -1,8 +1,8 @@
 """Counts and distributions of a release, measured on its files: `release/stats.json`.
 
 In: release files. Out: `Stats`, the same bytes for the same rows. Quantiles are exact (nearest
-rank, see `support.stats`) over values rounded to 4 digits, counted in histograms: memory follows
-the spread of the values, not the size of the corpus.
+rank, see `support.stats`) over values rounded to 4 digits and counted in histograms, so memory
+depends on the spread of the values, not on the size of the corpus.
 """
 
 import json
@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
@@ -68,8 +67,8 @@ class TeacherPaths(Fact):
 class Stats(Fact):
     """What is in the release; nats as in Eq. 4, lengths in tokens of the widest tokenizer.
 
-    `teachers` come from the rows, the busiest first; `cut_paths` end before their traces do (a
-    run-on after the answer); `written_summaries` are a teacher's, the others the template's.
+    `teachers` are those of the rows, the one with the most paths first; `cut_paths` end before
+    their traces do (at the answer); `written_summaries` are a teacher's, the others the template's.
     """
 
     rows: Count
@@ -94,8 +93,8 @@ class Stats(Fact):
 
     def of(self, column: str) -> Distribution:
         """The spread of a column of numbers, named as Parquet does."""
-        found: Distribution = getattr(self, "path_tokens" if column == PATH_TOKENS else column)
-        return found
+        spread: Distribution = getattr(self, "path_tokens" if column == PATH_TOKENS else column)
+        return spread
 
     def text(self) -> str:
         """The content of `stats.json`."""
@@ -110,13 +109,13 @@ COLUMNS = tuple(
 
 
 def read_stats(path: Path) -> Stats:
-    """Read `stats.json`; DamagedError where it is none."""
+    """Read `stats.json`; DamagedError where it cannot be read."""
     try:
         facts = former.renamed(json.loads(path.read_bytes()))
         return Stats.model_validate_json(json.dumps(facts))
     except (OSError, ValueError, RecursionError) as error:
-        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise DamagedError(f"{path}: cannot be read ({said}); build again") from None
+        cause = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise DamagedError(f"{path}: cannot be read ({cause}); build again") from None
 
 
 def measure(folder: Path, files: Sequence[ReleaseFile]) -> Stats:
@@ -142,11 +141,13 @@ def measure(folder: Path, files: Sequence[ReleaseFile]) -> Stats:
                 trace = paths.field("trace")
                 models = (trace.field(name).to_pylist() for name in ("teacher", "revision"))
                 teachers.update(zip(*models, strict=True))
-                cut_paths += _cut(paths.field("text"), trace.field("text"))
+                texts = (paths.field("text").to_pylist(), trace.field("text").to_pylist())
+                cut_paths += sum(t != whole.strip() for t, whole in zip(*texts, strict=True))
                 written += sum(by != "template" for by in batch.column("summary_by").to_pylist())
                 correct.update(batch.column("correct_paths").to_pylist())
                 pair = (batch.column("source").to_pylist(), batch.column("license").to_pylist())
                 origins.update(zip(*pair, strict=True))
+    busiest = sorted(teachers.items(), key=lambda item: (-item[1], item[0]))
     return Stats(
         rows=splits.total(),
         train=splits["train"],
@@ -156,8 +157,7 @@ def measure(folder: Path, files: Sequence[ReleaseFile]) -> Stats:
             for (source, license), n in sorted(origins.items())
         ),
         teachers=tuple(
-            TeacherPaths(name=name, revision=revision, paths=n)
-            for (name, revision), n in sorted(teachers.items(), key=lambda one: (-one[1], one[0]))
+            TeacherPaths(name=name, revision=revision, paths=n) for (name, revision), n in busiest
         ),
         cut_paths=cut_paths,
         written_summaries=written,
@@ -166,12 +166,6 @@ def measure(folder: Path, files: Sequence[ReleaseFile]) -> Stats:
         path_tokens=_distribution(path_tokens),
         **{name: _distribution(histogram) for name, histogram in columns.items()},
     )
-
-
-def _cut(texts: pa.Array, written: pa.Array) -> int:
-    """How many paths are shorter than what the teacher wrote, white space around it aside."""
-    pairs = zip(texts.to_pylist(), written.to_pylist(), strict=True)
-    return sum(text != whole.strip() for text, whole in pairs)
 
 
 def _distribution(values: Histogram) -> Distribution:

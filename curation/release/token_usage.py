@@ -1,8 +1,8 @@
-"""What the teacher has read and written for a corpus, in its own tokens, as its server counted.
+"""How many tokens the teacher has read and written for a corpus, as its server counted them.
 
 In: a finished run. Out: `TokenUsage`: sums over the traces that the corpus was made from, whenever
-they were sampled, and over the summaries that were asked for. What was cut off in flight, or
-sampled under other settings, is not in it.
+they were sampled, and over the requested summaries. Requests that were cut off, and samples under
+other settings, are not counted.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,9 +21,9 @@ from schemas.records import Stage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenUsage:
-    """Tokens of the teacher; `uncounted` of the `traces` say nothing, as recorded ones do.
+    """Tokens of the teacher; `uncounted` of the `traces` have no count, as recorded ones do not.
 
-    `read` are prompts, once a trace; of `written`, `released` stand on canvases.
+    `read` sums the prompts, once for each trace; `released` of the `written` are on canvases.
     """
 
     traces: int

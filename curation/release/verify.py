@@ -1,16 +1,14 @@
-"""Prove a run: every file as the manifest says, every row sound, every sum conserved.
+"""Verify a run (`polytrace verify DIR`): its files, its rows and its sums against the manifest.
 
-In: a run directory. Out: problems, one line each; none for a sound run (`polytrace verify DIR`).
-A damaged journal of a shard that is closed is no problem of the corpus, and is told apart.
-Files are hashed before they are parsed, and a damaged one is not parsed. Rows are streamed; only
-ids (and row numbers of prompts) are held.
+In: a run directory. Out: problems, one line each. Damaged journals of shards that are complete are
+listed apart, because the corpus does not need them. Files are hashed before they are parsed, and a
+damaged one is not parsed. Rows are streamed; only ids and row numbers stay in memory.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,26 +32,19 @@ REQUIRED = (f"{RELEASE_FOLDER}/README.md", STATS)  # beside the data
 MOST = 20  # problems of one file that are listed
 
 
-class PromptOrigin(NamedTuple):
-    """A prompt by where it came from."""
-
-    source: str
-    row: int
-
-
 @dataclass(slots=True)
 class _Tally:
-    """What the released rows add up to."""
+    """Counts over the released rows."""
 
     ids: dict[str, str] = field(default_factory=dict)  # prompt id -> split
-    places: list[PromptOrigin] = field(default_factory=list)
+    origins: Counter[tuple[str, int]] = field(default_factory=Counter)  # (source, row)
     grades: Counter[str] = field(default_factory=Counter)
     path_tokens: int = 0
     summary_tokens: int = 0
 
 
 def find_problems(run: Path) -> list[str]:
-    """The problems of a run, one line each; empty when it is sound."""
+    """The problems of a run, one line each."""
     try:
         manifest = Manifest.load(run / MANIFEST_FILE)
     except PolytraceError as error:
@@ -64,13 +55,13 @@ def find_problems(run: Path) -> list[str]:
         if problem := _damage(run, file):
             problems.append(f"{file.path}: {problem}")
             damaged.add(file.path)
-    problems += _strangers(run, manifest)
-    problems += _rest(run, manifest, damaged)
+    problems += _unnamed(run, manifest)
+    problems += _contents(run, manifest, damaged)
     return [one_line(problem) for problem in problems]
 
 
 def damaged_journals(run: Path) -> Iterator[str]:
-    """The journals of closed shards that hold damaged lines, one line each."""
+    """The journals of complete shards that hold damaged lines, one line each."""
     for path in sorted(run.glob("*/*.jsonl.done")):
         reading = journal.read(path)
         if number := reading.damaged + bool(reading.torn):
@@ -81,7 +72,7 @@ def damaged_journals(run: Path) -> Iterator[str]:
 
 
 def _damage(run: Path, file: FileFacts) -> str:
-    """Why a named file is not what was written; empty when it is."""
+    """How a file differs from what the manifest says; empty where it does not."""
     path = run / file.path
     try:
         if not path.is_file():
@@ -94,8 +85,8 @@ def _damage(run: Path, file: FileFacts) -> str:
         return f"cannot be read ({error.strerror})"
 
 
-def _strangers(run: Path, manifest: Manifest) -> Iterator[str]:
-    """Rows and pictures, among the released and the rejected, that the manifest does not name."""
+def _unnamed(run: Path, manifest: Manifest) -> Iterator[str]:
+    """Released or rejected rows and pictures that the manifest does not name, and should or not."""
     named = {file.path for file in manifest.named()}
     for folder, kind in (
         (RELEASE_FOLDER, "*.parquet"),
@@ -111,8 +102,8 @@ def _strangers(run: Path, manifest: Manifest) -> Iterator[str]:
             yield f"{name}: not named in the manifest"
 
 
-def _rest(run: Path, manifest: Manifest, damaged: set[str]) -> Iterator[str]:
-    """Everything that reads the content of files that are as they were written."""
+def _contents(run: Path, manifest: Manifest, damaged: set[str]) -> Iterator[str]:
+    """The problems inside files that are not damaged."""
     for shard in manifest.shards:
         if shard.path not in damaged:
             yield from _shard(run, shard)
@@ -168,13 +159,12 @@ def _release_file(
             yield f"columns differ from schema version {arrow.SCHEMA_VERSION}"
             return
         for number, row in enumerate(read_rows(path), 1):
-            yield from (
-                f"row {number}: {p}" for p in row_checks.row_problems(row, manifest, recipe)
-            )
+            for problem in row_checks.row_problems(row, manifest, recipe):
+                yield f"row {number}: {problem}"
             if row.id in tally.ids:
                 yield f"row {number}: prompt {row.id} is also in {tally.ids[row.id]}"
             tally.ids[row.id] = file.split
-            tally.places.append(PromptOrigin(row.source, row.source_row))
+            tally.origins[row.source, row.source_row] += 1
             tally.grades.update(item.grade for item in row.paths)
             tally.path_tokens += sum(item.tokens for item in row.paths)
             tally.summary_tokens += row.summary_tokens
@@ -193,26 +183,25 @@ def _totals(manifest: Manifest, tally: _Tally) -> Iterator[str]:
         ("summary tokens", tally.summary_tokens, manifest.tokens.summaries),
         *((f"{g} paths", tally.grades[g], getattr(manifest.grades, g)) for g in Grade),
     ]
-    for name, found, stated in counts:
-        if found != stated:
-            yield f"{RELEASE_FOLDER}/data: {found} {name}, the manifest has {stated}"
+    for name, counted, stated in counts:
+        if counted != stated:
+            yield f"{RELEASE_FOLDER}/data: {counted} {name}, the manifest has {stated}"
 
 
 def _stats(run: Path, manifest: Manifest) -> Iterator[str]:
-    """`stats.json` against what is measured again."""
+    """`stats.json` against the statistics of the rows, measured again."""
     try:
-        if statistics.read_stats(run / STATS) != statistics.measure(
-            run / RELEASE_FOLDER, manifest.release
-        ):
+        measured = statistics.measure(run / RELEASE_FOLDER, manifest.release)
+        if statistics.read_stats(run / STATS) != measured:
             yield f"{STATS}: does not describe the rows of {RELEASE_FOLDER}/data"
     except (PolytraceError, OSError, pa.ArrowException, ValueError, LookupError) as error:
         yield f"{STATS}: {error}"
 
 
 def _rejections(run: Path, manifest: Manifest, tally: _Tally) -> Iterator[str]:
-    """Rejected rows against the manifest; a prompt row is released or rejected, and once."""
+    """Rejected rows against the manifest; a row is either released or rejected, once."""
     counts: Counter[tuple[str, str, str]] = Counter()
-    places = Counter(tally.places)
+    origins = tally.origins
     for file in manifest.rejections():
         try:
             data = pq.read_table(run / file.path, page_checksum_verification=True)
@@ -224,17 +213,17 @@ def _rejections(run: Path, manifest: Manifest, tally: _Tally) -> Iterator[str]:
             return
         for row in arrow.records(Rejection, data):
             kind = "prompt" if row.index is None else "trace"
-            counts[(row.stage, kind, row.reason)] += 1
+            counts[row.stage, kind, row.reason] += 1
             if row.index is None:
-                places[PromptOrigin(row.source, row.row)] += 1
+                origins[row.source, row.row] += 1
     stated: Counter[tuple[str, str, str]] = Counter()
     for entry in manifest.rejected:
-        stated[(entry.stage.value, entry.kind, entry.reason)] += entry.count
+        stated[entry.stage, entry.kind, entry.reason] += entry.count
     for key in sorted(counts.keys() | stated.keys()):
         if counts[key] != stated[key]:
             yield f"{' '.join(key)}: {counts[key]} rows, the manifest has {stated[key]}"
     labels = [source.label for source in manifest.sources]
-    if len(set(labels)) == len(labels):  # else equal labels make equal places
-        for place, times in sorted(places.items()):
+    if len(set(labels)) == len(labels):  # two sources of one label have the same row numbers
+        for (source, number), times in sorted(origins.items()):
             if times > 1:
-                yield f"{place.source} row {place.row} is released or rejected {times} times"
+                yield f"{source} row {number} is released or rejected {times} times"

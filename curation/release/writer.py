@@ -1,8 +1,8 @@
-"""The released dataset: canvases with their scores become `data/{train,validation}-….parquet`.
+"""Write the released dataset: canvases with their scores, as Parquet.
 
-In: kept canvases with scores, streamed, in order. Out: Parquet files with the columns of
-`schemas.arrow.RELEASE`; every file is complete or absent, and the same rows give the same bytes. At
-most one row group a split is held in memory.
+In: canvases with scores, streamed, in order. Out: `data/{train,validation}-….parquet` with the
+columns of `schemas.arrow.RELEASE`; every file is complete or absent, and the same rows give the
+same bytes. At most one row group of each split is held in memory.
 """
 
 import hashlib
@@ -28,12 +28,12 @@ SPLITS: tuple[Split, ...] = ("train", "validation")
 
 
 def split_of(prompt_id: str, validation: float) -> Split:
-    """The split of a prompt: its id and the share alone decide, so a prompt never moves.
+    """The split of a prompt, which depends on its id and the share of validation alone.
 
     A larger share only adds prompts to validation.
     """
-    place = hashlib.blake2b(f"split:{prompt_id}".encode(), digest_size=8).digest()
-    return "validation" if int.from_bytes(place, "big") < validation * 2**64 else "train"
+    digest = hashlib.blake2b(f"split:{prompt_id}".encode(), digest_size=8).digest()
+    return "validation" if int.from_bytes(digest, "big") < validation * 2**64 else "train"
 
 
 def write_release(
@@ -46,8 +46,8 @@ def write_release(
 ) -> tuple[ReleaseFile, ...]:
     """Write `<folder>/data/{train,validation}-<build>-NNNNN.parquet`; the files, train first.
 
-    A split without rows has no file. `folder` is the release folder or its stand-in: paths in the
-    result begin with `release/`.
+    A split without rows has no file. Whatever `folder` is called, the paths in the result begin
+    with `release/`.
     """
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
@@ -80,12 +80,12 @@ class _Writer:
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        at: TracebackType | None,
+        traceback: TracebackType | None,
     ) -> None:
         if kind is None:
             self._flush()
             self._close()
-        self._open.__exit__(kind, error, at)
+        self._open.__exit__(kind, error, traceback)
 
     @property
     def _file(self) -> Path:
@@ -122,7 +122,7 @@ class _Writer:
 
 
 def link_or_copy(path: Path, to: Path) -> None:
-    """The same file in another release of the run: a second name, or a copy where there is none."""
+    """Put a file at `to` as well: by a hard link, or a copy where there are no hard links."""
     to.parent.mkdir(parents=True, exist_ok=True)
     try:
         to.hardlink_to(path)
@@ -131,10 +131,10 @@ def link_or_copy(path: Path, to: Path) -> None:
 
 
 def describe(path: Path, name: str) -> FileFacts:
-    """Size and sha256 of a file that the manifest is to name `name`, relative to the run."""
+    """Size and SHA-256 of a file; `name` is its path in the manifest, relative to the run."""
     return FileFacts(path=name, bytes=path.stat().st_size, sha256=sha256(path))
 
 
 def data_path(folder: Path, file: ReleaseFile) -> Path:
-    """Where a release file lies when the release folder is `folder`."""
+    """The path of a release file in the release folder `folder`."""
     return folder / PurePosixPath(file.path).relative_to(RELEASE_FOLDER)
