@@ -101,14 +101,14 @@ class Manifest(Fact):
         """What is inconsistent, one line each: sums that do not hold, files named twice."""
         problems = []
         for name, left, parts in self._equations():
-            if left != sum(value for _, value in parts):
-                right = " + ".join(f"{value} {part}" for part, value in parts)
+            if left != sum(parts.values()):
+                right = " + ".join(f"{value} {part}" for part, value in parts.items())
                 problems.append(f"{name} are {left}, but {right}")
         times = Counter(file.path for file in self.named())
         problems += [f"{path} is named {n} times" for path, n in sorted(times.items()) if n > 1]
         return problems
 
-    def _equations(self) -> Iterator[tuple[str, int, list[tuple[str, int]]]]:
+    def _equations(self) -> Iterator[tuple[str, int, dict[str, int]]]:
         """(name, count, its parts by name) for every count that is the sum of others."""
         prompts, traces = self.prompts, self.traces
         counted = Counter[str]()
@@ -117,44 +117,31 @@ class Manifest(Fact):
             counted[entry.kind] += entry.count
             if entry.stage is Stage.RELEASE and entry.kind == "prompt":
                 at_release[entry.reason] += entry.count
-        yield (
-            "prompts in",
-            prompts.in_,
-            [("released", prompts.released), ("rejected", prompts.rejected)],
-        )
-        yield "traces in", traces.in_, [("kept", traces.kept), ("rejected", traces.rejected)]
+        parts = {"released": prompts.released, "rejected": prompts.rejected}
+        yield "prompts in", prompts.in_, parts
+        yield "traces in", traces.in_, {"kept": traces.kept, "rejected": traces.rejected}
         recorded = sum(source.traces for source in self.sources)
-        origins = [("recorded in sources", recorded), ("sampled", traces.sampled)]
-        yield "traces in", traces.in_, origins
-        yield "prompts in", prompts.in_, [("rows in sources", sum(s.rows for s in self.sources))]
-        yield "rejected prompts", prompts.rejected, [("counted by reason", counted["prompt"])]
-        yield "rejected traces", traces.rejected, [("counted by reason", counted["trace"])]
-        yield "released prompts", prompts.released, [("canvases", self.canvases)]
-        yield (
-            "canvases",
-            self.canvases,
-            [("rows in release files", sum(f.rows for f in self.release))],
-        )
-        yield "kept traces", traces.kept, [("paths on canvases", self.paths * self.canvases)]
-        yield "graded paths", self.grades.total, [("kept traces", traces.kept)]
-        masks = [
-            ("in slots", self.paths * self.slot_tokens),
-            ("in the summary", self.summary_tokens),
-        ]
-        yield "masks", self.masks, masks
+        parts = {"recorded in sources": recorded, "sampled": traces.sampled}
+        yield "traces in", traces.in_, parts
+        yield "prompts in", prompts.in_, {"rows in sources": sum(s.rows for s in self.sources)}
+        yield "rejected prompts", prompts.rejected, {"counted by reason": counted["prompt"]}
+        yield "rejected traces", traces.rejected, {"counted by reason": counted["trace"]}
+        yield "released prompts", prompts.released, {"canvases": self.canvases}
+        rows = sum(file.rows for file in self.release)
+        yield "canvases", self.canvases, {"rows in release files": rows}
+        yield "kept traces", traces.kept, {"paths on canvases": self.paths * self.canvases}
+        yield "graded paths", self.grades.total, {"kept traces": traces.kept}
+        slots = self.paths * self.slot_tokens
+        yield "masks", self.masks, {"in slots": slots, "in the summary": self.summary_tokens}
         left = [*(f.seen for f in self.filters[1:]), self.canvases]
         drops = Counter[str]()
         for number, (one, passed) in enumerate(zip(self.filters, left, strict=False), 1):
             drops.update({d.reason: d.count for d in one.dropped})
-            dropped = sum(d.count for d in one.dropped)
-            yield (
-                f"canvases seen by filter {number}",
-                one.seen,
-                [("passed", passed), ("dropped", dropped)],
-            )
+            parts = {"passed": passed, "dropped": sum(d.count for d in one.dropped)}
+            yield f"canvases seen by filter {number}", one.seen, parts
         for reason, count in sorted(drops.items()):
-            where = f"prompts dropped by filters as {reason!r}"
-            yield where, count, [("rejected at the release stage", at_release[reason])]
+            parts = {"rejected at the release stage": at_release[reason]}
+            yield f"prompts dropped by filters as {reason!r}", count, parts
 
     def text(self) -> str:
         """The manifest as JSON, ending in its own checksum."""

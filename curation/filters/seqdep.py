@@ -9,7 +9,7 @@ kept), found once in `fit` and frozen in the manifest with every digit of the fl
 import math
 from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -24,15 +24,29 @@ Measure = Literal["path", "step"]
 Unit = Literal["nats_per_token", "nats"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What of a canvas's scores is read, and the values that pass; None is no limit."""
+@dataclass(slots=True, kw_only=True)
+class SeqDepFilter(Filter):
+    """Keeps values from `least` to `most`; None is no limit. A `quantile` sets `most` in `fit`."""
 
     level: Measure
     unit: Unit
     least: float | None
     most: float | None
+    quantile: float | None
     keep_undefined: bool
+    is_fitted: bool = False
+
+    def fit(self, corpus: Iterable[tuple[Canvas, Scores]]) -> None:
+        """Find the quantile's value; holds one float a canvas."""
+        if self.quantile is not None:
+            values = array("d")
+            values.extend(v for _, scores in corpus if (v := self.value(scores)) is not None)
+            self.most = _quantile(values, self.quantile)
+        self.is_fitted = True
+
+    def frozen(self) -> str:
+        """The quantile's value as a float literal; empty for absolute limits."""
+        return "" if self.quantile is None or self.most is None else repr(self.most)
 
     def value(self, scores: Scores) -> float | None:
         """The measured value; None where there is none (one segment, no scorer, not finite)."""
@@ -42,8 +56,9 @@ class Limits:
         value = measured.nats if self.unit == "nats" else measured.nats_per_token
         return value if value is not None and math.isfinite(value) else None
 
-    def judge(self, scores: Scores) -> Verdict:
-        """Keep, or drop with `seqdep_undefined`, `seqdep_below` or `seqdep_above`."""
+    def judge(self, canvas: Canvas, scores: Scores) -> Verdict:
+        """Drop with `seqdep_undefined`, `seqdep_below` or `seqdep_above`."""
+        assert self.quantile is None or self.is_fitted, "a quantile is judged after fit"
         value = self.value(scores)
         unit = f"{self.unit.replace('_', ' ')} at {self.level} level"
         if value is None:
@@ -57,34 +72,6 @@ class Limits:
             measured, limit = distinguishable(value, self.most)
             return Verdict(False, "seqdep_above", f"{measured} {unit}, at most {limit} allowed")
         return Verdict(True)
-
-
-class SeqDepFilter:
-    """`Limits`, whose upper one may be a quantile that is learnt in `fit`."""
-
-    def __init__(self, limits: Limits, quantile: float | None) -> None:
-        self._limits = limits
-        self._quantile = quantile
-        self._fitted = quantile is None
-
-    def fit(self, corpus: Iterable[tuple[Canvas, Scores]]) -> None:
-        """Find the quantile's value; holds one float a canvas."""
-        if self._quantile is None:
-            return
-        values = array("d")
-        values.extend(v for _, scores in corpus if (v := self._limits.value(scores)) is not None)
-        self._limits = replace(self._limits, most=_quantile(values, self._quantile))
-        self._fitted = True
-
-    def frozen(self) -> str:
-        """The quantile's value as a float literal; empty for absolute limits."""
-        is_learnt = self._quantile is not None and self._limits.most is not None
-        return repr(self._limits.most) if is_learnt else ""
-
-    def judge(self, canvas: Canvas, scores: Scores) -> Verdict:
-        """Drop with `seqdep_undefined`, `seqdep_below` or `seqdep_above`."""
-        assert self._fitted, "a quantile is judged after fit"
-        return self._limits.judge(scores)
 
 
 def _quantile(values: "array[float]", share: float) -> float | None:
@@ -117,5 +104,11 @@ def build(
             raise UserError(f"filter seqdep: {name} is {limit}; give a finite number of nats")
     if max is not None and min is not None and max < min:
         raise UserError(f"filter seqdep: max is {max}, min is {min}: nothing could pass; raise max")
-    limits = Limits(level=level, unit=unit, least=min, most=max, keep_undefined=undefined == "keep")
-    return SeqDepFilter(limits, quantile)
+    return SeqDepFilter(
+        level=level,
+        unit=unit,
+        least=min,
+        most=max,
+        quantile=quantile,
+        keep_undefined=undefined == "keep",
+    )

@@ -29,7 +29,7 @@ NEAREST = 3  # ids that are suggested
 
 
 class SearchHit(NamedTuple):
-    """A row that matches; SeqDep is in nats a token, at the level asked for."""
+    """A row that matches; SeqDep is in nats a token, at the query's level."""
 
     place: RowLocation
     id: str
@@ -74,7 +74,7 @@ class Query:
 
     @property
     def seqdep_column(self) -> str:
-        """The release's column of SeqDep at the level asked for."""
+        """The release's column of SeqDep at the query's level."""
         return f"seqdep_{self.level or Level.PATH}_nats_per_token"
 
     def check(self) -> None:

@@ -109,13 +109,13 @@ def _rejections(corpus: ReleaseReader, manifest: Manifest, query: Query) -> Iter
 def _with_texts(run: Path, chosen: Iterable[_InShard]) -> Iterator[RejectedItem]:
     """The rejections with their texts, which are read once for consecutive ones of a shard."""
     for shard, group in groupby(chosen, key=itemgetter(0)):
-        here = [rejection for _, rejection in group]
-        ids = pa.array({one.prompt_id for one in here}, pa.string())
+        rejections = [rejection for _, rejection in group]
+        ids = pa.array({one.prompt_id for one in rejections}, pa.string())
         path = shard_path(run, Stage.PROMPTS, shard)
         tables = selected(path, ("id", "text", "gold"), pc.field("id").isin(ids))
         prompts = {row["id"]: row for _, data in tables for row in data.to_pylist()}
-        traces = _traces(run, shard, ids) if any(r.index is not None for r in here) else {}
-        for one in here:
+        traces = _traces(run, shard, ids) if any(r.index is not None for r in rejections) else {}
+        for one in rejections:
             prompt = prompts.get(one.prompt_id, {})
             yield RejectedItem(
                 rejection=one,

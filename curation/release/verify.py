@@ -86,7 +86,7 @@ def _damage(run: Path, file: FileFacts) -> str:
 
 
 def _unnamed(run: Path, manifest: Manifest) -> Iterator[str]:
-    """Released or rejected rows and pictures that the manifest does not name, and should or not."""
+    """Files of released or rejected rows, and pictures, that the manifest does not name."""
     named = {file.path for file in manifest.named()}
     for folder, kind in (
         (RELEASE_FOLDER, "*.parquet"),

@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
-from types import TracebackType
 from typing import Literal
 
 import pyarrow.parquet as pq
@@ -51,41 +50,28 @@ def write_release(
     """
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
-    with (
-        _Writer(data, build, "train", rows_per_file) as train,
-        _Writer(data, build, "validation", rows_per_file) as held_out,
-    ):
+    writers = {split: _Writer(data, build, split, rows_per_file) for split in SPLITS}
+    with ExitStack() as stack:  # removes unfinished files after an error
+        for writer in writers.values():
+            stack.push(writer.open_file)
         for canvas, scores in rows:
-            is_train = split_of(canvas.prompt.id, validation) == "train"
-            (train if is_train else held_out).add(released(canvas, scores))
-    return (*train.files, *held_out.files)
+            writers[split_of(canvas.prompt.id, validation)].add(released(canvas, scores))
+        for writer in writers.values():
+            writer.finish()
+    return tuple(file for writer in writers.values() for file in writer.files)
 
 
 class _Writer:
-    """The files of one split: one row group in memory, one file open."""
+    """The files of one split: at most one row group in memory, and one file open."""
 
     def __init__(self, data: Path, build: str, split: Split, rows_per_file: int) -> None:
         self.files: list[ReleaseFile] = []
+        self.open_file = ExitStack()
         self._data, self._build, self._split = data, build, split
         self._rows_per_file = rows_per_file
         self._waiting: list[Released] = []
         self._written = 0  # rows of the open file
-        self._open = ExitStack()
         self._parquet: pq.ParquetWriter | None = None
-
-    def __enter__(self) -> "_Writer":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self._flush()
-            self._close()
-        self._open.__exit__(kind, error, traceback)
 
     @property
     def _file(self) -> Path:
@@ -99,12 +85,16 @@ class _Writer:
         if is_full:
             self._close()
 
+    def finish(self) -> None:
+        self._flush()
+        self._close()
+
     def _flush(self) -> None:
         if not self._waiting:
             return
         if self._parquet is None:
-            part = self._open.enter_context(atomic_write(self._file))
-            self._parquet = self._open.enter_context(
+            part = self.open_file.enter_context(atomic_write(self._file))
+            self._parquet = self.open_file.enter_context(
                 pq.ParquetWriter(part, arrow.RELEASE, compression="zstd", write_page_checksum=True)
             )
         table = arrow.table(Released, self._waiting)
@@ -115,7 +105,7 @@ class _Writer:
     def _close(self) -> None:
         if self._parquet is None:
             return
-        self._open.close()
+        self.open_file.close()
         facts = describe(self._file, f"{RELEASE_FOLDER}/data/{self._file.name}")
         self.files.append(ReleaseFile(split=self._split, rows=self._written, **facts.model_dump()))
         self._parquet, self._written = None, 0

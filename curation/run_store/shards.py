@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from schemas import arrow, former
-from schemas.facts import Fact, Kind, Rejected
+from schemas.facts import Fact, FileFacts, Kind, Rejected
 from schemas.records import Rejection, Stage
 from support.errors import DamagedError
 from support.files import atomic_write, replace_text, sha256
@@ -136,12 +136,12 @@ def matching_marker(run: Path, stage: Stage, index: int, fingerprint: str) -> Sh
     marker = read_marker(run, stage, index)
     if marker is None or marker.fingerprint != fingerprint:
         return None
-    return marker if is_whole(run, marker) else None
+    return marker if are_whole(run, marker.files) else None
 
 
-def is_whole(run: Path, marker: ShardMarker) -> bool:
-    """Whether the files of a shard are those that its marker names, unchanged."""
-    return all((run / f.path).is_file() and sha256(run / f.path) == f.sha256 for f in marker.files)
+def are_whole(run: Path, files: Iterable[File | FileFacts]) -> bool:
+    """Whether all these files are there, unchanged."""
+    return all((run / f.path).is_file() and sha256(run / f.path) == f.sha256 for f in files)
 
 
 def read_marker(run: Path, stage: Stage, index: int) -> ShardMarker | None:

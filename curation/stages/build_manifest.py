@@ -131,14 +131,7 @@ def build_manifest(
         grades=measured.grades,
         tokens=TokenCounts(paths=tally.path_tokens, summaries=tally.summary_tokens),
         shards=tuple(
-            Shard(
-                stage=marker.stage,
-                index=marker.index,
-                path=file.path,
-                rows=file.rows,
-                bytes=file.bytes,
-                sha256=file.sha256,
-            )
+            Shard(stage=marker.stage, index=marker.index, **file.model_dump())
             for marker in markers
             for file in marker.files
         ),

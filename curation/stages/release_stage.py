@@ -14,6 +14,7 @@ import yaml
 from curation.context import Job
 from curation.release import card, figures, statistics, writer
 from curation.release.rows import read_rows
+from curation.run_store import shards
 from curation.seqdep_report import controls
 from curation.stages import (
     build_manifest,
@@ -25,12 +26,12 @@ from curation.stages import (
 )
 from curation.stages.build_manifest import ReleaseTally
 from curation.stages.prompt_stage import SourceIndex
-from schemas.facts import EditionFacts, FileFacts, ReleaseFile
+from schemas.facts import EditionFacts, ReleaseFile
 from schemas.manifest import MANIFEST_FILE, RECIPE_FILE, RELEASE_FOLDER, Manifest
 from schemas.outcome import Outcome
 from schemas.records import Canvas, Scores, Stage
 from support.errors import DamagedError, UserError
-from support.files import replace_text, sha256
+from support.files import replace_text
 
 _REPLACED = "release.old"  # the former release, during a swap
 
@@ -87,7 +88,7 @@ def up_to_date_outcome(job: Job) -> Outcome | None:
         [build for build, _ in snapshots.edition_builds(job, source_index)]
     ):
         return None
-    if not all(_is_whole(job.run / file.path, file) for file in manifest.named()):
+    if not shards.are_whole(job.run, manifest.named()):
         return None
     return _outcome(job, manifest).model_copy(update={"reused": True})
 
@@ -180,7 +181,7 @@ def _release_edition(
 ) -> tuple[ReleaseFile, ...]:
     """The files of one edition in `fresh`: those of the former release, or new ones."""
     files = former.files_of(build) if former else ()
-    if not files or not all(_is_whole(job.run / file.path, file) for file in files):
+    if not files or not shards.are_whole(job.run, files):
         spec = job.recipe.release
         return writer.write_release(
             fresh, build, kept, validation=spec.validation, rows_per_file=spec.rows_per_file
@@ -189,10 +190,6 @@ def _release_edition(
     for file in files:
         writer.link_or_copy(job.run / file.path, writer.data_path(fresh, file))
     return files
-
-
-def _is_whole(path: Path, file: FileFacts) -> bool:
-    return path.is_file() and sha256(path) == file.sha256
 
 
 def _small_files(job: Job, source_index: SourceIndex) -> Iterator[str]:

@@ -171,6 +171,6 @@ def _earlier_traces(job: Job, index: int) -> list[Trace]:
     The hash of the file decides, because Parquet has no checksum over the names of its columns.
     """
     marker = shards.read_marker(job.run, Stage.TRACES, index)
-    if marker is None or not shards.is_whole(job.run, marker):
+    if marker is None or not shards.are_whole(job.run, marker.files):
         return []
     return list(arrow.records(Trace, shards.read(job.run, Stage.TRACES, index)))

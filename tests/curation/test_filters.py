@@ -11,7 +11,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from curation.filters import Filter
-from curation.filters.seqdep import Limits, SeqDepFilter
 from schemas.records import (
     Canvas,
     FinishReason,
@@ -270,10 +269,7 @@ def test_rules_without_a_quantile_read_nothing() -> None:
 
 def test_fit_holds_one_float_a_canvas() -> None:
     one, count = (canvas(), scores(0.25)), 50_000
-    limits = Limits(
-        level="path", unit="nats_per_token", least=None, most=None, keep_undefined=False
-    )
-    rule = SeqDepFilter(limits, 0.9)
+    rule = build("seqdep", quantile=0.9)
     tracemalloc.start()
     rule.fit(one for _ in range(count))
     _, peak = tracemalloc.get_traced_memory()
