@@ -16,7 +16,7 @@ from benchmarks.lines import Line, ratio_line, report
 from benchmarks.training_case import TINY_DLM
 from benchmarks.turns import THREADS
 from diffusion.decoding.decode import Decoded
-from diffusion.decoding.kv_cache import Caching, Kept
+from diffusion.decoding.kv_cache import CachedPositions, CacheSettings
 from diffusion.decoding.rules.fast_dllm import FastDllm
 from diffusion.evaluation import generate
 from diffusion.models.network.denoiser import Dlm
@@ -26,21 +26,21 @@ from tools.tiny.problems import Problem, distinct
 
 PROBLEMS, RUNS = 128, 5
 RULE = FastDllm(threshold=0.9, block=13)
-WAYS = (None, *(Caching(kind=kind) for kind in Kept))
+WAYS = (None, *(CacheSettings(kind=kind) for kind in CachedPositions))
 
 
 def main() -> None:
     """Measure and print."""
     torch.set_num_threads(THREADS)
-    dlm = generate.load(Model(path=str(TINY_DLM)), "cpu")
+    dlm = generate.load_decoder(Model(path=str(TINY_DLM)), "cpu")
     problems = list(islice(distinct(2, "test"), PROBLEMS))
     report("caches", *lines(dlm, problems))
 
 
 def lines(dlm: Dlm, problems: Sequence[Problem]) -> Iterator[Line]:
     """A line for each cache."""
-    seconds: dict[Caching | None, list[float]] = {way: [] for way in WAYS}
-    rows: dict[Caching | None, list[Decoded]] = {}
+    seconds: dict[CacheSettings | None, list[float]] = {way: [] for way in WAYS}
+    rows: dict[CacheSettings | None, list[Decoded]] = {}
     decoded(dlm, problems[:BATCH], RULE)  # warms up
     for number in range(RUNS):
         for way in reversed(WAYS) if number % 2 else WAYS:

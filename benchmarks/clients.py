@@ -2,7 +2,7 @@
 
 In: a server's address, how many prompts, samples of each, requests in flight. The bare loop reads
 every answer and keeps nothing: it is what the client library and the server can do at most. Ours is
-the stage itself (`curation/stages/sample_traces.py`): journal, top-up rules, shards closed into
+the stage itself (`curation/stages/trace_stage.py`): journal, top-up rules, shards closed into
 Parquet.
 """
 
@@ -16,10 +16,10 @@ import orjson
 
 from curation.context import Job
 from curation.run_store import shards
-from curation.stages import read_prompts, sample_traces
-from curation.stages.read_prompts import Census
+from curation.stages import prompt_stage, trace_stage
+from curation.stages.prompt_stage import SourceIndex
 from schemas import arrow
-from schemas.recipe import validate
+from schemas.recipe import validate_recipe
 from schemas.records import Stage, Trace
 from support.errors import ShortError
 
@@ -85,23 +85,26 @@ class Build:
     """A build whose prompts are read and whose traces are not sampled yet."""
 
     job: Job
-    census: Census
+    source_index: SourceIndex
 
     def sample(self) -> int:
         """Run the stage; how many traces it has made durable, also where it ends short."""
         try:
-            sample_traces.sample_traces(self.job, self.census)
+            trace_stage.sample_traces(self.job, self.source_index)
         except ShortError:
             pass
         finally:
             self.job.close()
-        marks = (shards.read_mark(self.job.run, Stage.TRACES, i) for i in range(self.census.shards))
+        marks = (
+            shards.read_marker(self.job.run, Stage.TRACES, i)
+            for i in range(self.source_index.shards)
+        )
         return sum(mark.rows for mark in marks if mark is not None)
 
     def traces(self) -> Iterator[Trace]:
         """The traces of the shards that are closed."""
-        for index in range(self.census.shards):
-            if shards.read_mark(self.job.run, Stage.TRACES, index) is not None:
+        for index in range(self.source_index.shards):
+            if shards.read_marker(self.job.run, Stage.TRACES, index) is not None:
                 yield from arrow.records(Trace, shards.read(self.job.run, Stage.TRACES, index))
 
 
@@ -111,7 +114,7 @@ def prepare(folder: Path, url: str, work: Work) -> Build:
     with source.open("w", encoding="utf-8") as file:
         for i in range(work.prompts):
             file.write(json.dumps({"question": question(i), "answer": str(2 * i)}) + "\n")
-    recipe = validate(
+    recipe = validate_recipe(
         {
             "name": "benchmark",
             "paths": work.samples,
@@ -135,7 +138,7 @@ def prepare(folder: Path, url: str, work: Work) -> Build:
     )
     job = Job(recipe=recipe, run=folder / "run")
     job.check()  # as the command does: it makes every part before any work
-    return Build(job=job, census=read_prompts.read_prompts(job))
+    return Build(job=job, source_index=prompt_stage.read_prompts(job))
 
 
 def builds(folder: Path, url: str, work: Work, count: int) -> Callable[[], int]:

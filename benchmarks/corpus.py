@@ -29,11 +29,11 @@ from benchmarks.lines import (
 )
 from benchmarks.scale import generate
 from curation.context import Job
-from curation.prompts import read
+from curation.prompts import prompt_reader
 from curation.prompts.decontaminate import build_index
-from curation.stages import read_prompts, release, sample_traces, shard_stages
-from curation.stages.read_prompts import Census
-from schemas.recipe import Recipe, load
+from curation.stages import prompt_stage, release_stage, shard_stages, trace_stage
+from curation.stages.prompt_stage import SourceIndex
+from schemas.recipe import Recipe, load_recipe
 from schemas.records import Prompt
 from scorers.answers.grade import GradePool
 from support.paths import ROOT
@@ -84,26 +84,32 @@ def _rates(path: Path) -> tuple[float, float, float]:
     )
     for maker in makers:
         with tempfile.TemporaryDirectory() as folder, _job(Path(folder), path) as job:
-            census = read_prompts.read_prompts(job)
-            release.write_recipe(job)
+            source_index = prompt_stage.read_prompts(job)
+            release_stage.write_recipe(job)
             facts = job.recipe.model_dump_json(), str(job.run)
             with maker() as pool:
                 list(pool.map(_warm, *zip(*[facts] * WORKERS, strict=True)))
                 began = time.perf_counter()
-                sample_traces.sample_traces(job, census)
-                list(pool.map(_work, *zip(*[facts] * census.shards, strict=True), _indices(census)))
+                trace_stage.sample_traces(job, source_index)
+                list(
+                    pool.map(
+                        _work,
+                        *zip(*[facts] * source_index.shards, strict=True),
+                        _indices(source_index),
+                    )
+                )
                 rates.append(CORPUS_ROWS / (time.perf_counter() - began))
-            for index in _indices(census):
+            for index in _indices(source_index):
                 shard_stages.score(job, index)
             began = time.perf_counter()
-            outcome = release.make(job, census)
+            outcome = release_stage.make_release(job, source_index)
             released = CORPUS_ROWS / (time.perf_counter() - began)
             assert outcome.canvases > CORPUS_ROWS / 2, outcome
     return rates[0], rates[1], released
 
 
-def _indices(census: Census) -> range:
-    return range(census.shards)
+def _indices(source_index: SourceIndex) -> range:
+    return range(source_index.shards)
 
 
 @lru_cache(maxsize=1)
@@ -133,7 +139,7 @@ def _job(folder: Path, path: Path) -> Iterator[Job]:
         f"shard_rows={SHARD_ROWS}",
         "scorer=null",
     )
-    recipe = load(ROOT / "flows/recipes/gsm8k_recorded.yaml", overrides)
+    recipe = load_recipe(ROOT / "flows/recipes/gsm8k_recorded.yaml", overrides)
     job = Job(recipe=recipe, run=folder / "run", limit=None)
     try:
         yield job
@@ -143,9 +149,9 @@ def _job(folder: Path, path: Path) -> Iterator[Job]:
 
 def _grading(path: Path) -> dict[str, list[float]]:
     """Seconds of math-verify and of ours, on the same pairs."""
-    recipe = load(ROOT / "flows/recipes/gsm8k_recorded.yaml", [f"source.path={path}"])
+    recipe = load_recipe(ROOT / "flows/recipes/gsm8k_recorded.yaml", [f"source.path={path}"])
     job = Job(recipe=recipe, run=ROOT / "runs" / "bench")
-    rows = read.read_prompts(job.sources, build_index([]), traces=True, limit=GROUPS)
+    rows = prompt_reader.read_prompts(job.sources, build_index([]), traces=True, limit=GROUPS)
     pairs = [
         (one.text, row.outcome.gold)
         for row in rows

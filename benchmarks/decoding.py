@@ -25,7 +25,7 @@ TARGETS = {"tiny": 1.0, "canvas": 1.3}
 GPU = ("gpu_batch_1_vs_batched_loop", "gpu_batch_8_vs_batched_loop")
 
 
-class Run(NamedTuple):
+class DecodingRun(NamedTuple):
     """What a way answers."""
 
     seconds: float
@@ -48,10 +48,10 @@ def check(name: str) -> None:
     assert ours == plain, f"{name}: the ways decode other tokens"
 
 
-def taken(name: str, ways: Sequence[str], count: int) -> dict[str, list[Run]]:
+def taken(name: str, ways: Sequence[str], count: int) -> dict[str, list[DecodingRun]]:
     """The runs of the ways, which take turns."""
     answers = take_turns("benchmarks.decoding_way", name, ways, count)
-    return {way: [Run(**answer) for answer in answers[way]] for way in ways}
+    return {way: [DecodingRun(**answer) for answer in answers[way]] for way in ways}
 
 
 def compare(name: str) -> Iterator[Line]:

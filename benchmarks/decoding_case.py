@@ -25,7 +25,7 @@ _STEEP = 8.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case(Framed):
+class DecodingCase(Framed):
     """A model, prompts and a number of steps."""
 
     steps: int
@@ -73,16 +73,16 @@ def _llada(size: Size) -> models.Config:
     }
 
 
-CASES: Mapping[str, Case] = {
-    "tiny": Case(size=None, slot_tokens=48, summary_tokens=12, steps=39, runs=7),
-    "canvas": Case(
+CASES: Mapping[str, DecodingCase] = {
+    "tiny": DecodingCase(size=None, slot_tokens=48, summary_tokens=12, steps=39, runs=7),
+    "canvas": DecodingCase(
         size=Size(vocabulary=32_768, layers=8, hidden=384, inner=1024),
         slot_tokens=80,
         summary_tokens=16,
         steps=4,
     ),
     **{
-        f"gpu_batch_{batch}": Case(
+        f"gpu_batch_{batch}": DecodingCase(
             size=Size(vocabulary=126_464, layers=16, hidden=1024, inner=4096),  # 398 M parameters
             slot_tokens=330,
             summary_tokens=32,

@@ -14,26 +14,26 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from diffusion.data.layout import Frame
+from diffusion.data.layout import CanvasLayout
 from diffusion.decoding.decode import Request
 
 _NO_TEXT = np.zeros(0, dtype=np.int32)
 
 
 class Batch(NamedTuple):
-    """Rows [B, T] padded on the right; `real_BT` None where none is."""
+    """Rows [B, T] padded on the right; `attention_mask_BT` None where none is."""
 
     ids_BT: Tensor
-    real_BT: Tensor | None
+    attention_mask_BT: Tensor | None
 
 
-def laid(frame: Frame, requests: Sequence[Request], mask_id: int, device: str) -> Batch:
+def laid(frame: CanvasLayout, requests: Sequence[Request], mask_id: int, device: str) -> Batch:
     """Prompts, headers and masks."""
     rows = [frame.lay(request.prompt, [_NO_TEXT] * len(frame.slots)) for request in requests]
     ids = [torch.as_tensor(np.where(row.answer_T, mask_id, row.ids_T)).long() for row in rows]
-    real_BT = pad_sequence([torch.ones(len(row), dtype=torch.bool) for row in ids], True)
+    attention_mask_BT = pad_sequence([torch.ones(len(row), dtype=torch.bool) for row in ids], True)
     ids_BT = pad_sequence(ids, True, frame.fill_id).to(device)
-    return Batch(ids_BT, None if real_BT.all() else real_BT.to(device))
+    return Batch(ids_BT, None if attention_mask_BT.all() else attention_mask_BT.to(device))
 
 
 @torch.inference_mode()
@@ -43,7 +43,7 @@ def decode(net: Any, batch: Batch, mask_id: int, steps: int, *, shift: bool) -> 
     step_BT = torch.full_like(ids_BT, -1)
     masks = int((ids_BT[0] == mask_id).sum())
     for step in range(steps):
-        logits_BTV = net(input_ids=ids_BT, attention_mask=batch.real_BT).logits
+        logits_BTV = net(input_ids=ids_BT, attention_mask=batch.attention_mask_BT).logits
         if shift:
             logits_BTV = torch.cat([logits_BTV[:, :1], logits_BTV[:, :-1]], 1)
         logits_BTV[..., mask_id] = -torch.inf

@@ -15,7 +15,7 @@ from contextlib import nullcontext
 import torch
 
 from benchmarks import decoding_peer
-from benchmarks.decoding_case import CASES, Case
+from benchmarks.decoding_case import CASES, DecodingCase
 from benchmarks.memory import forget_peak, peak_mb, resident_mb
 from benchmarks.turns import THREADS
 from diffusion.decoding.decode import decode
@@ -42,7 +42,7 @@ def main() -> None:
         sys.stdout.flush()
 
 
-def way(name: str, case: Case) -> Callable[[], list[list[int]]]:
+def way(name: str, case: DecodingCase) -> Callable[[], list[list[int]]]:
     """What decodes the batch and returns every row's answer, headers left out."""
     columns = [n for n, slot in enumerate(case.frame.slot_of()) if slot >= 0]
     requests = case.requests

@@ -21,7 +21,7 @@ from benchmarks.clients import Work
 from benchmarks.lines import Line, report
 from benchmarks.peers import PeerError
 from benchmarks.peers.compare import missing, variable
-from benchmarks.peers.process import Ended, Process
+from benchmarks.peers.process import Ended, PeerProcess
 from tests.servers.loopback import Behaviour, Loopback, Served
 
 WORK = Work(prompts=500, in_flight=200, grouped=False)
@@ -71,15 +71,15 @@ class Trial:
         """Samples."""
         return self.work.prompts * self.work.samples
 
-    def start(self) -> Process:
+    def start(self) -> PeerProcess:
         """Run the tool's script; the second time in the same folder."""
         script = Path(__file__).parent / "peers" / f"{self.tool.name}_run.py"
         numbers = (str(self.work.prompts), str(self.work.samples))
         assert self.tool.python is not None
         command = (self.tool.python, str(script), self.server.url, *numbers, str(self.folder))
-        return Process((*command, *self.tool.more), self.folder)
+        return PeerProcess((*command, *self.tool.more), self.folder)
 
-    def answered(self, process: Process, samples: int) -> None:
+    def answered(self, process: PeerProcess, samples: int) -> None:
         """Wait until so many samples are answered; PeerError where that does not come."""
         until = time.monotonic() + LIMIT_SECONDS
         while sum(answers(self.server.served()).values()) < samples:

@@ -48,7 +48,7 @@ def interpreter() -> Path | None:
     return None
 
 
-class Process(NamedTuple):
+class ServerProcess(NamedTuple):
     """A process that no other can be taken for: its id, and when it started (clock ticks)."""
 
     pid: int
@@ -61,13 +61,13 @@ class Process(NamedTuple):
         return state is not None and state[0] != "Z" and int(state[19]) == self.started
 
 
-def family(root: int) -> set[Process]:
+def family(root: int) -> set[ServerProcess]:
     """The process `root` and all that descend from it."""
     children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*"):
         if state := _stat(int(path.name)):
             children.setdefault(int(state[1]), []).append(int(path.name))
-    found: set[Process] = set()
+    found: set[ServerProcess] = set()
     todo = [root]
     while todo:
         pid = todo.pop()
@@ -75,11 +75,13 @@ def family(root: int) -> set[Process]:
         if state := _stat(pid):
             with suppress(OSError):
                 title = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
-                found.add(Process(pid, int(state[19]), title.decode("utf-8", "replace").strip()))
+                found.add(
+                    ServerProcess(pid, int(state[19]), title.decode("utf-8", "replace").strip())
+                )
     return found
 
 
-def kill(processes: Iterable[Process]) -> None:
+def kill(processes: Iterable[ServerProcess]) -> None:
     """SIGKILL, to all at once."""
     for process in processes:
         with suppress(ProcessLookupError):

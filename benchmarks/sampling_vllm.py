@@ -84,7 +84,7 @@ def _lines(
 def _ours(url: str, prompts: Sequence[Prompt], folder: Path) -> float:
     """Tokens a second of the sampling service, from nothing to the last shard on disk."""
 
-    def close(shard: service.Finished) -> None:
+    def close(shard: service.FinishedShard) -> None:
         assert not shard.failures and len(shard.traces) == SAMPLES * SHARD_ROWS
         shards.write(folder, Stage.TRACES, shard.index, "", arrow.table(Trace, shard.traces), ())
 

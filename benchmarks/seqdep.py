@@ -29,7 +29,7 @@ from benchmarks.models import random_llama
 from benchmarks.real_vllm import MISSING, RealVLLM, interpreter
 from scorers.seqdep import loader
 from scorers.seqdep.causal_lm import Scorer
-from scorers.seqdep.packing import Document, Segment, score
+from scorers.seqdep.packing import Document, Segment, score_documents
 
 Ways = dict[str, Callable[[], object]]
 
@@ -46,7 +46,7 @@ def main() -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory() as name:
         model = random_llama(Path(name) / "model", vocabulary=VOCABULARY)
-        scorer = loader.load(str(model))
+        scorer = loader.load_scorer(str(model))
         lines = [*_floor(scorer), *_naive(scorer), *_vllm(scorer, model, Path(name))]
     lines += [_memory(), _corpus_size(), *_gpu()]
     report("seqdep", *lines)
@@ -69,7 +69,7 @@ def document(segments: int, vocabulary: int = VOCABULARY) -> Document:
 
 def packed(scorer: Scorer, one: Document) -> list[float]:
     """Gains in one pass."""
-    ((terms,),) = score(scorer, [one], batch_tokens=1 << 20, finished=lambda _: None)
+    ((terms,),) = score_documents(scorer, [one], batch_tokens=1 << 20, finished=lambda _: None)
     return list(terms.gains)
 
 

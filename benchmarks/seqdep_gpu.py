@@ -18,7 +18,7 @@ from benchmarks.lines import Line, interleaved, ratio_line
 from benchmarks.models import random_llama
 from benchmarks.seqdep import document, packed, packed_tokens, plain_forward
 from scorers.seqdep import loader
-from scorers.seqdep.packing import score
+from scorers.seqdep.packing import score_documents
 
 DOCUMENTS, SEGMENTS, RUNS = 16, 50, 5
 SIZE = 8192  # of the square matrices whose product is the rate to compare with
@@ -30,13 +30,13 @@ def main() -> None:
         path = random_llama(
             Path(name) / "model", vocabulary=32_768, layers=22, hidden=2048, heads=32
         )
-        scorer = loader.load(str(path))
+        scorer = loader.load_scorer(str(path))
     parameters = sum(p.numel() for p in scorer.model.parameters())
     documents = [document(SEGMENTS)] * DOCUMENTS
     tokens = DOCUMENTS * packed_tokens(SEGMENTS)
 
     def ours() -> None:
-        score(scorer, documents, batch_tokens=tokens, finished=lambda _: None)
+        score_documents(scorer, documents, batch_tokens=tokens, finished=lambda _: None)
 
     ours()  # compile
     seconds = median(_timed(ours) for _ in range(RUNS))

@@ -14,7 +14,7 @@ def main() -> None:
     """Load, warm up on a short text, then score 102 segments."""
     vocabulary = int(sys.argv[1])
     with tempfile.TemporaryDirectory() as name:
-        scorer = loader.load(str(random_llama(Path(name) / "model", vocabulary=vocabulary)))
+        scorer = loader.load_scorer(str(random_llama(Path(name) / "model", vocabulary=vocabulary)))
         packed(scorer, document(2, 257))
         before = resident_mb()
         forget_peak()

@@ -12,8 +12,8 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 
 from benchmarks.demo import demo_prompts
 from benchmarks.lines import Line, ratio_line, report
-from curation.sampling.service import none_lacks
-from curation.teachers import Request, Wanted
+from curation.sampling.service import no_shortfall
+from curation.teachers import Request, SampleBudget
 from curation.teachers.transformers_local import build
 from schemas.records import Prompt, Trace
 from support.paths import ROOT
@@ -56,7 +56,7 @@ def _ours(prompts: list[Prompt], seed: int) -> float:
             prompt=prompt,
             shard=0,
             position=i,
-            wanted=Wanted(SAMPLES, SAMPLES),
+            wanted=SampleBudget(SAMPLES, SAMPLES),
             missing=tuple(range(SAMPLES)),
             keys=(),
         )
@@ -64,7 +64,7 @@ def _ours(prompts: list[Prompt], seed: int) -> float:
     ]
 
     async def consume() -> int:
-        outcomes = [outcome async for outcome in teacher.sample(iter(requests), none_lacks)]
+        outcomes = [outcome async for outcome in teacher.sample(iter(requests), no_shortfall)]
         return sum((o.completion_tokens or 0) for o in outcomes if isinstance(o, Trace))
 
     began = time.perf_counter()

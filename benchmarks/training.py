@@ -17,7 +17,7 @@ import torch
 
 from benchmarks import training_gpu
 from benchmarks.lines import NO_GPU, Line, absent, ratio_line, report
-from benchmarks.training_case import CASES, RUNS, Case
+from benchmarks.training_case import CASES, RUNS, TrainingCase
 from benchmarks.training_peer import Collator, loss_of
 from benchmarks.turns import take_turns
 from diffusion.models.network.denoiser import Denoiser
@@ -37,7 +37,7 @@ MEMORY = {
 }
 
 
-class Run(NamedTuple):
+class TrainingRun(NamedTuple):
     """What a way answers after its steps; `peak_mb` above the built model, so far."""
 
     content_tokens: int
@@ -57,27 +57,29 @@ def main() -> None:
     report("training", *lines, *_gpu())
 
 
-def check(case: Case) -> None:
+def check(case: TrainingCase) -> None:
     """Both ways have the same loss on the same masked and padded rows, in float32."""
     rows = [case.frame.lay(one.prompt, one.texts) for one in case.instances[:4]]
     ids = case.tokenizer.mask_token_id, case.frame.fill_id
     batch = Collator(*ids, shift=case.shift)(rows)
     model = case.model().eval()
-    ids_BT, real_BT = batch["input_ids"], batch["attention_mask"]
+    ids_BT, attention_mask_BT = batch["input_ids"], batch["attention_mask"]
     with torch.inference_mode():
-        theirs = loss_of(model(input_ids=ids_BT, attention_mask=real_BT).logits, batch)
+        theirs = loss_of(model(input_ids=ids_BT, attention_mask=attention_mask_BT).logits, batch)
         asked = [batch[name].roll(int(case.shift), 1).flatten() for name in ("targets", "weights")]
         positions_R = asked[1].nonzero().squeeze(1)
         targets_R, weights_R = (values[positions_R] for values in asked)
         denoiser = Denoiser(model, shift=case.shift)
-        ours = denoiser(ids_BT, positions_R, targets_R, weights_R / len(rows), real_BT).total
+        ours = denoiser(
+            ids_BT, positions_R, targets_R, weights_R / len(rows), attention_mask_BT
+        ).total
     assert torch.isclose(ours, theirs, rtol=1e-5), f"losses differ: {ours} and {theirs}"
 
 
-def taken(name: str) -> dict[str, list[Run]]:
+def taken(name: str) -> dict[str, list[TrainingRun]]:
     """The runs of both ways."""
     answers = take_turns("benchmarks.training_way", name, WAYS, 1 + RUNS)
-    runs = {way: [Run(**answer) for answer in answers[way]] for way in WAYS}
+    runs = {way: [TrainingRun(**answer) for answer in answers[way]] for way in WAYS}
     seen = [[run.content_tokens for run in runs[way]] for way in WAYS]
     assert seen[0] == seen[1], f"the ways saw other rows: {seen}"
     return runs

@@ -21,7 +21,7 @@ from benchmarks.lines import SHARED
 from benchmarks.models import random_masked_lm
 from diffusion import models
 from diffusion.data.corpus import Instance
-from diffusion.data.layout import Form, Frame, encode, encode_prompt, frame_of
+from diffusion.data.layout import CanvasLayout, Form, encode, encode_prompt, layout_of
 from diffusion.models import dream
 from diffusion.models.network.denoiser import Denoiser, Dlm
 from diffusion.settings import Precision
@@ -59,9 +59,9 @@ class Framed:
         return tokenizer_with_mask()
 
     @cached_property
-    def frame(self) -> Frame:
+    def frame(self) -> CanvasLayout:
         """Of every row."""
-        return frame_of(
+        return layout_of(
             self.tokenizer,
             self.tokenizer.eos_token_id,
             form=self.form,
@@ -89,7 +89,7 @@ class Framed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case(Framed):
+class TrainingCase(Framed):
     """A model, rows and batches.
 
     `rows` of a forward pass of the padded way; ours may use as many tokens as that many of the
@@ -149,17 +149,17 @@ def _gsm8k(form: Form) -> Iterator[tuple[str, list[str]]]:
 _SMALL = Size(vocabulary=32_768, layers=8, hidden=384, inner=1024)
 _LARGE = Size(vocabulary=32_768, layers=12, hidden=1024, inner=2816)  # 180 M parameters
 
-CASES: Mapping[str, Case] = {
-    "tiny": Case(  # batches and slots as in the recipe tiny_nap
+CASES: Mapping[str, TrainingCase] = {
+    "tiny": TrainingCase(  # batches and slots as in the recipe tiny_nap
         size=None, form=Form.CANVAS, slot_tokens=48, summary_tokens=12, batch=32, rows=32, steps=8
     ),
-    "canvas": Case(
+    "canvas": TrainingCase(
         size=_SMALL, form=Form.CANVAS, slot_tokens=80, summary_tokens=16, batch=32, rows=8
     ),
-    "long_cot": Case(
+    "long_cot": TrainingCase(
         size=_SMALL, form=Form.LONG_COT, slot_tokens=80, summary_tokens=16, batch=32, rows=8
     ),
-    "gpu": Case(
+    "gpu": TrainingCase(
         size=_LARGE,
         form=Form.CANVAS,
         slot_tokens=80,

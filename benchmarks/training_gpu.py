@@ -6,12 +6,12 @@ import torch
 
 from benchmarks.lines import Line
 from benchmarks.seqdep_gpu import SIZE, product_rate
-from benchmarks.training_case import Case
+from benchmarks.training_case import TrainingCase
 
 SHARE = "gpu_training_share_of_matmul_rate"
 
 
-def share(case: Case, rate: float, runs: int) -> Line:
+def share(case: TrainingCase, rate: float, runs: int) -> Line:
     """Of our loop, at `rate` useful tokens/s: what its rows need over what the GPU multiplies."""
     flops = product_rate(runs)
     return Line(
@@ -25,7 +25,7 @@ def share(case: Case, rate: float, runs: int) -> Line:
     )
 
 
-def parameters(case: Case) -> tuple[int, int]:
+def parameters(case: TrainingCase) -> tuple[int, int]:
     """All, and those of the output embeddings, which are the input's too."""
     model = case.model()
     return (
@@ -34,7 +34,7 @@ def parameters(case: Case) -> tuple[int, int]:
     )
 
 
-def flops_per_useful_token(case: Case) -> float:
+def flops_per_useful_token(case: TrainingCase) -> float:
     """Forward and backward: the trunk on whole rows, the output head on half the masks."""
     total, head = parameters(case)
     row = statistics.fmean(one.tokens(case.frame) for one in case.instances)

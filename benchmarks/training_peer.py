@@ -17,8 +17,8 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from benchmarks.training_case import Case
-from diffusion.data.layout import Row
+from benchmarks.training_case import TrainingCase
+from diffusion.data.layout import TrainingRow
 from diffusion.settings import Precision, Settings
 from diffusion.training.collate import Schedule
 from diffusion.training.objective import EPSILON
@@ -32,18 +32,18 @@ class Collator:
     def __init__(self, mask_id: int, fill_id: int, *, shift: bool) -> None:
         self.mask_id, self.fill_id, self.shift = mask_id, fill_id, shift
 
-    def __call__(self, rows: Sequence[Row]) -> Batch:
+    def __call__(self, rows: Sequence[TrainingRow]) -> Batch:
         """Ids, targets and weights [B, T]; weights are 0 where nothing is asked."""
         targets_BT = _padded([row.ids_T for row in rows], self.fill_id).long()
         answer_BT = _padded([row.answer_T for row in rows], False)
-        real_BT = _padded([[True] * len(row.ids_T) for row in rows], False)
+        attention_mask_BT = _padded([[True] * len(row.ids_T) for row in rows], False)
         p_B1 = (1 - EPSILON) * torch.rand(len(rows), 1) + EPSILON
         masked_BT = answer_BT & (torch.rand(targets_BT.shape) < p_B1)
         weights_BT = masked_BT / (p_B1 * answer_BT.sum(1, keepdim=True))
         move = -1 if self.shift else 0  # a prompt comes first: nothing is asked at position 0
         return {
             "input_ids": targets_BT.masked_fill(masked_BT, self.mask_id),
-            "attention_mask": real_BT,
+            "attention_mask": attention_mask_BT,
             "targets": targets_BT.roll(move, 1),
             "weights": weights_BT.roll(move, 1),
             "content_tokens": sum(int(row.content_T.sum()) for row in rows),
@@ -91,7 +91,7 @@ class _AfterEachStep(TrainerCallback):
 
 
 def run(
-    case: Case,
+    case: TrainingCase,
     model: Any,
     settings: Settings,
     folder: str,

@@ -19,18 +19,18 @@ from accelerate import Accelerator
 
 from benchmarks import training_peer
 from benchmarks.memory import forget_peak, peak_mb, resident_mb
-from benchmarks.training_case import CASES, Case
+from benchmarks.training_case import CASES, TrainingCase
 from benchmarks.turns import THREADS
 from diffusion.data.corpus import Encoded
 from diffusion.settings import Model, Precision, Settings
 from diffusion.training.prepared import Prepared
-from diffusion.training.trainer import Loop
+from diffusion.training.trainer import Trainer
 
 
 class Pace:
     """Holds a way up until the next run is asked for, and answers when it is done."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: TrainingCase) -> None:
         self.case = case
         self.steps = self.content_tokens = 0
         self.before = _memory(case, resident_mb)
@@ -61,7 +61,7 @@ class Pace:
         self.wait()
 
 
-def _memory(case: Case, resident: Callable[[], float]) -> float:
+def _memory(case: TrainingCase, resident: Callable[[], float]) -> float:
     if case.device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
     return resident()
@@ -93,9 +93,9 @@ def main() -> None:
         _ours(case, model, settings, pace)
 
 
-def _ours(case: Case, model: Any, settings: Settings, pace: Pace) -> None:
+def _ours(case: TrainingCase, model: Any, settings: Settings, pace: Pace) -> None:
     is_half = settings.precision is Precision.BFLOAT16
-    loop = Loop(
+    loop = Trainer(
         settings,
         Path(),
         Accelerator(mixed_precision="bf16" if is_half else "no", cpu=case.device == "cpu"),

@@ -55,7 +55,7 @@ def model(recipe: Recipe) -> str | None:
     return asked if isinstance(asked, str) else None
 
 
-def check(recipe: Recipe) -> None:
+def check_teacher(recipe: Recipe) -> None:
     """UserError where nobody serves the model, or nobody asks the server, or nobody can write."""
     spec = writer(recipe)
     asks = "endpoints" in plugins.options(TEACHERS, spec.kind, "teacher")

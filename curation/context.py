@@ -12,7 +12,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 from curation import components
-from curation.canvases.assemble import Rules
+from curation.canvases.assembly import Rules
 from curation.canvases.token_counter import TokenCounter
 from curation.components import FILTERS, SOURCES, part
 from curation.filters import Filter
@@ -23,9 +23,9 @@ from curation.vllm_servers.servers import Servers
 from schemas.recipe import Recipe
 from schemas.records import Stage
 from scorers.answers.grade import GradePool
+from support.display.progress import Progress
 from support.errors import UserError
 from support.paths import locate
-from support.progress import Progress
 
 if TYPE_CHECKING:  # torch is loaded only by the process that scores
     from scorers.seqdep.device_pool import Scorers
@@ -105,7 +105,7 @@ class Job:
     def _addresses(self) -> tuple[str, ...]:
         return self._servers.start() if self._servers else ()
 
-    def at_work(self, stage: Stage) -> Teacher:
+    def running_teacher(self, stage: Stage) -> Teacher:
         """The teacher of a stage that samples, with its servers running."""
         make = components.summariser if stage is Stage.SUMMARIES else components.teacher
         return make(self.recipe, self._addresses)
@@ -137,9 +137,9 @@ class Job:
         spec = self.recipe.scorer
         if spec is None:
             return None
-        from scorers.seqdep.device_pool import Model, Scorers  # imports PyTorch
+        from scorers.seqdep.device_pool import ModelSpec, Scorers  # imports PyTorch
 
-        model = Model(
+        model = ModelSpec(
             path=locate(spec.path),
             chat=spec.prompt == "chat",
             trust_remote_code=spec.trust_remote_code,
@@ -147,9 +147,9 @@ class Job:
         return Scorers(model, spec.devices)
 
     @cached_property
-    def bars(self) -> "Bars":
+    def bars(self) -> "StageProgress":
         """Progress of the stages."""
-        return Bars(shown=self.shown)
+        return StageProgress(shown=self.shown)
 
     @cached_property
     def graders(self) -> GradePool:
@@ -169,7 +169,7 @@ class Job:
     def check(self) -> None:
         """Make every part but the scorer, so that a mistake in the recipe shows before any work."""
         _ = (self.sources, self.evaluation, self.teacher, self.counter, self.rules, self.filters)
-        components.check(self.recipe)
+        components.check_teacher(self.recipe)
         components.check_traces(self.recipe, self.sources)
         for number, spec in enumerate(self.recipe.filters):
             if spec.kind != "seqdep":
@@ -186,7 +186,7 @@ class Job:
     def check_servers(self) -> None:
         """UserError where the servers of `serve:` cannot be started on this machine."""
         if self.recipe.serve is not None:
-            servers.check(self.recipe.serve)
+            servers.check_interpreter(self.recipe.serve)
             _ = self._servers  # their GPUs and addresses; nothing is started
 
     def check_scorer(self) -> None:
@@ -204,7 +204,7 @@ def _distinct_labels(sources: Sequence[Source], names: Sequence[str]) -> None:
             )
 
 
-class Moved(NamedTuple):
+class ProgressState(NamedTuple):
     """What a bar showed last: `total` is 0 where it is not known."""
 
     done: int = 0
@@ -212,13 +212,13 @@ class Moved(NamedTuple):
     note: str = ""
 
 
-class Bars:
+class StageProgress:
     """One progress bar a stage on standard error, shared by the threads of a build."""
 
     def __init__(self, *, shown: bool = True) -> None:
         self._shown = shown
         self._bars: dict[Stage, Progress] = {}
-        self._moved: dict[Stage, Moved] = {}
+        self._moved: dict[Stage, ProgressState] = {}
         self._lock = Lock()
 
     def add(self, stage: Stage, done: int = 0, *, more: int = 0, note: str = "") -> None:
@@ -229,10 +229,12 @@ class Bars:
             if stage not in self._bars:
                 self._bars[stage] = Progress(f"{stage:>9}", UNITS[stage])
             self._bars[stage].update(done, more=more, note=note)
-            last = self._moved.get(stage, Moved())
-            self._moved[stage] = Moved(last.done + done, last.total + more, note or last.note)
+            last = self._moved.get(stage, ProgressState())
+            self._moved[stage] = ProgressState(
+                last.done + done, last.total + more, note or last.note
+            )
 
-    def moved(self) -> dict[Stage, Moved]:
+    def states(self) -> dict[Stage, ProgressState]:
         """Where every bar stands that was moved, also after its end."""
         with self._lock:
             return dict(self._moved)

@@ -15,8 +15,8 @@ from pathlib import Path
 from curation import pipeline
 from curation.context import Job
 from curation.run_store import shards
-from curation.stages import fingerprints, read_prompts, release
-from curation.teachers import Served
+from curation.stages import filter_stage, fingerprints, prompt_stage
+from curation.teachers import ServedTeacher
 from schemas import arrow
 from schemas.recipe import Recipe
 from schemas.records import Stage, Trace
@@ -26,7 +26,7 @@ TRIAL = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+class BuildEstimate:
     """Costs measured on `tried` prompts and scaled to `prompts`; times are of this machine."""
 
     rows: int
@@ -81,7 +81,7 @@ class Estimate:
         )
 
 
-def estimate(recipe: Recipe, limit: int | None = None) -> Estimate:
+def estimate_build(recipe: Recipe, limit: int | None = None) -> BuildEstimate:
     """Try the first prompts of `recipe` and scale up.
 
     `limit` caps the rows that are read, and scaled up to.
@@ -99,38 +99,40 @@ def estimate(recipe: Recipe, limit: int | None = None) -> Estimate:
             job.close()
 
 
-def _measure(job: Job) -> Estimate:
+def _measure(job: Job) -> BuildEstimate:
     """Try the second twenty prompts, after the first twenty have loaded every model."""
     job.check()
     job.check_servers()
-    if isinstance(job.teacher, Served):
+    if isinstance(job.teacher, ServedTeacher):
         asyncio.run(job.teacher.reach())
-    census = read_prompts.read_prompts(job)
-    filled = [i for i in range(census.shards) if fingerprints.load_prompts(job, i)][:2]
+    source_index = prompt_stage.read_prompts(job)
+    filled = [i for i in range(source_index.shards) if fingerprints.load_prompts(job, i)][:2]
     if not filled:
         raise UserError("nothing to estimate: every row was rejected; build to see the reasons")
     for index in filled[:-1]:
-        _run(job, census, index)
+        _run(job, source_index, index)
     shard = filled[-1]
-    seconds = _run(job, census, shard)
+    seconds = _run(job, source_index, shard)
     traces = list(arrow.records(Trace, shards.read(job.run, Stage.TRACES, shard)))
-    return Estimate(
-        rows=census.rows,
-        prompts=census.prompts,
+    return BuildEstimate(
+        rows=source_index.rows,
+        prompts=source_index.prompts,
         tried=len(fingerprints.load_prompts(job, shard)),
         traces=len(traces),
         tokens=sum(trace.completion_tokens or 0 for trace in traces),
         sampling_seconds=seconds[0],
         other_seconds=seconds[1],
-        released=release.passing(job, shard),
+        released=filter_stage.count_passing(job, shard),
     )
 
 
-def _run(job: Job, census: read_prompts.Census, index: int) -> tuple[float, float]:
+def _run(job: Job, source_index: prompt_stage.SourceIndex, index: int) -> tuple[float, float]:
     """Seconds of sampling one shard, and of grading, assembling and scoring it."""
     executor = pipeline.InThisProcess(job)
     began = time.monotonic()
-    executor.submit(pipeline.Step.SAMPLE_TRACES, census.model_copy(update={"shards": index + 1}))
+    executor.submit(
+        pipeline.Step.SAMPLE_TRACES, source_index.model_copy(update={"shards": index + 1})
+    )
     sampled = time.monotonic()
-    pipeline.finish_shards(job, executor, census, [index])
+    pipeline.finish_shards(job, executor, source_index, [index])
     return sampled - began, time.monotonic() - sampled

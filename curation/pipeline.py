@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from curation.context import Job
-from curation.run_store.shards import Mark
+from curation.run_store.shards import ShardMarker
 from curation.stages import (
     measure_controls,
-    read_prompts,
-    release,
-    sample_traces,
+    prompt_stage,
+    release_stage,
     shard_stages,
-    write_summaries,
+    summary_stage,
+    trace_stage,
 )
-from curation.stages.read_prompts import Census
+from curation.stages.prompt_stage import SourceIndex
 from schemas.outcome import Outcome
 from schemas.recipe import Recipe
 from schemas.records import Stage
@@ -42,16 +42,16 @@ class Step(StrEnum):
 
 
 OF_ONE_SHARD = frozenset((Step.GRADE, Step.ASSEMBLE, Step.SCORE))
-# Those of one shard take its index, the others the census, the first of all nothing.
+# Those of one shard take its index, the others the source index, the first of all nothing.
 WORK: Mapping[Step, Callable[..., Any]] = {
-    Step.READ_PROMPTS: read_prompts.read_prompts,
-    Step.SAMPLE_TRACES: sample_traces.sample_traces,
+    Step.READ_PROMPTS: prompt_stage.read_prompts,
+    Step.SAMPLE_TRACES: trace_stage.sample_traces,
     Step.GRADE: shard_stages.grade,
     Step.ASSEMBLE: shard_stages.assemble,
-    Step.WRITE_SUMMARIES: write_summaries.write_summaries,
+    Step.WRITE_SUMMARIES: summary_stage.write_summaries,
     Step.SCORE: shard_stages.score,
     Step.SCORE_CONTROLS: measure_controls.measure,
-    Step.RELEASE: release.make,
+    Step.RELEASE: release_stage.make_release,
 }
 STAGES: Mapping[Step, Stage] = {
     Step.READ_PROMPTS: Stage.PROMPTS,
@@ -124,7 +124,7 @@ def run_build(recipe: Recipe, run: Path, limit: int | None = None) -> Outcome:
 
 def check_models(job: Job) -> None:
     """Try servers, scorer and run directory. Takes seconds, so only where there is work to do."""
-    sample_traces.check_servers(job)
+    trace_stage.check_servers(job)
     job.check_scorer()
     with lock(job.run):
         pass  # a directory that is in use, or cannot be written to, shows before the work
@@ -132,30 +132,34 @@ def check_models(job: Job) -> None:
 
 def up_to_date(job: Job) -> Outcome | None:
     """The outcome of a finished run of this very recipe; None where anything is to be done."""
-    if not release.has_manifest(job):
+    if not release_stage.has_manifest(job):
         return None  # and no folder is made: the recipe may yet turn out to be a mistake
     with lock(job.run):
-        return release.standing(job)
+        return release_stage.up_to_date_outcome(job)
 
 
 def run_steps(job: Job, executor: Executor) -> Outcome:
     """All steps in order, each done by `executor`; `job` is the build in this process."""
     with lock(job.run):
-        if earlier := release.standing(job):  # another build may have ended before the lock
+        if earlier := release_stage.up_to_date_outcome(
+            job
+        ):  # another build may have ended before the lock
             return earlier
-        release.check_former(job)
-        census: Census = executor.submit(Step.READ_PROMPTS).result()
-        release.write_recipe(job)
-        executor.submit(Step.SAMPLE_TRACES, census).result()
-        finish_shards(job, executor, census, range(census.shards))
+        release_stage.check_previous_release(job)
+        source_index: SourceIndex = executor.submit(Step.READ_PROMPTS).result()
+        release_stage.write_recipe(job)
+        executor.submit(Step.SAMPLE_TRACES, source_index).result()
+        finish_shards(job, executor, source_index, range(source_index.shards))
         if measure_controls.is_wanted(job):
-            executor.submit(Step.SCORE_CONTROLS, census).result()
+            executor.submit(Step.SCORE_CONTROLS, source_index).result()
         job.bars.end(*Stage)
-        made: Outcome = executor.submit(Step.RELEASE, census).result()
+        made: Outcome = executor.submit(Step.RELEASE, source_index).result()
         return made
 
 
-def finish_shards(job: Job, executor: Executor, census: Census, indices: Iterable[int]) -> None:
+def finish_shards(
+    job: Job, executor: Executor, source_index: SourceIndex, indices: Iterable[int]
+) -> None:
     """Grade, assemble, summarise and score shards; the steps of one shard wait for each other."""
     shards = list(indices)
     share = 1 / max(1, len(shards))
@@ -166,7 +170,9 @@ def finish_shards(job: Job, executor: Executor, census: Census, indices: Iterabl
     ]
     written = assembled
     if job.recipe.summary.by == "teacher":  # one service over all shards, as for traces
-        upto = census.model_copy(update={"shards": max(shards) + 1}) if shards else census
+        upto = (
+            source_index.model_copy(update={"shards": max(shards) + 1}) if shards else source_index
+        )
         written = [executor.submit(Step.WRITE_SUMMARIES, upto, after=assembled)] * len(shards)
     scored = [
         executor.submit(Step.SCORE, i, after=[before], share=share)
@@ -174,5 +180,5 @@ def finish_shards(job: Job, executor: Executor, census: Census, indices: Iterabl
     ]
     for step in dict.fromkeys((*graded, *assembled, *written, *scored)):
         mark = step.result()
-        if executor.is_remote and isinstance(mark, Mark):
+        if executor.is_remote and isinstance(mark, ShardMarker):
             job.bars.add(mark.stage, mark.rows, more=mark.rows)

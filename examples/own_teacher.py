@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable
 from random import Random
 
-from curation.teachers import Failure, Lacks, Outcomes, Request, Teacher, Wanted
+from curation.teachers import Failure, Outcomes, Request, SampleBudget, Shortfall, Teacher
 from schemas.recipe import digest
 from schemas.records import FinishReason, Prompt, Trace
 from support.errors import UserError
@@ -31,15 +31,15 @@ class Adder:
     def __init__(self, slips: float, seed: int) -> None:
         self._slips, self._seed = slips, seed
 
-    def wanted(self, prompt: Prompt, samples: int) -> Wanted:
+    def wanted(self, prompt: Prompt, samples: int) -> SampleBudget:
         """As many samples as the recipe asks for; none beyond these."""
-        return Wanted(firm=samples, most=samples)
+        return SampleBudget(required=samples, maximum=samples)
 
     def key(self, prompt: Prompt, index: int) -> str:
         """A hash of all that shapes a sample: one that is there under this key is not asked for."""
         return digest([self.name, self.revision, self._slips, self._seed, prompt.id, index])
 
-    async def sample(self, requests: Iterable[Request], lacks: Lacks) -> Outcomes:
+    async def sample(self, requests: Iterable[Request], shortfall: Shortfall) -> Outcomes:
         """One outcome for every missing sample, a trace or a failure; nothing is made up."""
         for request in requests:
             for index in request.missing:

@@ -18,11 +18,11 @@ from prefect.artifacts import (
 )
 
 from curation.inspect.funnel import Flow, funnel
-from curation.release.token_usage import Spent, spent
+from curation.release.token_usage import TokenUsage, count_token_usage
 from flows.page import REPORT
 from schemas.facts import TokenCounts
 from schemas.manifest import MANIFEST_FILE, RELEASE_FOLDER, Manifest
-from support.text import one_line
+from support.display.text import one_line
 
 CARD = Path(RELEASE_FOLDER) / "README.md"
 
@@ -40,7 +40,7 @@ def show_corpus(run: Path, seconds: float, price: float | None) -> None:
     with or_warning("tokens and cost"):
         create_table_artifact(
             key=key(manifest.name, "tokens"),
-            table=token_rows(spent(run, manifest), manifest.tokens, price),
+            table=token_rows(count_token_usage(run, manifest), manifest.tokens, price),
             description=f"This build took {seconds:,.0f} s. Tokens of the teacher are those of all "
             "traces that the corpus was made from, whichever build sampled them; what each task "
             "took stands beside it in the flow run",
@@ -80,7 +80,9 @@ def _columns(what: str, flow: Flow | None) -> dict[str, Any]:
     return dict(zip(names, (*numbers, reasons), strict=True))
 
 
-def token_rows(cost: Spent, released: TokenCounts, price: float | None) -> list[dict[str, Any]]:
+def token_rows(
+    cost: TokenUsage, released: TokenCounts, price: float | None
+) -> list[dict[str, Any]]:
     """Tokens that were written, how many were released, and their cost if `price` is known."""
     rows: list[tuple[str, float]] = [
         ("tokens read by the teacher: prompts, once a trace", cost.read),

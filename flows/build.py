@@ -30,7 +30,7 @@ from schemas.recipe import Recipe
 Watch = Callable[[Meter], AbstractContextManager[object]]
 
 
-class Spec(BaseModel):
+class JobSpec(BaseModel):
     """A job as plain values, the only thing that tasks receive; holds no secrets.
 
     `build` differs between builds, so that a worker process that is used again makes new parts.
@@ -48,7 +48,7 @@ _HERE = uuid4().hex  # this process
 
 
 @lru_cache(maxsize=1)
-def job_of(spec: Spec) -> Job:
+def job_of(spec: JobSpec) -> Job:
     """The job in this process; its parts are made once."""
     return Job(
         recipe=Recipe.model_validate_json(spec.recipe),
@@ -59,13 +59,13 @@ def job_of(spec: Spec) -> Job:
 
 
 @task
-def work(spec: Spec, step: Step, *arguments: object) -> Any:
+def work(spec: JobSpec, step: Step, *arguments: object) -> Any:
     """A step over all shards, in the process of the worker that got the task."""
     return WORK[step](job_of(spec), *arguments)
 
 
 @task(task_run_name="{step} {index}")
-def work_on_shard(spec: Spec, step: Step, index: int) -> Any:
+def work_on_shard(spec: JobSpec, step: Step, index: int) -> Any:
     """A step over one shard, in the process of the worker that got the task."""
     return WORK[step](job_of(spec), index)
 
@@ -79,7 +79,7 @@ def show(run: str) -> None:
 class Conducted:
     """Submits steps as Prefect tasks to the recipe's task runner, and moves the progress meter."""
 
-    def __init__(self, spec: Spec, recipe: Recipe, meter: Meter) -> None:
+    def __init__(self, spec: JobSpec, recipe: Recipe, meter: Meter) -> None:
         self.is_remote = recipe.task_runner != "threads"
         self._spec, self._meter = spec, meter
 
@@ -108,12 +108,12 @@ def run_build(recipe: Recipe, run: Path, limit: int | None, watch: Watch = nullc
     @flow(name="build", task_runner=runner_of(recipe))
     def build(recipe: Recipe, run: str, limit: int | None) -> Outcome:
         """Build a corpus, and start an experiment on it if the recipe names one."""
-        return conduct(recipe, Path(run), limit, watch)
+        return run_stages(recipe, Path(run), limit, watch)
 
     return build(recipe, str(run), limit)
 
 
-def conduct(recipe: Recipe, run: Path, limit: int | None, watch: Watch = nullcontext) -> Outcome:
+def run_stages(recipe: Recipe, run: Path, limit: int | None, watch: Watch = nullcontext) -> Outcome:
     """Build, and start the experiment; called in a flow, whose task runner works on the shards."""
     began = time.monotonic()
     experiment = checked(recipe.handoff, run) if recipe.handoff is not None else None
@@ -129,7 +129,7 @@ def conduct(recipe: Recipe, run: Path, limit: int | None, watch: Watch = nullcon
 def _build(recipe: Recipe, run: Path, limit: int | None, watch: Watch) -> Outcome:
     path = str(run if recipe.task_runner == "threads" else run.absolute())
     build = f"{_HERE} {uuid4().hex}"
-    spec = Spec(recipe=recipe.model_dump_json(), run=path, limit=limit, build=build)
+    spec = JobSpec(recipe=recipe.model_dump_json(), run=path, limit=limit, build=build)
     job_of.cache_clear()
     job = job_of(spec)
     meter = Meter(fingerprints.stages_of(recipe), job.bars)

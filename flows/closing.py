@@ -12,11 +12,17 @@ from typing import NamedTuple
 
 from diffusion.decoding import Order
 from diffusion.evaluation.settings import Evaluation, Training
-from diffusion.paper.cells import Finding, Findings, Subject, discordant, gain
+from diffusion.paper.cells import (
+    EvaluationCell,
+    EvaluationCells,
+    ModelOnBenchmark,
+    discordant,
+    gain,
+)
 from diffusion.paper.claims import LEVEL, verdict
 from diffusion.paper.tables import SMOKE
 from diffusion.settings import Settings
-from diffusion.training.log import SUMMARY
+from diffusion.training.training_log import SUMMARY
 from flows.experiment import folder_of
 from schemas.manifest import Manifest
 from scorers.revision import directory_revision
@@ -33,12 +39,12 @@ class Tuned(NamedTuple):
     steps: int
 
 
-class Three(NamedTuple):
+class Comparison(NamedTuple):
     """What is compared: the base by AO, Long-CoT by AO, NAP parallel-forced."""
 
-    base: Finding
-    long_cot: Finding
-    nap: Finding
+    base: EvaluationCell
+    long_cot: EvaluationCell
+    nap: EvaluationCell
 
 
 def tuned(settings: Settings, folder: Path) -> Tuned:
@@ -57,7 +63,7 @@ def applies(manifest: Manifest, evaluation: Evaluation) -> bool:
     )
 
 
-def three(findings: Findings) -> Three | None:
+def comparison(findings: EvaluationCells) -> Comparison | None:
     """The cells to compare, at the fewest steps; None where one was not evaluated."""
     for subject in findings.subjects():
         if steps := findings.steps(subject):
@@ -65,15 +71,21 @@ def three(findings: Findings) -> Three | None:
     return None
 
 
-def _three_at(findings: Findings, subject: Subject, steps: int) -> Three | None:
+def _three_at(
+    findings: EvaluationCells, subject: ModelOnBenchmark, steps: int
+) -> Comparison | None:
     base = findings.find(subject, Training.BASE, Order.AO, steps)
     long_cot = findings.find(subject, Training.LONG_COT, Order.AO, steps)
     nap = findings.find(subject, Training.NAP, Order.FORCED, steps)
-    return Three(base, long_cot, nap) if base and long_cot and nap else None
+    return Comparison(base, long_cot, nap) if base and long_cot and nap else None
 
 
-def five_lines(
-    manifest: Manifest, trainings: Sequence[Tuned], found: Three, pages: Sequence[str], longer: str
+def closing_lines(
+    manifest: Manifest,
+    trainings: Sequence[Tuned],
+    found: Comparison,
+    pages: Sequence[str],
+    longer: str,
 ) -> str:
     """Five lines: the corpus, the trainings, the results, the reason for them, and where to look.
 
@@ -108,7 +120,7 @@ def _tuned(trainings: Sequence[Tuned]) -> str:
     )
 
 
-def _result(found: Three) -> str:
+def _result(found: Comparison) -> str:
     one = found.nap.result
     more = gain(found.nap, found.long_cot)
     assert one.steps is not None and more is not None, "both decoded the same problems"
@@ -124,7 +136,7 @@ def _result(found: Three) -> str:
     )
 
 
-def _why(found: Three) -> str:
+def _why(found: Comparison) -> str:
     tuned = {"Long-CoT": found.long_cot, "NAP": found.nap}
     ahead = {name: one for name, one in tuned.items() if _solved(found.base) > _solved(one)}
     if len(ahead) < len(tuned):
@@ -142,18 +154,18 @@ def _why(found: Three) -> str:
     )
 
 
-def _verdict(first: Finding, second: Finding) -> str:
+def _verdict(first: EvaluationCell, second: EvaluationCell) -> str:
     more = gain(first, second)
     assert more is not None, "both decoded the same problems"
     is_sure = sign_test(*discordant(first, second)) < LEVEL
     return verdict(more, rises=True, count=first.result.count, is_sure=is_sure)
 
 
-def _solved(one: Finding) -> float:
+def _solved(one: EvaluationCell) -> float:
     return one.result.accuracy
 
 
-def _percent(one: Finding) -> str:
+def _percent(one: EvaluationCell) -> str:
     cell = one.result
     return f"{cell.accuracy:.0%} [{100 * cell.low:.0f}, {100 * cell.high:.0f}]"
 

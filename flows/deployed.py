@@ -22,15 +22,15 @@ from curation.inspect import terminal_view
 from curation.publish import fsspec_folder, hub
 from curation.publish.plan import check_destination
 from flows.artifacts import key, or_warning, show_corpus, show_page
-from flows.build import conduct, run_build
+from flows.build import run_build, run_stages
 from flows.experiment import find_experiment
 from flows.finetune_eval import finetune_eval as finetune_eval_flow
 from flows.page import REPORT
-from flows.progress import shown
+from flows.progress import show_in_ui
 from flows.recipe_files import RECIPES, find_recipe
 from flows.runtime.runners import THREADS
 from schemas.manifest import MANIFEST_FILE, Manifest
-from schemas.recipe import load
+from schemas.recipe import load_recipe
 from support.errors import NothingReleasedError, PolytraceError, UserError
 from support.files import replace_text
 
@@ -74,11 +74,11 @@ def build(
         price_per_million_tokens: What a million tokens written by the teacher cost, in any
             currency; the artifact NAME-tokens then says what the corpus cost.
     """
-    chosen = load(find_recipe(recipe, RECIPES), overrides or ())
+    chosen = load_recipe(find_recipe(recipe, RECIPES), overrides or ())
     run = Path(out) if out else Path("runs") / chosen.name
     progress = key(chosen.name, "progress")
-    start = conduct if chosen.task_runner == "threads" else run_build  # a cluster's own flow
-    outcome = start(chosen, run, limit, lambda meter: shown(progress, meter))
+    start = run_stages if chosen.task_runner == "threads" else run_build  # a cluster's own flow
+    outcome = start(chosen, run, limit, lambda meter: show_in_ui(progress, meter))
     if not outcome.canvases:
         raise NothingReleasedError(
             f"nothing was released; top reasons: {terminal_view.top_reasons(run)}"

@@ -21,7 +21,7 @@ from support.yaml_file import load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
+class RecipeReference:
     """A recipe, by its file or bundled name, with `KEY=VALUE` overrides."""
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -57,8 +57,8 @@ class Experiment:
     __pydantic_config__: ClassVar[Any] = STRICT
 
     name: str
-    train: tuple[Use, ...]
-    evaluate: Use
+    train: tuple[RecipeReference, ...]
+    evaluate: RecipeReference
     seqdep: SeqDep | None = None
     short_for: str | None = None
 

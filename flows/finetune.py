@@ -11,7 +11,7 @@ from typing import Any
 from prefect import flow, task
 
 from diffusion.settings import Settings
-from diffusion.training.log import SUMMARY
+from diffusion.training.training_log import SUMMARY
 from flows.recipe_files import as_yaml
 from flows.runtime.commands import run_command
 from support.files import replace_text

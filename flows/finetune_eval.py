@@ -16,15 +16,14 @@ from diffusion.paper.tables_page import write_page
 from diffusion.settings import Settings
 from flows.experiment import Experiment, SeqDep, default_out, evaluation, folder_of, trainings
 from flows.finetune import tune
-from flows.page import REPORT as HTML
-from flows.page import write_report
+from flows.page import REPORT, write_report
 from flows.recipe_files import as_yaml
 from flows.runtime.commands import run_command
 from schemas.manifest import MANIFEST_FILE, Manifest
+from support.display.tables import Table
 from support.files import lock, replace_text
-from support.tables import Table
 
-REPORT = "report.md"
+REPORT_PAGE = "report.md"
 
 
 @task(name="evaluate", task_run_name="evaluate {out}")
@@ -83,9 +82,9 @@ def finetune_eval(
             scored = str(folder / "seqdep")
             seqdep(experiment.seqdep, corpus, scored)
         page = tables(str(folder / "evaluation"), str(folder / "tables"), scored)
-        write_report(folder / HTML, Path(corpus), folder / "evaluation")
+        write_report(folder / REPORT, Path(corpus), folder / "evaluation")
         replace_text(
-            folder / REPORT, _report(experiment, corpus, manifest, settings, summaries, page)
+            folder / REPORT_PAGE, _report(experiment, corpus, manifest, settings, summaries, page)
         )
     return str(folder)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from curation.inspect.html_report import Corpus, Curve
+    from curation.inspect.html_report import CorpusPage, Curve
     from diffusion.paper.decode_page import Evaluated
 
 REPORT = "report.html"
@@ -65,11 +65,11 @@ def page(run: Path, evaluation: Path | None = None) -> str:
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    from curation.inspect.html_report import corpus
-    from support.digits import rounded
-    from support.text import visible
+    from curation.inspect.html_report import corpus_page
+    from support.display.digits import rounded
+    from support.display.text import visible
 
-    found = corpus(run)
+    found = corpus_page(run)
     evaluated = None if evaluation is None else _evaluated(evaluation)
     script = files("data_cards").joinpath("report.js").read_text(encoding="utf-8")
     environment = Environment(undefined=StrictUndefined, autoescape=True)
@@ -78,7 +78,7 @@ def page(run: Path, evaluation: Path | None = None) -> str:
         files("data_cards").joinpath("report.html.j2").read_text(encoding="utf-8")
     )
 
-    def render(corpus: "Corpus", evaluated: "Evaluated | None") -> str:
+    def render(corpus: "CorpusPage", evaluated: "Evaluated | None") -> str:
         data: dict[str, Any] = {"canvases": [dataclasses.asdict(one) for one in corpus.canvases]}
         if evaluated is not None:
             data["decodes"] = [

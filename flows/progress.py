@@ -16,7 +16,7 @@ from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.futures import PrefectFuture
 
-from curation.context import Bars
+from curation.context import StageProgress
 from schemas.records import Stage
 
 SECONDS = 3.0  # between two updates
@@ -27,7 +27,7 @@ _SAMPLING = (Stage.TRACES, Stage.SUMMARIES)  # one service over all shards: thei
 class Meter:
     """The shares of the stages that are done; any thread may move it."""
 
-    def __init__(self, stages: Sequence[Stage], bars: Bars) -> None:
+    def __init__(self, stages: Sequence[Stage], bars: StageProgress) -> None:
         self._shares = dict.fromkeys(stages, 0.0)
         self._bars = bars
         self._lock = Lock()
@@ -44,7 +44,7 @@ class Meter:
 
     def percent(self) -> float:
         """The mean over the stages: a share of stages, not of time."""
-        moved = self._bars.moved()
+        moved = self._bars.states()
         with self._lock:
             shares = dict(self._shares)
         for stage in _SAMPLING:
@@ -56,14 +56,14 @@ class Meter:
     def note(self) -> str:
         """What was done in this build, stage by stage."""
         parts = []
-        for stage, (done, total, said) in self._bars.moved().items():
+        for stage, (done, total, said) in self._bars.states().items():
             of = f" of {total:,}" if total else ""
             parts.append(f"{stage} {done:,}{of}" + (f" ({said})" if said else ""))
         return "; ".join(parts) or "nothing to do yet"
 
 
 @contextmanager
-def shown(key: str, meter: Meter) -> Iterator[None]:
+def show_in_ui(key: str, meter: Meter) -> Iterator[None]:
     """Show the meter in the UI while the body runs; it shows 100 if the body succeeds."""
     artifact, over = _Artifact(key), Event()
     is_done = False

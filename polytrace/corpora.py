@@ -33,9 +33,9 @@ def load_recipe(recipe: str | Path, *overrides: str) -> "Recipe":
     (3, 2)
     """
     from flows.recipe_files import RECIPES, find_recipe
-    from schemas.recipe import load
+    from schemas.recipe import load_recipe
 
-    return load(find_recipe(str(recipe), RECIPES), overrides)
+    return load_recipe(find_recipe(str(recipe), RECIPES), overrides)
 
 
 def build(
@@ -113,9 +113,9 @@ class Run:
     def recipe(self) -> "Recipe":
         """The recipe of the run, every default written out."""
         from schemas.manifest import RECIPE_FILE
-        from schemas.recipe import load
+        from schemas.recipe import load_recipe
 
-        return load(self.path / RECIPE_FILE)
+        return load_recipe(self.path / RECIPE_FILE)
 
     @cached_property
     def stats(self) -> dict[str, Any]:
@@ -134,14 +134,14 @@ class Run:
         >>> len(row["paths"]), row["seqdep_step_nats_per_token"] > 0
         (3, True)
         """
-        from curation.release.reader import Corpus
+        from curation.release.reader import ReleaseReader
         from curation.release.rows import readable
         from schemas.arrow import RELEASE
 
         if split not in ("train", "validation", None):
             raise UserError(f"split: {split!r} is none; take 'train' or 'validation'")
         tables = []
-        for file in Corpus(self.path).files:
+        for file in ReleaseReader(self.path).files:
             if split is None or file.name.startswith(f"{split}-"):
                 with readable(file) as opened:
                     tables.append(opened.read())
@@ -206,15 +206,15 @@ class Run:
         import pyarrow as pa
 
         from curation.inspect.query import Query
-        from curation.inspect.rejections import find_dropped, reasons
-        from curation.release.reader import Corpus
+        from curation.inspect.rejections import find_rejections, reasons
+        from curation.release.reader import ReleaseReader
         from schemas.arrow import schema_of
         from schemas.records import Rejection
 
-        corpus = Corpus(self.path)
+        corpus = ReleaseReader(self.path)
         rows: list[dict[str, object]] = []
         for one in [reason] if reason is not None else reasons(self.manifest):
-            dropped, _ = find_dropped(corpus, Query(reason=one, limit=sys.maxsize))
+            dropped, _ = find_rejections(corpus, Query(reason=one, limit=sys.maxsize))
             rows += [found.fields() for found in dropped]
         texts = [pa.field(name, pa.string()) for name in ("prompt", "gold", "text")]
         schema = pa.schema([*schema_of(Rejection), *texts])
@@ -226,9 +226,9 @@ class Run:
         >>> Run("runs/demo").verify()
         []
         """
-        from curation.release.verify import verify
+        from curation.release.verify import find_problems
 
-        return verify(self.path)
+        return find_problems(self.path)
 
     def _tables(self, stage: str) -> "Iterator[pyarrow.Table]":
         """The rows of a stage, shard by shard."""

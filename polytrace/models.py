@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from diffusion.evaluation.results import Result
     from diffusion.evaluation.settings import Part
     from diffusion.models.network.denoiser import Dlm
-    from diffusion.training.log import Summary
+    from diffusion.training.training_log import TrainingSummary
 
 
 def load_model(model: str, *, device: str | None = None, trust_remote_code: bool = False) -> "Dlm":
@@ -31,10 +31,10 @@ def load_model(model: str, *, device: str | None = None, trust_remote_code: bool
     >>> model.family, model.context
     ('dream', 1024)
     """
-    from diffusion.evaluation.generate import load
+    from diffusion.evaluation.generate import load_decoder
     from diffusion.settings import Model
 
-    return load(Model(path=model, trust_remote_code=trust_remote_code), device)
+    return load_decoder(Model(path=model, trust_remote_code=trust_remote_code), device)
 
 
 def decode(
@@ -81,7 +81,7 @@ def decode(
     >>> len(answer.texts), answer.decoded.nfe, len(answer.decoded.commits)
     (4, 39, 84)
     """
-    from diffusion.data.layout import Form, encode_prompt, frame_of
+    from diffusion.data.layout import Form, encode_prompt, layout_of
     from diffusion.decoding.decode import Request, Sampling
     from diffusion.evaluation.generate import answers
     from diffusion.evaluation.settings import RULES, part
@@ -90,7 +90,7 @@ def decode(
     if isinstance(rule, str):
         rule = {"kind": rule}
     chosen: Rule = part(RULES, rule, "rule") if isinstance(rule, Mapping) else rule
-    frame = frame_of(
+    frame = layout_of(
         model.tokenizer,
         model.fill_id,
         form=Form(form),
@@ -133,7 +133,7 @@ def arness(commits: "Sequence[Commit]") -> "Arness | None":
     return order.arness([one.step for one in commits], [one.position for one in commits])
 
 
-def train(recipe: str | Path, *overrides: str, out: str | Path | None = None) -> "Summary":
+def train(recipe: str | Path, *overrides: str, out: str | Path | None = None) -> "TrainingSummary":
     """Fine-tune a masked-diffusion language model on a corpus, in this process.
 
     The tuned model lies in `out/model`, the curves beside it. The same call goes on where it
@@ -151,7 +151,7 @@ def train(recipe: str | Path, *overrides: str, out: str | Path | None = None) ->
     >>> summary.instances + sum(summary.refused.values()) == summary.rows
     True
     """
-    from diffusion.training.train import train as fine_tune
+    from diffusion.training.train import fine_tune
     from flows.recipe_files import as_yaml, settings_of
     from support.files import lock, replace_text
 
@@ -180,7 +180,7 @@ def evaluate(recipe: str | Path, *overrides: str, out: str | Path | None = None)
     >>> results[0].count, 0 <= results[0].low <= results[0].accuracy <= results[0].high <= 1
     (2, True)
     """
-    from diffusion.evaluation.evaluate import evaluate as run_cells
+    from diffusion.evaluation.evaluate import evaluate_cells
     from diffusion.evaluation.settings import Evaluation
     from flows.recipe_files import EVALUATIONS, as_yaml, find_recipe
     from support.files import lock, replace_text
@@ -190,4 +190,4 @@ def evaluate(recipe: str | Path, *overrides: str, out: str | Path | None = None)
     run = Path("runs") / evaluation.name if out is None else Path(out)
     with lock(run):
         replace_text(run / "recipe.yaml", as_yaml(evaluation))
-        return run_cells(evaluation, run, say=partial(print, file=sys.stderr))
+        return evaluate_cells(evaluation, run, say=partial(print, file=sys.stderr))

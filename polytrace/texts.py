@@ -73,10 +73,12 @@ def load_scorer(
     >>> load_scorer("tiny/teacher").context
     4096
     """
-    from scorers.seqdep.device_pool import Model
+    from scorers.seqdep.device_pool import ModelSpec
     from support.paths import locate
 
-    return Model(path=locate(model), chat=chat, trust_remote_code=trust_remote_code).load(device)
+    return ModelSpec(path=locate(model), chat=chat, trust_remote_code=trust_remote_code).load(
+        device
+    )
 
 
 def score_texts(
@@ -110,11 +112,11 @@ def score_texts(
     """
     from curation.seqdep_report.documents import document
     from curation.seqdep_report.score import score_documents
-    from scorers.seqdep.score import Settings
+    from scorers.seqdep.measurement import SeqDepSettings
 
     if prompts is not None and len(prompts) != len(texts):
         raise UserError(f"prompts: {len(prompts)} for {len(texts)} texts; give one for each")
-    settings = Settings(
+    settings = SeqDepSettings(
         batch_tokens=batch_tokens,
         step_tokens=step_tokens,
         window_tokens=window_tokens,

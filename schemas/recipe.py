@@ -253,11 +253,11 @@ def digest(value: object) -> str:
     return hashlib.blake2b(text, digest_size=8).hexdigest()
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe in a YAML file with `key.sub=value` overrides; UserError says what is wrong."""
     return yaml_file.load(path, overrides, Recipe)
 
 
-def validate(data: Mapping[str, object], where: str) -> Recipe:
+def validate_recipe(data: Mapping[str, object], where: str) -> Recipe:
     """A recipe from plain data; `where` names it in errors."""
     return yaml_file.validate(data, where, Recipe)

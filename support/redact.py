@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import quote, quote_plus, urlsplit, urlunsplit
 
-from support.text import one_line
+from support.display.text import one_line
 
 HIDDEN = "***"
 CREDENTIALS = re.compile(
@@ -33,19 +33,19 @@ _QUERY = re.compile(r"\?[^\s'\"<>]+")
 _ESCAPE = re.compile(r"%[0-9A-F]{2}")
 
 
-def hidden(text: str, *secrets: str | None) -> str:
+def hide_secrets(text: str, *secrets: str | None) -> str:
     """A text without `secrets` and those of the environment, in whatever form, the longest first.
 
     They may be plain, escaped, URL-encoded or in base64.
     """
-    known = (*of_environment(), *secrets)
+    known = (*environment_secrets(), *secrets)
     forms = {form for secret in known if secret for form in _forms(secret)}
     for form in sorted(forms, key=len, reverse=True):
         text = text.replace(form, HIDDEN)
     return text
 
 
-def of_environment(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+def environment_secrets(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
     """Values of the variables that are named as secrets are, such as HF_TOKEN."""
     found = (value.strip() for name, value in environment.items() if _NAMES.search(name))
     return tuple(value for value in found if len(value) >= LEAST)
@@ -57,14 +57,14 @@ def clean(said: object, *secrets: str | None, most: int = 200) -> str:
     It holds no secret of the environment and none of `secrets`, and of addresses in it no user, no
     password and no query: storage servers sign there.
     """
-    text = hidden(str(said), *secrets)
+    text = hide_secrets(str(said), *secrets)
     return one_line(_QUERY.sub("?…", _USER.sub("…@", text)))[:most]
 
 
 def without_credentials(url: str) -> str:
     """A URL without user, password, query and fragment, all else as it is, to be published.
 
-    `bare` is for messages, and shows nothing of what it does not understand.
+    `public_address` is for messages, and shows nothing of what it does not understand.
     """
     try:
         parts = urlsplit(url)
@@ -73,7 +73,7 @@ def without_credentials(url: str) -> str:
         return "<withheld>"
 
 
-def bare(address: str) -> str:
+def public_address(address: str) -> str:
     """An address without user, password, query and fragment; nothing of one that is unclear."""
     found = _ADDRESS.fullmatch(address)
     return found[1] + found[2] if found else UNCLEAR

@@ -11,7 +11,7 @@ def stop_at_once(last: Callable[[], None] = lambda: None) -> None:
     """End this process as soon as SIGINT or SIGTERM asks for it; `last` is done before."""
 
     def stop(number: int, _: object) -> None:
-        leave(128 + number, "interrupted", last)
+        exit_now(128 + number, "interrupted", last)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
@@ -26,7 +26,7 @@ def unwind_on_term() -> None:
     signal.signal(signal.SIGTERM, end)
 
 
-def leave(code: int, why: str, last: Callable[[], None]) -> None:
+def exit_now(code: int, why: str, last: Callable[[], None]) -> None:
     """End with a sentence, waiting for no thread."""
     with suppress(OSError):  # not print: a signal may have interrupted a write to the same buffer
         os.write(2, f"\npolytrace: {why}; the same command goes on\n".encode())

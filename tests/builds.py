@@ -9,7 +9,7 @@ from filelock import FileLock
 
 from curation.pipeline import run_build
 from schemas.outcome import Outcome
-from schemas.recipe import load
+from schemas.recipe import load_recipe
 from support.files import sha256
 from support.paths import ROOT
 
@@ -18,7 +18,7 @@ RECIPES = ROOT / "flows" / "recipes"
 
 def make(run: Path, recipe: str = "demo", *overrides: str, limit: int | None = None) -> Outcome:
     """A build in this process, without Prefect."""
-    return run_build(load(RECIPES / f"{recipe}.yaml", overrides), run, limit)
+    return run_build(load_recipe(RECIPES / f"{recipe}.yaml", overrides), run, limit)
 
 
 def contents(folder: Path) -> dict[str, str]:

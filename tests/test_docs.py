@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from flows import cli
-from schemas.recipe import load
+from schemas.recipe import load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 FRONT = ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "SECURITY.md")
@@ -33,7 +33,7 @@ pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relativ
 
 def test_no_bundled_recipe_filters_by_path_level() -> None:
     for recipe in (ROOT / "flows/recipes").glob("*.yaml"):
-        for one in load(recipe).filters:
+        for one in load_recipe(recipe).filters:
             assert one.kind != "seqdep" or one.options.get("level", "path") != "path", recipe.name
 
 
@@ -111,7 +111,7 @@ def test_recipes_exist(page: Path) -> None:
         path = ROOT / "flows" / "recipes" / FOLDERS[name] / f"{recipe}.yaml"
         assert path.is_file(), arguments
         if name == "build":
-            load(path, [b for a, b in pairwise(rest) if a == "--set"])
+            load_recipe(path, [b for a, b in pairwise(rest) if a == "--set"])
 
 
 def test_commands_are_found() -> None:

@@ -26,24 +26,9 @@ LONG = {  # each is to be divided
     "diffusion/training/trainer.py",
     "scorers/answers/extract/announced_value.py",
     "scorers/answers/notation/units.py",
-    "scorers/seqdep/score.py",
+    "scorers/seqdep/measurement.py",
 }
-NAMED_TWICE = {  # classes: each is to have a name of its own
-    "curation": {
-        "Corpus",
-        "Diversity",
-        "Found",
-        "Hit",
-        "Panel",
-        "Place",
-        "Reason",
-        "Row",
-        "Sampling",
-        "Served",
-        "State",
-    },
-    "diffusion": {"Row", "Summary"},
-}
+NAMED_TWICE: dict[str, set[str]] = {}  # classes: each is to have a name of its own
 PRIVATE_USED = ["curation/components.py imports curation.teachers._part.END_OF_THINKING"]
 HEAVY = ("torch", "transformers", "prefect", "matplotlib", "pyarrow", "datasets", "polars")
 

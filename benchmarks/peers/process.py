@@ -27,7 +27,7 @@ class Ended:
     error: str  # the last line of its errors
 
 
-class Process:
+class PeerProcess:
     """A process that runs from its making to `end`."""
 
     def __init__(self, command: Sequence[str], folder: Path) -> None:

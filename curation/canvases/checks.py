@@ -14,7 +14,7 @@ from curation.canvases.token_counter import TokenCounter
 from schemas.canvas import MARKER
 from schemas.records import FinishReason, Grade, GradedTrace
 from scorers.answers.extract.final_answer import extract
-from scorers.answers.extract.truncation import breaks_off
+from scorers.answers.extract.truncation import describe_truncation
 
 _HEAD = 64  # characters a slot token of a text that are counted first
 _SLACK = 16  # tokens by which a head may be longer than within its text, where it is cut
@@ -128,7 +128,7 @@ def _broken_off(graded: GradedTrace, text: str) -> str | None:
     unknown = graded.trace.finish_reason is FinishReason.UNKNOWN
     if not unknown or graded.grade is Grade.CORRECT:
         return None
-    broken = breaks_off(text)
+    broken = describe_truncation(text)
     return broken if broken and extract(text).answer is None else None
 
 

@@ -17,7 +17,7 @@ EXHAUSTIVE = 20_000  # subsets that are tried one by one: a few milliseconds
 _DIGITS = 12  # sums in another order differ in the last bits; that must not break a tie
 
 
-class Diversity(NamedTuple):
+class SubsetDiversity(NamedTuple):
     """How far apart the chosen are; compared in this order."""
 
     least: float
@@ -46,12 +46,12 @@ def most_diverse(
     return greedy(distance_KK, correct, size, need)
 
 
-def diversity(distance_KK: NDArray[np.float64], chosen: Sequence[int]) -> Diversity:
+def diversity(distance_KK: NDArray[np.float64], chosen: Sequence[int]) -> SubsetDiversity:
     """Least and total pairwise distance of the chosen; one alone is as far as can be."""
     positions_P = np.array(sorted(chosen), dtype=np.intp)
     first, second = np.triu_indices(len(positions_P), k=1)
     pairs = distance_KK[positions_P[first], positions_P[second]].tolist()
-    return Diversity(min(pairs, default=1.0), round(math.fsum(pairs), _DIGITS))
+    return SubsetDiversity(min(pairs, default=1.0), round(math.fsum(pairs), _DIGITS))
 
 
 def exhaustive(
@@ -77,7 +77,7 @@ def greedy(
     """A good subset: grown from the best pair, the farthest first, then improved by swaps."""
     everyone = range(len(correct))
 
-    def joined(base: Sequence[int]) -> tuple[Diversity, tuple[int, ...]] | None:
+    def joined(base: Sequence[int]) -> tuple[SubsetDiversity, tuple[int, ...]] | None:
         """The best subset of one more than `base` from which `need` can still be reached."""
         spare = size - len(base) - (need - sum(correct[k] for k in base))  # places for wrong ones
         open_to = [k for k in everyone if k not in base and (correct[k] or spare > 0)]

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from curation.canvases import assemble
-from curation.canvases.assemble import Rules
+from curation.canvases import assembly
+from curation.canvases.assembly import Rules
 from curation.canvases.checks import is_unicode
 from curation.canvases.token_counter import TokenCounter
 from schemas.canvas import MARKER
@@ -109,5 +109,5 @@ def _accepted(
             continue
         tokens = counter.count(text)
         made = replace(canvas, summary=text, summary_by=trace.teacher, summary_tokens=tokens)
-        if tokens <= rules.summary_tokens and counter.count(assemble.long_cot_text(made)) <= masks:
+        if tokens <= rules.summary_tokens and counter.count(assembly.long_cot_text(made)) <= masks:
             yield made

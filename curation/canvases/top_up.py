@@ -1,13 +1,13 @@
 """Do these traces make a canvas? In: what a prompt's samples hold so far. Out: how many more lack.
 
-The same rules as when groups are assembled (`checks.py`, `assemble.py`), applied while the teacher
+The same rules as when groups are assembled (`checks.py`, `assembly.py`), applied while the teacher
 is still at hand: an empty, truncated, over-long or broken trace, and the near-copy of a sibling, do
 not count. Whether an answer is right is no question here: wrong paths belong on canvases too.
 """
 
 from collections.abc import Sequence
 
-from curation.canvases.assemble import Rules, compared, distinct
+from curation.canvases.assembly import Rules, compared, distinct
 from curation.canvases.checks import screen
 from curation.canvases.token_counter import TokenCounter
 from schemas.records import Grade, GradedTrace, Prompt, Trace
@@ -22,7 +22,7 @@ class TopUp:
     def __init__(self, rules: Rules, counter: TokenCounter) -> None:
         self._rules, self._counter = rules, counter
 
-    def lacks(self, prompt: Prompt, traces: Sequence[Trace]) -> int:
+    def shortfall(self, prompt: Prompt, traces: Sequence[Trace]) -> int:
         """How many more usable and distinct traces the prompt needs; 0 if it has P."""
         graded = [
             GradedTrace(

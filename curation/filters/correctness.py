@@ -14,7 +14,7 @@ from support.errors import UserError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Correctness:
+class CorrectnessFilter:
     """At least `min_correct` and at most `max_correct` correct paths."""
 
     min_correct: int
@@ -45,4 +45,4 @@ def build(min_correct: int = 1, max_correct: int | None = None) -> Filter:
     if max_correct is not None and max_correct < min_correct:
         limits = f"max_correct is {max_correct}, min_correct is {min_correct}"
         raise UserError(f"filter correctness: {limits}: nothing could pass; raise max_correct")
-    return Correctness(min_correct=min_correct, max_correct=max_correct)
+    return CorrectnessFilter(min_correct=min_correct, max_correct=max_correct)

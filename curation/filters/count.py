@@ -15,7 +15,7 @@ from support.errors import UserError
 
 
 @dataclass(slots=True, kw_only=True)
-class Count:
+class CountFilter:
     """Keeps the `most` lowest hashes; `cut` is the highest of them, None where all fit."""
 
     most: int
@@ -48,7 +48,7 @@ def build(most: int) -> Filter:
     """The filter; UserError where nothing could pass."""
     if most < 1:
         raise UserError(f"filter count: most is {most}; give 1 or more")
-    return Count(most=most)
+    return CountFilter(most=most)
 
 
 def _hash(canvas: Canvas) -> int:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from curation.filters import Filter
 from schemas.records import Canvas, Scores, Verdict
-from support.digits import apart
+from support.display.digits import distinguishable
 from support.errors import UserError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Diversity:
+class DiversityFilter:
     """At most `max_similarity` between any two paths."""
 
     max_similarity: float
@@ -31,7 +31,7 @@ class Diversity:
         """Drop with `similarity_above`."""
         if canvas.similarity <= self.max_similarity:
             return Verdict(True)
-        found, limit = apart(canvas.similarity, self.max_similarity)
+        found, limit = distinguishable(canvas.similarity, self.max_similarity)
         detail = f"two paths have similarity {found}, at most {limit} allowed"
         return Verdict(False, "similarity_above", detail)
 
@@ -42,4 +42,4 @@ def build(max_similarity: float) -> Filter:
         raise UserError(
             f"filter diversity: max_similarity is {max_similarity}; give a value from 0 to 1"
         )
-    return Diversity(max_similarity=max_similarity)
+    return DiversityFilter(max_similarity=max_similarity)

@@ -14,7 +14,7 @@ from support.errors import UserError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Length:
+class LengthFilter:
     """Limits on the sum over the paths and on the shortest path; None is no limit."""
 
     min_total: int | None
@@ -58,4 +58,4 @@ def build(
         if least is not None and max_total is not None and max_total < least:
             limits = f"max_total is {max_total}, {name} is {least}"
             raise UserError(f"filter length: {limits}: nothing could pass; raise max_total")
-    return Length(min_total=min_total, max_total=max_total, min_path=min_path)
+    return LengthFilter(min_total=min_total, max_total=max_total, min_path=min_path)

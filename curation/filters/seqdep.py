@@ -16,7 +16,7 @@ import numpy as np
 
 from curation.filters import Filter
 from schemas.records import Canvas, Scores, Verdict
-from support.digits import apart
+from support.display.digits import distinguishable
 from support.errors import UserError
 from support.stats import rank
 
@@ -51,10 +51,10 @@ class Limits:
                 return Verdict(True)
             return Verdict(False, "seqdep_undefined", f"no {unit}: it needs two scored segments")
         if self.least is not None and value < self.least:
-            found, limit = apart(value, self.least)
+            found, limit = distinguishable(value, self.least)
             return Verdict(False, "seqdep_below", f"{found} {unit}, at least {limit} wanted")
         if self.most is not None and value > self.most:
-            found, limit = apart(value, self.most)
+            found, limit = distinguishable(value, self.most)
             return Verdict(False, "seqdep_above", f"{found} {unit}, at most {limit} allowed")
         return Verdict(True)
 

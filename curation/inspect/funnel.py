@@ -1,6 +1,7 @@
 """A build's funnel, stage by stage: what went in, what came out, what was dropped and why.
 
-In: a manifest. Out: one `Passage` a stage, in order; each begins with what the one before let out.
+In: a manifest. Out: one `StageFlow` a stage, in order; each begins with what the one before let
+out.
 """
 
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ class Flow(NamedTuple):
     dropped: tuple[tuple[str, int], ...]  # (reason, count), the most frequent first
 
 
-class Passage(NamedTuple):
+class StageFlow(NamedTuple):
     """A stage of the funnel; `traces` is None where prompts are read, unless some are rejected."""
 
     stage: Stage
@@ -26,7 +27,7 @@ class Passage(NamedTuple):
     traces: Flow | None
 
 
-def funnel(manifest: Manifest) -> Iterator[Passage]:
+def funnel(manifest: Manifest) -> Iterator[StageFlow]:
     """Every stage that the build had."""
     had = {Stage.RELEASE, *(shard.stage for shard in manifest.shards)}
     prompts, traces = manifest.prompts.in_, manifest.traces.in_
@@ -37,7 +38,7 @@ def funnel(manifest: Manifest) -> Iterator[Passage]:
         of_traces: Flow | None = _flow(manifest, stage, "trace", traces)
         if stage is Stage.PROMPTS and of_traces is not None and not of_traces.dropped:
             of_traces = None
-        yield Passage(stage, of_prompts, of_traces)
+        yield StageFlow(stage, of_prompts, of_traces)
         prompts = of_prompts.after
         traces = of_traces.after if of_traces else traces
 

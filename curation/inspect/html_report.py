@@ -1,7 +1,7 @@
 """What a page shows of a corpus: funnel, distributions, SeqDep, siblings, canvases to look through.
 
-In: a finished run directory. Out: `Corpus`, plain values that a template prints. Foreign text is
-made visible here and escaped there.
+In: a finished run directory. Out: `CorpusPage`, plain values that a template prints. Foreign text
+is made visible here and escaped there.
 """
 
 import math
@@ -15,17 +15,16 @@ import numpy as np
 
 from curation.inspect.funnel import funnel
 from curation.inspect.terminal_view import MARKS, facts
-from curation.release import reader
-from curation.release import stats as statistics
+from curation.release import reader, statistics
 from curation.release.rows import PATH_TOKENS, finite, readable
-from curation.release.stats import Distribution
+from curation.release.statistics import Distribution
 from curation.release.writer import ROW_GROUP
 from curation.seqdep_report.figures import SegmentMeans
 from schemas import arrow
 from schemas.manifest import MANIFEST_FILE, RELEASE_FOLDER, Manifest
 from schemas.records import Grade, Level, Released, ReleasedPath, Stage
+from support.display.text import shorten, visible
 from support.stats import Floats, binned
-from support.text import shorten, visible
 
 SAMPLE = 100  # canvases that can be looked through
 LONGEST = 6_000  # characters of one text
@@ -43,7 +42,7 @@ _TITLES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
+class RejectionRow:
     """Why prompts or traces were dropped at a stage, and how many."""
 
     stage: str
@@ -53,7 +52,7 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class FunnelStep:
     """A stage of the funnel: prompts that went in and came out; `share` of all prompts left."""
 
     stage: str
@@ -92,7 +91,7 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownPath:
+class PathView:
     """A path as it is looked at."""
 
     mark: str
@@ -103,20 +102,20 @@ class ShownPath:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class CanvasView:
     """A canvas as it is looked at."""
 
     id: str
     origin: str
     prompt: str
     gold: str
-    paths: tuple[ShownPath, ...]
+    paths: tuple[PathView, ...]
     summary: str
     seqdep: str
 
 
 @dataclass(frozen=True, slots=True)
-class Corpus:
+class CorpusPage:
     """Everything the page says of a run; `manifest` is the checksum of the one it was made of."""
 
     manifest: str
@@ -124,20 +123,20 @@ class Corpus:
     notice: str
     has_scorer: bool
     facts: tuple[tuple[str, str], ...]
-    funnel: tuple[Step, ...]
-    reasons: tuple[Reason, ...]
+    funnel: tuple[FunnelStep, ...]
+    reasons: tuple[RejectionRow, ...]
     histograms: tuple[Histogram, ...]
     curves: tuple[Curve, ...]
     siblings: tuple[tuple[float | None, ...], ...]  # [i][j]: what path j gains from path i
-    canvases: tuple[Shown, ...]
+    canvases: tuple[CanvasView, ...]
 
 
-def corpus(run: Path) -> Corpus:
+def corpus_page(run: Path) -> CorpusPage:
     """What the page shows; UserError where the run is not finished, DamagedError where damaged."""
     manifest = Manifest.load(run / MANIFEST_FILE)
-    released = reader.Corpus(run)
+    released = reader.ReleaseReader(run)
     histograms, curves, siblings = _measured(run, released.files, manifest.paths)
-    return Corpus(
+    return CorpusPage(
         manifest=manifest.checksum(),
         name=visible(manifest.name),
         notice=visible(manifest.notice or ""),
@@ -145,7 +144,7 @@ def corpus(run: Path) -> Corpus:
         facts=tuple((name, visible(value)) for name, value in facts(manifest)),
         funnel=tuple(_funnel(manifest)),
         reasons=tuple(
-            Reason(str(one.stage), one.kind, visible(one.reason), one.count)
+            RejectionRow(str(one.stage), one.kind, visible(one.reason), one.count)
             for one in sorted(manifest.rejected, key=lambda one: -one.count)
         ),
         histograms=histograms,
@@ -155,12 +154,14 @@ def corpus(run: Path) -> Corpus:
     )
 
 
-def _funnel(manifest: Manifest) -> Iterator[Step]:
+def _funnel(manifest: Manifest) -> Iterator[FunnelStep]:
     """The stages that dropped prompts, and the last."""
     total = manifest.prompts.in_
     for stage, prompts, _ in funnel(manifest):
         if prompts.dropped or stage is Stage.RELEASE:
-            yield Step(str(stage), prompts.before, prompts.after, prompts.after / max(1, total))
+            yield FunnelStep(
+                str(stage), prompts.before, prompts.after, prompts.after / max(1, total)
+            )
 
 
 def _measured(
@@ -168,7 +169,7 @@ def _measured(
 ) -> tuple[tuple[Histogram, ...], tuple[Curve, ...], tuple[tuple[float | None, ...], ...]]:
     if not files:
         return (), (), ()
-    stats = statistics.load(run / RELEASE_FOLDER / statistics.STATS_FILE)
+    stats = statistics.read_stats(run / RELEASE_FOLDER / statistics.STATS_FILE)
     values: dict[str, list[Floats]] = {name: [] for name in _TITLES}
     means = SegmentMeans()
     pairs: dict[tuple[int, int], array[float]] = {}
@@ -241,7 +242,7 @@ def _histogram(title: str, values: Floats, spread: Distribution) -> Histogram | 
     )
 
 
-def _sample(released: reader.Corpus) -> Iterator[Shown]:
+def _sample(released: reader.ReleaseReader) -> Iterator[CanvasView]:
     """Evenly from the whole release."""
     count = min(SAMPLE, len(released))
     wanted = released.places(n * len(released) // count for n in range(count))
@@ -249,13 +250,13 @@ def _sample(released: reader.Corpus) -> Iterator[Shown]:
         yield from map(_shown, arrow.records(Released, table))
 
 
-def _shown(row: Released) -> Shown:
+def _shown(row: Released) -> CanvasView:
     seqdep = [
         f"{level} {value:+.3f}"
         for level in Level
         if (value := getattr(row, f"seqdep_{level}_nats_per_token")) is not None
     ]
-    return Shown(
+    return CanvasView(
         id=row.id,
         origin=_text(f"{row.source} row {row.source_row}"),
         prompt=_text(row.prompt),
@@ -266,8 +267,8 @@ def _shown(row: Released) -> Shown:
     )
 
 
-def _path(path: ReleasedPath) -> ShownPath:
-    return ShownPath(
+def _path(path: ReleasedPath) -> PathView:
+    return PathView(
         mark=MARKS[path.grade][0],
         is_right=path.grade is Grade.CORRECT,
         answer=_text(path.answer or ""),

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from rich.text import Text
 
-from support.text import width, wrap
+from support.display.text import width, wrap
 
 
 class Part(NamedTuple):

@@ -1,7 +1,7 @@
 """Find canvases of a run or of a released dataset, by what a person asks for.
 
-In: a `Corpus` and a `Query`. Out: the places of the canvases that match. A search reads its own
-columns, row group by row group, so that memory does not follow the corpus.
+In: a `ReleaseReader` and a `Query`. Out: the places of the canvases that match. A search reads its
+own columns, row group by row group, so that memory does not follow the corpus.
 """
 
 import heapq
@@ -18,20 +18,20 @@ from typing import NamedTuple, TypeVar
 
 import pyarrow.compute as pc
 
-from curation.release.reader import Corpus, Place, begins, holds, selected
+from curation.release.reader import ReleaseReader, RowLocation, begins, holds, selected
 from schemas.records import Level
-from support.digits import rounded
+from support.display.digits import rounded
+from support.display.text import one_line
 from support.errors import UserError
-from support.text import one_line
 
 T = TypeVar("T")
 NEAREST = 3  # ids that are suggested
 
 
-class Hit(NamedTuple):
+class SearchHit(NamedTuple):
     """A row that matches; SeqDep is in nats a token, at the level asked for."""
 
-    place: Place
+    place: RowLocation
     id: str
     seqdep: float | None
 
@@ -65,7 +65,7 @@ class Query:
         return self.is_by_seqdep or any(v is not None for v in (self.id, self.grep, self.reason))
 
     @property
-    def rank(self) -> Callable[[Hit], float] | None:
+    def rank(self) -> Callable[[SearchHit], float] | None:
         """What orders the hits: the highest SeqDep first where it must lie above a bound."""
         if not self.is_by_seqdep:
             return None
@@ -96,14 +96,14 @@ class Query:
             raise UserError(f"no SeqDep lies above {self.above:g} and below {self.below:g}")
 
 
-class Found(NamedTuple):
+class SearchResult(NamedTuple):
     """The places to show, and how many there are in all."""
 
-    places: tuple[Place, ...]
+    places: tuple[RowLocation, ...]
     total: int
 
 
-def find(corpus: Corpus, query: Query) -> Found:
+def find(corpus: ReleaseReader, query: Query) -> SearchResult:
     """At most `limit` canvases that match, in order; UserError with a hint where none does."""
     if not len(corpus):
         raise UserError(
@@ -116,13 +116,13 @@ def find(corpus: Corpus, query: Query) -> Found:
         chosen: Sequence[int] = numbers[: query.limit]
         if query.seed is not None:
             chosen = random.Random(query.seed).sample(numbers, len(chosen))
-        return Found(corpus.places(chosen), len(numbers))
+        return SearchResult(corpus.places(chosen), len(numbers))
     hits, total = first(_hits(corpus, query), query.limit, query.rank)
     if not total:
         raise UserError(_nothing(corpus, query))
     if query.id is not None and total > 1:
         raise UserError(_ambiguous(query.id, total, _hits(corpus, query)))
-    return Found(tuple(hit.place for hit in hits), total)
+    return SearchResult(tuple(hit.place for hit in hits), total)
 
 
 def first(
@@ -139,7 +139,7 @@ def first(
     return chosen, next(counter)
 
 
-def _hits(corpus: Corpus, query: Query) -> Iterator[Hit]:
+def _hits(corpus: ReleaseReader, query: Query) -> Iterator[SearchHit]:
     column = query.seqdep_column
     conditions = []
     if query.id is not None:
@@ -156,15 +156,15 @@ def _hits(corpus: Corpus, query: Query) -> Iterator[Hit]:
     for path in corpus.files:
         for group, data in selected(path, columns, keep):
             for row in data.to_pylist():
-                place = Place(starts[path, group] + row["at"], path, group, row["at"])
-                yield Hit(place, row["id"], row[column])
+                place = RowLocation(starts[path, group] + row["at"], path, group, row["at"])
+                yield SearchHit(place, row["id"], row[column])
 
 
-def _named(corpus: Corpus, which: str) -> Found:
+def _named(corpus: ReleaseReader, which: str) -> SearchResult:
     """The canvas with this number; where it is none in range, the one whose id begins so."""
     total = len(corpus)
     if re.fullmatch(r"0|[1-9][0-9]{0,14}", which) and int(which) < total:
-        return Found(corpus.places([int(which)]), total)
+        return SearchResult(corpus.places([int(which)]), total)
     query = Query(id=which)
     hits, found = first(_hits(corpus, query), 1)
     if not found or not which:
@@ -174,15 +174,15 @@ def _named(corpus: Corpus, which: str) -> Found:
         )
     if found > 1:
         raise UserError(_ambiguous(which, found, _hits(corpus, query)))
-    return Found((hits[0].place,), total)
+    return SearchResult((hits[0].place,), total)
 
 
-def _ambiguous(prefix: str, total: int, hits: Iterable[Hit]) -> str:
+def _ambiguous(prefix: str, total: int, hits: Iterable[SearchHit]) -> str:
     ids = ", ".join(one_line(hit.id) for hit in islice(hits, 5))
     return f"{total} canvases begin with {prefix!r} ({ids}, …): give more of the id"
 
 
-def _nothing(corpus: Corpus, query: Query) -> str:
+def _nothing(corpus: ReleaseReader, query: Query) -> str:
     """Why nothing was found, and what would be."""
     total = len(corpus)
     asked = {
@@ -198,7 +198,7 @@ def _nothing(corpus: Corpus, query: Query) -> str:
     return f"no canvas of {total:,} matches {said}{_range(corpus, query)}"
 
 
-def _fate(corpus: Corpus, prefix: str) -> str:
+def _fate(corpus: ReleaseReader, prefix: str) -> str:
     """Why the prompt whose id begins so was rejected; else the ids most like it."""
     columns = ("prompt_id", "stage", "reason", "index")
     keep = begins("prompt_id", prefix) & pc.field("index").is_null()
@@ -222,7 +222,7 @@ def _shared(left: str, right: str) -> int:
     )
 
 
-def _range(corpus: Corpus, query: Query) -> str:
+def _range(corpus: ReleaseReader, query: Query) -> str:
     """What SeqDep there is, where it was asked for."""
     if not query.is_by_seqdep:
         return ""

@@ -1,7 +1,7 @@
 """What a run rejected, by reason: each with its detail, its prompt and, of a trace, its text.
 
-In: a `Corpus` of a run and a `Query` with a reason. Out: `Dropped` records. Rejections are read
-shard by shard, the texts only of what is shown.
+In: a `ReleaseReader` of a run and a `Query` with a reason. Out: `RejectedItem` records. Rejections
+are read shard by shard, the texts only of what is shown.
 """
 
 from collections import Counter
@@ -17,14 +17,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.inspect.query import Query, first
-from curation.release.reader import Corpus, begins, holds, selected
+from curation.release.reader import ReleaseReader, begins, holds, selected
 from curation.run_store.shards import shard_path
 from schemas import arrow
 from schemas.manifest import Manifest
 from schemas.records import Rejection, Stage
+from support.display.text import one_line
 from support.errors import UserError
 from support.plugins import hint
-from support.text import one_line
 
 COLUMNS = arrow.schema_of(Rejection).names
 LATER = frozenset(Stage) - {Stage.PROMPTS}
@@ -32,7 +32,7 @@ LATER = frozenset(Stage) - {Stage.PROMPTS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dropped:
+class RejectedItem:
     """A rejection with what was rejected.
 
     `prompt` and `gold` are None where the prompt never became one, `text` where a whole prompt was
@@ -57,7 +57,7 @@ class _At(NamedTuple):
     rejection: Rejection
 
 
-def find_dropped(corpus: Corpus, query: Query) -> tuple[Iterator[Dropped], int]:
+def find_rejections(corpus: ReleaseReader, query: Query) -> tuple[Iterator[RejectedItem], int]:
     """At most `limit` rejections with the query's reason, and how many match in all.
 
     UserError with a hint where the run has none of them.
@@ -98,7 +98,7 @@ def reasons(manifest: Manifest) -> dict[str, str]:
     }
 
 
-def _rejections(corpus: Corpus, manifest: Manifest, query: Query) -> Iterator[_At]:
+def _rejections(corpus: ReleaseReader, manifest: Manifest, query: Query) -> Iterator[_At]:
     conditions = [pc.field("reason") == query.reason]
     if query.id is not None:
         conditions.append(begins("prompt_id", query.id))
@@ -115,7 +115,7 @@ def _rejections(corpus: Corpus, manifest: Manifest, query: Query) -> Iterator[_A
             yield from (_At(shard, one) for one in arrow.records(Rejection, data))
 
 
-def _with_texts(run: Path, chosen: Iterable[_At]) -> Iterator[Dropped]:
+def _with_texts(run: Path, chosen: Iterable[_At]) -> Iterator[RejectedItem]:
     """The rejections with their texts, which are looked up once a run of the same shard."""
     for shard, group in groupby(chosen, key=lambda one: one.shard):
         here = [one.rejection for one in group]
@@ -126,7 +126,7 @@ def _with_texts(run: Path, chosen: Iterable[_At]) -> Iterator[Dropped]:
         traces = _traces(run, shard, ids) if any(r.index is not None for r in here) else {}
         for one in here:
             prompt = prompts.get(one.prompt_id, {})
-            yield Dropped(
+            yield RejectedItem(
                 rejection=one,
                 prompt=prompt.get("text"),
                 gold=prompt.get("gold"),

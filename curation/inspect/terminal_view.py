@@ -10,16 +10,16 @@ from pathlib import Path
 from rich.text import Text
 
 from curation.inspect.layout import Part, columns, lines
-from curation.inspect.rejections import Dropped
-from curation.release import stats as statistics
-from curation.release.stats import Distribution
+from curation.inspect.rejections import RejectedItem
+from curation.release import statistics
+from curation.release.statistics import Distribution
 from curation.seqdep_report.controls import sentence
 from schemas.facts import FilterFacts
 from schemas.manifest import MANIFEST_FILE, RELEASE_FOLDER, Manifest
 from schemas.records import Grade, Released
-from support.digits import rounded, rounded_text
-from support.tables import Table
-from support.text import one_line, shorten, visible
+from support.display.digits import rounded, rounded_text
+from support.display.tables import Table
+from support.display.text import one_line, shorten, visible
 
 MARKS = {  # and how they are painted
     Grade.CORRECT: ("✓ correct", "green"),
@@ -97,7 +97,7 @@ def _measured(run: Path, manifest: Manifest) -> Iterator[tuple[str, str]]:
     """The distributions of `stats.json`; nothing where there is no release."""
     if not manifest.release:
         return
-    stats = statistics.load(run / RELEASE_FOLDER / statistics.STATS_FILE)
+    stats = statistics.read_stats(run / RELEASE_FOLDER / statistics.STATS_FILE)
     yield "path tokens", _spread(stats.path_tokens)
     yield "SeqDep path", _spread(stats.seqdep_path_nats_per_token, " nats a token")
     yield "SeqDep step", _spread(stats.seqdep_step_nats_per_token, " nats a token (long-CoT form)")
@@ -159,7 +159,7 @@ def show(row: Released, cells: int, *, title: str = "canvas", abreast: bool = Tr
     )
 
 
-def show_dropped(dropped: Dropped, cells: int, *, title: str = "rejected") -> Text:
+def show_rejection(dropped: RejectedItem, cells: int, *, title: str = "rejected") -> Text:
     """A rejected prompt or trace, `cells` wide, with the reason and what was rejected."""
     cells = max(LEAST, cells)
     one = dropped.rejection

@@ -48,7 +48,7 @@ _DRAWING = re.compile(r"\[asy\].*?(?:(?P<close>\[/asy\])|\Z)", re.DOTALL | re.IG
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hit:
+class Contamination:
     """A contaminated text: the reason slug, and a sentence that names evaluation set and row."""
 
     reason: str
@@ -70,7 +70,7 @@ class Overlap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class EvaluationSetCounts:
     """What an evaluation set of `rows` prompts has found so far, by rule."""
 
     label: str
@@ -110,7 +110,7 @@ class EvaluationIndex:
         if not grams and len(form) >= MIN_SHORT_TOKENS:
             self._short.setdefault(form[:2], []).append((form, number))
 
-    def find(self, text: str) -> Hit | None:
+    def find(self, text: str) -> Contamination | None:
         """The evaluation prompt that a text repeats, or None."""
         equal = self._exact.get(key_of(normalise(text)))
         if equal is not None:
@@ -127,11 +127,11 @@ class EvaluationIndex:
             return self._hit(NGRAM, inside, "holds the whole of {}")
         return None
 
-    def found(self) -> tuple[Found, ...]:
+    def found(self) -> tuple[EvaluationSetCounts, ...]:
         """Per evaluation set, in the order they were added: its rows, and what it has found."""
         rows = Counter(source for source, _ in self._places)
         return tuple(
-            Found(
+            EvaluationSetCounts(
                 label=source,
                 rows=n,
                 exact=self._found[source, EXACT],
@@ -140,10 +140,12 @@ class EvaluationIndex:
             for source, n in rows.items()
         )
 
-    def _hit(self, reason: str, number: int, detail: str) -> Hit:
+    def _hit(self, reason: str, number: int, detail: str) -> Contamination:
         source, row = self._places[number]
         self._found[source, reason] += 1
-        return Hit(reason=reason, detail=detail.format(f"row {row} of evaluation set {source}"))
+        return Contamination(
+            reason=reason, detail=detail.format(f"row {row} of evaluation set {source}")
+        )
 
     def touches(self, text: str) -> bool:
         """Whether a text shares any single n-gram with any evaluation prompt."""

@@ -6,8 +6,8 @@ The normal form forgets case, white space, invisible characters, prose punctuati
 spacing, and keeps every operator and bracket: `3-5` and `3+5` stay two problems. So do `f(2)` and
 `f'(2)`, `.5` and `5`, `n!` and `n`; quotation marks, possessives and exclamations are forgotten. On
 10,742 real prompts (GSM8K, MATH, recorded) the primes and factorials that are kept part no two
-copies: all 310 repeats are found with and without them. `Seen` holds hashes only, about 34 bytes a
-prompt. The first of several equal prompts is kept, whatever the later ones say.
+copies: all 310 repeats are found with and without them. `SeenPrompts` holds hashes only, about 34
+bytes a prompt. The first of several equal prompts is kept, whatever the later ones say.
 """
 
 import re
@@ -127,7 +127,7 @@ def key_of(form: str) -> int:
     return xxhash.xxh3_64_intdigest(form.encode("utf-8", "surrogatepass"))
 
 
-class Seen:
+class SeenPrompts:
     """The prompts kept so far, as hashes.
 
     An open-addressing table of entry numbers over five packed columns: key of the normal form

@@ -16,27 +16,27 @@ from pydantic import ValidationError
 
 from curation.publish.plan import (
     DATA,
-    Item,
+    FileAction,
+    FileChange,
     Release,
-    State,
     changes,
     compare,
+    count_changes,
     locked_release,
     preview,
     release_of,
-    summed,
 )
-from curation.sources.readers.remote import code_of, connect, etag, is_url, patiently
+from curation.sources.readers.remote import code_of, connect, etag, is_url, with_retries
 from schemas.facts import Count, Fact, FileFacts
+from support.display.text import one_line
 from support.errors import StoppedError, UserError
 from support.retry import GOES_ON, Say
-from support.text import one_line
 
 INDEX = "polytrace.json"
 CARD = "README.md"
 
 
-class Arrived(Fact):
+class UploadedFile(Fact):
     """A file that was sent: its content, and the storage's own mark of it, if it has one."""
 
     path: str
@@ -45,14 +45,14 @@ class Arrived(Fact):
     etag: str
 
 
-class Index(Fact):
+class FolderIndex(Fact):
     """The account of a published folder; while it is not `complete`, `files` are those so far."""
 
     name: str
     build: str
     recipe: str
     complete: bool
-    files: tuple[Arrived, ...]
+    files: tuple[UploadedFile, ...]
 
 
 def publish(run: Path, to: str, *, say: Say) -> str:
@@ -63,12 +63,12 @@ def publish(run: Path, to: str, *, say: Say) -> str:
     """
     folder = _Folder(to, say)
     with locked_release(run, say) as release:
-        standing = folder.standing(release)
-        items = _compare(release, standing, folder)
-        say(f"{summed(items)} to {folder.url}")
-        done = standing and (standing.complete, standing.build, standing.recipe)
+        published = folder.published(release)
+        items = _compare(release, published, folder)
+        say(f"{count_changes(items)} to {folder.url}")
+        done = published and (published.complete, published.build, published.recipe)
         if changes(items) or done != (True, release.build, release.digest):
-            _send(folder, release, items, standing)
+            _send(folder, release, items, published)
     return folder.url
 
 
@@ -76,7 +76,7 @@ def dry_run(run: Path, to: str, *, say: Say) -> str:
     """What `publish` would do, one line a file; nothing is changed, here or there."""
     folder = _Folder(to, say)
     release = release_of(run, say)
-    return preview(_compare(release, folder.standing(release), folder), folder.url)
+    return preview(_compare(release, folder.published(release), folder), folder.url)
 
 
 class _Folder:
@@ -90,7 +90,7 @@ class _Folder:
         self.url = one_line(to).rstrip("/")
         self.there: dict[str, tuple[int, str]] = {}
 
-    def standing(self, release: Release) -> Index | None:
+    def published(self, release: Release) -> FolderIndex | None:
         """What was published here before; UserError where the folder is not free for `release`."""
         self.there = dict(self._list(""))
         index = self._index() if INDEX in self.there else None
@@ -111,7 +111,7 @@ class _Folder:
             )
         return index
 
-    def send(self, source: Path, path: str, sha256: str) -> Arrived:
+    def send(self, source: Path, path: str, sha256: str) -> UploadedFile:
         """Put a file there, and see that all of it has arrived."""
         self._call(lambda: self._fs.put_file(str(source), self._path(path)))
         info = self._call(lambda: self._fs.info(self._path(path)))
@@ -120,7 +120,7 @@ class _Folder:
             raise StoppedError(
                 f"{self.url}: of {path} only {info['size']} of {size} bytes arrived{GOES_ON}"
             )
-        return Arrived(path=path, bytes=size, sha256=sha256, etag=etag(info))
+        return UploadedFile(path=path, bytes=size, sha256=sha256, etag=etag(info))
 
     def sha256(self, path: str) -> str:
         """Of what is there, read block by block."""
@@ -131,7 +131,7 @@ class _Folder:
 
         return str(self._call(attempt))
 
-    def write(self, index: Index) -> None:
+    def write(self, index: FolderIndex) -> None:
         """Put the account there, in place of the former one."""
         text = index.model_dump_json(indent=1) + "\n"
         self._call(lambda: self._fs.pipe_file(self._path(INDEX), text.encode()))
@@ -145,10 +145,10 @@ class _Folder:
 
         self._call(attempt)
 
-    def _index(self) -> Index:
+    def _index(self) -> FolderIndex:
         text = self._call(lambda: self._fs.cat_file(self._path(INDEX)))
         try:
-            return Index.model_validate_json(text)
+            return FolderIndex.model_validate_json(text)
         except ValidationError:
             raise UserError(
                 f"{self.url}: its {INDEX} is damaged, or of another program; choose another --to, "
@@ -177,17 +177,17 @@ class _Folder:
         return f"{self._root}/{path}".rstrip("/")
 
     def _call(self, attempt: Any) -> Any:
-        return patiently(attempt, self.url, self._say)
+        return with_retries(attempt, self.url, self._say)
 
 
-def _compare(release: Release, standing: Index | None, folder: _Folder) -> list[Item]:
+def _compare(release: Release, published: FolderIndex | None, folder: _Folder) -> list[FileChange]:
     """Every file of the release, and those of former builds.
 
     A file is unchanged if it was sent with this sha256, and is listed as it was then; without an
     ETag a listing tells of the size alone, so that the file is read.
     """
     there = folder.there
-    arrived = {file.path: file for file in standing.files} if standing else {}
+    arrived = {file.path: file for file in published.files} if published else {}
 
     def is_same(path: str, file: FileFacts) -> bool:
         known = arrived.get(path)
@@ -201,15 +201,17 @@ def _compare(release: Release, standing: Index | None, folder: _Folder) -> list[
     return compare(release, {path: size for path, (size, _) in there.items()}, is_same)
 
 
-def _send(folder: _Folder, release: Release, items: Sequence[Item], standing: Index | None) -> None:
+def _send(
+    folder: _Folder, release: Release, items: Sequence[FileChange], published: FolderIndex | None
+) -> None:
     """Data, then what describes it, the card last; then former data goes, then all is complete."""
-    stale = {item.path for item in items if item.state in (State.NEW, State.CHANGED)}
-    before = standing.files if standing else ()
+    stale = {item.path for item in items if item.state in (FileAction.NEW, FileAction.CHANGED)}
+    before = published.files if published else ()
     arrived = {file.path: file for file in before if file.path not in stale}
 
     def account(*, complete: bool) -> None:
         named = [path for path in sorted(arrived) if path in release.files or not complete]
-        index = Index(
+        index = FolderIndex(
             name=release.name,
             build=release.build,
             recipe=release.digest,
@@ -223,7 +225,7 @@ def _send(folder: _Folder, release: Release, items: Sequence[Item], standing: In
         arrived[path] = folder.send(release.folder / path, path, release.files[path].sha256)
         account(complete=False)
     for item in items:
-        if item.state is State.DELETED:
+        if item.state is FileAction.DELETED:
             folder.delete(item.path)
             arrived.pop(item.path, None)
     account(complete=True)

@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING
 
 from curation.publish.hub_client import asked, configure, endpoint, explain, find_token
 from curation.publish.plan import (
-    Item,
+    FileAction,
+    FileChange,
     Release,
-    State,
     changes,
     compare,
+    count_changes,
     locked_release,
     preview,
     release_of,
-    summed,
 )
 from schemas.facts import FileFacts
+from support.display.text import one_line
 from support.errors import UserError
 from support.retry import Say, retry
-from support.text import one_line
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -37,7 +37,7 @@ _TAG = re.compile(r"[A-Za-z0-9](?:[\w-]|\.(?!\.))*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class RemoteState:
     """What the hub has: `files` as path -> (size, sha256 of an LFS file or else git's blob id)."""
 
     head: str
@@ -79,13 +79,13 @@ def dry_run(run: Path, repo: str, *, public: bool, tag: str | None, say: Say) ->
     api = _connect(repo, None)
     release = release_of(run, say)
     try:
-        standing = _standing(api, repo)
-        where = "" if standing else f"{repo} does not exist yet, or is hidden from you\n"
+        remote = _remote_state(api, repo)
+        where = "" if remote else f"{repo} does not exist yet, or is hidden from you\n"
     except Exception as error:  # of the client; what would be sent can be said all the same
-        standing, where = None, f"{explain(error, repo, api.token)}\n"
-    items = _compare(release, standing)
-    if standing is not None:
-        _check(repo, standing, items, public, None if tag == release.digest else tag)
+        remote, where = None, f"{explain(error, repo, api.token)}\n"
+    items = _compare(release, remote)
+    if remote is not None:
+        _check(repo, remote, items, public, None if tag == release.digest else tag)
     seen = "public" if public else "private"
     tags = " and ".join(dict.fromkeys([release.digest, tag or release.digest]))
     return where + preview(items, f"{_address(api, repo)} ({seen}), tagged {tags}")
@@ -112,22 +112,22 @@ def _publish(
     """One attempt. What an interrupted one did is found, and not done again."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-    standing = _standing(api, repo)
-    if standing is None:
+    remote = _remote_state(api, repo)
+    if remote is None:
         api.create_repo(repo, repo_type=KIND, private=not public)
-        standing = _standing(api, repo)
-        if standing is None:
+        remote = _remote_state(api, repo)
+        if remote is None:
             raise UserError(f"{repo}: was created, but is hidden from this token; check its rights")
-    items = _compare(release, standing)
-    _check(repo, standing, items, public, None if tag == release.digest else tag)
-    say(f"{summed(items)} to {_address(api, repo)}")
+    items = _compare(release, remote)
+    _check(repo, remote, items, public, None if tag == release.digest else tag)
+    say(f"{count_changes(items)} to {_address(api, repo)}")
     added = [
         CommitOperationAdd(item.path, release.folder / item.path)
         for item in items
-        if item.state in (State.NEW, State.CHANGED)
+        if item.state in (FileAction.NEW, FileAction.CHANGED)
     ]
-    gone = [CommitOperationDelete(item.path) for item in items if item.state is State.DELETED]
-    commit = standing.head
+    gone = [CommitOperationDelete(item.path) for item in items if item.state is FileAction.DELETED]
+    commit = remote.head
     if added or gone:
         _disable_xet_where_unknown(api, repo)
         try:
@@ -139,15 +139,15 @@ def _publish(
             [*gone, *added],
             commit_message=f"Polytrace release {release.build}, recipe {release.digest}",
             repo_type=KIND,
-            parent_commit=standing.head,
+            parent_commit=remote.head,
         ).oid
     for name in dict.fromkeys([release.digest, tag or release.digest]):
-        if standing.tags.get(name) == commit:
+        if remote.tags.get(name) == commit:
             continue
-        if name in standing.tags:  # the digest's own: it follows the latest release of the recipe
+        if name in remote.tags:  # the digest's own: it follows the latest release of the recipe
             api.delete_tag(repo, tag=name, repo_type=KIND)
         api.create_tag(repo, tag=name, revision=commit, repo_type=KIND)
-    if public and standing.is_private:
+    if public and remote.is_private:
         api.update_repo_settings(repo, private=False, repo_type=KIND)
     return f"{_address(api, repo)}/tree/{commit}"
 
@@ -163,7 +163,7 @@ def _disable_xet_where_unknown(api: "HfApi", repo: str) -> None:
         constants.HF_HUB_DISABLE_XET = answer.status_code == 404
 
 
-def _standing(api: "HfApi", repo: str) -> Standing | None:
+def _remote_state(api: "HfApi", repo: str) -> RemoteState | None:
     """What the hub has of the dataset; None where it does not exist."""
     from huggingface_hub import RepoFile
     from huggingface_hub.errors import HfHubHTTPError
@@ -176,7 +176,7 @@ def _standing(api: "HfApi", repo: str) -> Standing | None:
         return None
     refs = api.list_repo_refs(repo, repo_type=KIND)
     entries = api.list_repo_tree(repo, recursive=True, revision=info.sha, repo_type=KIND)
-    return Standing(
+    return RemoteState(
         head=info.sha or "",
         is_private=bool(info.private),
         files={
@@ -189,11 +189,11 @@ def _standing(api: "HfApi", repo: str) -> Standing | None:
     )
 
 
-def _compare(release: Release, standing: Standing | None) -> list[Item]:
+def _compare(release: Release, remote: RemoteState | None) -> list[FileChange]:
     """By content, under the name that the hub's storage gives it."""
     from huggingface_hub.utils.sha import git_hash
 
-    files = standing.files if standing else {}
+    files = remote.files if remote else {}
 
     def is_same(path: str, file: FileFacts) -> bool:
         _, name = files[path]
@@ -211,16 +211,18 @@ def _check_tag_name(tag: str | None) -> None:
         raise UserError(f"--revision {tag!r}: not a tag; write letters, digits, '.', '-' or '_'")
 
 
-def _check(repo: str, standing: Standing, items: list[Item], public: bool, tag: str | None) -> None:
+def _check(
+    repo: str, remote: RemoteState, items: list[FileChange], public: bool, tag: str | None
+) -> None:
     """UserError before anything is sent, where the dataset is not what was asked for."""
-    if not standing.is_private and not public:
+    if not remote.is_private and not public:
         raise UserError(
             f"{repo}: is public already; add --public to publish there, or choose another --repo"
         )
-    if tag in standing.branches:
+    if tag in remote.branches:
         raise UserError(f"{repo}: --revision {tag!r} is a branch; choose another name")
-    at = standing.tags.get(tag or "")
-    if at is not None and (at != standing.head or changes(items)):
+    at = remote.tags.get(tag or "")
+    if at is not None and (at != remote.head or changes(items)):
         raise UserError(
             f"{repo}: tag {tag!r} stands on another commit ({at[:8]}); choose another --revision, "
             "or delete the tag there"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
-from curation.release.verify import verify
+from curation.release.verify import find_problems
 from schemas.facts import FileFacts
 from schemas.manifest import MANIFEST_FILE, RELEASE_FOLDER, Manifest
 from support.errors import UserError
@@ -20,7 +20,7 @@ from support.retry import Say
 DATA = re.compile(r"data/(train|validation)-[0-9a-f]{8,12}-\d{5}\.parquet")
 
 
-class State(StrEnum):
+class FileAction(StrEnum):
     """What becomes of a file of the dataset."""
 
     NEW = "new"
@@ -30,12 +30,12 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class FileChange:
     """A file: its path in the dataset and its size in bytes."""
 
     path: str
     size: int
-    state: State
+    state: FileAction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ def locked_release(run: Path, say: Say) -> Iterator[Release]:
 def release_of(run: Path, say: Say) -> Release:
     """The files that the manifest vouches for; UserError unless the run is sound."""
     _require(run)
-    if problems := verify(run):
+    if problems := find_problems(run):
         raise UserError(
             f"{run}: not published, for it is not sound ({len(problems)} problems; the first: "
             f"{problems[0]}); look with polytrace verify {run}, repair with polytrace build"
@@ -103,7 +103,7 @@ def _require(run: Path) -> None:
 
 def compare(
     release: Release, there: Mapping[str, int], is_same: Callable[[str, FileFacts], bool]
-) -> list[Item]:
+) -> list[FileChange]:
     """What becomes of every file of the release, and of those of former builds.
 
     `there` are the sizes of the files at the destination; `is_same` says whether one of the right
@@ -111,33 +111,33 @@ def compare(
     """
     items = []
     for path, file in sorted(release.files.items()):
-        state = State.NEW
+        state = FileAction.NEW
         if path in there:
             same = there[path] == file.bytes and is_same(path, file)
-            state = State.UNCHANGED if same else State.CHANGED
-        items.append(Item(path=path, size=file.bytes, state=state))
+            state = FileAction.UNCHANGED if same else FileAction.CHANGED
+        items.append(FileChange(path=path, size=file.bytes, state=state))
     for path, size in sorted(there.items()):
         if path not in release.files and DATA.fullmatch(path):
-            items.append(Item(path=path, size=size, state=State.DELETED))
+            items.append(FileChange(path=path, size=size, state=FileAction.DELETED))
     return items
 
 
-def changes(items: Sequence[Item]) -> list[Item]:
+def changes(items: Sequence[FileChange]) -> list[FileChange]:
     """What is not as it should be."""
-    return [item for item in items if item.state is not State.UNCHANGED]
+    return [item for item in items if item.state is not FileAction.UNCHANGED]
 
 
-def summed(items: Sequence[Item]) -> str:
+def count_changes(items: Sequence[FileChange]) -> str:
     """How much is sent and deleted, as part of a sentence."""
-    sent = [item for item in items if item.state in (State.NEW, State.CHANGED)]
-    gone = sum(item.state is State.DELETED for item in items)
+    sent = [item for item in items if item.state in (FileAction.NEW, FileAction.CHANGED)]
+    gone = sum(item.state is FileAction.DELETED for item in items)
     return (
         f"{len(sent)} of {len(items) - gone} files, {sum(item.size for item in sent):,} bytes"
         + (f" (and {gone} of a former build deleted)" if gone else "")
     )
 
 
-def preview(items: Sequence[Item], to: str) -> str:
+def preview(items: Sequence[FileChange], to: str) -> str:
     """What a dry run prints: a line a file, and what they come to."""
     lines = [f"{item.state:>9}  {item.size:>15,}  {item.path}" for item in items]
-    return "\n".join([*lines, f"{summed(items)} to {to}; nothing was sent"])
+    return "\n".join([*lines, f"{count_changes(items)} to {to}; nothing was sent"])

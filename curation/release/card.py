@@ -12,16 +12,16 @@ from typing import Any, Final, NamedTuple
 from curation import components
 from curation.release import licenses, markdown
 from curation.release.figures import Picture
-from curation.release.stats import Distribution, Stats
+from curation.release.statistics import Distribution, Stats
 from curation.seqdep_report import controls
 from schemas import arrow, canvas
 from schemas.manifest import Manifest
 from schemas.recipe import Recipe
 from schemas.records import Grade, Released
 from support import plugins
-from support.digits import rounded, rounded_text
+from support.display.digits import rounded, rounded_text
+from support.display.text import one_line, shorten
 from support.paths import locate
-from support.text import one_line, shorten
 
 TAGS = ("polytrace", "math", "reasoning", "parallel-reasoning", "diffusion-language-model")
 PARTS = {
@@ -54,7 +54,7 @@ def render_card(
     from jinja2 import Environment, StrictUndefined
 
     license = _license(manifest, recipe, stats)
-    printed = markdown.printable(recipe)
+    printed = markdown.printable_recipe(recipe)
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
         md=markdown.escape,
@@ -97,7 +97,7 @@ def render_card(
     return text.rstrip("\n") + "\n"
 
 
-class Served(NamedTuple):
+class RequestOptions(NamedTuple):
     """How a teacher behind a server was asked."""
 
     top_up: int
@@ -105,13 +105,13 @@ class Served(NamedTuple):
     seeds: bool
 
 
-def _served(recipe: Recipe) -> Served | None:
+def _served(recipe: Recipe) -> RequestOptions | None:
     spec = components.writer(recipe)
     if spec.kind != "openai_server":
         return None
     options = plugins.effective("curation.teachers", spec.kind, spec.options)
     top_up, hints = options.get("top_up"), options.get("hints")
-    return Served(
+    return RequestOptions(
         top_up=top_up if isinstance(top_up, int) else 0,
         hints=len(hints) if isinstance(hints, list | tuple) else 0,
         seeds=options.get("seeds") is True,

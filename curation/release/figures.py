@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.release.rows import PATH_TOKENS, finite, readable
-from curation.release.stats import Distribution, Stats
+from curation.release.statistics import Distribution, Stats
 from curation.release.writer import ROW_GROUP, data_path
 from schemas.facts import ReleaseFile
 from schemas.manifest import Manifest
-from support.digits import rounded
-from support.figures import BLUE, INK, RED, save
+from support.display.digits import rounded
+from support.display.figures import BLUE, INK, RED, save
 from support.stats import Binned, binned
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Picture(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Panel:
+class HistogramPanel:
     """One histogram: a column, what its values belong to, and the value that is marked."""
 
     column: str
@@ -94,7 +94,7 @@ def draw(
     return tuple(pictures)
 
 
-def lengths(manifest: Manifest, measured: Stats) -> list[Panel]:
+def lengths(manifest: Manifest, measured: Stats) -> list[HistogramPanel]:
     """Panels of tokens; bins end at the slot, so that no bar crosses its line."""
     found = (
         (PATH_TOKENS, "Tokens of a path", "paths", measured.path_tokens, manifest.slot_tokens),
@@ -107,7 +107,7 @@ def lengths(manifest: Manifest, measured: Stats) -> list[Panel]:
         ),
     )
     return [
-        Panel(
+        HistogramPanel(
             column=column,
             title=title,
             counted=counted,
@@ -122,7 +122,7 @@ def lengths(manifest: Manifest, measured: Stats) -> list[Panel]:
     ]
 
 
-def seqdep(measured: Stats) -> list[Panel]:
+def seqdep(measured: Stats) -> list[HistogramPanel]:
     """Panels of SeqDep; a tail as long again as the middle 90 % ends the axis."""
     found = (
         ("seqdep_path_nats_per_token", "SeqDep, path level", measured.seqdep_path_nats_per_token),
@@ -134,7 +134,7 @@ def seqdep(measured: Stats) -> list[Panel]:
         reach = high - low
         ends = (max(spread.min or 0.0, low - reach), min(spread.max or 0.0, high + reach))
         panels.append(
-            Panel(
+            HistogramPanel(
                 column=column,
                 title=title,
                 counted="canvases",
@@ -176,7 +176,9 @@ def _readable(width: float) -> float:
     return next(step for step in steps if step >= width * (1 - 1e-9))
 
 
-def count(folder: Path, files: Sequence[ReleaseFile], panels: Sequence[Panel]) -> dict[str, Binned]:
+def count(
+    folder: Path, files: Sequence[ReleaseFile], panels: Sequence[HistogramPanel]
+) -> dict[str, Binned]:
     """What every panel's column holds, by column."""
     found = {p.column: Binned(np.zeros(len(p.edges) - 1, np.int64), 0) for p in panels}
     for file in files:
@@ -189,7 +191,7 @@ def count(folder: Path, files: Sequence[ReleaseFile], panels: Sequence[Panel]) -
     return found
 
 
-def _save(path: Path, panels: Sequence[tuple[Panel, Binned]]) -> None:
+def _save(path: Path, panels: Sequence[tuple[HistogramPanel, Binned]]) -> None:
     """Draw the panels side by side."""
     inks = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), INK)
     style: Any = {**inks, "axes.edgecolor": _PALE}
@@ -200,7 +202,7 @@ def _save(path: Path, panels: Sequence[tuple[Panel, Binned]]) -> None:
             _histogram(axis, panel, counts)
 
 
-def _histogram(axis: "Axes", panel: Panel, counts: Binned) -> None:
+def _histogram(axis: "Axes", panel: HistogramPanel, counts: Binned) -> None:
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
     edges, spread = panel.edges, panel.spread
@@ -232,7 +234,7 @@ def _histogram(axis: "Axes", panel: Panel, counts: Binned) -> None:
     )
 
 
-def _notes(panel: Panel, counts: Binned) -> Iterator[str]:
+def _notes(panel: HistogramPanel, counts: Binned) -> Iterator[str]:
     missing = f", {panel.spread.missing:,} without a value" if panel.spread.missing else ""
     yield f"n = {panel.spread.count:,}{missing}"
     if counts.beyond:

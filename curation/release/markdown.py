@@ -11,8 +11,8 @@ from typing import NamedTuple
 import yaml
 
 from schemas.recipe import Recipe
+from support.display.text import one_line, visible
 from support.redact import without_credentials
-from support.text import one_line, visible
 
 _ACTIVE = re.compile(r"([\\`*_{}\[\]()<>#|~$&!])")
 _SECRET = re.compile(r"(?:^|_)(?:(?:api|access|secret)_?key|token|secret|passwd|password|auth\w*)$")
@@ -50,7 +50,7 @@ def _longest_run(text: str) -> int:
     return max(map(len, re.findall("`+", text)), default=0)
 
 
-class Printable(NamedTuple):
+class PrintableRecipe(NamedTuple):
     """A recipe as YAML, and which fields were not printed as they are."""
 
     text: str
@@ -58,7 +58,7 @@ class Printable(NamedTuple):
     withheld: tuple[str, ...]
 
 
-def printable(recipe: Recipe) -> Printable:
+def printable_recipe(recipe: Recipe) -> PrintableRecipe:
     """The recipe for a card: where data lies shortened, credentials withheld, both named."""
     shortened: list[str] = []
     withheld: list[str] = []
@@ -87,4 +87,4 @@ def printable(recipe: Recipe) -> Printable:
 
     facts = clean(recipe.shaping(), "", "")
     text = yaml.safe_dump(facts, sort_keys=False, allow_unicode=True, width=100)
-    return Printable(text.rstrip("\n"), tuple(shortened), tuple(withheld))
+    return PrintableRecipe(text.rstrip("\n"), tuple(shortened), tuple(withheld))

@@ -22,7 +22,7 @@ from support.errors import UserError
 ROWS_AT_ONCE = 100  # whole rows in memory
 
 
-class Place(NamedTuple):
+class RowLocation(NamedTuple):
     """A released row: its number from 0, its file, its row group, and its offset in that."""
 
     number: int
@@ -31,7 +31,7 @@ class Place(NamedTuple):
     offset: int
 
 
-class Corpus:
+class ReleaseReader:
     """What is looked at: `files` of released rows, train first; a dataset alone has no manifest.
 
     UserError or DamagedError where `where` is no complete run, no dataset's folder and no file of
@@ -49,7 +49,7 @@ class Corpus:
             self.files = tuple(
                 data_path(where / RELEASE_FOLDER, file) for file in self.manifest.release
             )
-        self.groups: list[Place] = []  # where every row group begins
+        self.groups: list[RowLocation] = []  # where every row group begins
         total = 0
         for path in self.files:
             with readable(path) as file:
@@ -58,14 +58,14 @@ class Corpus:
             if self.manifest is None:
                 _require_columns(path, {former.TODAY.get(name, name) for name in names})
             for group, size in enumerate(sizes):
-                self.groups.append(Place(total, path, group, 0))
+                self.groups.append(RowLocation(total, path, group, 0))
                 total += size
         self._rows = total
 
     def __len__(self) -> int:
         return self._rows
 
-    def places(self, numbers: Iterable[int]) -> tuple[Place, ...]:
+    def places(self, numbers: Iterable[int]) -> tuple[RowLocation, ...]:
         """Where the rows of these numbers lie."""
         starts = [start.number for start in self.groups]
         found = ((n, self.groups[bisect_right(starts, n) - 1]) for n in numbers)
@@ -87,7 +87,7 @@ def _require_columns(path: Path, names: set[str]) -> None:
         )
 
 
-def rows(places: Sequence[Place]) -> Iterator[tuple[Place, pa.Table]]:
+def rows(places: Sequence[RowLocation]) -> Iterator[tuple[RowLocation, pa.Table]]:
     """Every place with its row, a table of one row; each row group is read once a hundred rows."""
     for start in range(0, len(places), ROWS_AT_ONCE):
         chunk = places[start : start + ROWS_AT_ONCE]

@@ -12,7 +12,7 @@ from schemas.recipe import Recipe
 from schemas.records import Grade, Released
 
 
-def check(row: Released, manifest: Manifest, recipe: Recipe | None) -> Iterator[str]:
+def row_problems(row: Released, manifest: Manifest, recipe: Recipe | None) -> Iterator[str]:
     """The problems of a row."""
     yield from _texts(row, recipe)
     yield from _paths(row, manifest)

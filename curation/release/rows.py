@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curation.canvases import assemble
+from curation.canvases import assembly
 from schemas import arrow
 from schemas.records import (
     Canvas,
@@ -33,7 +33,7 @@ def released(canvas: Canvas, scores: Scores) -> Released:
     prompt = canvas.prompt
     if scores.prompt_id != prompt.id:
         raise ValueError(f"scores of prompt {scores.prompt_id} given for the canvas of {prompt.id}")
-    response = assemble.response(canvas)
+    response = assembly.response(canvas)
     siblings = scores.siblings
     return Released(
         id=prompt.id,
@@ -43,7 +43,7 @@ def released(canvas: Canvas, scores: Scores) -> Released:
             Message(role="user", content=prompt.text),
             Message(role="assistant", content=response),
         ),
-        long_cot=assemble.long_cot_text(canvas),
+        long_cot=assembly.long_cot_text(canvas),
         gold=prompt.gold,
         paths=tuple(map(_path, canvas.paths, canvas.path_tokens)),
         summary=canvas.summary,

@@ -1,8 +1,8 @@
 """What the teacher has read and written for a corpus, in its own tokens, as its server counted.
 
-In: a finished run. Out: `Spent`: sums over the traces that the corpus was made from, whenever they
-were sampled, and over the summaries that were asked for. What was cut off in flight, or sampled
-under other settings, is not in it.
+In: a finished run. Out: `TokenUsage`: sums over the traces that the corpus was made from, whenever
+they were sampled, and over the summaries that were asked for. What was cut off in flight, or
+sampled under other settings, is not in it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +20,7 @@ from schemas.records import Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spent:
+class TokenUsage:
     """Tokens of the teacher; `uncounted` of the `traces` say nothing, as recorded ones do.
 
     `read` are prompts, once a trace; of `written`, `released` stand on canvases.
@@ -39,7 +39,7 @@ class Spent:
         return self.written + self.summaries
 
 
-def spent(run: Path, manifest: Manifest) -> Spent:
+def count_token_usage(run: Path, manifest: Manifest) -> TokenUsage:
     """Count the tokens of a run; DamagedError where a file cannot be read."""
     shards = [
         run / shard.path
@@ -56,7 +56,7 @@ def spent(run: Path, manifest: Manifest) -> Spent:
     for batch in _batches(files, ["paths.list.element.trace.completion_tokens"]):
         released += _sum(batch.column("paths").flatten().field("trace").field(0))
     journals = sorted((run / Stage.SUMMARIES).glob("[0-9]*.jsonl*"))
-    return Spent(
+    return TokenUsage(
         traces=traces,
         uncounted=uncounted,
         read=read,

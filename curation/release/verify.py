@@ -15,27 +15,26 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.release import figures, row_checks, stats
+from curation.release import figures, row_checks, statistics
 from curation.release.rows import read_rows
 from curation.release.writer import data_path
 from curation.sampling import journal
 from schemas import arrow
 from schemas.facts import REJECTED_FOLDER, FileFacts, ReleaseFile, Shard
 from schemas.manifest import MANIFEST_FILE, RECIPE_FILE, RELEASE_FOLDER, Manifest
-from schemas.recipe import Recipe
-from schemas.recipe import load as load_recipe
+from schemas.recipe import Recipe, load_recipe
 from schemas.records import Grade, Rejection
+from support.display.text import one_line
 from support.errors import PolytraceError, UserError
 from support.files import sha256
-from support.text import one_line
 
-STATS = f"{RELEASE_FOLDER}/{stats.STATS_FILE}"
+STATS = f"{RELEASE_FOLDER}/{statistics.STATS_FILE}"
 PICTURES = f"{RELEASE_FOLDER}/{figures.FOLDER}"
 REQUIRED = (f"{RELEASE_FOLDER}/README.md", STATS)  # beside the data
 MOST = 20  # problems of one file that are listed
 
 
-class Place(NamedTuple):
+class PromptOrigin(NamedTuple):
     """A prompt by where it came from."""
 
     source: str
@@ -47,13 +46,13 @@ class _Tally:
     """What the released rows add up to."""
 
     ids: dict[str, str] = field(default_factory=dict)  # prompt id -> split
-    places: list[Place] = field(default_factory=list)
+    places: list[PromptOrigin] = field(default_factory=list)
     grades: Counter[str] = field(default_factory=Counter)
     path_tokens: int = 0
     summary_tokens: int = 0
 
 
-def verify(run: Path) -> list[str]:
+def find_problems(run: Path) -> list[str]:
     """The problems of a run, one line each; empty when it is sound."""
     try:
         manifest = Manifest.load(run / MANIFEST_FILE)
@@ -169,11 +168,13 @@ def _release_file(
             yield f"columns differ from schema version {arrow.SCHEMA_VERSION}"
             return
         for number, row in enumerate(read_rows(path), 1):
-            yield from (f"row {number}: {p}" for p in row_checks.check(row, manifest, recipe))
+            yield from (
+                f"row {number}: {p}" for p in row_checks.row_problems(row, manifest, recipe)
+            )
             if row.id in tally.ids:
                 yield f"row {number}: prompt {row.id} is also in {tally.ids[row.id]}"
             tally.ids[row.id] = file.split
-            tally.places.append(Place(row.source, row.source_row))
+            tally.places.append(PromptOrigin(row.source, row.source_row))
             tally.grades.update(item.grade for item in row.paths)
             tally.path_tokens += sum(item.tokens for item in row.paths)
             tally.summary_tokens += row.summary_tokens
@@ -200,7 +201,9 @@ def _totals(manifest: Manifest, tally: _Tally) -> Iterator[str]:
 def _stats(run: Path, manifest: Manifest) -> Iterator[str]:
     """`stats.json` against what is measured again."""
     try:
-        if stats.load(run / STATS) != stats.measure(run / RELEASE_FOLDER, manifest.release):
+        if statistics.read_stats(run / STATS) != statistics.measure(
+            run / RELEASE_FOLDER, manifest.release
+        ):
             yield f"{STATS}: does not describe the rows of {RELEASE_FOLDER}/data"
     except (PolytraceError, OSError, pa.ArrowException, ValueError, LookupError) as error:
         yield f"{STATS}: {error}"
@@ -223,7 +226,7 @@ def _rejections(run: Path, manifest: Manifest, tally: _Tally) -> Iterator[str]:
             kind = "prompt" if row.index is None else "trace"
             counts[(row.stage, kind, row.reason)] += 1
             if row.index is None:
-                places[Place(row.source, row.row)] += 1
+                places[PromptOrigin(row.source, row.row)] += 1
     stated: Counter[tuple[str, str, str]] = Counter()
     for entry in manifest.rejected:
         stated[(entry.stage.value, entry.kind, entry.reason)] += entry.count

@@ -121,7 +121,7 @@ class _Writer:
         self._parquet, self._written = None, 0
 
 
-def keep(path: Path, to: Path) -> None:
+def link_or_copy(path: Path, to: Path) -> None:
     """The same file in another release of the run: a second name, or a copy where there is none."""
     to.parent.mkdir(parents=True, exist_ok=True)
     try:

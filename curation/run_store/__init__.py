@@ -1,1 +1,1 @@
-"""The files of a run's stages, and their marks."""
+"""The files of a run's stages, and their markers."""

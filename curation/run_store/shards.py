@@ -1,9 +1,9 @@
-"""A run's files: atomic Parquet shards, the marks that make them count, and the lock.
+"""A run's files: atomic Parquet shards, the markers that make them count, and the lock.
 
 In: tables and rejections of one stage over one shard. Out: `<stage>/NNNNN.parquet` (except for
 stages without rows of their own), `rejected/<stage>-NNNNN.parquet`, and last `<stage>/NNNNN.json`,
-the mark. A shard exists exactly when its mark does; the mark holds the fingerprint of everything
-that went in and the sha256 of everything that came out.
+the marker. A shard exists exactly when its marker does; the marker holds the fingerprint of
+everything that went in and the sha256 of everything that came out.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ class File(_Frozen):
     sha256: str
 
 
-class Reason(_Frozen):
+class RejectionCount(_Frozen):
     """How many prompts or traces were rejected for one reason."""
 
     stage: Stage
@@ -49,8 +49,8 @@ class Reason(_Frozen):
     count: int
 
 
-class Mark(_Frozen):
-    """The completion mark of one stage over one shard.
+class ShardMarker(_Frozen):
+    """The completion marker of one stage over one shard.
 
     `files` holds the shard and, when there are any, its rejections.
     """
@@ -59,7 +59,7 @@ class Mark(_Frozen):
     index: int
     fingerprint: str
     files: tuple[File, ...]
-    rejected: tuple[Reason, ...]
+    rejected: tuple[RejectionCount, ...]
 
     @property
     def sha256(self) -> str:
@@ -84,34 +84,36 @@ def write(
     fingerprint: str,
     data: pa.Table,
     rejections: Sequence[Rejection],
-) -> Mark:
-    """Write a shard, its rejections and, last, its mark; each is replaced atomically."""
-    mark_path = _mark_path(run, stage, index)
-    mark_path.unlink(missing_ok=True)
+) -> ShardMarker:
+    """Write a shard, its rejections and, last, its marker; each is replaced atomically."""
+    marker_path = _marker_path(run, stage, index)
+    marker_path.unlink(missing_ok=True)
     files = [write_table(run, shard_path(run, stage, index), data)]
     rejected = run / "rejected" / f"{stage}-{index:05d}.parquet"
     if rejections:
         files.append(write_table(run, rejected, arrow.table(Rejection, rejections)))
     else:
         rejected.unlink(missing_ok=True)
-    mark = Mark(
+    marker = ShardMarker(
         stage=stage,
         index=index,
         fingerprint=fingerprint,
         files=tuple(files),
         rejected=count_reasons(rejections),
     )
-    replace_text(mark_path, seal(mark))
-    return mark
+    replace_text(marker_path, with_checksum(marker))
+    return marker
 
 
-def count_reasons(rejections: Iterable[Rejection]) -> tuple[Reason, ...]:
+def count_reasons(rejections: Iterable[Rejection]) -> tuple[RejectionCount, ...]:
     """Rejections counted by stage, kind and reason, sorted."""
     counts = Counter(
         (r.stage, "trace" if r.index is not None else "prompt", r.reason) for r in rejections
     )
     return tuple(
-        Reason(stage=stage, kind="trace" if kind == "trace" else "prompt", reason=reason, count=n)
+        RejectionCount(
+            stage=stage, kind="trace" if kind == "trace" else "prompt", reason=reason, count=n
+        )
         for (stage, kind, reason), n in sorted(counts.items())
     )
 
@@ -146,22 +148,22 @@ def read(run: Path, stage: Stage, index: int, columns: Sequence[str] | None = No
         raise DamagedError(f"{path}: cannot be read ({error}); delete it and build again") from None
 
 
-def done(run: Path, stage: Stage, index: int, fingerprint: str) -> Mark | None:
-    """The shard's mark, if it stands for this fingerprint and its files are whole."""
-    mark = read_mark(run, stage, index)
-    if mark is None or mark.fingerprint != fingerprint:
+def matching_marker(run: Path, stage: Stage, index: int, fingerprint: str) -> ShardMarker | None:
+    """The shard's marker, if it stands for this fingerprint and its files are whole."""
+    marker = read_marker(run, stage, index)
+    if marker is None or marker.fingerprint != fingerprint:
         return None
-    return mark if is_whole(run, mark) else None
+    return marker if is_whole(run, marker) else None
 
 
-def is_whole(run: Path, mark: Mark) -> bool:
-    """Whether the files of a shard are those of its mark, whatever they were made from."""
-    return all((run / f.path).is_file() and sha256(run / f.path) == f.sha256 for f in mark.files)
+def is_whole(run: Path, marker: ShardMarker) -> bool:
+    """Whether the files of a shard are those of its marker, whatever they were made from."""
+    return all((run / f.path).is_file() and sha256(run / f.path) == f.sha256 for f in marker.files)
 
 
-def read_mark(run: Path, stage: Stage, index: int) -> Mark | None:
-    """The mark of a shard, or None where there is none that can be read."""
-    return unseal(Mark, _mark_path(run, stage, index))
+def read_marker(run: Path, stage: Stage, index: int) -> ShardMarker | None:
+    """The marker of a shard, or None where there is none that can be read."""
+    return read_checksummed(ShardMarker, _marker_path(run, stage, index))
 
 
 def spans(counts: Iterable[int]) -> list[range]:
@@ -169,36 +171,36 @@ def spans(counts: Iterable[int]) -> list[range]:
     return [range(start, end) for start, end in pairwise(accumulate(counts, initial=0))]
 
 
-def mark_of(run: Path, stage: Stage, index: int) -> Mark:
-    """The mark of a shard that must be there; DamagedError where it is not."""
-    mark = read_mark(run, stage, index)
-    if mark is None:
+def require_marker(run: Path, stage: Stage, index: int) -> ShardMarker:
+    """The marker of a shard that must be there; DamagedError where it is not."""
+    marker = read_marker(run, stage, index)
+    if marker is None:
         raise DamagedError(f"{run}: {stage} shard {index} is missing; build again")
-    return mark
+    return marker
 
 
 def drop_after(run: Path, stage: Stage, count: int) -> None:
     """Remove shards of `stage` numbered `count` or more: a former, longer build left them.
 
-    Traces are never removed: their unused shards stay, without a mark.
+    Traces are never removed: their unused shards stay, without a marker.
     """
-    marks = sorted((run / stage).glob("[0-9]*.json"))
+    markers = sorted((run / stage).glob("[0-9]*.json"))
     data = sorted((run / stage).glob("[0-9]*.parquet")) if stage is not Stage.TRACES else []
     rejected = sorted((run / "rejected").glob(f"{stage}-*.parquet"))
-    for path in (*marks, *data, *rejected):
+    for path in (*markers, *data, *rejected):
         number = path.stem.removeprefix(f"{stage}-")
         if number.isdecimal() and int(number) >= count:  # "00001 (copy).json" is none of ours
             path.unlink()
 
 
-def seal(facts: BaseModel) -> str:
+def with_checksum(facts: BaseModel) -> str:
     """Facts as JSON with a checksum of their own, so that one changed character shows."""
     body = facts.model_dump(mode="json")
     return json.dumps({**body, "checksum": _checksum(facts)}, indent=1) + "\n"
 
 
-def unseal(kind: type[M], path: Path) -> M | None:
-    """The facts that `seal` wrote; None where there are none, or where they were changed."""
+def read_checksummed(kind: type[M], path: Path) -> M | None:
+    """The facts that `with_checksum` wrote; None where there are none or they were changed."""
     try:
         text = path.read_text(encoding="utf-8")
         body = json.loads(text)
@@ -206,19 +208,19 @@ def unseal(kind: type[M], path: Path) -> M | None:
         facts = kind.model_validate_json(json.dumps(former.renamed(body)))
     except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
         return None
-    return facts if text in (seal(facts), _former_seal(facts)) else None
+    return facts if text in (with_checksum(facts), _former_seal(facts)) else None
 
 
 def _former_seal(facts: BaseModel) -> str:
     """The same as version 0.1 wrote it."""
     former_json = former.as_written(facts.model_dump_json())
     checksum = hashlib.sha256(former_json.encode()).hexdigest()
-    return former.as_written(seal(facts).replace(_checksum(facts), checksum))
+    return former.as_written(with_checksum(facts).replace(_checksum(facts), checksum))
 
 
 def _checksum(facts: BaseModel) -> str:
     return hashlib.sha256(facts.model_dump_json().encode()).hexdigest()
 
 
-def _mark_path(run: Path, stage: Stage, index: int) -> Path:
+def _marker_path(run: Path, stage: Stage, index: int) -> Path:
     return run / stage / f"{index:05d}.json"

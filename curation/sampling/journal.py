@@ -47,7 +47,7 @@ class Refusal(NamedTuple):
     failure: Failure
 
 
-class Reading(NamedTuple):
+class JournalContents(NamedTuple):
     """What a journal file holds; `damaged` lines were skipped, `torn` trailing bytes left out."""
 
     traces: list[Trace]
@@ -56,7 +56,7 @@ class Reading(NamedTuple):
     refusals: list[Refusal]
 
 
-def read(path: Path) -> Reading:
+def read(path: Path) -> JournalContents:
     """Every whole line of a journal in order, duplicates included; a missing file is empty."""
     traces: list[Trace] = []
     refusals: list[Refusal] = []
@@ -74,7 +74,7 @@ def read(path: Path) -> Reading:
                     refusals.append(entry)
     except FileNotFoundError:
         pass
-    return Reading(traces, damaged, torn, refusals)
+    return JournalContents(traces, damaged, torn, refusals)
 
 
 def keys(path: Path) -> Iterator[str]:
@@ -110,7 +110,7 @@ class Journal:
     ) -> None:
         self.close()
 
-    def load(self) -> Reading:
+    def load(self) -> JournalContents:
         """What the file holds; a torn tail is cut off the file, so that appending is safe."""
         reading = read(self.path)
         if reading.torn:

@@ -25,7 +25,7 @@ class _Places(NamedTuple):
     journals_N: NDArray[np.uint32]
 
 
-class Archive:
+class JournalIndex:
     """Finds the journals that hold a key; what lies where is read when it is first asked."""
 
     def __init__(self, folder: Path) -> None:

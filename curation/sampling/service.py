@@ -16,11 +16,11 @@ from pathlib import Path
 from threading import Lock
 
 from curation.sampling.journal import COMMIT_SECONDS
-from curation.sampling.shard_state import Ledger, Sample, Shard, open_ledger
-from curation.teachers import Failure, Lacks, Outcomes, Request, SampleOutcome, Teacher
+from curation.sampling.shard_state import Sample, Shard, ShardState, open_shard_state
+from curation.teachers import Failure, Outcomes, Request, SampleOutcome, Shortfall, Teacher
 from schemas.records import Prompt, Trace
 
-__all__ = ["Close", "Finished", "Have", "Progress", "Report", "Shard", "run", "sample_shards"]
+__all__ = ["Close", "FinishedShard", "Have", "Progress", "Report", "Shard", "run", "sample_shards"]
 
 BREATH_SECONDS = 0.05  # between two turns of what goes on beside the stream
 MOST_FINISHED = 2  # shards that wait to be closed, until no more outcomes are taken
@@ -48,7 +48,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
+class FinishedShard:
     """A shard whose last outcome has come; `keys` are those of every sample it may want."""
 
     index: int
@@ -58,11 +58,11 @@ class Finished:
 
 
 Have = Callable[[int], Sequence[Trace]]
-Close = Callable[[Finished], None]
+Close = Callable[[FinishedShard], None]
 Report = Callable[[Progress], None]
 
 
-def none_lacks(prompt: Prompt, traces: Sequence[Trace]) -> int:
+def no_shortfall(prompt: Prompt, traces: Sequence[Trace]) -> int:
     """Any traces will do: no spare sample is ever asked for."""
     return 0
 
@@ -75,7 +75,7 @@ def run(
     folder: Path,
     have: Have,
     close: Close,
-    lacks: Lacks = none_lacks,
+    shortfall: Shortfall = no_shortfall,
     progress: Report | None = None,
 ) -> Progress:
     """`sample_shards` for callers that are not async, from any thread."""
@@ -90,7 +90,7 @@ def run(
                 folder=folder,
                 have=have,
                 close=close,
-                lacks=lacks,
+                shortfall=shortfall,
                 progress=progress,
             )
         )
@@ -106,7 +106,7 @@ async def sample_shards(
     folder: Path,
     have: Have,
     close: Close,
-    lacks: Lacks = none_lacks,
+    shortfall: Shortfall = no_shortfall,
     progress: Report | None = None,
 ) -> Progress:
     """Sample every shard, `samples` a prompt, and close each as its last outcome arrives.
@@ -114,7 +114,7 @@ async def sample_shards(
     `shards` is read as the teacher asks for requests (in the loop's thread), so that memory holds
     the shards in flight. `have` gives the traces that a shard's Parquet holds. `close` makes a
     shard durable, one call at a time, from any thread; only after it has returned, and with no
-    retryable failure, is the shard's journal in `folder` set aside. `lacks` says how many spare
+    retryable failure, is the shard's journal in `folder` set aside. `shortfall` says how many spare
     samples a prompt needs. `progress` is called with every outcome and about twice a second; what
     it raises ends the run.
 
@@ -129,7 +129,7 @@ async def sample_shards(
     service = _Service(teacher, samples, folder, have, close, report)
     requests = service.requests(shards)
     try:
-        async with service.committing(), _closing(teacher.sample(requests, lacks)) as outcomes:
+        async with service.committing(), _closing(teacher.sample(requests, shortfall)) as outcomes:
             async for outcome in outcomes:
                 service.take(outcome)
                 await service.relieve()
@@ -165,10 +165,10 @@ class _Service:
         self._have = have
         self._close_shard = close
         self._closing = Lock()
-        self._open: dict[int, Ledger] = {}
+        self._open: dict[int, ShardState] = {}
         self._held = 0  # characters of traces in memory
-        self._missing: dict[Sample, Ledger] = {}
-        self._finished: list[Ledger] = []
+        self._missing: dict[Sample, ShardState] = {}
+        self._finished: list[ShardState] = []
         self._breath = time.monotonic()
         self._closer: asyncio.Task[None] | None = None  # one shard at a time, beside the stream
         self._writer = ThreadPoolExecutor(1)  # for commits alone: nothing may keep them waiting
@@ -178,34 +178,36 @@ class _Service:
         for shard in shards:
             wanted = [self._teacher.wanted(prompt, self._samples) for prompt in shard.prompts]
             have = self._have(shard.index)
-            ledger = open_ledger(shard, wanted, self._teacher, self._folder, have)
+            open_shard = open_shard_state(shard, wanted, self._teacher, self._folder, have)
             requests = [  # now, while all of the shard's traces are in memory
-                ledger.request(prompt, position, number)
+                open_shard.request(prompt, position, number)
                 for position, (prompt, number) in enumerate(zip(shard.prompts, wanted, strict=True))
             ]
-            self._enter(ledger)
-            if not ledger.missing:  # closed at once: a teacher may skip many such shards in one go
-                self._close(ledger)
-                self._count_closed(ledger)
+            self._enter(open_shard)
+            if (
+                not open_shard.missing
+            ):  # closed at once: a teacher may skip many such shards in one go
+                self._close(open_shard)
+                self._count_closed(open_shard)
             yield from requests
 
     def take(self, outcome: SampleOutcome) -> None:
         """Enter an outcome; one that nobody waits for is ignored."""
         sample = (outcome.prompt_id, outcome.index)
-        ledger = self._missing.get(sample)
-        if ledger is None:
+        open_shard = self._missing.get(sample)
+        if open_shard is None:
             return
-        ledger.enter(outcome)
+        open_shard.enter(outcome)
         del self._missing[sample]
-        more = int(sample in ledger.spares)
+        more = int(sample in open_shard.spares)
         if isinstance(outcome, Trace):
             tokens = outcome.completion_tokens or 0
             self._held += len(outcome.text)
             self._count(wanted=more, done=1, completion_tokens=tokens)
         elif isinstance(outcome, Failure):
             self._count(wanted=more, failures=1, short=int(outcome.retryable))
-        if not ledger.missing:
-            self._finished.append(ledger)
+        if not open_shard.missing:
+            self._finished.append(open_shard)
         self._report(self.progress)
 
     def give_up(self) -> None:
@@ -233,9 +235,9 @@ class _Service:
         if self._finished and self._closer is None:
             self._closer = asyncio.create_task(self._close_next(self._finished.pop(0)))
         if self._held > HELD_CHARACTERS:
-            growing = [ledger for ledger in self._open.values() if ledger.missing]
+            growing = [open_shard for open_shard in self._open.values() if open_shard.missing]
             if len(growing) > 1 and not self._teacher.is_record:
-                largest = max(growing, key=lambda ledger: ledger.held)
+                largest = max(growing, key=lambda open_shard: open_shard.held)
                 self._held -= largest.held
                 largest.spill()
 
@@ -247,9 +249,9 @@ class _Service:
             self._closer = None
             await self.relieve()
 
-    async def _close_next(self, ledger: Ledger) -> None:
-        await asyncio.to_thread(self._close, ledger)
-        self._count_closed(ledger)
+    async def _close_next(self, open_shard: ShardState) -> None:
+        await asyncio.to_thread(self._close, open_shard)
+        self._count_closed(open_shard)
 
     @asynccontextmanager
     async def committing(self) -> AsyncIterator[None]:
@@ -278,48 +280,52 @@ class _Service:
         """Commit and close the journals of all shards that are still open."""
         with ExitStack() as stack:
             stack.callback(self._writer.shutdown)
-            for ledger in self._open.values():
-                stack.callback(ledger.journal.close)
+            for open_shard in self._open.values():
+                stack.callback(open_shard.journal.close)
 
     async def _commit_regularly(self) -> None:
         while True:
             await asyncio.sleep(COMMIT_SECONDS / 2)
-            for ledger in tuple(self._open.values()):
+            for open_shard in tuple(self._open.values()):
                 loop = asyncio.get_running_loop()
-                await loop.run_in_executor(self._writer, ledger.journal.commit)
+                await loop.run_in_executor(self._writer, open_shard.journal.commit)
             self._report(self.progress)
 
-    def _enter(self, ledger: Ledger) -> None:
-        if ledger.index in self._open or not ledger.missing.isdisjoint(self._missing):
-            raise ValueError(f"shard {ledger.index}: the shard or one of its prompts comes twice")
-        self._open[ledger.index] = ledger
-        self._missing.update(dict.fromkeys(ledger.missing, ledger))
-        self._held += ledger.held
+    def _enter(self, open_shard: ShardState) -> None:
+        if open_shard.index in self._open or not open_shard.missing.isdisjoint(self._missing):
+            raise ValueError(
+                f"shard {open_shard.index}: the shard or one of its prompts comes twice"
+            )
+        self._open[open_shard.index] = open_shard
+        self._missing.update(dict.fromkeys(open_shard.missing, open_shard))
+        self._held += open_shard.held
         self._count(
-            wanted=len(ledger.keys) - len(ledger.spares),
-            done=ledger.reused,
-            reused=ledger.reused,
-            failures=len(ledger.failures()),
-            damaged=ledger.damaged,
+            wanted=len(open_shard.keys) - len(open_shard.spares),
+            done=open_shard.reused,
+            reused=open_shard.reused,
+            failures=len(open_shard.failures()),
+            damaged=open_shard.damaged,
         )
 
-    def _close(self, ledger: Ledger) -> None:
-        ledger.journal.close()
+    def _close(self, open_shard: ShardState) -> None:
+        open_shard.journal.close()
         with self._closing:
-            traces = ledger.traces(self._have(ledger.index) if ledger.is_spilled else ())
+            traces = open_shard.traces(
+                self._have(open_shard.index) if open_shard.is_spilled else ()
+            )
             self._close_shard(
-                Finished(
-                    index=ledger.index,
+                FinishedShard(
+                    index=open_shard.index,
                     traces=traces,
-                    failures=ledger.failures(),
-                    keys=ledger.keys.values(),
+                    failures=open_shard.failures(),
+                    keys=open_shard.keys.values(),
                 )
             )
-        ledger.set_aside()
+        open_shard.set_aside()
 
-    def _count_closed(self, ledger: Ledger) -> None:
-        del self._open[ledger.index]
-        self._held -= ledger.held
+    def _count_closed(self, open_shard: ShardState) -> None:
+        del self._open[open_shard.index]
+        self._held -= open_shard.held
         self._count(shards=1)
 
     @property

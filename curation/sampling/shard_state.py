@@ -17,7 +17,7 @@ from pathlib import Path
 
 from curation.sampling import journal
 from curation.sampling.journal import Journal, Refusal
-from curation.teachers import Failure, Request, SampleOutcome, Spare, Teacher, Wanted
+from curation.teachers import Failure, Request, SampleBudget, SampleOutcome, Skipped, Teacher
 from schemas.records import Prompt, Trace
 from support.errors import DamagedError
 from support.files import fsync
@@ -35,7 +35,7 @@ class Shard:
 
 
 @dataclass(slots=True, kw_only=True)
-class Ledger:
+class ShardState:
     """The books of a shard; `keys` holds every sample that may be wanted, in order.
 
     `spares` are the missing samples that are wanted only where others fall short. `reused` traces
@@ -56,9 +56,9 @@ class Ledger:
     _failures: dict[Sample, Failure]
     is_spilled: bool = False
 
-    def request(self, prompt: Prompt, position: int, wanted: Wanted) -> Request:
+    def request(self, prompt: Prompt, position: int, wanted: SampleBudget) -> Request:
         """What a teacher is told of one prompt."""
-        samples = [(prompt.id, index) for index in range(wanted.most)]
+        samples = [(prompt.id, index) for index in range(wanted.maximum)]
         keys = tuple(self.keys[sample] for sample in samples)
         have = (self._traces.get(key) for key in keys)
         refusals = (self._failures.get(sample) for sample in samples)
@@ -80,7 +80,7 @@ class Ledger:
         """
         sample = (outcome.prompt_id, outcome.index)
         key = self.keys[sample]
-        if isinstance(outcome, Spare) and sample not in self.spares:
+        if isinstance(outcome, Skipped) and sample not in self.spares:
             raise ValueError(f"the teacher left out {sample}, which is wanted in any case")
         if isinstance(outcome, Failure):
             self._failures[sample] = outcome
@@ -126,9 +126,13 @@ class Ledger:
             fsync(self.journal.path.parent)
 
 
-def open_ledger(
-    shard: Shard, wanted: Sequence[Wanted], teacher: Teacher, folder: Path, have: Sequence[Trace]
-) -> Ledger:
+def open_shard_state(
+    shard: Shard,
+    wanted: Sequence[SampleBudget],
+    teacher: Teacher,
+    folder: Path,
+    have: Sequence[Trace],
+) -> ShardState:
     """Open a shard's books; `wanted` of each prompt, `have` are the traces of its Parquet.
 
     Raises ValueError for a prompt id that comes twice, DamagedError for two journals.
@@ -136,7 +140,7 @@ def open_ledger(
     pairs = [
         ((prompt.id, index), teacher.key(prompt, index))
         for prompt, number in zip(shard.prompts, wanted, strict=True)
-        for index in range(number.most)
+        for index in range(number.maximum)
     ]
     keys = dict(pairs)
     if len(keys) < len(pairs):
@@ -158,8 +162,10 @@ def open_ledger(
         sample: refused[key] for sample, key in keys.items() if key in refused and key not in found
     }
     missing = {s for s, key in keys.items() if key not in found and s not in failures}
-    firm = {prompt.id: number.firm for prompt, number in zip(shard.prompts, wanted, strict=True)}
-    return Ledger(
+    firm = {
+        prompt.id: number.required for prompt, number in zip(shard.prompts, wanted, strict=True)
+    }
+    return ShardState(
         index=shard.index,
         keys=keys,
         missing=missing,

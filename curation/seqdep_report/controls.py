@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Literal
 
-from curation.seqdep_report.documents import Text
+from curation.seqdep_report.documents import Document
 from curation.seqdep_report.score import Documents
 from schemas.facts import ControlFacts, MeanFacts
 from schemas.recipe import Part
-from scorers.seqdep.curve import FEW, Estimate
-from support.digits import rounded
+from scorers.seqdep.curve import FEW, Interval
+from support.display.digits import rounded
 
 
 class Control:
@@ -29,13 +29,13 @@ class Control:
         """Changes whenever the documents do."""
         return f"{self._corpus.fingerprint()}/{self._kind}/{self._limit}"
 
-    def texts(self) -> Iterator[Text]:
+    def texts(self) -> Iterator[Document]:
         """As many canvases as there are, without summaries."""
         found = [one for one in islice(self._corpus.texts(), self._limit) if one.paths]
         for i, one in enumerate(found):
             if self._kind == "others" and len(found) < len(one.paths):
                 detail = f"{len(found)} prompts cannot lend {len(one.paths)} paths"
-                yield Text(row=one.row, reason="too_few_prompts", detail=detail)
+                yield Document(row=one.row, reason="too_few_prompts", detail=detail)
                 continue
             if self._kind == "repeated":
                 paths = (one.paths[0],) * len(one.paths)
@@ -49,7 +49,7 @@ class Control:
 
 
 def compared(
-    documents: int, own: Estimate | None, others: Estimate | None, repeated: Estimate | None
+    documents: int, own: Interval | None, others: Interval | None, repeated: Interval | None
 ) -> ControlFacts:
     """The path level of canvases between its controls, nats a token, and whether it says anything.
 
@@ -117,7 +117,7 @@ def idle_filters(found: ControlFacts | None, filters: Sequence[Part]) -> Iterato
             )
 
 
-def _mean(estimate: Estimate | None) -> MeanFacts | None:
+def _mean(estimate: Interval | None) -> MeanFacts | None:
     if estimate is None:
         return None
     return MeanFacts(mean=estimate.value, low=estimate.low, high=estimate.high)

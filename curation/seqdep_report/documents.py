@@ -1,8 +1,8 @@
 """Any corpus as texts to score: a file, a folder, a run of ours, or a dataset on the hub.
 
-In: where it lies and which columns hold prompt and text. Out: one `Text` a document, good or with
-the reason why it is none. A list column holds several documents a row (OpenR1's generations); a
-text in the canvas format is taken apart into its paths and its summary.
+In: where it lies and which columns hold prompt and text. Out: one `Document` a document, good or
+with the reason why it is none. A list column holds several documents a row (OpenR1's generations);
+a text in the canvas format is taken apart into its paths and its summary.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,7 +25,7 @@ TEXT_NAMES = ("text", "response", "generations", "solution", "completion", "outp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Text:
+class Document:
     """One document: row and part number of its source, 1-based; `paths` where it is a canvas.
 
     Where `reason` is not empty, the document cannot be scored.
@@ -41,7 +41,7 @@ class Text:
     detail: str = ""
 
 
-class Corpus:
+class TextCorpus:
     """The documents of one input, in the columns chosen or found.
 
     Args:
@@ -94,7 +94,7 @@ class Corpus:
         """Changes whenever the documents do."""
         return f"{self._reader.fingerprint()}/{self.prompt_column}/{self.text_column}"
 
-    def texts(self) -> Iterator[Text]:
+    def texts(self) -> Iterator[Document]:
         """Every document in order, streamed."""
         columns = (self.text_column, *((self.prompt_column,) if self.prompt_column else ()))
         for record in self._reader.records(columns):
@@ -121,39 +121,41 @@ def _is_data(file: Path) -> bool:
     return file.is_file() and file.name.endswith((".parquet", ".jsonl", ".jsonl.gz"))
 
 
-def _of_row(record: Record, corpus: Corpus) -> Iterator[Text]:
+def _of_row(record: Record, corpus: TextCorpus) -> Iterator[Document]:
     if record.value is None:
-        yield Text(row=record.number, reason=record.reason, detail=record.detail)
+        yield Document(row=record.number, reason=record.reason, detail=record.detail)
         return
     prompt = dig(record.value, corpus.prompt_column) if corpus.prompt_column else ""
     value = dig(record.value, corpus.text_column)
     parts = value if isinstance(value, list) else [value]
     if not parts:
-        yield Text(row=record.number, reason="missing_text", detail="an empty list of texts")
+        yield Document(row=record.number, reason="missing_text", detail="an empty list of texts")
     for part, text in enumerate(parts, 1):
         yield document(record.number, part, prompt, text)
 
 
-def document(row: int, part: int, prompt: object, text: object) -> Text:
+def document(row: int, part: int, prompt: object, text: object) -> Document:
     """A text that may be a canvas as a document, good or with the reason why it is none."""
     text = _inner(text)
     for name, value in (("prompt", prompt), ("text", text)):
         if value is None or value is ABSENT:
-            return Text(row=row, part=part, reason=f"missing_{name}", detail=f"there is no {name}")
+            return Document(
+                row=row, part=part, reason=f"missing_{name}", detail=f"there is no {name}"
+            )
         if not isinstance(value, str):
             kind = type(value).__name__
-            return Text(row=row, part=part, reason=f"missing_{name}", detail=f"{kind}, no text")
+            return Document(row=row, part=part, reason=f"missing_{name}", detail=f"{kind}, no text")
         if SURROGATE.search(value):
             detail = f"the {name} holds half of a surrogate pair"
-            return Text(row=row, part=part, reason="bad_encoding", detail=detail)
+            return Document(row=row, part=part, reason="bad_encoding", detail=detail)
     assert isinstance(prompt, str) and isinstance(text, str)
     if not text.strip():
-        return Text(row=row, part=part, reason="missing_text", detail="the text is empty")
+        return Document(row=row, part=part, reason="missing_text", detail="the text is empty")
     try:
         found = canvas.parse(text)
     except ValueError:
-        return Text(row=row, part=part, prompt=prompt, text=text)
-    return Text(row=row, part=part, prompt=prompt, paths=found.paths, summary=found.summary)
+        return Document(row=row, part=part, prompt=prompt, text=text)
+    return Document(row=row, part=part, prompt=prompt, paths=found.paths, summary=found.summary)
 
 
 def _inner(value: object) -> object:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from curation.seqdep_report.score import TextScores
 from schemas.records import Level
-from scorers.seqdep.curve import FEW, Curve, Estimate, curve
+from scorers.seqdep.curve import FEW, Curve, Interval, curve
 
 MOST_INDICES, SHOWN_INDICES = 64, 8
 
@@ -75,15 +75,15 @@ class Figures:
         yield f"{'level':8}{'nats a segment':>26}{'nats a token':>26}{'slope per 1,000 tokens':>28}"
         for one in self.levels:
             yield (
-                f"{one.level:8}{shown(one.nats.mean):>26}{shown(one.nats_per_token.mean):>26}"
-                f"{shown(one.nats_per_token.slope, few=one.nats.documents):>28}"
+                f"{one.level:8}{as_text(one.nats.mean):>26}{as_text(one.nats_per_token.mean):>26}"
+                f"{as_text(one.nats_per_token.slope, few=one.nats.documents):>28}"
             )
         for one in self.levels:
             found = (f"{at.index}: {at.nats:.2f}" for at in one.by_index[:SHOWN_INDICES])
             yield f"{one.level:8}nats of segment {', '.join(found) or '2: none has one'}"
 
 
-def shown(estimate: Estimate | None, *, few: int = FEW) -> str:
+def as_text(estimate: Interval | None, *, few: int = FEW) -> str:
     """A value with its interval, or why there is none."""
     if estimate is None:
         return f"under {FEW} documents" if few < FEW else "undefined"

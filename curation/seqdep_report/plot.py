@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scorers.seqdep.curve import FEW, Bin
-from support.figures import BLUE, GREEN, RED, save
+from support.display.figures import BLUE, GREEN, RED, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +30,7 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Panel:
+class SeqDepPanel:
     """One column of the picture."""
 
     title: str
@@ -42,7 +42,7 @@ class Panel:
         return sum(len(one.points) for one in self.series)
 
 
-def draw(panels: Sequence[Panel], path: Path, *, title: str, note: str) -> None:
+def draw(panels: Sequence[SeqDepPanel], path: Path, *, title: str, note: str) -> None:
     """Write `path`.png and `path`.svg."""
     files = path.with_suffix(".png"), path.with_suffix(".svg")
     with save(*files, size=(3.4 * len(panels), 6.2), dpi=110) as figure:
@@ -74,7 +74,7 @@ def _not_drawn(axes: Sequence["Axes"], points: int) -> None:
     axes[0].text(0.5, 0.5, said, ha="center", transform=axes[0].transAxes)
 
 
-def _axis(axis: "Axes", panel: Panel, row: int) -> None:
+def _axis(axis: "Axes", panel: SeqDepPanel, row: int) -> None:
     axis.axhline(0, color="#999999", linewidth=0.8)
     for series, colour in zip(panel.series, COLOURS, strict=False):
         is_few = len(series.points) < FEW

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curation.seqdep_report.controls import Control, compared, sentence
-from curation.seqdep_report.documents import Corpus
-from curation.seqdep_report.figures import Figures, LevelFigures, figures, shown
-from curation.seqdep_report.plot import Panel, Series, draw
+from curation.seqdep_report.documents import TextCorpus
+from curation.seqdep_report.figures import Figures, LevelFigures, as_text, figures
+from curation.seqdep_report.plot import SeqDepPanel, Series, draw
 from curation.seqdep_report.score import (
     Documents,
     TextScores,
@@ -28,14 +28,14 @@ from curation.seqdep_report.score import (
 )
 from schemas.records import Level
 from scorers.revision import directory_revision
+from support.display.tables import Table
 from support.errors import UserError
 from support.files import replace_text
 from support.paths import ROOT
-from support.tables import Table
 
 if TYPE_CHECKING:  # torch is loaded only by the process that scores
     from scorers.seqdep.causal_lm import Scorer
-    from scorers.seqdep.score import Settings
+    from scorers.seqdep.measurement import SeqDepSettings
 
 BUNDLED = (
     "The scorer is the bundled model of 2.9 M parameters, which knows the demo's arithmetic only: "
@@ -64,7 +64,7 @@ class Inputs:
 def report(
     inputs: Inputs,
     scorer: "Scorer",
-    settings: "Settings",
+    settings: "SeqDepSettings",
     out: Path,
     *,
     limit: int,
@@ -113,15 +113,15 @@ def _all(inputs: Inputs, limit: int) -> Iterator[tuple[str, int, Documents, tupl
     ordinary = (Level.STEP, Level.WINDOW)
     if not any((inputs.run / inner).is_dir() for inner in ("release/data", "data")):
         raise UserError(f"{inputs.run}: is no run; give a directory that polytrace build made")
-    canvases = Corpus(str(inputs.run), prompt_column="prompt", text_column="response")
+    canvases = TextCorpus(str(inputs.run), prompt_column="prompt", text_column="response")
     if not canvases.holds_canvases:
         raise UserError(f"{inputs.run}: holds no canvases; give a run that released some")
     if inputs.web is not None:
-        yield "web", 0, Corpus(inputs.web, no_prompt=True), ordinary
+        yield "web", 0, TextCorpus(inputs.web, no_prompt=True), ordinary
     for number, where in enumerate(inputs.long_cot):
-        corpus = Corpus(where, text_column=inputs.long_cot_column)
+        corpus = TextCorpus(where, text_column=inputs.long_cot_column)
         yield "long_cot", number, corpus, ordinary
-    own = Corpus(str(inputs.run), prompt_column="prompt", text_column="long_cot")
+    own = TextCorpus(str(inputs.run), prompt_column="prompt", text_column="long_cot")
     yield "own_long_cot", 0, own, ordinary
     yield "canvas", 0, canvases, tuple(Level)
     yield "others", 0, Control(canvases, "others", limit), (Level.PATH,)
@@ -130,16 +130,16 @@ def _all(inputs: Inputs, limit: int) -> Iterator[tuple[str, int, Documents, tupl
 
 def _panels(
     found: dict[str, Figures], read: Callable[[str], Iterator[TextScores]]
-) -> Iterator[Panel]:
+) -> Iterator[SeqDepPanel]:
     """One for each corpus at step and window level, and one for the path level."""
     for name in ("web", "long_cot", "own_long_cot", "canvas"):
         if name in found:
             levels = [one for one in found[name].levels if one.level is not Level.PATH]
-            yield Panel(
+            yield SeqDepPanel(
                 title=NAMES[name],
                 series=tuple(_series(f"{one.level}s", one, read(name)) for one in levels),
             )
-    yield Panel(
+    yield SeqDepPanel(
         title="paths on the canvas, and controls",
         series=tuple(
             _series({"canvas": "canvases"}.get(name, NAMES[name]), one, read(name))
@@ -173,8 +173,8 @@ def _table(found: dict[str, Figures]) -> Table:
         rows=tuple(
             (
                 *(NAMES[name], str(one.level), str(one.nats_per_token.documents)),
-                *(shown(one.nats.mean), shown(one.nats_per_token.mean)),
-                shown(one.nats_per_token.slope, few=one.nats_per_token.documents),
+                *(as_text(one.nats.mean), as_text(one.nats_per_token.mean)),
+                as_text(one.nats_per_token.slope, few=one.nats_per_token.documents),
                 _trend(one),
             )
             for name, all_levels in found.items()
@@ -209,7 +209,7 @@ def _trend(one: LevelFigures) -> str:
 def _page(
     table: str,
     scorer: "Scorer",
-    settings: "Settings",
+    settings: "SeqDepSettings",
     found: dict[str, Figures],
     note: str,
 ) -> str:

@@ -20,7 +20,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.seqdep_report.documents import Text
+from curation.seqdep_report.documents import Document
 from schemas import arrow
 from schemas.records import Level, SeqDep, Siblings
 from support.errors import UserError
@@ -28,7 +28,7 @@ from support.files import atomic_write, replace_text
 
 if TYPE_CHECKING:  # torch is loaded only by the process that scores
     from scorers.seqdep.causal_lm import Scorer
-    from scorers.seqdep.score import Settings
+    from scorers.seqdep.measurement import SeqDepSettings
 
 PART_DOCUMENTS = 256
 VERSION = 1  # bumped by hand when scores change their meaning
@@ -61,14 +61,14 @@ class Documents(Protocol):
     def fingerprint(self) -> str:
         """Changes whenever the documents do."""
 
-    def texts(self) -> Iterator[Text]:
+    def texts(self) -> Iterator[Document]:
         """Every document in order."""
 
 
 def score_corpus(
     corpus: Documents,
     scorer: "Scorer",
-    settings: "Settings",
+    settings: "SeqDepSettings",
     out: Path,
     *,
     limit: int | None,
@@ -137,22 +137,22 @@ def read_scores(path: Path) -> Iterator[TextScores]:
 
 
 def score_documents(
-    batch: Sequence[Text],
+    batch: Sequence[Document],
     scorer: "Scorer",
-    settings: "Settings",
+    settings: "SeqDepSettings",
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[TextScores]:
     """Scores of documents in order, in memory; those that cannot be scored keep their place."""
-    from scorers.seqdep.score import Texts, score
+    from scorers.seqdep.measurement import ScoredInstance, measure
 
     good = [one for one in batch if not one.reason]
     if progress is not None:
         progress(len(batch) - len(good))
     items = [
-        Texts(prompt=one.prompt, text=one.text, paths=one.paths, summary=one.summary)
+        ScoredInstance(prompt=one.prompt, text=one.text, paths=one.paths, summary=one.summary)
         for one in good
     ]
-    measured = iter(score(scorer, items, settings, progress=progress))
+    measured = iter(measure(scorer, items, settings, progress=progress))
     for one in batch:
         if one.reason:
             yield _row(one, reason=one.reason, detail=one.detail)
@@ -179,7 +179,7 @@ def score_documents(
         )
 
 
-def _row(text: Text, *, reason: str = "", detail: str = "") -> TextScores:
+def _row(text: Document, *, reason: str = "", detail: str = "") -> TextScores:
     return TextScores(
         row=text.row,
         part=text.part,
@@ -195,7 +195,7 @@ def _row(text: Text, *, reason: str = "", detail: str = "") -> TextScores:
 
 
 def _fingerprint(
-    corpus: Documents, scorer: "Scorer", settings: "Settings", limit: int | None
+    corpus: Documents, scorer: "Scorer", settings: "SeqDepSettings", limit: int | None
 ) -> str:
     facts = [
         VERSION,

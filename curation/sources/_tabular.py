@@ -14,8 +14,8 @@ from curation.sources import BadTrace, Row
 from curation.sources.columns.fields import (
     ABSENT,
     Columns,
-    Layout,
     RawRow,
+    SourceLayout,
     TraceColumns,
     dig,
     first_present,
@@ -24,9 +24,9 @@ from curation.sources.columns.fields import (
 )
 from curation.sources.columns.gold import CONTROL, SURROGATE, read_gold
 from curation.sources.columns.group import grouped
-from curation.sources.columns.lacks import what_it_lacks
-from curation.sources.columns.reasons import Reason
-from curation.sources.columns.traces import Held, recorded
+from curation.sources.columns.reasons import RowFault
+from curation.sources.columns.self_containment import missing_reference
+from curation.sources.columns.traces import RowTraces, recorded
 from curation.sources.readers.reader import Reader, Record
 from schemas.records import Recorded
 from support.errors import UserError
@@ -36,7 +36,7 @@ MAX_CHARS = 20_000
 PROMPT_NAMES = ("prompt", "problem", "question")
 GOLD_NAMES = ("gold", "answer", "final_answer", "ground_truth", "expected_answer")
 
-Resolve = Callable[[Sequence[RawRow], str], Layout]
+Resolve = Callable[[Sequence[RawRow], str], SourceLayout]
 """(first rows, label) -> layout; raises UserError where a needed column is missing."""
 
 
@@ -70,7 +70,7 @@ class Tabular:
         self._strip_annotations = strip_annotations
         self._self_contained = self_contained
         self._tidy_gold = tidy_gold
-        self._found: Layout | None = None
+        self._found: SourceLayout | None = None
 
     def fingerprint(self) -> str:
         """sha256 over the data's fingerprint and every option that shapes a row."""
@@ -110,7 +110,7 @@ class Tabular:
         rows = self._reader.sample(SAMPLE_ROWS)
         return [t for row in rows for t in recorded(row, spec, strip_annotations=False).traces]
 
-    def _rows(self, layout: Layout, *, traces: bool) -> Iterator[Row]:
+    def _rows(self, layout: SourceLayout, *, traces: bool) -> Iterator[Row]:
         is_empty = True
         for record in self._reader.records(layout.paths(traces=traces)):
             is_empty = False
@@ -118,15 +118,15 @@ class Tabular:
         if is_empty:
             raise UserError(f"{self.label}: holds no rows; give a file with at least one")
 
-    def _layout(self) -> Layout:
+    def _layout(self) -> SourceLayout:
         if self._found is None:
             self._found = self._resolve(self._reader.sample(SAMPLE_ROWS), self.label)
         return self._found
 
-    def _row(self, record: Record, layout: Layout, *, traces: bool) -> Row:
+    def _row(self, record: Record, layout: SourceLayout, *, traces: bool) -> Row:
         if record.value is None:
-            return _bad(record, "", record.reason, record.detail, Held())
-        held = Held()
+            return _bad(record, "", record.reason, record.detail, RowTraces())
+        held = RowTraces()
         if traces and layout.traces:
             held = recorded(record.value, layout.traces, strip_annotations=self._strip_annotations)
         raw = dig(record.value, layout.prompt)
@@ -139,9 +139,9 @@ class Tabular:
         if gold.reason:
             column = f"column {layout.gold!r}" if layout.gold else "no column for the gold"
             return _bad(record, text, gold.reason, f"{column}: {gold.detail}", held)
-        if self._self_contained and (lacks := what_it_lacks(text)):
+        if self._self_contained and (lacks := missing_reference(text)):
             detail = f"column {layout.prompt!r}: {lacks}"
-            return _bad(record, text, Reason.NOT_SELF_CONTAINED, detail, held)
+            return _bad(record, text, RowFault.NOT_SELF_CONTAINED, detail, held)
         license = dig(record.value, layout.license) if layout.license else None
         return Row(
             number=record.number,
@@ -158,17 +158,17 @@ def prompt_fault(raw: object, max_chars: int) -> tuple[str, str]:
     if not isinstance(raw, str):
         is_absent = raw is None or raw is ABSENT
         detail = "there is no prompt" if is_absent else f"{type(raw).__name__}, not text"
-        return Reason.MISSING_PROMPT, detail
+        return RowFault.MISSING_PROMPT, detail
     if not raw.strip():
-        return Reason.MISSING_PROMPT, "the prompt is empty"
+        return RowFault.MISSING_PROMPT, "the prompt is empty"
     if len(raw) > max_chars:
-        return Reason.TOO_LONG, f"{len(raw)} characters, over max_chars ({max_chars})"
+        return RowFault.TOO_LONG, f"{len(raw)} characters, over max_chars ({max_chars})"
     if SURROGATE.search(raw):
-        return Reason.BAD_ENCODING, "the prompt holds half of a surrogate pair"
+        return RowFault.BAD_ENCODING, "the prompt holds half of a surrogate pair"
     if control := CONTROL.search(raw):
-        return Reason.CONTROL_CHARACTERS, f"the prompt holds U+{ord(control[0]):04X}"
+        return RowFault.CONTROL_CHARACTERS, f"the prompt holds U+{ord(control[0]):04X}"
     if not any(c.isalnum() for c in raw):
-        return Reason.MISSING_PROMPT, "the prompt has neither letter nor digit"
+        return RowFault.MISSING_PROMPT, "the prompt has neither letter nor digit"
     return "", ""
 
 
@@ -181,7 +181,7 @@ def configured(
             "source.gold_after is empty; give the mark before the gold, or leave it out"
         )
 
-    def resolve(sample: Sequence[RawRow], label: str) -> Layout:
+    def resolve(sample: Sequence[RawRow], label: str) -> SourceLayout:
         prompt = columns.prompt if columns else None
         gold = columns.gold if columns else None
         if prompt is None:
@@ -196,14 +196,14 @@ def configured(
         license = columns.license if columns else None
         if license is not None:
             require(sample, license, "columns.license", label)
-        return Layout(
+        return SourceLayout(
             prompt=prompt, gold=gold, gold_after=gold_after, traces=traces, license=license
         )
 
     return resolve
 
 
-def _bad(record: Record, text: str, reason: str, detail: str, held: Held) -> Row:
+def _bad(record: Record, text: str, reason: str, detail: str, held: RowTraces) -> Row:
     return Row(
         number=record.number,
         text=text,
@@ -215,5 +215,5 @@ def _bad(record: Record, text: str, reason: str, detail: str, held: Held) -> Row
     )
 
 
-def _placed(record: Record, held: Held) -> tuple[BadTrace, ...]:
+def _placed(record: Record, held: RowTraces) -> tuple[BadTrace, ...]:
     return tuple(BadTrace(str(r), f"{record.where}, {detail}") for r, detail in held.bad)

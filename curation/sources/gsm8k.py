@@ -11,8 +11,8 @@ from typing import Literal
 from curation.sources import Source
 from curation.sources._tabular import MAX_CHARS, Resolve, Tabular
 from curation.sources.columns.fields import (
-    Layout,
     RawRow,
+    SourceLayout,
     TraceColumns,
     first_present,
     require,
@@ -67,13 +67,13 @@ def build(
 
 
 def _layout_of(traces: TraceColumns | None) -> Resolve:
-    def resolve(sample: Sequence[RawRow], label: str) -> Layout:
+    def resolve(sample: Sequence[RawRow], label: str) -> SourceLayout:
         require(sample, "question", "kind gsm8k", label)
         if traces is not None:
             require_traces(sample, traces, label)
         is_example = first_present(sample, ("answer", "ground_truth")) == "ground_truth"
         has_models = first_present(sample, EXAMPLE_MODELS) is not None
-        return Layout(
+        return SourceLayout(
             prompt="question",
             gold="ground_truth" if is_example else "answer",
             gold_after="A:" if is_example else "####",

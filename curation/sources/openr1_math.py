@@ -9,7 +9,7 @@ from typing import Literal
 
 from curation.sources import Source
 from curation.sources._tabular import MAX_CHARS, Tabular
-from curation.sources.columns.fields import Layout, RawRow, TraceColumns, require
+from curation.sources.columns.fields import RawRow, SourceLayout, TraceColumns, require
 from curation.sources.readers.choose import choose
 
 REPO = "open-r1/OpenR1-Math-220k"
@@ -48,9 +48,9 @@ def build(
         label: the data's name on cards; default: file name or hub id@commit.
     """
 
-    def resolve(sample: Sequence[RawRow], label: str) -> Layout:
+    def resolve(sample: Sequence[RawRow], label: str) -> SourceLayout:
         require(sample, "problem", "kind openr1_math", label)
-        return Layout(prompt="problem", gold="answer", traces=traces)
+        return SourceLayout(prompt="problem", gold="answer", traces=traces)
 
     return Tabular(
         reader=choose(path, repo=REPO, config=config, split="train", revision=revision),

@@ -1,4 +1,4 @@
-"""The account of a build: marks, tallies and statistics joined into the manifest.
+"""The account of a build: markers, tallies and statistics joined into the manifest.
 
 In: what every stage counted. Out: a `Manifest`, whose sums are checked before it is saved.
 """
@@ -10,10 +10,10 @@ from pathlib import Path
 
 from curation import components
 from curation.context import Job
-from curation.release.stats import Stats
+from curation.release.statistics import Stats
 from curation.run_store import shards
 from curation.stages import fingerprints, snapshots
-from curation.stages.read_prompts import Census
+from curation.stages.prompt_stage import SourceIndex
 from schemas.canvas import header, summary_header
 from schemas.facts import (
     ControlFacts,
@@ -35,14 +35,14 @@ from schemas.facts import (
 from schemas.manifest import Manifest
 from schemas.recipe import Recipe
 from schemas.records import Stage
-from support import plugins as parts
+from support import plugins
 from support.paths import locate
 
 SHAPING = ("polytrace", "datasets", "math-verify", "pyarrow", "torch", "transformers")
 
 
 @dataclass(slots=True)
-class Tally:
+class ReleaseTally:
     """What happened to the canvases on their way through the filters.
 
     `seen` and `dropped` have one entry a filter, `rejected` counts (kind, reason).
@@ -56,35 +56,37 @@ class Tally:
     files: list[FileFacts] = field(default_factory=list)
 
 
-def manifest(
+def build_manifest(
     job: Job,
-    census: Census,
+    source_index: SourceIndex,
     parts: tuple[EditionFacts, ...],
     files: tuple[ReleaseFile, ...],
-    tally: Tally,
+    tally: ReleaseTally,
     measured: Stats,
     controls: ControlFacts | None,
 ) -> Manifest:
     """Every fact of a finished build."""
     recipe = job.recipe
     stages_made = [s for s in fingerprints.stages_of(recipe) if s is not Stage.RELEASE]
-    marks = [
-        shards.mark_of(job.run, stage, i) for stage in stages_made for i in range(census.shards)
+    markers = [
+        shards.require_marker(job.run, stage, i)
+        for stage in stages_made
+        for i in range(source_index.shards)
     ]
     rejected: Counter[tuple[Stage, str, str]] = Counter()
-    for mark in marks:
-        for one in mark.rejected:
+    for marker in markers:
+        for one in marker.rejected:
             rejected[one.stage, one.kind, one.reason] += one.count
     for (kind, reason), count in tally.rejected.items():
         rejected[Stage.RELEASE, kind, reason] += count
     canvases = sum(file.rows for file in files)
-    had = sum(mark.rows for mark in marks if mark.stage is Stage.TRACES) + sum(
+    had = sum(marker.rows for marker in markers if marker.stage is Stage.TRACES) + sum(
         n
         for (stage, kind, _), n in rejected.items()
         if stage in (Stage.PROMPTS, Stage.TRACES) and kind == "trace"
     )
     # A teacher that only hands out what is recorded writes none, so that the sum tells a loss.
-    recorded = sum(source.traces for source in census.sources)
+    recorded = sum(source.traces for source in source_index.sources)
     sampled = 0 if job.teacher.is_record else had - recorded
     kept = canvases * recipe.paths
     frame = [header(j) for j in range(1, recipe.paths + 1)] + [summary_header(recipe.paths)]
@@ -92,10 +94,10 @@ def manifest(
         polytrace=version("polytrace"),
         name=recipe.name,
         recipe_digest=recipe.digest(),
-        build=snapshots.whole([part.build for part in parts]),
+        build=snapshots.release_build_id([part.build for part in parts]),
         notice=recipe.release.notice,
-        sources=census.sources,
-        decontamination=census.evaluation,
+        sources=source_index.sources,
+        decontamination=source_index.evaluation,
         teacher=_teacher(job),
         scorer=_scorer(job, controls),
         tokenizers=tuple(
@@ -107,7 +109,9 @@ def manifest(
         summary_tokens=recipe.canvas.summary_tokens,
         masks=recipe.paths * recipe.canvas.slot_tokens + recipe.canvas.summary_tokens,
         header_tokens=sum(job.counter.counts(frame)),
-        prompts=PromptCounts(in_=census.rows, released=canvases, rejected=census.rows - canvases),
+        prompts=PromptCounts(
+            in_=source_index.rows, released=canvases, rejected=source_index.rows - canvases
+        ),
         traces=TraceCounts(in_=had, kept=kept, rejected=had - kept, sampled=sampled),
         canvases=canvases,
         rejected=tuple(
@@ -132,15 +136,15 @@ def manifest(
         tokens=TokenCounts(paths=tally.path_tokens, summaries=tally.summary_tokens),
         shards=tuple(
             Shard(
-                stage=mark.stage,
-                index=mark.index,
+                stage=marker.stage,
+                index=marker.index,
                 path=file.path,
                 rows=file.rows,
                 bytes=file.bytes,
                 sha256=file.sha256,
             )
-            for mark in marks
-            for file in mark.files
+            for marker in markers
+            for file in marker.files
         ),
         editions=parts,
         release=files,
@@ -158,7 +162,7 @@ def _packages(recipe: Recipe) -> tuple[Package, ...]:
 
 def _teacher(job: Job) -> TeacherFacts:
     spec = job.recipe.teacher
-    options = parts.effective("curation.teachers", spec.kind, spec.options)
+    options = plugins.effective("curation.teachers", spec.kind, spec.options)
     temperature, top_p = options.get("temperature"), options.get("top_p")
     max_tokens, part = options.get("max_tokens"), options.get("part")
     return TeacherFacts(

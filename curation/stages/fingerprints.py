@@ -10,7 +10,7 @@ from pathlib import Path
 
 from curation.context import Job
 from curation.run_store import shards
-from curation.run_store.shards import Mark
+from curation.run_store.shards import ShardMarker
 from schemas import arrow
 from schemas.recipe import Recipe, digest
 from schemas.records import Prompt, Stage
@@ -33,7 +33,7 @@ def stages_of(recipe: Recipe) -> tuple[Stage, ...]:
     return tuple(stage for stage in Stage if stage not in skipped)
 
 
-def shard_stages(recipe: Recipe) -> tuple[Stage, ...]:
+def stages_by_shard(recipe: Recipe) -> tuple[Stage, ...]:
     """The stages that are made shard by shard from those of the stage before, in order."""
     whole = (Stage.PROMPTS, Stage.RELEASE)
     return tuple(stage for stage in stages_of(recipe) if stage not in whole)
@@ -60,19 +60,19 @@ def trace_keys(job: Job, index: int) -> frozenset[str]:
     return frozenset(
         job.teacher.key(prompt, i)
         for prompt in load_prompts(job, index)
-        for i in range(job.teacher.wanted(prompt, samples).most)
+        for i in range(job.teacher.wanted(prompt, samples).maximum)
     )
 
 
-def standing(job: Job, stage: Stage, index: int) -> Mark | None:
-    """The mark of a shard whose inputs are unchanged and whose files are whole."""
-    if shards.read_mark(job.run, stage, index) is None:
+def up_to_date_marker(job: Job, stage: Stage, index: int) -> ShardMarker | None:
+    """The marker of a shard whose inputs are unchanged and whose files are whole."""
+    if shards.read_marker(job.run, stage, index) is None:
         return None  # before the inputs are read for nothing
     try:
         wanted = fingerprint(job, stage, index)
     except FileNotFoundError:
         return None
-    return shards.done(job.run, stage, index, wanted)
+    return shards.matching_marker(job.run, stage, index, wanted)
 
 
 def fingerprint(job: Job, stage: Stage, index: int, keys: Collection[str] | None = None) -> str:
@@ -110,10 +110,10 @@ def fingerprint(job: Job, stage: Stage, index: int, keys: Collection[str] | None
 
 
 def _input(job: Job, stage: Stage, index: int) -> str:
-    mark = shards.read_mark(job.run, stage, index)
-    if mark is None:
+    marker = shards.read_marker(job.run, stage, index)
+    if marker is None:
         raise FileNotFoundError(f"{stage} shard {index} has not been made")
-    return mark.sha256
+    return marker.sha256
 
 
 def revision(path: str) -> str:

@@ -1,17 +1,17 @@
 """Traces to scored canvases, as plain functions over one shard.
 
-Every function is idempotent: it first looks for a mark with the fingerprint of its inputs and, if
-that stands and its files are whole, does nothing. `read_prompts.py` and `sample_traces.py` come
-before, `release.py` after.
+Every function is idempotent: it first looks for a marker with the fingerprint of its inputs and, if
+that stands and its files are whole, does nothing. `prompt_stage.py` and `trace_stage.py` come
+before, `release_stage.py` after.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from curation.canvases import assemble as groups
+from curation.canvases import assembly
 from curation.context import Job
 from curation.run_store import shards
-from curation.run_store.shards import Mark
+from curation.run_store.shards import ShardMarker
 from curation.stages import fingerprints
 from schemas import arrow
 from schemas.records import Canvas, GradedTrace, Rejection, Scores, Stage, Trace
@@ -20,11 +20,11 @@ from scorers.answers.grade import Attempt
 GRADE_BATCH = 256  # traces between two moves of the progress bar
 
 
-def grade(job: Job, index: int) -> Mark:
+def grade(job: Job, index: int) -> ShardMarker:
     """Grade the traces of a shard against their golds."""
     fingerprint = fingerprints.fingerprint(job, Stage.GRADED, index)
-    if mark := shards.done(job.run, Stage.GRADED, index, fingerprint):
-        return mark
+    if marker := shards.matching_marker(job.run, Stage.GRADED, index, fingerprint):
+        return marker
     prompts = {prompt.id: prompt for prompt in fingerprints.load_bare_prompts(job, index)}
     traces = list(arrow.records(Trace, shards.read(job.run, Stage.TRACES, index)))
     job.bars.add(Stage.GRADED, more=len(traces))
@@ -44,11 +44,11 @@ def grade(job: Job, index: int) -> Mark:
     return shards.write(job.run, Stage.GRADED, index, fingerprint, data, ())
 
 
-def assemble(job: Job, index: int) -> Mark:
+def assemble(job: Job, index: int) -> ShardMarker:
     """Join the graded traces of a shard into canvases."""
     fingerprint = fingerprints.fingerprint(job, Stage.CANVASES, index)
-    if mark := shards.done(job.run, Stage.CANVASES, index, fingerprint):
-        return mark
+    if marker := shards.matching_marker(job.run, Stage.CANVASES, index, fingerprint):
+        return marker
     by_prompt: dict[str, list[GradedTrace]] = {}
     for graded in arrow.records(GradedTrace, shards.read(job.run, Stage.GRADED, index)):
         by_prompt.setdefault(graded.trace.prompt_id, []).append(graded)
@@ -57,10 +57,10 @@ def assemble(job: Job, index: int) -> Mark:
     prompts = fingerprints.load_bare_prompts(job, index)  # the chosen traces will be on the canvas
     job.bars.add(Stage.CANVASES, more=len(prompts))
     given = [(prompt, by_prompt.get(prompt.id, [])) for prompt in prompts]
-    texts = (text for one in given for text in groups.texts_to_count(*one, job.rules))
+    texts = (text for one in given for text in assembly.texts_to_count(*one, job.rules))
     counter = job.counter.ahead(texts)
     for prompt, traces in given:
-        group = groups.assemble(prompt, traces, job.rules, counter)
+        group = assembly.assemble(prompt, traces, job.rules, counter)
         rejections.extend(group.rejections)
         if group.canvas is not None:
             canvases.append(group.canvas)
@@ -69,11 +69,11 @@ def assemble(job: Job, index: int) -> Mark:
     return shards.write(job.run, Stage.CANVASES, index, fingerprint, data, rejections)
 
 
-def score(job: Job, index: int) -> Mark:
+def score(job: Job, index: int) -> ShardMarker:
     """Measure the SeqDep of a shard's canvases and of their long-CoT forms."""
     fingerprint = fingerprints.fingerprint(job, Stage.SCORED, index)
-    if mark := shards.done(job.run, Stage.SCORED, index, fingerprint):
-        return mark
+    if marker := shards.matching_marker(job.run, Stage.SCORED, index, fingerprint):
+        return marker
     canvases = list(load_canvases(job, index))
     job.bars.add(Stage.SCORED, more=len(canvases))
     data = arrow.table(Scores, _scores(job, canvases))
@@ -93,12 +93,12 @@ def _scores(job: Job, canvases: Sequence[Canvas]) -> list[Scores]:
             scorer_revision="",
         )
         return [replace(empty, prompt_id=canvas.prompt.id) for canvas in canvases]
-    from scorers.seqdep.score import Settings, Texts
+    from scorers.seqdep.measurement import ScoredInstance, SeqDepSettings
 
     texts = [
-        Texts(
+        ScoredInstance(
             prompt=canvas.prompt.text,
-            text=groups.long_cot_text(canvas),
+            text=assembly.long_cot_text(canvas),
             paths=tuple(path.text for path in canvas.paths),
             summary=canvas.summary,
         )
@@ -106,7 +106,7 @@ def _scores(job: Job, canvases: Sequence[Canvas]) -> list[Scores]:
     ]
     measured = scorers.score(
         texts,
-        Settings(
+        SeqDepSettings(
             batch_tokens=spec.batch_tokens,
             step_tokens=spec.step_tokens,
             window_tokens=spec.window_tokens,

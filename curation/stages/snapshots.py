@@ -1,7 +1,7 @@
 """The editions of a release: what was added to a corpus at one time, and keeps its files.
 
-In: a census, the marks of its shards. Out: every edition's build id, and whether what was released
-before still stands. A corpus that does not grow has one edition.
+In: a source index, the markers of its shards. Out: every edition's build id, and whether what was
+released before still stands. A corpus that does not grow has one edition.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from curation import components
 from curation.context import Job
 from curation.run_store import shards
 from curation.stages import fingerprints
-from curation.stages.read_prompts import ANEW, Census
+from curation.stages.prompt_stage import ANEW, SourceIndex
 from schemas import arrow, former
 from schemas.manifest import Manifest
 from schemas.recipe import digest
@@ -20,12 +20,12 @@ from schemas.records import Stage
 from support.errors import DamagedError, UserError
 
 
-def builds(job: Job, census: Census) -> list[tuple[str, range]]:
+def edition_builds(job: Job, source_index: SourceIndex) -> list[tuple[str, range]]:
     """(build id, shards) of every edition."""
-    return [(_build(job, span), span) for span in census.ranges()]
+    return [(_build(job, span), span) for span in source_index.ranges()]
 
 
-def whole(ids: Sequence[str]) -> str:
+def release_build_id(ids: Sequence[str]) -> str:
     """The build id of a release of these editions: that of the only one, or a hash of all."""
     return ids[0] if len(ids) == 1 else digest(list(ids))[:12]
 
@@ -34,7 +34,7 @@ def _build(job: Job, span: range, columns: pa.Schema = arrow.RELEASE) -> str:
     """What an edition depends on, as 12 hex digits; it names the edition's files."""
     inputs = [
         [
-            shards.mark_of(job.run, stage, index).sha256
+            shards.require_marker(job.run, stage, index).sha256
             for stage in (fingerprints.canvas_stage(job.recipe), Stage.SCORED)
         ]
         for index in span
@@ -47,18 +47,18 @@ def _build(job: Job, span: range, columns: pa.Schema = arrow.RELEASE) -> str:
     return digest([fingerprints.VERSION[Stage.RELEASE], shape, inputs, facts])[:12]
 
 
-def check(job: Job, released: Manifest) -> None:
+def check_unchanged(job: Job, released: Manifest) -> None:
     """UserError where this recipe would make anything anew that was released."""
     spans = shards.spans(part.shards for part in released.editions)
     for part, span in zip(released.editions, spans, strict=True):
         for index in span:
-            for stage in fingerprints.shard_stages(job.recipe):
+            for stage in fingerprints.stages_by_shard(job.recipe):
                 if _differs(job, stage, index):
                     raise UserError(
                         f"{job.run}: grow: shard {index} of {stage} was released, and this recipe "
                         f"would make another: take back what was changed, or {ANEW}"
                     )
-        if all(shards.read_mark(job.run, Stage.SCORED, i) for i in span):
+        if all(shards.read_marker(job.run, Stage.SCORED, i) for i in span):
             check_build(job, part.build, span)
 
 
@@ -76,8 +76,10 @@ def check_build(job: Job, build: str, span: range) -> None:
 
 def _differs(job: Job, stage: Stage, index: int) -> bool:
     """Whether a shard was made of something else; one that is missing or damaged does not."""
-    mark = shards.read_mark(job.run, stage, index)
+    marker = shards.read_marker(job.run, stage, index)
     try:
-        return mark is not None and mark.fingerprint != fingerprints.fingerprint(job, stage, index)
+        return marker is not None and marker.fingerprint != fingerprints.fingerprint(
+            job, stage, index
+        )
     except (FileNotFoundError, DamagedError):
         return False

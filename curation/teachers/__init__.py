@@ -7,11 +7,11 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from schemas.records import Prompt, Trace
 
 
-class Wanted(NamedTuple):
-    """How many samples a prompt gets: `firm` in any case, up to `most` while usable ones lack."""
+class SampleBudget(NamedTuple):
+    """How many samples a prompt gets: `required`, and up to `maximum` while too few are usable."""
 
-    firm: int
-    most: int
+    required: int
+    maximum: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,14 +29,14 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spare:
+class Skipped:
     """A sample beyond the firm ones that was not needed, and is not asked for."""
 
     prompt_id: str
     index: int
 
 
-SampleOutcome = Trace | Failure | Spare
+SampleOutcome = Trace | Failure | Skipped
 Outcomes = AsyncIterator[SampleOutcome]
 
 
@@ -45,27 +45,28 @@ class Request:
     """One prompt to be sampled.
 
     `shard` and `position` say where the prompt stands, so that a teacher can form its batches from
-    the shard. `wanted` samples are wanted; those in `missing` (indices below `wanted.most`) are not
-    yet decided: `have` are the traces that are there, `refusal` says that the prompt was refused
-    before. Requests with nothing missing are passed too. `keys` are those of all `wanted` samples.
+    the shard. `wanted` samples are wanted; those in `missing` (indices below `wanted.maximum`) are
+    not yet decided: `have` are the traces that are there, `refusal` says that the prompt was
+    refused before. Requests with nothing missing are passed too. `keys` are those of all `wanted`
+    samples.
     """
 
     prompt: Prompt
     shard: int
     position: int
-    wanted: Wanted
+    wanted: SampleBudget
     missing: tuple[int, ...]
     keys: tuple[str, ...]
     have: tuple[Trace, ...] = ()
     refusal: Failure | None = None
 
 
-Lacks = Callable[[Prompt, Sequence[Trace]], int]
+Shortfall = Callable[[Prompt, Sequence[Trace]], int]
 """How many more usable, distinct traces a canvas wants beside the given ones; from any thread."""
 
 
 @runtime_checkable
-class Served(Protocol):
+class ServedTeacher(Protocol):
     """A teacher whose model may be behind servers that somebody else runs."""
 
     async def reach(self) -> None:
@@ -91,13 +92,13 @@ class Teacher(Protocol):
     def note(self) -> str:
         """What the teacher does just now; empty if there is nothing to say."""
 
-    def wanted(self, prompt: Prompt, samples: int) -> Wanted:
+    def wanted(self, prompt: Prompt, samples: int) -> SampleBudget:
         """How many samples this prompt gets when the recipe asks for `samples`."""
 
     def key(self, prompt: Prompt, index: int) -> str:
         """A hash of everything that shapes sample `index`: messages, parameters, seed, model."""
 
-    def sample(self, requests: Iterable[Request], lacks: Lacks) -> Outcomes:
+    def sample(self, requests: Iterable[Request], shortfall: Shortfall) -> Outcomes:
         """Consume `requests` lazily; yield one outcome for every missing sample, in any order.
 
         Raises ShortError where the model cannot be reached any more, UserError for a mistake in

@@ -4,28 +4,28 @@ from typing import Literal, NamedTuple
 
 from schemas.records import FinishReason
 
-Part = Literal["full", "after_think"]
+ReplyPart = Literal["full", "after_think"]
 END_OF_THINKING = "</think>"
 
 
-class Taken(NamedTuple):
+class TraceText(NamedTuple):
     """The text of a trace, and why it ends there."""
 
     text: str
     finish_reason: FinishReason
 
 
-def take(text: str, part: Part, finish_reason: FinishReason) -> Taken:
+def take(text: str, part: ReplyPart, finish_reason: FinishReason) -> TraceText:
     """The part of a reply that becomes the trace.
 
     `after_think` is what follows the last `</think>`, stripped. Nothing is left of a reply without
     one, whose teacher was cut off while thinking or marks no thinking: the finish reason says so.
     """
     if part == "full":
-        return Taken(text, finish_reason)
+        return TraceText(text, finish_reason)
     _, found, answer = text.rpartition(END_OF_THINKING)
     return (
-        Taken(answer.strip(), finish_reason)
+        TraceText(answer.strip(), finish_reason)
         if found
-        else Taken("", FinishReason.NO_END_OF_THINKING)
+        else TraceText("", FinishReason.NO_END_OF_THINKING)
     )

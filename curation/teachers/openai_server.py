@@ -13,12 +13,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from curation.teachers import Lacks, Outcomes, Request, Wanted
-from curation.teachers._part import Part
+from curation.teachers import Outcomes, Request, SampleBudget, Shortfall
+from curation.teachers._part import ReplyPart
 from curation.teachers.openai.client import address
-from curation.teachers.openai.endpoints import Fleet, read_key
+from curation.teachers.openai.endpoints import EndpointPool, read_key
 from curation.teachers.openai.scheduler import Stream
-from curation.teachers.openai.wire import HINT, PROBLEM, SEED_SPACING, UNSTATED, Api, Sampling
+from curation.teachers.openai.wire import HINT, PROBLEM, SEED_SPACING, UNSTATED, Api, ServerSampling
 from schemas.records import Prompt
 from support.errors import UserError
 
@@ -40,7 +40,7 @@ def build(
     system: str | None = None,
     prompt: str = PROBLEM,
     hints: Few = (),
-    part: Part = "full",
+    part: ReplyPart = "full",
     seeds: bool = False,
     seed: int = 0,
     top_up: int = 3,
@@ -95,7 +95,7 @@ def build(
     _require(not alike, "requests", "single at temperature 0: all samples of a request are alike")
     for name in extra or {}:
         _require(name not in OURS, f"extra.{name}", f"set as teacher.{name}, or not at all")
-    sampling = Sampling(
+    sampling = ServerSampling(
         api=api,
         model=model,
         revision=revision,
@@ -137,7 +137,7 @@ class OpenAIServer:
 
     def __init__(
         self,
-        sampling: Sampling,
+        sampling: ServerSampling,
         urls: tuple[str, ...],
         *,
         grouped: bool,
@@ -153,16 +153,16 @@ class OpenAIServer:
         self._grouped, self._top_up = grouped, top_up
         self._in_flight, self._timeout, self._patience = in_flight, timeout, patience
         self._api_key_env = api_key_env
-        self._fleet: Fleet | None = None
+        self._fleet: EndpointPool | None = None
 
     @property
     def note(self) -> str:
         """Samples in flight, and who is waited for."""
         return self._fleet.note() if self._fleet else ""
 
-    def wanted(self, prompt: Prompt, samples: int) -> Wanted:
+    def wanted(self, prompt: Prompt, samples: int) -> SampleBudget:
         """As many as the recipe asks for, and the spare ones."""
-        return Wanted(samples, samples + self._top_up)
+        return SampleBudget(samples, samples + self._top_up)
 
     def key(self, prompt: Prompt, index: int) -> str:
         """A hash of all that shapes the sample; the address of a server does not."""
@@ -173,7 +173,7 @@ class OpenAIServer:
         if self._urls:
             await self._endpoints().reach()
 
-    async def sample(self, requests: Iterable[Request], lacks: Lacks) -> Outcomes:
+    async def sample(self, requests: Iterable[Request], shortfall: Shortfall) -> Outcomes:
         """Outcomes as they come; the servers are asked when the first sample is missing."""
         if not self._urls:
             raise UserError(
@@ -183,12 +183,12 @@ class OpenAIServer:
         stream = Stream(
             self._sampling, self._fleet, grouped=self._grouped, give_up=self._patience / 5
         )
-        async with aclosing(stream.run(requests, lacks)) as outcomes:
+        async with aclosing(stream.run(requests, shortfall)) as outcomes:
             async for outcome in outcomes:
                 yield outcome
 
-    def _endpoints(self) -> Fleet:
-        return Fleet(
+    def _endpoints(self) -> EndpointPool:
+        return EndpointPool(
             self._urls,
             model=self._sampling.model,
             revision=self._sampling.revision,

@@ -10,17 +10,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import replace
 
-from curation.teachers import Lacks, Outcomes, Request, Served, Teacher, Wanted
-from curation.teachers._part import Part, take
-from schemas.recipe import Part as Spec
-from schemas.recipe import digest
+from curation.teachers import Outcomes, Request, SampleBudget, ServedTeacher, Shortfall, Teacher
+from curation.teachers._part import ReplyPart, take
+from schemas.recipe import Part, digest
 from schemas.records import Prompt, Trace
 from support import plugins
 
 TEMPLATE_VERSION = 1
 
 
-def build(part: Part = "full", top_up: Spec | None = None) -> "RecordedTeacher":
+def build(part: ReplyPart = "full", top_up: Part | None = None) -> "RecordedTeacher":
     """The recorded traces; `part: after_think` keeps what follows the last `</think>`.
 
     `top_up` is a teacher (its `kind` and options) that can give spare samples.
@@ -34,7 +33,7 @@ def build(part: Part = "full", top_up: Spec | None = None) -> "RecordedTeacher":
 class RecordedTeacher:
     """Hands out `Prompt.recorded`, and asks `served` for what lacks."""
 
-    def __init__(self, part: Part, served: Teacher | None = None) -> None:
+    def __init__(self, part: ReplyPart, served: Teacher | None = None) -> None:
         self.name = "recorded"
         self.revision = "recorded"
         self.is_record = served is None
@@ -46,12 +45,12 @@ class RecordedTeacher:
         """What the other teacher does."""
         return self._served.note if self._served else ""
 
-    def wanted(self, prompt: Prompt, samples: int) -> Wanted:
+    def wanted(self, prompt: Prompt, samples: int) -> SampleBudget:
         """All that is recorded, whatever the recipe asks for: surplus traces are chosen from."""
         there = len(prompt.recorded)
         if self._served is None:
-            return Wanted(there, there)
-        return Wanted(there, there + self._served.wanted(prompt, samples).most)
+            return SampleBudget(there, there)
+        return SampleBudget(there, there + self._served.wanted(prompt, samples).maximum)
 
     def key(self, prompt: Prompt, index: int) -> str:
         """A hash of prompt, index, part and the record itself."""
@@ -74,10 +73,10 @@ class RecordedTeacher:
 
     async def reach(self) -> None:
         """Ask the servers of the other teacher, if it has any."""
-        if isinstance(self._served, Served):
+        if isinstance(self._served, ServedTeacher):
             await self._served.reach()
 
-    async def sample(self, requests: Iterable[Request], lacks: Lacks) -> Outcomes:
+    async def sample(self, requests: Iterable[Request], shortfall: Shortfall) -> Outcomes:
         """The missing traces in order; where another teacher tops up, its traces among them."""
         if self._served is None:
             for request in requests:
@@ -86,7 +85,7 @@ class RecordedTeacher:
             return
         there: deque[Trace] = deque()
         passed = self._pass_on(requests, there)
-        async with aclosing(self._served.sample(passed, lacks)) as outcomes:  # type: ignore[type-var]
+        async with aclosing(self._served.sample(passed, shortfall)) as outcomes:  # type: ignore[type-var]
             async for outcome in outcomes:
                 while there:
                     yield there.popleft()

@@ -13,9 +13,22 @@ from hashlib import blake2b
 from pathlib import Path
 from random import Random
 
-from curation.teachers import Failure, Lacks, Outcomes, Request, SampleOutcome, Spare, Wanted
-from curation.teachers._part import Part, take
-from curation.teachers.local.causal_lm import CausalLM, check, cut_at_stop, load
+from curation.teachers import (
+    Failure,
+    Outcomes,
+    Request,
+    SampleBudget,
+    SampleOutcome,
+    Shortfall,
+    Skipped,
+)
+from curation.teachers._part import ReplyPart, take
+from curation.teachers.local.causal_lm import (
+    CausalLM,
+    check_model_directory,
+    cut_at_stop,
+    load_causal_lm,
+)
 from schemas.recipe import digest
 from schemas.records import FinishReason, Prompt, Trace
 from scorers.revision import directory_revision
@@ -32,7 +45,7 @@ def build(
     max_tokens: int = 330,
     stop: tuple[str, ...] = (),
     prompt: str = _PROBLEM,
-    part: Part = "full",
+    part: ReplyPart = "full",
     seed: int = 0,
     batch_prompts: int = 64,
     device: str | None = None,
@@ -50,8 +63,8 @@ def build(
     _require(batch_prompts >= 1, "batch_prompts", f"{batch_prompts} is no batch; at least 1")
     _require(all(stop), "stop", "an empty stop string ends every trace at once; remove it")
     _require(_PROBLEM in prompt, "prompt", f"{prompt!r} lacks {_PROBLEM}, the problem's place")
-    check(Path(path))
-    sampling = Sampling(
+    check_model_directory(Path(path))
+    sampling = LocalSampling(
         temperature=temperature,
         top_p=top_p,
         max_tokens=max_tokens,
@@ -69,7 +82,7 @@ def _require(holds: bool, field: str, message: str) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sampling:
+class LocalSampling:
     """The options that shape a trace."""
 
     temperature: float
@@ -77,7 +90,7 @@ class Sampling:
     max_tokens: int
     stop: tuple[str, ...]
     prompt: str
-    part: Part
+    part: ReplyPart
     seed: int
 
     def message(self, prompt: Prompt) -> str:
@@ -99,7 +112,7 @@ class LocalTeacher:
     def __init__(
         self,
         path: Path,
-        sampling: Sampling,
+        sampling: LocalSampling,
         batch_prompts: int,
         device: str | None,
         trust_remote_code: bool,
@@ -113,9 +126,9 @@ class LocalTeacher:
         self._trust_remote_code = trust_remote_code
         self._loaded: CausalLM | None = None
 
-    def wanted(self, prompt: Prompt, samples: int) -> Wanted:
+    def wanted(self, prompt: Prompt, samples: int) -> SampleBudget:
         """As many as the recipe asks for: a block is sampled whole, so there are no spares."""
-        return Wanted(samples, samples)
+        return SampleBudget(samples, samples)
 
     def key(self, prompt: Prompt, index: int) -> str:
         """A hash of all that shapes the sample; the chat template is part of the revision."""
@@ -138,28 +151,32 @@ class LocalTeacher:
             ]
         )
 
-    async def sample(self, requests: Iterable[Request], lacks: Lacks) -> Outcomes:
+    async def sample(self, requests: Iterable[Request], shortfall: Shortfall) -> Outcomes:
         """Outcomes block by block, as the samples of a block end."""
         for block in _blocks(requests, self._batch_prompts):
             if not any(request.missing for request in block):
                 continue
-            outcomes = self._sample_block(block, lacks)
+            outcomes = self._sample_block(block, shortfall)
             # A thread, so that journals are committed while the model computes.
             while (outcome := await asyncio.to_thread(next, outcomes, None)) is not None:
                 yield outcome
 
     def _model(self) -> CausalLM:
-        self._loaded = self._loaded or load(self._path, self._device, self._trust_remote_code)
+        self._loaded = self._loaded or load_causal_lm(
+            self._path, self._device, self._trust_remote_code
+        )
         return self._loaded
 
-    def _sample_block(self, block: list[Request], lacks: Lacks) -> Iterator[SampleOutcome]:
-        from curation.teachers.local.decode import Row, sample
+    def _sample_block(self, block: list[Request], shortfall: Shortfall) -> Iterator[SampleOutcome]:
+        from curation.teachers.local.decode import PendingSample, sample
 
         for at, request in enumerate(block):
-            spares = [index for index in request.missing if index >= request.wanted.firm]
-            if spares and not lacks(request.prompt, request.have):
-                yield from (Spare(prompt_id=request.prompt.id, index=index) for index in spares)
-                missing = tuple(index for index in request.missing if index < request.wanted.firm)
+            spares = [index for index in request.missing if index >= request.wanted.required]
+            if spares and not shortfall(request.prompt, request.have):
+                yield from (Skipped(prompt_id=request.prompt.id, index=index) for index in spares)
+                missing = tuple(
+                    index for index in request.missing if index < request.wanted.required
+                )
                 block[at] = replace(request, missing=missing)
         if not any(request.missing for request in block):
             return
@@ -171,12 +188,16 @@ class LocalTeacher:
             if ids:
                 fitting.append((request, ids))
         samples = [
-            (at, n) for at, (request, _) in enumerate(fitting) for n in range(request.wanted.most)
+            (at, n)
+            for at, (request, _) in enumerate(fitting)
+            for n in range(request.wanted.maximum)
         ]
         if not samples:
             return
         rows = [
-            Row(prompt=at, uniforms=self._uniforms(fitting[at][0].prompt, n, len(fitting[at][1])))
+            PendingSample(
+                prompt=at, uniforms=self._uniforms(fitting[at][0].prompt, n, len(fitting[at][1]))
+            )
             for at, n in samples
         ]
         for sampled in sample(

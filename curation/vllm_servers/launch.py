@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from support.display.text import one_line, shorten
 from support.errors import UserError
 from support.network import dialled
 from support.processes import DEVNULL, STDOUT, Child, TimeoutExpired, output
-from support.text import one_line, shorten
 
 MODULE = "vllm.entrypoints.openai.api_server"
 TAIL_BYTES = 1 << 18

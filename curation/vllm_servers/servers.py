@@ -21,7 +21,7 @@ from curation.vllm_servers.server import HealthTimeouts, Server
 from schemas.serve import Serve
 from support.errors import ShortError, UserError
 
-__all__ = ["HealthTimeouts", "Servers", "check", "launch_specs"]
+__all__ = ["HealthTimeouts", "Servers", "check_interpreter", "launch_specs"]
 
 LOOK_SECONDS = 0.2
 
@@ -115,7 +115,7 @@ class Servers:
             raise ShortError("serve: the servers were closed while they started")
 
 
-def check(spec: Serve) -> None:
+def check_interpreter(spec: Serve) -> None:
     """UserError where the interpreter that is to run the servers is missing or has no vLLM."""
     check_vllm(_interpreter(spec.python))
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diffusion.data.layout import Form, Frame, Ids, encode, encode_prompt
+from diffusion.data.layout import CanvasLayout, Form, Ids, encode, encode_prompt
 from schemas.arrow import SCHEMA_VERSION
 from schemas.canvas import long_cot
 from support.errors import UserError, first_line
@@ -30,7 +30,7 @@ class Instance(NamedTuple):
     prompt: Ids
     texts: tuple[Ids, ...]
 
-    def tokens(self, frame: Frame) -> int:
+    def tokens(self, frame: CanvasLayout) -> int:
         """Length of its row."""
         return len(self.prompt) + frame.tokens
 
@@ -56,7 +56,7 @@ class Encoded:
     refused: tuple[Refusal, ...]
 
 
-class Text(NamedTuple):
+class ReleasedRow(NamedTuple):
     """One released row: prompt, paths, summary."""
 
     id: str
@@ -82,7 +82,7 @@ def files_of(release: Path, split: str) -> list[Path]:
     return sorted((release / "data").glob(f"{split}-*.parquet"))
 
 
-def rows(release: Path, split: str, limit: int | None = None) -> Iterator[Text]:
+def rows(release: Path, split: str, limit: int | None = None) -> Iterator[ReleasedRow]:
     """The rows of a split; UserError for another schema version or a file that is no release."""
     count = 0
     for file in files_of(release, split):
@@ -95,7 +95,7 @@ def rows(release: Path, split: str, limit: int | None = None) -> Iterator[Text]:
                             return
                         count += 1
                         paths = tuple(path["text"] for path in row["paths"])
-                        yield Text(row["id"], row["prompt"], paths, row["summary"])
+                        yield ReleasedRow(row["id"], row["prompt"], paths, row["summary"])
         except (OSError, pa.ArrowException) as error:
             raise UserError(f"{file}: cannot be read: {error}; build or fetch it again") from None
 
@@ -112,8 +112,8 @@ def _check(schema: pa.Schema, file: Path) -> None:
 
 
 def encode_rows(
-    texts: Iterator[Text],
-    frame: Frame,
+    texts: Iterator[ReleasedRow],
+    frame: CanvasLayout,
     tokenizer: Any,
     *,
     form: Form,
@@ -149,7 +149,11 @@ def encode_rows(
 
 
 def _judge(
-    instance: Instance, frame: Frame, special: frozenset[int], context: int | None, mask_id: int
+    instance: Instance,
+    frame: CanvasLayout,
+    special: frozenset[int],
+    context: int | None,
+    mask_id: int,
 ) -> Refusal | None:
     if mask_id in instance.prompt:
         return Refusal(instance.id, "special_token", "the prompt spells out the mask token")

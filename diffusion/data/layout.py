@@ -28,7 +28,7 @@ class Form(StrEnum):
     LONG_COT = "long_cot"  # one slot of as many masks
 
 
-class Row(NamedTuple):
+class TrainingRow(NamedTuple):
     """One instance laid out; all [T].
 
     `answer_T` marks what may be masked (slots: content and fill), `content_T` its text alone.
@@ -40,7 +40,7 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class CanvasLayout:
     """Headers (token ids, one before each slot), slot lengths in tokens, and the fill token."""
 
     headers: tuple[tuple[int, ...], ...]
@@ -62,7 +62,7 @@ class Frame:
         """Length of an answer: masks and headers."""
         return self.masks + self.header_tokens
 
-    def lay(self, prompt: Ids, texts: Sequence[Ids]) -> Row:
+    def lay(self, prompt: Ids, texts: Sequence[Ids]) -> TrainingRow:
         """The row of a prompt and its slots' texts; ValueError where one exceeds its slot."""
         if len(texts) != len(self.slots):
             raise ValueError(f"{len(texts)} texts for {len(self.slots)} slots")
@@ -80,7 +80,7 @@ class Frame:
             content_T[at : at + len(text)] = True
             answer_T[at : at + length] = True
             at += length
-        return Row(ids_T, answer_T, content_T)
+        return TrainingRow(ids_T, answer_T, content_T)
 
     def slot_of(self) -> list[int]:
         """The slot of every column of an answer, -1 in headers."""
@@ -104,7 +104,7 @@ class Frame:
         return found
 
 
-def frame_of(
+def layout_of(
     tokenizer: Any,
     fill_id: int,
     *,
@@ -112,13 +112,13 @@ def frame_of(
     paths: int,
     slot_tokens: int,
     summary_tokens: int,
-) -> Frame:
+) -> CanvasLayout:
     """The frame of `paths` paths in a model's tokens; both forms have the same number of masks."""
     masks = paths * slot_tokens + summary_tokens
     if form is Form.LONG_COT:
-        return Frame(headers=((),), slots=(masks,), fill_id=fill_id)
+        return CanvasLayout(headers=((),), slots=(masks,), fill_id=fill_id)
     texts = (*(header(j) for j in range(1, paths + 1)), summary_header(paths))
-    return Frame(
+    return CanvasLayout(
         headers=tuple(tuple(encode(tokenizer, text).tolist()) for text in texts),
         slots=(*[slot_tokens] * paths, summary_tokens),
         fill_id=fill_id,

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from diffusion.data.layout import Frame, Ids
+from diffusion.data.layout import CanvasLayout, Ids
 from diffusion.decoding import Rule, View
-from diffusion.decoding.kv_cache import Cache, Caching
+from diffusion.decoding.kv_cache import Cache, CacheSettings
 from diffusion.models.network.denoiser import Dlm
 from diffusion.models.network.linear_cross_entropy import rows_at_once
 from diffusion.training.objective import generator
@@ -82,13 +82,13 @@ class Decoded:
 @torch.inference_mode()
 def decode(
     dlm: Dlm,
-    frame: Frame,
+    frame: CanvasLayout,
     requests: Sequence[Request],
     rule: Rule,
     *,
     steps: int = 0,
     sampling: Sampling | None = None,
-    caching: Caching | None = None,
+    caching: CacheSettings | None = None,
 ) -> list[Decoded]:
     """Decode every request's frame from masks alone, in one batch.
 
@@ -114,7 +114,7 @@ class _Batch:
     """The rows that are not finished, and what became of all."""
 
     def __init__(
-        self, dlm: Dlm, frame: Frame, requests: Sequence[Request], sampling: Sampling
+        self, dlm: Dlm, frame: CanvasLayout, requests: Sequence[Request], sampling: Sampling
     ) -> None:
         self.dlm, self.frame, self.sampling = dlm, frame, sampling
         self.device = dlm.denoiser.net.device
@@ -132,7 +132,7 @@ class _Batch:
         lengths_B = torch.tensor([len(row.ids_T) for row in laid], dtype=torch.long)
         is_padded = bool((lengths_B != longest).any())
         self.ids_BT = torch.from_numpy(ids_BT).to(self.device)
-        self.real_BT = (
+        self.attention_mask_BT = (
             (torch.arange(longest) < lengths_B[:, None]).to(self.device) if is_padded else None
         )
         self.at_BC = ((lengths_B - frame.tokens)[:, None] + torch.arange(frame.tokens)).to(
@@ -173,10 +173,10 @@ class _Batch:
         denoiser = self.dlm.denoiser
         if self.cache is None:
             positions_R = rows_R * self.ids_BT.shape[1] + self.at_BC[rows_R, columns_R]
-            features_RH = denoiser.features(self.ids_BT, positions_R, self.real_BT)
+            features_RH = denoiser.features(self.ids_BT, positions_R, self.attention_mask_BT)
         else:
             features_RH = self.cache.features(
-                denoiser, self.ids_BT, self.real_BT, self.at_BC, scope_BC
+                denoiser, self.ids_BT, self.attention_mask_BT, self.at_BC, scope_BC
             )
         head = denoiser.net.get_output_embeddings()
         bias_V = getattr(head, "bias", None)
@@ -262,7 +262,9 @@ class _Batch:
         self.rows = [self.rows[b] for b in open_B.nonzero().squeeze(1).tolist()]
         self.ids_BT, self.at_BC = self.ids_BT[open_B], self.at_BC[open_B]
         self.masked_BC = self.masked_BC[open_B]
-        self.real_BT = None if self.real_BT is None else self.real_BT[open_B]
+        self.attention_mask_BT = (
+            None if self.attention_mask_BT is None else self.attention_mask_BT[open_B]
+        )
         if self.cache is not None:
             self.cache.select(open_B)
 

@@ -22,7 +22,7 @@ from diffusion.settings import STRICT
 FAMILIES = ("dream", "llada")  # whose attention takes keys and values from elsewhere
 
 
-class Kept(StrEnum):
+class CachedPositions(StrEnum):
     """Which positions keep what an earlier step computed."""
 
     PROMPT = "prompt"  # the prompt's
@@ -31,7 +31,7 @@ class Kept(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Caching:
+class CacheSettings:
     """What is kept; a row's pass is whole where its block begins, and after `refresh` others.
 
     `refresh` 0: where a block begins alone; without blocks, at the first step alone.
@@ -39,7 +39,7 @@ class Caching:
 
     __pydantic_config__: ClassVar[Any] = STRICT
 
-    kind: Kept
+    kind: CachedPositions
     refresh: int = 0
 
     def __post_init__(self) -> None:
@@ -49,7 +49,7 @@ class Caching:
 
     def check(self, rule: Rule) -> None:
         """ValueError where the rule has no blocks to keep by."""
-        if self.kind is not Kept.PROMPT and not isinstance(rule, _HasBlocks):
+        if self.kind is not CachedPositions.PROMPT and not isinstance(rule, _HasBlocks):
             raise ValueError(
                 f"cache: {self.kind} is of rules with blocks (blockwise, fast_dllm); this one "
                 "can keep the prompt"
@@ -75,7 +75,7 @@ class _Now(NamedTuple):
 class Cache:
     """The rows of a batch with their keys and values [B, heads, T, D], one pair a layer."""
 
-    def __init__(self, caching: Caching, rule: Rule, mask_C: Tensor, rows: int) -> None:
+    def __init__(self, caching: CacheSettings, rule: Rule, mask_C: Tensor, rows: int) -> None:
         caching.check(rule)
         self.caching = caching
         block = rule.block if isinstance(rule, _HasBlocks) else len(mask_C)  # one, of all masks
@@ -89,12 +89,16 @@ class Cache:
         self,
         denoiser: Denoiser,
         ids_BT: Tensor,
-        real_BT: Tensor | None,
+        attention_mask_BT: Tensor | None,
         at_BC: Tensor,
         scope_BC: Tensor,
     ) -> Tensor:
         """What the head is applied to at every position in scope, [R, H], row after row."""
-        real_BT = torch.ones_like(ids_BT, dtype=torch.bool) if real_BT is None else real_BT
+        attention_mask_BT = (
+            torch.ones_like(ids_BT, dtype=torch.bool)
+            if attention_mask_BT is None
+            else attention_mask_BT
+        )
         low_B, high_B = self._blocks(scope_BC)
         whole_B = self.block_B != low_B
         if self.caching.refresh:
@@ -126,7 +130,7 @@ class Cache:
             features_rH = denoiser.features(
                 ids_BT[rows].gather(1, at_bA),
                 order[row_r] * at_bA.shape[1] + local_r,
-                real_BT[rows][:, None, None, :],
+                attention_mask_BT[rows][:, None, None, :],
                 position_ids=at_bA,
                 past_key_values=self,
             )
@@ -176,10 +180,10 @@ class Cache:
     ) -> tuple[Tensor, Tensor]:
         """A row's first and last active position; `back` more where logits are read before."""
         first_B, last_B = at_BC[:, 0], at_BC[:, -1]
-        if self.caching.kind is not Kept.PROMPT:
+        if self.caching.kind is not CachedPositions.PROMPT:
             is_in_BC = (self.block_C >= low_B[:, None]) & (self.block_C <= high_B[:, None])
             far = int(at_BC.max()) + 1
             first_B = torch.where(is_in_BC, at_BC, far).amin(1)
-            if self.caching.kind is Kept.DUAL:
+            if self.caching.kind is CachedPositions.DUAL:
                 last_B = torch.where(is_in_BC, at_BC, -1).amax(1)
         return (first_B - back).clamp(min=0), last_B

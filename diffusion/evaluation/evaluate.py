@@ -27,8 +27,8 @@ from diffusion.data.layout import encode_prompt
 from diffusion.decoding.decode import Request
 from diffusion.evaluation.benchmarks import Problem
 from diffusion.evaluation.computed import computed
-from diffusion.evaluation.generate import answers, frame_for, load
-from diffusion.evaluation.results import RESULTS, Result, Row, result
+from diffusion.evaluation.generate import answers, layout_for, load_decoder
+from diffusion.evaluation.results import RESULTS, DecodedProblem, Result, result
 from diffusion.evaluation.settings import BENCHMARKS, ROWS_PER_FILE, RULES, Cell, Evaluation, part
 from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import Model
@@ -36,12 +36,12 @@ from schemas import arrow
 from scorers.answers.grade import GRADING, Attempt, GradePool
 from scorers.revision import directory_revision
 from support import plugins
+from support.display.progress import Progress
 from support.errors import DamagedError, UserError
 from support.files import atomic_write, replace_text
-from support.progress import Progress
 
 
-def evaluate(
+def evaluate_cells(
     evaluation: Evaluation, out: Path, *, say: Callable[[str], None] = print
 ) -> list[Result]:
     """Every cell's result, in order.
@@ -65,7 +65,7 @@ def evaluate(
         + "; ".join(map(str, dict.fromkeys(how.values())))
     )
     results = []
-    load_once = lru_cache(maxsize=1)(load)
+    load_once = lru_cache(maxsize=1)(load_decoder)
     with (
         GradePool() as pool,
         Progress(evaluation.name, "problems", total=len(cells) * len(problems)) as bar,
@@ -92,28 +92,28 @@ class _Work(NamedTuple):
     pool: GradePool
     bar: Progress
 
-    def all_rows(self, problems: Sequence[Problem], file: Path) -> list[Row]:
+    def all_rows(self, problems: Sequence[Problem], file: Path) -> list[DecodedProblem]:
         """The cell's rows: from `file`, or decoded some at a time and then written there."""
         if file.exists():
             self.bar.update(len(problems))
             return _read(file, problems)
-        rows: list[Row] = []
+        rows: list[DecodedProblem] = []
         for number, some in enumerate(_cut(problems, ROWS_PER_FILE)):
             part_file = _folder(file) / f"rows-{number:05d}.parquet"
             if part_file.exists():
                 self.bar.update(len(some))
             else:
                 batches = map(self.rows, _cut(some, self.evaluation.rows_at_once))
-                _write(part_file, arrow.table(Row, chain.from_iterable(batches)))
+                _write(part_file, arrow.table(DecodedProblem, chain.from_iterable(batches)))
             rows += _read(part_file, some)
-        _write(file, arrow.table(Row, rows))
+        _write(file, arrow.table(DecodedProblem, rows))
         return rows
 
-    def rows(self, problems: Sequence[Problem]) -> Iterator[Row]:
+    def rows(self, problems: Sequence[Problem]) -> Iterator[DecodedProblem]:
         """Decode and grade one batch."""
         evaluation, system = self.evaluation, self.cell.system
         dlm = self.load(system.model)
-        frame = frame_for(
+        frame = layout_for(
             dlm,
             system.form,
             paths=system.paths,
@@ -137,7 +137,7 @@ class _Work(NamedTuple):
         self.bar.update(len(problems))
         slots = frame.slot_of()
         for problem, (texts, row), grade in zip(problems, found, grades, strict=True):
-            yield Row(
+            yield DecodedProblem(
                 id=problem.id,
                 gold=problem.gold,
                 texts=texts,
@@ -191,9 +191,9 @@ def _write(file: Path, table: pa.Table) -> None:
         pq.write_table(table, part, compression="zstd")
 
 
-def _read(file: Path, problems: Sequence[Problem]) -> list[Row]:
+def _read(file: Path, problems: Sequence[Problem]) -> list[DecodedProblem]:
     try:
-        rows = list(arrow.records(Row, pq.read_table(file)))
+        rows = list(arrow.records(DecodedProblem, pq.read_table(file)))
     except (OSError, pa.ArrowException, TypeError, ValueError, KeyError) as error:
         raise DamagedError(f"{file}: cannot be read ({error}); delete it and run again") from None
     if [row.id for row in rows] != [problem.id for problem in problems]:

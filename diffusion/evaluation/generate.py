@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from diffusion import models
-from diffusion.data.layout import Form, Frame, Ids, frame_of
+from diffusion.data.layout import CanvasLayout, Form, Ids, layout_of
 from diffusion.data.turns import specials
 from diffusion.decoding import Rule
 from diffusion.decoding.decode import Decoded, Request, Sampling, decode
-from diffusion.decoding.kv_cache import FAMILIES, Caching
+from diffusion.decoding.kv_cache import FAMILIES, CacheSettings
 from diffusion.evaluation.computed import default_device
 from diffusion.evaluation.settings import path_tokens
 from diffusion.models.network.denoiser import Dlm
@@ -37,21 +37,23 @@ class Answer(NamedTuple):
         return self.texts[-1]
 
 
-def load(model: Model, device: str | None = None) -> Dlm:
+def load_decoder(model: Model, device: str | None = None) -> Dlm:
     """The model ready to decode, by default on an accelerator where there is one."""
     device = device or default_device()
     if device == "cpu":
         keep_freed()
-    dlm = models.load(model.path, device=device, trust_remote_code=model.trust_remote_code)
+    dlm = models.load_model(model.path, device=device, trust_remote_code=model.trust_remote_code)
     dlm.denoiser.eval()
     return dlm
 
 
-def frame_for(dlm: Dlm, form: Form, *, paths: int, masks: int, summary_tokens: int) -> Frame:
+def layout_for(
+    dlm: Dlm, form: Form, *, paths: int, masks: int, summary_tokens: int
+) -> CanvasLayout:
     """What is written into: at most M masks, a canvas's paths of one length."""
     if form is Form.LONG_COT:
         paths, summary_tokens = 1, 0
-    return frame_of(
+    return layout_of(
         dlm.tokenizer,
         dlm.fill_id,
         form=form,
@@ -63,7 +65,7 @@ def frame_for(dlm: Dlm, form: Form, *, paths: int, masks: int, summary_tokens: i
 
 def answers(
     dlm: Dlm,
-    frame: Frame,
+    frame: CanvasLayout,
     requests: Sequence[Request],
     rule: Rule,
     *,
@@ -71,7 +73,7 @@ def answers(
     sampling: Sampling,
     precision: Precision,
     where: str,
-    caching: Caching | None = None,
+    caching: CacheSettings | None = None,
 ) -> list[Answer]:
     """Decode one batch; `where` names it in the UserError for a row longer than the model sees."""
     longest = max(len(request.prompt) for request in requests) + frame.tokens
@@ -94,7 +96,7 @@ def answers(
     return [Answer(*pair) for pair in zip(texts, decoded, strict=True)]
 
 
-def texts_of(dlm: Dlm, frame: Frame, rows: Sequence[Ids]) -> list[tuple[str, ...]]:
+def texts_of(dlm: Dlm, frame: CanvasLayout, rows: Sequence[Ids]) -> list[tuple[str, ...]]:
     """The text of every slot of decoded rows [C]: up to its fill, or to what ends the turn.
 
     Special tokens in it are left out: a grader would read them as a part of the answer.

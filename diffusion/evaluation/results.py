@@ -26,7 +26,7 @@ RESULTS = "results.parquet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class DecodedProblem:
     """A problem as it was decoded: the text of every slot, and commit by commit how it came.
 
     `texts` and `scored`, the one that was graded, end before fill and hold no special token; the
@@ -117,7 +117,7 @@ class Result:
 
 
 def result(
-    evaluation: Evaluation, cell: Cell, file: str, rows: Sequence[Row], made: Computed
+    evaluation: Evaluation, cell: Cell, file: str, rows: Sequence[DecodedProblem], made: Computed
 ) -> Result:
     """The line of a cell, whose rows are in `file`. ValueError without rows."""
     system, steps = cell
@@ -230,15 +230,15 @@ def order_of(
     return arness([steps_K[k] for k in chosen], [positions_K[k] for k in chosen])
 
 
-def _content(row: Row) -> list[int]:
+def _content(row: DecodedProblem) -> list[int]:
     return content(row.tokens_K, row.end_ids)
 
 
-def _order(row: Row, among: Iterable[int]) -> Arness | None:
+def _order(row: DecodedProblem, among: Iterable[int]) -> Arness | None:
     return order_of(row.steps_K, row.positions_K, among)
 
 
-def _in_slot(rows: Sequence[Row], slot: int) -> float | None:
+def _in_slot(rows: Sequence[DecodedProblem], slot: int) -> float | None:
     found = (_order(row, [k for k, s in enumerate(row.slots_K) if s == slot]) for row in rows)
     return _mean(one.raw for one in found if one)
 

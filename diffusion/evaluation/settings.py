@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 from diffusion.data.layout import Form
 from diffusion.decoding import Rule
 from diffusion.decoding.decode import Fill, Sampling
-from diffusion.decoding.kv_cache import Caching
+from diffusion.decoding.kv_cache import CacheSettings
 from diffusion.settings import STRICT, Model, Precision, check_name
 from support import plugins
 from support.errors import UserError
@@ -54,7 +54,7 @@ class System:
     form: Form = Form.CANVAS
     paths: int = 3
     steps: tuple[int, ...] = ()
-    cache: Caching | None = None
+    cache: CacheSettings | None = None
     base: str = ""
     training: Training = Training.BASE
     tuned_paths: int | None = None

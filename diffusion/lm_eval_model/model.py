@@ -19,11 +19,11 @@ from lm_eval.utils import simple_parse_args_string
 
 from diffusion.data.layout import Ids, encode, encode_prompt
 from diffusion.decoding.decode import Request
-from diffusion.evaluation.generate import answers, frame_for, load
+from diffusion.evaluation.generate import answers, layout_for, load_decoder
 from diffusion.lm_eval_model.options import read
 from diffusion.settings import Model
+from support.display.progress import Progress
 from support.errors import UserError, first_line
-from support.progress import Progress
 
 _HEEDED = {"until", "do_sample", "temperature"}
 _NO_LIKELIHOODS = (
@@ -51,8 +51,8 @@ class Polytrace(LM):  # type: ignore[misc]  # lm_eval is untyped
         if options.device is not None:
             _check_device(options.device)
         model = Model(path=options.path, trust_remote_code=options.trust_remote_code)
-        self.dlm = load(model, options.device)
-        self.frame = frame_for(
+        self.dlm = load_decoder(model, options.device)
+        self.frame = layout_for(
             self.dlm,
             options.form,
             paths=options.paths,

@@ -100,7 +100,7 @@ def family_of(config: Config) -> tuple[str, Family]:
     return fallback
 
 
-def load(
+def load_model(
     name: str,
     *,
     dtype: torch.dtype = torch.float32,

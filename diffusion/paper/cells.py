@@ -22,7 +22,7 @@ from support.stats import Interval, paired_difference
 Problem = tuple[str, str]  # id and gold answer, which no other benchmark has together
 
 
-class Subject(NamedTuple):
+class ModelOnBenchmark(NamedTuple):
     """What a row of a table is about: a base model on a benchmark."""
 
     base: str
@@ -30,16 +30,16 @@ class Subject(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Finding:
+class EvaluationCell:
     """A cell and the run that it belongs to."""
 
     run: Path
     result: Result
 
     @property
-    def subject(self) -> Subject:
+    def subject(self) -> ModelOnBenchmark:
         """What it is about."""
-        return Subject(self.result.base, self.result.benchmark)
+        return ModelOnBenchmark(self.result.base, self.result.benchmark)
 
     def _rows(self, *columns: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = read_rows(
@@ -76,7 +76,7 @@ class Finding:
                 found[row["id"], row["gold"]] = order.raw
         return found
 
-    def is_like(self, other: "Finding") -> bool:
+    def is_like(self, other: "EvaluationCell") -> bool:
         """Whether both decoded as many masks, took tokens in the same way, and computed alike."""
         ours, theirs = (
             (one.masks, one.temperature, one.fill, one.computed)
@@ -85,41 +85,41 @@ class Finding:
         return ours == theirs
 
 
-class Findings:
+class EvaluationCells:
     """All cells of the given runs, in order."""
 
     def __init__(self, runs: Sequence[Path]) -> None:
-        self.all = [Finding(run, one) for run in runs for one in read_results(run)]
+        self.all = [EvaluationCell(run, one) for run in runs for one in read_results(run)]
         if not self.all:
             raise UserError(f"{', '.join(map(str, runs))}: hold no cell")
 
-    def subjects(self) -> list[Subject]:
+    def subjects(self) -> list[ModelOnBenchmark]:
         """The paper's models on its benchmark first, then whatever else was evaluated."""
-        papers = [Subject(base, reference.BENCHMARK) for base in reference.BASES]
+        papers = [ModelOnBenchmark(base, reference.BENCHMARK) for base in reference.BASES]
         return list(dict.fromkeys([*papers, *(one.subject for one in self.all)]))
 
-    def steps(self, subject: Subject) -> list[int]:
+    def steps(self, subject: ModelOnBenchmark) -> list[int]:
         """The numbers of steps that this subject was decoded with, ascending."""
         return sorted({cell.steps for cell in self._cells(subject) if cell.steps})
 
-    def paths(self, subject: Subject) -> int:
+    def paths(self, subject: ModelOnBenchmark) -> int:
         """The most paths that this subject's canvases have; 3, the paper's, where it has none."""
         canvases = [cell for cell in self._cells(subject) if cell.form is Form.CANVAS]
         return max((cell.paths for cell in canvases), default=3)
 
-    def count(self, subject: Subject) -> int:
+    def count(self, subject: ModelOnBenchmark) -> int:
         """The fewest problems of a cell of this subject; 0 where it has none."""
         return min((cell.count for cell in self._cells(subject)), default=0)
 
     def find(
         self,
-        subject: Subject,
+        subject: ModelOnBenchmark,
         training: Training,
         order: Order,
         steps: int | None,
         paths: int | None = None,
         tuned_paths: int | None = None,
-    ) -> Finding | None:
+    ) -> EvaluationCell | None:
         """The cell that fits; canvases for NAP and parallel-forced decoding alone.
 
         `paths` and `tuned_paths` default to the subject's most. AO is block-wise where no cell of
@@ -152,16 +152,16 @@ class Findings:
             )
         return found[0] if found else None
 
-    def _cells(self, subject: Subject) -> Iterator[Result]:
+    def _cells(self, subject: ModelOnBenchmark) -> Iterator[Result]:
         return (one.result for one in self.all if one.subject == subject)
 
 
-def discordant(first: Finding, second: Finding) -> tuple[int, int]:
+def discordant(first: EvaluationCell, second: EvaluationCell) -> tuple[int, int]:
     """Problems that only the first has solved, and that only the second has."""
     return _more_and_less(first.right, second.right)
 
 
-def gain(first: Finding | None, second: Finding | None) -> Interval | None:
+def gain(first: EvaluationCell | None, second: EvaluationCell | None) -> Interval | None:
     """Accuracy of the first more than the second's; None where they do not compare.
 
     Both must have decoded the same problems with as many masks, temperature and fill alike, and
@@ -173,7 +173,7 @@ def gain(first: Finding | None, second: Finding | None) -> Interval | None:
 
 
 def gain_of_arness(
-    first: Finding | None, second: Finding | None, *, content: bool = False
+    first: EvaluationCell | None, second: EvaluationCell | None, *, content: bool = False
 ) -> Interval | None:
     """Global-ARness@1 of the first more than the second's, over problems where both have one.
 
@@ -188,14 +188,17 @@ def gain_of_arness(
     return _paired({one: a[one] for one in both}, {one: b[one] for one in both})
 
 
-def ordered_in_both(first: Finding, second: Finding, *, content: bool = False) -> list[Problem]:
+def ordered_in_both(
+    first: EvaluationCell, second: EvaluationCell, *, content: bool = False
+) -> list[Problem]:
     """The problems where both have an order."""
     a, b = (one.content_arness if content else one.arness for one in (first, second))
     return [problem for problem in a if problem in b]
 
 
 def change_of_gain(
-    here: tuple[Finding | None, Finding | None], there: tuple[Finding | None, Finding | None]
+    here: tuple[EvaluationCell | None, EvaluationCell | None],
+    there: tuple[EvaluationCell | None, EvaluationCell | None],
 ) -> Interval | None:
     """How much more the first pair's gain is than the second pair's, on the same problems."""
     (a, b), (c, d) = here, there
@@ -209,7 +212,8 @@ def change_of_gain(
 
 
 def wider_and_narrower(
-    here: tuple[Finding | None, Finding | None], there: tuple[Finding | None, Finding | None]
+    here: tuple[EvaluationCell | None, EvaluationCell | None],
+    there: tuple[EvaluationCell | None, EvaluationCell | None],
 ) -> tuple[int, int]:
     """On how many problems the first pair's gain is more than the second's, and less."""
     (a, b), (c, d) = here, there
@@ -217,7 +221,7 @@ def wider_and_narrower(
     return _more_and_less(_gains(a, b), _gains(c, d))
 
 
-def _gains(first: Finding, second: Finding) -> dict[Problem, float]:
+def _gains(first: EvaluationCell, second: EvaluationCell) -> dict[Problem, float]:
     """Problem by problem, what the first has solved more than the second."""
     return {problem: first.right[problem] - second.right[problem] for problem in first.right}
 
@@ -233,7 +237,7 @@ def _paired(first: dict[Problem, float], second: dict[Problem, float]) -> Interv
     return paired_difference([*first.values()], [second[id_] for id_ in first])
 
 
-def counts(findings: Iterable[Finding]) -> tuple[int, int]:
+def counts(findings: Iterable[EvaluationCell]) -> tuple[int, int]:
     """The fewest and the most problems of a cell."""
     found = [one.result.count for one in findings]
     return min(found), max(found)

@@ -12,9 +12,9 @@ from typing import NamedTuple
 from diffusion.decoding import Order
 from diffusion.evaluation.settings import Training
 from diffusion.paper.cells import (
-    Finding,
-    Findings,
-    Subject,
+    EvaluationCell,
+    EvaluationCells,
+    ModelOnBenchmark,
     change_of_gain,
     discordant,
     gain,
@@ -23,15 +23,15 @@ from diffusion.paper.cells import (
     wider_and_narrower,
 )
 from diffusion.paper.tables import label_of, name_of, points, share
+from support.display.tables import Table
 from support.stats import Interval, sign_test
-from support.tables import Table
 
 LEVEL = 0.05
 FEW = 30  # problems; a bootstrap of fewer is far too sure of itself
 _BASE, _LONG_COT, _NAP = Training.BASE, Training.LONG_COT, Training.NAP
 
 
-def claims(findings: Findings) -> Table:
+def claims(findings: EvaluationCells) -> Table:
     """One row for each claim and subject for which there is something to compare."""
     return Table(
         title=f"Claims of the paper ({label_of(findings.all)})",
@@ -69,7 +69,7 @@ def verdict(difference: Interval, *, rises: bool, count: int, is_sure: bool = Tr
     return "open"
 
 
-def _of(findings: Findings, subject: Subject) -> Iterator[tuple[str, str, str]]:
+def _of(findings: EvaluationCells, subject: ModelOnBenchmark) -> Iterator[tuple[str, str, str]]:
     for show, found in (
         (points, _accuracies(findings, subject)),
         (lambda difference: share(difference, "+"), _orders(findings, subject)),
@@ -85,7 +85,7 @@ def _of(findings: Findings, subject: Subject) -> Iterator[tuple[str, str, str]]:
                 yield claim.text, show(claim.difference), said
 
 
-def _accuracies(findings: Findings, subject: Subject) -> Iterator[_Claim]:
+def _accuracies(findings: EvaluationCells, subject: ModelOnBenchmark) -> Iterator[_Claim]:
     steps = findings.steps(subject)
     nap = {n: findings.find(subject, _NAP, Order.FORCED, n) for n in steps}
     long_cot = {n: findings.find(subject, _LONG_COT, Order.AO, n) for n in steps}
@@ -124,7 +124,9 @@ def _accuracies(findings: Findings, subject: Subject) -> Iterator[_Claim]:
             yield _gain(f"{paths} paths > {paths - 1} at {n} steps", *pair, rises=True)
 
 
-def _gain(text: str, first: Finding | None, second: Finding | None, *, rises: bool) -> _Claim:
+def _gain(
+    text: str, first: EvaluationCell | None, second: EvaluationCell | None, *, rises: bool
+) -> _Claim:
     found = gain(first, second)
     if found is None or first is None or second is None:
         return _Claim(text, None, rises, 0)
@@ -132,7 +134,7 @@ def _gain(text: str, first: Finding | None, second: Finding | None, *, rises: bo
     return _Claim(text, found, rises, first.result.count, is_sure)
 
 
-def _orders(findings: Findings, subject: Subject) -> Iterator[_Claim]:
+def _orders(findings: EvaluationCells, subject: ModelOnBenchmark) -> Iterator[_Claim]:
     for n in findings.steps(subject)[-1:]:
         ao = {
             training: findings.find(subject, training, Order.AO, n)

@@ -16,14 +16,14 @@ from typing import Any
 
 from diffusion import models
 from diffusion.evaluation.results import read_rows
-from diffusion.paper.cells import Finding, Findings
+from diffusion.paper.cells import EvaluationCell, EvaluationCells
 from diffusion.paper.claims import claims
 from diffusion.paper.figures import draw
 from diffusion.paper.tables import evaluated_part, tables
 from schemas.records import Grade
+from support.display.tables import Table
 from support.errors import UserError
 from support.paths import locate
-from support.tables import Table
 
 MOST_DECODES = 48  # rows of all cells together
 
@@ -78,7 +78,7 @@ class Evaluated:
 
 def evaluated(run: Path, tokenizers: Mapping[str, Any]) -> Evaluated:
     """What the page shows; `tokenizers` of the systems by name, without which words are dots."""
-    findings = Findings([run])
+    findings = EvaluationCells([run])
     every = [*tables(findings), claims(findings)]
     with TemporaryDirectory() as folder:
         pictures = tuple(
@@ -115,7 +115,7 @@ def tokenizers_of(paths: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def _decodes(cell: Finding, tokenizers: Mapping[str, Any], count: int) -> Iterator[Decode]:
+def _decodes(cell: EvaluationCell, tokenizers: Mapping[str, Any], count: int) -> Iterator[Decode]:
     columns = ["id", "gold", "grade", "nfe", "end_ids", "steps_K", "positions_K"]
     columns += ["confidences_K", "tokens_K", "slots_K"]
     rows = read_rows(cell.run / cell.result.rows, columns).slice(0, count).to_pylist()

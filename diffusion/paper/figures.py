@@ -12,9 +12,9 @@ from diffusion.decoding import Order
 from diffusion.evaluation.results import read_rows
 from diffusion.evaluation.settings import Training
 from diffusion.paper import reference
-from diffusion.paper.cells import Finding, Findings, Subject
+from diffusion.paper.cells import EvaluationCell, EvaluationCells, ModelOnBenchmark
 from diffusion.paper.tables import TRAININGS, accuracy, arness_of, in_paper, label_of, name_of
-from support.figures import BLUE, GREEN, GREY, INK, RED, SAND, save
+from support.display.figures import BLUE, GREEN, GREY, INK, RED, SAND, save
 from support.stats import Interval
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Panel(NamedTuple):
     draw: Callable[["Axes"], None]
 
 
-def draw(findings: Findings, folder: Path) -> list[Figure]:
+def draw(findings: EvaluationCells, folder: Path) -> list[Figure]:
     """Draw every figure for which there are cells into `folder`."""
     label = label_of(findings.all)
     made = []
@@ -86,7 +86,7 @@ def _save(panels: Sequence[Panel], path: Path, title: str) -> None:
         figure.tight_layout()
 
 
-def _orders(findings: Findings) -> Iterator[Panel]:
+def _orders(findings: EvaluationCells) -> Iterator[Panel]:
     for subject in findings.subjects():
         steps = findings.steps(subject)
         for training, order in _SHOWN if steps else ():
@@ -95,7 +95,7 @@ def _orders(findings: Findings) -> Iterator[Panel]:
                 yield _scatter(found, f"{subject.base}, {TRAININGS[training]}\n{order}")
 
 
-def _scatter(found: Finding, title: str) -> Panel:
+def _scatter(found: EvaluationCell, title: str) -> Panel:
     about = title.replace("\n", ", ")
     row = read_rows(found.run / found.result.rows).slice(0, 1).to_pylist()[0]
     is_fill = [token in row["end_ids"] for token in row["tokens_K"]]
@@ -122,7 +122,7 @@ def _scatter(found: Finding, title: str) -> Panel:
     return Panel(about, len(points), panel)
 
 
-def _bars(findings: Findings) -> Iterator[Panel]:
+def _bars(findings: EvaluationCells) -> Iterator[Panel]:
     subjects = findings.subjects()
     for benchmark in dict.fromkeys(subject.benchmark for subject in subjects):
         found = {
@@ -137,7 +137,7 @@ def _bars(findings: Findings) -> Iterator[Panel]:
             yield _grouped(found)
 
 
-def _grouped(found: dict[Subject, dict[Order, Finding | None]]) -> Panel:
+def _grouped(found: dict[ModelOnBenchmark, dict[Order, EvaluationCell | None]]) -> Panel:
     def panel(axis: "Axes") -> None:
         for place, (order, colour) in enumerate(_ORDERS.items()):
             values = [(at, accuracy(cells[order])) for at, cells in enumerate(found.values())]
@@ -176,7 +176,7 @@ def _errors(values: Sequence[Interval], scale: float) -> list[list[float]] | Non
     ]
 
 
-def _changes(findings: Findings) -> Iterator[Panel]:
+def _changes(findings: EvaluationCells) -> Iterator[Panel]:
     found: list[tuple[str, Interval | None, Interval | None, list[float]]] = []
     for subject in findings.subjects():
         steps = findings.steps(subject)

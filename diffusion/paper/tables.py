@@ -12,9 +12,16 @@ from diffusion.data.layout import Form
 from diffusion.decoding import Order
 from diffusion.evaluation.settings import Training
 from diffusion.paper import reference
-from diffusion.paper.cells import Finding, Findings, Subject, counts, gain, gain_of_arness
+from diffusion.paper.cells import (
+    EvaluationCell,
+    EvaluationCells,
+    ModelOnBenchmark,
+    counts,
+    gain,
+    gain_of_arness,
+)
+from support.display.tables import Table
 from support.stats import Interval
-from support.tables import Table
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -24,7 +31,7 @@ BENCHMARKS = {"gsm8k": "GSM8K", "math500": "MATH-500", "gpqa": "GPQA", "tiny": "
 TRAININGS = {Training.BASE: "base", Training.LONG_COT: "Long-CoT", Training.NAP: "NAP"}
 
 
-def tables(findings: Findings) -> list[Table]:
+def tables(findings: EvaluationCells) -> list[Table]:
     """All that the paper has, then every cell as it is."""
     label = label_of(findings.all)
     made = [
@@ -51,14 +58,14 @@ def evaluated_part(table: Table) -> Table | None:
     )
 
 
-def label_of(found: Sequence[Finding]) -> str:
+def label_of(found: Sequence[EvaluationCell]) -> str:
     """How many problems stand behind it, and whether that is a trial only."""
     least, most = counts(found)
     number = f"n = {least}" if least == most else f"n = {least} to {most}"
     return f"a trial, {number}" if least < SMOKE else number
 
 
-def name_of(subject: Subject) -> str:
+def name_of(subject: ModelOnBenchmark) -> str:
     """A subject in a row's first column."""
     return f"{subject.base}, {BENCHMARKS.get(subject.benchmark, subject.benchmark)}"
 
@@ -84,14 +91,14 @@ def share(one: Interval | None, sign: str = "") -> str:
     return f"{one.value:{sign}.2f} [{one.low:{sign}.2f}, {one.high:{sign}.2f}]"
 
 
-def accuracy(one: Finding | None) -> Interval | None:
+def accuracy(one: EvaluationCell | None) -> Interval | None:
     """What a cell has solved."""
     if one is None:
         return None
     return Interval(one.result.accuracy, one.result.low, one.result.high)
 
 
-def arness_of(one: Finding | None) -> Interval | None:
+def arness_of(one: EvaluationCell | None) -> Interval | None:
     """Global-ARness@1 of a cell, where it has an order."""
     if one is None or one.result.arness is None:
         return None
@@ -104,23 +111,23 @@ def _papers(value: float | None, digits: int = 1) -> str:
     return NONE if value is None else f"{value:.{digits}f}"
 
 
-def in_paper(table: Mapping[K, V], subject: Subject, key: K) -> V | None:
+def in_paper(table: Mapping[K, V], subject: ModelOnBenchmark, key: K) -> V | None:
     """What the paper has of a subject in Tables 1, 2, 4 and 5, which are of one benchmark."""
     return table.get(key) if subject.benchmark == reference.BENCHMARK else None
 
 
-def _most_steps(findings: Findings, subject: Subject) -> int | None:
+def _most_steps(findings: EvaluationCells, subject: ModelOnBenchmark) -> int | None:
     steps = findings.steps(subject)
     return steps[-1] if steps else None
 
 
-def _steps(findings: Findings) -> str:
+def _steps(findings: EvaluationCells) -> str:
     """Of which number of steps Tables 1 and 2 are."""
     of = {subject: _most_steps(findings, subject) for subject in findings.subjects()}
     return "Steps: " + ("; ".join(f"{name_of(s)} {n}" for s, n in of.items() if n) or "none") + "."
 
 
-def _table_1(findings: Findings) -> Table:
+def _table_1(findings: EvaluationCells) -> Table:
     rows = []
     for subject in findings.subjects():
         steps = _most_steps(findings, subject)
@@ -153,7 +160,7 @@ def _beside_paper(columns: Iterable[str]) -> list[str]:
     return [name for column in columns for name in (column, "paper")]
 
 
-def _table_2(findings: Findings) -> Table:
+def _table_2(findings: EvaluationCells) -> Table:
     rows = []
     for subject in findings.subjects():
         steps = _most_steps(findings, subject)
@@ -188,7 +195,7 @@ def _table_2(findings: Findings) -> Table:
     )
 
 
-def _table_3(findings: Findings) -> Iterator[Table]:
+def _table_3(findings: EvaluationCells) -> Iterator[Table]:
     """One for each base model."""
     subjects = findings.subjects()
     for base in dict.fromkeys(subject.base for subject in subjects):
@@ -207,14 +214,16 @@ def _table_3(findings: Findings) -> Iterator[Table]:
                 *(_beside_paper(columns) if known else columns),
             ),
             rows=tuple(
-                _row_3(findings, Subject(base, benchmark), steps, has_paper=bool(known))
+                _row_3(findings, ModelOnBenchmark(base, benchmark), steps, has_paper=bool(known))
                 for benchmark, steps in places
             ),
             note="Base and Long-CoT decode by AO (LLaDA block-wise), NAP parallel-forced.",
         )
 
 
-def _row_3(findings: Findings, subject: Subject, steps: int, *, has_paper: bool) -> tuple[str, ...]:
+def _row_3(
+    findings: EvaluationCells, subject: ModelOnBenchmark, steps: int, *, has_paper: bool
+) -> tuple[str, ...]:
     orders = {
         Training.BASE: Order.AO,
         Training.LONG_COT: Order.AO,
@@ -246,11 +255,13 @@ def _row_3(findings: Findings, subject: Subject, steps: int, *, has_paper: bool)
     return (benchmark, str(steps), f"{masks / steps:.1f}", *cells)
 
 
-def _table_4(findings: Findings) -> Table:
+def _table_4(findings: EvaluationCells) -> Table:
     rows = []
     for subject in findings.subjects():
         theirs_at = {
-            n for (b, _, _, n) in reference.TABLE_4 if Subject(b, reference.BENCHMARK) == subject
+            n
+            for (b, _, _, n) in reference.TABLE_4
+            if ModelOnBenchmark(b, reference.BENCHMARK) == subject
         }
         for steps in sorted(theirs_at | set(findings.steps(subject))):
             row = [name_of(subject), str(steps)]
@@ -271,7 +282,7 @@ def _table_4(findings: Findings) -> Table:
     )
 
 
-def _table_5(findings: Findings) -> Table:
+def _table_5(findings: EvaluationCells) -> Table:
     """A row for the most steps, and for any other number at which several P were decoded."""
     rows = []
     for subject in findings.subjects():
@@ -304,8 +315,8 @@ def _table_5(findings: Findings) -> Table:
     )
 
 
-def _cells(findings: Findings) -> Table:
-    def line(one: Finding) -> tuple[str, ...]:
+def _cells(findings: EvaluationCells) -> Table:
+    def line(one: EvaluationCell) -> tuple[str, ...]:
         cell = one.result
         form = f"canvas, P = {cell.paths}" if cell.form is Form.CANVAS else "text"
         rule = cell.rule + (f", {cell.cache}" if cell.cache else "")
@@ -331,7 +342,7 @@ def _cells(findings: Findings) -> Table:
     )
 
 
-def _computed(findings: Findings) -> str:
+def _computed(findings: EvaluationCells) -> str:
     """On what the cells were computed; which on what, where that differs."""
     systems: dict[str, list[str]] = {}
     for one in findings.all:

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from diffusion.paper.cells import Findings
+from diffusion.paper.cells import EvaluationCells
 from diffusion.paper.claims import claims
 from diffusion.paper.figures import Figure, draw
 from diffusion.paper.tables import evaluated_part, tables
@@ -23,7 +23,7 @@ def write_page(runs: Sequence[Path], out: Path, seqdep: Path | None = None) -> P
     """Write the page; UserError where a run holds no results, or the report is none."""
     if seqdep and (missing := [name for name in _SEQDEP if not (seqdep / name).is_file()]):
         raise UserError(f"{seqdep}: holds no {missing[0]}; make it by polytrace seqdep-report")
-    findings = Findings(runs)
+    findings = EvaluationCells(runs)
     *paper_tables, cells = tables(findings)
     out.mkdir(parents=True, exist_ok=True)
     pictures = [_picture(figure) for figure in draw(findings, out)]
@@ -43,7 +43,7 @@ def write_page(runs: Sequence[Path], out: Path, seqdep: Path | None = None) -> P
 
 def in_short(runs: Sequence[Path]) -> str:
     """Tables 1 to 5 and the claims for a terminal: what was evaluated, nothing else."""
-    findings = Findings(runs)
+    findings = EvaluationCells(runs)
     parts = map(evaluated_part, (*tables(findings)[:-1], claims(findings)))
     return "\n\n".join(table.text(gap=3) for table in parts if table is not None)
 

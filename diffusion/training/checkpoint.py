@@ -25,7 +25,7 @@ _PREFIX = "step-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class TrainingPosition:
     """Where a training stands: finished steps, and what it is a training of."""
 
     step: int
@@ -45,10 +45,12 @@ def _whole(folder: Path) -> list[Path]:
     return sorted(p for p in folder.glob(f"{_PREFIX}*") if p.suffix != PART)
 
 
-def read_place(checkpoint: Path) -> Place:
+def read_position(checkpoint: Path) -> TrainingPosition:
     """Where the training stood; UserError where the file is damaged."""
     try:
-        return Place(**json.loads((checkpoint / "state.json").read_text(encoding="utf-8")))
+        return TrainingPosition(
+            **json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+        )
     except (OSError, ValueError, TypeError) as error:
         raise UserError(
             f"{checkpoint}: damaged ({error}); delete it, and the training goes on from the one "
@@ -56,9 +58,9 @@ def read_place(checkpoint: Path) -> Place:
         ) from None
 
 
-def save(
+def save_checkpoint(
     folder: Path,
-    place: Place,
+    place: TrainingPosition,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     *,
@@ -101,11 +103,11 @@ def save(
             shutil.rmtree(old, ignore_errors=True)
 
 
-def load(
+def load_checkpoint(
     checkpoint: Path,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    now: Place,
+    now: TrainingPosition,
     *,
     process: int,
 ) -> None:
@@ -113,7 +115,7 @@ def load(
 
     `now` says how many processes there are; shards fit only as many as wrote them.
     """
-    place = read_place(checkpoint)
+    place = read_position(checkpoint)
     is_sharded = place.is_sharded or now.is_sharded
     if is_sharded and (place.processes, place.is_sharded) != (now.processes, now.is_sharded):
         raise UserError(
@@ -144,7 +146,7 @@ def load(
     optimizer.load_state_dict({"state": slots, "param_groups": groups})
 
 
-def _file(process: int, place: Place) -> str:
+def _file(process: int, place: TrainingPosition) -> str:
     count = place.processes if place.is_sharded else 1
     return f"state-{process:05d}-of-{count:05d}.safetensors"
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from diffusion.data.corpus import Instance
-from diffusion.data.layout import Frame
+from diffusion.data.layout import CanvasLayout
 from diffusion.training.objective import draw_mask, generator, mask_probabilities, token_weight
 
 
@@ -24,13 +24,13 @@ from diffusion.training.objective import draw_mask, generator, mask_probabilitie
 class MicroBatch:
     """What one forward pass sees.
 
-    `ids_BT` holds masks, `real_BT` is False at padding (None: nothing is padded). For each masked
-    token: its flat position b*T + t, its target, its weight, its row and whether it is content.
-    `answer_tokens` and `content_tokens` count the rows' answers with and without fill.
+    `ids_BT` holds masks, `attention_mask_BT` is False at padding (None: nothing is padded). For
+    each masked token: its flat position b*T + t, its target, its weight, its row and whether it is
+    content. `answer_tokens` and `content_tokens` count the rows' answers with and without fill.
     """
 
     ids_BT: Tensor
-    real_BT: Tensor | None
+    attention_mask_BT: Tensor | None
     positions_R: Tensor
     targets_R: Tensor
     weights_R: Tensor
@@ -45,7 +45,9 @@ class MicroBatch:
             return self
         return MicroBatch(
             ids_BT=self.ids_BT.to(device),
-            real_BT=None if self.real_BT is None else self.real_BT.to(device),
+            attention_mask_BT=None
+            if self.attention_mask_BT is None
+            else self.attention_mask_BT.to(device),
             positions_R=self.positions_R.to(device),
             targets_R=self.targets_R.to(device),
             weights_R=self.weights_R.to(device),
@@ -95,7 +97,9 @@ class Schedule:
                 yield piece.tolist()
 
 
-def mask_step(instances: Sequence[Instance], frame: Frame, seed: int, step: int) -> list[Masked]:
+def mask_step(
+    instances: Sequence[Instance], frame: CanvasLayout, seed: int, step: int
+) -> list[Masked]:
     """The instances of a step with their masks and weights."""
     count, tokens = len(instances), frame.masks
     masked = []
@@ -112,7 +116,7 @@ def mask_step(instances: Sequence[Instance], frame: Frame, seed: int, step: int)
 
 
 def pieces(
-    step: Sequence[Masked], frame: Frame, most_tokens: int, processes: int
+    step: Sequence[Masked], frame: CanvasLayout, most_tokens: int, processes: int
 ) -> list[list[Masked]]:
     """A step cut into pieces of like length and of at most `most_tokens` padded tokens each.
 
@@ -132,13 +136,13 @@ def pieces(
         number += processes
 
 
-def collate(piece: Sequence[Masked], frame: Frame, mask_id: int) -> MicroBatch:
+def collate(piece: Sequence[Masked], frame: CanvasLayout, mask_id: int) -> MicroBatch:
     """The tensors of a piece; an empty one is a row that asks for nothing."""
     if not piece:
         nothing = torch.zeros(0, dtype=torch.long)
         return MicroBatch(
             ids_BT=torch.full((1, 2), frame.fill_id),
-            real_BT=None,
+            attention_mask_BT=None,
             positions_R=nothing,
             targets_R=nothing,
             weights_R=torch.zeros(0),
@@ -165,7 +169,9 @@ def collate(piece: Sequence[Masked], frame: Frame, mask_id: int) -> MicroBatch:
     is_padded = min(lengths) < longest
     return MicroBatch(
         ids_BT=torch.from_numpy(ids_BT),
-        real_BT=torch.arange(longest) < torch.tensor(lengths)[:, None] if is_padded else None,
+        attention_mask_BT=torch.arange(longest) < torch.tensor(lengths)[:, None]
+        if is_padded
+        else None,
         positions_R=torch.from_numpy(positions_R),
         targets_R=torch.from_numpy(targets_R),
         weights_R=torch.from_numpy(weights_B[rows_R]),

@@ -12,7 +12,7 @@ import torch
 
 from diffusion import models
 from diffusion.data import corpus
-from diffusion.data.layout import Frame, frame_of
+from diffusion.data.layout import CanvasLayout, layout_of
 from diffusion.memory import Parts, Shape, training
 from diffusion.settings import Precision, Settings
 from diffusion.training.prepared import refusals
@@ -100,7 +100,7 @@ class Estimate:
         return "\n".join(lines)
 
 
-def gpus(text: str) -> tuple[int, str]:
+def parse_devices(text: str) -> tuple[int, str]:
     """`8xh100-80gb` as a count and a name of `GPUS`; UserError for anything else."""
     count, times, name = text.lower().partition("x")
     if not times or not count.isdigit():
@@ -118,7 +118,7 @@ def estimate(settings: Settings, devices: int, device: str | None) -> Estimate:
     with torch.device("meta"):
         net = family.blank(config, torch.float32, settings.model.trust_remote_code)
     tokenizer, ids = models.tokenizer_of(family, folder, config, settings.model.trust_remote_code)
-    frame = frame_of(
+    frame = layout_of(
         tokenizer,
         ids.fill,
         form=settings.form,
@@ -180,7 +180,7 @@ def shape_of(net: Any) -> Shape:
 
 
 def _flops(
-    net: Any, frame: Frame, lengths: list[int], blocks: int, head: int, settings: Settings
+    net: Any, frame: CanvasLayout, lengths: list[int], blocks: int, head: int, settings: Settings
 ) -> float:
     """Of one epoch: blocks on all tokens, attention on all pairs, the head on masked tokens.
 

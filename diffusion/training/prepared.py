@@ -8,7 +8,7 @@ from typing import NamedTuple
 from diffusion import models
 from diffusion.data import corpus
 from diffusion.data.corpus import Encoded
-from diffusion.data.layout import Frame, frame_of
+from diffusion.data.layout import CanvasLayout, layout_of
 from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import Settings
 from scorers.revision import directory_revision
@@ -20,7 +20,7 @@ class Prepared(NamedTuple):
     """A model, the frame of its rows, and both splits of the corpus in its tokens."""
 
     dlm: Dlm
-    frame: Frame
+    frame: CanvasLayout
     train: Encoded
     validation: Encoded
 
@@ -52,8 +52,8 @@ def prepare(settings: Settings) -> Prepared:
     release = corpus.locate_release(settings.corpus)
     if not corpus.files_of(release, "train"):
         raise UserError(f"corpus {settings.corpus}: has no data/train-*.parquet")
-    dlm = models.load(settings.model.path, trust_remote_code=settings.model.trust_remote_code)
-    frame = frame_of(
+    dlm = models.load_model(settings.model.path, trust_remote_code=settings.model.trust_remote_code)
+    frame = layout_of(
         dlm.tokenizer,
         dlm.fill_id,
         form=settings.form,

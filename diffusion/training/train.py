@@ -22,13 +22,15 @@ from safetensors import SafetensorError
 from torch.distributed.fsdp import MixedPrecisionPolicy
 
 from diffusion.settings import Precision, Settings
-from diffusion.training.log import Summary, read_summary
 from diffusion.training.prepared import fingerprint, prepare
-from diffusion.training.trainer import Loop
+from diffusion.training.trainer import Trainer
+from diffusion.training.training_log import TrainingSummary, read_summary
 from support.errors import StoppedError, UserError
 
 
-def train(settings: Settings, out: Path, *, say: Callable[[str], None] = print) -> Summary:
+def fine_tune(
+    settings: Settings, out: Path, *, say: Callable[[str], None] = print
+) -> TrainingSummary:
     """Fine-tune, or go on, or do nothing where it is done; every process calls it.
 
     Raises UserError for the user's mistakes, StoppedError after SIGTERM or a full disk (the same
@@ -40,7 +42,7 @@ def train(settings: Settings, out: Path, *, say: Callable[[str], None] = print) 
     _require_extras(settings)
     accelerator = _accelerator(settings, out)
     try:
-        loop = Loop(
+        loop = Trainer(
             settings,
             out,
             accelerator,

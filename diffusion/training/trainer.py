@@ -18,18 +18,17 @@ from torch import Tensor
 from diffusion import models
 from diffusion.data.corpus import Encoded
 from diffusion.settings import Settings
-from diffusion.training import checkpoint
-from diffusion.training import log as training_log
+from diffusion.training import checkpoint, training_log
 from diffusion.training.collate import Masked, Schedule, collate, mask_step, pieces
-from diffusion.training.log import Line, Summary
 from diffusion.training.lora import adapt
 from diffusion.training.objective import generator
 from diffusion.training.prepared import Prepared, refusals
+from diffusion.training.training_log import LoggedStep, TrainingSummary
 from diffusion.training.validation import Buckets, validate
-from support.digits import rounded
+from support.display.digits import rounded
+from support.display.progress import Progress
 from support.errors import PolytraceError, StoppedError, UserError
 from support.files import atomic_folder, replace_text
-from support.progress import Progress
 
 _SUMS = 8  # loss; nats and count of content, of fill; answer and content tokens; asked to stop
 
@@ -43,7 +42,7 @@ def learning_rate(step: int, steps: int, settings: Settings) -> float:
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-class Loop:
+class Trainer:
     """One training: the model and its optimiser, the data, and where they stand."""
 
     def __init__(
@@ -84,14 +83,14 @@ class Loop:
         )
         self.model, prepared = accelerator.prepare(ready.dlm.denoiser, optimizer)
         self.optimizer = prepared.optimizer
-        self.place = checkpoint.Place(
+        self.place = checkpoint.TrainingPosition(
             step=0,
             digest=digest,
             processes=accelerator.num_processes,
             is_sharded=self.is_sharded,
         )
 
-    def run(self, is_asked: Callable[[], bool]) -> Summary:
+    def run(self, is_asked: Callable[[], bool]) -> TrainingSummary:
         """All steps that are left, then the model; `is_asked` says whether to stop early."""
         if self.is_main:
             self.out.mkdir(parents=True, exist_ok=True)
@@ -126,7 +125,7 @@ class Loop:
         assert line is not None, "a schedule has at least one step"
         return self._finish(line, buckets or training_log.last_validation(self.out, steps))
 
-    def step(self, step: int, chosen: Sequence[int], is_asked: bool) -> tuple[Line, bool]:
+    def step(self, step: int, chosen: Sequence[int], is_asked: bool) -> tuple[LoggedStep, bool]:
         """One optimiser step; also whether any process was asked to stop."""
         settings, accelerator = self.settings, self.accelerator
         dropout = generator(settings.seed, "dropout", step, accelerator.process_index)
@@ -145,7 +144,7 @@ class Loop:
             group["lr"] = rate
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        line = Line(
+        line = LoggedStep(
             step=step + 1,
             loss=total[0],
             content_nats=total[1] / total[2] if total[2] else None,
@@ -168,7 +167,11 @@ class Loop:
             is_summed = self.is_sharded or number == len(mine)
             with nullcontext() if is_summed else accelerator.no_sync(self.model):
                 total, nats_R = self.model(
-                    batch.ids_BT, batch.positions_R, batch.targets_R, batch.weights_R, batch.real_BT
+                    batch.ids_BT,
+                    batch.positions_R,
+                    batch.targets_R,
+                    batch.weights_R,
+                    batch.attention_mask_BT,
                 )
                 # Gradients are averaged over processes, while the objective is a sum.
                 (total * accelerator.num_processes).backward()
@@ -201,7 +204,7 @@ class Loop:
     def _save(self, step: int) -> None:
         if self.is_main:  # the lines before a checkpoint are as safe as the checkpoint
             training_log.sync(self.out)
-        checkpoint.save(
+        checkpoint.save_checkpoint(
             self.out / "checkpoints",
             dataclasses.replace(self.place, step=step),
             self.accelerator.unwrap_model(self.model),
@@ -221,13 +224,13 @@ class Loop:
         found = checkpoint.latest(self.out / "checkpoints")
         start = 0
         if found is not None:
-            place, now = checkpoint.read_place(found), self.place
+            place, now = checkpoint.read_position(found), self.place
             if place.digest != now.digest:
                 raise UserError(
                     f"{self.out}: holds a training with another model, corpus or settings; choose "
                     "another --out, or delete it"
                 )
-            checkpoint.load(
+            checkpoint.load_checkpoint(
                 found,
                 self.accelerator.unwrap_model(self.model),
                 self.optimizer,
@@ -263,10 +266,10 @@ class Loop:
             f"{kept}. Lower learning_rate, raise warmup, or set precision=float32"
         )
 
-    def _finish(self, line: Line, buckets: Buckets | None) -> Summary:
+    def _finish(self, line: LoggedStep, buckets: Buckets | None) -> TrainingSummary:
         """Write the tuned model, then the summary, which says that all is done."""
         train = self.ready.train
-        summary = Summary(
+        summary = TrainingSummary(
             digest=self.place.digest,
             family=self.ready.dlm.family,
             parameters=self.parameters,
@@ -309,5 +312,5 @@ def _is_due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
 
 
-def _nothing(_line: Line) -> None:
+def _nothing(_line: LoggedStep) -> None:
     pass

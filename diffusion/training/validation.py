@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from diffusion.data.corpus import Instance
-from diffusion.data.layout import Frame
+from diffusion.data.layout import CanvasLayout
 from diffusion.training.collate import collate, mask_step, pieces
 
 BUCKETS = 5
@@ -49,7 +49,7 @@ class Buckets:
 def validate(
     model: Any,
     instances: Sequence[Instance],
-    frame: Frame,
+    frame: CanvasLayout,
     mask_id: int,
     micro_tokens: int,
     accelerator: Any,
@@ -62,7 +62,11 @@ def validate(
     for piece in cut[accelerator.process_index :: accelerator.num_processes]:
         batch = collate(piece, frame, mask_id).to(accelerator.device)
         total, nats_R = model(
-            batch.ids_BT, batch.positions_R, batch.targets_R, batch.weights_R, batch.real_BT
+            batch.ids_BT,
+            batch.positions_R,
+            batch.targets_R,
+            batch.weights_R,
+            batch.attention_mask_BT,
         )
         sums[-1] += total.double()
         bucket_B = [min(BUCKETS - 1, int(m.p * BUCKETS)) for m in piece]

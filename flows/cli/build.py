@@ -52,15 +52,15 @@ def build(
     Examples: polytrace build demo · polytrace build gsm8k_recorded --set source.path=FILE
     """
     from curation.canvases.checks import is_unicode
-    from schemas.recipe import load
+    from schemas.recipe import load_recipe
 
-    chosen = load(find_recipe(recipe, RECIPES), set_ or ())
+    chosen = load_recipe(find_recipe(recipe, RECIPES), set_ or ())
     if estimate:
-        from curation.estimate import estimate as try_out
+        from curation.estimate import estimate_build
         from support.signals import unwind_on_term
 
         unwind_on_term()
-        tried = try_out(chosen, limit)
+        tried = estimate_build(chosen, limit)
         typer.echo(tried.json() if json else tried.text())
         return
     run = out or Path("runs") / chosen.name

@@ -28,7 +28,7 @@ from flows.cli.train import train
 from flows.cli.verify import verify
 from support.errors import PolytraceError, StoppedError
 from support.files import is_disk_fault
-from support.redact import hidden
+from support.redact import hide_secrets
 
 app = typer.Typer(
     add_completion=False,
@@ -54,9 +54,9 @@ def main() -> None:
     try:
         app()
     except PolytraceError as error:
-        from support.text import visible
+        from support.display.text import visible
 
-        said = hidden(" ".join(str(error).splitlines()))
+        said = hide_secrets(" ".join(str(error).splitlines()))
         print(f"polytrace: {visible(said)}", file=sys.stderr)
         sys.exit(error.exit_code)
     except Exception as error:
@@ -64,7 +64,7 @@ def main() -> None:
             print(f"polytrace: {_told(error)}", file=sys.stderr)
             sys.exit(StoppedError.exit_code)
         handle, log = tempfile.mkstemp(prefix="polytrace-", suffix=".log")  # a name nobody knew
-        text = hidden(traceback.format_exc())
+        text = hide_secrets(traceback.format_exc())
         with open(handle, "w", encoding="utf-8", errors="replace") as file:
             file.write(text)
         print(

@@ -36,7 +36,7 @@ def evaluate(
     Examples: polytrace evaluate tiny_base --set limit=50 ·
     polytrace evaluate tiny_base --set benchmark.kind=gsm8k --set benchmark.path=test.jsonl
     """
-    from diffusion.evaluation.evaluate import evaluate as run_cells
+    from diffusion.evaluation.evaluate import evaluate_cells
     from diffusion.evaluation.settings import Evaluation
     from flows.recipe_files import as_yaml, find_recipe
     from support.files import lock, replace_text
@@ -48,5 +48,5 @@ def evaluate(
     with lock(run):
         replace_text(run / "recipe.yaml", as_yaml(evaluation))
         stop_at_once()
-        run_cells(evaluation, run, say=lambda text: typer.echo(text, err=True))
+        evaluate_cells(evaluation, run, say=lambda text: typer.echo(text, err=True))
     typer.echo(f"results  {run}/results.json, {run}/results.parquet\nrows     {run}/cells")

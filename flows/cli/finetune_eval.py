@@ -56,7 +56,7 @@ def finetune_eval(
 
         config = str(accelerate_config) if accelerate_config else None
         flow(chosen, str(corpus), str(folder), config)
-    from diffusion.paper.cells import Findings
+    from diffusion.paper.cells import EvaluationCells
     from diffusion.paper.tables_page import in_short
 
     evaluated = folder / "evaluation"
@@ -72,5 +72,5 @@ def finetune_eval(
         pages = [f"{place}/report.html" for place in (corpus, folder)]
         full = chosen.short_for
         longer = f"polytrace finetune-eval {full} --corpus {corpus}" if full else ""
-        if (found := closing.three(Findings([evaluated]))) is not None:
-            typer.echo("\n" + closing.five_lines(manifest, tuned, found, pages, longer))
+        if (found := closing.comparison(EvaluationCells([evaluated]))) is not None:
+            typer.echo("\n" + closing.closing_lines(manifest, tuned, found, pages, longer))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from curation.inspect.query import Query
-    from curation.release.reader import Corpus
+    from curation.release.reader import ReleaseReader
 
 
 def inspect(
@@ -72,7 +72,7 @@ def inspect(
     polytrace inspect runs/demo --seqdep-above 0.1 · polytrace inspect runs/demo --reason duplicate
     """
     from curation.inspect.query import Query
-    from curation.release.reader import Corpus
+    from curation.release.reader import ReleaseReader
 
     query = Query(
         canvas=canvas,
@@ -86,7 +86,7 @@ def inspect(
         limit=limit,
     )
     query.check()
-    corpus = Corpus(run)
+    corpus = ReleaseReader(run)
     if json:
         for record in _records(corpus, query):
             typer.echo(_line(record))
@@ -111,12 +111,12 @@ def _console() -> "Console":
     return Console(color_system=None if os.environ.get("NO_COLOR") else "auto", highlight=False)
 
 
-def _records(corpus: "Corpus", query: "Query") -> Iterator[dict[str, object]]:
+def _records(corpus: "ReleaseReader", query: "Query") -> Iterator[dict[str, object]]:
     """The complete records that match."""
     if query.reason is not None:
-        from curation.inspect.rejections import find_dropped
+        from curation.inspect.rejections import find_rejections
 
-        yield from (one.fields() for one in find_dropped(corpus, query)[0])
+        yield from (one.fields() for one in find_rejections(corpus, query)[0])
         return
     from curation.inspect.query import find
     from curation.release.reader import rows
@@ -132,20 +132,20 @@ def _line(record: dict[str, object]) -> str:
     return json.dumps(record, default=str)
 
 
-def _shown(corpus: "Corpus", query: "Query", console: "Console") -> Iterator["Text"]:
+def _shown(corpus: "ReleaseReader", query: "Query", console: "Console") -> Iterator["Text"]:
     """What matches, laid out for display, and how many more match."""
     from rich.text import Text
 
-    from curation.inspect.terminal_view import show, show_dropped
+    from curation.inspect.terminal_view import show, show_rejection
 
     cells = console.width
     shown: Iterable[Text]
     if query.reason is not None:
-        from curation.inspect.rejections import find_dropped
+        from curation.inspect.rejections import find_rejections
 
-        dropped, total = find_dropped(corpus, query)
+        dropped, total = find_rejections(corpus, query)
         shown = (
-            show_dropped(one, cells, title=f"rejected {n:,} of {total:,}")
+            show_rejection(one, cells, title=f"rejected {n:,} of {total:,}")
             for n, one in enumerate(dropped, 1)
         )
     else:

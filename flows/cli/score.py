@@ -119,14 +119,14 @@ def score(
     polytrace score --model Qwen/Qwen2.5-1.5B --input hub:open-r1/OpenR1-Math-220k
     --text-column generations --out openr1.parquet
     """
-    from curation.seqdep_report.documents import Corpus
+    from curation.seqdep_report.documents import TextCorpus
     from curation.seqdep_report.figures import figures
     from curation.seqdep_report.report import note_on
     from curation.seqdep_report.score import check_out, read_scores, score_corpus
-    from scorers.seqdep.score import Settings
+    from scorers.seqdep.measurement import SeqDepSettings
     from support.files import replace_text
 
-    settings = Settings(
+    settings = SeqDepSettings(
         batch_tokens=batch_tokens,
         step_tokens=step_tokens,
         window_tokens=window_tokens,
@@ -135,7 +135,7 @@ def score(
         siblings=siblings,
         levels=_levels(segments),
     )
-    corpus = Corpus(
+    corpus = TextCorpus(
         input_,
         prompt_column=prompt_column,
         text_column=text_column,
@@ -154,9 +154,9 @@ def score(
         f"scorer {scorer.name} ({scorer.revision}), {scorer.model.dtype}, {scorer.model.device}",
         err=True,
     )
-    from support.progress import Progress
+    from support.display.progress import Progress
 
-    with told_to_go_on(), Progress("scored", "texts", total=limit) as bar:
+    with say_how_to_resume(), Progress("scored", "texts", total=limit) as bar:
         score_corpus(corpus, scorer, settings, out, limit=limit, progress=bar.update)
     found = figures(read_scores(out))
     replace_text(out.with_name(out.name + ".figures.json"), found.json())
@@ -173,7 +173,7 @@ def score(
 
 
 @contextmanager
-def told_to_go_on() -> Iterator[None]:
+def say_how_to_resume() -> Iterator[None]:
     """On Ctrl-C, say that running the same command again continues."""
     try:
         yield
@@ -184,11 +184,11 @@ def told_to_go_on() -> Iterator[None]:
 
 def load_scorer(model: str, prompt: PromptForm, device: str | None, trust: bool) -> "Scorer":
     """The scorer on its device; `model` may be a bundled one."""
-    from scorers.seqdep.device_pool import Model
+    from scorers.seqdep.device_pool import ModelSpec
     from support.paths import locate
 
     is_chat = prompt is PromptForm.CHAT
-    return Model(path=locate(model), chat=is_chat, trust_remote_code=trust).load(device)
+    return ModelSpec(path=locate(model), chat=is_chat, trust_remote_code=trust).load(device)
 
 
 def _levels(segments: str) -> tuple[Level, ...]:

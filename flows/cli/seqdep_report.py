@@ -14,7 +14,7 @@ from flows.cli.score import (
     StepTokens,
     WindowTokens,
     load_scorer,
-    told_to_go_on,
+    say_how_to_resume,
 )
 
 
@@ -63,10 +63,10 @@ def seqdep_report(
     --long-cot openr1.jsonl --out report
     """
     from curation.seqdep_report.report import Inputs, report
-    from scorers.seqdep.score import Settings
+    from scorers.seqdep.measurement import SeqDepSettings
 
     scorer = load_scorer(model, prompt, device, trust_remote_code)
-    settings = Settings(
+    settings = SeqDepSettings(
         batch_tokens=batch_tokens,
         step_tokens=step_tokens,
         window_tokens=window_tokens,
@@ -76,9 +76,9 @@ def seqdep_report(
     inputs = Inputs(
         run=run, web=web, long_cot=tuple(long_cot or ()), long_cot_column=long_cot_column
     )
-    from support.progress import Progress
+    from support.display.progress import Progress
 
-    with told_to_go_on(), Progress("scored", "texts") as bar:
+    with say_how_to_resume(), Progress("scored", "texts") as bar:
         text = report(inputs, scorer, settings, out, limit=limit, progress=bar.update)
     typer.echo(text)
     typer.echo(f"report   {out}/report.md\npicture  {out}/seqdep.png, {out}/seqdep.svg")

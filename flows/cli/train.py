@@ -49,13 +49,12 @@ def train(
     """
     settings = settings_of(recipe, set_ or ())
     if dry_run:
-        from diffusion.training.estimate import estimate
-        from diffusion.training.estimate import gpus as parsed
+        from diffusion.training.estimate import estimate, parse_devices
 
-        count, kind = parsed(gpus) if gpus else (1, None)
+        count, kind = parse_devices(gpus) if gpus else (1, None)
         typer.echo(estimate(settings, count, kind).text())
         return
-    from diffusion.training.train import train as fine_tune
+    from diffusion.training.train import fine_tune
     from support.files import lock, replace_text
 
     run = out or Path("runs") / settings.name

@@ -12,10 +12,9 @@ def verify(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> Non
     """Check a run: checksums, schema, sums of counts, every canvas. Exit code 1 on any damage."""
     if not run.is_dir():
         raise UserError(f"{run}: no such run directory")
-    from curation.release.verify import damaged_journals
-    from curation.release.verify import verify as problems_of
+    from curation.release.verify import damaged_journals, find_problems
 
-    problems = problems_of(run)
+    problems = find_problems(run)
     for problem in problems:
         typer.echo(problem, err=True)
     if problems:

@@ -4,7 +4,7 @@ import os
 import socket
 
 from support.errors import UserError, first_line
-from support.redact import bare
+from support.redact import public_address
 
 DASK = "POLYTRACE_DASK"  # the address of a Dask scheduler
 RAY = "POLYTRACE_RAY"  # the address of a Ray head
@@ -32,7 +32,7 @@ def absent(task_runner: str, error: Exception) -> UserError:
     """The error for a cluster that does not answer; no password of its address is shown."""
     variable, what = _CLUSTERS[task_runner]
     address = os.environ[variable]
-    shown, name = bare(address), type(error).__name__
+    shown, name = public_address(address), type(error).__name__
     # A reason may repeat an address in part, so that there is none where some of it is hidden.
     reason = first_line(error) if shown == address else name
     return UserError(f"{variable}={shown}: no {what} answers there ({reason})")

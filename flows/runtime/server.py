@@ -112,8 +112,8 @@ def _watch(server: Child[bytes], is_over: threading.Event) -> None:
         if (status := server.poll()) is None:
             continue
         if -status in (signal.SIGINT, signal.SIGTERM):
-            signals.leave(128 - status, "interrupted", _end_all)
-        signals.leave(ShortError.exit_code, "its Prefect server has died", _end_all)
+            signals.exit_now(128 - status, "interrupted", _end_all)
+        signals.exit_now(ShortError.exit_code, "its Prefect server has died", _end_all)
 
 
 def _end_all() -> None:

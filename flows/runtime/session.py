@@ -11,7 +11,7 @@ import typer
 
 from support.errors import PolytraceError, StoppedError, UserError
 from support.files import is_disk_fault
-from support.redact import bare, hidden
+from support.redact import hide_secrets, public_address
 
 API = "PREFECT_API_URL"
 DATABASE_BYTES = 32 * 10**6  # a new database takes 1 MB, a build of many shards some more
@@ -47,7 +47,7 @@ def prefect(run: Path) -> Iterator[None]:
             raise _unreachable() from None
         log = run / "polytrace.log"
         with log.open("a", encoding="utf-8") as file:
-            file.write(hidden(traceback.format_exc()))
+            file.write(hide_secrets(traceback.format_exc()))
         raise PolytraceError(
             f"internal fault ({type(error).__name__}: {error}); the traceback is in {log}; "
             f"what was made is kept, and the same command goes on"
@@ -58,7 +58,7 @@ def _unreachable() -> UserError:
     """No server answers at the address that the variable names, or else Prefect's own settings."""
     from prefect.settings import get_current_settings
 
-    where = hidden(bare(get_current_settings().api.url or ""))
+    where = hide_secrets(public_address(get_current_settings().api.url or ""))
     if os.environ.get(API):
         source, undo = "the variable", f"unset {API}"
     else:

@@ -25,7 +25,7 @@ from scorers.answers.compare.plain_rules import (
     wrap,
 )
 from scorers.answers.compare.rewriting import both_signs, rewritten
-from scorers.answers.compare.variables import told_apart
+from scorers.answers.compare.variables import rename_clashing_letters
 from scorers.answers.extract.announced_value import is_prose, spoken_value
 from scorers.answers.extract.conclusion import conclusion
 from scorers.answers.extract.final_answer import Extracted, extract
@@ -155,7 +155,7 @@ def _first_answer(attempt: Attempt) -> tuple[Answer, Question | None]:
         return Answer(grade=Grade.UNPARSED, answer=None, end=end), None
     if max(len(read), len(expected)) > LONGEST_ANSWER_CHARACTERS:
         return unparsed, None
-    question = Question(*told_apart(wrap(read), wrap(expected)))
+    question = Question(*rename_clashing_letters(wrap(read), wrap(expected)))
     return Answer(grade=Grade.UNPARSED, answer=answer, end=end), question
 
 

@@ -1,9 +1,9 @@
 """Attention over packed sequences: every token sees what it would see alone, and no other.
 
-In: one row of tokens that holds many documents, each `[x, response, copies …]`; a `Layout` says
-where. The response is causal behind its `x`; a copy sees `x` and itself. Out: the attention of all,
-without a [T, T] mask: causal pieces and small batches of copies through SDPA, or, on CUDA, one
-FlexAttention call that skips every block in which nobody sees anybody.
+In: one row of tokens that holds many documents, each `[x, response, copies …]`; an
+`AttentionLayout` says where. The response is causal behind its `x`; a copy sees `x` and itself.
+Out: the attention of all, without a [T, T] mask: causal pieces and small batches of copies through
+SDPA, or, on CUDA, one FlexAttention call that skips every block in which nobody sees anybody.
 
 `through` lends a transformers model this attention for one forward pass. Only what is certain is
 computed: options that it does not know (soft caps, sinks, biases) are an error, never ignored.
@@ -60,7 +60,7 @@ class Copies(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Layout:
+class AttentionLayout:
     """Where the documents of a row lie: `branches` cover all of it but the `x`s and the padding.
 
     The branch that lies right behind its `x` is the response: the two are one causal piece.
@@ -164,11 +164,11 @@ def _copies(group: Sequence[Branch], dtype: torch.dtype, device: torch.device) -
     )
 
 
-_layout: ContextVar[Layout | None] = ContextVar("layout", default=None)
+_layout: ContextVar[AttentionLayout | None] = ContextVar("layout", default=None)
 
 
 @contextmanager
-def through(model: Any, layout: Layout) -> Iterator[None]:
+def through(model: Any, layout: AttentionLayout) -> Iterator[None]:
     """Let a transformers model attend by the layout as long as this context lasts."""
     usual = model.config._attn_implementation
     token = _layout.set(layout)
@@ -207,7 +207,7 @@ def forward(
 
 
 def by_pieces(
-    query: Tensor, key: Tensor, value: Tensor, layout: Layout, scaling: float | None
+    query: Tensor, key: Tensor, value: Tensor, layout: AttentionLayout, scaling: float | None
 ) -> Tensor:
     """SDPA piece by piece: [1, H, T, D] in and out."""
     repeats = query.shape[1] // key.shape[1]
@@ -234,7 +234,7 @@ def by_pieces(
 
 
 def by_blocks(
-    query: Tensor, key: Tensor, value: Tensor, layout: Layout, scaling: float | None
+    query: Tensor, key: Tensor, value: Tensor, layout: AttentionLayout, scaling: float | None
 ) -> Tensor:
     """FlexAttention: [1, H, T, D] in and out; the row is padded to a bucket of lengths."""
     more = layout.padded - query.shape[2]

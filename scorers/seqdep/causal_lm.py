@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from scorers.seqdep.attention import Branch, Layout, through
+from scorers.seqdep.attention import AttentionLayout, Branch, through
 from support.errors import UserError
 
 _CHUNK_LOGITS = 1 << 23  # logits held in float32 at a time: 32 MiB, whatever the vocabulary
@@ -123,7 +123,7 @@ class Scorer:
         if not batch.branches:
             return nullcontext()
         tokens, model = batch.ids_BT.shape[1], self.model
-        return through(model, Layout(tokens, batch.branches, model.dtype, model.device))
+        return through(model, AttentionLayout(tokens, batch.branches, model.dtype, model.device))
 
     def _chat_ids(self, prompt: str) -> tuple[int, ...]:
         if not self.chat or not self.tokenizer.chat_template:

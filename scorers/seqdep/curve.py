@@ -20,7 +20,7 @@ PER_TOKENS = 1_000  # a slope is a change a thousand tokens
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class Interval:
     """A value with its 95 % interval, which is None of under `FEW` documents."""
 
     value: float
@@ -51,8 +51,8 @@ class Curve:
     """
 
     documents: int
-    mean: Estimate | None
-    slope: Estimate | None
+    mean: Interval | None
+    slope: Interval | None
     bins: tuple[Bin, ...]
 
 
@@ -64,7 +64,7 @@ def curve(values_D: Sequence[float], tokens_D: Sequence[float], *, seed: int = 0
     if len(values) < 2:
         return Curve(len(values), None, None, ())
     if len(values) < FEW:  # a bootstrap of few is far too sure of itself
-        return Curve(len(values), Estimate(float(values.mean()), None, None), None, ())
+        return Curve(len(values), Interval(float(values.mean()), None, None), None, ())
     has_curve = tokens.min() < tokens.max()
     means, slopes = resampled(
         lambda rows: np.stack([values[rows].mean(1), _slopes(values[rows], tokens[rows])]),
@@ -92,8 +92,8 @@ def _slopes(values: Floats, tokens: Floats) -> Floats:
     return found * PER_TOKENS
 
 
-def _estimate(value: float, samples: Floats) -> Estimate:
-    return Estimate(*percentile_interval(value, samples))
+def _estimate(value: float, samples: Floats) -> Interval:
+    return Interval(*percentile_interval(value, samples))
 
 
 def _bins(values: Floats, tokens: Floats) -> tuple[Bin, ...]:

@@ -15,14 +15,13 @@ from typing import NamedTuple
 
 import torch
 
-from scorers.seqdep import loader
-from scorers.seqdep import score as seqdep
+from scorers.seqdep import loader, measurement
 from scorers.seqdep.causal_lm import Scorer
-from scorers.seqdep.score import Measured, Settings, Texts
+from scorers.seqdep.measurement import Measured, ScoredInstance, SeqDepSettings
 from support.errors import UserError, first_line
 
 
-class Facts(NamedTuple):
+class ScorerIdentity(NamedTuple):
     """What records say of a scorer."""
 
     name: str
@@ -30,7 +29,7 @@ class Facts(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
+class ModelSpec:
     """Which model is loaded, and how; see `ar.load`."""
 
     path: str
@@ -40,7 +39,7 @@ class Model:
     def load(self, device: str | None) -> Scorer:
         """The scorer on a device; UserError where the device is none."""
         try:
-            return loader.load(
+            return loader.load_scorer(
                 self.path,
                 device=device,
                 chat=self.chat,
@@ -60,7 +59,7 @@ def visible_devices() -> tuple[str, ...]:
 class Scorers:
     """The model on each of `devices` (default: `visible_devices`); `close` ends its processes."""
 
-    def __init__(self, model: Model, devices: Sequence[str] | None = None) -> None:
+    def __init__(self, model: ModelSpec, devices: Sequence[str] | None = None) -> None:
         devices = tuple(devices or visible_devices())
         self._own = model.load(devices[0]) if len(devices) == 1 else None
         self._processes = [
@@ -80,20 +79,20 @@ class Scorers:
             if isinstance(one, UserError):
                 self.close()
                 raise one
-        self.facts = next(one for one in facts if isinstance(one, Facts))
+        self.facts = next(one for one in facts if isinstance(one, ScorerIdentity))
         for process in self._processes:
             self._free.put(process)
 
     def score(
         self,
-        items: Sequence[Texts],
-        settings: Settings,
+        items: Sequence[ScoredInstance],
+        settings: SeqDepSettings,
         *,
         progress: Callable[[int], None] | None = None,
     ) -> list[Measured]:
-        """As `seqdep.score`, on a free device; UserError where its process died."""
+        """As `measurement.measure`, on a free device; UserError where its process died."""
         if self._own is not None:
-            return seqdep.score(self._own, items, settings, progress=progress)
+            return measurement.measure(self._own, items, settings, progress=progress)
         process = self._free.get()
         try:
             found = process.submit(_score, items, settings).result()
@@ -117,7 +116,7 @@ class Scorers:
 _scorer: Scorer | UserError | None = None  # of a scorer's process
 
 
-def _start(model: Model, device: str) -> None:
+def _start(model: ModelSpec, device: str) -> None:
     global _scorer
     try:
         _scorer = model.load(device)
@@ -125,15 +124,15 @@ def _start(model: Model, device: str) -> None:
         _scorer = error
 
 
-def _facts() -> Facts | UserError:
+def _facts() -> ScorerIdentity | UserError:
     return _scorer if isinstance(_scorer, UserError) else _facts_of(_scorer)
 
 
-def _facts_of(scorer: Scorer | None) -> Facts:
+def _facts_of(scorer: Scorer | None) -> ScorerIdentity:
     assert scorer is not None
-    return Facts(scorer.name, scorer.revision)
+    return ScorerIdentity(scorer.name, scorer.revision)
 
 
-def _score(items: Sequence[Texts], settings: Settings) -> list[Measured]:
+def _score(items: Sequence[ScoredInstance], settings: SeqDepSettings) -> list[Measured]:
     assert isinstance(_scorer, Scorer)
-    return seqdep.score(_scorer, items, settings)
+    return measurement.measure(_scorer, items, settings)

@@ -23,7 +23,7 @@ from scorers.seqdep.causal_lm import Batch, Scorer, Tokens, plain_tokenizer
 from scorers.weights import weight_files
 from support.errors import UserError, first_line
 
-__all__ = ["Batch", "Scorer", "Tokens", "load"]
+__all__ = ["Batch", "Scorer", "Tokens", "load_scorer"]
 
 # The mean difference (nats a token) up to which two ways of scoring count as the same. Many models
 # round to float32 inside (norms, softmax), so float64 has the bound of float32.
@@ -34,7 +34,7 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _WINDOWS = ("sliding_window", "attention_chunk_size", "window_size", "attention_window")
 
 
-def load(
+def load_scorer(
     path: str,
     *,
     device: str | torch.device | None = None,

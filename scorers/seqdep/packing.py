@@ -69,7 +69,7 @@ class Sum(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class PackedRow:
     """`x` and what follows on it; rows `rows_R` of it predict `targets_R`.
 
     Several branches share the row (`is_packed`), or it is a plain sequence of one.
@@ -85,7 +85,7 @@ class Row:
     sums: tuple[Sum, ...]
 
 
-def score(
+def score_documents(
     scorer: Scorer,
     documents: Sequence[Document | None],
     *,
@@ -143,7 +143,7 @@ class _Follower(NamedTuple):
     spans: list[tuple[int, int, int]]  # (term, first, end)
 
 
-def _rows(scorer: Scorer, index: int, document: Document | None) -> list[Row]:
+def _rows(scorer: Scorer, index: int, document: Document | None) -> list[PackedRow]:
     """One packed row where that is exact, else a plain row for the whole and one for each copy."""
     if document is None:
         return []
@@ -171,7 +171,7 @@ def _rows(scorer: Scorer, index: int, document: Document | None) -> list[Row]:
     return [_row(index, x, [one]) for one in (whole, *copies)]
 
 
-def _row(document: int, x: Ints, followers: Sequence[_Follower]) -> Row:
+def _row(document: int, x: Ints, followers: Sequence[_Follower]) -> PackedRow:
     """`x` and the followers; the first token of each is predicted by the last row of x."""
     ids, positions, branches = [x], [np.arange(len(x))], []
     rows, targets, sums = [], [], []
@@ -189,7 +189,7 @@ def _row(document: int, x: Ints, followers: Sequence[_Follower]) -> Row:
         sums += [Sum(term, int(rank_T[first]), int(rank_T[end])) for term, first, end in spans]
         at += size
         wanted = int(rank_T[-1])
-    return Row(
+    return PackedRow(
         document=document,
         is_packed=len(followers) > 1,
         ids_T=np.concatenate(ids),
@@ -201,7 +201,7 @@ def _row(document: int, x: Ints, followers: Sequence[_Follower]) -> Row:
     )
 
 
-def _take(queue: deque[Row], tokens: int, exact: int | None) -> list[Row]:
+def _take(queue: deque[PackedRow], tokens: int, exact: int | None) -> list[PackedRow]:
     """The next rows of one kind, up to `tokens` with padding, at least one.
 
     A plain row longer than `exact` goes alone: a length-dependent rotary scale reaches its
@@ -218,7 +218,7 @@ def _take(queue: deque[Row], tokens: int, exact: int | None) -> list[Row]:
     return batch
 
 
-def _halved(scorer: Scorer, batch: Sequence[Row]) -> int:
+def _halved(scorer: Scorer, batch: Sequence[PackedRow]) -> int:
     """Half of the tokens for which memory did not suffice; UserError where it is one sequence."""
     tokens = sum(len(row.ids_T) for row in batch)
     if len(batch) == 1:
@@ -231,7 +231,7 @@ def _halved(scorer: Scorer, batch: Sequence[Row]) -> int:
     return max(1, tokens // 2)
 
 
-def _run(scorer: Scorer, rows: Sequence[Row]) -> list[NDArray[np.float64]] | None:
+def _run(scorer: Scorer, rows: Sequence[PackedRow]) -> list[NDArray[np.float64]] | None:
     """The log-probabilities [R] of every row, None where memory ran out."""
     try:
         found_R = scorer.log_probs(_packed(rows) if rows[0].is_packed else _padded(rows))
@@ -253,7 +253,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def _packed(rows: Sequence[Row]) -> Batch:
+def _packed(rows: Sequence[PackedRow]) -> Batch:
     """All rows one behind the other."""
     starts = [0, *accumulate(len(row.ids_T) for row in rows)]
     return Batch(
@@ -269,7 +269,7 @@ def _packed(rows: Sequence[Row]) -> Batch:
     )
 
 
-def _padded(rows: Sequence[Row]) -> Batch:
+def _padded(rows: Sequence[PackedRow]) -> Batch:
     """One below the other, padded on the right."""
     width = max(len(row.ids_T) for row in rows)
     ids_BT = np.zeros((len(rows), width), np.int64)

@@ -8,7 +8,7 @@ import pytest
 from benchmarks import peer_faults
 from benchmarks.clients import Work
 from benchmarks.peers import PeerError
-from benchmarks.peers.process import Process
+from benchmarks.peers.process import PeerProcess
 from tests.servers.loopback import Loopback, Served
 
 OURS = peer_faults.TOOLS[0]
@@ -70,11 +70,11 @@ def test_ours_loses_nothing_in_any_fault(tmp_path: Path) -> None:
 
 def test_a_process_that_ends_early_or_never(tmp_path: Path) -> None:
     failing = (sys.executable, "-c", "import sys; print('no object'); sys.exit('why')")
-    end = Process(failing, tmp_path).end(30)
+    end = PeerProcess(failing, tmp_path).end(30)
     assert (end.status, end.said, end.error) == (1, {}, "why")
     asleep = (sys.executable, "-c", "import time; time.sleep(60)")
-    assert Process(asleep, tmp_path).end(0.5).status is None
+    assert PeerProcess(asleep, tmp_path).end(0.5).status is None
     with Loopback() as server:
         trial = peer_faults.Trial(tool=OURS, server=server, folder=tmp_path, work=WORK)
         with pytest.raises(PeerError, match=r"^ended with 1 before the fault: why"):
-            trial.answered(Process(failing, tmp_path), 1)
+            trial.answered(PeerProcess(failing, tmp_path), 1)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from curation.sampling.service import none_lacks
+from curation.sampling.service import no_shortfall
 from curation.teachers import SampleOutcome, Teacher
 from schemas.records import Prompt, Recorded
 from support import plugins
@@ -31,12 +31,12 @@ def test_a_teacher_honours_the_contract(kind: str) -> None:
     assert isinstance(teacher.is_record, bool)
     prompts = [prompt("1 + 1?"), prompt("2 + 2?")]
     wanted = teacher.wanted(prompts[0], 3)
-    assert 0 < wanted.firm <= wanted.most
-    keys = [teacher.key(one, n) for one in prompts for n in range(wanted.firm)]
+    assert 0 < wanted.required <= wanted.maximum
+    keys = [teacher.key(one, n) for one in prompts for n in range(wanted.required)]
     assert len(set(keys)) == len(keys) and all(keys)
-    assert keys == [again.key(one, n) for one in prompts for n in range(wanted.firm)]
+    assert keys == [again.key(one, n) for one in prompts for n in range(wanted.required)]
 
     async def all_of_nothing() -> list[SampleOutcome]:
-        return [outcome async for outcome in teacher.sample(iter(()), none_lacks)]
+        return [outcome async for outcome in teacher.sample(iter(()), no_shortfall)]
 
     assert asyncio.run(all_of_nothing()) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from curation.release import card, figures, stats, writer
+from curation.release import card, figures, statistics, writer
 from curation.release.rows import read_rows
 from curation.run_store import shards
 from schemas import arrow
@@ -178,7 +178,7 @@ def write_run(
         validation=chosen.release.validation,
         rows_per_file=chosen.release.rows_per_file,
     )
-    measured = stats.measure(folder, files)
+    measured = statistics.measure(folder, files)
     manifest = manifest_of(chosen, rows, measured.grades).model_copy(
         update={
             "build": build,

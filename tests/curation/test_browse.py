@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from curation.inspect import layout, terminal_view
-from support import text as terminal
+from support.display import text as terminal
 from support.errors import DamagedError, UserError
 from tests.curation import samples
 

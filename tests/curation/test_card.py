@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.inspect import terminal_view
-from curation.release import licenses, markdown, stats, writer
+from curation.release import licenses, markdown, statistics, writer
 from curation.release.card import render_card
 from curation.release.rows import released
 from schemas.facts import SourceFacts, TeacherFacts
 from schemas.manifest import Manifest
 from schemas.recipe import Recipe
 from schemas.records import Released
-from support.text import visible
+from support.display.text import visible
 from tests.curation import samples
 
 NASTY = (
@@ -26,7 +26,7 @@ NASTY = (
 )
 
 
-def measured(tmp_path: Path, recipe: Recipe, count: int = 30) -> tuple[Manifest, stats.Stats]:
+def measured(tmp_path: Path, recipe: Recipe, count: int = 30) -> tuple[Manifest, statistics.Stats]:
     rows = samples.corpus(count)
     spec = recipe.release
     files = writer.write_release(
@@ -36,7 +36,7 @@ def measured(tmp_path: Path, recipe: Recipe, count: int = 30) -> tuple[Manifest,
         validation=spec.validation,
         rows_per_file=spec.rows_per_file,
     )
-    found = stats.measure(tmp_path, files)
+    found = statistics.measure(tmp_path, files)
     manifest = samples.manifest_of(recipe, rows).model_copy(update={"release": files})
     return manifest, found
 
@@ -137,7 +137,7 @@ def test_the_models_of_recorded_traces_are_listed(tmp_path: Path) -> None:
     recipe = samples.recipe()
     manifest, found = measured(tmp_path, recipe)
     names = [("Qwen|2", "r1", 50), (NASTY, "", 39), *((f"m{i}", "", 1) for i in range(60))]
-    teachers = tuple(stats.Writer(name=n, revision=r, paths=k) for n, r, k in names)
+    teachers = tuple(statistics.TeacherPaths(name=n, revision=r, paths=k) for n, r, k in names)
     found = found.model_copy(update={"teachers": teachers})
     card = render_card(manifest, recipe, released(samples.canvas(3), samples.scores(3)), found)
     (line,) = (line for line in card.splitlines() if line.startswith("- **Models"))
@@ -154,8 +154,8 @@ def test_recorded_traces_have_no_teacher_named_recorded(tmp_path: Path) -> None:
     manifest, found = measured(tmp_path, recipe)
     record = TeacherFacts(kind="recorded", name="recorded", revision="recorded")
     writers = (
-        stats.Writer(name="recorded", revision="recorded", paths=9),
-        stats.Writer(name="m", revision="recorded", paths=8),
+        statistics.TeacherPaths(name="recorded", revision="recorded", paths=9),
+        statistics.TeacherPaths(name="m", revision="recorded", paths=8),
     )
     manifest = manifest.model_copy(update={"teacher": record})
     found = found.model_copy(update={"teachers": writers})
@@ -210,7 +210,7 @@ def test_what_was_not_done_is_said(tmp_path: Path) -> None:
     assert "only what follows `</think>`" in card
     recipe = samples.recipe()
     manifest = samples.manifest_of(recipe, [])
-    empty = render_card(manifest, recipe, None, stats.measure(tmp_path, ()))
+    empty = render_card(manifest, recipe, None, statistics.measure(tmp_path, ()))
     assert "None was released." in empty
     assert head(empty).size_categories == ["n<1K"]
 
@@ -284,15 +284,15 @@ def test_the_printed_recipe_holds_no_folder_and_no_credential(tmp_path: Path) ->
     assert "someone" not in card
     assert "Local folders are shortened" in card
     for field in ("source.0.path", "source.2.path", "teacher.cache"):
-        assert field in markdown.printable(recipe).shortened
-    assert markdown.printable(recipe).withheld == ("source.1.path", "teacher.api_key")
+        assert field in markdown.printable_recipe(recipe).shortened
+    assert markdown.printable_recipe(recipe).withheld == ("source.1.path", "teacher.api_key")
     assert "gpu:8000" not in card  # where a teacher was asked is nobody's concern
-    printed = yaml.safe_load(markdown.printable(recipe).text)
+    printed = yaml.safe_load(markdown.printable_recipe(recipe).text)
     assert printed["teacher"]["max_tokens"] == 330
     assert printed["source"][0]["path"] == "…/a.jsonl"
-    assert markdown.printable(samples.recipe()).withheld == ()
+    assert markdown.printable_recipe(samples.recipe()).withheld == ()
     plain = samples.recipe()
-    assert yaml.safe_load(markdown.printable(plain).text) == plain.shaping()
+    assert yaml.safe_load(markdown.printable_recipe(plain).text) == plain.shaping()
 
 
 @pytest.mark.parametrize(

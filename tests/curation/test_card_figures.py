@@ -14,13 +14,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from curation.release import figures, stats, writer
+from curation.release import figures, statistics, writer
 from curation.release.figures import Picture, count, lengths, seqdep
-from curation.release.verify import verify
+from curation.release.verify import find_problems
 from schemas.facts import ReleaseFile
 from schemas.manifest import Manifest
 from schemas.records import Canvas, Level, Scores, SeqDep
-from support.digits import rounded
+from support.display.digits import rounded
 from tests.curation import samples
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,9 +44,9 @@ def write(folder: Path, rows: Sequence[Row]) -> tuple[ReleaseFile, ...]:
     return writer.write_release(folder, samples.BUILD, rows, validation=0.3, rows_per_file=16)
 
 
-def draw(folder: Path, rows: Sequence[Row]) -> tuple[tuple[Picture, ...], stats.Stats]:
+def draw(folder: Path, rows: Sequence[Row]) -> tuple[tuple[Picture, ...], statistics.Stats]:
     files = write(folder, rows)
-    measured = stats.measure(folder, files)
+    measured = statistics.measure(folder, files)
     manifest = samples.manifest_of(samples.recipe(), list(rows), measured.grades)
     return figures.draw(folder, files, manifest, measured), measured
 
@@ -88,12 +88,13 @@ def test_what_is_drawn_is_said_in_words(tmp_path: Path) -> None:
 AGAIN = """
 import sys
 from pathlib import Path
-from curation.release import figures as card_figures, stats
+from curation.release import figures, statistics
 from schemas.facts import ReleaseFile
 from schemas.manifest import Manifest
 run = Path(sys.argv[1])
-manifest, measured = Manifest.load(run / "manifest.json"), stats.load(run / "release/stats.json")
-card_figures.draw(run / "release", manifest.release, manifest, measured)
+manifest = Manifest.load(run / "manifest.json")
+measured = statistics.read_stats(run / "release/stats.json")
+figures.draw(run / "release", manifest.release, manifest, measured)
 """
 
 
@@ -113,7 +114,7 @@ def test_the_same_rows_give_the_same_bytes_in_every_process(tmp_path: Path) -> N
         check=True,
     )
     assert {p.name: p.read_bytes() for p in (runs[1] / "release/figures").iterdir()} == first
-    assert verify(runs[1]) == []
+    assert find_problems(runs[1]) == []
 
 
 def test_without_a_scorer_or_rows_nothing_is_drawn_of_them(tmp_path: Path) -> None:
@@ -174,7 +175,7 @@ def test_every_value_is_in_a_bar(values: list[Value]) -> None:
     rows = list(scored(values, values[::-1]))
     with TemporaryDirectory() as folder:
         files = write(Path(folder), rows)
-        measured = stats.measure(Path(folder), files)
+        measured = statistics.measure(Path(folder), files)
         panels = [
             *lengths(samples.manifest_of(samples.recipe(), rows), measured),
             *seqdep(measured),
@@ -198,15 +199,15 @@ def test_a_changed_or_strange_picture_is_found(tmp_path: Path) -> None:
     named = {file.path for file in Manifest.load(run / "manifest.json").files}
     assert {"release/figures/tokens.png", "release/figures/seqdep.png"} <= named
     (run / "release/figures/mine.png").write_bytes(b"x")
-    assert verify(run) == ["release/figures/mine.png: not part of this build"]
+    assert find_problems(run) == ["release/figures/mine.png: not part of this build"]
     (run / "release/figures/mine.png").unlink()
     (run / "release/figures/tokens.png").unlink()
-    assert verify(run) == ["release/figures/tokens.png: missing"]
+    assert find_problems(run) == ["release/figures/tokens.png: missing"]
 
 
 def test_drawing_alone_loads_matplotlib() -> None:
     code = (
-        "import sys, curation.stages.release, curation.release.verify\n"
+        "import sys, curation.stages.release_stage, curation.release.verify\n"
         "assert 'matplotlib' not in sys.modules"
     )
     subprocess.run(

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from curation.inspect import terminal_view
-from curation.release.verify import verify
+from curation.release.verify import find_problems
 from curation.seqdep_report import controls
 from curation.stages import measure_controls
 from flows.page import page
 from schemas.facts import ControlFacts
 from schemas.manifest import MANIFEST_FILE, Manifest
 from schemas.recipe import Part, ScorerSpec
-from scorers.seqdep.curve import Estimate
+from scorers.seqdep.curve import Interval
 from tests.builds import BuiltRuns, make
 from tests.flows.commands import polytrace
 
@@ -21,7 +21,7 @@ ROWS = 48  # of which over 30 end on a canvas
 
 
 def facts(others: float, repeated: float, half: float = 0.05) -> ControlFacts:
-    means = [Estimate(value, value - half, value + half) for value in (0.1, others, repeated)]
+    means = [Interval(value, value - half, value + half) for value in (0.1, others, repeated)]
     return controls.compared(60, *means)
 
 
@@ -48,7 +48,7 @@ def test_a_scorer_that_tells_the_controls_apart_places_the_paths_between_them() 
 
 
 def test_few_canvases_and_no_controls_say_so() -> None:
-    point = Estimate(0.1, None, None)
+    point = Interval(0.1, None, None)
     assert "under 30 canvases" in controls.sentence(controls.compared(5, point, point, point))
     assert "undefined" in controls.sentence(controls.compared(5, None, point, point))
     assert "were not measured" in controls.sentence(None)
@@ -92,13 +92,13 @@ def test_controls_are_measured_once_and_with_the_same_bytes(
     def scored(*_: object, **__: object) -> None:
         raise AssertionError("nothing is to be scored again")
 
-    monkeypatch.setattr("scorers.seqdep.score.score", scored)
+    monkeypatch.setattr("scorers.seqdep.measurement.measure", scored)
     said = make(run, "demo", "filters=[{kind: seqdep, quantile: 0.5}]", limit=ROWS).said
     assert file.read_bytes() == before
     assert said[0].startswith("Path level says nothing here")
     assert said[1].startswith("filters.0 chooses canvases by path level, which says nothing here")
     assert len(make(run, "demo", "scorer.controls=0", limit=ROWS).said) == 1
-    assert verify(run) == []
+    assert find_problems(run) == []
 
 
 def test_the_page_says_what_the_controls_say(built_runs: BuiltRuns) -> None:

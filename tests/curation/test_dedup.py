@@ -12,7 +12,7 @@ from curation.prompts.dedup import (
     EXACT,
     NORMALISED,
     Duplicate,
-    Seen,
+    SeenPrompts,
     normalise,
     prompt_id,
 )
@@ -122,7 +122,7 @@ def test_ids_are_pinned() -> None:
 
 
 def test_reasons_and_places() -> None:
-    seen = Seen()
+    seen = SeenPrompts()
     assert seen.add("What is 1 + 1?", "2", 0, 7) is None
     assert seen.add("What is 1 + 1?", "2", 1, 1) == Duplicate(reason=EXACT, source=0, row=7)
     assert seen.add("what is 1+1", "2.0", 1, 2) == Duplicate(reason=NORMALISED, source=0, row=7)
@@ -139,7 +139,7 @@ def test_reasons_and_places() -> None:
 
 @given(st.lists(st.integers(0, 3000), max_size=4000))
 def test_the_table_agrees_with_a_dictionary(numbers: list[int]) -> None:
-    seen, first = Seen(), dict[int, int]()
+    seen, first = SeenPrompts(), dict[int, int]()
     for row, number in enumerate(numbers, 1):
         found = seen.add(f"problem {number}", "", 0, row)
         assert (found.row if found else row) == first.setdefault(number, row)
@@ -147,7 +147,7 @@ def test_the_table_agrees_with_a_dictionary(numbers: list[int]) -> None:
 
 
 def test_about_32_bytes_a_prompt() -> None:
-    seen, count = Seen(), 30_000
+    seen, count = SeenPrompts(), 30_000
     words = random.Random(0).sample(range(10**9), count)
     for row, word in enumerate(words, 1):
         assert seen.add(f"problem {word}", "1", 0, row) is None

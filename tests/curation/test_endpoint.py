@@ -10,8 +10,8 @@ import pytest
 
 from curation.teachers.openai import endpoint as _endpoint
 from curation.teachers.openai.client import Connection, UnavailableError
-from curation.teachers.openai.endpoint import CEILING_SECONDS, MOST_FAILURES, Endpoint, State
-from curation.teachers.openai.endpoints import Fleet
+from curation.teachers.openai.endpoint import CEILING_SECONDS, MOST_FAILURES, BreakerState, Endpoint
+from curation.teachers.openai.endpoints import EndpointPool
 from tests.servers.loopback import Behaviour, Loopback
 
 
@@ -29,7 +29,7 @@ async def endpoint(server: Loopback, in_flight: int) -> AsyncIterator[Endpoint]:
 def fail(one: Endpoint, error: UnavailableError) -> None:
     for _ in range(MOST_FAILURES):
         one.fail(error)
-    assert one.state is State.DOWN
+    assert one.state is BreakerState.DOWN
     one.in_flight = 0
 
 
@@ -91,7 +91,7 @@ def test_a_refused_connection_is_a_death() -> None:
     async def check(server: Loopback) -> None:
         async with endpoint(server, 32) as one:
             one.fail(UnavailableError("refused", is_refused=True))
-            assert one.state is State.DOWN and one.limit == 16
+            assert one.state is BreakerState.DOWN and one.limit == 16
             one.fail(
                 UnavailableError("refused", is_refused=True)
             )  # one death, however many it took
@@ -112,20 +112,20 @@ def test_a_server_that_fails_while_its_load_is_looked_at_is_not_busy(
             self.fail(UnavailableError("Server disconnected"))
 
     async def check(server: Loopback) -> None:
-        fleet = Fleet(
+        pool = EndpointPool(
             (server.url,), model="loop", revision="", in_flight=4, timeout=5, patience=5, key=None
         )
         monkeypatch.setattr(Endpoint, "measure", fails)
         changes = asyncio.Event()
-        fleet.on_change = changes.set
-        fleet.open()
-        (one,) = fleet.endpoints
-        one.state, one.has_been_up = State.UP, True
-        while one.state is not State.TRIAL and fleet.fatal is None:
+        pool.on_change = changes.set
+        pool.open()
+        (one,) = pool.endpoints
+        one.state, one.has_been_up = BreakerState.UP, True
+        while one.state is not BreakerState.TRIAL and pool.fatal is None:
             changes.clear()
             await changes.wait()
-        await fleet.close()
-        assert fleet.fatal is None
+        await pool.close()
+        assert pool.fatal is None
 
     with Loopback() as server:
         asyncio.run(check(server))

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from curation.context import Job
-from curation.estimate import estimate
-from curation.stages import read_prompts, sample_traces
-from schemas.recipe import Recipe, load, validate
+from curation.estimate import estimate_build
+from curation.stages import prompt_stage, trace_stage
+from schemas.recipe import Recipe, load_recipe, validate_recipe
 from support.errors import ShortError, UserError
 from tests.builds import RECIPES, make
 from tests.curation.test_remote import SETS, recorded
@@ -35,7 +35,7 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> None:
     def read(job: Job) -> None:
         pytest.fail("the prompts were read first")
 
-    monkeypatch.setattr(read_prompts, "read_prompts", read)
+    monkeypatch.setattr(prompt_stage, "read_prompts", read)
 
 
 def recipe(folder: Path, teacher: dict[str, Any], **more: Any) -> Recipe:
@@ -47,7 +47,7 @@ def recipe(folder: Path, teacher: dict[str, Any], **more: Any) -> Recipe:
         "canvas": {"slot_tokens": 99, "summary_tokens": 9, "tokenizer": "tiny/teacher"},
         "scorer": None,
     }
-    return validate({**given, **more}, "r.yaml")
+    return validate_recipe({**given, **more}, "r.yaml")
 
 
 SERVED = {"kind": "openai_server", "model": "loop"}
@@ -66,22 +66,22 @@ def test_a_server_that_is_missing_shows_before_the_prompts_are_read(
     tmp_path: Path, teacher: dict[str, Any]
 ) -> None:
     with pytest.raises(ShortError) as caught:
-        estimate(recipe(tmp_path, teacher))
+        estimate_build(recipe(tmp_path, teacher))
     assert f"{NOBODY} cannot be reached: connection refused; start the server" in str(caught.value)
 
 
 @pytest.mark.usefixtures("unread")
 def test_so_does_an_address_that_is_missing_and_a_model_that_is_not_served(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"teacher\.endpoints: none"):
-        estimate(recipe(tmp_path, SERVED))
+        estimate_build(recipe(tmp_path, SERVED))
     with Loopback() as server, pytest.raises(UserError, match="serves 'loop', not 'other'"):
-        estimate(recipe(tmp_path, {**SERVED, "model": "other", "endpoints": server.url}))
+        estimate_build(recipe(tmp_path, {**SERVED, "model": "other", "endpoints": server.url}))
 
 
 @pytest.mark.usefixtures("unread")
 def test_so_does_vllm_that_is_missing(tmp_path: Path, bare_python: str) -> None:
     with pytest.raises(UserError) as caught:
-        estimate(recipe(tmp_path, SERVED, serve={"python": bare_python}))
+        estimate_build(recipe(tmp_path, SERVED, serve={"python": bare_python}))
     assert f"serve.python: {bare_python} has no vLLM; run" in str(caught.value)
 
 
@@ -92,10 +92,10 @@ def test_a_build_asks_for_vllm_where_samples_are_missing(tmp_path: Path, bare_py
     sets = (f"source.path={tmp_path}/rows.jsonl", *SETS)
     made = make(tmp_path / "run", "recorded_traces", *sets, f"teacher.top_up={json.dumps(top_up)}")
     assert made.canvases == 20
-    served = load(
+    served = load_recipe(
         RECIPES / "recorded_traces.yaml",
         (*sets, f"teacher.top_up={json.dumps(SERVED)}", f"serve.python={bare_python}"),
     )
-    sample_traces.check_servers(Job(recipe=served, run=tmp_path / "run"))
+    trace_stage.check_servers(Job(recipe=served, run=tmp_path / "run"))
     with pytest.raises(UserError, match="has no vLLM"):
-        sample_traces.check_servers(Job(recipe=served, run=tmp_path / "new"))
+        trace_stage.check_servers(Job(recipe=served, run=tmp_path / "new"))

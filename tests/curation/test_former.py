@@ -9,10 +9,10 @@ import pytest
 from curation.context import Job
 from curation.inspect.query import Query, find
 from curation.release import verify
-from curation.release.reader import Corpus, rows
-from curation.stages import fingerprints, read_prompts, release, snapshots
+from curation.release.reader import ReleaseReader, rows
+from curation.stages import fingerprints, prompt_stage, release_stage, snapshots
 from curation.stages.shard_stages import load_canvases
-from diffusion.data import corpus as training
+from diffusion.data import corpus
 from schemas import arrow, recipe
 from schemas.manifest import MANIFEST_FILE, RELEASE_FOLDER, Manifest
 from schemas.records import Released, Stage
@@ -31,18 +31,18 @@ def run(tmp_path: Path) -> Path:
 @pytest.fixture
 def job(run: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
     monkeypatch.setitem(fingerprints.VERSION, Stage.GRADED, GRADING)
-    return Job(recipe.load(KEPT / "recipe.yaml"), run, shown=False)
+    return Job(recipe.load_recipe(KEPT / "recipe.yaml"), run, shown=False)
 
 
 def test_it_is_verified_inspected_and_trained_on(run: Path) -> None:
-    assert verify.verify(run) == []
+    assert verify.find_problems(run) == []
     assert [source.license for source in Manifest.load(run / MANIFEST_FILE).sources] == ["other"]
-    found = Corpus(run)
+    found = ReleaseReader(run)
     shown = list(rows(find(found, Query(limit=3)).places))
     assert [table.column("license")[0].as_py() for _, table in shown] == LICENSES
     assert [row.license for _, table in shown for row in arrow.records(Released, table)] == LICENSES
-    assert len(Corpus(run / RELEASE_FOLDER)) == 3
-    assert len(list(training.rows(run / RELEASE_FOLDER, "train"))) == 3
+    assert len(ReleaseReader(run / RELEASE_FOLDER)) == 3
+    assert len(list(corpus.rows(run / RELEASE_FOLDER, "train"))) == 3
 
 
 def test_a_changed_character_shows_all_the_same(run: Path) -> None:
@@ -53,32 +53,37 @@ def test_a_changed_character_shows_all_the_same(run: Path) -> None:
 
 
 def test_what_was_read_stays(run: Path, job: Job) -> None:
-    assert (census := read_prompts.standing_census(job)) is not None
+    assert (source_index := prompt_stage.up_to_date_index(job)) is not None
     assert [prompt.license for prompt in fingerprints.load_prompts(job, 0)] == LICENSES
     assert [prompt.license for prompt in fingerprints.load_bare_prompts(job, 0)] == LICENSES
     assert [one.prompt.license for one in load_canvases(job, 0)] == LICENSES
-    assert all(fingerprints.standing(job, s, 0) for s in fingerprints.shard_stages(job.recipe))
-    assert snapshots.builds(job, census)[0][0] != Manifest.load(run / MANIFEST_FILE).build
-    release.check_former(job)  # it may grow
+    assert all(
+        fingerprints.up_to_date_marker(job, s, 0) for s in fingerprints.stages_by_shard(job.recipe)
+    )
+    assert (
+        snapshots.edition_builds(job, source_index)[0][0]
+        != Manifest.load(run / MANIFEST_FILE).build
+    )
+    release_stage.check_previous_release(job)  # it may grow
 
 
 def test_a_release_is_made_anew_with_the_column_alone_renamed(run: Path, job: Job) -> None:
     (old,) = (run / RELEASE_FOLDER / "data").glob("*.parquet")
     before = pq.read_table(old)
-    census = read_prompts.read_prompts(job)
-    assert release.standing(job) is None
-    release.make(job, census)
+    source_index = prompt_stage.read_prompts(job)
+    assert release_stage.up_to_date_outcome(job) is None
+    release_stage.make_release(job, source_index)
     (new,) = (run / RELEASE_FOLDER / "data").glob("*.parquet")
     assert pq.read_table(new).equals(arrow.under_todays_names(before))
     assert pq.read_schema(new).metadata == before.schema.metadata
-    assert verify.verify(run) == []
-    assert release.standing(job) is not None
+    assert verify.find_problems(run) == []
+    assert release_stage.up_to_date_outcome(job) is not None
     assert Manifest.load(run / MANIFEST_FILE).recipe_digest == job.recipe.digest()
 
 
 def test_keys_of_that_time_mean_those_of_today() -> None:
-    former = recipe.load(KEPT / "recipe.yaml")
-    today = recipe.load(
+    former = recipe.load_recipe(KEPT / "recipe.yaml")
+    today = recipe.load_recipe(
         KEPT / "recipe.yaml",
         [
             "source={kind: jsonl, path: tests/former_run/problems.jsonl, license: other, "
@@ -96,7 +101,7 @@ def test_keys_of_that_time_mean_those_of_today() -> None:
 @pytest.mark.parametrize("key", ["source", "source.columns", "release"])
 def test_a_key_under_both_names_is_an_error(key: str) -> None:
     with pytest.raises(UserError) as caught:
-        recipe.load(KEPT / "recipe.yaml", [f"{key}.license=mit"])
+        recipe.load_recipe(KEPT / "recipe.yaml", [f"{key}.license=mit"])
     (line,) = str(caught.value).splitlines()
     assert f"{key}.licence: the former name of license, which is there too" in line
 
@@ -106,4 +111,4 @@ def test_a_run_s_recipe_takes_the_key_of_today(tmp_path: Path) -> None:
     path.write_text(
         (KEPT / "recipe.yaml").read_text().replace("licence: cc-by-4.0", "licence: null")
     )
-    assert recipe.load(path, ["release.license=mit"]).release.license == "mit"
+    assert recipe.load_recipe(path, ["release.license=mit"]).release.license == "mit"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curation.canvases.assemble import (
+from curation.canvases.assembly import (
     MOST_COMPARED,
     Assembled,
     Rules,

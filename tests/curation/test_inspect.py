@@ -10,18 +10,18 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from curation.inspect import query as inspect
+from curation.inspect import query
 from curation.inspect.query import Query, find
-from curation.inspect.rejections import Dropped, find_dropped
-from curation.inspect.terminal_view import show, show_dropped
+from curation.inspect.rejections import RejectedItem, find_rejections
+from curation.inspect.terminal_view import show, show_rejection
 from curation.release import writer
-from curation.release.reader import Corpus, rows
+from curation.release.reader import ReleaseReader, rows
 from curation.release.rows import read_rows
 from curation.release.rows import released as made
 from schemas import arrow
 from schemas.manifest import Manifest
 from schemas.records import Level, Rejection, Released, Siblings, Stage
-from support import text as terminal
+from support.display import text as terminal
 from support.errors import DamagedError, UserError
 from tests.curation import samples
 
@@ -48,13 +48,13 @@ def released(run: Path) -> list[Released]:
 def found(run: Path, **asked: object) -> list[Released]:
     query = Query(**asked)  # type: ignore[arg-type]
     query.check()
-    corpus = Corpus(run)
+    corpus = ReleaseReader(run)
     places = find(corpus, query).places
     return [one for _, row in rows(places) for one in arrow.records(Released, row)]
 
 
-def dropped(run: Path, **asked: object) -> tuple[list[Dropped], int]:
-    found, total = find_dropped(Corpus(run), Query(**asked))  # type: ignore[arg-type]
+def dropped(run: Path, **asked: object) -> tuple[list[RejectedItem], int]:
+    found, total = find_rejections(ReleaseReader(run), Query(**asked))  # type: ignore[arg-type]
     return list(found), total
 
 
@@ -91,7 +91,7 @@ def test_grep_looks_for_plain_text_in_prompts(run: Path, released: list[Released
     assert 1 < len(expected) < 24
     assert found(run, grep="HAS 1", limit=100) == expected
     assert found(run, grep="has 1", limit=2) == expected[:2]
-    assert find(Corpus(run), Query(grep="has 1")).total == len(expected)
+    assert find(ReleaseReader(run), Query(grep="has 1")).total == len(expected)
     with pytest.raises(UserError, match=r"no canvas of 24 matches --grep 'has \.'"):
         found(run, grep="has .")
 
@@ -121,7 +121,7 @@ def test_reasons_show_what_was_rejected(run: Path) -> None:
     assert total == 1 and only.rejection.prompt_id == samples.prompt(17).id
     (only,), total = dropped(run, reason="not_selected", id=samples.prompt(4).id)
     assert total == 1 and only.prompt == samples.prompt(4).text
-    text = show_dropped(only, 80).plain
+    text = show_rejection(only, 80).plain
     assert "trace 10 of prompt" in text and "because of not_selected" in text
     with pytest.raises(
         UserError, match=r"'not_selected' \(24 traces\), nothing matches --grep 'z'"
@@ -176,14 +176,14 @@ def test_a_dataset_alone_can_be_looked_at(run: Path, released: list[Released]) -
     with pytest.raises(UserError, match="is a dataset alone"):
         dropped(run / "release", reason="not_selected")
     with pytest.raises(UserError, match="has no column 'id'"):
-        Corpus(run / "scored")
+        ReleaseReader(run / "scored")
 
 
 def test_unfinished_and_damaged_runs_are_one_line(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such run"):
-        Corpus(tmp_path / "nowhere")
+        ReleaseReader(tmp_path / "nowhere")
     with pytest.raises(UserError, match="no complete run"):
-        Corpus(tmp_path)
+        ReleaseReader(tmp_path)
     samples.write_run(tmp_path, samples.corpus(3))
     (data,) = (tmp_path / "release" / "data").glob("train*")
     (traces, prompts) = (tmp_path / "traces/00000.parquet", tmp_path / "prompts/00000.parquet")
@@ -247,8 +247,8 @@ def test_hostile_text_has_no_effect(tmp_path: Path) -> None:
         reason=NASTY,
         detail=NASTY,
     )
-    lost = Dropped(rejection=nasty, prompt=NASTY, gold=NASTY, text=NASTY)
-    for text in (show(row, 60), show(row, 200), show_dropped(lost, 60)):
+    lost = RejectedItem(rejection=nasty, prompt=NASTY, gold=NASTY, text=NASTY)
+    for text in (show(row, 60), show(row, 200), show_rejection(lost, 60)):
         assert not moves(text.plain)
         for shown in ("␛", "<U+202E>", "漢字", "[bold]b[/bold]", "[link=x]"):
             assert shown in text.plain
@@ -285,15 +285,16 @@ def test_more_rows_than_a_row_group(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (row.seqdep_path_nats_per_token for row in everything), reverse=True, key=lambda v: v or 0.0
     )
     assert (
-        len({place.number for place in find(Corpus(tmp_path), Query(grep="", limit=99))[0]}) == 64
+        len({place.number for place in find(ReleaseReader(tmp_path), Query(grep="", limit=99))[0]})
+        == 64
     )
 
 
 def test_first_counts_what_it_leaves_out() -> None:
-    assert inspect.first(iter("abcd"), 2) == (["a", "b"], 4)
-    assert inspect.first(iter("abcd"), 9) == (["a", "b", "c", "d"], 4)
-    assert inspect.first([3.0, 1.0, 2.0], 2, lambda v: v) == ([1.0, 2.0], 3)
-    assert inspect.first([], 2, lambda v: v) == ([], 0)
+    assert query.first(iter("abcd"), 2) == (["a", "b"], 4)
+    assert query.first(iter("abcd"), 9) == (["a", "b", "c", "d"], 4)
+    assert query.first([3.0, 1.0, 2.0], 2, lambda v: v) == ([1.0, 2.0], 3)
+    assert query.first([], 2, lambda v: v) == ([], 0)
 
 
 def test_a_rejection_is_flat_in_json(run: Path) -> None:

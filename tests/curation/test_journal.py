@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from curation.sampling import journal
 from curation.sampling.journal import Journal, read
-from curation.sampling.journal_index import Archive
+from curation.sampling.journal_index import JournalIndex
 from schemas.records import FinishReason, Trace
 
 TRACE = Trace(
@@ -199,7 +199,7 @@ def test_an_archive_finds_keys_in_every_journal(tmp_path: Path) -> None:
     path = tmp_path / "00001.jsonl"
     path.write_bytes(path.read_bytes().replace(b"damaged", b"dAmaged"))
     path.rename(tmp_path / "00001.jsonl.done")
-    found = Archive(tmp_path)
+    found = JournalIndex(tmp_path)
     assert found.find({"k1"}) == [trace(1)]
     assert found.find({"k0", "k2"}) == [
         trace(0, 'a text that says "key":"k1"'),
@@ -215,7 +215,7 @@ def test_what_an_archive_holds_is_a_few_bytes_a_trace(tmp_path: Path) -> None:
             book.append(trace(n))
     tracemalloc.start()
     try:
-        found = Archive(tmp_path)
+        found = JournalIndex(tmp_path)
         found.find({"nothing"})
         assert tracemalloc.get_traced_memory()[0] < 20 * 30_000
     finally:

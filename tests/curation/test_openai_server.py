@@ -17,10 +17,10 @@ import pytest
 
 from curation.prompts.dedup import prompt_id
 from curation.sampling.journal import read
-from curation.sampling.service import Finished, Progress, Shard, none_lacks, run
-from curation.teachers import Failure, Lacks
+from curation.sampling.service import FinishedShard, Progress, Shard, no_shortfall, run
+from curation.teachers import Failure, Shortfall
 from curation.teachers.openai.load_limit import START
-from curation.teachers.openai.wire import BadReplyError, Choice, Sampling, choices
+from curation.teachers.openai.wire import BadReplyError, Choice, ServerSampling, choices
 from curation.teachers.openai_server import OpenAIServer, build
 from schemas.records import FinishReason, Prompt, Trace
 from support.errors import ShortError, UserError
@@ -63,7 +63,7 @@ class Closed:
         self.traces: dict[int, list[Trace]] = {}
         self.failures: list[Failure] = []
 
-    def close(self, shard: Finished) -> None:
+    def close(self, shard: FinishedShard) -> None:
         self.traces[shard.index] = list(shard.traces)
         self.failures += shard.failures
 
@@ -76,7 +76,7 @@ def sample(
     teacher: OpenAIServer,
     folder: Path,
     parts: Iterable[Shard] | None = None,
-    lacks: Lacks = none_lacks,
+    shortfall: Shortfall = no_shortfall,
 ) -> tuple[Progress, Closed]:
     closed = Closed()
     end = run(
@@ -86,7 +86,7 @@ def sample(
         folder=folder,
         have=lambda index: (),
         close=closed.close,
-        lacks=lacks,
+        shortfall=shortfall,
     )
     return end, closed
 
@@ -419,7 +419,7 @@ def test_unusable_siblings_are_topped_up_within_bounds(
 ) -> None:
     server.set(Behaviour(length_share=0.2, empty_text_share=0.1, duplicate_share=0.1))
     teacher = made(server, top_up=4, requests=requests)
-    end, closed = sample(teacher, tmp_path, lacks=usable)
+    end, closed = sample(teacher, tmp_path, shortfall=usable)
     assert end.failures == 0 and 90 < end.done <= 30 * (P + 4) and end.wanted == end.done
     groups: dict[str, list[Trace]] = {}
     for trace in closed.all:
@@ -430,7 +430,7 @@ def test_unusable_siblings_are_topped_up_within_bounds(
         assert enough or len(traces) == P + 4
         assert usable(prompt("x"), traces[:-1]) or len(traces) == P  # not one more than needed
     server.forget()
-    again = sample(teacher, tmp_path, lacks=usable)
+    again = sample(teacher, tmp_path, shortfall=usable)
     assert again[1].all == closed.all and server.served() == []
 
 
@@ -457,7 +457,7 @@ def test_recorded_groups_are_topped_up_by_a_server(server: Loopback, tmp_path: P
         folder=tmp_path,
         have=lambda index: (),
         close=closed.close,
-        lacks=usable,
+        shortfall=usable,
     )
     by_prompt = [[t.teacher for t in closed.all if t.prompt_id == p.id] for p in prompts]
     ours = ["recorded"]
@@ -672,7 +672,7 @@ def test_a_missing_middle_sibling_gets_its_own_seed() -> None:
         choices(reply.replace(b"stop", b"abort")[:-2] + b"]}", 1, "full")
 
 
-def made_sampling(**options: Any) -> Sampling:
+def made_sampling(**options: Any) -> ServerSampling:
     return build(**{"model": "m", **options})._sampling
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from curation.prompts.decontaminate import build_index
 from curation.prompts.dedup import prompt_id
-from curation.prompts.read import read_prompts
+from curation.prompts.prompt_reader import read_prompts
 from curation.sources import Row, Source
 from schemas.arrow import records, table
 from schemas.records import Prompt, Recorded, Rejection, Stage

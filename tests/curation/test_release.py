@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.release import stats, writer
+from curation.release import statistics, writer
 from curation.release.rows import read_rows, released
 from schemas import arrow, canvas
 from schemas.facts import ReleaseFile
@@ -245,8 +245,8 @@ def test_load_dataset_reads_the_folder(tmp_path: Path) -> None:
 
 def test_statistics_are_measured_and_the_same_twice(tmp_path: Path) -> None:
     files = write(tmp_path, 40, rows_per_file=7)
-    found = stats.measure(tmp_path, files)
-    assert found.text() == stats.measure(tmp_path, files).text()
+    found = statistics.measure(tmp_path, files)
+    assert found.text() == statistics.measure(tmp_path, files).text()
     canvases = [samples.canvas(i) for i in range(40)]
     assert found.rows == found.train + found.validation == 40
     assert found.grades.total == 40 * samples.P
@@ -262,10 +262,10 @@ def test_statistics_are_measured_and_the_same_twice(tmp_path: Path) -> None:
     assert found.seqdep_step_nats.mean is None
     path = tmp_path / "stats.json"
     path.write_text(found.text())
-    assert stats.load(path) == found
+    assert statistics.read_stats(path) == found
     path.write_text("{}")
     with pytest.raises(DamagedError, match=r"stats\.json"):
-        stats.load(path)
+        statistics.read_stats(path)
 
 
 def test_statistics_of_values_that_are_no_numbers(tmp_path: Path) -> None:
@@ -273,10 +273,10 @@ def test_statistics_of_values_that_are_no_numbers(tmp_path: Path) -> None:
     files = writer.write_release(
         tmp_path, samples.BUILD, [(samples.canvas(1), odd)], validation=0, rows_per_file=9
     )
-    found = stats.measure(tmp_path, files)
+    found = statistics.measure(tmp_path, files)
     assert (found.summary_gain_nats.count, found.summary_gain_nats.missing) == (0, 1)
     json.loads(found.text(), parse_constant=pytest.fail)
-    assert stats.measure(tmp_path, ()).rows == 0
+    assert statistics.measure(tmp_path, ()).rows == 0
 
 
 def test_statistics_name_every_teacher_and_count_the_cut_paths(tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_statistics_name_every_teacher_and_count_the_cut_paths(tmp_path: Path) -
         row(2, ("m", f" {texts[0]}\n"), ("B", texts[1]), ("m", f"{texts[2]}\n\nQuestion: x")),
         samples.corpus(1)[0],
     ]
-    found = stats.measure(
+    found = statistics.measure(
         tmp_path,
         writer.write_release(tmp_path, samples.BUILD, rows, validation=0, rows_per_file=9),
     )

@@ -19,12 +19,12 @@ import pytest
 from typer.testing import CliRunner
 
 from curation.context import Job
-from curation.seqdep_report.documents import Corpus
+from curation.seqdep_report.documents import TextCorpus
 from curation.sources import Row, Source
 from curation.sources.readers import remote
-from curation.stages import release as finish
+from curation.stages import release_stage
 from flows import cli
-from schemas.recipe import load
+from schemas.recipe import load_recipe
 from support.errors import StoppedError, UserError
 from support.plugins import build
 from tests.builds import RECIPES, make
@@ -117,7 +117,7 @@ def test_a_whole_bucket_is_a_folder(s3: S3Server) -> None:
 
 
 def test_any_text_is_scored_from_there(s3: S3Server) -> None:
-    corpus = Corpus(put(s3, "x.jsonl", jsonl()))
+    corpus = TextCorpus(put(s3, "x.jsonl", jsonl()))
     assert corpus.name == "x.jsonl"
     assert len(list(corpus.texts())) == len(GOOD)
 
@@ -380,8 +380,8 @@ def test_a_build_has_the_bytes_of_one_from_local_files(
     assert SECRET not in done.stdout + done.stderr
 
     s3.requests.clear()
-    recipe = load(RECIPES / "recorded_traces.yaml", [f"source.path={url}", *SETS])
-    assert finish.standing(Job(recipe=recipe, run=tmp_path / "run")) is not None
+    recipe = load_recipe(RECIPES / "recorded_traces.yaml", [f"source.path={url}", *SETS])
+    assert release_stage.up_to_date_outcome(Job(recipe=recipe, run=tmp_path / "run")) is not None
     heads = [one for one in s3.requests if one[0] == "GET" and "problems.jsonl" in one[1]]
     assert heads == [("GET", "/bucket/private/problems.jsonl")] * 2, (
         "the first lines, which show the format, and the first rows, which name the columns"

@@ -13,16 +13,9 @@ import pytest
 
 from curation.sampling import service
 from curation.sampling.journal import read
-from curation.sampling.service import Finished, Progress, Shard, run
-from curation.sampling.shard_state import Ledger
-from curation.teachers import (
-    Failure,
-    Lacks,
-    Outcomes,
-    Request,
-    Spare,
-    Wanted,
-)
+from curation.sampling.service import FinishedShard, Progress, Shard, run
+from curation.sampling.shard_state import ShardState
+from curation.teachers import Failure, Outcomes, Request, SampleBudget, Shortfall, Skipped
 from schemas.records import FinishReason, Prompt, Trace
 from support.errors import DamagedError
 
@@ -41,9 +34,9 @@ class Scripted:
         self.asked: list[tuple[str, int]] = []
         self.passed: list[str] = []
 
-    def wanted(self, prompt: Prompt, samples: int) -> Wanted:
+    def wanted(self, prompt: Prompt, samples: int) -> SampleBudget:
         most = 0 if prompt.text == "none" else samples
-        return Wanted(most, most)
+        return SampleBudget(most, most)
 
     def key(self, prompt: Prompt, index: int) -> str:
         return f"{self.tag}/{prompt.id}/{index}"
@@ -69,7 +62,7 @@ class Scripted:
     def outcome(self, prompt: Prompt, index: int) -> Trace | Failure:
         return self.trace(prompt, index)
 
-    async def sample(self, requests: Iterable[Request], lacks: Lacks) -> Outcomes:
+    async def sample(self, requests: Iterable[Request], shortfall: Shortfall) -> Outcomes:
         wishes = ((r.prompt, i) for r in self._passing(requests) for i in r.missing)
         if self.shuffle is not None:
             wishes_list = list(wishes)
@@ -96,7 +89,7 @@ class Parquet:
     def have(self, index: int) -> Sequence[Trace]:
         return self.traces.get(index, ())
 
-    def close(self, shard: Finished) -> None:
+    def close(self, shard: FinishedShard) -> None:
         self.closed.append(shard.index)
         self.traces[shard.index] = tuple(shard.traces)
         self.failures[shard.index] = tuple(shard.failures)
@@ -133,7 +126,7 @@ def in_order(teacher: Scripted, shard: Shard, samples: int = 2) -> tuple[Trace, 
     return tuple(
         teacher.trace(one, i)
         for one in shard.prompts
-        for i in range(teacher.wanted(one, samples).most)
+        for i in range(teacher.wanted(one, samples).maximum)
     )
 
 
@@ -213,7 +206,7 @@ def test_an_error_of_the_teacher_keeps_all_that_came(tmp_path: Path) -> None:
 class Short(Scripted):
     """Delivers sample 0 of the first shard and then loses interest."""
 
-    async def sample(self, requests: Iterable[Request], lacks: Lacks) -> Outcomes:
+    async def sample(self, requests: Iterable[Request], shortfall: Shortfall) -> Outcomes:
         for request in requests:
             if request.shard > 0:
                 return
@@ -237,7 +230,7 @@ def test_what_is_not_delivered_is_a_failure_and_the_journal_stays_open(tmp_path:
 class Refusing(Scripted):
     """Refuses one prompt for good, and says everything twice."""
 
-    async def sample(self, requests: Iterable[Request], lacks: Lacks) -> Outcomes:
+    async def sample(self, requests: Iterable[Request], shortfall: Shortfall) -> Outcomes:
         for request in requests:
             for index in request.missing:
                 if request.prompt.id == "0-1":
@@ -289,7 +282,7 @@ def test_two_journals_of_one_shard_are_not_guessed_at(tmp_path: Path) -> None:
 
 def test_a_close_that_fails_leaves_the_journal_open(tmp_path: Path) -> None:
     class FullDisk(Parquet):
-        def close(self, shard: Finished) -> None:
+        def close(self, shard: FinishedShard) -> None:
             raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
@@ -318,7 +311,7 @@ class Slow(Scripted):
         self.seconds = seconds
         self.meanwhile = meanwhile
 
-    async def sample(self, requests: Iterable[Request], lacks: Lacks) -> Outcomes:
+    async def sample(self, requests: Iterable[Request], shortfall: Shortfall) -> Outcomes:
         (request, *_) = requests
         yield self.trace(request.prompt, 0)
         await asyncio.sleep(self.seconds)
@@ -380,17 +373,17 @@ def test_kill_9_costs_no_committed_sample(tmp_path: Path) -> None:
 class Sparing(Scripted):
     """Two firm samples and two spare ones, of which odd prompts need one."""
 
-    def wanted(self, prompt: Prompt, samples: int) -> Wanted:
-        return Wanted(2, 4)
+    def wanted(self, prompt: Prompt, samples: int) -> SampleBudget:
+        return SampleBudget(2, 4)
 
-    async def sample(self, requests: Iterable[Request], lacks: Lacks) -> Outcomes:
+    async def sample(self, requests: Iterable[Request], shortfall: Shortfall) -> Outcomes:
         for request in requests:
             for index in request.missing:
-                if index < 2 + lacks(request.prompt, request.have):
+                if index < 2 + shortfall(request.prompt, request.have):
                     self.asked.append((request.prompt.id, index))
                     yield self.trace(request.prompt, index)
                 else:
-                    yield Spare(prompt_id=request.prompt.id, index=index)
+                    yield Skipped(prompt_id=request.prompt.id, index=index)
 
 
 def odd(prompt: Prompt, traces: Sequence[Trace]) -> int:
@@ -416,15 +409,15 @@ def run_sparing(teacher: Sparing, folder: Path, parquet: Parquet) -> Progress:
         folder=folder,
         have=parquet.have,
         close=parquet.close,
-        lacks=odd,
+        shortfall=odd,
     )
 
 
 def test_a_firm_sample_may_not_be_left_out(tmp_path: Path) -> None:
     class Lazy(Sparing):
-        async def sample(self, requests: Iterable[Request], lacks: Lacks) -> Outcomes:
+        async def sample(self, requests: Iterable[Request], shortfall: Shortfall) -> Outcomes:
             for request in requests:
-                yield Spare(prompt_id=request.prompt.id, index=0)
+                yield Skipped(prompt_id=request.prompt.id, index=0)
 
     with pytest.raises(ValueError, match="wanted in any case"):
         run_sparing(Lazy(), tmp_path, Parquet())
@@ -434,7 +427,7 @@ def test_a_refusal_survives_a_crash_and_is_told(tmp_path: Path) -> None:
     told: list[Failure | None] = []
 
     class Refusing(Scripted):
-        async def sample(self, requests: Iterable[Request], lacks: Lacks) -> Outcomes:
+        async def sample(self, requests: Iterable[Request], shortfall: Shortfall) -> Outcomes:
             for request in requests:
                 told.append(request.refusal)
                 for index in request.missing:
@@ -469,13 +462,13 @@ def test_what_is_too_much_for_memory_is_read_back(
     monkeypatch.setattr(service, "HELD_CHARACTERS", 10)
     parquet, teacher = Parquet(), Scripted(shuffle=3)  # all shards are open at once
     spilled: list[int] = []
-    spill = Ledger.spill
+    spill = ShardState.spill
 
-    def watched(book: Ledger) -> None:
+    def watched(book: ShardState) -> None:
         spilled.append(book.index)
         spill(book)
 
-    monkeypatch.setattr(Ledger, "spill", watched)
+    monkeypatch.setattr(ShardState, "spill", watched)
     end = go(teacher, shards(), tmp_path, parquet)
     assert len(spilled) > 3 and end.done == 24
     assert all(parquet.traces[s.index] == in_order(teacher, s) for s in shards())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from curation.sources import Source
-from curation.sources.columns.lacks import what_it_lacks
+from curation.sources.columns.self_containment import missing_reference
 from support.plugins import build
 from tests.builds import make, rejected
 
@@ -52,7 +52,7 @@ TIKZ = r"\begin{tikzpicture}\draw (0,0) -- node[below] {$12$} (4,0);\end{tikzpic
     ],
 )
 def test_what_points_elsewhere_is_found(prompt: str) -> None:
-    lacks = what_it_lacks(prompt)
+    lacks = missing_reference(prompt)
     assert lacks and "\n" not in lacks
 
 
@@ -87,12 +87,12 @@ def test_what_points_elsewhere_is_found(prompt: str) -> None:
     ],
 )
 def test_what_is_whole_passes(prompt: str) -> None:
-    assert what_it_lacks(prompt) == ""
+    assert missing_reference(prompt) == ""
 
 
 def test_a_long_prompt_takes_no_long_time() -> None:
     for piece in ("in the figure ", "[asy] ", "the graph ", "see  ", "![a](", "as shown in the a "):
-        assert isinstance(what_it_lacks(piece * (20_000 // len(piece))), str)
+        assert isinstance(missing_reference(piece * (20_000 // len(piece))), str)
 
 
 def test_real_problems(shared_data: Path) -> None:
@@ -108,7 +108,7 @@ def test_real_problems(shared_data: Path) -> None:
     for name, column in files.items():
         for line in (shared_data / name).open(encoding="utf-8"):
             prompt = json.loads(line)[column]
-            if what_it_lacks(prompt):
+            if missing_reference(prompt):
                 assert "[asy]" in prompt, prompt
                 found[name] += 1
     assert found == {

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from curation.seqdep_report.plot import Panel, Series, draw
+from curation.seqdep_report.plot import SeqDepPanel, Series, draw
 from scorers.seqdep.curve import curve
 
 
@@ -18,7 +18,7 @@ def series(count: int) -> Series:
 
 
 def drawn(folder: Path, *counts: int) -> str:
-    panels = [Panel(title=f"of {n}", series=(series(n),)) for n in counts]
+    panels = [SeqDepPanel(title=f"of {n}", series=(series(n),)) for n in counts]
     draw(panels, folder / "seqdep", title="SeqDep", note="")
     assert (folder / "seqdep.png").stat().st_size > 1_000
     return (folder / "seqdep.svg").read_text()

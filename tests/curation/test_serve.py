@@ -17,10 +17,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from curation.vllm_servers import launch
-from curation.vllm_servers import server as _server
+from curation.vllm_servers import launch, server
 from curation.vllm_servers.servers import HealthTimeouts, Servers, launch_specs
-from schemas.recipe import Recipe, validate
+from schemas.recipe import Recipe, validate_recipe
 from schemas.serve import Serve
 from scorers.answers.grade import GradePool
 from support.errors import ShortError, UserError
@@ -362,7 +361,7 @@ def test_a_port_that_was_taken_meanwhile(bench: Bench, monkeypatch: pytest.Monke
     with socket.create_server(("127.0.0.1", 0)) as other:
         stolen = iter([other.getsockname()[1]])
         monkeypatch.setattr(
-            _server, "free_port", lambda *asked: next(stolen, None) or free_port(*asked)
+            server, "free_port", lambda *asked: next(stolen, None) or free_port(*asked)
         )
         with bench.servers() as servers:
             (url,) = servers.start()
@@ -436,11 +435,11 @@ BASE = {"name": "x", "source": {"kind": "jsonl", "path": "a"}, "teacher": {"kind
 
 
 def recipe(**serve: object) -> Recipe:
-    return validate({**BASE, "serve": serve}, "r.yaml")
+    return validate_recipe({**BASE, "serve": serve}, "r.yaml")
 
 
 def test_where_a_model_is_served_shapes_no_corpus() -> None:
-    plain = validate(BASE, "r.yaml")
+    plain = validate_recipe(BASE, "r.yaml")
     assert plain.serve is None
     assert plain.digest() == recipe(servers=2, args=["--max-model-len", 4096]).digest()
     spec = recipe(args=["--max-model-len", 4096, "--gpu-memory-utilization=0.9"]).serve
@@ -469,5 +468,5 @@ def test_mistakes_are_named(given: dict[str, object], says: str) -> None:
 
 
 def test_the_usual_patience() -> None:
-    assert _server.HealthTimeouts().unhealthy == 60.0
+    assert server.HealthTimeouts().unhealthy == 60.0
     assert Serve().host == "127.0.0.1" and Serve().restarts == 5

@@ -28,7 +28,7 @@ def drop(i: int, index: int | None = None) -> Rejection:
     )
 
 
-def write(run: Path, rows: int, fingerprint: str = "f", index: int = 0) -> shards.Mark:
+def write(run: Path, rows: int, fingerprint: str = "f", index: int = 0) -> shards.ShardMarker:
     data = arrow.table(Prompt, [prompt(i) for i in range(rows)])
     return shards.write(
         run, Stage.PROMPTS, index, fingerprint, data, [drop(9), drop(8), drop(7, 1)]
@@ -37,9 +37,9 @@ def write(run: Path, rows: int, fingerprint: str = "f", index: int = 0) -> shard
 
 def test_a_shard_counts_only_under_its_fingerprint(tmp_path: Path) -> None:
     mark = write(tmp_path, 3)
-    assert shards.done(tmp_path, Stage.PROMPTS, 0, "f") == mark
-    assert shards.done(tmp_path, Stage.PROMPTS, 0, "g") is None
-    assert shards.done(tmp_path, Stage.PROMPTS, 1, "f") is None
+    assert shards.matching_marker(tmp_path, Stage.PROMPTS, 0, "f") == mark
+    assert shards.matching_marker(tmp_path, Stage.PROMPTS, 0, "g") is None
+    assert shards.matching_marker(tmp_path, Stage.PROMPTS, 1, "f") is None
     assert mark.rows == 3
     assert [(r.kind, r.count) for r in mark.rejected] == [("prompt", 2), ("trace", 1)]
     table = shards.read(tmp_path, Stage.PROMPTS, 0)
@@ -56,15 +56,15 @@ def test_any_flipped_byte_is_found(tmp_path: Path) -> None:
         whole = path.read_bytes()
         for at in range(0, len(whole), 97):
             path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-            assert shards.done(tmp_path, Stage.PROMPTS, 0, "f") is None
+            assert shards.matching_marker(tmp_path, Stage.PROMPTS, 0, "f") is None
         path.write_bytes(whole)
-    assert shards.done(tmp_path, Stage.PROMPTS, 0, "f")
+    assert shards.matching_marker(tmp_path, Stage.PROMPTS, 0, "f")
 
 
 def test_a_lost_file_or_mark_is_noticed(tmp_path: Path) -> None:
     write(tmp_path, 3)
     (tmp_path / "prompts/00000.json").write_text("{")
-    assert shards.done(tmp_path, Stage.PROMPTS, 0, "f") is None
+    assert shards.matching_marker(tmp_path, Stage.PROMPTS, 0, "f") is None
     (tmp_path / "prompts/00000.parquet").write_bytes(b"PAR1")
     with pytest.raises(DamagedError, match=r"00000\.parquet"):
         shards.read(tmp_path, Stage.PROMPTS, 0)
@@ -127,11 +127,11 @@ def test_a_changed_mark_is_no_mark(tmp_path: Path) -> None:
     path = tmp_path / "prompts/00000.json"
     text = path.read_text()
     path.write_text(text.replace('"count": 2', '"count": 3'))
-    assert shards.read_mark(tmp_path, Stage.PROMPTS, 0) is None
+    assert shards.read_marker(tmp_path, Stage.PROMPTS, 0) is None
     path.write_text(text + " ")
-    assert shards.read_mark(tmp_path, Stage.PROMPTS, 0) is None
+    assert shards.read_marker(tmp_path, Stage.PROMPTS, 0) is None
     path.write_text(text)
-    assert shards.done(tmp_path, Stage.PROMPTS, 0, "f")
+    assert shards.matching_marker(tmp_path, Stage.PROMPTS, 0, "f")
 
 
 def test_surplus_files_without_a_mark_go_too(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.seqdep_report.documents import Corpus
+from curation.seqdep_report.documents import TextCorpus
 from curation.sources import Row, Source
 from curation.sources.readers.json_values import BrokenError, values
 from support.errors import UserError
@@ -198,7 +198,7 @@ def test_csv_is_read(tmp_path: Path) -> None:
         (2, 'Two "lines",\n1 + 2', "3"),
         (3, "1 + 3 is?", "4"),
     ]
-    assert len(Corpus(str(tmp_path / "rows.csv"), text_column="note").name) > 0
+    assert len(TextCorpus(str(tmp_path / "rows.csv"), text_column="note").name) > 0
     put(tmp_path / "more.csv.zst", zstd(CSV.replace("\n", "\r\n").encode()))
     both = rows(tmp_path, kind="csv")
     assert [row.number for row in both] == [1, 2, 3, 4, 5, 6] and len(golds(both)) == 6
@@ -242,7 +242,7 @@ def test_csv_that_cannot_be_one(tmp_path: Path) -> None:
 def test_gsm8k_and_scoring_read_csv_by_its_name(tmp_path: Path) -> None:
     path = put(tmp_path / "rows.csv", "question,answer\nWhat is 1 + 1?,#### 2\n")
     assert golds(rows(path, kind="gsm8k")) == ["2"]
-    corpus = Corpus(str(path), text_column="answer")
+    corpus = TextCorpus(str(path), text_column="answer")
     assert [text.text for text in corpus.texts()] == ["#### 2"]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from curation import components
-from schemas.recipe import Recipe, validate
+from schemas.recipe import Recipe, validate_recipe
 from schemas.records import Prompt
 from support.errors import UserError
 from support.paths import ROOT
@@ -17,7 +17,7 @@ SERVED = {"kind": "openai_server", "model": "m", "endpoints": ["http://h:1/v1"]}
 
 def recipe(**changes: Any) -> Recipe:
     base = {"name": "r", "source": {"kind": "jsonl", "path": "x"}, "teacher": SERVED}
-    return validate(base | changes, "recipe")
+    return validate_recipe(base | changes, "recipe")
 
 
 def key(one: Recipe) -> str:
@@ -75,7 +75,7 @@ def test_a_served_directory_gives_its_revision() -> None:
 )
 def test_what_does_not_go_together_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        components.check(recipe(**changes))
+        components.check_teacher(recipe(**changes))
 
 
 def test_summaries_are_written_by_whoever_writes(tmp_path: Path) -> None:

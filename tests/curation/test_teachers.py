@@ -21,18 +21,18 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from curation.sampling.service import Finished, Shard, none_lacks, run
+from curation.sampling.service import FinishedShard, Shard, no_shortfall, run
 from curation.teachers import (
     Failure,
     Request,
+    SampleBudget,
     SampleOutcome,
     Teacher,
-    Wanted,
     recorded,
     transformers_local,
 )
 from curation.teachers._part import take
-from schemas.recipe import Part as Spec
+from schemas.recipe import Part
 from schemas.records import FinishReason, Prompt, Recorded, Trace
 from support import plugins
 from support.errors import UserError
@@ -63,7 +63,7 @@ def requests(prompts: Sequence[Prompt], total: int, missing: Sequence[int] | Non
             prompt=one,
             shard=0,
             position=at,
-            wanted=Wanted(total, total),
+            wanted=SampleBudget(total, total),
             missing=wanted,
             keys=tuple(f"{one.id} {n}" for n in range(total)),
         )
@@ -73,7 +73,7 @@ def requests(prompts: Sequence[Prompt], total: int, missing: Sequence[int] | Non
 
 def outcomes(teacher: Teacher, wishes: Iterable[Request]) -> list[SampleOutcome]:
     async def collect() -> list[SampleOutcome]:
-        return [outcome async for outcome in teacher.sample(wishes, none_lacks)]
+        return [outcome async for outcome in teacher.sample(wishes, no_shortfall)]
 
     return asyncio.run(collect())
 
@@ -108,7 +108,7 @@ def test_recorded_traces_come_as_they_stand() -> None:
 def test_recorded_traces_need_no_journal_and_sampled_ones_do(tmp_path: Path) -> None:
     one = prompt("q", Recorded(text="a"), Recorded(text="b"))
     closed: list[Trace] = []
-    served = Spec.model_validate({"kind": "transformers_local", "path": "tiny/teacher"})
+    served = Part.model_validate({"kind": "transformers_local", "path": "tiny/teacher"})
     assert not recorded.build(top_up=served).is_record
     end = run(
         recorded.build(),
@@ -130,13 +130,13 @@ def test_a_local_teacher_writes_for_groups_that_lack_something_alone(
     served = {"kind": "transformers_local", "path": str(tiny_teacher), "max_tokens": 8}
     closed: list[Trace] = []
     end = run(
-        recorded.build(top_up=Spec.model_validate(served)),
+        recorded.build(top_up=Part.model_validate(served)),
         [Shard(index=0, prompts=[full, short])],
         samples=3,
         folder=tmp_path,
         have=lambda index: (),
         close=lambda shard: closed.extend(shard.traces),
-        lacks=lambda one, traces: max(0, 3 - len(traces)),
+        shortfall=lambda one, traces: max(0, 3 - len(traces)),
     )
     by = Counter((trace.prompt_id, trace.teacher) for trace in closed)
     assert by == {(full.id, "recorded"): 3, (short.id, "recorded"): 1, (short.id, "teacher"): 3}
@@ -297,7 +297,7 @@ def test_nothing_missing_loads_nothing_and_blocks_are_read_one_at_a_time(lm: Pat
             yield request
 
     async def first() -> None:
-        async for _ in teacher.sample(lazily(), none_lacks):
+        async for _ in teacher.sample(lazily(), no_shortfall):
             break
 
     asyncio.run(first())
@@ -327,11 +327,14 @@ def test_first_tokens_follow_the_softmax(lm: Path, reference: tuple[Any, Any]) -
 
 
 def _first_tokens(teacher: transformers_local.LocalTeacher, samples: int) -> Counter[int]:
-    from curation.teachers.local.decode import Row, sample
+    from curation.teachers.local.decode import PendingSample, sample
 
     one, model = PROMPTS[0], teacher._model()
     ids = model.encode(one.text)
-    rows = [Row(prompt=0, uniforms=teacher._uniforms(one, n, len(ids))) for n in range(samples)]
+    rows = [
+        PendingSample(prompt=0, uniforms=teacher._uniforms(one, n, len(ids)))
+        for n in range(samples)
+    ]
     drawn = sample(
         model.model,
         [ids],
@@ -543,7 +546,7 @@ def _sample_all(model: Path, folder: Path, die_after: int) -> dict[int, tuple[Tr
     """Three shards of five prompts, four samples each; the process kills itself on request."""
     closed: dict[int, tuple[Trace, ...]] = {}
 
-    def close(shard: Finished) -> None:
+    def close(shard: FinishedShard) -> None:
         assert not shard.failures
         closed[shard.index] = tuple(shard.traces)
 

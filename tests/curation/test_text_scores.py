@@ -10,7 +10,7 @@ import pytest
 
 from curation.seqdep_report import score
 from curation.seqdep_report.controls import Control
-from curation.seqdep_report.documents import Corpus, Text
+from curation.seqdep_report.documents import Document, TextCorpus
 from curation.seqdep_report.figures import figures
 from curation.seqdep_report.report import Inputs, report
 from curation.seqdep_report.score import TextScores, check_out, read_scores, score_corpus
@@ -18,12 +18,12 @@ from schemas.canvas import render
 from schemas.records import Level, SeqDep
 from scorers.seqdep import loader
 from scorers.seqdep.causal_lm import Scorer
-from scorers.seqdep.score import Settings
+from scorers.seqdep.measurement import SeqDepSettings
 from support.errors import UserError
 from tests.curation import samples
 from tests.scorers import small_models
 
-SETTINGS = Settings(step_tokens=8, window_tokens=8, keep_part=True, canvas_steps=True)
+SETTINGS = SeqDepSettings(step_tokens=8, window_tokens=8, keep_part=True, canvas_steps=True)
 ROWS = [
     {"prompt": f"{i}?", "text": f"{i} and {i}. So {i + i}. Done" * (1 + i % 3)} for i in range(20)
 ]
@@ -32,14 +32,16 @@ ROWS[7] = {"prompt": "7?", "text": ""}
 
 @pytest.fixture(scope="module")
 def scorer(tmp_path_factory: pytest.TempPathFactory) -> Scorer:
-    return loader.load(str(small_models.save(tmp_path_factory.mktemp("llama"), "LlamaConfig")))
+    return loader.load_scorer(
+        str(small_models.save(tmp_path_factory.mktemp("llama"), "LlamaConfig"))
+    )
 
 
 @pytest.fixture
-def corpus(tmp_path: Path) -> Corpus:
+def corpus(tmp_path: Path) -> TextCorpus:
     path = tmp_path / "in.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
-    return Corpus(str(path))
+    return TextCorpus(str(path))
 
 
 def run(corpus: Any, scorer: Scorer, out: Path, **options: Any) -> list[TextScores]:
@@ -51,7 +53,7 @@ def run(corpus: Any, scorer: Scorer, out: Path, **options: Any) -> list[TextScor
     return found
 
 
-def test_every_document_has_a_row(corpus: Corpus, scorer: Scorer, tmp_path: Path) -> None:
+def test_every_document_has_a_row(corpus: TextCorpus, scorer: Scorer, tmp_path: Path) -> None:
     found = run(corpus, scorer, tmp_path / "out.parquet")
     assert [one.row for one in found] == list(range(1, 21))
     assert [one.reason for one in found if one.reason] == ["missing_text"]
@@ -65,7 +67,7 @@ def test_every_document_has_a_row(corpus: Corpus, scorer: Scorer, tmp_path: Path
 
 
 def test_a_broken_off_run_goes_on_and_ends_in_the_same_bytes(
-    corpus: Corpus, scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    corpus: TextCorpus, scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(score, "PART_DOCUMENTS", 4)
     run(corpus, scorer, tmp_path / "whole.parquet")
@@ -91,7 +93,9 @@ def test_a_broken_off_run_goes_on_and_ends_in_the_same_bytes(
     assert not list(tmp_path.glob("*.parts"))
 
 
-def test_other_scores_are_not_written_over(corpus: Corpus, scorer: Scorer, tmp_path: Path) -> None:
+def test_other_scores_are_not_written_over(
+    corpus: TextCorpus, scorer: Scorer, tmp_path: Path
+) -> None:
     out = tmp_path / "out.parquet"
     run(corpus, scorer, out)
     with pytest.raises(UserError, match="holds other scores"):
@@ -106,7 +110,7 @@ def test_other_scores_are_not_written_over(corpus: Corpus, scorer: Scorer, tmp_p
 
 
 def test_a_kill_at_the_end_costs_nothing_and_mixes_nothing(
-    corpus: Corpus, scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    corpus: TextCorpus, scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out.parquet"
     run(corpus, scorer, out)
@@ -136,7 +140,7 @@ def test_path_level_of_what_is_no_canvas_says_so(scorer: Scorer, tmp_path: Path)
     rows = [render(("a b", "c d"), "e"), "just a text."]
     path.write_text("".join(json.dumps({"text": row}) + "\n" for row in rows))
     only = dataclasses.replace(SETTINGS, levels=(Level.PATH,))
-    score_corpus(Corpus(str(path)), scorer, only, out, limit=None, progress=lambda n: None)
+    score_corpus(TextCorpus(str(path)), scorer, only, out, limit=None, progress=lambda n: None)
     first, second = read_scores(out)
     assert first.path is not None and not first.reason
     assert second.reason == "no_canvas"
@@ -145,11 +149,11 @@ def test_path_level_of_what_is_no_canvas_says_so(scorer: Scorer, tmp_path: Path)
 def test_what_exceeds_the_context_is_cut_or_named(scorer: Scorer, tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     path.write_text(json.dumps({"text": "Tom has 3 boxes. " * 200}) + "\n" + '{"text": "A. B."}\n')
-    found = run(Corpus(str(path)), scorer, tmp_path / "part.parquet")
+    found = run(TextCorpus(str(path)), scorer, tmp_path / "part.parquet")
     assert found[0].step is not None and found[0].step.is_cut and found[0].tokens == 511
     whole = dataclasses.replace(SETTINGS, keep_part=False)
     out = tmp_path / "whole.parquet"
-    score_corpus(Corpus(str(path)), scorer, whole, out, limit=None, progress=lambda n: None)
+    score_corpus(TextCorpus(str(path)), scorer, whole, out, limit=None, progress=lambda n: None)
     first, second = read_scores(out)
     assert (first.reason, first.step) == ("context_length", None)
     assert "512 tokens" in first.detail
@@ -165,7 +169,7 @@ def test_figures_by_hand() -> None:
             gains=gains,
             tokens=tokens,
         )
-        return dataclasses.replace(score._row(Text(row=row)), step=step, tokens=sum(tokens))
+        return dataclasses.replace(score._row(Document(row=row)), step=step, tokens=sum(tokens))
 
     rows = [one(1, (2.0, 4.0), (5, 2, 2)), one(2, (1.0,), (3, 4))]
     rows.append(dataclasses.replace(rows[0], reason="bad", step=None))
@@ -196,13 +200,13 @@ def test_too_few_prompts_lend_no_paths(tmp_path: Path) -> None:
     assert [one.reason for one in found] == ["too_few_prompts"] * 2
 
 
-def released(folder: Path, count: int) -> Corpus:
+def released(folder: Path, count: int) -> TextCorpus:
     from curation.release import writer
 
     writer.write_release(
         folder, samples.BUILD, samples.corpus(count), validation=0, rows_per_file=99
     )
-    return Corpus(str(folder))
+    return TextCorpus(str(folder))
 
 
 def test_a_report_has_a_table_a_picture_and_its_scores(tmp_path: Path, scorer: Scorer) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 
-from curation.canvases import token_counter as tokens
+from curation.canvases import token_counter
 from curation.canvases.token_counter import TokenCounter
 from support.errors import UserError
 
@@ -74,7 +74,7 @@ def test_batches_are_bounded_and_lose_nothing(
         sizes.append(sum(map(len, batch)) if len(batch) > 1 else 0)
         return plain(batch)
 
-    monkeypatch.setattr(tokens, "BATCH_CHARACTERS", 20)
+    monkeypatch.setattr(token_counter, "BATCH_CHARACTERS", 20)
     monkeypatch.setattr(counter, "_batch", noted)
     assert counter.counts(texts) == whole
     assert len(sizes) > 4 and max(sizes) <= 20

@@ -16,8 +16,8 @@ from curation.inspect import rejections
 from curation.inspect.funnel import funnel
 from curation.inspect.query import Query
 from curation.inspect.terminal_view import overview
-from curation.release.reader import Corpus
-from curation.release.verify import verify
+from curation.release.reader import ReleaseReader
+from curation.release.verify import find_problems
 from curation.sources import BadTrace, Row
 from curation.sources.columns.group import grouped
 from schemas.manifest import MANIFEST_FILE, Manifest
@@ -58,7 +58,7 @@ def built(tmp_path: Path, path: Path, *overrides: str, limit: int | None = None)
     """A finished build whose sums hold, counted from its files."""
     run = tmp_path / "run"
     make(run, "recorded_traces", *SETTINGS, f"source.path={path}", *overrides, limit=limit)
-    assert verify(run) == []
+    assert find_problems(run) == []
     manifest = Manifest.load(run / MANIFEST_FILE)
     recorded = sum(source.traces for source in manifest.sources)
     assert manifest.traces.in_ == recorded, "from the file on"
@@ -135,7 +135,7 @@ def test_the_key_is_that_of_the_source_meant(
     err = capsys.readouterr().err
     assert "a.jsonl: 1 rows" in err and "source.0.traces.group=prompt" in err
     assert "b.jsonl" not in err, "another source's traces cannot be joined by any key"
-    assert verify(run) == []
+    assert find_problems(run) == []
 
 
 def test_a_row_with_another_gold_stays_apart(tmp_path: Path) -> None:
@@ -263,8 +263,8 @@ def test_traces_of_rejected_rows_and_null_traces_are_counted(tmp_path: Path) -> 
         ("trace", "bad_encoding"): 1,
     }
     run = tmp_path / "run"
-    corpus = Corpus(run)
-    found, total = rejections.find_dropped(corpus, Query(reason="prompt_rejected"))
+    corpus = ReleaseReader(run)
+    found, total = rejections.find_rejections(corpus, Query(reason="prompt_rejected"))
     assert total == 7 and all(one.text is None for one in found), "no other trace's text"
     assert "null_trace" in overview(run)
     card = (run / "release/README.md").read_text()

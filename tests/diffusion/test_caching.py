@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from diffusion import models
-from diffusion.data.layout import Form, Frame, encode_prompt, frame_of
+from diffusion.data.layout import CanvasLayout, Form, encode_prompt, layout_of
 from diffusion.decoding import Rule
 from diffusion.decoding.decode import Request, Sampling, decode
-from diffusion.decoding.kv_cache import Caching, Kept
+from diffusion.decoding.kv_cache import CachedPositions, CacheSettings
 from diffusion.decoding.rules.blockwise import Blockwise
 from diffusion.decoding.rules.confidence import Confidence
 from diffusion.decoding.rules.fast_dllm import FastDllm
@@ -26,13 +26,13 @@ ASKED = ("What is 2 + 3?", "Leo has 7 apples and eats 3. How many are left?", "1
 
 @pytest.fixture(scope="module", params=("llada", "dream"))
 def dlm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Dlm:
-    loaded = models.load(str(make(request.param, tmp_path_factory.mktemp(request.param))))
+    loaded = models.load_model(str(make(request.param, tmp_path_factory.mktemp(request.param))))
     loaded.denoiser.eval()
     return loaded
 
 
-def canvas(dlm: Dlm) -> Frame:
-    return frame_of(
+def canvas(dlm: Dlm) -> CanvasLayout:
+    return layout_of(
         dlm.tokenizer,
         dlm.fill_id,
         form=Form.CANVAS,
@@ -65,7 +65,9 @@ class PlainCache:
 
 
 @torch.no_grad()
-def plain(dlm: Dlm, frame: Frame, request: Request, caching: Caching, threshold: float) -> Any:
+def plain(
+    dlm: Dlm, frame: CanvasLayout, request: Request, caching: CacheSettings, threshold: float
+) -> Any:
     """Fast-dLLM on one row in blocks of 5."""
     row = frame.lay(request.prompt, [np.zeros(0, np.int32)] * len(frame.slots))
     ids = torch.from_numpy(np.where(row.answer_T, dlm.mask_id, row.ids_T).astype(np.int64))
@@ -79,8 +81,12 @@ def plain(dlm: Dlm, frame: Frame, request: Request, caching: Caching, threshold:
             is_whole = since is None or (caching.refresh and since >= caching.refresh)
             since = 0 if is_whole or since is None else since + 1
             back = int(dlm.denoiser.shift)
-            first = {Kept.PROMPT: begin, Kept.PREFIX: block[0], Kept.DUAL: block[0]}[caching.kind]
-            last = blocks[n][-1] if caching.kind is Kept.DUAL else len(ids) - 1
+            first = {
+                CachedPositions.PROMPT: begin,
+                CachedPositions.PREFIX: block[0],
+                CachedPositions.DUAL: block[0],
+            }[caching.kind]
+            last = blocks[n][-1] if caching.kind is CachedPositions.DUAL else len(ids) - 1
             active_T = (everywhere >= first - back) & (everywhere <= last)
             cache.active_T = None if is_whole else active_T
             features = dlm.denoiser.features(
@@ -102,11 +108,13 @@ def plain(dlm: Dlm, frame: Frame, request: Request, caching: Caching, threshold:
     return sorted(commits)
 
 
-@pytest.mark.parametrize("kind", Kept)
+@pytest.mark.parametrize("kind", CachedPositions)
 @pytest.mark.parametrize("refresh", [0, 1, 2])
-def test_each_equals_a_plain_row_that_keeps_the_same(dlm: Dlm, kind: Kept, refresh: int) -> None:
+def test_each_equals_a_plain_row_that_keeps_the_same(
+    dlm: Dlm, kind: CachedPositions, refresh: int
+) -> None:
     frame, asked = canvas(dlm), requests(dlm)
-    caching = Caching(kind=kind, refresh=refresh)
+    caching = CacheSettings(kind=kind, refresh=refresh)
     rule = FastDllm(threshold=0.015, block=5)
     together = decode(dlm, frame, asked, rule, caching=caching)
     for request, row in zip(asked, together, strict=True):
@@ -120,13 +128,13 @@ def test_each_equals_a_plain_row_that_keeps_the_same(dlm: Dlm, kind: Kept, refre
 def test_a_cache_changes_what_is_decoded(dlm: Dlm) -> None:
     frame, asked = canvas(dlm), requests(dlm)
     for kind, rule in (
-        (Kept.DUAL, FastDllm(threshold=0.9, block=5)),
-        (Kept.PREFIX, Blockwise(block=8)),
-        (Kept.PROMPT, Confidence()),
+        (CachedPositions.DUAL, FastDllm(threshold=0.9, block=5)),
+        (CachedPositions.PREFIX, Blockwise(block=8)),
+        (CachedPositions.PROMPT, Confidence()),
     ):
         exact, kept = (
             decode(dlm, frame, asked, rule, steps=23, caching=caching)
-            for caching in (None, Caching(kind=kind))
+            for caching in (None, CacheSettings(kind=kind))
         )
         assert [row.commits for row in exact] != [row.commits for row in kept]
         assert all(len(row.commits) == frame.masks for row in kept)
@@ -136,8 +144,8 @@ def test_blocks_of_one_mask_are_exact(dlm: Dlm) -> None:
     frame, asked = canvas(dlm), requests(dlm)
     rule = FastDllm(block=1)
     exact = decode(dlm, frame, asked, rule)
-    for kind in Kept:
-        kept = decode(dlm, frame, asked, rule, caching=Caching(kind=kind))
+    for kind in CachedPositions:
+        kept = decode(dlm, frame, asked, rule, caching=CacheSettings(kind=kind))
         for one, other in zip(exact, kept, strict=True):
             assert one.ids_C.tolist() == other.ids_C.tolist()
 
@@ -145,12 +153,12 @@ def test_blocks_of_one_mask_are_exact(dlm: Dlm) -> None:
 def test_mistakes_are_named(dlm: Dlm, tmp_path: Any) -> None:
     frame, asked = canvas(dlm), requests(dlm)
     rule: Rule = Confidence()
-    for kind in (Kept.PREFIX, Kept.DUAL):
+    for kind in (CachedPositions.PREFIX, CachedPositions.DUAL):
         with pytest.raises(ValueError, match=f"cache: {kind} is of rules with blocks"):
-            decode(dlm, frame, asked, rule, steps=4, caching=Caching(kind=kind))
+            decode(dlm, frame, asked, rule, steps=4, caching=CacheSettings(kind=kind))
     with pytest.raises(ValueError, match="refresh: -1 is under 0"):
-        Caching(kind=Kept.DUAL, refresh=-1)
-    other = models.load(str(make("masked_lm", tmp_path)))
+        CacheSettings(kind=CachedPositions.DUAL, refresh=-1)
+    other = models.load_model(str(make("masked_lm", tmp_path)))
     with pytest.raises(UserError, match=r"x\.cache: a model of the family masked_lm keeps nothing"):
         answers(
             other,
@@ -161,5 +169,5 @@ def test_mistakes_are_named(dlm: Dlm, tmp_path: Any) -> None:
             sampling=Sampling(),
             precision=Precision.FLOAT32,
             where="x",
-            caching=Caching(kind=Kept.PROMPT),
+            caching=CacheSettings(kind=CachedPositions.PROMPT),
         )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from diffusion import models
-from diffusion.data.layout import Form, Frame, encode_prompt, frame_of
+from diffusion.data.layout import CanvasLayout, Form, encode_prompt, layout_of
 from diffusion.decoding import Rule, View
 from diffusion.decoding.decode import Decoded, Fill, Request, Sampling, decode
 from diffusion.decoding.rules.ar_order import ArOrder
@@ -42,7 +42,7 @@ RULES: tuple[Rule, ...] = (
 @pytest.fixture(scope="module", params=FAMILIES)
 def dlm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Dlm:
     folder = make(request.param, tmp_path_factory.mktemp(request.param))
-    loaded = models.load(str(folder))
+    loaded = models.load_model(str(folder))
     loaded.denoiser.eval()
     if request.param == "masked_lm":  # its own random weights are so small that all tokens tie
         with torch.no_grad():
@@ -51,8 +51,8 @@ def dlm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     return loaded
 
 
-def canvas(dlm: Dlm, slot: int = 9, summary: int = 4) -> Frame:
-    return frame_of(
+def canvas(dlm: Dlm, slot: int = 9, summary: int = 4) -> CanvasLayout:
+    return layout_of(
         dlm.tokenizer,
         dlm.fill_id,
         form=Form.CANVAS,
@@ -84,7 +84,9 @@ def view(masked: Tensor, slots: Sequence[int], step: int, steps: int, seed: int 
 
 
 @torch.no_grad()
-def plain(dlm: Dlm, frame: Frame, request: Request, steps: int, joint: bool | None) -> list[Any]:
+def plain(
+    dlm: Dlm, frame: CanvasLayout, request: Request, steps: int, joint: bool | None
+) -> list[Any]:
     """One row with full-vocabulary logits; AO, or parallel-forced where `joint` says which."""
     row = frame.lay(request.prompt, [np.zeros(0, np.int32)] * len(frame.slots))
     ids = torch.from_numpy(np.where(row.answer_T, dlm.mask_id, row.ids_T).astype(np.int64))
@@ -220,7 +222,7 @@ def test_fill_last_commits_what_is_predicted_to_be_content_first(dlm: Dlm) -> No
     assert sum(_content_was_left(one, frame, asked) for one in ends), "no turn was ended"
 
 
-def _content_was_left(dlm: Dlm, frame: Frame, asked: list[Request]) -> int:
+def _content_was_left(dlm: Dlm, frame: CanvasLayout, asked: list[Request]) -> int:
     """How many rows were filled; none may be while another token is predicted anywhere."""
     looked = 0
     sampling = Sampling(fill=Fill.LAST)
@@ -330,7 +332,7 @@ def test_a_step_of_three_tokens_goes_on_in_every_path(dlm: Dlm) -> None:
     assert {of_slot[c.position] for c in row.commits if c.step == 12} == {3}
 
 
-def _columns(frame: Frame) -> list[range]:
+def _columns(frame: CanvasLayout) -> list[range]:
     at, found = 0, []
     for head, length in zip(frame.headers, frame.slots, strict=True):
         found.append(range(at + len(head), at + len(head) + length))

@@ -15,10 +15,10 @@ from diffusion.data.layout import Form
 from diffusion.decoding.decode import decode
 from diffusion.evaluation.arness import global_arness
 from diffusion.evaluation.computed import computed
-from diffusion.evaluation.evaluate import evaluate
-from diffusion.evaluation.results import Row, read_results, read_rows, result
+from diffusion.evaluation.evaluate import evaluate_cells
+from diffusion.evaluation.results import DecodedProblem, read_results, read_rows, result
 from diffusion.evaluation.settings import Cell, Evaluation, System
-from diffusion.paper.cells import Findings
+from diffusion.paper.cells import EvaluationCells
 from diffusion.settings import Model, Precision
 from schemas.records import Grade
 from support.errors import DamagedError, UserError
@@ -73,7 +73,7 @@ def files(out: Path) -> dict[str, bytes]:
 def test_every_problem_has_its_row_and_every_commit_is_there(
     evaluation: Evaluation, tmp_path: Path
 ) -> None:
-    results = evaluate(evaluation, tmp_path / "run", say=lambda _: None)
+    results = evaluate_cells(evaluation, tmp_path / "run", say=lambda _: None)
     assert [(one.system, one.steps) for one in results] == [
         *(("AO", 3), ("AO", 5), ("NAP + PF", 3), ("NAP + PF", 5), ("fast", None)),
     ]
@@ -99,7 +99,7 @@ def test_every_problem_has_its_row_and_every_commit_is_there(
 def test_a_stop_costs_only_what_was_not_written(
     evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evaluate(evaluation, tmp_path / "whole", say=lambda _: None)
+    evaluate_cells(evaluation, tmp_path / "whole", say=lambda _: None)
     calls = Counter[str]()
 
     def stopped(*args: Any, **kwargs: Any) -> Any:
@@ -110,22 +110,22 @@ def test_a_stop_costs_only_what_was_not_written(
 
     monkeypatch.setattr("diffusion.evaluation.generate.decode", stopped)
     with pytest.raises(KeyboardInterrupt):
-        evaluate(evaluation, tmp_path / "parts", say=lambda _: None)
+        evaluate_cells(evaluation, tmp_path / "parts", say=lambda _: None)
     assert not list((tmp_path / "parts").rglob("*.part"))
     assert [path.name for path in (tmp_path / "parts").rglob("rows-*")] == ["rows-00000.parquet"]
-    evaluate(evaluation, tmp_path / "parts", say=lambda _: None)
+    evaluate_cells(evaluation, tmp_path / "parts", say=lambda _: None)
     assert files(tmp_path / "parts") == files(tmp_path / "whole")
     before = calls["decode"]
-    evaluate(evaluation, tmp_path / "parts", say=lambda _: None)
+    evaluate_cells(evaluation, tmp_path / "parts", say=lambda _: None)
     assert calls["decode"] == before, "nothing is decoded twice"
     more = replace(evaluation, steps=(3, 5, 7))
-    evaluate(more, tmp_path / "parts", say=lambda _: None)
+    evaluate_cells(more, tmp_path / "parts", say=lambda _: None)
     assert calls["decode"] == before + 2 * 5, "two new cells of five batches each"
 
 
 def test_batches_change_nothing(evaluation: Evaluation, tmp_path: Path) -> None:
-    one = evaluate(replace(evaluation, batch=1), tmp_path / "a", say=lambda _: None)
-    other = evaluate(evaluation, tmp_path / "b", say=lambda _: None)
+    one = evaluate_cells(replace(evaluation, batch=1), tmp_path / "a", say=lambda _: None)
+    other = evaluate_cells(evaluation, tmp_path / "b", say=lambda _: None)
     for a, b in zip(one, other, strict=True):
         assert (a.right, a.nfe, a.unread) == (b.right, b.nfe, b.unread)
         assert a.arness == pytest.approx(b.arness)
@@ -136,14 +136,14 @@ def test_strict_rows_have_no_neighbours_whatever_the_batch(
 ) -> None:
     """In bfloat16, to the last digit; it is the cell of `batch: 1`."""
     half = replace(evaluation, precision=Precision.BFLOAT16)
-    evaluate(replace(half, batch=1), tmp_path / "one", say=lambda _: None)
-    evaluate(replace(half, batch=4, strict=True), tmp_path / "strict", say=lambda _: None)
+    evaluate_cells(replace(half, batch=1), tmp_path / "one", say=lambda _: None)
+    evaluate_cells(replace(half, batch=4, strict=True), tmp_path / "strict", say=lambda _: None)
     assert files(tmp_path / "strict") == files(tmp_path / "one")
 
 
 def test_results_say_what_computed_them(evaluation: Evaluation, tmp_path: Path) -> None:
     said: list[str] = []
-    results = evaluate(evaluation, tmp_path, say=said.append)
+    results = evaluate_cells(evaluation, tmp_path, say=said.append)
     (one, *_) = json.loads((tmp_path / "results.json").read_text())
     assert one["device"] == ("cuda" if torch.cuda.is_available() else "cpu")
     assert one["device_name"] and one["attention"] == "sdpa"
@@ -173,7 +173,7 @@ def test_a_cell_of_another_machine_is_decoded_anew(
     value: Any,
 ) -> None:
     small = replace(evaluation, systems=evaluation.systems[:1], steps=(3,))
-    evaluate(small, tmp_path, say=lambda _: None)
+    evaluate_cells(small, tmp_path, say=lambda _: None)
     (first,) = (tmp_path / "cells").iterdir()
     before = first.read_bytes()
     calls = Counter[str]()
@@ -185,7 +185,7 @@ def test_a_cell_of_another_machine_is_decoded_anew(
     monkeypatch.setattr("diffusion.evaluation.generate.decode", counted)
     other = lambda *of: replace(computed(*of), **{field: value})  # noqa: E731
     monkeypatch.setattr("diffusion.evaluation.evaluate.computed", other)
-    (result_,) = evaluate(small, tmp_path, say=lambda _: None)
+    (result_,) = evaluate_cells(small, tmp_path, say=lambda _: None)
     assert getattr(result_, field) == value
     assert calls["decode"] == 5, "every batch"
     assert first.read_bytes() == before, "what the other has made stays"
@@ -195,7 +195,7 @@ def test_a_cell_of_another_machine_is_decoded_anew(
 
 def test_rows_and_results_of_the_former_version_are_read() -> None:
     """The committed ones: they say neither what computed them nor what ends a turn."""
-    one, *_ = Findings([MINIATURE]).all
+    one, *_ = EvaluationCells([MINIATURE]).all
     assert one.result.computed is None
     assert sum(one.content_arness.values()) / one.result.count == pytest.approx(
         one.result.content_arness
@@ -223,40 +223,40 @@ def in_folders(run: Path) -> None:
 def test_cells_in_folders_are_read_and_become_files(
     evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evaluate(evaluation, tmp_path / "run", say=lambda _: None)
+    evaluate_cells(evaluation, tmp_path / "run", say=lambda _: None)
     before = files(tmp_path / "run")
-    rights = [one.right for one in Findings([tmp_path / "run"]).all]
+    rights = [one.right for one in EvaluationCells([tmp_path / "run"]).all]
     in_folders(tmp_path / "run")
-    assert [one.right for one in Findings([tmp_path / "run"]).all] == rights
+    assert [one.right for one in EvaluationCells([tmp_path / "run"]).all] == rights
     monkeypatch.delattr("diffusion.evaluation.generate.decode")
-    evaluate(evaluation, tmp_path / "run", say=lambda _: None)
+    evaluate_cells(evaluation, tmp_path / "run", say=lambda _: None)
     assert files(tmp_path / "run") == before
 
 
 def test_damaged_rows_are_named(evaluation: Evaluation, tmp_path: Path) -> None:
-    evaluate(evaluation, tmp_path / "run", say=lambda _: None)
+    evaluate_cells(evaluation, tmp_path / "run", say=lambda _: None)
     file = next((tmp_path / "run" / "cells").glob("AO-3-*.parquet"))
     whole = file.read_bytes()
     file.write_bytes(whole[:-9])
     with pytest.raises(DamagedError, match=r"AO-3-.*\.parquet: cannot be read"):
-        evaluate(evaluation, tmp_path / "run", say=lambda _: None)
+        evaluate_cells(evaluation, tmp_path / "run", say=lambda _: None)
     file.write_bytes(whole)
     in_folders(tmp_path / "run")
     part = file.with_suffix("") / "rows-00001.parquet"
     part.write_bytes(part.with_name("rows-00000.parquet").read_bytes())
     with pytest.raises(DamagedError, match="other problems"):
-        evaluate(evaluation, tmp_path / "run", say=lambda _: None)
+        evaluate_cells(evaluation, tmp_path / "run", say=lambda _: None)
 
 
 def test_a_canvas_that_the_model_cannot_see_is_refused(
     evaluation: Evaluation, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=r"systems\.AO: .* the model sees 512; lower masks"):
-        evaluate(replace(evaluation, masks=600), tmp_path / "run", say=lambda _: None)
+        evaluate_cells(replace(evaluation, masks=600), tmp_path / "run", say=lambda _: None)
 
 
-def row(grade: Grade, steps: list[int], tokens: list[int]) -> Row:
-    return Row(
+def row(grade: Grade, steps: list[int], tokens: list[int]) -> DecodedProblem:
+    return DecodedProblem(
         id="1",
         gold="1",
         texts=("a",),

@@ -19,7 +19,7 @@ from diffusion.decoding import Rule
 from diffusion.decoding.decode import Request, Sampling, decode
 from diffusion.decoding.rules.ar_order import ArOrder
 from diffusion.decoding.rules.parallel_forced import ParallelForced
-from diffusion.evaluation.generate import frame_for
+from diffusion.evaluation.generate import layout_for
 from support.errors import UserError
 from support.paths import ROOT
 
@@ -115,7 +115,7 @@ def test_results_are_those_of_the_decoder(
     model: Any, manager: Any, rows: list[dict[str, str]]
 ) -> None:
     results = run("polytrace", manager, model_args=AR, batch_size=2)
-    frame = frame_for(model.dlm, Form.LONG_COT, paths=1, masks=56, summary_tokens=0)
+    frame = layout_for(model.dlm, Form.LONG_COT, paths=1, masks=56, summary_tokens=0)
     assert (frame.headers, frame.slots) == (((),), (56,))
     expected = decoded(model, frame, ArOrder(), [row["question"] for row in rows], steps=56)
     expected = [text.partition("\n\n")[0] for text in expected]  # the task's stop string
@@ -133,7 +133,7 @@ def test_results_are_those_of_the_decoder(
 
 def test_of_a_canvas_the_summary_is_returned(manager: Any, rows: list[dict[str, str]]) -> None:
     made = harness.Polytrace.create_from_arg_string(NAP)
-    frame = frame_for(made.dlm, Form.CANVAS, paths=2, masks=44, summary_tokens=8)
+    frame = layout_for(made.dlm, Form.CANVAS, paths=2, masks=44, summary_tokens=8)
     assert frame.slots == (18, 18, 8) == made.frame.slots
     rule = ParallelForced(summary=made.rule.summary)
     assert made.rule == rule

@@ -20,10 +20,10 @@ def ids(rows: int = 2, tokens: int = 12) -> Tensor:
     return torch.randint(5, 900, (rows, tokens), generator=torch.Generator().manual_seed(1))
 
 
-def everywhere(dlm: Dlm, ids_BT: Tensor, real_BT: Tensor | None = None) -> Tensor:
+def everywhere(dlm: Dlm, ids_BT: Tensor, attention_mask_BT: Tensor | None = None) -> Tensor:
     rows, tokens = ids_BT.shape
     with torch.no_grad():
-        logits = dlm.denoiser.logits(ids_BT, torch.arange(rows * tokens), real_BT)
+        logits = dlm.denoiser.logits(ids_BT, torch.arange(rows * tokens), attention_mask_BT)
     return logits.reshape(rows, tokens, -1)
 
 
@@ -35,7 +35,7 @@ def family(request: pytest.FixtureRequest) -> str:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_round_trip_is_bit_equal(family: str, dtype: torch.dtype, tmp_path: Path) -> None:
     source = make(family, tmp_path / "in", dtype)
-    dlm = models.load(str(source))
+    dlm = models.load_model(str(source))
     assert dlm.family == family
     models.save(dlm, tmp_path / "out")
     before, after = weights_of(source), weights_of(tmp_path / "out")
@@ -48,7 +48,7 @@ def test_a_round_trip_is_bit_equal(family: str, dtype: torch.dtype, tmp_path: Pa
 
 
 def test_every_position_sees_the_whole_row(family: str, tmp_path: Path) -> None:
-    dlm = models.load(str(make(family, tmp_path)))
+    dlm = models.load_model(str(make(family, tmp_path)))
     ids_BT = ids(1)
     changed_BT = ids_BT.clone()
     changed_BT[0, -1] += 1
@@ -57,18 +57,18 @@ def test_every_position_sees_the_whole_row(family: str, tmp_path: Path) -> None:
 
 
 def test_padding_changes_nothing(family: str, tmp_path: Path) -> None:
-    dlm = models.load(str(make(family, tmp_path)))
+    dlm = models.load_model(str(make(family, tmp_path)))
     ids_BT = ids()
     alone = everywhere(dlm, ids_BT[:1, :8])[0]
-    real_BT = torch.ones_like(ids_BT, dtype=torch.bool)
-    real_BT[0, 8:] = False
-    beside = everywhere(dlm, ids_BT, real_BT)[0, :8]
+    attention_mask_BT = torch.ones_like(ids_BT, dtype=torch.bool)
+    attention_mask_BT[0, 8:] = False
+    beside = everywhere(dlm, ids_BT, attention_mask_BT)[0, :8]
     torch.testing.assert_close(alone, beside, atol=2e-5, rtol=1e-4)
 
 
 def test_logits_of_some_positions_are_those_of_all(family: str, tmp_path: Path) -> None:
     """Against the network's own forward pass, shifted by Dream's rule where it is Dream."""
-    dlm = models.load(str(make(family, tmp_path)))
+    dlm = models.load_model(str(make(family, tmp_path)))
     net, ids_BT = dlm.denoiser.net, ids()
     with torch.no_grad():
         logits_BTV = everywhere(dlm, ids_BT)
@@ -87,7 +87,7 @@ def test_logits_of_some_positions_are_those_of_all(family: str, tmp_path: Path) 
 
 def test_masks_and_fill_are_those_of_the_config(tmp_path: Path) -> None:
     for family in FAMILIES:
-        dlm = models.load(str(make(family, tmp_path / family)))
+        dlm = models.load_model(str(make(family, tmp_path / family)))
         assert dlm.mask_id == dlm.tokenizer.mask_token_id
         fill = "<|endoftext|>" if family == "dream" else "<|im_end|>"
         assert dlm.fill_id == dlm.tokenizer.convert_tokens_to_ids(fill)
@@ -104,7 +104,7 @@ def test_what_does_not_match_is_listed(family_name: str, tmp_path: Path) -> None
     weights["model.extra.weight"] = torch.zeros(2)
     save_file(weights, folder / "model.safetensors")
     with pytest.raises(UserError) as error:
-        models.load(str(folder))
+        models.load_model(str(folder))
     said = str(error.value)
     assert "1 missing" in said
     assert "1 left over: model.extra.weight" in said
@@ -117,7 +117,7 @@ def test_weights_that_a_masked_lm_lacks_are_named(tmp_path: Path) -> None:
     del weights["head.dense.weight"]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UserError, match=r"1 missing: head\.dense\.weight"):
-        models.load(str(folder))
+        models.load_model(str(folder))
 
 
 def test_a_llada_that_no_llama_computes_is_refused(tmp_path: Path) -> None:
@@ -125,10 +125,10 @@ def test_a_llada_that_no_llama_computes_is_refused(tmp_path: Path) -> None:
     for key, value in (("block_type", "sequential"), ("alibi", True), ("scale_logits", True)):
         other = checkpoints.copy_with(folder, tmp_path / key, **{key: value})
         with pytest.raises(UserError, match=key):
-            models.load(str(other))
+            models.load_model(str(other))
     other = checkpoints.copy_with(folder, tmp_path / "short", rope_theta=None)
     with pytest.raises(UserError, match="rope_theta"):
-        models.load(str(other))
+        models.load_model(str(other))
 
 
 def test_a_tokenizer_without_a_mask_is_the_users_mistake(
@@ -138,14 +138,14 @@ def test_a_tokenizer_without_a_mask_is_the_users_mistake(
     for file in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copyfile(tiny_teacher / file, folder / file)
     with pytest.raises(UserError, match="no mask token"):
-        models.load(str(folder))
+        models.load_model(str(folder))
 
 
 def test_ids_beyond_the_embeddings_are_the_users_mistake(tmp_path: Path) -> None:
     folder = make("dream", tmp_path / "a")
     other = checkpoints.copy_with(folder, tmp_path / "b", mask_token_id=151666)
     with pytest.raises(UserError, match="151666 is beyond"):
-        models.load(str(other))
+        models.load_model(str(other))
 
 
 def test_no_pickle_is_loaded(tmp_path: Path) -> None:
@@ -154,24 +154,24 @@ def test_no_pickle_is_loaded(tmp_path: Path) -> None:
         torch.save(weights_of(folder), folder / "pytorch_model.bin")
         (folder / "model.safetensors").unlink()
         with pytest.raises(UserError, match="holds no safetensors"):
-            models.load(str(folder))
+            models.load_model(str(folder))
 
 
 def test_what_is_no_model_is_the_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is no local directory"):
-        models.load(str(tmp_path / "nowhere"))
+        models.load_model(str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match=r"config\.json"):
-        models.load(str(tmp_path))
+        models.load_model(str(tmp_path))
     (tmp_path / "teacher").mkdir()
     with pytest.raises(UserError, match=r"no local directory \(did you mean .*teacher\?\)"):
-        models.load(str(tmp_path / "techer"))
+        models.load_model(str(tmp_path / "techer"))
     folder = make("masked_lm", tmp_path / "a")
     other = checkpoints.copy_with(folder, tmp_path / "b", model_type="no_such_type")
     with pytest.raises(UserError, match="masked language model"):
-        models.load(str(other))
+        models.load_model(str(other))
     (folder / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(UserError, match="cannot be read"):
-        models.load(str(folder))
+        models.load_model(str(folder))
 
 
 def test_dreams_own_tokenizer_is_read_without_its_code(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_dreams_own_tokenizer_is_read_without_its_code(tmp_path: Path) -> None:
         "pad_token": "<|endoftext|>",
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    dlm = models.load(str(folder))
+    dlm = models.load_model(str(folder))
     ids_T = dlm.tokenizer("A day pays\n<|mask|>", add_special_tokens=False)["input_ids"]
     assert ids_T[-1] == dlm.mask_id
     assert dlm.tokenizer.decode(ids_T) == "A day pays\n<|mask|>"

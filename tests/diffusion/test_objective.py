@@ -9,7 +9,7 @@ from torch import Tensor
 from diffusion import models
 from diffusion.data import corpus
 from diffusion.data.corpus import Instance
-from diffusion.data.layout import Form, Frame, frame_of
+from diffusion.data.layout import CanvasLayout, Form, layout_of
 from diffusion.models.network.denoiser import Dlm
 from diffusion.training.collate import Masked, Schedule, collate, mask_step, pieces
 from diffusion.training.objective import EPSILON, draw_mask, mask_probabilities
@@ -18,11 +18,11 @@ from tests.diffusion.checkpoints import FAMILIES, make, write_corpus
 
 @pytest.fixture(params=FAMILIES)
 def dlm(request: pytest.FixtureRequest, tmp_path: Path) -> Dlm:
-    return models.load(str(make(str(request.param), tmp_path / "model")), dtype=torch.float64)
+    return models.load_model(str(make(str(request.param), tmp_path / "model")), dtype=torch.float64)
 
 
-def data(dlm: Dlm, folder: Path, form: Form, rows: int = 5) -> tuple[Frame, list[Instance]]:
-    frame = frame_of(
+def data(dlm: Dlm, folder: Path, form: Form, rows: int = 5) -> tuple[CanvasLayout, list[Instance]]:
+    frame = layout_of(
         dlm.tokenizer, dlm.fill_id, form=form, paths=3, slot_tokens=30, summary_tokens=12
     )
     release = write_corpus(folder, rows=rows, validation=1)
@@ -40,7 +40,7 @@ def data(dlm: Dlm, folder: Path, form: Form, rows: int = 5) -> tuple[Frame, list
 
 
 def reference(
-    dlm: Dlm, frame: Frame, masked: list[Masked], *, shift: bool
+    dlm: Dlm, frame: CanvasLayout, masked: list[Masked], *, shift: bool
 ) -> tuple[Tensor, list[Tensor]]:
     """`1/B sum_b 1/L_b sum_masked CE / p_b` with whole [T, V] logits, row by row, and autograd."""
     net = models.families()[dlm.family].build(
@@ -65,12 +65,14 @@ def reference(
 
 
 def ours(
-    dlm: Dlm, frame: Frame, masked: list[Masked], most_tokens: int, processes: int = 1
+    dlm: Dlm, frame: CanvasLayout, masked: list[Masked], most_tokens: int, processes: int = 1
 ) -> tuple[Tensor, list[Tensor]]:
     total = torch.zeros((), dtype=torch.float64)
     for piece in pieces(masked, frame, most_tokens, processes):
         b = collate(piece, frame, dlm.mask_id)
-        part = dlm.denoiser(b.ids_BT, b.positions_R, b.targets_R, b.weights_R, b.real_BT).total
+        part = dlm.denoiser(
+            b.ids_BT, b.positions_R, b.targets_R, b.weights_R, b.attention_mask_BT
+        ).total
         part.backward()
         total += part.detach()
     return total, [p.grad for p in dlm.denoiser.net.parameters()]

@@ -23,7 +23,7 @@ from diffusion.training import checkpoint
 from diffusion.data import corpus
 from diffusion import models
 from diffusion.training.collate import collate, mask_step, pieces
-from diffusion.data.layout import Form, frame_of
+from diffusion.data.layout import Form, layout_of
 from support.errors import UserError
 
 folder, release, out = sys.argv[1:4]
@@ -37,7 +37,7 @@ def any_of(flag):
     return float(found) > 0
 
 def data(dlm):
-    frame = frame_of(dlm.tokenizer, dlm.fill_id, form=Form.CANVAS, paths=3, slot_tokens=30,
+    frame = layout_of(dlm.tokenizer, dlm.fill_id, form=Form.CANVAS, paths=3, slot_tokens=30,
                      summary_tokens=12)
     rows = corpus.rows(Path(release), "train")
     found = corpus.encode_rows(rows, frame, dlm.tokenizer, form=Form.CANVAS, paths=3, context=None,
@@ -47,15 +47,17 @@ def data(dlm):
 def backward(dlm, cut, frame, factor):
     for piece in cut:
         b = collate(piece, frame, dlm.mask_id)
-        total = dlm.denoiser(b.ids_BT, b.positions_R, b.targets_R, b.weights_R, b.real_BT).total
+        total = dlm.denoiser(
+            b.ids_BT, b.positions_R, b.targets_R, b.weights_R, b.attention_mask_BT
+        ).total
         (total * factor).backward()
 
-whole = models.load(folder)
+whole = models.load_model(folder)
 frame, masked = data(whole)
 backward(whole, [masked], frame, 1)
 expected = {n: p.grad for n, p in whole.denoiser.named_parameters()}
 
-dlm = models.load(folder)
+dlm = models.load_model(folder)
 mesh = init_device_mesh("cpu", (world,))
 assert dlm.denoiser._no_split_modules
 for module in dlm.denoiser.modules():
@@ -69,8 +71,8 @@ for name, parameter in dlm.denoiser.named_parameters():
     torch.testing.assert_close(parameter.grad.full_tensor(), expected[name], rtol=1e-4, atol=1e-6)
 optimizer.step()
 
-place = checkpoint.Place(step=1, digest="d", processes=world, is_sharded=True)
-checkpoint.save(Path(out), place, dlm.denoiser, optimizer, process=rank, keep=2,
+place = checkpoint.TrainingPosition(step=1, digest="d", processes=world, is_sharded=True)
+checkpoint.save_checkpoint(Path(out), place, dlm.denoiser, optimizer, process=rank, keep=2,
                 any_of=any_of)
 saved = {n: p.to_local().clone() for n, p in dlm.denoiser.named_parameters()}
 moments = {n: optimizer.state[p]["exp_avg"].to_local().clone()
@@ -78,12 +80,13 @@ moments = {n: optimizer.state[p]["exp_avg"].to_local().clone()
 backward(dlm, pieces(masked, frame, 10_000, world)[rank::world], frame, world)
 optimizer.step()
 found = checkpoint.latest(Path(out))
-checkpoint.load(found, dlm.denoiser, optimizer, place, process=rank)
+checkpoint.load_checkpoint(found, dlm.denoiser, optimizer, place, process=rank)
 for name, parameter in dlm.denoiser.named_parameters():
     assert torch.equal(parameter.to_local(), saved[name]), name
     assert torch.equal(optimizer.state[parameter]["exp_avg"].to_local(), moments[name]), name
 try:
-    checkpoint.load(found, dlm.denoiser, optimizer, replace(place, processes=3), process=rank)
+    checkpoint.load_checkpoint(found, dlm.denoiser, optimizer,
+                               replace(place, processes=3), process=rank)
 except UserError as error:
     assert "was written by 2 processes" in str(error)
 else:

@@ -9,10 +9,17 @@ import pytest
 
 from diffusion.decoding import Order
 from diffusion.decoding.decode import Fill
-from diffusion.evaluation.evaluate import evaluate
+from diffusion.evaluation.evaluate import evaluate_cells
 from diffusion.evaluation.settings import Evaluation, Training
 from diffusion.paper import reference
-from diffusion.paper.cells import Finding, Findings, Subject, change_of_gain, gain, gain_of_arness
+from diffusion.paper.cells import (
+    EvaluationCell,
+    EvaluationCells,
+    ModelOnBenchmark,
+    change_of_gain,
+    gain,
+    gain_of_arness,
+)
 from diffusion.paper.claims import claims, verdict
 from diffusion.paper.figures import draw
 from diffusion.paper.tables import tables
@@ -66,13 +73,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         ("tiny_smoke", {"kind": "tiny"}),
     ):
         evaluation = small(recipe, folder, benchmark=benchmark, steps=(7, 28))
-        evaluate(evaluation, folder / recipe, say=lambda _: None)
+        evaluate_cells(evaluation, folder / recipe, say=lambda _: None)
         made.append(folder / recipe)
     return made
 
 
 def test_every_row_of_the_paper_is_there_and_ran(runs: list[Path]) -> None:
-    findings = Findings(runs)
+    findings = EvaluationCells(runs)
     one, two, llada, dream, tiny, four, five, everything = tables(findings)
     assert [row[0] for row in one.rows] == [
         *("LLaDA-8B, GSM8K", "+ Fast-dLLM", "Dream-7B, GSM8K", "+ Fast-dLLM"),
@@ -117,8 +124,8 @@ def test_every_row_of_the_paper_is_there_and_ran(runs: list[Path]) -> None:
 
 
 def test_cells_are_what_was_found_and_pairs_are_of_the_same_problems(runs: list[Path]) -> None:
-    findings = Findings(runs)
-    subject = Subject("tiny", "tiny")
+    findings = EvaluationCells(runs)
+    subject = ModelOnBenchmark("tiny", "tiny")
     found = findings.find(subject, Training.NAP, Order.FORCED, 28)
     other = findings.find(subject, Training.LONG_COT, Order.AO, 28)
     assert found is not None and other is not None
@@ -128,23 +135,25 @@ def test_cells_are_what_was_found_and_pairs_are_of_the_same_problems(runs: list[
     assert gain(found, found) == (0.0, 0.0, 0.0)
     assert gain_of_arness(found, other) is not None
     assert change_of_gain((found, other), (found, other)) == (0.0, 0.0, 0.0)
-    theirs = findings.find(Subject(reference.DREAM, "gsm8k"), Training.NAP, Order.FORCED, 28)
+    theirs = findings.find(
+        ModelOnBenchmark(reference.DREAM, "gsm8k"), Training.NAP, Order.FORCED, 28
+    )
     assert gain(found, theirs) is None and gain(found, None) is None
     assert findings.find(subject, Training.NAP, Order.FORCED, 5) is None
 
 
 def test_one_cell_of_a_table_is_one_cell(runs: list[Path]) -> None:
     with pytest.raises(UserError, match="are one cell of the tables; print them apart"):
-        tables(Findings([runs[2], runs[2]]))
+        tables(EvaluationCells([runs[2], runs[2]]))
 
 
 def test_ao_is_block_wise_only_where_nothing_else_is(runs: list[Path]) -> None:
-    findings = Findings(runs[2:])
-    subject = Subject("tiny", "tiny")
+    findings = EvaluationCells(runs[2:])
+    subject = ModelOnBenchmark("tiny", "tiny")
     confidence = findings.find(subject, Training.BASE, Order.AO, 28)
     assert confidence is not None
     other = dataclasses.replace(confidence.result, order=Order.BLOCKWISE, system="block-wise")
-    blockwise = Finding(confidence.run, other)
+    blockwise = EvaluationCell(confidence.run, other)
     findings.all.append(blockwise)
     assert findings.find(subject, Training.BASE, Order.AO, 28) is confidence
     findings.all = [one for one in findings.all if one.result.order is not Order.AO]
@@ -152,8 +161,8 @@ def test_ao_is_block_wise_only_where_nothing_else_is(runs: list[Path]) -> None:
 
 
 def test_what_was_decoded_otherwise_is_not_compared(runs: list[Path]) -> None:
-    findings = Findings(runs)
-    subject = Subject("tiny", "tiny")
+    findings = EvaluationCells(runs)
+    subject = ModelOnBenchmark("tiny", "tiny")
     first = findings.find(subject, Training.NAP, Order.FORCED, 28)
     second = findings.find(subject, Training.LONG_COT, Order.AO, 28)
     assert first is not None and second is not None and gain(first, second) is not None
@@ -166,17 +175,17 @@ def test_what_was_decoded_otherwise_is_not_compared(runs: list[Path]) -> None:
         {"device": None},  # of the former version, which did not say it
     ]
     for change in changes:
-        other = Finding(second.run, dataclasses.replace(second.result, **change))
+        other = EvaluationCell(second.run, dataclasses.replace(second.result, **change))
         assert gain(first, other) is None and gain_of_arness(first, other) is None
         assert change_of_gain((first, other), (first, second)) is None
 
 
 def test_the_table_of_all_cells_says_what_computed_them(runs: list[Path]) -> None:
-    findings = Findings(runs[2:])
+    findings = EvaluationCells(runs[2:])
     first = findings.all[0]
     assert f"Computed on {first.result.computed}." in tables(findings)[-1].note
     other = dataclasses.replace(first.result, device_name="another")
-    findings.all[0] = Finding(first.run, other)
+    findings.all[0] = EvaluationCell(first.run, other)
     note = tables(findings)[-1].note
     assert f"on {other.computed}: {other.system};" in note
     assert note.endswith("Only cells that were computed alike are compared.")
@@ -184,7 +193,7 @@ def test_the_table_of_all_cells_says_what_computed_them(runs: list[Path]) -> Non
 
 def test_a_picture_of_one_point_is_words(runs: list[Path], tmp_path: Path) -> None:
     """A base model under one order is one bar; one order alone is nothing to look at."""
-    findings = Findings(runs[2:])
+    findings = EvaluationCells(runs[2:])
     findings.all = [
         one
         for one in findings.all
@@ -213,7 +222,7 @@ def test_few_discordant_problems_prove_nothing() -> None:
 
 
 def test_claims_say_what_their_intervals_say(runs: list[Path]) -> None:
-    table = claims(Findings(runs))
+    table = claims(EvaluationCells(runs))
     assert len({row[0] for row in table.rows if row[1].startswith("tiny")}) >= 10
     assert {"NAP > Long-CoT at 7 steps", "3 paths > 2 at 28 steps"} <= {r[0] for r in table.rows}
     assert {row[3] for row in table.rows} == {"too few problems"}
@@ -246,7 +255,7 @@ def test_the_page_has_every_picture_and_the_same_bytes(runs: list[Path], tmp_pat
 def test_a_dollar_in_a_name_is_a_dollar(tmp_path: Path) -> None:
     read = small("tiny_smoke", tmp_path, benchmark={"kind": "tiny"}, steps=(7,), limit=2)
     systems = tuple(dataclasses.replace(s, base=r"$\no_such{math$") for s in read.systems)
-    evaluate(dataclasses.replace(read, systems=systems), tmp_path / "out", say=lambda _: None)
+    evaluate_cells(dataclasses.replace(read, systems=systems), tmp_path / "out", say=lambda _: None)
     assert r"$\no_such{math$" in write_page([tmp_path / "out"], tmp_path / "page").read_text()
 
 

@@ -20,7 +20,7 @@ from diffusion import models
 from diffusion.data.layout import Form
 from diffusion.settings import Lora, Model, Precision, Settings, Tracker
 from diffusion.training import checkpoint
-from diffusion.training.train import train
+from diffusion.training.train import fine_tune
 from schemas.arrow import RELEASE
 from support.errors import NothingReleasedError, PolytraceError, StoppedError, UserError
 from tests.diffusion.checkpoints import FAMILIES, make, weights_of, write_corpus
@@ -31,7 +31,7 @@ import json, resource, sys
 from pathlib import Path
 from diffusion.data.layout import Form
 from diffusion.settings import Lora, Model, Precision, Settings, Tracker
-from diffusion.training.train import train
+from diffusion.training.train import fine_tune
 from support.errors import PolytraceError
 facts = json.loads(sys.argv[1])
 if len(sys.argv) > 3:
@@ -40,7 +40,7 @@ facts["model"] = Model(**facts["model"])
 facts["form"], facts["precision"] = Form(facts["form"]), Precision(facts["precision"])
 facts["betas"] = tuple(facts["betas"])
 try:
-    train(Settings(**facts), Path(sys.argv[2]))
+    fine_tune(Settings(**facts), Path(sys.argv[2]))
 except PolytraceError as error:
     print(error, file=sys.stderr)
     sys.exit(error.exit_code)
@@ -106,7 +106,7 @@ def test_a_training_ends_with_a_model_that_has_learnt(
 ) -> None:
     chosen = replace(settings, form=form, epochs=10)
     said: list[str] = []
-    summary = train(chosen, tmp_path / "run", say=said.append)
+    summary = fine_tune(chosen, tmp_path / "run", say=said.append)
     steps = lines(tmp_path / "run")
     assert [line["step"] for line in steps] == list(range(1, 41))
     assert steps[-1]["loss"] < 0.8 * steps[0]["loss"]
@@ -117,13 +117,13 @@ def test_a_training_ends_with_a_model_that_has_learnt(
     buckets = lines(tmp_path / "run", "validation.jsonl")
     assert buckets[-1]["step"] == 40
     assert len(buckets[-1]["content"]) == 5
-    tuned = models.load(str(tmp_path / "run" / "model"))
+    tuned = models.load_model(str(tmp_path / "run" / "model"))
     before = weights_of(Path(settings.model.path))
     after = weights_of(tmp_path / "run" / "model")
     assert before.keys() == after.keys()
     assert not torch.equal(before["head.dense.weight"], after["head.dense.weight"])
     assert tuned.family == "masked_lm"
-    assert train(chosen, tmp_path / "run", say=said.append) == summary
+    assert fine_tune(chosen, tmp_path / "run", say=said.append) == summary
     assert len(said) == 1  # nothing was done the second time
 
 
@@ -139,7 +139,7 @@ def test_every_family_is_trained_and_saved_in_its_own_layout(
         precision=Precision.BFLOAT16,
         gradient_checkpointing=True,
     )
-    train(chosen, tmp_path / "run")
+    fine_tune(chosen, tmp_path / "run")
     before, after = weights_of(source), weights_of(tmp_path / "run" / "model")
     assert {n: (t.shape, t.dtype) for n, t in before.items()} == {
         n: (t.shape, t.dtype) for n, t in after.items()
@@ -148,8 +148,8 @@ def test_every_family_is_trained_and_saved_in_its_own_layout(
 
 
 def test_gradient_checkpointing_changes_no_loss(settings: Settings, tmp_path: Path) -> None:
-    train(replace(settings, epochs=1), tmp_path / "plain")
-    train(replace(settings, epochs=1, gradient_checkpointing=True), tmp_path / "checkpointed")
+    fine_tune(replace(settings, epochs=1), tmp_path / "plain")
+    fine_tune(replace(settings, epochs=1, gradient_checkpointing=True), tmp_path / "checkpointed")
     for one, other in zip(lines(tmp_path / "plain"), lines(tmp_path / "checkpointed"), strict=True):
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-6)
 
@@ -196,14 +196,14 @@ def test_sigterm_saves_and_ends_with_3(settings: Settings, tmp_path: Path) -> No
     assert "the checkpoint is saved, and the same command goes on" in errors
     found = checkpoint.latest(out / "checkpoints")
     assert found is not None
-    assert checkpoint.read_place(found).step == len(lines(out))
+    assert checkpoint.read_position(found).step == len(lines(out))
 
 
 @pytest.mark.slow
 def test_two_processes_give_the_losses_of_one(settings: Settings, tmp_path: Path) -> None:
     """2 gloo processes x 1 piece against 1 process x 2 pieces."""
     chosen = replace(settings, epochs=2, checkpoint_every=0)
-    train(chosen, tmp_path / "one")
+    fine_tune(chosen, tmp_path / "one")
     launch = (
         *(sys.executable, "-m", "torch.distributed.run"),
         *("--standalone", "--nproc-per-node", "2"),
@@ -227,7 +227,7 @@ def test_lora_trains_adapters_alone_and_saves_them_merged(
     chosen = replace(
         settings, model=Model(path=str(source)), lora=Lora(rank=2, modules=("q_proj", "v_proj"))
     )
-    summary = train(chosen, tmp_path / "run")
+    summary = fine_tune(chosen, tmp_path / "run")
     assert summary.trained_parameters == 2 * 2 * 2 * (32 + 32)
     before, after = weights_of(source), weights_of(tmp_path / "run" / "model")
     changed = {name for name in before if not torch.equal(before[name], after[name])}
@@ -238,9 +238,9 @@ def test_lora_trains_adapters_alone_and_saves_them_merged(
     }
     assert (tmp_path / "run" / "adapter" / "adapter_model.safetensors").exists()
     with pytest.raises(UserError, match=r"lora\.modules"):
-        train(replace(chosen, lora=Lora(modules=("nothing",))), tmp_path / "other")
+        fine_tune(replace(chosen, lora=Lora(modules=("nothing",))), tmp_path / "other")
     with pytest.raises(UserError, match="head takes no adapter"):
-        train(replace(chosen, lora=Lora(modules=("lm_head",))), tmp_path / "other")
+        fine_tune(replace(chosen, lora=Lora(modules=("lm_head",))), tmp_path / "other")
 
 
 def test_what_does_not_fit_is_counted_and_refused(
@@ -249,7 +249,7 @@ def test_what_does_not_fit_is_counted_and_refused(
     corpus = write_corpus(tmp_path / "corpus", first_prompt="why " * 600)
     said: list[str] = []
     chosen = replace(settings, corpus=str(corpus), slot_tokens=20, summary_tokens=8, epochs=1)
-    summary = train(chosen, tmp_path / "run", say=said.append)
+    summary = fine_tune(chosen, tmp_path / "run", say=said.append)
     assert summary.rows == 24 == summary.instances + sum(summary.refused.values())
     assert summary.refused["exceeds_context"] == 1
     assert summary.refused["slot_too_short"] > 0
@@ -263,11 +263,11 @@ def test_what_does_not_fit_is_counted_and_refused(
     assert "the model sees 512" in long["detail"]
     assert "exceeds_context 1" in said[0]
     with pytest.raises(NothingReleasedError, match="no instance fits"):
-        train(replace(chosen, slot_tokens=1), tmp_path / "none")
-    few = train(replace(settings, paths=2, epochs=1), tmp_path / "two")
+        fine_tune(replace(chosen, slot_tokens=1), tmp_path / "none")
+    few = fine_tune(replace(settings, paths=2, epochs=1), tmp_path / "two")
     assert few.masks == 72
     with pytest.raises(NothingReleasedError, match="too_few_paths 24"):
-        train(replace(settings, paths=4), tmp_path / "four")
+        fine_tune(replace(settings, paths=4), tmp_path / "four")
 
 
 def test_a_corpus_of_another_schema_version_is_the_users_mistake(
@@ -275,16 +275,16 @@ def test_a_corpus_of_another_schema_version_is_the_users_mistake(
 ) -> None:
     other = write_corpus(tmp_path / "a", schema=RELEASE.with_metadata({"polytrace.schema": "999"}))
     with pytest.raises(UserError, match="schema version 999"):
-        train(replace(settings, corpus=str(other)), tmp_path / "run")
+        fine_tune(replace(settings, corpus=str(other)), tmp_path / "run")
     plain = write_corpus(tmp_path / "b", schema=pa.schema(list(RELEASE)))
     with pytest.raises(UserError, match="no file of a Polytrace release"):
-        train(replace(settings, corpus=str(plain)), tmp_path / "run")
+        fine_tune(replace(settings, corpus=str(plain)), tmp_path / "run")
     (file,) = (write_corpus(tmp_path / "c") / "data").glob("train-*")
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(UserError, match="cannot be read"):
-        train(replace(settings, corpus=str(tmp_path / "c")), tmp_path / "run")
+        fine_tune(replace(settings, corpus=str(tmp_path / "c")), tmp_path / "run")
     with pytest.raises(UserError, match="no such folder"):
-        train(replace(settings, corpus=str(tmp_path / "nowhere")), tmp_path / "run")
+        fine_tune(replace(settings, corpus=str(tmp_path / "nowhere")), tmp_path / "run")
 
 
 def test_a_loss_that_is_no_number_ends_with_the_last_checkpoint_whole(
@@ -293,12 +293,12 @@ def test_a_loss_that_is_no_number_ends_with_the_last_checkpoint_whole(
     out = tmp_path / "run"
     wild = replace(settings, learning_rate=1e30, warmup=0.0, clip=1e30, epochs=10)
     with pytest.raises(PolytraceError, match=r"step \d+: the loss is (nan|inf)") as error:
-        train(replace(wild, checkpoint_every=1), out)
+        fine_tune(replace(wild, checkpoint_every=1), out)
     assert error.value.exit_code == 1
     assert "step-00000001 is whole" in str(error.value)
     found = checkpoint.latest(out / "checkpoints")
     assert found is not None
-    assert checkpoint.read_place(found).step == 1
+    assert checkpoint.read_position(found).step == 1
 
 
 @pytest.mark.slow
@@ -330,34 +330,34 @@ def test_other_settings_or_data_in_one_folder_are_refused(
     settings: Settings, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    train(settings, out)
+    fine_tune(settings, out)
     with pytest.raises(UserError, match="tuned from another model, corpus or settings"):
-        train(replace(settings, learning_rate=1e-4), out)
+        fine_tune(replace(settings, learning_rate=1e-4), out)
     (out / "summary.json").unlink()
     with pytest.raises(UserError, match="holds a training with another"):
-        train(replace(settings, learning_rate=1e-4), out)
+        fine_tune(replace(settings, learning_rate=1e-4), out)
     other = write_corpus(tmp_path / "corpus", rows=23)
     with pytest.raises(UserError, match="holds a training with another"):
-        train(replace(settings, corpus=str(other)), out)
+        fine_tune(replace(settings, corpus=str(other)), out)
 
 
 def test_a_damaged_checkpoint_is_named(settings: Settings, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    train(settings, out)
+    fine_tune(settings, out)
     (out / "summary.json").unlink()
     found = checkpoint.latest(out / "checkpoints")
     assert found is not None
     (state,) = found.glob("*.safetensors")
     state.write_bytes(state.read_bytes()[:-5])
     with pytest.raises(UserError, match="damaged"):
-        train(settings, out)
+        fine_tune(settings, out)
 
 
 def test_leftovers_of_a_kill_cost_no_whole_checkpoint(settings: Settings, tmp_path: Path) -> None:
     out = tmp_path / "run"
     leftover = out / "checkpoints" / "step-99999999.part"
     leftover.mkdir(parents=True)
-    train(replace(settings, checkpoints=1), out)
+    fine_tune(replace(settings, checkpoints=1), out)
     assert [p.name for p in (out / "checkpoints").iterdir()] == ["step-00000012"]
 
 
@@ -365,22 +365,22 @@ def test_an_end_that_was_cut_off_is_taken_up_without_measuring_twice(
     settings: Settings, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    whole = train(settings, out)
+    whole = fine_tune(settings, out)
     (out / "summary.json").unlink()
-    assert train(settings, out) == whole
+    assert fine_tune(settings, out) == whole
     assert [line["step"] for line in lines(out, "validation.jsonl")] == [5, 10, 12]
 
 
 def test_a_mask_in_a_text_is_refused(settings: Settings, tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "corpus", first_prompt="What is <|mask|>?")
-    summary = train(replace(settings, corpus=str(corpus), epochs=1), tmp_path / "run")
+    summary = fine_tune(replace(settings, corpus=str(corpus), epochs=1), tmp_path / "run")
     assert summary.refused == {"special_token": 1}
 
 
 def test_curves_are_sent_to_tensorboard(settings: Settings, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    train(replace(settings, trackers=(Tracker.TENSORBOARD,)), tmp_path / "run")
+    fine_tune(replace(settings, trackers=(Tracker.TENSORBOARD,)), tmp_path / "run")
     (folder,) = {file.parent for file in (tmp_path / "run" / "tracking" / "small").glob("events*")}
     events = EventAccumulator(str(folder))
     events.Reload()
@@ -397,7 +397,7 @@ def test_a_missing_extra_is_one_sentence_with_the_command_that_installs_it(
     with pytest.raises(
         UserError, match=r'^lora,wandb: .* pip install -e "\.\[lora,wandb\]" in the checkout$'
     ):
-        train(wanted, tmp_path / "run")
+        fine_tune(wanted, tmp_path / "run")
 
 
 @pytest.mark.slow
@@ -408,7 +408,7 @@ def test_curves_are_sent_to_wandb(
     pytest.importorskip("wandb", reason="pip install -e .[wandb]")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
-    train(replace(settings, trackers=(Tracker.WANDB,)), tmp_path / "run")
+    fine_tune(replace(settings, trackers=(Tracker.WANDB,)), tmp_path / "run")
     (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     losses = [json.dumps(line["loss"]).encode() for line in lines(tmp_path / "run")]
     deadline = time.monotonic() + 60  # W&B's own process may write the last lines after the end

@@ -15,15 +15,15 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from diffusion import models
-from diffusion.data.layout import Form, Frame, encode
+from diffusion.data.layout import CanvasLayout, Form, encode
 from diffusion.data.turns import specials
 from diffusion.decoding.decode import Commit, Decoded, Request
-from diffusion.evaluation.evaluate import evaluate
+from diffusion.evaluation.evaluate import evaluate_cells
 from diffusion.evaluation.generate import texts_of
 from diffusion.evaluation.results import content
 from diffusion.evaluation.settings import Evaluation, System
 from diffusion.models.network.denoiser import Dlm
-from diffusion.paper.cells import Findings
+from diffusion.paper.cells import EvaluationCells
 from diffusion.settings import Model, Precision
 from support.errors import UserError
 from tests.diffusion.checkpoints import copy_with, make
@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def loaded(folder: Path) -> Dlm:
-    return models.load(str(folder))
+    return models.load_model(str(folder))
 
 
 def tokens(dlm: Dlm, text: str) -> list[int]:
@@ -142,7 +142,7 @@ def test_llada_and_dream_end_their_turns_by_tokens_that_are_not_eos(
 
 def test_a_text_ends_at_its_fill_or_its_turns_end_and_holds_no_special_token(folder: Path) -> None:
     dlm = loaded(folder)
-    frame = Frame(headers=((), (), ()), slots=(20, 20, 20), fill_id=dlm.fill_id)
+    frame = CanvasLayout(headers=((), (), ()), slots=(20, 20, 20), fill_id=dlm.fill_id)
     parts = (
         f"The answer is 3/4.{END} no{END}",
         f"<|im_start|>The answer<|im_start|> is 5.{FILL} no",
@@ -158,7 +158,9 @@ def test_a_text_ends_at_its_fill_or_its_turns_end_and_holds_no_special_token(fol
 def written(text: str) -> Any:
     """A decoder that writes the same into every slot, from left to right."""
 
-    def decode(dlm: Dlm, frame: Frame, requests: Sequence[Request], *_: Any, **__: Any) -> Any:
+    def decode(
+        dlm: Dlm, frame: CanvasLayout, requests: Sequence[Request], *_: Any, **__: Any
+    ) -> Any:
         ids = tokens(dlm, text)
         slots, columns = frame.slot_of(), []
         for slot, length in enumerate(frame.slots):
@@ -195,10 +197,10 @@ def test_an_answer_before_the_end_of_its_turn_is_right_in_every_form(
         summary_tokens=25,
         precision=Precision.FLOAT32,
     )
-    results = evaluate(evaluation, tmp_path / "run", say=lambda _: None)
+    results = evaluate_cells(evaluation, tmp_path / "run", say=lambda _: None)
     assert [one.accuracy for one in results] == [1.0, 1.0]
     dlm = loaded(folder)
-    for cell in Findings([tmp_path / "run"]).all:
+    for cell in EvaluationCells([tmp_path / "run"]).all:
         (row,) = cell._rows("texts", "scored", "tokens_K", "fill_id", "end_ids")
         assert set(row["texts"]) == {row["scored"]} == {"The answer is 3/4."}
         assert set(tokens(dlm, text)) <= set(row["tokens_K"]), "the raw ids"
@@ -211,7 +213,7 @@ def test_a_model_whose_end_is_its_fill_is_read_as_before() -> None:
     dlm = loaded(Path("tiny/dlm"))
     assert dlm.fill_id in dlm.turn_ends
     one_end = replace(dlm, turn_ends=frozenset())
-    frame = Frame(headers=((),), slots=(12,), fill_id=dlm.fill_id)
+    frame = CanvasLayout(headers=((),), slots=(12,), fill_id=dlm.fill_id)
     ids = np.array(tokens(dlm, "The answer is 6.")[:12], dtype=np.int32)
     row = np.concatenate([ids, np.full(12 - len(ids), dlm.fill_id, np.int32)])
     assert texts_of(dlm, frame, [row]) == texts_of(one_end, frame, [row]) == [("The answer is 6.",)]

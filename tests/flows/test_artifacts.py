@@ -9,13 +9,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from curation.context import Bars
+from curation.context import StageProgress
 from curation.inspect import html_report
 from curation.inspect.funnel import funnel
-from curation.release.token_usage import Spent, spent
+from curation.release.token_usage import TokenUsage, count_token_usage
 from flows import artifacts, progress
 from flows.artifacts import stage_rows, token_rows
-from flows.progress import Meter, shown
+from flows.progress import Meter, show_in_ui
 from schemas.facts import TokenCounts
 from schemas.records import Stage
 from tests.curation import samples
@@ -46,10 +46,10 @@ class Server:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Server:
-    return at_work(monkeypatch, Server())
+    return running_teacher(monkeypatch, Server())
 
 
-def at_work(monkeypatch: pytest.MonkeyPatch, server: Server) -> Server:
+def running_teacher(monkeypatch: pytest.MonkeyPatch, server: Server) -> Server:
     monkeypatch.setattr(progress, "create_progress_artifact", server.create)
     monkeypatch.setattr(progress, "update_progress_artifact", server.update)
     monkeypatch.setattr(progress, "get_run_logger", lambda: logging.getLogger("run"))
@@ -58,11 +58,11 @@ def at_work(monkeypatch: pytest.MonkeyPatch, server: Server) -> Server:
 
 
 @pytest.fixture
-def bars() -> Bars:
-    return Bars()
+def bars() -> StageProgress:
+    return StageProgress()
 
 
-def test_a_meter_is_the_mean_of_the_stages(bars: Bars) -> None:
+def test_a_meter_is_the_mean_of_the_stages(bars: StageProgress) -> None:
     meter = Meter(STAGES, bars)
     assert meter.percent() == 0
     meter.add(Stage.PROMPTS)
@@ -79,7 +79,7 @@ def test_a_meter_is_the_mean_of_the_stages(bars: Bars) -> None:
     assert meter.percent() == pytest.approx(100)
 
 
-def test_the_artifact_only_grows_and_ends_full(server: Server, bars: Bars) -> None:
+def test_the_artifact_only_grows_and_ends_full(server: Server, bars: StageProgress) -> None:
     meter = Meter(STAGES, bars)
 
     def work() -> None:
@@ -88,7 +88,7 @@ def test_the_artifact_only_grows_and_ends_full(server: Server, bars: Bars) -> No
                 meter.add(stage, 1 / 50)
                 time.sleep(0.0005)
 
-    with shown("x-progress", meter):
+    with show_in_ui("x-progress", meter):
         bars.add(Stage.TRACES, 10, more=10)
         time.sleep(0.05)
         bars.add(Stage.TRACES, more=90)  # more is wanted than was known
@@ -102,9 +102,9 @@ def test_the_artifact_only_grows_and_ends_full(server: Server, bars: Bars) -> No
     assert percents[-1] == 100 and server.told[-1][1].startswith("done: ")
 
 
-def test_a_build_that_stops_stays_where_it_was(server: Server, bars: Bars) -> None:
+def test_a_build_that_stops_stays_where_it_was(server: Server, bars: StageProgress) -> None:
     meter = Meter(STAGES, bars)
-    with pytest.raises(RuntimeError), shown("x-progress", meter):
+    with pytest.raises(RuntimeError), show_in_ui("x-progress", meter):
         meter.add(Stage.PROMPTS)
         raise RuntimeError("short")
     percent, note = server.told[-1]
@@ -113,10 +113,13 @@ def test_a_build_that_stops_stays_where_it_was(server: Server, bars: Bars) -> No
 
 @pytest.mark.parametrize("is_away", [2, 10**9])
 def test_a_server_that_is_away_fails_nothing(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, bars: Bars, is_away: int
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    bars: StageProgress,
+    is_away: int,
 ) -> None:
-    server = at_work(monkeypatch, Server(is_away))
-    with shown("x-progress", Meter(STAGES, bars)):
+    server = running_teacher(monkeypatch, Server(is_away))
+    with show_in_ui("x-progress", Meter(STAGES, bars)):
         while server.calls < 5:
             time.sleep(0.01)
     assert [one.message for one in caplog.records] == [
@@ -154,7 +157,7 @@ def test_the_funnel_adds_up(tmp_path: Path) -> None:
         for row in rows[1:]:
             assert row[f"{what} in"] == row[f"{what} out"] + row[f"{what} rejected"]
     assert rows[-1]["reasons of prompts"] == "seqdep_high 1"
-    shown_on_the_page = html_report.corpus(tmp_path).funnel
+    shown_on_the_page = html_report.corpus_page(tmp_path).funnel
     assert [one.stage for one in shown_on_the_page] == [
         one.stage for one in funnel(manifest) if one.prompts.dropped
     ]
@@ -162,11 +165,11 @@ def test_the_funnel_adds_up(tmp_path: Path) -> None:
 
 def test_tokens_are_the_teachers_own_and_cost_what_was_written(tmp_path: Path) -> None:
     manifest = samples.write_run(tmp_path, samples.corpus(8))
-    found = spent(tmp_path, manifest)
-    assert found == Spent(
+    found = count_token_usage(tmp_path, manifest)
+    assert found == TokenUsage(
         traces=24, uncounted=0, read=24 * 20, written=24 * 30, released=24 * 30, summaries=0
     )
-    some = Spent(traces=9, uncounted=2, read=5, written=700, released=300, summaries=300)
+    some = TokenUsage(traces=9, uncounted=2, read=5, written=700, released=300, summaries=300)
     rows = token_rows(some, TokenCounts(paths=250, summaries=9), 0.5)
     numbers = {row["what"]: row["number"] for row in rows}
     assert numbers["… of them rejected"] == 400

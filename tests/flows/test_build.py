@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from curation.context import Job
-from curation.release.verify import verify
+from curation.release.verify import find_problems
 from curation.run_store import shards
-from curation.stages import read_prompts, sample_traces
-from curation.teachers import Lacks, Request, SampleOutcome
+from curation.stages import prompt_stage, trace_stage
+from curation.teachers import Request, SampleOutcome, Shortfall
 from flows.page import page
-from schemas.recipe import load
+from schemas.recipe import load_recipe
 from schemas.records import Stage
 from support.paths import ROOT
 from tests.builds import RECIPES, BuiltRuns, contents, make, rejected
@@ -63,7 +63,7 @@ def test_the_installed_command_builds_prints_one_object_and_does_nothing_twice(
     assert said["prompts"]["in"] == 24 == said["prompts"]["released"] + said["prompts"]["rejected"]
     assert said["traces"]["in"] == 24 * 6 == said["traces"]["kept"] + said["traces"]["rejected"]
     assert said["canvases"] == said["prompts"]["released"] > 8
-    assert verify(tmp_path / "run") == []
+    assert find_problems(tmp_path / "run") == []
     assert (tmp_path / "run/report.html").read_text() == page(tmp_path / "run")
     before = contents(tmp_path / "run")
     times = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*.parquet")}
@@ -111,7 +111,7 @@ def test_conservation_and_reasons(small: Path) -> None:
     assert by_kind["prompt"] == manifest["prompts"]["rejected"]
     assert by_kind["trace"] == manifest["traces"]["rejected"]
     assert manifest["prompts"]["in"] == 40
-    assert verify(small) == []
+    assert find_problems(small) == []
 
 
 @pytest.mark.slow
@@ -134,7 +134,7 @@ def test_a_new_threshold_re_runs_the_filter_onward_only(
     kept = {f"release/{name}": sha for name, sha in contents(former[0]).items()}
     assert kept == {name: sha for name, sha in first.items() if name.startswith("release/")}
     assert strict.prompts.released < json.loads((former[0] / "stats.json").read_text())["rows"]
-    assert verify(run) == []
+    assert find_problems(run) == []
     make(run, limit=24)
     assert contents(run / "release") == contents_of(first, "release/")
 
@@ -231,7 +231,7 @@ def test_hostile_rows_are_counted_rejections(tmp_path: Path) -> None:
     assert outcome.prompts.released + outcome.prompts.rejected == len(rows)
     reasons = {reason for kind, reason in rejected(tmp_path / "run") if kind == "prompt"}
     assert {"broken_json", "missing_prompt", "missing_gold", "too_long"} <= reasons
-    assert verify(tmp_path / "run") == []
+    assert find_problems(tmp_path / "run") == []
 
 
 def test_nothing_released_is_exit_1_with_reasons(tmp_path: Path, prefect_api: str) -> None:
@@ -263,7 +263,7 @@ def test_real_samples_of_four_models(shared_data: Path, tmp_path: Path) -> None:
     outcome = make(tmp_path / "run", "gsm8k_recorded", f"source.path={path}", "scorer=null")
     assert (outcome.prompts.in_, outcome.traces.in_) == (1319, 5276)
     assert outcome.canvases > 600
-    assert verify(tmp_path / "run") == []
+    assert find_problems(tmp_path / "run") == []
     for name in ("release/README.md", "manifest.json"):
         assert "evaluation prompts, not for training" in (tmp_path / "run" / name).read_text()
 
@@ -298,19 +298,19 @@ def test_traces_are_bought_once_wherever_their_prompt_stands(tmp_path: Path) -> 
     make(run, "demo", "shard_rows=12", "samples=3", limit=24)
     for rows in (5, 24):
         job = Job(
-            recipe=load(RECIPES / "demo.yaml", [f"shard_rows={rows}", "samples=3"]),
+            recipe=load_recipe(RECIPES / "demo.yaml", [f"shard_rows={rows}", "samples=3"]),
             run=run,
             limit=24,
         )
-        census = read_prompts.read_prompts(job)
+        source_index = prompt_stage.read_prompts(job)
         job.teacher.sample = _never  # type: ignore[method-assign]
-        sample_traces.sample_traces(job, census)
+        trace_stage.sample_traces(job, source_index)
         job.close()
-        found = sum(shards.read(run, Stage.TRACES, i).num_rows for i in range(census.shards))
+        found = sum(shards.read(run, Stage.TRACES, i).num_rows for i in range(source_index.shards))
         assert found == 24 * 3
 
 
-async def _never(requests: Iterable[Request], lacks: Lacks) -> AsyncIterator[SampleOutcome]:
+async def _never(requests: Iterable[Request], shortfall: Shortfall) -> AsyncIterator[SampleOutcome]:
     for request in requests:
         assert not request.missing, request
     return
@@ -320,8 +320,8 @@ async def _never(requests: Iterable[Request], lacks: Lacks) -> AsyncIterator[Sam
 def test_a_changed_census_or_journal_is_not_believed(small: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(small, run)
-    census = run / "prompts" / "census.json"
-    census.write_text(census.read_text().replace('"rows": 40', '"rows": 41', 1))
+    source_index = run / "prompts" / "census.json"
+    source_index.write_text(source_index.read_text().replace('"rows": 40', '"rows": 41', 1))
     make(run, "demo", "shard_rows=12", limit=40)
     assert contents(run / "release") == contents(small / "release")
     journal = run / "traces" / "00001.jsonl.done"
@@ -329,7 +329,7 @@ def test_a_changed_census_or_journal_is_not_believed(small: Path, tmp_path: Path
     (run / "traces" / "00001.parquet").unlink()
     make(run, "demo", "shard_rows=12", limit=40)
     assert contents(run / "release") == contents(small / "release")
-    assert verify(run) == []
+    assert find_problems(run) == []
 
 
 def test_a_page_of_a_former_build_is_written_anew(tmp_path: Path, prefect_api: str) -> None:

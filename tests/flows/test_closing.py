@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 
 from diffusion.evaluation.settings import Evaluation, Training
-from diffusion.paper.cells import Finding, Findings
+from diffusion.paper.cells import EvaluationCell, EvaluationCells
 from flows import closing
-from flows.closing import Three, Tuned, five_lines
+from flows.closing import Comparison, Tuned, closing_lines
 from flows.recipe_files import EVALUATIONS
 from schemas.facts import Grades, ModelFacts, PromptCounts, TeacherFacts, TokenCounts, TraceCounts
 from schemas.manifest import Manifest
@@ -44,13 +44,13 @@ def manifest(revision: str) -> Manifest:
     )
 
 
-def measured() -> Three:
-    found = closing.three(Findings([MINIATURE]))
+def measured() -> Comparison:
+    found = closing.comparison(EvaluationCells([MINIATURE]))
     assert found is not None
     return found
 
 
-def of_first(one: Finding, count: int) -> Finding:
+def of_first(one: EvaluationCell, count: int) -> EvaluationCell:
     """The same cell with its first problems alone."""
     right = dict(list(one.right.items())[:count])
     share = wilson(int(sum(right.values())), count)
@@ -62,9 +62,9 @@ def of_first(one: Finding, count: int) -> Finding:
     return found
 
 
-def lines(found: Three, *, start: str = "tiny/dlm", longer: str = "") -> dict[str, str]:
+def lines(found: Comparison, *, start: str = "tiny/dlm", longer: str = "") -> dict[str, str]:
     tuned = [Tuned(start, 18), Tuned(start, 18)]
-    text = five_lines(manifest("0"), tuned, found, ["a/report.html", "b/report.html"], longer)
+    text = closing_lines(manifest("0"), tuned, found, ["a/report.html", "b/report.html"], longer)
     split = [line.split(maxsplit=1) for line in text.splitlines()]
     assert [name for name, _ in split] == ["made", "tuned", "result", "why", "look"]
     return dict(split)
@@ -92,10 +92,10 @@ def test_weights_that_were_tuned_before_are_named() -> None:
 def test_a_base_that_is_not_ahead_is_not_said_to_be(ahead: str) -> None:
     base, long_cot, nap = measured()
     if ahead == "nap":
-        said = lines(Three(nap, long_cot, base))
+        said = lines(Comparison(nap, long_cot, base))
         assert "NAP solves more" in said["result"]
     else:
-        said = lines(Three(long_cot, base, long_cot))
+        said = lines(Comparison(long_cot, base, long_cot))
         assert "too few problems to tell" not in said["result"]
         assert "NAP solves fewer, unlike in the paper" in said["result"]
     assert said["why"].startswith("The base is not ahead of ")
@@ -103,7 +103,7 @@ def test_a_base_that_is_not_ahead_is_not_said_to_be(ahead: str) -> None:
 
 
 def test_few_problems_prove_little_and_it_is_said() -> None:
-    said = lines(Three(*(of_first(one, 20) for one in measured())))
+    said = lines(Comparison(*(of_first(one, 20) for one in measured())))
     assert "A trial with 20 problems" in said["result"]
     assert "too few problems to tell the two apart" in said["result"]
     assert "can prove" in said["why"] or "not ahead" in said["why"]

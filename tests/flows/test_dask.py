@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from curation.release.verify import verify
+from curation.release.verify import find_problems
 from flows.runtime.cluster import DASK as ADDRESS
 from flows.runtime.cluster import RAY
 from flows.runtime.runners import runner_of
-from schemas.recipe import load
+from schemas.recipe import load_recipe
 from support.errors import UserError
 from support.paths import ROOT
 from tests.builds import contents, make
@@ -64,15 +64,15 @@ def test_a_cluster_whose_worker_is_killed_makes_the_same_bytes(
     killed = 0
     while process.poll() is None:
         if not killed and list((tmp_path / "run" / "graded").glob("*.json")):
-            at_work = workers(process.pid)
-            os.kill(at_work[-1], signal.SIGKILL)
-            killed = len(at_work)
+            running_teacher = workers(process.pid)
+            os.kill(running_teacher[-1], signal.SIGKILL)
+            killed = len(running_teacher)
         time.sleep(0.02)
     shown = (tmp_path / "said").read_text()
     assert process.returncode == 0, shown
     assert killed == (os.cpu_count() or 2)
     assert contents(tmp_path / "run" / "release") == plain
-    assert verify(tmp_path / "run") == []
+    assert find_problems(tmp_path / "run") == []
     totals = dict(re.findall(r"(canvases|scored): (\d+) of \2 ", shown))
     assert totals["canvases"] == totals["scored"], "progress of the shards is seen, once"
     assert "distributed" not in shown
@@ -97,7 +97,7 @@ def test_a_command_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
 def test_no_password_of_an_address_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, variable in (("dask", ADDRESS), ("ray", RAY)):
         monkeypatch.setenv(variable, "tcp://me:hunter2@127.0.0.1:9")
-        recipe = load(ROOT / "flows" / "recipes" / "demo.yaml", [f"task_runner={name}"])
+        recipe = load_recipe(ROOT / "flows" / "recipes" / "demo.yaml", [f"task_runner={name}"])
         with pytest.raises(UserError) as caught:
             runner_of(recipe)
         assert f"{variable}=tcp://127.0.0.1:9: no " in str(caught.value)

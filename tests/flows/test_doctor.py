@@ -29,7 +29,7 @@ from flows.cli.doctor.examine import (
     text,
 )
 from flows.cli.doctor.fitting import GB, GIB, SMALL, Endpoint, Facts, Gpu, fits
-from schemas.recipe import load
+from schemas.recipe import load_recipe
 from support.errors import PolytraceError
 from support.paths import ROOT
 from support.processes import PIPE, Child
@@ -300,7 +300,7 @@ def test_the_estimate_knows_the_models_and_the_corpus() -> None:
     assert 15 * GB < found["llada_nap"][8] < 50 * GB
     assert _evaluation_bytes() == {"llada_nap": 32_062_324_736, "dream_nap": 30_462_466_048}
     assert GB < _corpus_bytes() < 20 * GB
-    assert load(ROOT / "flows" / "recipes" / "nap_103k.yaml").name == "nap_103k"
+    assert load_recipe(ROOT / "flows" / "recipes" / "nap_103k.yaml").name == "nap_103k"
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config["model_type"])

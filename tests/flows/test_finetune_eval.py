@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from diffusion.training.log import STEPS
+from diffusion.training.training_log import STEPS
 from flows.experiment import evaluation, find_experiment, folder_of, trainings
 from flows.recipe_files import EXPERIMENTS
 from support.errors import UserError

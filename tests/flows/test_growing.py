@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from curation.context import Job
-from curation.release.verify import verify
-from curation.stages import read_prompts
+from curation.release.verify import find_problems
+from curation.stages import prompt_stage
 from schemas.manifest import MANIFEST_FILE, Manifest
-from schemas.recipe import load
+from schemas.recipe import load_recipe
 from support.errors import DamagedError, UserError
 from support.paths import ROOT
 from tests.builds import RECIPES, contents, make
@@ -49,7 +49,7 @@ class Corpus:
 
     def build(self, *more: str, limit: int | None = None) -> Manifest:
         make(self.run, "demo", *self.overrides(*more), limit=limit)
-        assert verify(self.run) == []
+        assert find_problems(self.run) == []
         return self.manifest
 
     @property
@@ -132,10 +132,10 @@ def test_the_same_steps_give_the_same_bytes(grown: tuple[Corpus, Manifest], tmp_
     again.build()
     assert again.manifest.release == first.release
     corpus.source.write_text(rows)
-    job = Job(recipe=load(RECIPES / "demo.yaml", again.overrides()), run=again.run)
-    census = read_prompts.read_prompts(job)
+    job = Job(recipe=load_recipe(RECIPES / "demo.yaml", again.overrides()), run=again.run)
+    source_index = prompt_stage.read_prompts(job)
     job.close()
-    assert [edition.rows for edition in census.editions] == [(30,), (26,)]
+    assert [edition.rows for edition in source_index.editions] == [(30,), (26,)]
     for name in ("prompts/00001.parquet", first.release[0].path):
         damaged = bytearray((again.run / name).read_bytes())
         damaged[len(damaged) // 2] ^= 1
@@ -189,17 +189,17 @@ def test_a_damaged_census_is_restored(
 ) -> None:
     corpus = grown[0].copy(tmp_path)
     monkeypatch.setattr(corpus, "source", grown[0].source)
-    corpus.build()  # another test's may have been with a limit, which the census names
+    corpus.build()  # another test's may have been with a limit, which the source index names
     before = contents(corpus.run)
-    for names in (read_prompts.CENSUS[:1], read_prompts.CENSUS[1:]):
+    for names in (prompt_stage.INDEX_FILES[:1], prompt_stage.INDEX_FILES[1:]):
         for name in names:
             data = bytearray((corpus.run / name).read_bytes())
             data[len(data) // 2] ^= 1
             (corpus.run / name).write_bytes(data)
-            assert any(name in line for line in verify(corpus.run))
+            assert any(name in line for line in find_problems(corpus.run))
         corpus.build()
         assert contents(corpus.run) == before
-    for name in read_prompts.CENSUS:
+    for name in prompt_stage.INDEX_FILES:
         (corpus.run / name).unlink()
     damaged = contents(corpus.run)
     with pytest.raises(DamagedError, match="not known what the corpus has grown from"):
@@ -269,7 +269,7 @@ def test_a_corpus_begins_to_grow_and_ends_it(begun: Corpus, tmp_path: Path) -> N
 
 def test_a_filled_corpus_does_not_grow() -> None:
     with pytest.raises(UserError, match="grow: a corpus that the filter count has filled"):
-        load(RECIPES / "demo.yaml", ("grow=true", "filters=[{kind: count, most: 9}]"))
+        load_recipe(RECIPES / "demo.yaml", ("grow=true", "filters=[{kind: count, most: 9}]"))
 
 
 def test_a_second_source_is_added_after_the_first(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from curation.inspect.html_report import corpus
-from curation.release import stats
+from curation.inspect.html_report import corpus_page
+from curation.release import statistics
 from flows.page import MOST_BYTES, REPORT, is_fresh, page, write_report
 from schemas.manifest import MANIFEST_FILE
 from tests.browser import Page, browser, needs_chromium
@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_figures_are_the_manifests(folder: Path) -> None:
-    found = corpus(folder / "run")
+    found = corpus_page(folder / "run")
     manifest = samples.write_run(folder / "again", samples.corpus(40))
     assert [step.after for step in found.funnel][-1] == 42
     assert (
@@ -64,8 +64,8 @@ def test_the_figures_are_the_manifests(folder: Path) -> None:
 
 def test_medians_are_those_of_the_card(tmp_path: Path) -> None:
     samples.write_run(tmp_path, samples.corpus(40))
-    measured = stats.load(tmp_path / "release" / "stats.json")
-    by_title = {one.title: one.median for one in corpus(tmp_path).histograms}
+    measured = statistics.read_stats(tmp_path / "release" / "stats.json")
+    by_title = {one.title: one.median for one in corpus_page(tmp_path).histograms}
     assert by_title["SeqDep of paths, nats a token"] == measured.seqdep_path_nats_per_token.p50
     assert by_title["Tokens of a path"] == measured.path_tokens.p50
 

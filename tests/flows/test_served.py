@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from curation.release.verify import verify
+from curation.release.verify import find_problems
 from curation.sampling import journal
 from support.files import sha256
 from support.paths import ROOT
@@ -41,12 +41,12 @@ scorer: null
 SAMPLE = """
 import sys
 from pathlib import Path
-from curation.stages import read_prompts as reading, sample_traces as trace_stage
+from curation.stages import prompt_stage, trace_stage
 from curation.context import Job
 from support.files import sha256
-from schemas.recipe import load
-job = Job(recipe=load(Path(sys.argv[1])), run=Path(sys.argv[2]))
-trace_stage.sample_traces(job, reading.read_prompts(job))
+from schemas.recipe import load_recipe
+job = Job(recipe=load_recipe(Path(sys.argv[1])), run=Path(sys.argv[2]))
+trace_stage.sample_traces(job, prompt_stage.read_prompts(job))
 """
 
 
@@ -83,7 +83,7 @@ def test_a_build_that_loses_its_server_ends_short_and_the_same_command_goes_on(
     said = json.loads(done.stdout)
     assert said["prompts"] == {"in": 60, "released": 60, "rejected": 0}
     assert said["traces"]["in"] == said["traces"]["kept"] + said["traces"]["rejected"] > 180
-    assert verify(tmp_path / "run") == []
+    assert find_problems(tmp_path / "run") == []
     released = [
         row
         for path in (tmp_path / "run/release/data").glob("*.parquet")

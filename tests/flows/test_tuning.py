@@ -8,7 +8,7 @@ import yaml
 
 from diffusion import models
 from diffusion.settings import Settings
-from diffusion.training.estimate import GPUS, estimate, gpus
+from diffusion.training.estimate import GPUS, estimate, parse_devices
 from flows.recipe_files import TRAININGS, as_yaml, settings_of
 from support.errors import UserError
 from tests.diffusion.checkpoints import make, write_corpus
@@ -42,7 +42,7 @@ def test_a_model_is_trained_from_the_command_line(tmp_path: Path) -> None:
         *("model", "training.jsonl", "validation.jsonl", "refused.jsonl"),
         *("summary.json", "recipe.yaml", "checkpoints"),
     }
-    assert models.load(str(out / "model")).family == "masked_lm"
+    assert models.load_model(str(out / "model")).family == "masked_lm"
     written = (out / "model" / "model.safetensors").read_bytes()
     again = polytrace("train", str(out / "recipe.yaml"), cwd=tmp_path)
     assert again.returncode == 0, again.stderr
@@ -150,12 +150,12 @@ def test_the_paper_at_full_size_is_estimated_from_a_config_alone(tmp_path: Path)
 
 
 def test_devices_are_named_or_refused() -> None:
-    assert gpus("8xA800-80GB") == (8, "a800-80gb")
-    assert gpus("h100-80gb") == (1, "h100-80gb")
-    assert all(gpus(f"2x{name}") == (2, name) for name in GPUS)
+    assert parse_devices("8xA800-80GB") == (8, "a800-80gb")
+    assert parse_devices("h100-80gb") == (1, "h100-80gb")
+    assert all(parse_devices(f"2x{name}") == (2, name) for name in GPUS)
     for wrong in ("8xfoo", "0xh100-80gb", "foo", "x", ""):
         with pytest.raises(UserError, match="COUNTxKIND"):
-            gpus(wrong)
+            parse_devices(wrong)
 
 
 @pytest.mark.slow

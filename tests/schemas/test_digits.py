@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.digits import apart, rounded, rounded_text
+from support.display.digits import distinguishable, rounded, rounded_text
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,6 @@ def test_what_is_no_number_stays() -> None:
 
 
 def test_rounding_makes_no_two_numbers_alike() -> None:
-    assert apart(0.2000004, 0.1) == ("0.2", "0.1")
-    assert apart(0.30000000000000004, 0.3) == ("0.30000000000000004", "0.3")
-    assert apart(0.3, 0.3) == ("0.3", "0.3")
+    assert distinguishable(0.2000004, 0.1) == ("0.2", "0.1")
+    assert distinguishable(0.30000000000000004, 0.3) == ("0.30000000000000004", "0.3")
+    assert distinguishable(0.3, 0.3) == ("0.3", "0.3")

@@ -4,14 +4,14 @@ import sys
 
 import pytest
 
-from support.progress import SECONDS, Progress
+from support.display.progress import SECONDS, Progress
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What the clock shows, to be set."""
     shown = [0.0]
-    monkeypatch.setattr("support.progress.time.monotonic", lambda: shown[0])
+    monkeypatch.setattr("support.display.progress.time.monotonic", lambda: shown[0])
     return shown
 
 

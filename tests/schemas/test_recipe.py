@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from schemas.recipe import Recipe, Summary, load
+from schemas.recipe import Recipe, Summary, load_recipe
 from support.errors import UserError
 from support.paths import ROOT, locate
 
@@ -24,7 +24,7 @@ def minimal(tmp_path: Path) -> Path:
 
 
 def test_defaults_are_the_papers(minimal: Path) -> None:
-    recipe = load(minimal)
+    recipe = load_recipe(minimal)
     assert (recipe.paths, recipe.canvas.slot_tokens, recipe.canvas.summary_tokens) == (3, 330, 32)
     assert recipe.source[0].options == {"path": "a.jsonl"}
 
@@ -55,7 +55,7 @@ def test_defaults_are_the_papers(minimal: Path) -> None:
 )
 def test_mistakes_are_named(minimal: Path, override: str, says: str) -> None:
     with pytest.raises(UserError) as caught:
-        load(minimal, [override])
+        load_recipe(minimal, [override])
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -63,13 +63,13 @@ def test_mistakes_are_named(minimal: Path, override: str, says: str) -> None:
 def test_the_file_is_named_for_its_own_mistakes(minimal: Path) -> None:
     minimal.write_text(minimal.read_text() + "\nseed: none\n")
     with pytest.raises(UserError, match=r"^\S*r\.yaml: seed: Input should be"):
-        load(minimal, ["paths=2"])
+        load_recipe(minimal, ["paths=2"])
     with pytest.raises(UserError, match=r"^\S*r\.yaml: .*seed: .*paths: |paths: .*seed: "):
-        load(minimal, ["paths=two"])
+        load_recipe(minimal, ["paths=two"])
 
 
 def test_overrides_reach_lists_and_new_sections(minimal: Path) -> None:
-    recipe = load(
+    recipe = load_recipe(
         minimal,
         [
             "filters.0.kind=length",
@@ -85,7 +85,7 @@ def test_overrides_reach_lists_and_new_sections(minimal: Path) -> None:
 def test_a_key_that_is_there_twice_is_asked_about(minimal: Path) -> None:
     minimal.write_text(minimal.read_text() + "\npaths: 3\ngroups: {min_correct: 1}\npaths: 2\n")
     with pytest.raises(UserError, match=r"line \d+: not valid YAML: 'paths' is there twice"):
-        load(minimal)
+        load_recipe(minimal)
 
 
 @pytest.mark.parametrize("text", ["- a\n", "a: [1\n", "", "\x00"])
@@ -93,7 +93,7 @@ def test_damaged_files_are_one_line(tmp_path: Path, text: str) -> None:
     path = tmp_path / "r.yaml"
     path.write_text(text)
     with pytest.raises(UserError) as caught:
-        load(path)
+        load_recipe(path)
     assert str(path) in str(caught.value)
 
 
@@ -101,7 +101,7 @@ def test_yaml_cannot_make_objects(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
     path.write_text("name: !!python/object/apply:os.getcwd []\n")
     with pytest.raises(UserError):
-        load(path)
+        load_recipe(path)
 
 
 def test_digest_follows_the_corpus_only() -> None:
@@ -134,4 +134,4 @@ def test_bundled_paths_are_found_from_anywhere(
     "path", sorted((ROOT / "flows" / "recipes").glob("*.yaml")), ids=lambda p: p.stem
 )
 def test_bundled_recipes_are_valid(path: Path) -> None:
-    assert load(path).name == path.stem
+    assert load_recipe(path).name == path.stem

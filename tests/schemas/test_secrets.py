@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.redact import UNCLEAR, bare
+from support.redact import UNCLEAR, public_address
 
 
 @pytest.mark.parametrize(
@@ -20,4 +20,4 @@ from support.redact import UNCLEAR, bare
     ],
 )
 def test_an_address_is_bare_or_not_shown(address: str, shown: str) -> None:
-    assert bare(address) == shown
+    assert public_address(address) == shown

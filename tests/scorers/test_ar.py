@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scorers.seqdep.loader import Batch, Scorer, load
+from scorers.seqdep.loader import Batch, Scorer, load_scorer
 from support.errors import UserError
 from tests.scorers import small_models
 
@@ -52,12 +52,12 @@ def llama(save_model: SaveModel) -> Path:
 
 @pytest.fixture(scope="module")
 def scorer(llama: Path) -> Scorer:
-    return load(str(llama))
+    return load_scorer(str(llama))
 
 
 @pytest.mark.parametrize("config", SMALL)
 def test_what_a_model_does_is_found_out(config: str, save_model: SaveModel) -> None:
-    scorer = load(str(save_model(config, **SMALL[config])))
+    scorer = load_scorer(str(save_model(config, **SMALL[config])))
     assert scorer.packed_tokens == PACKED.get(config)
     assert scorer.direct_head
     assert scorer.model.dtype == torch.float32
@@ -65,7 +65,7 @@ def test_what_a_model_does_is_found_out(config: str, save_model: SaveModel) -> N
 
 @pytest.mark.parametrize("config", SMALL)
 def test_log_probs_are_those_of_the_model(config: str, save_model: SaveModel) -> None:
-    scorer = load(str(save_model(config, **SMALL[config])), dtype=torch.float64)
+    scorer = load_scorer(str(save_model(config, **SMALL[config])), dtype=torch.float64)
     ids = torch.tensor([[5, 9, 30, 200, 31, 8], [7, 7, 90, 12, 0, 0]])  # the second row is padded
     batch = Batch(
         ids_BT=ids,
@@ -139,7 +139,7 @@ def test_prompt_ids_with_a_template(scorer: Scorer) -> None:
 
 
 def test_prompt_ids_without_a_template(save_model: SaveModel) -> None:
-    raw = load(str(save_model("LlamaConfig", chat=False)))
+    raw = load_scorer(str(save_model("LlamaConfig", chat=False)))
     assert raw.tokenizer.decode(raw.prompt_ids("Hi<|end|>")) == "Hi<|end|>"
     assert raw.prompt_ids("Hi<|end|>") == raw.encode("Hi<|end|>").ids_T
     raw.tokenizer.bos_token = "<|user|>"
@@ -161,7 +161,7 @@ def test_a_template_does_not_see_the_date(scorer: Scorer, monkeypatch: Any) -> N
 
 
 def test_a_foreign_tokenizer_is_a_user_error(save_model: SaveModel) -> None:
-    short = load(str(save_model("LlamaConfig", vocab_size=200)))
+    short = load_scorer(str(save_model("LlamaConfig", vocab_size=200)))
     with pytest.raises(UserError, match="beyond the model's 200 embeddings"):
         short.encode("The answer is 60")
 
@@ -174,7 +174,7 @@ def test_name_and_revision(llama: Path, tmp_path: Path, scorer: Scorer) -> None:
     snapshot.mkdir(parents=True)
     for file in llama.iterdir():
         (snapshot / file.name).write_bytes(file.read_bytes())
-    copy = load(str(snapshot))
+    copy = load_scorer(str(snapshot))
     assert copy.name == "some/lm"
     assert copy.revision == scorer.revision
 
@@ -203,7 +203,7 @@ def test_a_broken_directory_is_one_line(damage: str, llama: Path, tmp_path: Path
     elif damage == "tensors":
         weights.write_bytes(weights.read_bytes()[:5000])
     with pytest.raises(UserError) as caught:
-        load(str(directory))
+        load_scorer(str(directory))
     assert str(directory) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -211,7 +211,7 @@ def test_a_broken_directory_is_one_line(damage: str, llama: Path, tmp_path: Path
 def test_a_model_that_sees_both_sides_is_refused(save_model: SaveModel) -> None:
     both = save_model("BertConfig", auto="MaskedLM", max_position_embeddings=64)
     with pytest.raises(UserError, match="causal LM"):
-        load(str(both))
+        load_scorer(str(both))
 
 
 def test_weights_that_give_nan_are_refused(llama: Path, tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_weights_that_give_nan_are_refused(llama: Path, tmp_path: Path) -> None:
     tensors["model.norm.weight"][:] = float("nan")
     save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
     with pytest.raises(UserError, match="no finite log-probabilities"):
-        load(str(tmp_path))
+        load_scorer(str(tmp_path))
 
 
 IMPORTS = """
@@ -242,7 +242,7 @@ import numpy, pyarrow, torch, transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 AutoModelForCausalLM.from_pretrained, AutoTokenizer.from_pretrained
 before = {name.partition(".")[0] for name in sys.modules}
-import scorers.seqdep.loader, scorers.seqdep.score, scorers.seqdep.segments
+import scorers.seqdep.loader, scorers.seqdep.measurement, scorers.seqdep.segments
 after = {name.partition(".")[0] for name in sys.modules}
 OURS = ("schemas", "support", "curation")
 loaded = {name for name in sys.modules if name.partition(".")[0] in OURS}
@@ -270,4 +270,4 @@ def test_imports_are_torch_and_transformers_alone() -> None:
 def test_a_context_too_short_to_try_is_named(save_model: SaveModel) -> None:
     config = {"max_position_embeddings": 8, "n_embd": 32, "n_layer": 2, "n_head": 2}
     with pytest.raises(UserError, match="sees 8 tokens only"):
-        load(str(save_model("GPT2Config", **config)))
+        load_scorer(str(save_model("GPT2Config", **config)))

@@ -9,22 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from scorers.seqdep.attention import Branch, Layout, by_blocks, by_pieces, forward
+from scorers.seqdep.attention import AttentionLayout, Branch, by_blocks, by_pieces, forward
 
 Document = tuple[int, list[int]]  # tokens of x and of its branches, the response first
 
 
-def layout(documents: list[Document]) -> Layout:
+def layout(documents: list[Document]) -> AttentionLayout:
     branches, at = [], 0
     for x, lengths in documents:
         start, at = at, at + x
         for length in lengths:
             branches.append(Branch(start, start + x, at, at + length))
             at += length
-    return Layout(at, tuple(branches), torch.float64, torch.device("cpu"))
+    return AttentionLayout(at, tuple(branches), torch.float64, torch.device("cpu"))
 
 
-def dense(query: Tensor, key: Tensor, value: Tensor, where: Layout) -> Tensor:
+def dense(query: Tensor, key: Tensor, value: Tensor, where: AttentionLayout) -> Tensor:
     """Every token sees its `x` up to itself, and its branch up to itself; nothing else."""
     seen = torch.zeros(where.tokens, where.tokens, dtype=torch.bool)
     for x_start, x_end, start, end in where.branches:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scorers.seqdep.curve import BINS, FEW, Estimate, curve
+from scorers.seqdep.curve import BINS, FEW, Interval, curve
 
 
 def test_a_line_has_its_slope_and_no_spread() -> None:
@@ -47,7 +47,7 @@ def test_bins_hold_every_document_once() -> None:
 
 def test_few_documents_have_no_curve_and_one_has_no_mean() -> None:
     few = curve([1.0, 2.0] * (FEW // 2 - 1), list(range(FEW - 2)))
-    assert few.mean == Estimate(1.5, None, None)  # a bootstrap of few is too sure of itself
+    assert few.mean == Interval(1.5, None, None)  # a bootstrap of few is too sure of itself
     assert (few.slope, few.bins) == (None, ())
     assert curve([1.0], [5]).mean is None
     assert curve([], []).documents == 0

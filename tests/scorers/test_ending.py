@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from scorers.answers.extract.final_answer import extract
-from scorers.answers.extract.truncation import breaks_off
+from scorers.answers.extract.truncation import describe_truncation
 
 Samples = Sequence[tuple[str, str, bool | None]]
 
@@ -24,7 +24,7 @@ Samples = Sequence[tuple[str, str, bool | None]]
     ],
 )
 def test_a_broken_text(text: str) -> None:
-    assert breaks_off(text) is not None
+    assert describe_truncation(text) is not None
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_a_broken_text(text: str) -> None:
     ],
 )
 def test_a_whole_text(text: str) -> None:
-    assert breaks_off(text) is None
+    assert describe_truncation(text) is None
 
 
 def test_real_traces_that_break_off(gsm8k_samples: Samples, recorded_traces: Samples) -> None:
@@ -54,7 +54,7 @@ def test_real_traces_that_break_off(gsm8k_samples: Samples, recorded_traces: Sam
         [
             label
             for text, _, label in samples
-            if extract(text).answer is None and breaks_off(text) is not None
+            if extract(text).answer is None and describe_truncation(text) is not None
         ]
         for samples in (gsm8k_samples, recorded_traces)
     ]

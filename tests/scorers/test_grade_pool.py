@@ -14,8 +14,7 @@ from sympy.core.random import rng
 
 from schemas.records import Grade
 from scorers.answers.grade import Answer, GradePool
-from scorers.answers.verify import _math_verify_worker as worker
-from scorers.answers.verify import math_verify_pool
+from scorers.answers.verify import _math_verify_worker, math_verify_pool
 
 ROOT = Path(__file__).resolve().parents[2]
 TOWER = r"\boxed{9^{9^{9^9}}}"
@@ -122,15 +121,15 @@ def is_running(pid: int) -> bool:
 
 
 def test_an_infinite_value_is_near_no_finite_one() -> None:
-    assert not worker._is_near(2 * pi * oo, 2 * pi)
-    assert worker._is_near(2 * pi * oo, oo)
-    assert not worker._is_near(-oo, oo)
+    assert not _math_verify_worker._is_near(2 * pi * oo, 2 * pi)
+    assert _math_verify_worker._is_near(2 * pi * oo, oo)
+    assert not _math_verify_worker._is_near(-oo, oo)
 
 
 def test_each_question_finds_the_verifier_as_the_first_one_did() -> None:
-    worker._forget_earlier_questions()
+    _math_verify_worker._forget_earlier_questions()
     first = rng.getstate()
-    worker._check(r"$\sqrt{2}x+3$", r"$x\sqrt{2}+3$")
+    _math_verify_worker._check(r"$\sqrt{2}x+3$", r"$x\sqrt{2}+3$")
     rng.random()
-    worker._forget_earlier_questions()
+    _math_verify_worker._forget_earlier_questions()
     assert rng.getstate() == first

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from schemas.records import Grade
 from scorers.answers.compare.mismatches import differ
 from scorers.answers.compare.plain_rules import quick_grade, wrap
-from scorers.answers.compare.variables import told_apart
+from scorers.answers.compare.variables import rename_clashing_letters
 from scorers.answers.extract.final_answer import extract
 from scorers.answers.grade import _brought_together, tidy_gold
 from scorers.answers.verify.math_verify_pool import Question, WorkerPool
@@ -116,7 +116,7 @@ def test_plain_answers_have_the_verdict_of_math_verify(
     forms = [random_number(rng) for _ in range(60)]
     pairs += [(rng.choice(forms), rng.choice(forms)) for _ in range(500)]
     decided = {
-        Question(*told_apart(wrap(answer), wrap(gold))): grade
+        Question(*rename_clashing_letters(wrap(answer), wrap(gold))): grade
         for answer, gold in dict.fromkeys(starmap(_brought_together, pairs))
         if (grade := quick_grade(answer, gold)) is not None
     }

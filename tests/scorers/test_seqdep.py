@@ -13,10 +13,15 @@ from hypothesis import strategies as st
 
 from schemas.canvas import CLOSE, render
 from schemas.records import Level
-from scorers.seqdep.loader import Scorer, load
-from scorers.seqdep.packing import Document, Segment
-from scorers.seqdep.packing import score as score_documents
-from scorers.seqdep.score import Measured, Settings, Texts, measure_separately, score
+from scorers.seqdep.loader import Scorer, load_scorer
+from scorers.seqdep.measurement import (
+    Measured,
+    ScoredInstance,
+    SeqDepSettings,
+    measure,
+    measure_separately,
+)
+from scorers.seqdep.packing import Document, Segment, score_documents
 from support.errors import UserError
 from tests.scorers import small_models
 
@@ -24,11 +29,15 @@ A = "3 * 12 = 36\n36 + 24 = 60\nThe answer is 60."
 B = "He has 3.5 boxes.  So 60 apples.\n\nThe answer is 60."
 C = "é漢字🙂 naïve <|end|> café!\n x² + y² = 1."
 ITEMS = (
-    Texts(prompt="How many?", paths=(A, B, C), summary="It is 60", text=f"{A}\n\n{B}\n\n{C}"),
-    Texts(prompt="", paths=("1", "", "2"), summary="3", text="1"),  # one token, empty, N = 1
-    Texts(prompt="漢字 <|bot|>?", paths=(C,), summary="", text=""),  # P = 1, N = 0
-    Texts(prompt="x" * 40, paths=(B, B), summary=A, text=C * 3),
-    Texts(prompt="no canvas", paths=(), summary="", text="A.\nB.\n\n C"),
+    ScoredInstance(
+        prompt="How many?", paths=(A, B, C), summary="It is 60", text=f"{A}\n\n{B}\n\n{C}"
+    ),
+    ScoredInstance(
+        prompt="", paths=("1", "", "2"), summary="3", text="1"
+    ),  # one token, empty, N = 1
+    ScoredInstance(prompt="漢字 <|bot|>?", paths=(C,), summary="", text=""),  # P = 1, N = 0
+    ScoredInstance(prompt="x" * 40, paths=(B, B), summary=A, text=C * 3),
+    ScoredInstance(prompt="no canvas", paths=(), summary="", text="A.\nB.\n\n C"),
 )
 MODELS: dict[str, dict[str, Any]] = {
     "LlamaConfig": {},
@@ -41,9 +50,9 @@ MODELS: dict[str, dict[str, Any]] = {
 ROUNDS_INSIDE = ("BloomConfig", "MambaConfig")
 
 
-def plan(batch_tokens: int = 4096, *, steps: int = 64) -> Settings:
+def plan(batch_tokens: int = 4096, *, steps: int = 64) -> SeqDepSettings:
     """Everything that can be measured; windows differ from steps."""
-    return Settings(
+    return SeqDepSettings(
         batch_tokens=batch_tokens,
         step_tokens=steps,
         window_tokens=steps + 3,
@@ -70,7 +79,7 @@ def llama(save_model: SaveModel) -> Path:
 
 @pytest.fixture(scope="module")
 def scorer(llama: Path) -> Scorer:
-    return load(str(llama), dtype=torch.float64)
+    return load_scorer(str(llama), dtype=torch.float64)
 
 
 LEVELS = ("path", "step", "window", "canvas_step", "canvas_window")
@@ -100,12 +109,12 @@ def gaps(one: Measured, other: Measured) -> list[float]:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("config", MODELS)
 def test_equal_to_separate_passes(config: str, dtype: torch.dtype, save_model: SaveModel) -> None:
-    scorer = load(str(save_model(config, **MODELS[config])), dtype=dtype)
+    scorer = load_scorer(str(save_model(config, **MODELS[config])), dtype=dtype)
     if dtype == torch.float64 and config in ROUNDS_INSIDE:
         pytest.skip("computes in float32 inside, whatever its weights are")
     expected = [measure_separately(scorer, item, plan(steps=7)) for item in ITEMS]
     for batch_tokens in (1, 900):
-        found = score(scorer, ITEMS, plan(batch_tokens, steps=7))
+        found = measure(scorer, ITEMS, plan(batch_tokens, steps=7))
         worst = max(gap for pair in zip(found, expected, strict=True) for gap in gaps(*pair))
         assert worst <= (1e-9 if dtype == torch.float64 else 1e-5)
 
@@ -124,8 +133,8 @@ PIECE = st.text(
 def test_equal_to_separate_passes_for_any_text(
     scorer: Scorer, paths: list[str], prompt: str, summary: str, text: str, cap: int
 ) -> None:
-    item = Texts(prompt=prompt, paths=tuple(paths), summary=summary, text=text)
-    (found,) = score(scorer, [item], plan(4096, steps=cap))
+    item = ScoredInstance(prompt=prompt, paths=tuple(paths), summary=summary, text=text)
+    (found,) = measure(scorer, [item], plan(4096, steps=cap))
     assert max(gaps(found, measure_separately(scorer, item, plan(steps=cap)))) <= 1e-9
 
 
@@ -139,7 +148,7 @@ def log_prob(scorer: Scorer, before: list[int], wanted: list[int]) -> float:
 
 
 def test_path_level_by_hand(scorer: Scorer) -> None:
-    item = Texts(prompt="Q", paths=("3 * 12.", "36é."), summary="60", text="")
+    item = ScoredInstance(prompt="Q", paths=("3 * 12.", "36é."), summary="60", text="")
     tokenizer = scorer.tokenizer
     x = list(scorer.prompt_ids("Q"))
     text = render(item.paths, item.summary).removesuffix(CLOSE)
@@ -151,7 +160,7 @@ def test_path_level_by_hand(scorer: Scorer) -> None:
         edges = (begin, begin + len(head), begin + len(head) + len(body))
         return tuple(sum(start < edge for start in starts) for edge in edges)  # type: ignore[return-value]
 
-    (measured,) = score(scorer, [item], plan(999, steps=64))
+    (measured,) = measure(scorer, [item], plan(999, steps=64))
     expected = []
     for head, body in (("\n</think 1>\n<think 2>\n", "36é."), ("\n</think 2>\n<summary>\n", "60")):
         begin, first, end = slices(head, body)
@@ -175,8 +184,8 @@ def test_step_level_by_hand(scorer: Scorer) -> None:
         log_prob(scorer, x + ids[:a], ids[a:b]) - log_prob(scorer, x, ids[a:b])
         for a, b in pairwise(edges[1:])
     ]
-    item = Texts(prompt="Q", paths=(), summary="", text=text)
-    (measured,) = score(scorer, [item], plan(999, steps=64))
+    item = ScoredInstance(prompt="Q", paths=(), summary="", text=text)
+    (measured,) = measure(scorer, [item], plan(999, steps=64))
     assert measured.path is None
     assert measured.step is not None
     assert measured.step.tokens == tuple(b - a for a, b in pairwise(edges))
@@ -188,7 +197,7 @@ def test_step_level_by_hand(scorer: Scorer) -> None:
 
 
 def test_undefined_is_none_and_empty_paths_count(scorer: Scorer) -> None:
-    found = score(scorer, ITEMS, plan(4096, steps=64))
+    found = measure(scorer, ITEMS, plan(4096, steps=64))
     lone = found[1].step
     assert lone is not None
     assert (lone.nats, lone.nats_per_token, lone.gains, lone.tokens) == (None, None, (), (1,))
@@ -209,10 +218,10 @@ def test_undefined_is_none_and_empty_paths_count(scorer: Scorer) -> None:
 def test_too_long_for_the_context_is_none(scorer: Scorer) -> None:
     item = replace(ITEMS[0], prompt="")
     tokens = 1 + len(scorer.encode(item.text).ids_T)
-    (fits,) = score(replace(scorer, context=tokens), [item], plan(4096, steps=8))
+    (fits,) = measure(replace(scorer, context=tokens), [item], plan(4096, steps=8))
     assert fits.step is not None
     assert (fits.path, fits.summary_gain) == (None, None)  # the canvas has headers on top
-    none = score(replace(scorer, context=tokens - 1), ITEMS[:2], plan(4096, steps=8))
+    none = measure(replace(scorer, context=tokens - 1), ITEMS[:2], plan(4096, steps=8))
     assert none[0] == Measured(
         path=None,
         step=None,
@@ -225,30 +234,30 @@ def test_too_long_for_the_context_is_none(scorer: Scorer) -> None:
 
 def test_a_packed_row_may_be_longer_than_the_context(scorer: Scorer) -> None:
     text = "Tom ab " * 60
-    item = Texts(prompt="", paths=(), summary="", text=text)
+    item = ScoredInstance(prompt="", paths=(), summary="", text=text)
     assert scorer.context is not None
     assert 2 * len(scorer.encode(text).ids_T) > scorer.context
-    (found,) = score(scorer, [item], plan(64, steps=99))
+    (found,) = measure(scorer, [item], plan(64, steps=99))
     assert max(gaps(found, measure_separately(scorer, item, plan(steps=99)))) <= 1e-9
 
 
 def test_same_list_same_bits_and_the_order_is_kept(scorer: Scorer) -> None:
     items = ITEMS * 3
-    first = score(scorer, items, plan(900, steps=8))
-    assert score(scorer, items, plan(900, steps=8)) == first
+    first = measure(scorer, items, plan(900, steps=8))
+    assert measure(scorer, items, plan(900, steps=8)) == first
     for item, measured in zip(items, first, strict=True):
-        (alone,) = score(scorer, [item], plan(900, steps=8))
+        (alone,) = measure(scorer, [item], plan(900, steps=8))
         assert max(gaps(measured, alone)) <= 1e-9
 
 
 def test_thread_count_hardly_matters(llama: Path) -> None:
-    single = load(str(llama))  # float32
+    single = load_scorer(str(llama))  # float32
     before = torch.get_num_threads()
     found = []
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            found.append(score(single, ITEMS, plan(900, steps=8)))
+            found.append(measure(single, ITEMS, plan(900, steps=8)))
     finally:
         torch.set_num_threads(before)
     assert max(gap for pair in zip(*found, strict=True) for gap in gaps(*pair)) <= 1e-5
@@ -270,7 +279,7 @@ def test_batches_keep_to_the_budget_and_progress_counts_items(
         exact = scorer if packed else replace(scorer, packed_tokens=0)
         batches.clear()
         told.clear()
-        score(exact, ITEMS * 4, plan(1000, steps=8), progress=told.append)
+        measure(exact, ITEMS * 4, plan(1000, steps=8), progress=told.append)
         documents = [
             len({b.x_start for b in batch.branches}) if packed else len(batch.ids_BT)
             for batch in batches
@@ -284,7 +293,7 @@ def test_batches_keep_to_the_budget_and_progress_counts_items(
     assert sum(told) == 20
     assert all(told)
     told.clear()
-    assert score(scorer, [], plan(1000, steps=8), progress=told.append) == []
+    assert measure(scorer, [], plan(1000, steps=8), progress=told.append) == []
     assert told == []
 
 
@@ -298,8 +307,8 @@ def test_every_token_is_scored_at_most_once(scorer: Scorer, monkeypatch: Any) ->
 
     monkeypatch.setattr(Scorer, "log_probs", watched)
     item = ITEMS[0]
-    settings = Settings(batch_tokens=1, step_tokens=8, window_tokens=8)
-    (measured,) = score(scorer, [item], settings)
+    settings = SeqDepSettings(batch_tokens=1, step_tokens=8, window_tokens=8)
+    (measured,) = measure(scorer, [item], settings)
     assert len(batches) == 2
     for batch in batches:
         rows = batch.rows_R.tolist()
@@ -377,7 +386,7 @@ def test_log_probabilities_that_are_not_finite_are_an_error(
     nan = torch.full((9999,), float("nan"))
     monkeypatch.setattr(Scorer, "log_probs", lambda _, batch: nan[: len(batch.rows_R)])
     with pytest.raises(UserError, match="not finite"):
-        score(scorer, ITEMS, plan(999, steps=8))
+        measure(scorer, ITEMS, plan(999, steps=8))
 
 
 @pytest.mark.slow
@@ -387,7 +396,7 @@ def test_the_part_that_fits_is_scored_and_marked(scorer: Scorer) -> None:
     for context in range(2, len(ids) + 8):  # the cut falls into headers, segments and between them
         small = replace(scorer, context=context)
         asked = replace(plan(steps=8), keep_part=True, siblings=False)
-        (found,) = score(small, [item], asked)
+        (found,) = measure(small, [item], asked)
         assert found.step is not None and found.path is not None
         assert found.step.is_cut == (context < 1 + len(ids))
         assert found.path.is_cut and found.summary_gain is None
@@ -395,14 +404,14 @@ def test_the_part_that_fits_is_scored_and_marked(scorer: Scorer) -> None:
         assert max(gaps(found, measure_separately(small, item, asked))) <= 1e-9
         # The cut may fall into the summary: what is left of that is no path.
         assert len(found.path.tokens) <= len(item.paths)
-    (whole,) = score(scorer, [item], asked)
+    (whole,) = measure(scorer, [item], asked)
     assert whole.path is not None
     canvas = scorer.encode(render(item.paths, item.summary).removesuffix(CLOSE)).ids_T
-    (found,) = score(replace(scorer, context=len(canvas)), [item], asked)  # x is one token
+    (found,) = measure(replace(scorer, context=len(canvas)), [item], asked)  # x is one token
     assert found.path is not None and found.path.is_cut and not whole.path.is_cut
     assert found.path.gains == pytest.approx(whole.path.gains, abs=1e-9)
     assert found.path.tokens == whole.path.tokens
-    (none,) = score(replace(scorer, context=1), [item], replace(plan(), keep_part=True))
+    (none,) = measure(replace(scorer, context=1), [item], replace(plan(), keep_part=True))
     assert (none.path, none.step) == (None, None)  # x alone fills it
 
 
@@ -415,26 +424,26 @@ def test_a_huge_text_is_not_encoded_to_be_cut(scorer: Scorer, monkeypatch: Any) 
         return encode(self, text)
 
     text = "Tom has 3 boxes. " * 3000
-    small, asked = replace(scorer, context=64), Settings(keep_part=True)
-    (expected,) = score(small, [Texts(prompt="", text=text[:2000])], asked)
+    small, asked = replace(scorer, context=64), SeqDepSettings(keep_part=True)
+    (expected,) = measure(small, [ScoredInstance(prompt="", text=text[:2000])], asked)
     monkeypatch.setattr(Scorer, "encode", watched)
-    (found,) = score(small, [Texts(prompt="", text=text)], asked)
+    (found,) = measure(small, [ScoredInstance(prompt="", text=text)], asked)
     assert found == expected and max(encoded) == 64 * 32
     blank = "x" + " " * 5000  # one token may stand for more characters than that
-    assert score(small, [Texts(prompt="", text=blank)], asked)[0].step is not None
+    assert measure(small, [ScoredInstance(prompt="", text=blank)], asked)[0].step is not None
 
 
 @pytest.mark.slow
 def test_copies_of_all_lengths_and_levels_in_one_pass(scorer: Scorer) -> None:
     long = "Tom has 3 boxes. " * 40  # a path of more than 256 tokens beside short ones
     items = [
-        Texts(prompt="Q" * 90, paths=(A, long, B, long), summary="60", text=A + long),
-        Texts(prompt="", text=long),
+        ScoredInstance(prompt="Q" * 90, paths=(A, long, B, long), summary="60", text=A + long),
+        ScoredInstance(prompt="", text=long),
     ]
     roomy = replace(scorer, context=None)
     for chosen in (plan(steps=300), plan(steps=5), replace(plan(), levels=(Level.WINDOW,))):
         asked = replace(chosen, siblings=False)
-        found = score(roomy, items, asked)
+        found = measure(roomy, items, asked)
         for item, one in zip(items, found, strict=True):
             separate = measure_separately(roomy, item, asked)
             assert max(gaps(one, separate)) <= 1e-9
@@ -452,41 +461,43 @@ def test_memory_that_runs_out_halves_the_batch(scorer: Scorer, monkeypatch: Any)
             raise torch.OutOfMemoryError("CUDA out of memory")
         return run(self, batch)
 
-    expected = score(scorer, ITEMS * 3, plan(steps=8))
+    expected = measure(scorer, ITEMS * 3, plan(steps=8))
     monkeypatch.setattr(Scorer, "log_probs", small)
-    found = score(scorer, ITEMS * 3, plan(steps=8))
+    found = measure(scorer, ITEMS * 3, plan(steps=8))
     assert max(gap for pair in zip(found, expected, strict=True) for gap in gaps(*pair)) <= 1e-9
     assert max(tried) > most and sum(size > most for size in tried) < 6
     most = 20
     with pytest.raises(UserError, match="of one text do not fit into memory"):
-        score(scorer, ITEMS, plan(steps=8))
+        measure(scorer, ITEMS, plan(steps=8))
     monkeypatch.setattr(Scorer, "log_probs", lambda *_: (_ for _ in ()).throw(RuntimeError("bug")))
     with pytest.raises(RuntimeError, match="bug"):  # no other fault is taken for it
-        score(scorer, ITEMS, plan(steps=8))
+        measure(scorer, ITEMS, plan(steps=8))
 
 
 def test_siblings_by_hand(scorer: Scorer) -> None:
     cache = replace(scorer, model=UnigramCache(len(scorer.tokenizer), 1e-4), direct_head=False)
     cache = replace(cache, packed_tokens=0)
-    item = Texts(prompt="Q", paths=("qjzQJZ", "WUXwux", "qjzQJZ"), summary="s")
-    (found,) = score(cache, [item], plan())
+    item = ScoredInstance(prompt="Q", paths=("qjzQJZ", "WUXwux", "qjzQJZ"), summary="s")
+    (found,) = measure(cache, [item], plan())
     assert found.siblings is not None
     assert found.siblings.near_copies == ((0, 2), (2, 0))
     gains = found.siblings.gains_per_token
     assert [row[i] for i, row in enumerate(gains)] == [None] * 3
     assert gains[0][2] == gains[2][0]
-    pair = Texts(prompt="Q", paths=("qjzQJZ", "WUXwux"))
-    (alone,) = score(cache, [pair], plan())
+    pair = ScoredInstance(prompt="Q", paths=("qjzQJZ", "WUXwux"))
+    (alone,) = measure(cache, [pair], plan())
     assert alone.path is not None
     assert gains[0][1] == pytest.approx(alone.path.nats_per_token)  # a canvas of the two
 
 
 def test_bfloat16_errs_by_hundredths_of_a_nat(tiny_teacher: Path) -> None:
     """The error of the bundled scorer on its own kind of text; docs state it."""
-    item = Texts(prompt="Tom has 3 boxes of 12 apples. How many?", paths=(A, B), text=f"{A}\n{B}")
-    asked = Settings(step_tokens=16)
+    item = ScoredInstance(
+        prompt="Tom has 3 boxes of 12 apples. How many?", paths=(A, B), text=f"{A}\n{B}"
+    )
+    asked = SeqDepSettings(step_tokens=16)
     exact, rough = (
-        score(load(str(tiny_teacher), dtype=dtype), [item], asked)[0]
+        measure(load_scorer(str(tiny_teacher), dtype=dtype), [item], asked)[0]
         for dtype in (torch.float64, torch.bfloat16)
     )
     assert 1e-4 < max(gaps(rough, exact)) < 0.15

@@ -13,7 +13,7 @@ import pytest
 
 from schemas.records import Grade
 from scorers.answers.compare.arithmetic import is_rounded, value_of
-from scorers.answers.compare.variables import told_apart
+from scorers.answers.compare.variables import rename_clashing_letters
 from scorers.answers.grade import Attempt, GradePool, _first_answer
 from scorers.answers.notation.number_words import spelled_number
 
@@ -465,12 +465,12 @@ def test_numbers_in_words(text: str, number: int | None) -> None:
 
 
 def test_letters_that_would_be_mistaken_get_other_names() -> None:
-    assert told_apart("$x+1$", "$2x$") == ("$x+1$", "$2x$")
-    answer, gold = told_apart("$R-r$", "$r-R$")
+    assert rename_clashing_letters("$x+1$", "$2x$") == ("$x+1$", "$2x$")
+    answer, gold = rename_clashing_letters("$R-r$", "$r-R$")
     assert answer[1] == gold[3] != "R"
     assert answer[3] == gold[1] == "r"
-    assert told_apart(r"$\text{cost}$", r"$\cos x$") == (r"$\text{cost}$", r"$\cos x$")
-    assert told_apart("$5 cm$", "$5$") == ("$5 cm$", "$5$")
+    assert rename_clashing_letters(r"$\text{cost}$", r"$\cos x$") == (r"$\text{cost}$", r"$\cos x$")
+    assert rename_clashing_letters("$5 cm$", "$5$") == ("$5 cm$", "$5$")
 
 
 PIECES = (

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from curation.teachers.local.causal_lm import load
+from curation.teachers.local.causal_lm import load_causal_lm
 from flows.cli import app
 from support.errors import UserError
 from tests.curation.samples import corpus, write_run
@@ -160,7 +160,7 @@ def test_a_teacher_with_code_of_its_own_is_refused_in_one_line(
     shutil.copytree(tiny_teacher, model)
     code_of_its_own(model, canary)
     with pytest.raises(UserError, match=r"teacher\.path: .*cannot load the model") as caught:
-        load(model, None, trust_remote_code=False)
+        load_causal_lm(model, None, trust_remote_code=False)
     assert "\n" not in str(caught.value)
     assert not canary.exists()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.paths import ROOT
-from support.redact import clean, hidden, of_environment, without_credentials
+from support.redact import clean, environment_secrets, hide_secrets, without_credentials
 from tests.security.test_journey import KEY, TOKEN, leaks
 
 FAULTY = """
@@ -17,7 +17,7 @@ from flows.runtime.session import prefect
 from pathlib import Path
 def fail(*arguments):
     raise RuntimeError("refused: Bearer " + __import__("os").environ["LOOP_KEY"])
-schemas.recipe.load = fail
+schemas.recipe.load_recipe = fail
 sys.argv = ["polytrace", "build", "demo"]
 try:
     with prefect(Path(".")):
@@ -55,11 +55,11 @@ def test_what_counts_as_a_secret() -> None:
         "DB_PASSWORD": " hunter2hunter2\n",
         "PATH": "/usr/bin:/bin",
     }
-    assert of_environment(variables) == (TOKEN, KEY, "hunter2hunter2")
-    assert hidden("nothing", None, "") == "nothing"
-    assert hidden(f"a {KEY}b", KEY) == "a ***b"
+    assert environment_secrets(variables) == (TOKEN, KEY, "hunter2hunter2")
+    assert hide_secrets("nothing", None, "") == "nothing"
+    assert hide_secrets(f"a {KEY}b", KEY) == "a ***b"
     bare = {"APIKEY": KEY, "my_token": TOKEN, "AWS_CREDENTIALS": "hunter2hunter2"}
-    assert of_environment(bare) == (KEY, TOKEN, "hunter2hunter2")
+    assert environment_secrets(bare) == (KEY, TOKEN, "hunter2hunter2")
 
 
 @pytest.mark.parametrize(
@@ -73,11 +73,11 @@ def test_what_counts_as_a_secret() -> None:
     ],
 )
 def test_a_key_is_hidden_in_other_forms(said: str) -> None:
-    assert hidden(f"no such key: {said}.", "kQ7x/9vR2+mZ==") == "no such key: ***."
+    assert hide_secrets(f"no such key: {said}.", "kQ7x/9vR2+mZ==") == "no such key: ***."
 
 
 def test_a_key_is_hidden_between_entities() -> None:
-    assert hidden("<b>a&amp;b&lt;c</b>", "a&b<c") == "<b>***</b>"
+    assert hide_secrets("<b>a&amp;b&lt;c</b>", "a&b<c") == "<b>***</b>"
 
 
 def test_foreign_text_is_clean_as_a_part_of_a_message(monkeypatch: pytest.MonkeyPatch) -> None:

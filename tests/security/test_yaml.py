@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.recipe import load
+from schemas.recipe import load_recipe
 from support.errors import UserError
 
 NINE = range(9)
@@ -43,7 +43,7 @@ def test_a_recipe_that_means_harm_is_refused_in_one_line(
     (tmp_path / "recipe.yaml").write_text(text)
     began = time.monotonic()
     with pytest.raises(UserError) as caught:
-        load(tmp_path / "recipe.yaml")
+        load_recipe(tmp_path / "recipe.yaml")
     assert says in str(caught.value)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 1500
     assert time.monotonic() - began < 20
@@ -53,7 +53,7 @@ def test_a_recipe_that_means_harm_is_refused_in_one_line(
 def test_an_override_that_means_harm_is_refused(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("name: x")
     with pytest.raises(UserError, match="is not a YAML value"):
-        load(tmp_path / "recipe.yaml", ["seed=!!python/object/apply:os.system [ls]"])
+        load_recipe(tmp_path / "recipe.yaml", ["seed=!!python/object/apply:os.system [ls]"])
 
 
 def test_merges_of_a_real_recipe_still_work(tmp_path: Path) -> None:
@@ -62,6 +62,6 @@ def test_merges_of_a_real_recipe_still_work(tmp_path: Path) -> None:
         "  - &one {kind: jsonl, path: a.jsonl, label: a}\n"
         "  - {<<: *one, label: b}\n  - {<<: [*one, {license: mit}], label: c}\n"
     )
-    made = load(tmp_path / "recipe.yaml")
+    made = load_recipe(tmp_path / "recipe.yaml")
     assert [s.options["path"] for s in made.source] == ["a.jsonl"] * 3
     assert [s.options["label"] for s in made.source] == ["a", "b", "c"]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from curation.release.verify import damaged_journals, verify
+from curation.release.verify import damaged_journals, find_problems
 from support.paths import ROOT
 from tests.builds import contents, make
 from tests.flows.commands import start
@@ -93,12 +93,12 @@ def test_a_disk_that_is_full_at_any_place(recipe: Path, whole: Path, tmp_path: P
             except OSError as error:
                 assert "No space left" in str(error)
                 failed += 1
-                assert verify(run) != []
+                assert find_problems(run) != []
             else:
                 break
         assert failed >= 5
         assert same(run, whole)
-        assert verify(run) == []
+        assert find_problems(run) == []
 
 
 @pytest.mark.slow
@@ -149,7 +149,7 @@ def test_a_full_or_read_only_disk_under_prefects_database_is_told_at_once(tmp_pa
 
 
 def pieces(run: Path) -> list[Path]:
-    """One file of each kind: shards, marks, rejections, census, journal, release, manifest."""
+    """One file of each kind: shards, markers, rejections, index, journal, release, manifest."""
     kinds = {re.sub(r"[0-9a-f]{12}|\d+", "N", p.relative_to(run).as_posix()): p for p in files(run)}
     return [kinds[kind] for kind in sorted(kinds)]
 
@@ -181,7 +181,7 @@ def test_a_flipped_bit_is_found_and_its_shard_alone_is_made_again(
         before = path.read_bytes()
         flip(path, draw)
         name = path.relative_to(run).as_posix()
-        assert any(name in line for line in verify(run)), name
+        assert any(name in line for line in find_problems(run)), name
         seen = times(run, stages)
         build(recipe, run)
         assert same(run, whole), name
@@ -192,7 +192,7 @@ def test_a_flipped_bit_is_found_and_its_shard_alone_is_made_again(
             assert {p.parent.name for p in changed} == {"prompts"}, name
         else:
             assert {p.stem for p in changed} <= {path.stem.rpartition("-")[2]}, (name, changed)
-        assert verify(run) == []
+        assert find_problems(run) == []
 
 
 @pytest.mark.parametrize("name", [b"recorded_correct", b"seed", b"text"])
@@ -205,9 +205,9 @@ def test_a_flipped_bit_in_the_name_of_a_column(
     path = run / "traces/00001.parquet"
     before = path.read_bytes()
     path.write_bytes(before.replace(name, bytes([name[0] ^ 1]) + name[1:]))
-    assert any("traces/00001.parquet" in line for line in verify(run))
+    assert any("traces/00001.parquet" in line for line in find_problems(run))
     build(recipe, run)
-    assert same(run, whole) and path.read_bytes() == before and verify(run) == []
+    assert same(run, whole) and path.read_bytes() == before and find_problems(run) == []
 
 
 def sample(run: Path) -> None:
@@ -231,7 +231,7 @@ def test_a_flipped_bit_in_the_journal_of_a_closed_shard(sampled: Path, tmp_path:
     assert ["traces/00001.jsonl.done" in line for line in damaged_journals(run)] == [True]
     seen = times(run, ("traces", "graded", "canvases", "scored"))
     sample(run)
-    assert same(run, sampled) and verify(run) == []
+    assert same(run, sampled) and find_problems(run) == []
     assert times(run, ("traces", "graded", "canvases", "scored")) == seen
 
 
@@ -249,7 +249,7 @@ def test_a_flipped_bit_in_the_journal_of_an_open_shard(sampled: Path, tmp_path: 
             (run / f"traces/00001.{suffix}").unlink()
         sample(run)
         assert same(run, sampled)
-        assert verify(run) == []
+        assert find_problems(run) == []
 
 
 # --- Prefect's server, and clocks
@@ -282,7 +282,7 @@ def test_a_build_whose_prefect_server_dies_ends_and_goes_on(tmp_path: Path) -> N
     assert "Traceback" not in err
     assert not (tmp_path / "run/manifest.json").exists()
     make(tmp_path / "run", "demo", "shard_rows=20", limit=60)
-    assert verify(tmp_path / "run") == []
+    assert find_problems(tmp_path / "run") == []
 
 
 def wait_for(is_there: Callable[[], bool], process: "subprocess.Popen[str]") -> None:

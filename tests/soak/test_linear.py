@@ -14,16 +14,16 @@ import pytest
 
 from curation.canvases.summaries import ends_in
 from curation.prompts.decontaminate import without_drawings
-from curation.prompts.dedup import Seen, tokens
+from curation.prompts.dedup import SeenPrompts, tokens
 from curation.sources._tabular import prompt_fault
 from curation.sources.columns.gold import read_gold
-from curation.sources.columns.lacks import what_it_lacks
+from curation.sources.columns.self_containment import missing_reference
 from curation.sources.columns.traces import without_annotations
 from schemas.canvas import MARKER
 from scorers.answers.compare.plain_rules import quick_grade, tidy, wrap
 from scorers.answers.extract.conclusion import conclusion
 from scorers.answers.extract.final_answer import extract
-from scorers.answers.extract.truncation import breaks_off
+from scorers.answers.extract.truncation import describe_truncation
 from scorers.seqdep.segments.step import steps
 from scorers.similarity import normalise
 from tests.soak import hostile
@@ -42,7 +42,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "tidy": tidy,
     "wrap": wrap,
     "quick_grade": lambda text: quick_grade(text, "7"),
-    "breaks_off": breaks_off,
+    "breaks_off": describe_truncation,
     "similarity's normal form": normalise,
     "steps": lambda text: steps(text, range(0, len(text), 4), 100),
     "marker": MARKER.search,
@@ -50,9 +50,9 @@ READERS: dict[str, Callable[[str], object]] = {
     "gold": lambda text: read_gold(text, "####"),
     "prompt": lambda text: prompt_fault(text, len(text)),
     "duplicates' normal form": tokens.__wrapped__,
-    "duplicates' gold": lambda text: Seen().add("1 + 1", text, 0, 1),
+    "duplicates' gold": lambda text: SeenPrompts().add("1 + 1", text, 0, 1),
     "drawings": without_drawings,
-    "what a prompt lacks": what_it_lacks,
+    "what a prompt lacks": missing_reference,
     "summary": lambda text: ends_in(text, "7"),
 }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from curation.release.verify import verify
+from curation.release.verify import find_problems
 from tests.builds import contents, make
 from tests.flows.commands import check_all_end
 from tests.flows.test_dask import environment
@@ -37,15 +37,15 @@ def test_a_cluster_whose_worker_is_killed_makes_the_same_bytes(tmp_path: Path) -
         process = subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path), stderr=said)
     killed = 0
     while process.poll() is None:
-        if not killed and (at_work := workers()):
-            os.kill(at_work[-1], signal.SIGKILL)
-            killed = len(at_work)
+        if not killed and (running_teacher := workers()):
+            os.kill(running_teacher[-1], signal.SIGKILL)
+            killed = len(running_teacher)
         time.sleep(0.02)
     shown = (tmp_path / "said").read_text()
     assert process.returncode == 0, shown
     assert killed, "no worker was ever seen at work"
     assert contents(tmp_path / "run" / "release") == contents(tmp_path / "plain" / "release")
-    assert verify(tmp_path / "run") == []
+    assert find_problems(tmp_path / "run") == []
     assert "scored" in shown, "progress of the shards is seen"
     assert "ray" not in shown.lower(), shown
     check_all_end(tmp_path / ".prefect", seconds=60)

@@ -20,7 +20,7 @@ from tests.curation import samples
 folder = Path(sys.argv[1])
 samples.write_run(folder / "run", samples.corpus(3))
 series = plot.Series(label="a", points=((1, 0.1, 0.1), (2, 0.2, 0.1)), nats=(), nats_per_token=())
-plot.draw([plot.Panel(title="b", series=(series,))], folder / "seqdep", title="c", note="d")
+plot.draw([plot.SeqDepPanel(title="b", series=(series,))], folder / "seqdep", title="c", note="d")
 figures._save([figures.Panel("e", 2, lambda axis: axis.plot([0, 1], [1, 2]))], folder / "one", "f")
 assert matplotlib.get_backend() == "svg", matplotlib.get_backend()
 assert dict(matplotlib.rcParams) == before

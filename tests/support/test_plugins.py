@@ -11,7 +11,7 @@ from diffusion.evaluation.settings import RULES, System
 from diffusion.settings import Model
 from flows.cli.doctor.examine import as_json, examine, text
 from schemas.manifest import Manifest
-from schemas.recipe import load
+from schemas.recipe import load_recipe
 from support import plugins
 from support.errors import UserError
 from support.paths import ROOT
@@ -21,11 +21,11 @@ from tests.distributions import install
 
 FILTERS = "curation.filters"
 SHORT = '''
-from curation.filters.length import Length
+from curation.filters.length import LengthFilter
 
-def build(most: int = 40) -> Length:
+def build(most: int = 40) -> LengthFilter:
     """A filter."""
-    return Length(min_total=None, max_total=most, min_path=None)
+    return LengthFilter(min_total=None, max_total=most, min_path=None)
 '''
 
 
@@ -119,9 +119,9 @@ def test_a_corpus_says_which_package_filtered_it(site: Path, tmp_path: Path) -> 
 
 def test_what_is_installed_changes_no_recipe(site: Path) -> None:
     recipe = ROOT / "flows" / "recipes" / "demo.yaml"
-    before = load(recipe).digest()
+    before = load_recipe(recipe).digest()
     acme(site, {"short": "acme_parts:build"})
-    assert load(recipe).digest() == before
+    assert load_recipe(recipe).digest() == before
 
 
 RULE = "from diffusion.decoding.rules.ar_order import ArOrder as build\n"
@@ -145,7 +145,7 @@ def test_a_model_family_of_another_package_loads_and_saves(site: Path, tmp_path:
     kind = models.read_config(folder)["model_type"]
     families = {kind: "acme_parts", "broken": "acme_broken"}
     install(site, "acme-parts", "1.0", files, {"polytrace.models": families})
-    dlm = models.load(str(folder))
+    dlm = models.load_model(str(folder))
     assert dlm.family == kind
     models.save(dlm, tmp_path / "again")
     assert (tmp_path / "again" / "model.safetensors").is_file()

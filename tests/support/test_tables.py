@@ -1,6 +1,6 @@
 """Tables in both forms."""
 
-from support.tables import Table
+from support.display.tables import Table
 
 ROWS = (("a|b", "1"), ("漢", "22"))
 

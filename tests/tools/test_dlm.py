@@ -15,14 +15,14 @@ from tools.tiny.train_dlm import (
     CANVAS_ROW,
     ROW,
     TEACHER,
-    Settings,
+    DlmSettings,
     batches,
     learning_rate,
     tokenizer_with_mask,
     write_base,
 )
 
-SMALL = Settings(steps=12, rows=4)
+SMALL = DlmSettings(steps=12, rows=4)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_it_begins_as_the_teacher(tmp_path: Path) -> None:
     """With causal attention it is the teacher; the mask and biases are all that was added."""
     write_base(tmp_path)
     teacher: Any = AutoModelForCausalLM.from_pretrained(TEACHER)
-    net = models.load(str(tmp_path)).denoiser.net
+    net = models.load_model(str(tmp_path)).denoiser.net
     theirs = dict(teacher.named_parameters())
     for name, ours in net.named_parameters():
         if name.endswith("_proj.bias"):
@@ -110,7 +110,7 @@ def test_it_begins_as_the_teacher(tmp_path: Path) -> None:
 
 
 def test_the_rate_rises_stays_and_falls_to_zero() -> None:
-    settings = Settings(steps=1000)
+    settings = DlmSettings(steps=1000)
     rates = [learning_rate(step, settings) for step in range(1000)]
     assert rates[0] < rates[99] == rates[499] == settings.learning_rate
     assert rates[-1] < 0.01 * settings.learning_rate
@@ -119,7 +119,7 @@ def test_the_rate_rises_stays_and_falls_to_zero() -> None:
 def test_a_training_goes_on_from_its_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = Settings(steps=4, rows=4)
+    settings = DlmSettings(steps=4, rows=4)
     train_dlm.train(settings, tmp_path / "whole", every=2)
     calls, real = iter(range(10)), train_dlm.loss_of
 
@@ -138,7 +138,7 @@ def test_a_training_goes_on_from_its_checkpoint(
 
 def test_the_committed_model_is_small_and_loads_as_a_dream(tiny_dlm: Path) -> None:
     assert (tiny_dlm / "model.safetensors").stat().st_size <= 12_000_000
-    dlm = models.load(str(tiny_dlm))
+    dlm = models.load_model(str(tiny_dlm))
     assert dlm.family == "dream"
     parameters = sum(p.numel() for p in dlm.denoiser.parameters())
     assert 2e6 <= parameters <= 6e6

@@ -61,7 +61,7 @@ def test_the_card_states_the_measured_accuracy() -> None:
 def test_training_stopped_in_the_middle_ends_in_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = train_teacher.Settings(steps=4, stop=4, tokens_per_step=512)
+    settings = train_teacher.TeacherSettings(steps=4, stop=4, tokens_per_step=512)
     train_teacher.train(settings, tmp_path / "whole", every=2)
     calls = iter(range(10))
     real = train_teacher.loss_of

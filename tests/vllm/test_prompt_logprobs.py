@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.real_vllm import NAME, RealVLLM
 from scorers.seqdep import loader
-from scorers.seqdep.packing import Document, Segment, score
+from scorers.seqdep.packing import Document, Segment, score_documents
 from scorers.seqdep.segments import token_slice
 from scorers.seqdep.segments.step import steps
 
@@ -31,13 +31,13 @@ def nats(server: RealVLLM, ids: list[int], first: int) -> float:
 
 
 def test_the_terms_are_vllms(vllm_server: RealVLLM, tiny_teacher: Path) -> None:
-    scorer = loader.load(str(tiny_teacher))
+    scorer = loader.load_scorer(str(tiny_teacher))
     x = scorer.prompt_ids("Tom has 3 boxes of 12 apples and 24 more. How many?")
     ids, starts = scorer.encode(TEXT)
     slices = [token_slice(starts, span) for span in steps(TEXT, starts, 64)]
     segments = tuple(Segment(s.start, s.start, s.stop) for s in slices)
     document = Document(prompt_T=x, response_T=ids, segmentations=(segments,))
-    ((terms,),) = score(scorer, [document], batch_tokens=4096, finished=lambda _: None)
+    ((terms,),) = score_documents(scorer, [document], batch_tokens=4096, finished=lambda _: None)
     assert len(terms.joint) == len(segments) - 1 >= 3
     for segment, joint, alone in zip(segments[1:], *terms, strict=True):
         tokens = segment.end - segment.first

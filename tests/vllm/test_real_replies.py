@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.real_vllm import NAME, RealVLLM
 from curation.prompts.dedup import prompt_id
-from curation.sampling.service import Finished, Progress, Shard, run
+from curation.sampling.service import FinishedShard, Progress, Shard, run
 from curation.teachers import Failure
 from curation.teachers.openai import load_limit
 from curation.teachers.openai_server import OpenAIServer, build
@@ -52,7 +52,7 @@ class Sampled:
         self.failures: list[Failure] = []
         self.notes: set[str] = set()
 
-        def close(shard: Finished) -> None:
+        def close(shard: FinishedShard) -> None:
             self.traces += shard.traces
             self.failures += shard.failures
 

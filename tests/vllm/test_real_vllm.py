@@ -16,7 +16,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmarks.real_vllm import ENVIRONMENT, MODEL, NAME, OPTIONS, Process, RealVLLM, family, kill
+from benchmarks.real_vllm import (
+    ENVIRONMENT,
+    MODEL,
+    NAME,
+    OPTIONS,
+    RealVLLM,
+    ServerProcess,
+    family,
+    kill,
+)
 from curation.run_store import shards
 from curation.sampling.journal import read
 from schemas import arrow
@@ -71,7 +80,7 @@ class Build:
 
     def __init__(self, folder: Path, wanted: dict[str, object]) -> None:
         self.folder, self.run = folder, folder / "run"
-        self.family: set[Process] = set()
+        self.family: set[ServerProcess] = set()
         (folder / "real.yaml").write_text(yaml.safe_dump(wanted))
         self.start()
 

@@ -16,10 +16,10 @@ import torch
 from tqdm import tqdm
 
 from diffusion import models
-from diffusion.data.layout import Frame, encode_prompt
+from diffusion.data.layout import CanvasLayout, encode_prompt
 from diffusion.decoding import Rule
 from diffusion.decoding.decode import Decoded, Request, decode
-from diffusion.decoding.kv_cache import Caching
+from diffusion.decoding.kv_cache import CacheSettings
 from diffusion.decoding.rules.ar_order import ArOrder
 from diffusion.decoding.rules.confidence import Confidence
 from diffusion.evaluation.generate import texts_of
@@ -27,7 +27,7 @@ from diffusion.models.network.denoiser import Dlm
 from tools.tiny.families import FAMILIES
 from tools.tiny.measure_teacher import is_right
 from tools.tiny.problems import Problem, distinct
-from tools.tiny.train_dlm import CANVAS_MASKS, EPSILON, Settings
+from tools.tiny.train_dlm import CANVAS_MASKS, EPSILON, DlmSettings
 
 CARD = Path(__file__).with_name("dlm_card.md")
 BATCH = 50
@@ -39,7 +39,7 @@ def decoded(
     rule: Rule,
     *,
     steps: int = CANVAS_MASKS,
-    caching: Caching | None = None,
+    caching: CacheSettings | None = None,
 ) -> list[Decoded]:
     """Every problem in one slot of a canvas's masks, greedily, in bfloat16."""
     found = []
@@ -62,15 +62,15 @@ def solved(dlm: Dlm, problems: Sequence[Problem], rows: Sequence[Decoded]) -> li
     return [is_right(text, problem) for (text,), problem in zip(texts, problems, strict=True)]
 
 
-def _frame(dlm: Dlm) -> Frame:
-    return Frame(headers=((),), slots=(CANVAS_MASKS,), fill_id=dlm.fill_id)
+def _frame(dlm: Dlm) -> CanvasLayout:
+    return CanvasLayout(headers=((),), slots=(CANVAS_MASKS,), fill_id=dlm.fill_id)
 
 
 def card(folder: Path, problems: Sequence[Problem]) -> str:
     """Measure, and say so in a model card."""
     config = json.loads((folder / "config.json").read_text())
     log = [json.loads(line) for line in (folder / "training_log.jsonl").read_text().splitlines()]
-    dlm = models.load(str(folder))
+    dlm = models.load_model(str(folder))
     dlm.denoiser.eval()
     by_rule = [
         solved(dlm, problems, decoded(dlm, problems, rule)) for rule in (ArOrder(), Confidence())
@@ -92,7 +92,7 @@ def card(folder: Path, problems: Sequence[Problem]) -> str:
         free=free,
         by_family=", ".join(f"{name} {share:.0%}" for name, share in shares.items()),
         steps=log[-1]["step"],
-        rows=Settings().rows,
+        rows=DlmSettings().rows,
         epsilon=EPSILON,
         hours=log[-1]["seconds"] / 3600,
         loss=log[-1]["loss"],

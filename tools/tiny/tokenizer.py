@@ -1,7 +1,8 @@
 """The tiny models' tokenizer: lossless byte-level BPE, one digit a token, ChatML template.
 
-`train` learns the merges from the generator's training texts. A digit is always a token of its own
-(with the space before it, if there is one), because small models add and multiply digit by digit.
+`train_tokenizer` learns the merges from the generator's training texts. A digit is always a token
+of its own (with the space before it, if there is one), because small models add and multiply digit
+by digit.
 """
 
 from collections.abc import Iterator
@@ -23,7 +24,9 @@ CHAT_TEMPLATE = (
 PIECES = r" ?[0-9]| ?[^\s0-9]+|\s+"
 
 
-def train(vocab_size: int = 1024, problems: int = 30_000, seed: int = 0) -> PreTrainedTokenizerFast:
+def train_tokenizer(
+    vocab_size: int = 1024, problems: int = 30_000, seed: int = 0
+) -> PreTrainedTokenizerFast:
     """A tokenizer of `vocab_size` entries learnt from `problems` training problems."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

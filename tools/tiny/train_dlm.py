@@ -59,7 +59,7 @@ NEAREST_WEIGHT = 8.0  # added for the first token of a lost tail, half of it for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class DlmSettings:
     """What determines the weights."""
 
     steps: int = 6_000
@@ -125,7 +125,7 @@ def encode(problem: Problem, rng: Random, tokenizer: PreTrainedTokenizerFast) ->
 
 
 def batches(
-    settings: Settings, tokenizer: PreTrainedTokenizerFast, start: int = 0
+    settings: DlmSettings, tokenizer: PreTrainedTokenizerFast, start: int = 0
 ) -> Iterator[Batch]:
     """The batches from step `start` on."""
     for step in range(start, settings.steps):
@@ -140,7 +140,7 @@ def _mask(
     examples: list[Example],
     length: int,
     step: int,
-    settings: Settings,
+    settings: DlmSettings,
     tokenizer: PreTrainedTokenizerFast,
 ) -> Batch:
     """Fill every row to `length`, then mask it at a ratio of its own (Eq. 1, Li et al. 2026)."""
@@ -176,7 +176,7 @@ def _mask(
     return Batch(targets_BT.masked_fill(masked_BT, tokenizer.mask_token_id), targets_BT, weights_BT)
 
 
-def learning_rate(step: int, settings: Settings) -> float:
+def learning_rate(step: int, settings: DlmSettings) -> float:
     """Linear warm-up, constant, then linear to zero."""
     rest = (settings.steps - step) / (settings.decay * settings.steps)
     return settings.learning_rate * min(1.0, (step + 1) / settings.warmup, rest)
@@ -239,14 +239,14 @@ def loss_of(dlm: Dlm, batch: Batch) -> Tensor:
     return loss
 
 
-def train(settings: Settings, out: Path, every: int) -> None:
+def train(settings: DlmSettings, out: Path, every: int) -> None:
     """Train `settings.steps` steps from the teacher and save the model directory."""
     state = out / "unfinished"
     state.mkdir(parents=True, exist_ok=True)
     log = out / "training_log.jsonl"
     checkpoint = state / "checkpoint.safetensors"
     write_base(state / "base")
-    dlm = models.load(str(state / "base"))
+    dlm = models.load_model(str(state / "base"))
     tokenizer, model = dlm.tokenizer, dlm.denoiser
     optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, betas=(0.9, 0.98), weight_decay=0.05)
     start, lines = 0, []
@@ -282,13 +282,13 @@ def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=Settings().steps)
+    parser.add_argument("--steps", type=int, default=DlmSettings().steps)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--every", type=int, default=200, help="steps between log lines and checkpoints"
     )
     args = parser.parse_args()
-    train(Settings(steps=args.steps, seed=args.seed), args.out, args.every)
+    train(DlmSettings(steps=args.steps, seed=args.seed), args.out, args.every)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ IGNORE = -100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class TeacherSettings:
     """What determines the weights: `stop` steps of a schedule of `steps`.
 
     The whole schedule gives a teacher that solves 85 % of held-out problems at temperature 1.0;
@@ -72,7 +72,7 @@ def encode(
 
 
 def batches(
-    settings: Settings, tokenizer: PreTrainedTokenizerFast, start: int
+    settings: TeacherSettings, tokenizer: PreTrainedTokenizerFast, start: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Endless (input ids, labels), both [B, T], from step `start` on."""
     for step in range(start, settings.stop):
@@ -95,7 +95,7 @@ def batches(
         yield ids, labels
 
 
-def learning_rate(step: int, settings: Settings) -> float:
+def learning_rate(step: int, settings: TeacherSettings) -> float:
     """Linear warm-up, then cosine to a hundredth."""
     if step < settings.warmup:
         return settings.learning_rate * (step + 1) / settings.warmup
@@ -133,10 +133,10 @@ def loss_of(model: LlamaForCausalLM, ids: torch.Tensor, labels: torch.Tensor) ->
     return functional.cross_entropy(logits.float(), target[chosen])
 
 
-def train(settings: Settings, out: Path, every: int) -> None:
+def train(settings: TeacherSettings, out: Path, every: int) -> None:
     """Train `settings.stop` steps and save the model directory."""
     out.mkdir(parents=True, exist_ok=True)
-    tokenizer = tiny_tokenizer.train(seed=settings.seed)
+    tokenizer = tiny_tokenizer.train_tokenizer(seed=settings.seed)
     model = new_model(len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id, settings.seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, betas=(0.9, 0.95), weight_decay=0.1)
     checkpoint, log = out / "checkpoint.safetensors", out / "training_log.jsonl"
@@ -180,14 +180,18 @@ def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=Settings().steps, help="of the schedule")
-    parser.add_argument("--stop", type=int, default=Settings().stop, help="steps that are run")
+    parser.add_argument(
+        "--steps", type=int, default=TeacherSettings().steps, help="of the schedule"
+    )
+    parser.add_argument(
+        "--stop", type=int, default=TeacherSettings().stop, help="steps that are run"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--every", type=int, default=100, help="steps between log lines and checkpoints"
     )
     args = parser.parse_args()
-    settings = Settings(steps=args.steps, stop=args.stop, seed=args.seed)
+    settings = TeacherSettings(steps=args.steps, stop=args.stop, seed=args.seed)
     train(settings, args.out, args.every)
 
 

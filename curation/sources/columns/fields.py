@@ -78,7 +78,7 @@ class TraceColumns(Options):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class SourceLayout:
     """The columns of one source, resolved; `gold_after` is the mark that precedes the gold."""
 
     prompt: str

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from curation.sources.columns.fields import ABSENT, printable
-from curation.sources.columns.reasons import Reason
+from curation.sources.columns.reasons import RowFault
 
 MAX_GOLD_CHARS = 1_000
 """A longer "answer" is a solution or rubbish; the longest of MATH-500 has 53 characters."""
@@ -47,7 +47,7 @@ class Gold(NamedTuple):
 def read_gold(value: object, mark: str | None, tidy: Callable[[str], str] = str.strip) -> Gold:
     """The gold in a raw value; with a `mark`, what follows its last occurrence."""
     if value is ABSENT or value is None:
-        return Gold("", Reason.MISSING_GOLD, "there is no gold")
+        return Gold("", RowFault.MISSING_GOLD, "there is no gold")
     text = _as_text(value)
     if text is None:
         kind = (
@@ -56,23 +56,25 @@ def read_gold(value: object, mark: str | None, tidy: Callable[[str], str] = str.
             else f"{printable(value)} ({type(value).__name__})"
         )
         return Gold(
-            "", Reason.DAMAGED_GOLD, f"the gold is {kind}, neither text nor a usable number"
+            "", RowFault.DAMAGED_GOLD, f"the gold is {kind}, neither text nor a usable number"
         )
     if SURROGATE.search(text):
-        return Gold("", Reason.BAD_ENCODING, "the gold holds half of a surrogate pair")
+        return Gold("", RowFault.BAD_ENCODING, "the gold holds half of a surrogate pair")
     if mark is not None:
         if mark not in text:
-            return Gold("", Reason.MISSING_GOLD, f"the mark {mark!r} does not occur before a gold")
+            return Gold(
+                "", RowFault.MISSING_GOLD, f"the mark {mark!r} does not occur before a gold"
+            )
         text = text.rpartition(mark)[2]
     if control := CONTROL.search(text):
-        return Gold("", Reason.CONTROL_CHARACTERS, f"the gold holds U+{ord(control[0]):04X}")
+        return Gold("", RowFault.CONTROL_CHARACTERS, f"the gold holds U+{ord(control[0]):04X}")
     text = _WHOLE.sub(r"\1", tidy(text).strip())
     if not text or text.casefold() in PLACEHOLDERS:
         return Gold(
-            "", Reason.MISSING_GOLD, f"the gold is {text!r}" if text else "the gold is empty"
+            "", RowFault.MISSING_GOLD, f"the gold is {text!r}" if text else "the gold is empty"
         )
     found = damage(text)
-    return Gold("", Reason.DAMAGED_GOLD, found) if found else Gold(text)
+    return Gold("", RowFault.DAMAGED_GOLD, found) if found else Gold(text)
 
 
 def damage(gold: str) -> str:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from curation.prompts.dedup import key_of, normal_answer, normalise
 from curation.sources import BadTrace, Row
-from curation.sources.columns.reasons import Reason
+from curation.sources.columns.reasons import RowFault
 from schemas.records import FinishReason, Recorded
 
 _NO_PROMPT = 0
@@ -51,7 +51,7 @@ def grouped(rows: Iterator[Row]) -> Iterator[Row]:
                     row,
                     recorded=(),
                     bad_traces=(),
-                    reason=str(Reason.GROUPED),
+                    reason=str(RowFault.GROUPED),
                     detail=f"its traces stand with row {numbers[head]}, which has the same prompt",
                 )
             else:

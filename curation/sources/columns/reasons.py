@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 
-class Reason(StrEnum):
+class RowFault(StrEnum):
     """A fault of one row as it was read."""
 
     BROKEN_JSON = "broken_json"  # the line is not JSON, or is nested too deeply to be read

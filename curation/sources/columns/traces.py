@@ -13,7 +13,7 @@ from typing import NamedTuple
 from curation.sources import BadTrace
 from curation.sources.columns.fields import ABSENT, RawRow, TraceColumns, dig, printable, sibling
 from curation.sources.columns.gold import SURROGATE
-from curation.sources.columns.reasons import Reason
+from curation.sources.columns.reasons import RowFault
 from schemas.records import FinishReason, Recorded
 
 # To the end of the line where it is not closed: no other one behind it is, and none is looked for.
@@ -28,7 +28,7 @@ _FINISH = {
 }
 
 
-class Held(NamedTuple):
+class RowTraces(NamedTuple):
     """What a row holds of traces."""
 
     traces: tuple[Recorded, ...] = ()
@@ -42,7 +42,7 @@ class _Entry(NamedTuple):
     finish_reason: object
 
 
-def recorded(row: RawRow, spec: TraceColumns, *, strip_annotations: bool) -> Held:
+def recorded(row: RawRow, spec: TraceColumns, *, strip_annotations: bool) -> RowTraces:
     """All that a row holds of traces; `strip_annotations` removes GSM8K's `<<48/2=24>>`."""
     traces: list[Recorded] = []
     bad: list[BadTrace] = []
@@ -52,7 +52,7 @@ def recorded(row: RawRow, spec: TraceColumns, *, strip_annotations: bool) -> Hel
             bad.append(fault._replace(detail=f"trace {number}: {fault.detail}"))
         else:
             traces.append(_trace(entry, spec.model_name, strip_annotations))
-    return Held(tuple(traces), tuple(bad))
+    return RowTraces(tuple(traces), tuple(bad))
 
 
 def without_annotations(text: str) -> str:
@@ -112,19 +112,19 @@ def _mapped(row: RawRow, spec: TraceColumns) -> Iterator[_Entry]:
 def _fault(text: object, spec: TraceColumns) -> BadTrace | None:
     """Why what stands in the place of a trace's text cannot be one."""
     if text is None:
-        return BadTrace(Reason.NULL_TRACE, "it is null")
+        return BadTrace(RowFault.NULL_TRACE, "it is null")
     if text is ABSENT:
-        return BadTrace(Reason.TRACE_NOT_TEXT, f"no object with a field {spec.text!r}")
+        return BadTrace(RowFault.TRACE_NOT_TEXT, f"no object with a field {spec.text!r}")
     if isinstance(text, Mapping):
         fields = ", ".join(printable(name) for name in text)
         said = f"an object (fields: {fields}), and traces.text does not name its text"
-        return BadTrace(Reason.TRACE_NOT_TEXT, printable(said, 200))
+        return BadTrace(RowFault.TRACE_NOT_TEXT, printable(said, 200))
     if not isinstance(text, str):
-        return BadTrace(Reason.TRACE_NOT_TEXT, f"{type(text).__name__}, not text")
+        return BadTrace(RowFault.TRACE_NOT_TEXT, f"{type(text).__name__}, not text")
     if SURROGATE.search(text):
-        return BadTrace(Reason.BAD_ENCODING, "it holds half of a surrogate pair")
+        return BadTrace(RowFault.BAD_ENCODING, "it holds half of a surrogate pair")
     if "\0" in text:
-        return BadTrace(Reason.CONTROL_CHARACTERS, "it holds U+0000")
+        return BadTrace(RowFault.CONTROL_CHARACTERS, "it holds U+0000")
     return None
 
 

@@ -10,8 +10,8 @@ from itertools import islice
 
 from curation.sources.columns.fields import RawRow, printable
 from curation.sources.columns.gold import SURROGATE
-from curation.sources.columns.reasons import Reason
-from curation.sources.readers.reader import File, Record, called, digest_files, find_files
+from curation.sources.columns.reasons import RowFault
+from curation.sources.readers.reader import File, Record, digest_files, display_name, find_files
 from curation.sources.readers.text_bytes import MAX_ROW_BYTES, PACKED, opened
 from support.errors import UserError
 
@@ -28,7 +28,7 @@ class CsvReader:
 
     def __init__(self, path: str, delimiter: str | None = None) -> None:
         self._files = find_files(path, SUFFIXES)
-        self._name = called(path)
+        self._name = display_name(path)
         self._delimiter = delimiter
 
     def name(self) -> str:
@@ -79,9 +79,9 @@ def _rows(
             if not detail and len(fields) != len(header):
                 detail = f"{len(fields)} fields, and the header names {len(header)}"
             row = dict(zip(header, fields, strict=False))
-            reason: str = Reason.BROKEN_CSV if detail else ""
+            reason: str = RowFault.BROKEN_CSV if detail else ""
             if not reason and any(SURROGATE.search(row.get(path, "")) for path in paths):
-                reason, detail = Reason.BAD_ENCODING, "a text is not UTF-8"
+                reason, detail = RowFault.BAD_ENCODING, "a text is not UTF-8"
             where = f"{name}, row {number - before}"
             value = None if reason else row
             yield Record(number=number, where=where, value=value, reason=reason, detail=detail)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.sources.columns.fields import RawRow, printable
-from curation.sources.readers.reader import Record, called, digest_files
+from curation.sources.readers.reader import Record, digest_files, display_name
 from support.errors import UserError, first_line
 
 TIMEOUT_SECONDS = 20.0
@@ -32,7 +32,7 @@ class HubReader:
 
     def name(self) -> str:
         """Hub id@commit; of a local folder its own name."""
-        return called(self._repo) if self._folder else f"{self._repo}@{self._revision}"
+        return display_name(self._repo) if self._folder else f"{self._repo}@{self._revision}"
 
     def fingerprint(self) -> str:
         """Commit, config and split; of a local folder its files instead of the commit."""

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from curation.sources.columns.fields import RawRow, printable
-from curation.sources.columns.reasons import Reason
+from curation.sources.columns.reasons import RowFault
 from curation.sources.readers.json_values import BrokenError, loads, values
-from curation.sources.readers.reader import File, Record, called, digest_files, find_files
+from curation.sources.readers.reader import File, Record, digest_files, display_name, find_files
 from curation.sources.readers.text_bytes import MAX_ROW_BYTES, PACKED, opened
 from support.errors import UserError
 
@@ -35,7 +35,7 @@ class JsonlReader:
 
     def __init__(self, path: str) -> None:
         self._files = find_files(path, SUFFIXES)
-        self._name = called(path)
+        self._name = display_name(path)
         for file in self._files:
             if isinstance(file, Path):
                 _is_lines(file)
@@ -79,7 +79,7 @@ def _of_values(file: File, before: int) -> Generator[Record, None, int]:
                 where = f"{name}, element {number}"
                 if not is_text:
                     detail = "its text is not UTF-8"
-                    yield _bad(before + number, where, Reason.BAD_ENCODING, detail)
+                    yield _bad(before + number, where, RowFault.BAD_ENCODING, detail)
                 else:
                     yield _record(value, before + number, where)
         except BrokenError as error:
@@ -125,27 +125,29 @@ def _begins_with_object(file: File) -> bool:
 def parse(raw: bytes | None, number: int, where: str) -> Record:
     """One line as a record; None stands for a line over the limit."""
     if raw is None:
-        return _bad(number, where, Reason.TOO_LONG, f"the line has over {MAX_LINE_BYTES} bytes")
+        return _bad(number, where, RowFault.TOO_LONG, f"the line has over {MAX_LINE_BYTES} bytes")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        return _bad(number, where, Reason.BAD_ENCODING, f"byte {error.start + 1} is not UTF-8")
+        return _bad(number, where, RowFault.BAD_ENCODING, f"byte {error.start + 1} is not UTF-8")
     try:
         value = loads(text.rstrip("\r\n"))  # where a line breaks off is its end, not the next
     except json.JSONDecodeError as error:
-        return _bad(number, where, Reason.BROKEN_JSON, f"{error.msg} at character {error.colno}")
+        return _bad(number, where, RowFault.BROKEN_JSON, f"{error.msg} at character {error.colno}")
     except RecursionError:
-        return _bad(number, where, Reason.BROKEN_JSON, "nested too deeply")
+        return _bad(number, where, RowFault.BROKEN_JSON, "nested too deeply")
     return _record(value, number, where)
 
 
 def _record(value: object, number: int, where: str) -> Record:
     if not isinstance(value, dict):
-        return _bad(number, where, Reason.NOT_AN_OBJECT, f"a {type(value).__name__}, not an object")
+        return _bad(
+            number, where, RowFault.NOT_AN_OBJECT, f"a {type(value).__name__}, not an object"
+        )
     return Record(number=number, where=where, value=value)
 
 
-def _bad(number: int, where: str, reason: Reason, detail: str) -> Record:
+def _bad(number: int, where: str, reason: RowFault, detail: str) -> Record:
     return Record(number=number, where=where, value=None, reason=reason, detail=detail)
 
 

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.sources.columns.fields import RawRow, printable
-from curation.sources.columns.reasons import Reason
-from curation.sources.readers.reader import File, Record, called, digest_files, find_files
+from curation.sources.columns.reasons import RowFault
+from curation.sources.readers.reader import File, Record, digest_files, display_name, find_files
 from curation.sources.readers.remote import BLOCK_BYTES
 from support.errors import UserError, first_line
 
@@ -40,7 +40,7 @@ class ParquetReader:
 
     def __init__(self, path: str) -> None:
         self._files = find_files(path, SUFFIXES)
-        self._name = called(path)
+        self._name = display_name(path)
 
     def name(self) -> str:
         """File or folder name."""
@@ -114,9 +114,9 @@ def _value(batch: pa.RecordBatch, index: int) -> _Value:
             if reason:
                 continue
             if isinstance(error, UnicodeDecodeError):
-                reason, what = Reason.BAD_ENCODING, "a text is not UTF-8"
+                reason, what = RowFault.BAD_ENCODING, "a text is not UTF-8"
             else:
                 what = f"{printable(field.type)} that cannot be decoded: {printable(error)}"
-                reason = Reason.UNREADABLE_VALUE
+                reason = RowFault.UNREADABLE_VALUE
             detail = f"column {printable(field.name)!r}: {what}"
     return _Value(row, reason, detail)

@@ -97,7 +97,7 @@ def holds(path: str, suffixes: tuple[str, ...]) -> bool:
     return in_folder or root.name.endswith(suffixes)
 
 
-def called(path: str) -> str:
+def display_name(path: str) -> str:
     """The last part of a path or a URL: a file's or a folder's own name, safe to print."""
     if remote.is_url(path):
         return printable(remote.name_of(path), 200)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from support.errors import PolytraceError, StoppedError, UserError
-from support.redact import CREDENTIALS, bare, clean
+from support.redact import CREDENTIALS, clean, public_address
 from support.retry import GOES_ON, Answer, Say, retry
 
 BLOCK_BYTES = 4 << 20
@@ -59,7 +59,7 @@ def connect(url: str, option: str) -> tuple[Any, str]:
         what = 'pip install -e ".[s3]" in the checkout' if is_s3 else clean(error)
         raise UserError(f"{option}: the client of {scheme}:// is not installed: {what}") from None
     except Exception as error:  # each client has its own, for options that the environment sets
-        raise UserError(f"{option} {bare(url)}: cannot be used: {clean(error)}") from None
+        raise UserError(f"{option} {public_address(url)}: cannot be used: {clean(error)}") from None
     fs.invalidate_cache()
     return fs, root.rstrip("/")
 
@@ -100,7 +100,7 @@ def find(url: str) -> tuple[RemoteFile, ...]:
         is_file = info["type"] == "file"
         found = [info] if is_file else fs.ls(root, detail=True)
     except Exception as error:  # of the storage's client
-        raise UserError(f"source path {bare(url)}: {because(error)}") from None
+        raise UserError(f"source path {public_address(url)}: {describe_fault(error)}") from None
     folder = url.partition("?")[0].rstrip("/")
     files = [
         RemoteFile(
@@ -124,7 +124,9 @@ def etag(info: dict[str, Any]) -> str:
 
 def _size(info: dict[str, Any], url: str) -> int:
     if not isinstance(info.get("size"), int):
-        raise UserError(f"source path {bare(url)}: its server does not say how large it is")
+        raise UserError(
+            f"source path {public_address(url)}: its server does not say how large it is"
+        )
     return cast(int, info["size"])
 
 
@@ -152,7 +154,9 @@ class _Stream(io.RawIOBase):
         wanted = min(len(buffer), self._file.size - self._at)
         if wanted <= 0:
             return 0
-        data = patiently(lambda: self._fetch(wanted), f"source path {bare(self._file.url)}")
+        data = with_retries(
+            lambda: self._fetch(wanted), f"source path {public_address(self._file.url)}"
+        )
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
@@ -176,7 +180,7 @@ class _Stream(io.RawIOBase):
         return file.fs.open(file.path, "rb", block_size=BLOCK_BYTES, cache_type="none")
 
 
-def patiently(attempt: Callable[[], Answer], what: str, say: Say | None = None) -> Answer:
+def with_retries(attempt: Callable[[], Answer], what: str, say: Say | None = None) -> Answer:
     """What `attempt` gives; it is called again while faults pass, and must bear that.
 
     Raises: UserError for what the user alone can mend; StoppedError where the same command goes on.
@@ -185,13 +189,13 @@ def patiently(attempt: Callable[[], Answer], what: str, say: Say | None = None) 
     def explain(error: Exception) -> PolytraceError:
         if type(error).__name__ == "FileExpired":  # of s3fs: the file has another ETag now
             return _changed(what)
-        said = f"{what}: {because(error)}"
+        said = f"{what}: {describe_fault(error)}"
         return StoppedError(said + GOES_ON) if _passes(error) else UserError(said)
 
     return retry(attempt, explain, say=say)
 
 
-def because(error: Exception) -> str:
+def describe_fault(error: Exception) -> str:
     """An error of a storage's client as part of a sentence: what is wrong, and what to do."""
     name = type(error).__name__
     if isinstance(error, ValueError) and "range requests" in str(error):

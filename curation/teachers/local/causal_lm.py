@@ -1,7 +1,8 @@
 """A causal LM directory as a teacher needs it: text in, ids out, and back again without loss.
 
-`check` looks at the directory without loading anything; `load` reads tokenizer and weights. All
-that a user can have wrong about the directory is a UserError of one line.
+`check_model_directory` looks at the directory without loading anything; `load_causal_lm` reads
+tokenizer and weights. All that a user can have wrong about the directory is a UserError of one
+line.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ _TODAY = date(2025, 1, 1)
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
 
 
-def check(path: Path) -> None:
+def check_model_directory(path: Path) -> None:
     """UserError unless `path` is a directory with a config, weights and a tokenizer."""
     if not path.is_dir():
         raise UserError(f"teacher.path: {path}: no such directory; give a local model directory")
@@ -108,7 +109,7 @@ class CausalLM:
         return text
 
 
-def load(path: Path, device: str | None, trust_remote_code: bool) -> CausalLM:
+def load_causal_lm(path: Path, device: str | None, trust_remote_code: bool) -> CausalLM:
     """Tokenizer and weights, the latter in their own dtype, on `device` (default: GPU if any)."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -24,7 +24,7 @@ _ROOM = 64  # positions by which the cache grows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class PendingSample:
     """One sample to be drawn: the prompt it continues, and a uniform number in [0, 1) a token.
 
     The number of uniforms is the row's token limit.
@@ -35,7 +35,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sampled:
+class FinishedSample:
     """A finished row: its ids without the end token; `tokens` counts that one too."""
 
     row: int
@@ -47,13 +47,13 @@ class Sampled:
 def sample(
     model: Any,
     prompts: Sequence[Sequence[int]],
-    rows: Sequence[Row],
+    rows: Sequence[PendingSample],
     *,
     temperature: float,
     top_p: float,
     end_ids: frozenset[int],
     is_stopped: Callable[[Sequence[int]], bool],
-) -> Iterator[Sampled]:
+) -> Iterator[FinishedSample]:
     """Draw every row; rows are yielded as they end.
 
     `prompts` [B] are non-empty id lists, `is_stopped` says whether a row's ids complete a stop
@@ -83,7 +83,7 @@ def sample(
                 else:
                     continue
                 ended.add(row)
-                yield Sampled(row=row, ids=ids, tokens=count, finish_reason=reason)
+                yield FinishedSample(row=row, ids=ids, tokens=count, finish_reason=reason)
             if len(ended) == len(alive):
                 return
             if len(ended) >= len(alive) * _ENDED_SHARE:

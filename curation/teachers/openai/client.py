@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from support.display.text import one_line
 from support.errors import UserError
-from support.redact import bare, hidden
+from support.redact import hide_secrets, public_address
 from support.retry import retry_after
-from support.text import one_line
 
 if TYPE_CHECKING:
     import aiohttp
@@ -65,7 +65,7 @@ class Connection(NamedTuple):
 
     def hide(self, text: str) -> str:
         """A text of the server's without the key, which it may repeat."""
-        return hidden(text, self.key)
+        return hide_secrets(text, self.key)
 
     def _reason(self, error: Exception) -> str:
         return _cut(self.hide(_reason(error)))
@@ -141,7 +141,7 @@ def address(endpoint: str) -> str:
         usable = False
     if not usable or parts.query or parts.fragment or any(c.isspace() for c in endpoint):
         raise UserError(
-            f"teacher.endpoints: {bare(endpoint)!r} is no address such as http://localhost:8000/v1"
+            f"teacher.endpoints: {public_address(endpoint)!r} is no address such as http://localhost:8000/v1"
         )
     return endpoint.rstrip("/") + ("" if parts.path.strip("/") else "/v1")
 

@@ -24,7 +24,7 @@ MOST_FAILURES = 3  # in a row, until nothing more is sent
 _SHA = re.compile(r"/snapshots/([0-9a-f]{40})(?:/|$)")
 
 
-class State(Enum):
+class BreakerState(Enum):
     """Whether requests may be sent."""
 
     UP = auto()
@@ -45,7 +45,7 @@ class Endpoint:
         self._limit = min(most, limit or load_limit.UNKNOWN)
         self._ceiling: tuple[int, float] | None = None  # and since when
         self._had = 0  # samples in flight when it went down; 0 once that is settled
-        self.state = State.DOWN
+        self.state = BreakerState.DOWN
         self.cause = "connecting"
         self.has_been_up = False
         self.down_since = self.last_success = time.monotonic()
@@ -67,9 +67,9 @@ class Endpoint:
 
     def room(self) -> float:
         """The free share of the limit, in (0, 1]; 0 where nothing may be sent."""
-        if self.state is State.TRIAL:
+        if self.state is BreakerState.TRIAL:
             return 0.0 if self._is_tried else 0.01  # after every endpoint that is up
-        if self.state is State.DOWN or time.monotonic() < self.paused_until:
+        if self.state is BreakerState.DOWN or time.monotonic() < self.paused_until:
             return 0.0
         return max(0.0, 1 - self.in_flight / self.limit)
 
@@ -78,23 +78,23 @@ class Endpoint:
         self.last_success = time.monotonic()
         self._failures = 0
         self.busy_since, self._busy = None, 0
-        if self.state is State.TRIAL:
+        if self.state is BreakerState.TRIAL:
             self.up()
 
     def fail(self, cause: UnavailableError) -> None:
         """No answer came; too many of these and nothing more is sent."""
         self._failures += 1
-        if self.state is State.DOWN:
+        if self.state is BreakerState.DOWN:
             return
-        if cause.is_refused or self.state is State.TRIAL or self._failures >= MOST_FAILURES:
+        if cause.is_refused or self.state is BreakerState.TRIAL or self._failures >= MOST_FAILURES:
             if cause.is_timeout and self._set_by_hand is None:
                 self._limit = max(1, self._limit // 2)  # more than it can answer in time
-            if self.state is State.UP:
+            if self.state is BreakerState.UP:
                 self.down_since = time.monotonic()
                 self._had = max(1, min(self.limit, self.in_flight))
             if cause.is_refused:
                 self._die()
-            self.state, self.cause = State.DOWN, str(cause)
+            self.state, self.cause = BreakerState.DOWN, str(cause)
             self.changed.set()
 
     def rest(self, seconds: float) -> float:
@@ -105,7 +105,7 @@ class Endpoint:
         seconds = max(seconds, min(LONGEST_REST, SHORTEST_REST * 2 ** min(self._busy // 64, 10)))
         self.paused_until = max(self.paused_until, now + seconds)
         self._failures = 0
-        if self.state is State.TRIAL:
+        if self.state is BreakerState.TRIAL:
             self.up()
         return self.paused_until - now
 
@@ -120,11 +120,11 @@ class Endpoint:
 
     def try_out(self) -> None:
         """The server says that it is well again: the next request will show."""
-        self.state, self._is_tried = State.TRIAL, False
+        self.state, self._is_tried = BreakerState.TRIAL, False
 
     def up(self) -> None:
         """The server is well."""
-        self.state, self.has_been_up, self._failures, self._had = State.UP, True, 0, 0
+        self.state, self.has_been_up, self._failures, self._had = BreakerState.UP, True, 0, 0
         self._is_near = False
         if self._ceiling:  # a large model takes minutes to start: they are not its minute
             self._ceiling = (self._ceiling[0], time.monotonic())

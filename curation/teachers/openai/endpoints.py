@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from curation.teachers.openai import load_limit
 from curation.teachers.openai.client import Connection
-from curation.teachers.openai.endpoint import Endpoint, State
+from curation.teachers.openai.endpoint import BreakerState, Endpoint
 from support.errors import ShortError, UserError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _TRIAL = (0.1, 0.5)  # the same between two trials of a server that says it is w
 _SPARE_FILES = 256
 
 
-class Fleet:
+class EndpointPool:
     """The endpoints while sampling goes on.
 
     Args:
@@ -126,7 +126,7 @@ class Fleet:
     def note(self) -> str:
         """What goes on, for the progress bar."""
         for one in self.endpoints:
-            if one.state is State.DOWN:
+            if one.state is BreakerState.DOWN:
                 return f"{self.in_flight} in flight, waiting for {one.url}: {one.cause}"[:120]
             if (pause := one.paused_until - time.monotonic()) > 1:
                 return f"{self.in_flight} in flight, {one.url} asks for {pause:.0f} s of rest"
@@ -137,7 +137,7 @@ class Fleet:
         try:
             while True:
                 endpoint.changed.clear()
-                if endpoint.state is State.DOWN:
+                if endpoint.state is BreakerState.DOWN:
                     if endpoint.has_been_up and trial == _TRIAL[0]:
                         _say(f"{endpoint.url} fails ({endpoint.cause}); nothing is sent there")
                         is_told = True
@@ -151,7 +151,7 @@ class Fleet:
                         endpoint.up()
                     else:
                         endpoint.try_out()
-                elif endpoint.state is State.UP:
+                elif endpoint.state is BreakerState.UP:
                     await endpoint.measure()
                     self._tell_of_metrics(endpoint)
                     self._check_rest(endpoint)
@@ -176,12 +176,12 @@ class Fleet:
 
     def _check_rest(self, endpoint: Endpoint) -> None:
         """ShortError when nobody has had anything but 429 for too long."""
-        if endpoint.state is State.DOWN:  # meanwhile: that is another matter
+        if endpoint.state is BreakerState.DOWN:  # meanwhile: that is another matter
             return
         now = time.monotonic()
         for one in self.endpoints:
             is_busy = one.busy_since is not None and now - one.busy_since > self._patience
-            if one.state is not State.DOWN and not is_busy:
+            if one.state is not BreakerState.DOWN and not is_busy:
                 return
         raise ShortError(
             f"teacher.endpoints: {endpoint.url} has answered nothing but 429 (too many requests) "
@@ -199,7 +199,7 @@ class Fleet:
         self._check_patience(endpoint)
 
     def _check_patience(self, endpoint: Endpoint) -> None:
-        if any(one.state is State.UP or one.in_flight for one in self.endpoints):
+        if any(one.state is BreakerState.UP or one.in_flight for one in self.endpoints):
             return
         since = max(one.down_since for one in self.endpoints)
         is_new = not any(one.has_been_up for one in self.endpoints)

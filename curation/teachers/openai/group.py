@@ -7,7 +7,7 @@ function of the traces alone, and a run that goes on after a crash asks for the 
 
 from collections.abc import Iterator, Sequence
 
-from curation.teachers import Failure, Request, Spare
+from curation.teachers import Failure, Request, Skipped
 from schemas.records import Prompt, Trace
 
 
@@ -19,8 +19,8 @@ class Group:
         self._traces = {trace.index: trace for trace in request.have}
         self._missing = set(request.missing)
         self._pending: set[int] = set()
-        self._frontier = request.wanted.firm  # samples below it are wanted for certain
-        self._most = request.wanted.most
+        self._frontier = request.wanted.required  # samples below it are wanted for certain
+        self._most = request.wanted.maximum
         self._refusal = request.refusal
         self._is_closed = False
 
@@ -77,14 +77,14 @@ class Group:
         """Some samples are not pending any more, though nothing came of them."""
         self._pending.difference_update(indices)
 
-    def rest(self) -> Iterator[Failure | Spare]:
+    def rest(self) -> Iterator[Failure | Skipped]:
         """Decide what is left: refused where it was wanted, else not needed."""
         for index in sorted(self._missing):
             if self._refusal and index < self._frontier:
                 refusal = self._refusal
                 yield self._failure(index, refusal.reason, refusal.detail, retryable=False)
             else:
-                yield Spare(prompt_id=self.prompt.id, index=index)
+                yield Skipped(prompt_id=self.prompt.id, index=index)
         self._missing.clear()
 
     def _decide(self, index: int) -> None:

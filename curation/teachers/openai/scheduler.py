@@ -14,13 +14,13 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import NamedTuple
 
-from curation.teachers import Lacks, Request, SampleOutcome
+from curation.teachers import Request, SampleOutcome, Shortfall
 from curation.teachers.openai.client import BusyError, RejectedError, UnavailableError
-from curation.teachers.openai.endpoint import Endpoint, State
-from curation.teachers.openai.endpoints import Fleet
+from curation.teachers.openai.endpoint import BreakerState, Endpoint
+from curation.teachers.openai.endpoints import EndpointPool
 from curation.teachers.openai.group import Group
 from curation.teachers.openai.inbox import Inbox, Work
-from curation.teachers.openai.wire import BadReplyError, Choice, Sampling, choices
+from curation.teachers.openai.wire import BadReplyError, Choice, ServerSampling, choices
 from support.errors import PolytraceError, ShortError, UserError
 
 ATTEMPTS = 5  # failures charged to one request, until it may be given up
@@ -49,13 +49,15 @@ class _Refusal(NamedTuple):
 
 
 class Stream:
-    """One run of sampling at a fleet; only one `run` each.
+    """One run of sampling at an endpoint pool; only one `run` each.
 
     `give_up` is for how many seconds a request must have failed, besides `ATTEMPTS` times.
     """
 
-    def __init__(self, sampling: Sampling, fleet: Fleet, *, grouped: bool, give_up: float) -> None:
-        self._sampling, self._fleet, self._grouped = sampling, fleet, grouped
+    def __init__(
+        self, sampling: ServerSampling, pool: EndpointPool, *, grouped: bool, give_up: float
+    ) -> None:
+        self._sampling, self._pool, self._grouped = sampling, pool, grouped
         self._give_up = give_up
         self._path = "/chat/completions" if sampling.api == "chat" else "/completions"
         self._ready: deque[Work] = deque()
@@ -64,7 +66,7 @@ class Stream:
         self._news = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._requests: Iterator[Request] = iter(())
-        self._lacks: Lacks = lambda prompt, traces: 0
+        self._shortfall: Shortfall = lambda prompt, traces: 0
         self._is_read = False
         self._open = 0  # groups that are not decided yet
         self._judging = 0  # of them those whose traces are looked at
@@ -74,15 +76,15 @@ class Stream:
         self._error: BaseException | None = None
 
     async def run(
-        self, requests: Iterable[Request], lacks: Lacks
+        self, requests: Iterable[Request], shortfall: Shortfall
     ) -> AsyncGenerator[SampleOutcome, None]:
         """Every outcome; raises what ends the run early."""
-        self._requests, self._lacks = iter(requests), lacks
-        self._fleet.on_change = self._pump
+        self._requests, self._shortfall = iter(requests), shortfall
+        self._pool.on_change = self._pump
         try:
             self._pump()
             while self._outcomes or self._open or not self._is_read:
-                error = self._error or self._fleet.fatal
+                error = self._error or self._pool.fatal
                 for work, found in self._inbox.take(everything=error is not None):
                     self._deliver(work, found)
                 while self._outcomes:
@@ -99,7 +101,7 @@ class Stream:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            await self._fleet.close()
+            await self._pool.close()
 
     def _pump(self) -> None:
         """Send as much as there is room for; called whenever something changed."""
@@ -114,7 +116,7 @@ class Stream:
         except Exception as error:  # of the requests' iterator: the run must end with it
             self._error = error
         is_over = self._is_read and not self._open
-        if self._inbox or self._outcomes or self._error or self._fleet.fatal or is_over:
+        if self._inbox or self._outcomes or self._error or self._pool.fatal or is_over:
             self._news.set()
 
     @property
@@ -127,18 +129,18 @@ class Stream:
         return len({id(one.work.group) for one in self._refused}) >= MOST_REFUSED
 
     def _fill(self) -> None:
-        while not (self._error or self._fleet.fatal or self._is_in_doubt):
+        while not (self._error or self._pool.fatal or self._is_in_doubt):
             if self._is_full:
                 return
-            endpoint = self._fleet.pick()
-            if self._fleet.is_open and endpoint is None:
+            endpoint = self._pool.pick()
+            if self._pool.is_open and endpoint is None:
                 return
             work = self._next()
             if work is None:
                 return
             if endpoint is None:  # nobody is asked anything before there is something to ask
                 self._ready.appendleft(work)
-                self._fleet.open()
+                self._pool.open()
                 return
             endpoint.begin(len(work.indices))
             self._start(self._perform(work, endpoint))
@@ -178,7 +180,7 @@ class Stream:
 
     async def _perform(self, work: Work, endpoint: Endpoint) -> None:
         """One request and what comes of it."""
-        began, is_trial = time.monotonic(), endpoint.state is State.TRIAL
+        began, is_trial = time.monotonic(), endpoint.state is BreakerState.TRIAL
         try:
             body = self._sampling.body(work.group.prompt, work.indices, is_vllm=endpoint.is_vllm)
             reply = await endpoint.connection.post(self._path, body)
@@ -314,14 +316,14 @@ class Stream:
                 self._start(self._judge(group))
                 return
             # A thread for so little would cost more than it frees: it takes turns with this one.
-            if self._widen(group, self._lacks(group.prompt, traces)):
+            if self._widen(group, self._shortfall(group.prompt, traces)):
                 return
         self._outcomes.extend(group.rest())
         self._open -= 1
 
     async def _judge(self, group: Group) -> None:
         """The same for long texts, which would keep every connection waiting."""
-        lacking = await asyncio.to_thread(self._lacks, group.prompt, group.traces())
+        lacking = await asyncio.to_thread(self._shortfall, group.prompt, group.traces())
         self._judging -= 1
         if not self._widen(group, lacking):
             self._settle(group)

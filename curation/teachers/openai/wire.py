@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
-from curation.teachers._part import END_OF_THINKING, Part, Taken, take
+from curation.teachers._part import END_OF_THINKING, ReplyPart, TraceText, take
 from schemas.recipe import digest
 from schemas.records import FinishReason, Prompt, Trace
 
@@ -55,7 +55,7 @@ class Choice(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sampling:
+class ServerSampling:
     """Everything that shapes a sample, the endpoint aside."""
 
     api: Api
@@ -68,7 +68,7 @@ class Sampling:
     system: str | None
     prompt: str
     hints: tuple[str, ...]
-    part: Part
+    part: ReplyPart
     seeds: bool
     seed: int
     extra: Mapping[str, Any]
@@ -167,7 +167,7 @@ class Sampling:
         return orjson.dumps(body | dict(self.extra))
 
 
-def choices(reply: bytes, asked: int, part: Part) -> list[Choice]:
+def choices(reply: bytes, asked: int, part: ReplyPart) -> list[Choice]:
     """The samples of a reply, at most `asked`; BadReplyError where there are none."""
     try:
         data = _parse(reply)
@@ -205,7 +205,7 @@ def _choice(
     raw: object,
     number: int,
     asked: int,
-    part: Part,
+    part: ReplyPart,
     tokens: int | None,
     prompt_tokens: int | None,
 ) -> Choice:
@@ -233,9 +233,9 @@ def _choice(
     if isinstance(content, str):
         taken = taken_of(thought, content, part, finish)
     elif thought is not None and part == "full":
-        taken = Taken(thought.strip(), finish)
+        taken = TraceText(thought.strip(), finish)
     else:
-        taken = Taken("", FinishReason.NO_CONTENT)
+        taken = TraceText("", FinishReason.NO_CONTENT)
     return Choice(
         number=index,
         text=taken.text,
@@ -245,12 +245,12 @@ def _choice(
     )
 
 
-def taken_of(thought: str | None, content: str, part: Part, finish: FinishReason) -> Taken:
+def taken_of(thought: str | None, content: str, part: ReplyPart, finish: FinishReason) -> TraceText:
     """The trace of a reply whose server may have parted thinking and answer."""
     if thought is None or (part != "full" and END_OF_THINKING in content):
         return take(content, part, finish)
     parts = (thought.strip(), content.strip()) if part == "full" else (content.strip(),)
-    return Taken("\n\n".join(filter(None, parts)), finish)
+    return TraceText("\n\n".join(filter(None, parts)), finish)
 
 
 def _thought(message: Mapping[str, Any]) -> str | None:

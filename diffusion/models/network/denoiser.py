@@ -51,25 +51,27 @@ class Denoiser(nn.Module):
         positions_R: Tensor,
         targets_R: Tensor,
         weights_R: Tensor,
-        real_BT: Tensor | None = None,
+        attention_mask_BT: Tensor | None = None,
     ) -> CrossEntropy:
         """Weighted cross-entropy (nats) of `targets_R` at `positions_R`, flat indices b*T + t.
 
-        `real_BT` is False at padding; None where nothing is padded.
+        `attention_mask_BT` is False at padding; None where nothing is padded.
         """
         head = self.net.get_output_embeddings()
-        features_RH = self.features(ids_BT, positions_R, real_BT)
+        features_RH = self.features(ids_BT, positions_R, attention_mask_BT)
         bias_V = getattr(head, "bias", None)
         return linear_cross_entropy(features_RH, head.weight, bias_V, targets_R, weights_R)
 
-    def logits(self, ids_BT: Tensor, positions_R: Tensor, real_BT: Tensor | None = None) -> Tensor:
+    def logits(
+        self, ids_BT: Tensor, positions_R: Tensor, attention_mask_BT: Tensor | None = None
+    ) -> Tensor:
         """Logits [R, V] for `positions_R`, in the model's type."""
         head = self.net.get_output_embeddings()
-        features_RH = self.features(ids_BT, positions_R, real_BT)
+        features_RH = self.features(ids_BT, positions_R, attention_mask_BT)
         return nn.functional.linear(features_RH, head.weight, getattr(head, "bias", None))
 
     def features(
-        self, ids_BT: Tensor, positions_R: Tensor, real_BT: Tensor | None, **more: Any
+        self, ids_BT: Tensor, positions_R: Tensor, attention_mask_BT: Tensor | None, **more: Any
     ) -> Tensor:
         """What the output embeddings are applied to, [R, H]; `more` goes to the network."""
         tokens = ids_BT.shape[1]
@@ -79,7 +81,7 @@ class Denoiser(nn.Module):
             else positions_R
         )
         try:
-            out = self.net(input_ids=ids_BT, attention_mask=real_BT, **more)
+            out = self.net(input_ids=ids_BT, attention_mask=attention_mask_BT, **more)
         finally:
             self._rows_R = None
         features_RH: Tensor = out.logits.squeeze(0)

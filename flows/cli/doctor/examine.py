@@ -25,7 +25,7 @@ from support.errors import PolytraceError, UserError
 from support.paths import ROOT
 from support.plugins import Plugin, installed
 from support.processes import DEVNULL, PIPE, Child
-from support.redact import bare
+from support.redact import public_address
 
 DEVICES = Path(__file__).with_name("_devices.py")
 NEEDED = ("torch", "transformers", "prefect", "datasets", "pyarrow")
@@ -211,7 +211,7 @@ def _prefect() -> str:
         return "not installed"
     except (OSError, ValueError):  # a profile or a variable; what it says may hold a password
         return "its settings cannot be read; prefect config validate says more"
-    return bare(url) if url else "embedded server, started for each build"
+    return public_address(url) if url else "embedded server, started for each build"
 
 
 def _training_bytes(counts: set[int]) -> dict[str, dict[int, int]]:
@@ -241,9 +241,9 @@ def _evaluation_bytes() -> dict[str, int]:
 
 def _corpus_bytes() -> int:
     """What the run directory of nap_103k holds at most, its tokens counted by the recipe."""
-    from schemas.recipe import load
+    from schemas.recipe import load_recipe
 
-    recipe = load(ROOT / "flows" / "recipes" / "nap_103k.yaml")
+    recipe = load_recipe(ROOT / "flows" / "recipes" / "nap_103k.yaml")
     (most,) = [one.options["most"] for one in recipe.filters if one.kind == "count"]
     tokens = recipe.paths * recipe.canvas.slot_tokens + recipe.canvas.summary_tokens
     return int(str(most)) * tokens * TOKEN_BYTES
@@ -252,7 +252,7 @@ def _corpus_bytes() -> int:
 def served(endpoint: str) -> Endpoint:
     """What a server lists as its models, or in a few words why it does not; no key is sent."""
     from curation.teachers.openai.client import UnavailableError, address
-    from support.text import one_line, shorten
+    from support.display.text import one_line, shorten
 
     try:
         url = address(endpoint)

@@ -19,7 +19,7 @@ _UNITS = frozenset(
 )
 
 
-def told_apart(answer: str, gold: str) -> tuple[str, str]:
+def rename_clashing_letters(answer: str, gold: str) -> tuple[str, str]:
     """The two with the letters renamed that would be taken for another letter or for a unit."""
     letters = {letter for text in (answer, gold) for run in _runs(text) for letter in run}
     doubled = {letter for letter in letters if letter.isupper() and letter.lower() in letters}

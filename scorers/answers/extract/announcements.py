@@ -1,7 +1,7 @@
 r"""Announcements of an answer in a text: "#### 18", "The answer is 18", "Option B is correct".
 
-In: a text. Out: `Found` values with the answer as text, in order of their place. All patterns are
-linear in the text.
+In: a text. Out: `Announcement` values with the answer as text, in order of their place. All
+patterns are linear in the text.
 """
 
 # ruff: noqa: RUF001 (marks of other scripts)
@@ -132,7 +132,7 @@ _NOT_AN_ANSWER = re.compile(
 )
 
 
-class Found(NamedTuple):
+class Announcement(NamedTuple):
     """An announced answer: `stop` is where its announcement ends, `sure` if it cannot be a step."""
 
     start: int
@@ -141,7 +141,7 @@ class Found(NamedTuple):
     sure: bool
 
 
-def hashes(text: str) -> list[Found]:
+def hashes(text: str) -> list[Announcement]:
     """GSM8K's own form, "#### 18", alone on a line or behind the sentence that ends in it.
 
     Words behind it are an answer where they stand in the last line, and no title.
@@ -162,11 +162,11 @@ def hashes(text: str) -> list[Found]:
             few = len(answer.split()) <= _HASH_WORDS
             said = mark.start() >= last_line and few and not _TITLE.match(answer)
         if answer and said:
-            found.append(Found(mark.start(), mark.end(), answer, True))
+            found.append(Announcement(mark.start(), mark.end(), answer, True))
     return found
 
 
-def phrases(text: str) -> list[Found]:
+def phrases(text: str) -> list[Announcement]:
     """Announcing phrases in order: with mathematics, of few words, or at the end of the text."""
     matches = list(_LINE.finditer(text)) if _LINE_HEAD.search(text) else []
     lower = text.lower()
@@ -193,7 +193,7 @@ def phrases(text: str) -> list[Found]:
         plausible = short or is_mathematical(answer) or _SEVERAL_CHOICES.match(answer)
         if plausible and not _NOT_AN_ANSWER.match(answer) and not PLACEHOLDER.fullmatch(answer):
             sure = match.re is _PHRASE and bool(match["final"] or match["head"])
-            found.append(Found(match.start(), match.end("value"), answer, sure))
+            found.append(Announcement(match.start(), match.end("value"), answer, sure))
     return sorted([*found, *_elsewhere(text, lower, links)])
 
 
@@ -204,7 +204,7 @@ def _is_supposed(text: str, start: int, stop: int) -> bool:
     return _IF.search(before) is not None or _IF.search(behind) is not None
 
 
-def choices(text: str) -> list[Found]:
+def choices(text: str) -> list[Announcement]:
     """Sentences that name a choice: "The correct option is B", "(D) is correct"."""
     found = []
     for letter in _LONE_LETTER.finditer(text):
@@ -226,11 +226,11 @@ def choices(text: str) -> list[Found]:
             continue
         another = _BUT_ANOTHER.search(text, letter.end(), letter.end() + _REMARK)
         if not another or another["other"] == letter[0]:
-            found.append(Found(letter.start(), stop, answer, False))
+            found.append(Announcement(letter.start(), stop, answer, False))
     return found
 
 
-def _elsewhere(text: str, lower: str, links: Links) -> list[Found]:
+def _elsewhere(text: str, lower: str, links: Links) -> list[Announcement]:
     """Announcements in other languages than English; `lower` is the text in lower case."""
     if not any(word in lower for word in _ELSEWHERE_WORDS):
         return []
@@ -239,7 +239,7 @@ def _elsewhere(text: str, lower: str, links: Links) -> list[Found]:
         answer = announced_value(text, match.start("value"), match.end("value"), links)
         answer = tidy(_TOKEN_BEHIND.sub("", answer))
         if answer and (is_mathematical(answer) or len(answer.split()) <= 3):
-            found.append(Found(match.start(), match.end(), answer, False))
+            found.append(Announcement(match.start(), match.end(), answer, False))
     return found
 
 

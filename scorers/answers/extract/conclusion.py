@@ -13,7 +13,7 @@ import unicodedata
 from scorers.answers.compare.plain_rules import tidy
 from scorers.answers.extract.announced_value import bold_value, last_value
 from scorers.answers.extract.run_on import ends_at_turn
-from scorers.answers.extract.truncation import breaks_off
+from scorers.answers.extract.truncation import describe_truncation
 from scorers.answers.notation.unicode_math import to_latex
 from scorers.answers.notation.units import changes_number
 
@@ -88,7 +88,7 @@ def conclusion(text: str, end: int) -> str | None:
         return tidy(named["value"])
     if _ITEMS.search(paragraph):
         return None
-    if not paragraph or breaks_off(kept) or to_latex(_without_letters(paragraph)) is None:
+    if not paragraph or describe_truncation(kept) or to_latex(_without_letters(paragraph)) is None:
         return None
     sentences = [_REMARK_BEHIND.sub("", one) for one in _SENTENCES.split(paragraph)]
     while len(sentences) > 1 and _FAREWELL_SENTENCE.match(sentences[-1]):

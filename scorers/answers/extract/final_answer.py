@@ -23,7 +23,7 @@ from scorers.answers.extract.announced_value import (
 )
 from scorers.answers.extract.announcements import (
     CLOSING,
-    Found,
+    Announcement,
     choices,
     hashes,
     is_mathematical,
@@ -33,7 +33,7 @@ from scorers.answers.extract.announcements import (
 from scorers.answers.extract.conclusion import conclusion
 from scorers.answers.extract.retraction import is_retracted
 from scorers.answers.extract.run_on import end_of_solution
-from scorers.answers.extract.surroundings import in_its_place
+from scorers.answers.extract.surroundings import with_surroundings
 
 # One scan for boxes: TeX escapes are skipped, so that `\{` is no brace. Doubled backslashes before
 # "boxed" come from texts that were escaped once too often, and from "\\" at the end of a row.
@@ -137,19 +137,19 @@ def _extracted(text: str) -> Extracted:
     return Extracted(answer=_last_choice(text[:end]) or _nothing_else(text[:end]), end=end)
 
 
-def _is_taken_back(text: str, found: Found, end: int) -> bool:
+def _is_taken_back(text: str, found: Announcement, end: int) -> bool:
     """Whether the text goes on and gives the answer up."""
     # An announcement in words may hold what follows it in its line.
     at = text.find(found.answer, found.start, found.stop)
     return is_retracted(text[at + len(found.answer) if at >= 0 else found.stop : end], found.answer)
 
 
-def _is_behind(phrase: Found, last: Found, spoken: Sequence[Found]) -> bool:
+def _is_behind(phrase: Announcement, last: Announcement, spoken: Sequence[Announcement]) -> bool:
     """Whether a phrase stands behind the last announcement, if that is one in the same line too."""
     return phrase.start >= last.stop or (phrase.start > last.start and last in spoken)
 
 
-def _tags(text: str) -> list[Found]:
+def _tags(text: str) -> list[Announcement]:
     """What stands between `<answer>` and `</answer>`; a tag that ends the text may be unclosed.
 
     A server that stops at the closing tag leaves it out.
@@ -162,12 +162,12 @@ def _tags(text: str) -> list[Found]:
             opening = tag
         elif opening is not None:
             if answer := _tagged(text[opening.end() : tag.start()]):
-                found.append(Found(opening.start(), tag.end(), answer, True))
+                found.append(Announcement(opening.start(), tag.end(), answer, True))
             opening = None
     if opening is not None and len(text) - opening.end() <= _UNCLOSED_CHARACTERS:
         inside = text[opening.end() :].strip()
         if "\n" not in inside and (answer := _tagged(inside)):
-            found.append(Found(opening.start(), len(text), answer, True))
+            found.append(Announcement(opening.start(), len(text), answer, True))
     return found
 
 
@@ -181,13 +181,13 @@ def _tagged(inside: str) -> str:
     return tidy(inside)
 
 
-def _boxes(text: str) -> list[Found]:
+def _boxes(text: str) -> list[Announcement]:
     """Every closed box with something in it, in order of its start; one pass over the braces."""
     if "box" not in text:
         return []
     named = [name.start() for name in re.finditer("boxed", text)]
     open_braces: list[re.Match[str]] = []
-    found: list[Found] = []
+    found: list[Announcement] = []
     for brace in _BRACES.finditer(text):
         if brace[0].endswith("{") and brace[0] != "\\{":
             open_braces.append(brace)
@@ -202,12 +202,12 @@ def _boxes(text: str) -> list[Found]:
                 continue
             answer = "" if PLACEHOLDER.fullmatch(text[inside]) else tidy(text[inside])
             if answer:
-                found.append(Found(start, brace.end(), answer, True))
-    bare = (Found(box.start(), box.end(), box[1], True) for box in _BARE_BOX.finditer(text))
+                found.append(Announcement(start, brace.end(), answer, True))
+    bare = (Announcement(box.start(), box.end(), box[1], True) for box in _BARE_BOX.finditer(text))
     return sorted([*found, *bare])
 
 
-def _joined(text: str, boxes: list[Found]) -> list[Found]:
+def _joined(text: str, boxes: list[Announcement]) -> list[Announcement]:
     """The last box, together with those that lead up to it by nothing but "," or "and"."""
     if not boxes:
         return []
@@ -219,7 +219,7 @@ def _joined(text: str, boxes: list[Found]) -> list[Found]:
         run.append(box)
     answers = ", ".join(dict.fromkeys(box.answer for box in reversed(run)))
     start, stop = run[-1].start, run[0].stop
-    return [Found(start, stop, in_its_place(text, start, stop, answers), True)]
+    return [Announcement(start, stop, with_surroundings(text, start, stop, answers), True)]
 
 
 def _last_choice(text: str) -> str | None:

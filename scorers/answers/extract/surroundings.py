@@ -28,7 +28,7 @@ _PERCENT = re.compile(r"\s?(?:\\?%|percent\b)")
 _END = re.compile(r"(?<!\\)\$|\\[)\]]|[.,;](?=\s|$)|\n")
 
 
-def in_its_place(text: str, start: int, stop: int, answer: str) -> str:
+def with_surroundings(text: str, start: int, stop: int, answer: str) -> str:
     """`answer`, the content of the box at `text[start:stop]`, with what changes it around it."""
     before = text[max(0, start - _REACH) : start].rsplit("\n", 1)[-1]
     behind = text[stop : stop + _REACH]

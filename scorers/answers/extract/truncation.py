@@ -20,7 +20,7 @@ _TEX = re.compile(r"\\[a-zA-Z]")
 _LAST_CHARACTERS = 4000
 
 
-def breaks_off(text: str) -> str | None:
+def describe_truncation(text: str) -> str | None:
     """How `text` breaks off, in words; None where it looks whole."""
     text = text.rstrip()
     if opened := _open_formula(text):

@@ -7,7 +7,7 @@ from schemas.canvas import header, summary_header
 from scorers.seqdep.segments import Span
 
 
-class Framed(NamedTuple):
+class FramedCanvas(NamedTuple):
     """A canvas text without its close; of its R_1 … R_P and S, headers and bodies alternate."""
 
     text: str
@@ -15,7 +15,7 @@ class Framed(NamedTuple):
     bodies: tuple[Span, ...]
 
 
-def framed(paths: Sequence[str], summary: str) -> Framed:
+def framed(paths: Sequence[str], summary: str) -> FramedCanvas:
     """The canvas text, and where its P + 1 headers and bodies stand."""
     parts = [(header(j), path) for j, path in enumerate(paths, 1)]
     parts.append((summary_header(len(paths)), summary))
@@ -23,4 +23,4 @@ def framed(paths: Sequence[str], summary: str) -> Framed:
     for head, body in parts:
         headers.append(Span(at, at := at + len(head)))
         bodies.append(Span(at, at := at + len(body)))
-    return Framed("".join(head + body for head, body in parts), tuple(headers), tuple(bodies))
+    return FramedCanvas("".join(head + body for head, body in parts), tuple(headers), tuple(bodies))

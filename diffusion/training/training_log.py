@@ -19,7 +19,7 @@ SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class LoggedStep:
     """One step of `training.jsonl`.
 
     `loss` is the objective (METHOD section 4); `content_nats` and `fill_nats` are mean
@@ -38,7 +38,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class TrainingSummary:
     """What was trained: instances + refused = rows of the corpus's train split."""
 
     digest: str
@@ -60,13 +60,13 @@ class Summary:
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
 
 
-def read_summary(out: Path, digest: str) -> Summary | None:
+def read_summary(out: Path, digest: str) -> TrainingSummary | None:
     """The summary of a training that is done; UserError where `out` holds another one's."""
     file = out / SUMMARY
     try:
         facts = json.loads(file.read_text(encoding="utf-8"))
         buckets = facts.pop("validation")
-        found = Summary(**facts, validation=Buckets.of(buckets) if buckets else None)
+        found = TrainingSummary(**facts, validation=Buckets.of(buckets) if buckets else None)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError) as error:
@@ -79,10 +79,10 @@ def read_summary(out: Path, digest: str) -> Summary | None:
     return found
 
 
-def last_line(out: Path) -> Line:
+def last_line(out: Path) -> LoggedStep:
     """The last step that was logged."""
     *_, last = (out / STEPS).read_text(encoding="utf-8").splitlines()
-    return Line(**json.loads(last))
+    return LoggedStep(**json.loads(last))
 
 
 def last_validation(out: Path, step: int) -> Buckets | None:
@@ -136,11 +136,11 @@ def add_validation(out: Path, step: int, buckets: Buckets) -> None:
 
 
 @contextmanager
-def appending(out: Path) -> Iterator[Callable[[Line], None]]:
+def appending(out: Path) -> Iterator[Callable[[LoggedStep], None]]:
     """Adds lines to `training.jsonl`, each at once."""
     with (out / STEPS).open("a", encoding="utf-8") as opened:
 
-        def write(line: Line) -> None:
+        def write(line: LoggedStep) -> None:
             opened.write(json.dumps(dataclasses.asdict(line)) + "\n")
             opened.flush()
 

@@ -25,7 +25,7 @@ def rounded_text(text: str) -> str:
         return text
 
 
-def apart(first: float, second: float) -> tuple[str, str]:
+def distinguishable(first: float, second: float) -> tuple[str, str]:
     """Two numbers, rounded unless that makes different ones alike."""
     shown = rounded(first), rounded(second)
     return (repr(first), repr(second)) if first != second and shown[0] == shown[1] else shown

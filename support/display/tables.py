@@ -6,7 +6,7 @@ Cells are printed as they are: whoever fills them with foreign text makes it saf
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from support.text import width
+from support.display.text import width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,9 @@ from curation.canvases.top_up import TopUp
 from curation.context import Job
 from curation.run_store import shards
 from curation.sampling import service
-from curation.sampling.journal_index import Archive
-from curation.stages import fingerprints, read_prompts
-from curation.stages.read_prompts import Census
+from curation.sampling.journal_index import JournalIndex
+from curation.stages import fingerprints, prompt_stage
+from curation.stages.prompt_stage import SourceIndex
 from curation.teachers import Failure, Teacher
 from schemas import arrow
 from schemas.records import Rejection, Stage, Trace
@@ -25,31 +25,42 @@ LOOK_SECONDS = 0.2  # between two moves of the progress bar
 _SAMPLED = (Stage.TRACES, Stage.SUMMARIES)
 
 
-def sample_traces(job: Job, census: Census) -> None:
+def sample_traces(job: Job, source_index: SourceIndex) -> None:
     """Sample every shard that is not complete; ShortError when samples could not be had."""
-    todo = [i for i in range(census.shards) if not fingerprints.standing(job, Stage.TRACES, i)]
+    todo = [
+        i
+        for i in range(source_index.shards)
+        if not fingerprints.up_to_date_marker(job, Stage.TRACES, i)
+    ]
     if not todo:
         return
     short: list[Failure] = []
-    archive = Archive(job.run / Stage.TRACES)
+    journal_index = JournalIndex(job.run / Stage.TRACES)
 
     def have(index: int) -> list[Trace]:
         """The shard's own traces, and those that lie in other shards' journals."""
         traces = _earlier_traces(job, index)
-        if archive.is_empty:
+        if journal_index.is_empty:
             return traces
-        return traces + archive.find(fingerprints.trace_keys(job, index) - {t.key for t in traces})
+        return traces + journal_index.find(
+            fingerprints.trace_keys(job, index) - {t.key for t in traces}
+        )
 
-    def close(shard: service.Finished) -> None:
+    def close(shard: service.FinishedShard) -> None:
         retryable = [failure for failure in shard.failures if failure.retryable]
         if retryable:
             short.extend(retryable)
             return
         _close_traces(job, shard)
 
-    teacher = job.at_work(Stage.TRACES)
+    teacher = job.running_teacher(Stage.TRACES)
     samples = job.recipe.samples or job.recipe.paths
-    show = Show(job, Stage.TRACES, teacher, census.prompts * samples * len(todo) // census.shards)
+    show = SamplingProgress(
+        job,
+        Stage.TRACES,
+        teacher,
+        source_index.prompts * samples * len(todo) // source_index.shards,
+    )
     service.run(
         teacher,
         (service.Shard(index=i, prompts=fingerprints.load_prompts(job, i)) for i in todo),
@@ -57,7 +68,7 @@ def sample_traces(job: Job, census: Census) -> None:
         folder=job.run / Stage.TRACES,
         have=have,
         close=close,
-        lacks=TopUp(job.rules, job.counter).lacks,
+        shortfall=TopUp(job.rules, job.counter).shortfall,
         progress=show,
     )
     show.end()
@@ -73,13 +84,15 @@ def check_servers(job: Job) -> None:
     """
     if job.recipe.serve is None:
         return
-    census = read_prompts.standing_census(job)
-    if census is None and any((job.run / name).exists() for name in read_prompts.CENSUS):
+    source_index = prompt_stage.up_to_date_index(job)
+    if source_index is None and any((job.run / name).exists() for name in prompt_stage.INDEX_FILES):
         return  # it is not known yet whether samples will be missing
     stages = [one for one in _SAMPLED if one in fingerprints.stages_of(job.recipe)]
-    pairs = [(stage, i) for i in range(census.shards if census else 0) for stage in stages]
-    if census is None or not all(
-        fingerprints.standing(job, stage, index) for stage, index in pairs
+    pairs = [
+        (stage, i) for i in range(source_index.shards if source_index else 0) for stage in stages
+    ]
+    if source_index is None or not all(
+        fingerprints.up_to_date_marker(job, stage, index) for stage, index in pairs
     ):
         job.check_servers()
 
@@ -93,7 +106,7 @@ def short_error(short: Sequence[Failure]) -> ShortError:
     )
 
 
-class Show:
+class SamplingProgress:
     """Moves the bar of a stage that samples; `expected` samples, until it is known exactly."""
 
     def __init__(self, job: Job, stage: Stage, teacher: Teacher, expected: int = 0) -> None:
@@ -125,7 +138,7 @@ class Show:
         self._job.bars.add(self._stage, more=self._last.wanted - self._total)
 
 
-def _close_traces(job: Job, shard: service.Finished) -> None:
+def _close_traces(job: Job, shard: service.FinishedShard) -> None:
     """Write a shard's traces as Parquet; those that no longer belong are set aside."""
     index = shard.index
     prompts = (
@@ -160,7 +173,7 @@ def _earlier_traces(job: Job, index: int) -> list[Trace]:
 
     Its hash tells, not a reader: the names of its columns have no checksum.
     """
-    mark = shards.read_mark(job.run, Stage.TRACES, index)
-    if mark is None or not shards.is_whole(job.run, mark):
+    marker = shards.read_marker(job.run, Stage.TRACES, index)
+    if marker is None or not shards.is_whole(job.run, marker):
         return []
     return list(arrow.records(Trace, shards.read(job.run, Stage.TRACES, index)))

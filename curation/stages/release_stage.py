@@ -6,38 +6,36 @@ In: scored canvases of every shard. Out: `release/`, `rejected/release-NNNNN.par
 
 import shutil
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 
 from curation.context import Job
-from curation.release import card, figures, stats, writer
+from curation.release import card, figures, statistics, writer
 from curation.release.rows import read_rows
-from curation.run_store import shards
 from curation.seqdep_report import controls
 from curation.stages import (
     build_manifest,
+    filter_stage,
     fingerprints,
     measure_controls,
-    read_prompts,
-    shard_stages,
+    prompt_stage,
     snapshots,
 )
-from curation.stages.build_manifest import Tally
-from curation.stages.read_prompts import Census
-from schemas import arrow
+from curation.stages.build_manifest import ReleaseTally
+from curation.stages.prompt_stage import SourceIndex
 from schemas.facts import EditionFacts, FileFacts, ReleaseFile
 from schemas.manifest import MANIFEST_FILE, RECIPE_FILE, RELEASE_FOLDER, Manifest
 from schemas.outcome import Outcome
-from schemas.records import Canvas, Rejection, Scores, Stage, Verdict
+from schemas.records import Canvas, Scores, Stage
 from support.errors import DamagedError, UserError
 from support.files import replace_text, sha256
 
 REPLACED = "release.old"  # what a swap has put aside for a moment
 
 
-def check_former(job: Job) -> None:
+def check_previous_release(job: Job) -> None:
     """UserError where the build would replace another corpus, or change what a growing one has."""
     former = _former(job)
     name = former.name if former is not None else _name_of_damaged(job)
@@ -49,17 +47,17 @@ def check_former(job: Job) -> None:
     if former is None and job.recipe.grow and has_manifest(job):
         raise DamagedError(
             f"{job.run / MANIFEST_FILE}: damaged, so that it is not known what was released and "
-            f"must stay; put it back, or {read_prompts.ANEW}"
+            f"must stay; put it back, or {prompt_stage.ANEW}"
         )
-    census = read_prompts.former(job)
+    source_index = prompt_stage.previous_index(job)
     if former is not None and job.recipe.grow:
-        if census is None:
+        if source_index is None:
             raise DamagedError(
-                f"{job.run / read_prompts.CENSUS[0]}: missing or damaged, and its copy too, so "
-                "that it is not known what the corpus has grown from; put one back, or "
-                f"{read_prompts.ANEW}"
+                f"{job.run / prompt_stage.INDEX_FILES[0]}: missing or damaged, and its copy too, "
+                "so that it is not known what the corpus has grown from; put one back, or "
+                f"{prompt_stage.ANEW}"
             )
-        snapshots.check(job, former)
+        snapshots.check_unchanged(job, former)
 
 
 def has_manifest(job: Job) -> bool:
@@ -73,32 +71,37 @@ def write_recipe(job: Job) -> None:
     replace_text(job.run / RECIPE_FILE, text)
 
 
-def standing(job: Job) -> Outcome | None:
+def up_to_date_outcome(job: Job) -> Outcome | None:
     """The outcome of an earlier run that is complete, unchanged and whole; else None."""
     manifest = _former(job)
-    census = read_prompts.standing_census(job)
-    if manifest is None or census is None or manifest.recipe_digest != job.recipe.digest():
+    source_index = prompt_stage.up_to_date_index(job)
+    if manifest is None or source_index is None or manifest.recipe_digest != job.recipe.digest():
         return None
-    for stage in fingerprints.shard_stages(job.recipe):
-        if not all(fingerprints.standing(job, stage, index) for index in range(census.shards)):
+    for stage in fingerprints.stages_by_shard(job.recipe):
+        if not all(
+            fingerprints.up_to_date_marker(job, stage, index)
+            for index in range(source_index.shards)
+        ):
             return None
-    if manifest.build != snapshots.whole([build for build, _ in snapshots.builds(job, census)]):
+    if manifest.build != snapshots.release_build_id(
+        [build for build, _ in snapshots.edition_builds(job, source_index)]
+    ):
         return None
     if not all(_is_whole(job.run / file.path, file) for file in manifest.named()):
         return None
     return _outcome(job, manifest).model_copy(update={"reused": True})
 
 
-def make(job: Job, census: Census) -> Outcome:
+def make_release(job: Job, source_index: SourceIndex) -> Outcome:
     """Filter, write the release beside the former one, swap it in, write the manifest.
 
     Filters learn from the first edition that holds a canvas. An edition that was released before
     keeps its files.
     """
     _restore(job.run)
-    compared = measure_controls.measure(job, census)
+    compared = measure_controls.measure(job, source_index)
     former = _former(job)
-    parts = snapshots.builds(job, census)
+    parts = snapshots.edition_builds(job, source_index)
     released = former.editions if former is not None and job.recipe.grow else ()
     for part, (_, span) in zip(released, parts, strict=False):  # the last may be new
         snapshots.check_build(job, part.build, span)
@@ -106,21 +109,21 @@ def make(job: Job, census: Census) -> Outcome:
     shutil.rmtree(fresh, ignore_errors=True)
     for old in (job.run / "rejected").glob(f"{Stage.RELEASE}-*.parquet"):
         old.unlink()
-    tally = Tally(seen=[0] * len(job.filters), dropped=[Counter() for _ in job.filters])
-    _fit(job, _school(job, [span for _, span in parts]))
+    tally = ReleaseTally(seen=[0] * len(job.filters), dropped=[Counter() for _ in job.filters])
+    filter_stage.fit(job, filter_stage.shards_to_fit(job, [span for _, span in parts]))
     files: list[ReleaseFile] = []
     made: list[EditionFacts] = []
-    for edition, (build, span) in zip(census.editions, parts, strict=True):
-        new = _release_edition(job, former, fresh, build, _kept(job, span, tally))
+    for edition, (build, span) in zip(source_index.editions, parts, strict=True):
+        new = _release_edition(job, former, fresh, build, filter_stage.kept(job, span, tally))
         canvases = sum(file.rows for file in new)
         rows = sum(edition.rows)
         made.append(EditionFacts(build=build, shards=len(span), rows=rows, canvases=canvases))
         files += new
     job.bars.end(Stage.RELEASE)
-    measured = stats.measure(fresh, files)
+    measured = statistics.measure(fresh, files)
     replace_text(fresh / "stats.json", measured.text())
-    manifest = build_manifest.manifest(
-        job, census, tuple(made), tuple(files), tally, measured, compared
+    manifest = build_manifest.build_manifest(
+        job, source_index, tuple(made), tuple(files), tally, measured, compared
     )
     example = next(iter(read_rows(writer.data_path(fresh, files[0]))), None) if files else None
     pictures = figures.draw(fresh, files, manifest, measured)
@@ -130,7 +133,7 @@ def make(job: Job, census: Census) -> Outcome:
         writer.describe(fresh / name, f"release/{name}")
         for name in ("README.md", "stats.json", *(one.path for one in pictures if one.path))
     ]
-    named += [writer.describe(job.run / name, name) for name in _small_files(job, census)]
+    named += [writer.describe(job.run / name, name) for name in _small_files(job, source_index)]
     manifest = manifest.model_copy(update={"files": (*manifest.files, *named)})
     if problems := manifest.check():
         raise DamagedError(f"{job.run}: the sums do not hold: {'; '.join(problems)}")
@@ -185,7 +188,7 @@ def _release_edition(
         )
     deque(kept, maxlen=0)  # for the tally and the rejections
     for path, file in here:
-        writer.keep(path, writer.data_path(fresh, file))
+        writer.link_or_copy(path, writer.data_path(fresh, file))
     return files
 
 
@@ -193,96 +196,12 @@ def _is_whole(path: Path, file: FileFacts) -> bool:
     return path.is_file() and sha256(path) == file.sha256
 
 
-def passing(job: Job, index: int) -> int:
-    """How many canvases of one shard the filters let through, had they seen no other."""
-    only = range(index, index + 1)
-    _fit(job, only)
-    return sum(drop is None for _, _, drop in _judged(job, only, len(job.filters)))
-
-
-def _school(job: Job, spans: Sequence[range]) -> range:
-    """The shards that filters learn from: up to the first edition that holds a canvas."""
-    for span in spans:
-        if any(shards.mark_of(job.run, Stage.CANVASES, index).rows for index in span):
-            return range(spans[0].start, span.stop)
-    return spans[0]
-
-
-def _fit(job: Job, indices: range) -> None:
-    """Let every filter learn from what the filters before it let through."""
-    for number, rule in enumerate(job.filters):
-        rule.fit(pair for _, pair, drop in _judged(job, indices, number) if drop is None)
-
-
-def _judged(
-    job: Job, indices: range, rules: int
-) -> Iterator[tuple[int, tuple[Canvas, Scores], tuple[int, Verdict] | None]]:
-    """(shard, canvas with scores, the first of `rules` filters that drops it and why)."""
-    for index in indices:
-        for canvas, scores in shard_stages.shard_corpus(job, index):
-            drop = None
-            for number, rule in enumerate(job.filters[:rules]):
-                verdict = rule.judge(canvas, scores)
-                if not verdict.keep:
-                    drop = (number, verdict)
-                    break
-            yield index, (canvas, scores), drop
-
-
-def _kept(job: Job, indices: range, tally: Tally) -> Iterator[tuple[Canvas, Scores]]:
-    """The canvases that pass every filter; the others are written to `rejected/` shard by shard."""
-    rejections: list[Rejection] = []
-    shard = indices.start
-    for index, (canvas, scores), drop in _judged(job, indices, len(job.filters)):
-        job.bars.add(Stage.RELEASE, 1)
-        if index != shard:
-            _write_rejections(job.run, shard, rejections, tally)
-            rejections, shard = [], index
-        last = len(job.filters) if drop is None else drop[0] + 1
-        for number in range(last):
-            tally.seen[number] += 1
-        if drop is None:
-            tally.path_tokens += sum(canvas.path_tokens)
-            tally.summary_tokens += canvas.summary_tokens
-            yield canvas, scores
-        else:
-            number, verdict = drop
-            tally.dropped[number][verdict.reason] += 1
-            rejections.extend(_drop(canvas, job.recipe.filters[number].kind, verdict))
-    _write_rejections(job.run, shard, rejections, tally)
-
-
-def _drop(canvas: Canvas, kind: str, verdict: Verdict) -> Iterator[Rejection]:
-    """The rejection of a canvas's prompt, then those of its traces."""
-    prompt = canvas.prompt
-    for index in (None, *sorted(path.trace.index for path in canvas.paths)):
-        yield Rejection(
-            stage=Stage.RELEASE,
-            prompt_id=prompt.id,
-            source=prompt.source,
-            row=prompt.row,
-            index=index,
-            reason=verdict.reason if index is None else "prompt_rejected",
-            detail=f"filter {kind}: {verdict.detail}",
-        )
-
-
-def _write_rejections(run: Path, index: int, rejections: list[Rejection], tally: Tally) -> None:
-    if not rejections:
-        return
-    path = run / "rejected" / f"{Stage.RELEASE}-{index:05d}.parquet"
-    shards.write_table(run, path, arrow.table(Rejection, rejections))
-    tally.files.append(writer.describe(path, f"rejected/{path.name}"))
-    for reason in shards.count_reasons(rejections):
-        tally.rejected[reason.kind, reason.reason] += reason.count
-
-
-def _small_files(job: Job, census: Census) -> Iterator[str]:
-    """The recipe, the census and the marks, relative to the run."""
-    yield from (RECIPE_FILE, *read_prompts.CENSUS)
+def _small_files(job: Job, source_index: SourceIndex) -> Iterator[str]:
+    """The recipe, the source index and the markers, relative to the run."""
+    yield from (RECIPE_FILE, *prompt_stage.INDEX_FILES)
     for stage in fingerprints.stages_of(job.recipe):
         if stage is not Stage.RELEASE:
-            yield from (f"{stage}/{index:05d}.json" for index in range(census.shards))
+            yield from (f"{stage}/{index:05d}.json" for index in range(source_index.shards))
     if measure_controls.is_wanted(job):
         yield measure_controls.CONTROLS
 

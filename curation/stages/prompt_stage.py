@@ -1,7 +1,7 @@
-"""The first stage: every source into shards of prompts, and a census of what was read.
+"""The first stage: every source into shards of prompts, and a source index of what was read.
 
 In: the recipe's sources and evaluation sets. Out: `prompts/NNNNN.parquet`, rejections beside them,
-and `prompts/census.json`, the stage's completion mark, with a copy: what a corpus has grown from
+and `prompts/census.json`, the stage's completion marker, with a copy: what a corpus has grown from
 stands nowhere else. One pass; only hashes stay in memory.
 
 A corpus that grows is read in editions. Rows of former editions must be what they were: they are
@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from curation import components
 from curation.context import Job
-from curation.prompts import read as prompts
+from curation.prompts import prompt_reader
 from curation.prompts.decontaminate import build_index
 from curation.run_store import shards
 from curation.stages import fingerprints
@@ -29,14 +29,14 @@ from schemas.records import Prompt, Rejection, Stage
 from support.errors import UserError
 from support.files import replace_text
 
-CENSUS = tuple(f"{Stage.PROMPTS}/{name}" for name in ("census.json", "census.copy.json"))
+INDEX_FILES = tuple(f"{Stage.PROMPTS}/{name}" for name in ("census.json", "census.copy.json"))
 ANEW = "build into another directory (--out), or make all of it anew (--set grow=false)"
 
 
 class Edition(Fact):
     """What was read at one time: the `rows` of every source, and how many `shards` they fill.
 
-    `fingerprint` stands in the marks of those shards.
+    `fingerprint` stands in the markers of those shards.
     """
 
     fingerprint: str
@@ -44,8 +44,8 @@ class Edition(Fact):
     shards: Count
 
 
-class Census(Fact):
-    """The completion mark of the prompts stage: how many shards, and what was read."""
+class SourceIndex(Fact):
+    """The completion marker of the prompts stage: how many shards, and what was read."""
 
     fingerprint: str
     shards: Count
@@ -67,20 +67,20 @@ class Census(Fact):
         )
 
 
-def read_prompts(job: Job) -> Census:
+def read_prompts(job: Job) -> SourceIndex:
     """Every source as shards of prompts; rejected rows go beside them.
 
     Raises:
         UserError: a source cannot be read; or the corpus grows, and something that was read at a
             former time has changed.
     """
-    if census := standing_census(job):
-        _save(job, census)
-        return census
+    if source_index := up_to_date_index(job):
+        _save(job, source_index)
+        return source_index
     components.check_traces(job.recipe, job.sources)
-    so_far = former(job)
+    so_far = previous_index(job)
     if so_far is None:
-        for name in CENSUS:
+        for name in INDEX_FILES:
             (job.run / name).unlink(missing_ok=True)
     fingerprint = _prompts_fingerprint(job)
     before = so_far.editions if so_far else ()
@@ -103,7 +103,7 @@ def read_prompts(job: Job) -> Census:
         kept, dropped = [], []
 
     known = build_index(job.evaluation)
-    outcomes = prompts.read_prompts(
+    outcomes = prompt_reader.read_prompts(
         job.sources,
         known,
         traces=_wants_traces(job),
@@ -140,7 +140,7 @@ def read_prompts(job: Job) -> Census:
         ]
         new = Edition(fingerprint=fingerprint, rows=tuple(fresh), shards=index - began)
         before = (*before, new)
-    census = Census(
+    source_index = SourceIndex(
         fingerprint=fingerprint,
         shards=index,
         rows=rows.total(),
@@ -159,8 +159,8 @@ def read_prompts(job: Job) -> Census:
         settings=_settings(job),
         editions=before,
     )
-    _save(job, census)
-    return census
+    _save(job, source_index)
+    return source_index
 
 
 def _tell_apart(job: Job, apart: Mapping[str, Sequence[int]]) -> None:
@@ -176,63 +176,73 @@ def _tell_apart(job: Job, apart: Mapping[str, Sequence[int]]) -> None:
             )
 
 
-def _save(job: Job, census: Census) -> None:
-    """Write the census and its copy, where they do not stand so already."""
-    for name in CENSUS:
-        if shards.unseal(Census, job.run / name) != census:
-            replace_text(job.run / name, shards.seal(census))
+def _save(job: Job, source_index: SourceIndex) -> None:
+    """Write the source index and its copy, where they do not stand so already."""
+    for name in INDEX_FILES:
+        if shards.read_checksummed(SourceIndex, job.run / name) != source_index:
+            replace_text(job.run / name, shards.with_checksum(source_index))
 
 
-def _load(job: Job) -> Census | None:
-    return next(filter(None, (shards.unseal(Census, job.run / name) for name in CENSUS)), None)
+def _load(job: Job) -> SourceIndex | None:
+    return next(
+        filter(
+            None, (shards.read_checksummed(SourceIndex, job.run / name) for name in INDEX_FILES)
+        ),
+        None,
+    )
 
 
-def standing_census(job: Job) -> Census | None:
-    """The census of an earlier run over the same inputs, if all its shards are whole."""
-    census = _load(job)
-    if census is None or census.fingerprint != _prompts_fingerprint(job):
+def up_to_date_index(job: Job) -> SourceIndex | None:
+    """The source index of an earlier run over the same inputs, if all its shards are whole."""
+    source_index = _load(job)
+    if source_index is None or source_index.fingerprint != _prompts_fingerprint(job):
         return None
-    if len(census.editions) > 1 and not job.recipe.grow:
+    if len(source_index.editions) > 1 and not job.recipe.grow:
         return None  # all of it anew, as one edition
-    marks = (
-        shards.done(job.run, Stage.PROMPTS, i, edition.fingerprint)
-        for edition, span in zip(census.editions, census.ranges(), strict=True)
+    markers = (
+        shards.matching_marker(job.run, Stage.PROMPTS, i, edition.fingerprint)
+        for edition, span in zip(source_index.editions, source_index.ranges(), strict=True)
         for i in span
     )
-    return census if all(marks) else None
+    return source_index if all(markers) else None
 
 
-def former(job: Job) -> Census | None:
+def previous_index(job: Job) -> SourceIndex | None:
     """What a growing corpus was read from so far; UserError where it cannot go on from that."""
-    census = _load(job)
-    if census is None or not job.recipe.grow:
+    source_index = _load(job)
+    if source_index is None or not job.recipe.grow:
         return None
-    if census.settings != _settings(job):
+    if source_index.settings != _settings(job):
         raise UserError(
             f"{job.run}: grow: decontaminate, shard_rows, the kind of teacher or the version of "
             f"Polytrace is not that of the corpus so far; {ANEW}"
         )
     labels = [source.label for source in job.sources]
-    for number, source in enumerate(census.sources):
+    for number, source in enumerate(source_index.sources):
         if labels[number : number + 1] != [source.label]:
             raise UserError(
                 f"{job.run}: grow: source {number + 1} was {source.label}; new sources come after "
                 f"the old ones; {ANEW}"
             )
-    if job.limit is not None and job.limit < census.rows:
+    if job.limit is not None and job.limit < source_index.rows:
         raise UserError(
-            f"{job.run}: grow: {census.rows} rows were read so far, and --limit is {job.limit}; "
+            f"{job.run}: grow: {source_index.rows} rows were read so far, and --limit is "
+            f"{job.limit}; "
             "a corpus that grows keeps them: give no limit, or a higher one"
         )
-    return census
+    return source_index
 
 
 def _keep(
-    job: Job, census: Census, index: int, kept: Sequence[Prompt], dropped: Sequence[Rejection]
+    job: Job,
+    source_index: SourceIndex,
+    index: int,
+    kept: Sequence[Prompt],
+    dropped: Sequence[Rejection],
 ) -> None:
     """Compare a shard of a former edition with what its rows are now; a damaged one is restored."""
-    fingerprint = census.owner(index).fingerprint
-    if not shards.done(job.run, Stage.PROMPTS, index, fingerprint):
+    fingerprint = source_index.owner(index).fingerprint
+    if not shards.matching_marker(job.run, Stage.PROMPTS, index, fingerprint):
         shards.write(job.run, Stage.PROMPTS, index, fingerprint, arrow.table(Prompt, kept), dropped)
         return
     was = {(p.source, p.row): p for p in fingerprints.load_prompts(job, index)}

@@ -14,44 +14,52 @@ from curation.canvases import summaries
 from curation.context import Job
 from curation.run_store import shards
 from curation.sampling import service
-from curation.sampling.journal_index import Archive
+from curation.sampling.journal_index import JournalIndex
 from curation.stages import fingerprints
-from curation.stages.read_prompts import Census
-from curation.stages.sample_traces import Show, short_error
+from curation.stages.prompt_stage import SourceIndex
+from curation.stages.trace_stage import SamplingProgress, short_error
 from curation.teachers import Failure
 from schemas import arrow
 from schemas.records import Canvas, Prompt, Stage, Trace
 
 
-def write_summaries(job: Job, census: Census) -> None:
+def write_summaries(job: Job, source_index: SourceIndex) -> None:
     """Ask for the summaries of every shard that has none yet; ShortError when some lack."""
     if job.recipe.summary.by != "teacher":
         return
-    todo = [i for i in range(census.shards) if not fingerprints.standing(job, Stage.SUMMARIES, i)]
+    todo = [
+        i
+        for i in range(source_index.shards)
+        if not fingerprints.up_to_date_marker(job, Stage.SUMMARIES, i)
+    ]
     if not todo:
         return
     folder = job.run / Stage.SUMMARIES
-    archive = Archive(folder)
+    journal_index = JournalIndex(folder)
     rules, counter, teacher = job.rules, job.counter, job.summariser
     short: list[Failure] = []
     by: Counter[str] = Counter()
     waiting: dict[str, Canvas] = {}  # of open shards
 
     def asked(index: int) -> service.Shard:
-        canvases = list(load(job, index))
+        canvases = list(load_assembled(job, index))
         waiting.update((canvas.prompt.id, canvas) for canvas in canvases)
-        return service.Shard(index=index, prompts=[ask(job, canvas) for canvas in canvases])
+        return service.Shard(
+            index=index, prompts=[summary_request(job, canvas) for canvas in canvases]
+        )
 
     def have(index: int) -> list[Trace]:
         """What was bought before lies in journals alone; this stage's Parquet holds canvases."""
-        wanted = (ask(job, canvas) for canvas in load(job, index))
-        keys = {teacher.key(one, n) for one in wanted for n in range(teacher.wanted(one, 1).most)}
-        return archive.find(keys)
+        wanted = (summary_request(job, canvas) for canvas in load_assembled(job, index))
+        keys = {
+            teacher.key(one, n) for one in wanted for n in range(teacher.wanted(one, 1).maximum)
+        }
+        return journal_index.find(keys)
 
-    def lacks(prompt: Prompt, traces: Sequence[Trace]) -> int:
+    def shortfall(prompt: Prompt, traces: Sequence[Trace]) -> int:
         return int(summaries.best(waiting[prompt.id], traces, rules, counter) is None)
 
-    def close(shard: service.Finished) -> None:
+    def close(shard: service.FinishedShard) -> None:
         retryable = [failure for failure in shard.failures if failure.retryable]
         short.extend(retryable)
         if retryable:
@@ -60,7 +68,7 @@ def write_summaries(job: Job, census: Census) -> None:
         for trace in shard.traces:
             written.setdefault(trace.prompt_id, []).append(trace)
         made = []
-        for canvas in load(job, shard.index):
+        for canvas in load_assembled(job, shard.index):
             texts = written.get(canvas.prompt.id, [])
             made.append(summaries.best(canvas, texts, rules, counter) or canvas)
             waiting.pop(canvas.prompt.id, None)
@@ -69,16 +77,16 @@ def write_summaries(job: Job, census: Census) -> None:
         data = arrow.table(Canvas, made)
         shards.write(job.run, Stage.SUMMARIES, shard.index, fingerprint, data, ())
 
-    at_work = job.at_work(Stage.SUMMARIES)
+    running_teacher = job.running_teacher(Stage.SUMMARIES)
     service.run(
-        at_work,
+        running_teacher,
         map(asked, todo),
         samples=1,
         folder=folder,
         have=have,
         close=close,
-        lacks=lacks,
-        progress=Show(job, Stage.SUMMARIES, at_work),
+        shortfall=shortfall,
+        progress=SamplingProgress(job, Stage.SUMMARIES, running_teacher),
     )
     job.bars.end(Stage.SUMMARIES)
     kept = by.total() - by["template"]
@@ -91,11 +99,11 @@ def write_summaries(job: Job, census: Census) -> None:
         raise short_error(short)
 
 
-def load(job: Job, index: int) -> Iterator[Canvas]:
+def load_assembled(job: Job, index: int) -> Iterator[Canvas]:
     """The canvases of a shard as they were assembled."""
     return arrow.records(Canvas, shards.read(job.run, Stage.CANVASES, index))
 
 
-def ask(job: Job, canvas: Canvas) -> Prompt:
+def summary_request(job: Job, canvas: Canvas) -> Prompt:
     """What the teacher is asked for one canvas: a prompt of its own under the canvas's id."""
     return replace(canvas.prompt, text=summaries.message(canvas, job.recipe.summary))

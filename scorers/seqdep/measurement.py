@@ -16,8 +16,7 @@ import torch
 
 from schemas.records import Level, SeqDep, Siblings
 from scorers.seqdep.loader import Scorer
-from scorers.seqdep.packing import Document, Segment, Terms, scored_tokens
-from scorers.seqdep.packing import score as score_documents
+from scorers.seqdep.packing import Document, Segment, Terms, score_documents, scored_tokens
 from scorers.seqdep.segments import Span, token_slice
 from scorers.seqdep.segments.path import framed
 from scorers.seqdep.segments.step import steps
@@ -31,7 +30,7 @@ NEAR_COPY_SHARE, NEAR_COPY_NATS_PER_TOKEN = 0.5, 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Texts:
+class ScoredInstance:
     """One instance: a text (such as a long-CoT form), and a canvas where there are paths."""
 
     prompt: str
@@ -41,7 +40,7 @@ class Texts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class SeqDepSettings:
     """How instances are scored.
 
     Attributes:
@@ -105,10 +104,10 @@ class _Parts:
         return [None if part is None else part.document for part in parts]
 
 
-def score(
+def measure(
     scorer: Scorer,
-    items: Sequence[Texts],
-    settings: Settings,
+    items: Sequence[ScoredInstance],
+    settings: SeqDepSettings,
     *,
     progress: Callable[[int], None] | None = None,
 ) -> list[Measured]:
@@ -136,7 +135,7 @@ def score(
 
 
 @torch.inference_mode()
-def measure_separately(scorer: Scorer, item: Texts, settings: Settings) -> Measured:
+def measure_separately(scorer: Scorer, item: ScoredInstance, settings: SeqDepSettings) -> Measured:
     """The reference: one plain forward pass a term, all its logits at once."""
 
     def term(before: Sequence[int], segment: Sequence[int]) -> float:
@@ -161,20 +160,20 @@ def measure_separately(scorer: Scorer, item: Texts, settings: Settings) -> Measu
     )
 
 
-def _parts(scorer: Scorer, item: Texts, settings: Settings) -> _Parts:
+def _parts(scorer: Scorer, item: ScoredInstance, settings: SeqDepSettings) -> _Parts:
     prompt_T = scorer.prompt_ids(item.prompt)
     canvas = _canvas(scorer, prompt_T, item, settings) if item.paths else None
     text = _text(scorer, prompt_T, item.text, settings) if item.text or not item.paths else None
     pairs: list[_Part | None] = []
     if settings.siblings and len(item.paths) > 1:
         for i, j in product(range(len(item.paths)), repeat=2):
-            pair = Texts(prompt=item.prompt, paths=(item.paths[i], item.paths[j]))
-            pairs.append(_canvas(scorer, prompt_T, pair, Settings()) if i != j else None)
+            pair = ScoredInstance(prompt=item.prompt, paths=(item.paths[i], item.paths[j]))
+            pairs.append(_canvas(scorer, prompt_T, pair, SeqDepSettings()) if i != j else None)
     return _Parts(canvas, text, tuple(pairs))
 
 
 def _canvas(
-    scorer: Scorer, prompt_T: tuple[int, ...], item: Texts, settings: Settings
+    scorer: Scorer, prompt_T: tuple[int, ...], item: ScoredInstance, settings: SeqDepSettings
 ) -> _Part | None:
     """The canvas text without its close; segments R_1 … R_P and S, each behind its header."""
     text, headers, bodies = framed(item.paths, item.summary)
@@ -207,7 +206,9 @@ def _canvas(
     return _fitted(scorer, prompt_T, ids_T, levels, settings, paths=len(item.paths))
 
 
-def _text(scorer: Scorer, prompt_T: tuple[int, ...], text: str, settings: Settings) -> _Part | None:
+def _text(
+    scorer: Scorer, prompt_T: tuple[int, ...], text: str, settings: SeqDepSettings
+) -> _Part | None:
     """A text; segments are its steps and windows (one without a token of its own is none)."""
     text = _head(scorer, text)
     ids_T, starts_T = scorer.encode(text)
@@ -236,7 +237,7 @@ def _fitted(
     prompt_T: tuple[int, ...],
     ids_T: tuple[int, ...],
     levels: dict[Level, tuple[Segment, ...]],
-    settings: Settings,
+    settings: SeqDepSettings,
     *,
     paths: int = 0,
 ) -> _Part | None:
@@ -293,11 +294,11 @@ def _levels(part: _Part | None, terms: Sequence[Terms]) -> dict[Level, SeqDep]:
         gains, tokens_N = both.gains, scored_tokens(segments_N)
         if level is Level.PATH:  # what is left of the summary is no path
             gains, tokens_N = gains[: part.paths - 1], tokens_N[: part.paths]
-        found[level] = seqdep(level, gains, tokens_N, is_cut=part.is_cut)
+        found[level] = seqdep_record(level, gains, tokens_N, is_cut=part.is_cut)
     return found
 
 
-def seqdep(
+def seqdep_record(
     level: Level, gains: Sequence[float], tokens_N: Sequence[int], *, is_cut: bool = False
 ) -> SeqDep:
     """The record of gains [N-1] in nats of segments with so many scored tokens [N]."""

@@ -57,7 +57,7 @@ class Origin(Fact):
     rows: Count
 
 
-class Writer(Fact):
+class TeacherPaths(Fact):
     """The paths that one revision of a model wrote."""
 
     name: str
@@ -76,7 +76,7 @@ class Stats(Fact):
     train: Count
     validation: Count
     origins: tuple[Origin, ...]
-    teachers: tuple[Writer, ...]
+    teachers: tuple[TeacherPaths, ...]
     cut_paths: Count
     written_summaries: Count
     grades: Grades
@@ -109,7 +109,7 @@ COLUMNS = tuple(
 )
 
 
-def load(path: Path) -> Stats:
+def read_stats(path: Path) -> Stats:
     """Read `stats.json`; DamagedError where it is none."""
     try:
         facts = former.renamed(json.loads(path.read_bytes()))
@@ -156,7 +156,7 @@ def measure(folder: Path, files: Sequence[ReleaseFile]) -> Stats:
             for (source, license), n in sorted(origins.items())
         ),
         teachers=tuple(
-            Writer(name=name, revision=revision, paths=n)
+            TeacherPaths(name=name, revision=revision, paths=n)
             for (name, revision), n in sorted(teachers.items(), key=lambda one: (-one[1], one[0]))
         ),
         cut_paths=cut_paths,

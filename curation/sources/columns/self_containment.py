@@ -85,7 +85,7 @@ _HINTS = (
 )
 
 
-def what_it_lacks(prompt: str) -> str:
+def missing_reference(prompt: str) -> str:
     """What a prompt points at and does not hold, as part of a sentence; "" if nothing is found."""
     lowered = prompt.lower()
     if not any(hint in lowered for hint in _HINTS):

@@ -15,14 +15,14 @@ from itertools import islice
 from typing import NamedTuple
 
 from curation.prompts.decontaminate import EvaluationIndex
-from curation.prompts.dedup import CONFLICTING, EXACT, Duplicate, Seen, prompt_id
+from curation.prompts.dedup import CONFLICTING, EXACT, Duplicate, SeenPrompts, prompt_id
 from curation.sources import BadTrace, Row, Source
 from curation.sources.columns.fields import printable
 from schemas.records import Prompt, Rejection, Stage
 from support.errors import UserError
 
 
-class Judged(NamedTuple):
+class RowOutcome(NamedTuple):
     """What became of one row, and rejections of the traces in it that go no further.
 
     `held` is the number of traces in the row; `apart` of them are other traces of a prompt that
@@ -42,7 +42,7 @@ def read_prompts(
     traces: bool,
     limit: int | None,
     editions: Sequence[Sequence[int]] = (),
-) -> Iterator[Judged]:
+) -> Iterator[RowOutcome]:
     """Every row of `sources` as a prompt or a rejection, streamed.
 
     Args:
@@ -58,15 +58,15 @@ def read_prompts(
     """
     if limit is not None and limit <= 0:
         return
-    seen = Seen()
+    seen = SeenPrompts()
     with closing(_rows(sources, traces, limit, editions)) as rows:
         for number, row in islice(rows, limit):
             yield judge(row, number, sources, index, seen)
 
 
 def judge(
-    row: Row, number: int, sources: Sequence[Source], index: EvaluationIndex, seen: Seen
-) -> Judged:
+    row: Row, number: int, sources: Sequence[Source], index: EvaluationIndex, seen: SeenPrompts
+) -> RowOutcome:
     """What becomes of one row of source `number`."""
     source = sources[number]
     held = len(row.recorded) + len(row.bad_traces)
@@ -83,7 +83,7 @@ def judge(
             apart = held if duplicate.reason != CONFLICTING else 0
     else:
         outcome = _prompt(row, source)
-    return Judged(outcome, tuple(_lost(row, outcome)), held, apart)
+    return RowOutcome(outcome, tuple(_lost(row, outcome)), held, apart)
 
 
 def _prompt(row: Row, source: Source) -> Prompt:
