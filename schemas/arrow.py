@@ -99,13 +99,13 @@ def _array(hint: Any, values: list[Any]) -> pa.Array:
         ]
         absent = pa.array([value is None for value in values], pa.bool_())
         return pa.StructArray.from_arrays(children, fields=list(kind), mask=absent)
-    made = pa.array(values, kind)
-    if isinstance(made, pa.ChunkedArray):
+    array = pa.array(values, kind)
+    if isinstance(array, pa.ChunkedArray):
         raise UserError(
             "a shard holds more than 2 GiB of text in one column; set shard_rows lower, and the "
             "same command goes on with what there is"
         )
-    return made
+    return array
 
 
 class _Blank(NamedTuple):
@@ -156,11 +156,11 @@ def _values(hint: Any, column: pa.Array) -> list[Any]:
             inner(**dict(zip(hints, row, strict=True))) if present else None  # type: ignore[operator]
             for row, present in zip(rows, column.is_valid().to_pylist(), strict=True)
         ]
-    found: list[Any] = column.to_pylist()
+    values: list[Any] = column.to_pylist()
     if issubclass(inner, StrEnum):
-        members = {None: None} | {value: inner(value) for value in set(found) - {None}}
-        return [members[value] for value in found]
-    return found
+        members = {None: None} | {value: inner(value) for value in set(values) - {None}}
+        return [members[value] for value in values]
+    return values
 
 
 RELEASE = schema_of(Released)

@@ -47,8 +47,8 @@ def long_cot(paths: Sequence[str], summary: str) -> str:
 
 def _refuse_markers(paths: Sequence[str], summary: str) -> None:
     for name, text in (*((f"path {j}", p) for j, p in enumerate(paths, 1)), ("summary", summary)):
-        if found := MARKER.search(text):
-            raise ValueError(f"{name} contains the canvas marker {found.group()!r}")
+        if marker := MARKER.search(text):
+            raise ValueError(f"{name} contains the canvas marker {marker.group()!r}")
 
 
 def parse(text: str) -> Parsed:

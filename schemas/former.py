@@ -26,27 +26,29 @@ def recipe(data: Mapping[str, Any], names: Mapping[str, str] = TODAY) -> dict[st
     Raises:
         ValueError: a section has a key under both names.
     """
-    found = dict(data)
+    todays = dict(data)
     for name in ("source", "decontaminate", "release"):
-        if isinstance(found.get(name), list | tuple):
-            found[name] = [_section(one, f"{name}.{i}", names) for i, one in enumerate(found[name])]
-        elif name in found:
-            found[name] = _section(found[name], name, names)
-    return found
+        if isinstance(todays.get(name), list | tuple):
+            todays[name] = [
+                _section(one, f"{name}.{i}", names) for i, one in enumerate(todays[name])
+            ]
+        elif name in todays:
+            todays[name] = _section(todays[name], name, names)
+    return todays
 
 
 def _section(data: Any, where: str, names: Mapping[str, str]) -> Any:
     if not isinstance(data, Mapping):
         return data
-    found = {}
+    todays = {}
     for key, value in data.items():
         new = names.get(key, key)
         if new != key and new in data:
             if value is None:  # as in the recipe of a run
                 continue
             raise ValueError(f"{where}.{key}: the former name of {new}, which is there too")
-        found[new] = _section(value, f"{where}.{key}", names) if key == "columns" else value
-    return found
+        todays[new] = _section(value, f"{where}.{key}", names) if key == "columns" else value
+    return todays
 
 
 def as_written(json_text: str) -> str:

@@ -198,7 +198,7 @@ class Manifest(Fact):
             raise UserError(
                 f"{path}: schema version {version} is newer than this polytrace; update it"
             )
-        said = facts.pop("checksum", None)
+        stated = facts.pop("checksum", None)
         try:
             manifest = cls.model_validate_json(json.dumps(former.renamed(facts)))
         except ValidationError as error:
@@ -206,7 +206,7 @@ class Manifest(Fact):
             where = ".".join(str(part) for part in first["loc"])
             raise DamagedError(f"{path}: {where}: {first['msg']}; {_REMEDY}") from None
         if data not in (manifest.text().encode(), manifest._former_text().encode()):
-            if manifest.checksum() != said == _checksum(facts):
+            if manifest.checksum() != stated == _checksum(facts):
                 raise UserError(
                     f"{path}: was made by another version of Polytrace ({manifest.polytrace}), "
                     "whose manifests hold other facts; run the same polytrace build again"

@@ -80,8 +80,8 @@ class Summary(Section):
         _, answer, tail = self.template.partition("{answer}")
         if not answer or any(c.isalnum() for c in tail):
             raise ValueError('must end in {answer}, as in "The final answer is {answer}"')
-        if found := MARKER.search(self.template):
-            raise ValueError(f"template holds {found[0]}, a marker of the canvas")
+        if marker := MARKER.search(self.template):
+            raise ValueError(f"template holds {marker[0]}, a marker of the canvas")
         if "{paths}" not in self.prompt or "{answer}" not in self.prompt:
             raise ValueError("prompt must hold {paths} and {answer}: a summary is of both")
         return self
