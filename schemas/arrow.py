@@ -99,13 +99,13 @@ def _array(hint: Any, values: list[Any]) -> pa.Array:
         ]
         absent = pa.array([value is None for value in values], pa.bool_())
         return pa.StructArray.from_arrays(children, fields=list(kind), mask=absent)
-    column = pa.array(values, kind)
-    if isinstance(column, pa.ChunkedArray):
+    array = pa.array(values, kind)
+    if isinstance(array, pa.ChunkedArray):
         raise UserError(
             "a shard holds more than 2 GiB of text in one column; set shard_rows lower, and the "
             "same command goes on with what there is"
         )
-    return column
+    return array
 
 
 class _Blank(NamedTuple):

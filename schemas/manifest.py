@@ -180,7 +180,7 @@ class Manifest(Fact):
             raise UserError(
                 f"{path}: schema version {version} is newer than this polytrace; update it"
             )
-        checksum = facts.pop("checksum", None)
+        stated = facts.pop("checksum", None)
         try:
             manifest = cls.model_validate_json(json.dumps(former.renamed(facts)))
         except ValidationError as error:
@@ -189,7 +189,7 @@ class Manifest(Fact):
             raise DamagedError(f"{path}: {where}: {first['msg']}; {_REMEDY}") from None
         as_written_by_0_1 = _text(former.renamed(manifest._facts(), former.FORMER))
         if data not in (manifest.text().encode(), as_written_by_0_1.encode()):
-            if manifest.checksum() != checksum == _checksum(facts):
+            if manifest.checksum() != stated == _checksum(facts):
                 raise UserError(
                     f"{path}: was made by another version of Polytrace ({manifest.polytrace}), "
                     "whose manifests hold other facts; run the same polytrace build again"

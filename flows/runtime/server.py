@@ -77,7 +77,7 @@ def own_server() -> Iterator[None]:
     server, port = _start()
     atexit.register(server.end)  # what Prefect has left to report comes first
     default = SubprocessASGIServer()  # what Prefect starts where it knows of no server: it is there
-    default.port, default.running = port, True
+    default.port, default.server_process, default.running = port, server, True
     is_over = threading.Event()
     watch = threading.Thread(target=_watch, args=(server, is_over), daemon=True)
     watch.start()

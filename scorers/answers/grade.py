@@ -105,15 +105,15 @@ class GradePool:
     def grade(self, items: Sequence[Attempt | tuple[str, str]]) -> list[Answer]:
         """One Answer for each (text, gold) or Attempt, in order. No text makes it raise."""
         answers: list[Answer] = []
-        asked: dict[Question, list[int]] = {}
+        indices_of: dict[Question, list[int]] = {}
         for index, item in enumerate(items):
             first, question = _first_answer(Attempt(*item))
             answers.append(first)
             if question is not None:
-                asked.setdefault(question, []).append(index)
+                indices_of.setdefault(question, []).append(index)
         with self._lock:
-            replies = self._pool.ask(list(asked))
-        for indices, reply in zip(asked.values(), replies, strict=True):
+            replies = self._pool.ask(list(indices_of))
+        for indices, reply in zip(indices_of.values(), replies, strict=True):
             for index in indices:
                 answers[index] = _with_reply(answers[index], reply)
         return answers
@@ -130,12 +130,12 @@ def tidy_gold(gold: str) -> str:
 
 def _first_answer(attempt: Attempt) -> tuple[Answer, Question | None]:
     """What can be said without math-verify, and what to ask it, if anything."""
-    found = extract(attempt.text)
-    answer, end = found.answer, found.end
-    if answer is None and not found.given_up:
+    extracted = extract(attempt.text)
+    answer, end = extracted.answer, extracted.end
+    if answer is None and not extracted.given_up:
         answer = conclusion(attempt.text, end)
     expected = tidy_gold(attempt.gold)
-    if found.answer is None and not found.given_up and expected.casefold() in _YES_OR_NO:
+    if extracted.answer is None and not extracted.given_up and expected.casefold() in _YES_OR_NO:
         answer = _yes_or_no(attempt.text, end)
     unparsed = Answer(grade=Grade.UNPARSED, answer=answer, end=end)
     if answer is None or not expected:
@@ -162,8 +162,10 @@ def _first_answer(attempt: Attempt) -> tuple[Answer, Question | None]:
 def _yes_or_no(text: str, end: int) -> str | None:
     """The one "yes", "no", "true" or "false" that the last paragraph of a text begins with."""
     paragraph = text[:end].rstrip().rsplit("\n\n", 1)[-1][-1000:]
-    said = {(found["head"] or found["said"]).casefold() for found in _VERDICT.finditer(paragraph)}
-    return said.pop() if len(said) == 1 else None
+    verdicts = {
+        (match["head"] or match["said"]).casefold() for match in _VERDICT.finditer(paragraph)
+    }
+    return verdicts.pop() if len(verdicts) == 1 else None
 
 
 def _brought_together(read: str, expected: str) -> tuple[str, str]:
@@ -186,18 +188,18 @@ def _without_options(answer: str, gold: str, prompt: str) -> tuple[str, str] | N
     if len(listed) > 1 and gold not in listed.values():
         gold = capital(gold)
         answer = answer if answer in listed.values() else capital(answer)
-    given, expected = letter_of(answer, small=True), letter_of(gold)
-    if given is None and expected is None:
+    chosen, expected = letter_of(answer, small=True), letter_of(gold)
+    if chosen is None and expected is None:
         return answer, gold
     listed = {letter: tidy(text) for letter, text in options(prompt).items()}
     if len(answer) == 1 and answer in listed.values():
-        given = None  # the text of an option, not a letter
-    if given is not None and expected is not None:
-        said = text_of(answer)
-        if said and any(_is_text_of(said, text) for text in _others(listed, given)):
+        chosen = None  # the text of an option, not a letter
+    if chosen is not None and expected is not None:
+        text_behind = text_of(answer)
+        if text_behind and any(_is_text_of(text_behind, text) for text in _others(listed, chosen)):
             return None  # the letter of one option, the text of another
         # "b" is a choice where the prompt lists options; elsewhere it may be a variable.
-        return (given, expected) if len(answer) == 1 and expected in listed else (answer, gold)
+        return (chosen, expected) if len(answer) == 1 and expected in listed else (answer, gold)
     # "15 + 15 + 15" restates a question; only a value can stand for its option.
     if expected is not None and expected in listed and not _SUM.search(answer):
         fits = [one for one in listed.values() if _is_text_of(answer, one)]
@@ -205,8 +207,8 @@ def _without_options(answer: str, gold: str, prompt: str) -> tuple[str, str] | N
         unclear = len(fits) > 1 or fits[:1] not in ([], [wanted])
         unclear = unclear or _differ_in_per_cent(answer, wanted)
         return (answer, gold) if unclear else (answer, wanted)
-    if given is not None and given in listed:
-        return listed[given], gold
+    if chosen is not None and chosen in listed:
+        return listed[chosen], gold
     return answer, gold
 
 

@@ -194,8 +194,8 @@ def forward(
 
     NotImplementedError for an option that would change the result and is not known here.
     """
-    given = {name for name, value in options.items() if value is not None}
-    if unknown := sorted(given - _KNOWN):
+    options_given = {name for name, value in options.items() if value is not None}
+    if unknown := sorted(options_given - _KNOWN):
         raise NotImplementedError(f"packed attention knows no {unknown[0]}")
     layout = _layout.get()
     if layout is None or attention_mask is not None:
@@ -216,20 +216,20 @@ def by_pieces(
     out = query.new_zeros((*query.shape[:-1], value.shape[-1]))
     for branch, whole in layout.causal:
         q, k, v = query[:, :, whole], key[:, :, whole], value[:, :, whole]
-        found = scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling)
+        attended = scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling)
         x = branch.x_end - branch.x_start
         is_response = branch.start == branch.x_end
         start = branch.x_start if is_response else branch.start
-        out[:, :, start : branch.end] = found if is_response else found[:, :, x:]
+        out[:, :, start : branch.end] = attended if is_response else attended[:, :, x:]
     for copies in layout.copies:
         q_NHLD = query[0][:, copies.queries_NL].transpose(0, 1)
         k_NHKD = key[0][:, copies.keys_NK].transpose(0, 1)
         v_NHKD = value[0][:, copies.keys_NK].transpose(0, 1)
-        found = scaled_dot_product_attention(
+        attended = scaled_dot_product_attention(
             q_NHLD, k_NHKD, v_NHKD, attn_mask=copies.mask_N1LK, scale=scaling
         )
         real_R = copies.queries_NL[copies.real_NL]
-        out[0][:, real_R] = found.transpose(0, 1)[:, copies.real_NL]
+        out[0][:, real_R] = attended.transpose(0, 1)[:, copies.real_NL]
     return out
 
 

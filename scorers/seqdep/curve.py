@@ -86,10 +86,10 @@ def _slopes(values: Floats, tokens: Floats) -> Floats:
     """Least-squares slopes along the last axis; 0 where all lengths are equal."""
     x = tokens - tokens.mean(-1, keepdims=True)
     variance = (x * x).sum(-1)
-    found: Floats = np.divide(
+    slopes: Floats = np.divide(
         (x * values).sum(-1), variance, out=np.zeros_like(variance), where=variance > 0
     )
-    return found * PER_TOKENS
+    return slopes * PER_TOKENS
 
 
 def _estimate(value: float, samples: Floats) -> Interval:
@@ -102,12 +102,12 @@ def _bins(values: Floats, tokens: Floats) -> tuple[Bin, ...]:
     edges = np.unique(
         np.searchsorted(tokens, np.quantile(tokens, np.linspace(0, 1, BINS + 1)[1:-1]))
     )
-    found = []
+    bins = []
     for part, lengths in zip(np.split(values, edges), np.split(tokens, edges), strict=True):
         if not len(part):
             continue
         first, middle, third = np.percentile(part, (25, 50, 75))
-        found.append(
+        bins.append(
             Bin(
                 shortest=int(lengths[0]),
                 longest=int(lengths[-1]),
@@ -119,4 +119,4 @@ def _bins(values: Floats, tokens: Floats) -> tuple[Bin, ...]:
                 quartile_3=float(third),
             )
         )
-    return tuple(found)
+    return tuple(bins)

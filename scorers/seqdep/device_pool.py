@@ -70,8 +70,8 @@ class Scorers:
         ]
         self._free: SimpleQueue[ProcessPoolExecutor] = SimpleQueue()
         try:
-            found = [process.submit(_facts) for process in self._processes]
-            facts = [one.result() for one in found] or [_facts_of(self._own)]
+            futures = [process.submit(_facts) for process in self._processes]
+            facts = [one.result() for one in futures] or [_facts_of(self._own)]
         except BaseException:
             self.close()
             raise
@@ -95,7 +95,7 @@ class Scorers:
             return measurement.measure(self._own, items, settings, progress=progress)
         process = self._free.get()
         try:
-            found = process.submit(_score, items, settings).result()
+            measured = process.submit(_score, items, settings).result()
         except BrokenProcessPool:
             raise UserError(
                 f"scorer {self.facts.name}: its process was killed, perhaps for want of memory; "
@@ -105,7 +105,7 @@ class Scorers:
             self._free.put(process)
         if progress:
             progress(len(items))
-        return found
+        return measured
 
     def close(self) -> None:
         """End the processes, if there are any."""

@@ -117,8 +117,8 @@ def measure(
     """
     parts = [_parts(scorer, item, settings) for item in items]
     documents = [one.documents() for one in parts]
-    owners = [i for i, found in enumerate(documents) for _ in found]
-    pending = [len(found) for found in documents]
+    owners = [i for i, of_item in enumerate(documents) for _ in of_item]
+    pending = [len(of_item) for of_item in documents]
 
     def finished(indices: Sequence[int]) -> None:
         for index in indices:
@@ -181,22 +181,22 @@ def _canvas(
 
     def segment(header: Span, pieces: Iterable[Span]) -> list[Segment]:
         """Slices of the pieces; the first brings its header."""
-        found, begin = [], bisect_left(starts_T, header.start)
+        segments, begin = [], bisect_left(starts_T, header.start)
         for piece in pieces:
             first, end = (bisect_left(starts_T, edge) for edge in piece)
-            found.append(Segment(begin, first, end))
+            segments.append(Segment(begin, first, end))
             begin = end
-        return found
+        return segments
 
     def cut(pieces: Callable[[str, Sequence[int]], list[Span]]) -> tuple[Segment, ...]:
         """All bodies cut into smaller pieces."""
-        found = []
+        segments = []
         for header, body in zip(headers, bodies, strict=True):
             own = token_slice(starts_T, body)
             inner = pieces(text[slice(*body)], [s - body.start for s in starts_T[own]])
             spans = [Span(a + body.start, b + body.start) for a, b in inner]
-            found += segment(header, spans)
-        return tuple(s for s in found if s.first < s.end)
+            segments += segment(header, spans)
+        return tuple(s for s in segments if s.first < s.end)
 
     whole = tuple(s for h, b in zip(headers, bodies, strict=True) for s in segment(h, [b]))
     levels: dict[Level, tuple[Segment, ...]] = {Level.PATH: whole}
@@ -214,8 +214,8 @@ def _text(
     ids_T, starts_T = scorer.encode(text)
 
     def slices(spans: Iterable[Span]) -> tuple[Segment, ...]:
-        found = (token_slice(starts_T, span) for span in spans)
-        return tuple(Segment(s.start, s.start, s.stop) for s in found if s.start < s.stop)
+        slices_T = (token_slice(starts_T, span) for span in spans)
+        return tuple(Segment(s.start, s.start, s.stop) for s in slices_T if s.start < s.stop)
 
     levels = {
         Level.STEP: slices(steps(text, starts_T, settings.step_tokens)),
@@ -246,7 +246,7 @@ def _fitted(
     is_cut = len(ids_T) > room
     if is_cut and (not settings.keep_part or room < 1):
         return None
-    levels = {level: found for level, found in levels.items() if level in settings.levels}
+    levels = {level: levels[level] for level in levels if level in settings.levels}
     return _Part(
         Document(
             prompt_T=prompt_T,
@@ -287,15 +287,15 @@ def _measured(parts: _Parts, terms: Sequence[Sequence[Terms]]) -> Measured:
 def _levels(part: _Part | None, terms: Sequence[Terms]) -> dict[Level, SeqDep]:
     if part is None:
         return {}
-    found = {}
+    by_level = {}
     for level, segments_N, both in zip(
         part.levels, part.document.segmentations, terms, strict=True
     ):
         gains, tokens_N = both.gains, scored_tokens(segments_N)
         if level is Level.PATH:  # what is left of the summary is no path
             gains, tokens_N = gains[: part.paths - 1], tokens_N[: part.paths]
-        found[level] = seqdep_record(level, gains, tokens_N, is_cut=part.is_cut)
-    return found
+        by_level[level] = seqdep_record(level, gains, tokens_N, is_cut=part.is_cut)
+    return by_level
 
 
 def seqdep_record(
@@ -318,12 +318,12 @@ def _siblings(pairs: Sequence[_Part | None], terms: Sequence[Sequence[Terms]]) -
     size = round(len(pairs) ** 0.5)
     gains: list[float | None] = []
     copies: list[tuple[int, int]] = []
-    for number, (pair, found) in enumerate(zip(pairs, terms, strict=True)):
+    for number, (pair, own) in enumerate(zip(pairs, terms, strict=True)):
         tokens = scored_tokens(pair.document.segmentations[0])[1] if pair else 0
-        gains.append(found[0].gains[0] / tokens if tokens else None)
+        gains.append(own[0].gains[0] / tokens if tokens else None)
         if tokens:
-            enough = max(-found[0].alone[0] * NEAR_COPY_SHARE, tokens * NEAR_COPY_NATS_PER_TOKEN)
-            if found[0].gains[0] >= enough:
+            enough = max(-own[0].alone[0] * NEAR_COPY_SHARE, tokens * NEAR_COPY_NATS_PER_TOKEN)
+            if own[0].gains[0] >= enough:
                 copies.append(divmod(number, size))
     return Siblings(
         gains_per_token=tuple(tuple(gains[i * size : (i + 1) * size]) for i in range(size)),

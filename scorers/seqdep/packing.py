@@ -247,9 +247,9 @@ def _run(scorer: Scorer, rows: Sequence[PackedRow]) -> list[NDArray[np.float64]]
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    said = str(error).lower()
+    message = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        "allocate memory" in said or "not enough memory" in said
+        "allocate memory" in message or "not enough memory" in message
     )
 
 

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import aiohttp
 import pytest
 
-from curation.teachers.openai import endpoint as _endpoint
 from curation.teachers.openai.client import Connection, UnavailableError
 from curation.teachers.openai.endpoint import CEILING_SECONDS, MOST_FAILURES, BreakerState, Endpoint
 from curation.teachers.openai.endpoints import EndpointPool
@@ -36,7 +35,8 @@ def fail(one: Endpoint, error: UnavailableError) -> None:
 def test_a_server_that_says_500_and_then_is_gone_gets_half(monkeypatch: pytest.MonkeyPatch) -> None:
     """As vLLM does when its engine dies: 500 to what is in flight, then it ends."""
     now = [1000.0]
-    monkeypatch.setattr(_endpoint, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    clock = SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr("curation.teachers.openai.endpoint.time", clock)
 
     async def check(server: Loopback) -> None:
         async with endpoint(server, 32) as one:

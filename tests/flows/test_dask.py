@@ -121,3 +121,28 @@ def test_a_cluster_that_is_not_there_is_said_before_prefect_starts(
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"polytrace: {variable}=") and "answers there" in line
     assert not (tmp_path / ".prefect").exists()
+
+
+ELSEWHERE = """
+from prefect.client.orchestration import get_client
+from prefect.settings import get_current_settings
+from flows.runtime.server import own_server
+with own_server():
+    assert get_current_settings().api.url is None
+    print(get_client(sync_client=True).hello().status_code)
+"""
+
+
+@pytest.mark.slow
+def test_workers_elsewhere_are_given_no_address_of_this_machine(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE],
+        cwd=tmp_path,
+        env=environment(tmp_path) | {ADDRESS: "tcp://127.0.0.1:9"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert (done.returncode, done.stdout) == (0, "200\n"), done.stderr
+    check_all_end(tmp_path / ".prefect")

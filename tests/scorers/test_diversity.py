@@ -9,8 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from scorers import similarity as diversity
-from scorers.similarity import matrix, normalise, similarity
+from scorers.similarity import EXACT_CELLS, _shingles, matrix, normalise, similarity
 
 texts = st.text(max_size=40) | st.lists(
     st.sampled_from(["3", " ", "*", "\n", "=", "Ann ", "\u00e9", "e\u0301", "\u00df", "\u200b"])
@@ -57,9 +56,9 @@ def test_these_are_not_equal(a: str, b: str) -> None:
     assert similarity(a, b) < 1.0
 
 
-@pytest.mark.parametrize("cells", [diversity.EXACT_CELLS, 0])
+@pytest.mark.parametrize("cells", [EXACT_CELLS, 0])
 def test_range_symmetry_and_identity(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diversity, "EXACT_CELLS", cells)
+    monkeypatch.setattr("scorers.similarity.EXACT_CELLS", cells)
 
     @given(texts, texts)
     @example("abcabcab", "abcabcabcab")
@@ -77,11 +76,11 @@ def test_range_symmetry_and_identity(cells: int, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_same_shingles_in_another_order_are_not_equal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diversity, "EXACT_CELLS", 0)
+    monkeypatch.setattr("scorers.similarity.EXACT_CELLS", 0)
     whole, x, y = "abcdefgh", "1", "2"
     a = whole + x + whole + y + whole
     b = whole + y + whole + x + whole
-    assert diversity._shingles(a) == diversity._shingles(b)
+    assert _shingles(a) == _shingles(b)
     assert 0.999 < similarity(a, b) < 1.0
 
 
@@ -107,7 +106,7 @@ def test_the_estimate_agrees_with_the_exact_value(monkeypatch: pytest.MonkeyPatc
     text = words(rng, 20_000)
     near, far = edited(rng, text, 0.005), words(rng, 20_000)
     exact = similarity(text, near), similarity(text, far)
-    monkeypatch.setattr(diversity, "EXACT_CELLS", 0)
+    monkeypatch.setattr("scorers.similarity.EXACT_CELLS", 0)
     estimate = similarity(text, near), similarity(text, far)
     assert exact[0] == pytest.approx(0.995, abs=0.001)
     assert exact[0] - 0.04 < estimate[0] < exact[0]

@@ -95,5 +95,5 @@ def is_rounded(exact: str, rounded: str) -> bool:
 
 
 def _decimals(text: str) -> int:
-    found = re.fullmatch(r"\s*-?[0-9]*\.([0-9]+)\s*", text)
-    return len(found[1]) if found else 0
+    match = re.fullmatch(r"\s*-?[0-9]*\.([0-9]+)\s*", text)
+    return len(match[1]) if match else 0

@@ -34,16 +34,16 @@ _LONGEST_OPTION = 300
 
 def letter_of(text: str, *, small: bool = False) -> str | None:
     """The letter that `text` names as its choice, a capital; `small` takes a bare "b" for one."""
-    found = _found(text)
-    if found:
-        return _letter(found)
+    choice = _found(text)
+    if choice:
+        return _letter(choice)
     return text.upper() if small and _BARE_SMALL.fullmatch(text.strip()) else None
 
 
 def capital(text: str) -> str:
     """A choice with its letter as a capital, such as "B) 4" for "b) 4"."""
-    found = _SMALL_CHOICE.match(text)
-    return f"{found[1].upper()}{text[1:]}" if found else text
+    match = _SMALL_CHOICE.match(text)
+    return f"{match[1].upper()}{text[1:]}" if match else text
 
 
 def compare_choices(answer: str, gold: str) -> Grade | None:
@@ -53,20 +53,20 @@ def compare_choices(answer: str, gold: str) -> Grade | None:
         return None
     if _letter(one) != _letter(other):
         return Grade.WRONG
-    rests = [spaced(found["rest"]).strip().casefold() for found in (one, other)]
+    rests = [spaced(choice["rest"]).strip().casefold() for choice in (one, other)]
     if all(rests):
         return Grade.CORRECT if rests[0] == rests[1] else Grade.UNPARSED
-    another = any(_ANOTHER_CHOICE.search(found["rest"].strip()) for found in (one, other))
+    another = any(_ANOTHER_CHOICE.search(choice["rest"].strip()) for choice in (one, other))
     return Grade.WRONG if another else Grade.CORRECT
 
 
 def text_of(choice: str) -> str:
     """What "(B) no" says besides its letter; "" where it says nothing, or names no choice."""
-    found = _found(choice)
-    if not found:
+    match = _found(choice)
+    if not match:
         return ""
-    mark = found.string[: found.start("rest")][-1:]
-    return str(found["rest"]).strip() if mark in (")", ".") else ""
+    mark = match.string[: match.start("rest")][-1:]
+    return str(match["rest"]).strip() if mark in (")", ".") else ""
 
 
 def options(prompt: str) -> dict[str, str]:
@@ -101,5 +101,5 @@ def _found(text: str) -> re.Match[str] | None:
     return _CHOICE.fullmatch(text)  # a small letter in brackets alone: "b" may be a variable
 
 
-def _letter(found: re.Match[str]) -> str:
-    return str(found["letter"] or found["round"]).upper()
+def _letter(choice: re.Match[str]) -> str:
+    return str(choice["letter"] or choice["round"]).upper()

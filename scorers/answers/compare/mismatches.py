@@ -96,7 +96,7 @@ def _changing_words(text: str, beside: str) -> list[str]:
     text = _LABEL.sub("", text)
     if "=" in text and "=" not in beside:
         text = text.rsplit("=", 1)[1]
-    found = []
+    changing = []
     for command in _WORDY.finditer(text):
         words = command[1].strip(" .,;:")
         before = text[: command.start()].rstrip()
@@ -112,8 +112,8 @@ def _changing_words(text: str, beside: str) -> list[str]:
         ]
         joins = words in _LINKS and re.search(r"[\w})|]", text[command.end() :])
         if kept and not joins:
-            found.append(" ".join(kept))
-    return found
+            changing.append(" ".join(kept))
+    return changing
 
 
 def _compound(text: str) -> Sequence[tuple[str, str]]:
@@ -130,12 +130,12 @@ def _name_different_measures(one: str, other: str) -> bool:
 
 
 def _measure(text: str) -> str | None:
-    found = _ONE_UNIT.fullmatch(text)
-    if not found:
+    match = _ONE_UNIT.fullmatch(text)
+    if not match:
         return None
-    if found["words"]:
-        return measure(found["words"])
-    return "dollar" if found["dollar"] else None
+    if match["words"]:
+        return measure(match["words"])
+    return "dollar" if match["dollar"] else None
 
 
 def _brackets(text: str) -> int:

@@ -180,9 +180,9 @@ def _terms(text: str) -> tuple[Fraction, ...] | None:
             return None
         return Fraction(fraction["a"] or fraction["c"]), Fraction(fraction["b"] or fraction["d"])
     terms, end = [], 0
-    while found := _RATIO.match(text, end):
-        terms.append(Fraction(found[1]))
-        end = found.end()
+    while match := _RATIO.match(text, end):
+        terms.append(Fraction(match[1]))
+        end = match.end()
     return tuple(terms) if end == len(text) and len(terms) > 1 else None
 
 

@@ -270,7 +270,7 @@ def _separated(text: str) -> str:
 
 
 def _joined_groups(text: str) -> str:
-    return _TEX_GROUPS.sub(lambda found: re.sub(r"[^0-9]", "", found[0]), text)
+    return _TEX_GROUPS.sub(lambda match: re.sub(r"[^0-9]", "", match[0]), text)
 
 
 def _bare(text: str) -> str:

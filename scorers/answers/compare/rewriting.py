@@ -119,10 +119,10 @@ def rewritten(text: str) -> str:
 
 def _equations(text: str) -> str:
     r"""The rows of `cases` or `aligned` as a list of equations, or as one that goes on."""
-    found = _EQUATIONS.fullmatch(text)
-    if not found:
+    match = _EQUATIONS.fullmatch(text)
+    if not match:
         return text
-    rows = [row.replace("&", "").strip(" ,;") for row in found["rows"].split(r"\\")]
+    rows = [row.replace("&", "").strip(" ,;") for row in match["rows"].split(r"\\")]
     rows = [row for row in rows if row]
     if all(_ONE_EQUATION.fullmatch("".join(row.split())) for row in rows):
         return ", ".join(rows)
@@ -136,10 +136,10 @@ def _fractions(text: str) -> str:
     return _FRACTION.sub(_fraction, text) if "frac" in text else text
 
 
-def _fraction(found: re.Match[str]) -> str:
-    top, bottom = (one[1] or one[2] or "" for one in _ARGUMENT.finditer(found["arguments"]))
+def _fraction(match: re.Match[str]) -> str:
+    top, bottom = (one[1] or one[2] or "" for one in _ARGUMENT.finditer(match["arguments"]))
     plain = not {top, bottom} & {r"\frac", r"\sqrt", r"\text", r"\dfrac", r"\left"}
-    return rf"\frac{{{top}}}{{{bottom}}}" if plain else found[0]
+    return rf"\frac{{{top}}}{{{bottom}}}" if plain else match[0]
 
 
 def _uncovered(text: str) -> str:
@@ -185,10 +185,10 @@ def _number(text: str) -> str:
 
 def _compound(text: str) -> str:
     """Two measures without what joins them: "2 hours 30 minutes"."""
-    found = _TWO_MEASURES.fullmatch(" ".join(TEXT_COMMAND.sub(r" \1 ", text).split()))
-    if not found or None in (measure(found["a"]), measure(found["b"])):
+    match = _TWO_MEASURES.fullmatch(" ".join(TEXT_COMMAND.sub(r" \1 ", text).split()))
+    if not match or None in (measure(match["a"]), measure(match["b"])):
         return text
-    return f"{found['x']} {found['a']} {found['y']} {found['b']}"
+    return f"{match['x']} {match['a']} {match['y']} {match['b']}"
 
 
 def _union(text: str) -> str:
@@ -219,11 +219,11 @@ def _includes(relation: str) -> bool:
 
 def _alone(pattern: re.Pattern[str], written: Callable[[re.Match[str]], str]) -> _Reading:
     """A reading of texts that match `pattern` as a whole."""
-    return lambda text: written(found) if (found := pattern.fullmatch(text)) else text
+    return lambda text: written(match) if (match := pattern.fullmatch(text)) else text
 
 
 def _time_of_day(text: str) -> str:
-    text = _TIME_OF_DAY.sub(lambda found: f" {found[1].upper()}M", text)
+    text = _TIME_OF_DAY.sub(lambda match: f" {match[1].upper()}M", text)
     return text if ":" in text else _FULL_HOUR.sub(r"\1:00 \2", text)
 
 

@@ -45,15 +45,15 @@ def _last_letter(text: str) -> str | None:
 
 def _runs(text: str) -> list[str]:
     return [
-        found[0]
-        for found in _TOKEN.finditer(text)
-        if found[0][0] != "\\" and len(found[0]) <= _LONGEST_PRODUCT
+        match[0]
+        for match in _TOKEN.finditer(text)
+        if match[0][0] != "\\" and len(match[0]) <= _LONGEST_PRODUCT
     ]
 
 
 def _renamed(text: str, names: dict[int, str]) -> str:
-    def other(found: re.Match[str]) -> str:
-        run = found[0]
+    def other(match: re.Match[str]) -> str:
+        run = match[0]
         product = run[0] != "\\" and len(run) <= _LONGEST_PRODUCT
         return run.translate(names) if product else run
 

@@ -261,10 +261,10 @@ def _formulas(text: str, start: int, stop: int) -> Iterator[re.Match[str]]:
         if (
             opening.start() >= at
             and closed
-            and (found := _FORMULA.match(text, opening.start(), stop))
+            and (formula := _FORMULA.match(text, opening.start(), stop))
         ):
-            yield found
-            at = found.end()
+            yield formula
+            at = formula.end()
 
 
 def _sentence_value(line: str) -> str:
@@ -292,10 +292,10 @@ def _sentence_value(line: str) -> str:
         return tidy(sentence) if _another_follows(sentence, value) else value
     if words_of(sentence) >= 3:
         formulas = list(_formulas(sentence, 0, len(sentence)))
-        found = list(_FIGURE.finditer(sentence, formulas[-1].end() if formulas else 0))
-        if any(_is_changed(sentence, figure) for figure in found):
+        outside = list(_FIGURE.finditer(sentence, formulas[-1].end() if formulas else 0))
+        if any(_is_changed(sentence, figure) for figure in outside):
             return tidy(sentence)
-        figures = {figure[0] for figure in found}
+        figures = {figure[0] for figure in outside}
         if len(figures) == 1:
             return tidy(figures.pop())
         if formulas:
@@ -305,26 +305,26 @@ def _sentence_value(line: str) -> str:
 
 def _another_follows(rest: str, value: str) -> bool:
     """Whether a sentence goes on to another value: "18 each, so 36 together"."""
-    found = _AND_SO.search(rest)
-    figures = _FIGURE.findall(found["rest"]) if found else []
+    match = _AND_SO.search(rest)
+    figures = _FIGURE.findall(match["rest"]) if match else []
     return bool(figures) and tidy(figures[-1]) != tidy(value).split(" ")[0]
 
 
 def bold_value(sentence: str) -> str | None:
     """The one figure in bold type, with its unit: "She needs **15** more dollars than the $40"."""
-    found = list(_BOLD_FIGURE.finditer(sentence))
-    if len(found) != 1:
+    bold = list(_BOLD_FIGURE.finditer(sentence))
+    if len(bold) != 1:
         return None
-    words = _WORDS_BEHIND.match(sentence, found[0].end())
+    words = _WORDS_BEHIND.match(sentence, bold[0].end())
     if words and changes_number(words[0]):
         return None
-    return tidy(found[0]["value"])
+    return tidy(bold[0]["value"])
 
 
 def _of_a_name(sentence: str) -> str | None:
     """The figure of "John spent $45"."""
-    found = _NAME_AND_VERB.fullmatch(sentence.strip())
-    return tidy(found["value"]) if found else None
+    match = _NAME_AND_VERB.fullmatch(sentence.strip())
+    return tidy(match["value"]) if match else None
 
 
 def _is_limited(verdict: re.Match[str]) -> bool:
@@ -416,8 +416,8 @@ def last_value(sentence: str) -> str | None:
     while formulas and _are_joined(sentence, formulas[-1], joined[0]):
         joined.insert(0, formulas.pop())
     plural = re.search(r"\bare\W*$", sentence[: joined[0].start()])
-    if len(joined) > 1 and (plural or all("=" in found[0] for found in joined)):
-        return ", ".join(_part(found) for found in joined)
+    if len(joined) > 1 and (plural or all("=" in formula[0] for formula in joined)):
+        return ", ".join(_part(formula) for formula in joined)
     if _TWO_VALUES.search(sentence[: joined[0].start()]):
         return None
     percent = r"\%" if _PERCENT.match(sentence, behind) else ""
@@ -430,19 +430,19 @@ def _are_joined(sentence: str, one: re.Match[str], other: re.Match[str]) -> bool
 
 def _stand_together(before: str) -> bool:
     """Whether a figure goes on the one before it: "5 feet 6", "$3 and 5", "6 to 18"."""
-    found = _SIDE_BY_SIDE.search(before)
-    if not found:
+    match = _SIDE_BY_SIDE.search(before)
+    if not match:
         return False
-    word = found["word"]
-    return bool(found["joint"]) or not word or measure(word) is not None or changes_number(word)
+    word = match["word"]
+    return bool(match["joint"]) or not word or measure(word) is not None or changes_number(word)
 
 
 def _measure_behind(text: str, at: int) -> str:
     """The measure that stands behind a figure, as " m/s"; "" for any other noun."""
-    found = _MEASURE.match(text, at)
-    if not found or found["unit"] == "in":  # "5 in total"
+    match = _MEASURE.match(text, at)
+    if not match or match["unit"] == "in":  # "5 in total"
         return ""
-    return f" {found['unit']}" if measure(re.split(r"[/^\u00b2\u00b3]", found["unit"])[0]) else ""
+    return f" {match['unit']}" if measure(re.split(r"[/^\u00b2\u00b3]", match["unit"])[0]) else ""
 
 
 def _is_changed(sentence: str, figure: re.Match[str]) -> bool:

@@ -149,7 +149,7 @@ def hashes(text: str) -> list[Announcement]:
     if "####" not in text:
         return []
     last_line = text.rfind("\n", 0, len(text.rstrip())) + 1
-    found = []
+    announcements = []
     for mark in _HASHES.finditer(text):
         answer = tidy(_TOKEN_BEHIND.sub("", mark["value"].rstrip()))
         line_start = text.rfind("\n", 0, mark.start()) + 1
@@ -157,13 +157,13 @@ def hashes(text: str) -> list[Announcement]:
         if heads_line and mark.start() - line_start > _INDENT:
             continue
         if _NUMERIC.match(mark["value"]):
-            said = not (heads_line and _HEADING.match(answer))
+            is_announced = not (heads_line and _HEADING.match(answer))
         else:
             few = len(answer.split()) <= _HASH_WORDS
-            said = mark.start() >= last_line and few and not _TITLE.match(answer)
-        if answer and said:
-            found.append(Announcement(mark.start(), mark.end(), answer, True))
-    return found
+            is_announced = mark.start() >= last_line and few and not _TITLE.match(answer)
+        if answer and is_announced:
+            announcements.append(Announcement(mark.start(), mark.end(), answer, True))
+    return announcements
 
 
 def phrases(text: str) -> list[Announcement]:
@@ -172,7 +172,7 @@ def phrases(text: str) -> list[Announcement]:
     lower = text.lower()
     if "answer" in lower or not text.isascii():  # "an\u017fwer" is one to `re.IGNORECASE`
         matches += _PHRASE.finditer(text)
-    found = []
+    announcements = []
     links: Links = {}
     for match in sorted(matches, key=lambda match: (match.start("value"), match.start())):
         answer = announced_value(text, match.start("value"), match.end("value"), links)
@@ -193,8 +193,8 @@ def phrases(text: str) -> list[Announcement]:
         plausible = short or is_mathematical(answer) or _SEVERAL_CHOICES.match(answer)
         if plausible and not _NOT_AN_ANSWER.match(answer) and not PLACEHOLDER.fullmatch(answer):
             sure = match.re is _PHRASE and bool(match["final"] or match["head"])
-            found.append(Announcement(match.start(), match.end("value"), answer, sure))
-    return sorted([*found, *_elsewhere(text, lower, links)])
+            announcements.append(Announcement(match.start(), match.end("value"), answer, sure))
+    return sorted([*announcements, *_elsewhere(text, lower, links)])
 
 
 def _is_supposed(text: str, start: int, stop: int) -> bool:
@@ -206,7 +206,7 @@ def _is_supposed(text: str, start: int, stop: int) -> bool:
 
 def choices(text: str) -> list[Announcement]:
     """Sentences that name a choice: "The correct option is B", "(D) is correct"."""
-    found = []
+    announcements = []
     for letter in _LONE_LETTER.finditer(text):
         before = text[max(0, letter.start() - _CONTEXT) : letter.start()]
         behind = text[letter.end() : letter.end() + _CONTEXT]
@@ -226,21 +226,21 @@ def choices(text: str) -> list[Announcement]:
             continue
         another = _BUT_ANOTHER.search(text, letter.end(), letter.end() + _REMARK)
         if not another or another["other"] == letter[0]:
-            found.append(Announcement(letter.start(), stop, answer, False))
-    return found
+            announcements.append(Announcement(letter.start(), stop, answer, False))
+    return announcements
 
 
 def _elsewhere(text: str, lower: str, links: Links) -> list[Announcement]:
     """Announcements in other languages than English; `lower` is the text in lower case."""
     if not any(word in lower for word in _ELSEWHERE_WORDS):
         return []
-    found = []
+    announcements = []
     for match in _ELSEWHERE.finditer(text):
         answer = announced_value(text, match.start("value"), match.end("value"), links)
         answer = tidy(_TOKEN_BEHIND.sub("", answer))
         if answer and (is_mathematical(answer) or len(answer.split()) <= 3):
-            found.append(Announcement(match.start(), match.end(), answer, False))
-    return found
+            announcements.append(Announcement(match.start(), match.end(), answer, False))
+    return announcements
 
 
 def is_mathematical(answer: str) -> bool:

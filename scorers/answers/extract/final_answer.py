@@ -85,11 +85,11 @@ def extract(text: str) -> Extracted:
     start = text.rfind(_END_OF_THINKING) + len(_END_OF_THINKING)
     if start < len(_END_OF_THINKING) or not text[start:].strip():
         return _extracted(text)
-    said = _extracted(text[start:])
-    if said.answer is not None or said.given_up:
-        return Extracted(answer=said.answer, end=start + said.end, given_up=said.given_up)
-    if (value := conclusion(text[start:], said.end)) is not None:
-        return Extracted(answer=value, end=start + said.end)
+    reply = _extracted(text[start:])
+    if reply.answer is not None or reply.given_up:
+        return Extracted(answer=reply.answer, end=start + reply.end, given_up=reply.given_up)
+    if (value := conclusion(text[start:], reply.end)) is not None:
+        return Extracted(answer=value, end=start + reply.end)
     return _extracted(text)
 
 
@@ -98,9 +98,9 @@ def _extracted(text: str) -> Extracted:
     announced = [*tags, *boxes, *marks, *spoken]
     end = end_of_solution(
         text,
-        any_stop=min((found.stop for found in announced), default=None),
-        sure_stop=min((found.stop for found in announced if found.sure), default=None),
-        last_start=max((found.start for found in announced), default=None),
+        any_stop=min((one.stop for one in announced), default=None),
+        sure_stop=min((one.stop for one in announced if one.sure), default=None),
+        last_start=max((one.start for one in announced), default=None),
     )
     if kept := [tag for tag in tags if tag.start < end]:
         return Extracted(answer=kept[-1].answer, end=end)
@@ -122,7 +122,7 @@ def _extracted(text: str) -> Extracted:
         and not _HYPOTHETICAL.search(text, phrase.start, phrase.start + 60)
     ]
     for kind in (later, sure, exact, spoken):
-        kept = [found for found in kind if found.start < end]
+        kept = [one for one in kind if one.start < end]
         if kept and is_prose(kept[-1].answer) and text[kept[-1].stop : end].strip(CLOSING):
             break  # a solution that begins behind "Answer:"
         if kept and (
@@ -137,11 +137,13 @@ def _extracted(text: str) -> Extracted:
     return Extracted(answer=_last_choice(text[:end]) or _nothing_else(text[:end]), end=end)
 
 
-def _is_taken_back(text: str, found: Announcement, end: int) -> bool:
+def _is_taken_back(text: str, announced: Announcement, end: int) -> bool:
     """Whether the text goes on and gives the answer up."""
     # An announcement in words may hold what follows it in its line.
-    at = text.find(found.answer, found.start, found.stop)
-    return is_retracted(text[at + len(found.answer) if at >= 0 else found.stop : end], found.answer)
+    at = text.find(announced.answer, announced.start, announced.stop)
+    return is_retracted(
+        text[at + len(announced.answer) if at >= 0 else announced.stop : end], announced.answer
+    )
 
 
 def _is_behind(phrase: Announcement, last: Announcement, spoken: Sequence[Announcement]) -> bool:
@@ -156,19 +158,19 @@ def _tags(text: str) -> list[Announcement]:
     """
     if "<" not in text or "answer>" not in text.lower():
         return []
-    found, opening = [], None
+    tags, opening = [], None
     for tag in _TAG.finditer(text):
         if not tag["end"]:
             opening = tag
         elif opening is not None:
             if answer := _tagged(text[opening.end() : tag.start()]):
-                found.append(Announcement(opening.start(), tag.end(), answer, True))
+                tags.append(Announcement(opening.start(), tag.end(), answer, True))
             opening = None
     if opening is not None and len(text) - opening.end() <= _UNCLOSED_CHARACTERS:
         inside = text[opening.end() :].strip()
         if "\n" not in inside and (answer := _tagged(inside)):
-            found.append(Announcement(opening.start(), len(text), answer, True))
-    return found
+            tags.append(Announcement(opening.start(), len(text), answer, True))
+    return tags
 
 
 def _tagged(inside: str) -> str:
@@ -187,7 +189,7 @@ def _boxes(text: str) -> list[Announcement]:
         return []
     named = [name.start() for name in re.finditer("boxed", text)]
     open_braces: list[re.Match[str]] = []
-    found: list[Announcement] = []
+    boxes: list[Announcement] = []
     for brace in _BRACES.finditer(text):
         if brace[0].endswith("{") and brace[0] != "\\{":
             open_braces.append(brace)
@@ -197,14 +199,14 @@ def _boxes(text: str) -> list[Announcement]:
             # Of nested boxes only the innermost is read: a slice for each would be quadratic.
             at = bisect_left(named, inside.start)
             holds_a_name = at < len(named) and named[at] + len("boxed") <= inside.stop
-            holds_a_box = bool(found) and found[-1].start > start
+            holds_a_box = bool(boxes) and boxes[-1].start > start
             if len(opening[0]) == 1 or holds_a_name or holds_a_box:
                 continue
             answer = "" if PLACEHOLDER.fullmatch(text[inside]) else tidy(text[inside])
             if answer:
-                found.append(Announcement(start, brace.end(), answer, True))
+                boxes.append(Announcement(start, brace.end(), answer, True))
     bare = (Announcement(box.start(), box.end(), box[1], True) for box in _BARE_BOX.finditer(text))
-    return sorted([*found, *bare])
+    return sorted([*boxes, *bare])
 
 
 def _joined(text: str, boxes: list[Announcement]) -> list[Announcement]:

@@ -44,8 +44,8 @@ def with_surroundings(text: str, start: int, stop: int, answer: str) -> str:
 
 
 def _changing_before(before: str) -> str:
-    found = _BEFORE.search(before)
-    return (found["sign"] or found["factor"] or found["function"]) if found else ""
+    match = _BEFORE.search(before)
+    return (match["sign"] or match["factor"] or match["function"]) if match else ""
 
 
 def _changes(behind: str) -> bool:

@@ -35,9 +35,9 @@ def _open_formula(text: str) -> str | None:
     """The formula or environment that is open at the end of the last paragraphs of `text`."""
     tail = text[-_LAST_CHARACTERS:]
     names: list[str] = []
-    for found in _ENVIRONMENT.finditer(tail):
-        if found[1] == "begin":
-            names.append(found[2])
+    for match in _ENVIRONMENT.finditer(tail):
+        if match[1] == "begin":
+            names.append(match[2])
         elif names:
             names.pop()
     if names:

@@ -96,11 +96,11 @@ def to_latex(text: str) -> str | None:
     if text.isascii():
         return text
     text = text.translate(_TABLE)
-    text = _POWERS.sub(lambda found: f"^{{{_level(found[0], _RAISED)}}}", text)
-    text = _INDICES.sub(lambda found: f"_{{{_level(found[0], _LOWERED)}}}", text)
+    text = _POWERS.sub(lambda match: f"^{{{_level(match[0], _RAISED)}}}", text)
+    text = _INDICES.sub(lambda match: f"_{{{_level(match[0], _LOWERED)}}}", text)
     text = "".join(_vulgar_fraction(character) for character in text)
     text = _ROOT.sub(
-        lambda found: f"{_ROOTS[found['root']]}{{{found['a'] or found['b'] or found['c']}}}", text
+        lambda match: f"{_ROOTS[match['root']]}{{{match['a'] or match['b'] or match['c']}}}", text
     )
     text = " ".join(text.split())
     return text if text.isascii() or _WORDS.fullmatch(text) else None
@@ -109,23 +109,23 @@ def to_latex(text: str) -> str | None:
 def _of_programs(text: str) -> str:
     """`text` without the notation of programs and of decimals that repeat."""
     if "**" in text:
-        text = _POWER.sub(lambda found: f"^{{{found['a'] or found['b']}}}", text)
+        text = _POWER.sub(lambda match: f"^{{{match['a'] or match['b']}}}", text)
     if "sqrt" in text:
-        text = _CALLED_ROOT.sub(lambda found: rf"\sqrt{{{found[1] or found[2]}}}", text)
+        text = _CALLED_ROOT.sub(lambda match: rf"\sqrt{{{match[1] or match[2]}}}", text)
     text = _QUOTED.sub(r"\2", text) if "[" in text else text
     text = _PI.sub(r"\\pi ", _CALLED.sub(r"\\\1", text))
-    text = _RELATION.sub(lambda found: _RELATIONS[found[0]], text)
-    text = _TIMES_TEN.sub(lambda found: rf"{found[1]} \times 10^{{{int(found[2])}}}", text)
+    text = _RELATION.sub(lambda match: _RELATIONS[match[0]], text)
+    text = _TIMES_TEN.sub(lambda match: rf"{match[1]} \times 10^{{{int(match[2])}}}", text)
     return _REPEATING.sub(_repeated, text) if "." in text else text
 
 
-def _repeated(found: re.Match[str]) -> str:
+def _repeated(match: re.Match[str]) -> str:
     r"""`0.1\overline{6}` as `\frac{1}{6}`."""
-    again = found["line"] or found["round"]
+    again = match["line"] or match["round"]
     if again is None:
-        again = found["first"] + (found["middle"] or "") + (found["last"] or "")
-    places, period = len(found["fixed"]), len(again)
-    value = Fraction(int(found["whole"] + found["fixed"]), 10**places) + Fraction(
+        again = match["first"] + (match["middle"] or "") + (match["last"] or "")
+    places, period = len(match["fixed"]), len(again)
+    value = Fraction(int(match["whole"] + match["fixed"]), 10**places) + Fraction(
         int(again), 10**places * (10**period - 1)
     )
     return rf"\frac{{{value.numerator}}}{{{value.denominator}}}"

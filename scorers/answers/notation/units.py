@@ -191,38 +191,38 @@ def without_unit(text: str) -> str:
     text = _DEGREES.sub("", text)
     if _LONE_UNIT.fullmatch(text):
         return text[:-2]
-    found = _unit_behind(text)
-    return found["number"].rstrip() if found else text
+    match = _unit_behind(text)
+    return match["number"].rstrip() if match else text
 
 
 def unit_power(text: str) -> str | None:
     """The power of a trailing unit, as "2" of `12 cm^2`, "1" of `12 cm`; None without a unit."""
-    found = _unit_behind(text)
-    if not found or _QUALIFIER.match(found["words"].lstrip()):
+    match = _unit_behind(text)
+    if not match or _QUALIFIER.match(match["words"].lstrip()):
         return None
-    return "".join(one for one in text[found.end("words") :] if one.isdigit()) or "1"
+    return "".join(one for one in text[match.end("words") :] if one.isdigit()) or "1"
 
 
 def without_foreign_unit(text: str) -> str:
     """`300 美元` as `300`; unchanged where the words may be a count or a scale, as in `3 万`."""
-    found = None if text.isascii() else _FOREIGN_UNIT.fullmatch(text)
-    if not found or _FOREIGN_SCALE.search(found["words"]):
+    match = None if text.isascii() else _FOREIGN_UNIT.fullmatch(text)
+    if not match or _FOREIGN_SCALE.search(match["words"]):
         return text
     letters = all(
         unicodedata.category(one)[0] in "LM" and "GREEK" not in unicodedata.name(one, "")
-        for one in found["words"]
+        for one in match["words"]
     )
-    return found["number"] if letters else text
+    return match["number"] if letters else text
 
 
 def spelled_power(text: str, beside: str) -> str:
     """`36 m^2` as "36 square metre" beside square metres; elsewhere m may be a variable."""
     if "square" not in beside and "cubic" not in beside:
         return text
-    found = _SHORT_POWER.fullmatch(text.replace("\u00b2", "^2").replace("\u00b3", "^3"))
-    if not found:
+    match = _SHORT_POWER.fullmatch(text.replace("\u00b2", "^2").replace("\u00b3", "^3"))
+    if not match:
         return text
-    return f"{found['number']} {_POWERS[found['power']]} {_CANONICAL[found['unit']]}"
+    return f"{match['number']} {_POWERS[match['power']]} {_CANONICAL[match['unit']]}"
 
 
 def is_foreign_scale(text: str) -> bool:
@@ -233,8 +233,8 @@ def is_foreign_scale(text: str) -> bool:
 
 def spaced_unit(text: str) -> str:
     """`5cm` as `5 cm`; letters that are no measure known are left, they may be variables."""
-    found = _ATTACHED.fullmatch(text)
-    return f"{found['number']} {found['unit']}{found['power'] or ''}" if found else text
+    match = _ATTACHED.fullmatch(text)
+    return f"{match['number']} {match['unit']}{match['power'] or ''}" if match else text
 
 
 def name_different_currencies(one: str, other: str) -> bool:
@@ -254,8 +254,8 @@ def name_different_directions(one: str, other: str) -> bool:
 
 def have_different_foreign_units(one: str, other: str) -> bool:
     """Whether both name a unit in another script, and not the same: `5 米`, `5 厘米`."""
-    found = [None if text.isascii() else _FOREIGN_UNIT.fullmatch(text) for text in (one, other)]
-    return all(found) and found[0]["words"] != found[1]["words"]  # type: ignore[index]
+    matches = [None if text.isascii() else _FOREIGN_UNIT.fullmatch(text) for text in (one, other)]
+    return all(matches) and matches[0]["words"] != matches[1]["words"]  # type: ignore[index]
 
 
 def have_different_units(one: str, other: str) -> bool:
@@ -280,9 +280,9 @@ def _unit_name(text: str) -> str | None:
         return next((_SCALES_OF_DEGREES[one] for one in degrees[0] if one in "CFK"), "degree")
     if letter := _LONE_UNIT.fullmatch(text):
         return _CANONICAL[letter[1]]
-    found = _unit_behind(text)
-    words = _QUALIFIER.sub("", found["words"].replace("-", " ")).split() if found else []
-    if not found or not words:
+    match = _unit_behind(text)
+    words = _QUALIFIER.sub("", match["words"].replace("-", " ")).split() if match else []
+    if not match or not words:
         return None
     if words[0] in _RATES:
         return _RATES[words[0]]
@@ -295,20 +295,20 @@ def _unit_name(text: str) -> str | None:
     if name == "degree" and scale in _SCALES_OF_DEGREES.values():
         return scale
     name = name if len(name) <= 3 else name.lower().removesuffix("s")
-    return _power_of(found) + name
+    return _power_of(match) + name
 
 
-def _power_of(found: re.Match[str]) -> str:
+def _power_of(unit: re.Match[str]) -> str:
     """The power of a unit as a word before it: `m^2` and "square metres" are one."""
-    behind = next((one for one in found.string[found.end("words") :] if one in "23"), "")
-    said = re.match(r"\s*(square|cubic)\b", found["words"], re.IGNORECASE)
-    return {"2": "square ", "3": "cubic "}.get(behind, f"{said[1].lower()} " if said else "")
+    behind = next((one for one in unit.string[unit.end("words") :] if one in "23"), "")
+    word = re.match(r"\s*(square|cubic)\b", unit["words"], re.IGNORECASE)
+    return {"2": "square ", "3": "cubic "}.get(behind, f"{word[1].lower()} " if word else "")
 
 
 def _unit_behind(text: str) -> re.Match[str] | None:
     """The value and the unit of an answer that ends in one."""
-    found = _TEXT_UNIT.fullmatch(text) or _PLAIN_UNIT.fullmatch(text)
-    return found if found and is_unit(found["words"]) else None
+    match = _TEXT_UNIT.fullmatch(text) or _PLAIN_UNIT.fullmatch(text)
+    return match if match and is_unit(match["words"]) else None
 
 
 def changes_number(words: str) -> bool:

@@ -132,17 +132,17 @@ def _reads_all(text: str, kind: str) -> bool:
     before = _fingerprint(inside, kind)
     letter = next((one for one in _LETTERS if one not in inside.lower()), "k")
     for token in tokens:
-        said = token[0]
-        if said in _SILENT or said.startswith(("\\text", "\\mbox", "\\begin", "\\end")):
+        sign = token[0]
+        if sign in _SILENT or sign.startswith(("\\text", "\\mbox", "\\begin", "\\end")):
             continue
         other = " "
-        if said[0].isdigit() or (said[0] == "." and len(said) > 1):
-            first = next(k for k, character in enumerate(said) if character.isdigit())
-            other = said[:first] + said[first].translate(_OTHER_DIGIT) + said[first + 1 :]
-        elif len(said) == 1 and said.isalpha():
+        if sign[0].isdigit() or (sign[0] == "." and len(sign) > 1):
+            first = next(k for k, character in enumerate(sign) if character.isdigit())
+            other = sign[:first] + sign[first].translate(_OTHER_DIGIT) + sign[first + 1 :]
+        elif len(sign) == 1 and sign.isalpha():
             other = letter
         # math-verify takes "t" and other letters at the end for units, so that 5t is 5.
-        last = said.isalpha() and said not in ("e", "i") and token.end() == len(inside)
+        last = sign.isalpha() and sign not in ("e", "i") and token.end() == len(inside)
         others = (other, " ") if last else (other,)
         if any(
             _fingerprint(inside[: token.start()] + one + inside[token.end() :], kind) == before
@@ -163,26 +163,26 @@ def _holds_all(expression: Any, tokens: Sequence[str]) -> bool:
 
     if not isinstance(expression, Basic):  # a matrix
         return False
-    found: Counter[str] = Counter()
+    read: Counter[str] = Counter()
     for node in preorder_traversal(expression):
         if node.is_Symbol or isinstance(node, AppliedUndef):
             name = node.name if node.is_Symbol else node.func.__name__
-            found.update(re.findall(r"[0-9]+|[a-z]", name.lower()))
+            read.update(re.findall(r"[0-9]+|[a-z]", name.lower()))
         elif isinstance(node, exp) or str(node) == "E":
-            found["e"] += 1
+            read["e"] += 1
         elif str(node) == "I":
-            found["i"] += 1
+            read["i"] += 1
         elif node.is_Rational and node != -1:
-            found.update((str(abs(node.p)), str(node.q)) if node.q != 1 else (str(abs(node.p)),))
-    asked: Counter[str] = Counter()
-    for said in tokens:
-        if said.isdecimal():
-            asked[str(int(said))] += 1
-        elif len(said) == 1 and said.isalpha():
-            asked[said.lower()] += 1
-        elif said not in _USUAL and said not in _SILENT:
+            read.update((str(abs(node.p)), str(node.q)) if node.q != 1 else (str(abs(node.p)),))
+    written: Counter[str] = Counter()
+    for sign in tokens:
+        if sign.isdecimal():
+            written[str(int(sign))] += 1
+        elif len(sign) == 1 and sign.isalpha():
+            written[sign.lower()] += 1
+        elif sign not in _USUAL and sign not in _SILENT:
             return False
-    return asked <= found
+    return written <= read
 
 
 def _fingerprint(inside: str, kind: str) -> str:

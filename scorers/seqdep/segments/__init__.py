@@ -31,7 +31,7 @@ def cuts(starts_T: Sequence[int], first: int, stop: int, size: int, *, even: boo
     """
     if size < 1:
         raise ValueError(f"a segment has at least 1 token, not {size}")
-    found = []
+    places = []
     while stop - first > size:
         pieces = -((first - stop) // size)
         cut = first + (-((first - stop) // pieces) if even else size)
@@ -41,9 +41,9 @@ def cuts(starts_T: Sequence[int], first: int, stop: int, size: int, *, even: boo
             cut = bisect_left(starts_T, starts_T[first] + 1, first, stop)
         if cut >= stop:
             break
-        found.append(starts_T[cut])
+        places.append(starts_T[cut])
         first = cut
-    return found
+    return places
 
 
 def spans_between(start: int, cuts: Iterable[int], end: int) -> list[Span]:

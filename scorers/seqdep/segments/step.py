@@ -33,7 +33,7 @@ def _lines(text: str) -> Iterator[Span]:
 
 
 def _sentences(text: str, line: Span) -> list[Span]:
-    ends = [found.end() for found in _SENTENCE.finditer(text, *line)]
+    ends = [match.end() for match in _SENTENCE.finditer(text, *line)]
     return spans_between(line.start, ends, line.end)
 
 
