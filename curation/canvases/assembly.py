@@ -18,6 +18,7 @@ rejected as well (`long_cot_too_long`). "Wrong" is every grade but CORRECT.
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Self
 
 import numpy as np
@@ -130,7 +131,9 @@ def assemble(
             summary_by="template",
             path_tokens=tuple(each.tokens for each in paths),
             summary_tokens=summary_tokens,
-            similarity=_highest(among_KK, chosen),
+            similarity=max(
+                (float(among_KK[pair]) for pair in combinations(chosen, 2)), default=0.0
+            ),
         )
         if refusal := _refuse_long_cot(canvas, rules, counter):
             canvas = None
@@ -269,12 +272,6 @@ def _shuffled(prompt_id: str, paths: Sequence[Usable], seed: int) -> list[Usable
         return hashlib.blake2b(text, digest_size=16).digest()
 
     return sorted(paths, key=key)
-
-
-def _highest(similarity_KK: NDArray[np.float64], chosen: Sequence[int]) -> float:
-    """The highest similarity of two of the chosen; 0 for one alone."""
-    pairs = (similarity_KK[i, j] for i in chosen for j in chosen if i < j)
-    return float(max(pairs, default=0.0))
 
 
 def _rejections(

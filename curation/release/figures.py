@@ -7,7 +7,7 @@ bins alone. A column with fewer than two values is not drawn; a single value is 
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -58,20 +58,22 @@ class HistogramPanel:
     is_whole: bool
 
     @property
+    def missing(self) -> str:
+        """How many values are missing, as the end of a sentence."""
+        return f", {self.spread.missing:,} without a value" if self.spread.missing else ""
+
+    @property
     def words(self) -> str:
         """The alt text of the panel."""
-        spread = self.spread
-        if spread.p50 is None:
+        median, count = self.spread.p50, self.spread.count
+        if median is None:
             return f"{self.title}: none of the {self.counted} has a value"
-        missing = f", {spread.missing:,} without a value" if spread.missing else ""
-        if spread.count == 1:
-            return (
-                f"{self.title}: {rounded(spread.p50)} {self.unit}, not drawn because n = 1 "
-                f"({self.counted}){missing}"
-            )
+        value = f"{rounded(median)} {self.unit}"
+        if count == 1:
+            return f"{self.title}: {value}, not drawn because n = 1 ({self.counted}){self.missing}"
         return (
-            f"{self.title}: median {rounded(spread.p50)} {self.unit} ({self.mark_label} marked), "
-            f"n = {spread.count:,} ({self.counted}){missing}"
+            f"{self.title}: median {value} ({self.mark_label} marked), "
+            f"n = {count:,} ({self.counted}){self.missing}"
         )
 
 
@@ -221,15 +223,9 @@ def _histogram(axis: "Axes", panel: HistogramPanel, counts: Binned) -> None:
     for line, is_whole in ((axis.xaxis, panel.is_whole), (axis.yaxis, True)):
         line.set_major_locator(MaxNLocator(5, integer=is_whole, steps=[1, 2, 5, 10]))
         line.set_major_formatter(StrMethodFormatter("{x:,.9g}"))
-    axis.set_xlabel("\n".join((panel.unit, *_notes(panel, counts))))
+    beyond = f"\n({counts.beyond:,} beyond, in the outermost bars)" if counts.beyond else ""
+    axis.set_xlabel(f"{panel.unit}\nn = {spread.count:,}{panel.missing}{beyond}")
     axis.set_title(panel.title, loc="left", fontsize=10, fontweight="bold", pad=20)
     place: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2}
     spacing: Any = {"borderaxespad": 0.4, "borderpad": 0, "handlelength": 1.6}
     axis.legend(fontsize=8, frameon=False, **place, **spacing)
-
-
-def _notes(panel: HistogramPanel, counts: Binned) -> Iterator[str]:
-    missing = f", {panel.spread.missing:,} without a value" if panel.spread.missing else ""
-    yield f"n = {panel.spread.count:,}{missing}"
-    if counts.beyond:
-        yield f"({counts.beyond:,} beyond, in the outermost bars)"

@@ -113,13 +113,12 @@ def _reader(where: str, config: str | None, split: str, revision: str | None) ->
         raise UserError(f"{where}: no such file or folder")
     if (folder / "release" / "data").is_dir():  # a run
         folder = folder / "release" / "data"
-    elif (folder / "data").is_dir() and not any(_is_data(file) for file in folder.iterdir()):
+    elif (folder / "data").is_dir() and not any(
+        file.name.endswith((".parquet", ".jsonl", ".jsonl.gz")) and file.is_file()
+        for file in folder.iterdir()
+    ):
         folder = folder / "data"  # a release
     return choose(str(folder), repo="", config="", split="", revision=None)
-
-
-def _is_data(file: Path) -> bool:
-    return file.is_file() and file.name.endswith((".parquet", ".jsonl", ".jsonl.gz"))
 
 
 def _of_row(record: Record, corpus: TextCorpus) -> Iterator[Document]:
