@@ -185,24 +185,28 @@ def _ruled(cells: int, *blocks: list[Text]) -> Text:
     return rule.join([Text("\n").join(block) for block in blocks])
 
 
-def _path(at: int, row: Released) -> list[Part]:
-    """Path number `at`, from 0: its facts, then its text."""
-    path, siblings = row.paths[at], row.sibling_gains
+def _path(index: int, row: Released) -> list[Part]:
+    """Path number `index`, from 0: its facts, then its text."""
+    path, siblings = row.paths[index], row.sibling_gains
     mark, style = MARKS[path.grade]
     answer = "" if path.answer is None else f": {_brief(path.answer)}"
     facts = [f"{path.tokens} tokens, {_brief(path.trace.teacher)}"]
     gains, tokens = row.seqdep_path_gains or (), row.seqdep_path_tokens or ()
-    if at == 0 and gains:
+    if index == 0 and gains:
         facts.append("SeqDep begins with path 2")
-    elif 0 < at <= len(gains):  # gains of paths 2 to P; none where nothing was measured
-        each = f" ({gains[at - 1] / tokens[at]:+.3f} a token)" if tokens[at : at + 1] > (0,) else ""
-        facts.append(f"SeqDep {gains[at - 1]:+.2f} nats{each}")
+    elif 0 < index <= len(gains):  # gains of paths 2 to P; none where nothing was measured
+        each = (
+            f" ({gains[index - 1] / tokens[index]:+.3f} a token)"
+            if tokens[index : index + 1] > (0,)
+            else ""
+        )
+        facts.append(f"SeqDep {gains[index - 1]:+.2f} nats{each}")
     if siblings:
-        column = ((i, gains_from_i[at]) for i, gains_from_i in enumerate(siblings, 1))
+        column = ((i, gains_from_i[index]) for i, gains_from_i in enumerate(siblings, 1))
         shares = ", ".join(f"{i} {gain:+.3f}" for i, gain in column if gain is not None)
         facts.append(f"nats a token from path {shares}")
-    facts += [f"near copy of path {i + 1}" for i, j in row.near_copies or () if j == at]
-    heading = Part(f"path {at + 1}  {mark}{answer}", style)
+    facts += [f"near copy of path {i + 1}" for i, j in row.near_copies or () if j == index]
+    heading = Part(f"path {index + 1}  {mark}{answer}", style)
     return [heading, *(Part(fact, "dim") for fact in facts), Part(""), Part(_shown(path.text))]
 
 

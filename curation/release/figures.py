@@ -220,9 +220,9 @@ def _histogram(axis: "Axes", panel: HistogramPanel, counts: Binned) -> None:
     low, high = min(edges[0], panel.mark, 0.0), max(edges[-1], panel.mark, 0.0)
     axis.set_xlim(low - 0.02 * (high - low), high + 0.02 * (high - low))
     axis.set_ylabel(panel.counted)
-    for line, is_whole in ((axis.xaxis, panel.is_whole), (axis.yaxis, True)):
-        line.set_major_locator(MaxNLocator(5, integer=is_whole, steps=[1, 2, 5, 10]))
-        line.set_major_formatter(StrMethodFormatter("{x:,.9g}"))
+    for scale, is_whole in ((axis.xaxis, panel.is_whole), (axis.yaxis, True)):
+        scale.set_major_locator(MaxNLocator(5, integer=is_whole, steps=[1, 2, 5, 10]))
+        scale.set_major_formatter(StrMethodFormatter("{x:,.9g}"))
     beyond = f"\n({counts.beyond:,} beyond, in the outermost bars)" if counts.beyond else ""
     axis.set_xlabel(f"{panel.unit}\nn = {spread.count:,}{panel.missing}{beyond}")
     axis.set_title(panel.title, loc="left", fontsize=10, fontweight="bold", pad=20)

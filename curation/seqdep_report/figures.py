@@ -128,18 +128,18 @@ def figures(scores: Iterable[TextScores]) -> Figures:
     means = SegmentMeans()
     documents = cut = copies = canvases = 0
     siblings, pairs, pair_gain = 0, 0, 0.0
-    for one in scores:
-        if one.reason:
-            reasons[one.reason] += 1
+    for document in scores:
+        if document.reason:
+            reasons[document.reason] += 1
             continue
         documents += 1
-        levels = [level for level in (one.path, one.step, one.window) if level is not None]
+        levels = [x for x in (document.path, document.step, document.window) if x is not None]
         cut += any(level.is_cut for level in levels)
-        canvases += one.path is not None
-        if one.siblings is not None:
+        canvases += document.path is not None
+        if document.siblings is not None:
             siblings += 1
-            copies += bool(one.siblings.near_copies)
-            gains = [g for row in one.siblings.gains_per_token for g in row if g is not None]
+            copies += bool(document.siblings.near_copies)
+            gains = [g for row in document.siblings.gains_per_token for g in row if g is not None]
             pairs, pair_gain = pairs + len(gains), pair_gain + sum(gains)
         for level in levels:
             columns = points.setdefault(level.level, _Points(array("d"), array("d"), array("d")))

@@ -148,23 +148,23 @@ def score_documents(
     from scorers.seqdep.measurement import ScoredInstance, measure
 
     items = [
-        ScoredInstance(prompt=one.prompt, text=one.text, paths=one.paths, summary=one.summary)
-        for one in batch
-        if not one.reason
+        ScoredInstance(prompt=doc.prompt, text=doc.text, paths=doc.paths, summary=doc.summary)
+        for doc in batch
+        if not doc.reason
     ]
     if progress is not None:
         progress(len(batch) - len(items))
     measurements = iter(measure(scorer, items, settings, progress=progress))
-    for one in batch:
-        row = partial(TextScores, row=one.row, part=one.part)
-        if one.reason:
-            yield row(reason=one.reason, detail=one.detail)
+    for document in batch:
+        row = partial(TextScores, row=document.row, part=document.part)
+        if document.reason:
+            yield row(reason=document.reason, detail=document.detail)
             continue
         measured = next(measurements)
-        step = measured.canvas_step if one.paths else measured.step
-        window = measured.canvas_window if one.paths else measured.window
+        step = measured.canvas_step if document.paths else measured.step
+        window = measured.canvas_window if document.paths else measured.window
         lengths = [sum(level.tokens) for level in (window, step, measured.path) if level]
-        if settings.levels == (Level.PATH,) and not one.paths:
+        if settings.levels == (Level.PATH,) and not document.paths:
             yield row(reason="no_canvas", detail="has no <think 1> … <summary> frame")
         elif not lengths:
             detail = f"more than the {scorer.context} tokens that the scorer can see"

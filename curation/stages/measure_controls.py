@@ -79,14 +79,14 @@ def _gains(job: Job, spec: ScorerSpec, canvases: Iterable[Document]) -> list[Seq
     from scorers.seqdep.measurement import ScoredInstance, SeqDepSettings
 
     items = [
-        ScoredInstance(prompt=one.prompt, paths=one.paths) for one in canvases if not one.reason
+        ScoredInstance(prompt=doc.prompt, paths=doc.paths) for doc in canvases if not doc.reason
     ]
     job.bars.add(Stage.SCORED, more=len(items), note="controls of path level")
     settings = SeqDepSettings(
         batch_tokens=spec.batch_tokens, keep_part=spec.keep_part, levels=(Level.PATH,)
     )
     measured = job.scorers.score(items, settings, progress=lambda n: job.bars.add(Stage.SCORED, n))
-    return [one.path for one in measured]
+    return [scores.path for scores in measured]
 
 
 def _estimate(levels: Sequence[SeqDep | None]) -> Interval | None:
