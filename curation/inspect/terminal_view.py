@@ -195,12 +195,9 @@ def _path(index: int, row: Released) -> list[Part]:
     if index == 0 and gains:
         facts.append("SeqDep begins with path 2")
     elif 0 < index <= len(gains):  # gains of paths 2 to P; none where nothing was measured
-        each = (
-            f" ({gains[index - 1] / tokens[index]:+.3f} a token)"
-            if tokens[index : index + 1] > (0,)
-            else ""
-        )
-        facts.append(f"SeqDep {gains[index - 1]:+.2f} nats{each}")
+        gain, length = gains[index - 1], tokens[index] if index < len(tokens) else 0
+        per_token = f" ({gain / length:+.3f} a token)" if length else ""
+        facts.append(f"SeqDep {gain:+.2f} nats{per_token}")
     if siblings:
         column = ((i, gains_from_i[index]) for i, gains_from_i in enumerate(siblings, 1))
         shares = ", ".join(f"{i} {gain:+.3f}" for i, gain in column if gain is not None)
