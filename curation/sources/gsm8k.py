@@ -41,18 +41,11 @@ def build(
     license: str = "mit",
     label: str | None = None,
 ) -> Source:
-    """A GSM8K source.
+    """GSM8K; the shared options are described in `_tabular.py`.
 
-    Args:
-        path: a file or a folder of Parquet or JSONL files of the schema, or a URL; default: hub.
-        split: train or test; on the hub only.
-        revision: branch, tag or commit on the hub.
-        traces: where recorded traces stand; default: as in example_model_solutions.jsonl.
-        strip_annotations: remove `<<48/2=24>>` from recorded traces.
-        self_contained: reject prompts that point at a drawing, an image or a link they lack.
-        max_chars: the longest prompt.
-        license: SPDX-like id of the data's license.
-        label: the data's name on cards; default: file name or hub id@commit.
+    `path` is a file or a folder of Parquet, JSONL or CSV files of the schema, or a URL; default:
+    the hub, where `split` and `revision` (branch, tag or commit) hold. `traces` defaults to the
+    columns of example_model_solutions.jsonl.
     """
     return Tabular(
         reader=choose(path, repo=REPO, config="main", split=split, revision=revision),

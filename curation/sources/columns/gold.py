@@ -50,31 +50,26 @@ def read_gold(value: object, mark: str | None, tidy: Callable[[str], str] = str.
         return Gold("", RowFault.MISSING_GOLD, "there is no gold")
     text = _as_text(value)
     if text is None:
-        kind = (
-            "a boolean"
-            if isinstance(value, bool)
-            else f"{printable(value)} ({type(value).__name__})"
-        )
-        return Gold(
-            "", RowFault.DAMAGED_GOLD, f"the gold is {kind}, neither text nor a usable number"
-        )
+        is_flag = isinstance(value, bool)
+        kind = "a boolean" if is_flag else f"{printable(value)} ({type(value).__name__})"
+        detail = f"the gold is {kind}, neither text nor a usable number"
+        return Gold("", RowFault.DAMAGED_GOLD, detail)
     if SURROGATE.search(text):
         return Gold("", RowFault.BAD_ENCODING, "the gold holds half of a surrogate pair")
     if mark is not None:
         if mark not in text:
-            return Gold(
-                "", RowFault.MISSING_GOLD, f"the mark {mark!r} does not occur before a gold"
-            )
+            detail = f"the mark {mark!r} does not occur before a gold"
+            return Gold("", RowFault.MISSING_GOLD, detail)
         text = text.rpartition(mark)[2]
     if control := CONTROL.search(text):
         return Gold("", RowFault.CONTROL_CHARACTERS, f"the gold holds U+{ord(control[0]):04X}")
     text = _WHOLE.sub(r"\1", tidy(text).strip())
     if not text or text.casefold() in PLACEHOLDERS:
-        return Gold(
-            "", RowFault.MISSING_GOLD, f"the gold is {text!r}" if text else "the gold is empty"
-        )
-    found = damage(text)
-    return Gold("", RowFault.DAMAGED_GOLD, found) if found else Gold(text)
+        detail = f"the gold is {text!r}" if text else "the gold is empty"
+        return Gold("", RowFault.MISSING_GOLD, detail)
+    if detail := damage(text):
+        return Gold("", RowFault.DAMAGED_GOLD, detail)
+    return Gold(text)
 
 
 def damage(gold: str) -> str:

@@ -71,13 +71,11 @@ def _listed(row: RawRow, spec: TraceColumns) -> Iterator[_Entry]:
         text = element
         if element is not None and spec.text is not None:
             text = dig(element, spec.text)
-        yield _Entry(
-            text,
-            *(
-                _label(row, element, name, index, len(elements))
-                for name in (spec.model, spec.correct, spec.finish_reason)
-            ),
+        labels = (
+            _label(row, element, name, index, len(elements))
+            for name in (spec.model, spec.correct, spec.finish_reason)
         )
+        yield _Entry(text, *labels)
 
 
 def _label(row: RawRow, element: object, name: str | None, index: int, total: int) -> object:
@@ -117,8 +115,8 @@ def _fault(text: object, spec: TraceColumns) -> BadTrace | None:
         return BadTrace(RowFault.TRACE_NOT_TEXT, f"no object with a field {spec.text!r}")
     if isinstance(text, Mapping):
         fields = ", ".join(printable(name) for name in text)
-        said = f"an object (fields: {fields}), and traces.text does not name its text"
-        return BadTrace(RowFault.TRACE_NOT_TEXT, printable(said, 200))
+        detail = f"an object (fields: {fields}), and traces.text does not name its text"
+        return BadTrace(RowFault.TRACE_NOT_TEXT, printable(detail, 200))
     if not isinstance(text, str):
         return BadTrace(RowFault.TRACE_NOT_TEXT, f"{type(text).__name__}, not text")
     if SURROGATE.search(text):
@@ -129,24 +127,12 @@ def _fault(text: object, spec: TraceColumns) -> BadTrace | None:
 
 
 def _trace(entry: _Entry, model_name: str | None, strip_annotations: bool) -> Recorded:
-    text = entry.text
+    text, model, correct, finish_reason = entry
     assert isinstance(text, str), "checked by _fault"
-    model = (
-        entry.model if isinstance(entry.model, str) and not SURROGATE.search(entry.model) else None
-    )
+    is_name = isinstance(model, str) and not SURROGATE.search(model)
     return Recorded(
         text=without_annotations(text) if strip_annotations else text,
-        model=model or model_name,
-        correct=_verdict(entry.correct),
-        finish_reason=_finish(entry.finish_reason),
-    )
-
-
-def _verdict(value: object) -> bool | None:
-    return bool(value) if isinstance(value, int) and value in (0, 1) else None
-
-
-def _finish(value: object) -> FinishReason:
-    return (
-        _FINISH.get(value, FinishReason.UNKNOWN) if isinstance(value, str) else FinishReason.UNKNOWN
+        model=str(model) if is_name and model else model_name,
+        correct=bool(correct) if isinstance(correct, int) and correct in (0, 1) else None,
+        finish_reason=_FINISH.get(str(finish_reason), FinishReason.UNKNOWN),
     )

@@ -4,10 +4,11 @@ A reader knows formats and bytes, and nothing of prompts; `_tabular.py` makes ro
 """
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Protocol
 
 from curation.sources.columns.fields import RawRow, printable
 from curation.sources.readers import remote
@@ -20,9 +21,9 @@ File = Path | RemoteFile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One raw row: its value, or the reason why there is none.
+    """One raw row: its value, or the reason why it could not be read.
 
-    `number` is 1-based and rises over all files of a source; `where` names file and line.
+    `number` counts from 1 over all files of a source; `where` names file and line for messages.
     """
 
     number: int
@@ -32,20 +33,48 @@ class Record:
     detail: str = ""
 
 
-class Reader(Protocol):
-    """A stream of records that can be started again."""
+class Reader(ABC):
+    """A stream of records that can be read from its start any number of times."""
 
+    @abstractmethod
     def name(self) -> str:
-        """What the data is called on cards: a file name or hub id@revision, no machine's path."""
+        """The data's name on cards: a file name or hub id@revision, never a machine's path."""
 
+    @abstractmethod
     def fingerprint(self) -> str:
-        """Changes whenever the bytes do."""
+        """A text that changes whenever the data does."""
+
+    @abstractmethod
+    def records(self, paths: tuple[str, ...] | None) -> Iterator[Record]:
+        """Every record in order.
+
+        `paths` names the columns in use: others may be left out. None reads all columns, and a
+        value that cannot be decoded is None there.
+        """
 
     def sample(self, rows: int) -> list[RawRow]:
         """The values among the first `rows` records, with all their columns."""
+        records = islice(self.records(None), rows)
+        return [record.value for record in records if record.value is not None]
 
-    def records(self, paths: tuple[str, ...]) -> Iterator[Record]:
-        """Every record in order; columns outside `paths` may be left out."""
+
+class FileReader(Reader):
+    """A reader of one file, or of a folder's files in order of their names.
+
+    `suffixes` are the endings of the files that are read from a folder.
+    """
+
+    def __init__(self, path: str, suffixes: tuple[str, ...]) -> None:
+        self._files = find_files(path, suffixes)
+        self._name = display_name(path)
+
+    def name(self) -> str:
+        """The name of the file or folder."""
+        return self._name
+
+    def fingerprint(self) -> str:
+        """The sha256 of the files, see `digest_files`."""
+        return digest_files(self._files)
 
 
 def find_files(path: str, suffixes: tuple[str, ...]) -> tuple[File, ...]:
@@ -77,10 +106,10 @@ def find_files(path: str, suffixes: tuple[str, ...]) -> tuple[File, ...]:
 
 
 def _find_remote(url: str, suffixes: tuple[str, ...]) -> tuple[RemoteFile, ...]:
-    found = remote.find(url)
-    if len(found) == 1 and found[0].url == url:
-        return found
-    files = tuple(file for file in found if file.name.endswith(suffixes))
+    files = remote.find(url)
+    if len(files) == 1 and files[0].url == url:
+        return files
+    files = tuple(file for file in files if file.name.endswith(suffixes))
     if not files:
         raise UserError(
             f"source path {printable(url, 200)!r}: the folder holds no {' or '.join(suffixes)} file"
@@ -97,8 +126,14 @@ def holds(path: str, suffixes: tuple[str, ...]) -> bool:
     return in_folder or root.name.endswith(suffixes)
 
 
+def top_level(existing: Sequence[str], paths: tuple[str, ...]) -> list[str]:
+    """The columns of `existing` in which the dotted `paths` lie."""
+    wanted = {*paths, *(path.partition(".")[0] for path in paths)}
+    return [name for name in existing if name in wanted]
+
+
 def display_name(path: str) -> str:
-    """The last part of a path or a URL: a file's or a folder's own name, safe to print."""
+    """The last part of a path or a URL, safe to print."""
     if remote.is_url(path):
         return printable(remote.name_of(path), 200)
     return printable(Path(path).expanduser().resolve().name, 200)
@@ -107,10 +142,10 @@ def display_name(path: str) -> str:
 def digest_files(files: Sequence[File]) -> str:
     """sha256 over the names and the bytes of files, streamed.
 
-    A storage's ETag stands for the bytes where there is one: nothing is fetched to know them.
+    A remote file's ETag and size stand for its bytes where there is an ETag: it is not fetched.
     """
     total = hashlib.sha256()
     for file in files:
-        mark = f"{file.etag} {file.size}" if isinstance(file, RemoteFile) and file.etag else ""
-        total.update(f"{file.name}\0{mark or sha256(file)}\n".encode("utf-8", "surrogateescape"))
+        tag = f"{file.etag} {file.size}" if isinstance(file, RemoteFile) and file.etag else ""
+        total.update(f"{file.name}\0{tag or sha256(file)}\n".encode("utf-8", "surrogateescape"))
     return total.hexdigest()
