@@ -11,7 +11,6 @@ read again, compared with their shards, and not written. New rows come into shar
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from itertools import accumulate
 
 from tqdm import tqdm
@@ -155,7 +154,7 @@ def read_prompts(job: Job) -> SourceIndex:
             )
             for s, n in zip(job.sources, counts, strict=True)
         ),
-        evaluation=tuple(Decontamination(**asdict(found)) for found in known.found()),
+        evaluation=known.found(),
         settings=_settings(job),
         editions=before,
     )

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curation import pipeline
 from curation.inspect import rejections
 from curation.inspect.funnel import funnel
 from curation.inspect.query import Query
@@ -166,7 +167,7 @@ def test_a_killed_build_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     path = write(tmp_path / "rows.jsonl", rows)
     built(tmp_path / "whole", path, GROUPED, "shard_rows=2")
     with monkeypatch.context() as patch:
-        patch.setattr("curation.stages.shard_stages.assemble", lambda job, index: 1 / 0)
+        patch.setitem(pipeline.WORK, pipeline.Step.ASSEMBLE, lambda job, index: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             built(tmp_path / "cut", path, GROUPED, "shard_rows=2")
     (tmp_path / "cut/run/prompts/census.json").unlink()
