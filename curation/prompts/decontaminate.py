@@ -1,14 +1,14 @@
-"""Keep evaluation problems out of the pool: an index of evaluation prompts, asked text by text.
+"""Keep evaluation problems out of the corpus: an index that finds evaluation prompts in texts.
 
 Two rules, on the normal form of `dedup.py`:
 
 - `contaminated_exact`: the normal forms are equal.
-- `contaminated_ngram`: 8-word overlap. A prompt goes if the distinct 8-grams it shares with ONE
-  evaluation prompt make up at least a third of either prompt's: a copy inside a longer text has a
+- `contaminated_ngram`: 8-word overlap. A prompt is rejected if the distinct 8-grams it shares with
+  ONE evaluation prompt are at least a third of either prompt's: a copy inside a longer text has a
   share of 1 on the evaluation's side, a fragment has it on its own. Drawings (`[asy]…[/asy]`) are
-  left out, their commands repeat across problems. An evaluation prompt under 8 words (13 of
-  MATH-500) has no 8-gram: it counts as found where its whole normal form (3 tokens or more)
-  stands inside the text.
+  left out, because their commands repeat across problems. An evaluation prompt under 8 words (13 of
+  MATH-500) has no 8-gram: it is found where its whole normal form (3 tokens or more) stands inside
+  the text.
 
 Why a third, and not any single 8-gram. Measured on whole sets:
 

@@ -91,12 +91,6 @@ class Journal:
         self._oldest = 0.0  # when the first line of the buffer was appended
         self._lines_lock = Lock()  # apart from the file's, so that no append waits for a disk
 
-    def __enter__(self) -> "Journal":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def load(self) -> JournalContents:
         """What the file holds; a torn tail is cut off the file, so that appending is safe."""
         reading = read(self.path)

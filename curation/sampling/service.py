@@ -111,25 +111,19 @@ def run(
         gc.unfreeze()
 
 
+@dataclass(eq=False)
 class _Service:
     """The shards in flight; enters every outcome into the state of its shard."""
 
-    def __init__(
-        self,
-        teacher: Teacher,
-        samples: int,
-        folder: Path,
-        have: Have,
-        close: Close,
-        report: Report,
-    ) -> None:
+    teacher: Teacher
+    samples: int
+    folder: Path
+    have: Have
+    close: Close
+    report: Report
+
+    def __post_init__(self) -> None:
         self._counts = dict.fromkeys((field.name for field in fields(Progress)), 0)
-        self._report = report
-        self._teacher = teacher
-        self._samples = samples
-        self._folder = folder
-        self._have = have
-        self._close_shard = close
         self._close_lock = Lock()
         self._open: dict[int, ShardState] = {}
         self._held = 0  # characters of traces in memory
@@ -146,7 +140,7 @@ class _Service:
         requests = self._requests(shards)
         try:
             async with self._committing(), AsyncExitStack() as stack:
-                outcomes = self._teacher.sample(requests, shortfall)
+                outcomes = self.teacher.sample(requests, shortfall)
                 if (aclose := getattr(outcomes, "aclose", None)) is not None:
                     stack.push_async_callback(aclose)
                 async for outcome in outcomes:
@@ -157,7 +151,7 @@ class _Service:
                     self._give_up()
                     await self._relieve()
                 await self._close_all()
-                self._report(self._progress)
+                self.report(self._progress)
         finally:
             if self._closer is not None:  # a shard that is being closed is closed to the end
                 await asyncio.wait([self._closer])
@@ -167,9 +161,9 @@ class _Service:
     def _requests(self, shards: Iterable[Shard]) -> Iterator[Request]:
         """Every prompt in order, shard by shard, also those with nothing missing."""
         for shard in shards:
-            wanted = [self._teacher.wanted(prompt, self._samples) for prompt in shard.prompts]
-            have = self._have(shard.index)
-            open_shard = open_shard_state(shard, wanted, self._teacher, self._folder, have)
+            wanted = [self.teacher.wanted(prompt, self.samples) for prompt in shard.prompts]
+            have = self.have(shard.index)
+            open_shard = open_shard_state(shard, wanted, self.teacher, self.folder, have)
             requests = [  # now, while all of the shard's traces are in memory
                 open_shard.request(prompt, position, number)
                 for position, (prompt, number) in enumerate(zip(shard.prompts, wanted, strict=True))
@@ -197,7 +191,7 @@ class _Service:
             self._count(wanted=more, failures=1, short=int(outcome.retryable))
         if not open_shard.missing:
             self._finished.append(open_shard)
-        self._report(self._progress)
+        self.report(self._progress)
 
     def _give_up(self) -> None:
         """Turn all that is still missing into failures."""
@@ -226,7 +220,7 @@ class _Service:
             self._closer = asyncio.create_task(self._close_next(self._finished.pop(0)))
         if self._held > HELD_CHARACTERS:
             growing = [open_shard for open_shard in self._open.values() if open_shard.missing]
-            if len(growing) > 1 and not self._teacher.is_record:
+            if len(growing) > 1 and not self.teacher.is_record:
                 largest = max(growing, key=lambda open_shard: open_shard.held)
                 self._held -= largest.held
                 largest.spill()
@@ -274,7 +268,7 @@ class _Service:
             for open_shard in tuple(self._open.values()):
                 loop = asyncio.get_running_loop()
                 await loop.run_in_executor(self._writer, open_shard.journal.commit)
-            self._report(self._progress)
+            self.report(self._progress)
 
     def _enter(self, open_shard: ShardState) -> None:
         if open_shard.index in self._open or not open_shard.missing.isdisjoint(self._missing):
@@ -294,14 +288,14 @@ class _Service:
     def _close(self, open_shard: ShardState) -> None:
         open_shard.journal.close()
         with self._close_lock:
-            have = self._have(open_shard.index) if open_shard.is_spilled else ()
+            have = self.have(open_shard.index) if open_shard.is_spilled else ()
             finished = FinishedShard(
                 index=open_shard.index,
                 traces=open_shard.traces(have),
                 failures=open_shard.failures(),
                 keys=open_shard.keys.values(),
             )
-            self._close_shard(finished)
+            self.close(finished)
         open_shard.set_aside()
 
     def _count_closed(self, open_shard: ShardState) -> None:

@@ -1,9 +1,9 @@
-"""Teacher `transformers_local`: any local causal LM directory. Flows in: requests; out: traces.
+"""Teacher `transformers_local`: any local directory of a causal LM.
 
 Batches are fixed blocks of consecutive positions of a shard and always hold every sample of their
-prompts: a block with one sample missing is sampled whole again and only the missing ones are
-handed out, so that a resumed run writes the same bytes. A block with nothing missing costs nothing,
-and the weights are loaded when the first block needs them.
+prompts. A block with one sample missing is sampled whole again and only the missing samples are
+yielded, so that a resumed run writes the same bytes. A block with nothing missing is skipped, and
+the weights are loaded for the first block that is sampled.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
-r"""A gold answer out of a raw value: text that can be graded against, or the reason why not.
+r"""Read a gold answer from a raw value: text that can be graded against, or the reason why not.
 
-A damaged gold is worse than none: every trace would be judged wrong, or right by accident. Seen in
-real data: units emptied by a cleaner (`4\mathrm{~}/\mathrm{}`, row 1 of OpenR1-Math-220k), LaTeX
-cut at its first closing brace (18 of 1,000 MATH rows), placeholders such as "notfound".
+With a damaged gold every trace would be graded wrong, or right by accident. Real data holds units
+emptied by a cleaner (`4\mathrm{~}/\mathrm{}`, row 1 of OpenR1-Math-220k), LaTeX cut at its first
+closing brace (18 of 1,000 MATH rows), and placeholders such as "notfound".
 """
 
 import math

@@ -1,9 +1,8 @@
-"""Recorded traces out of a raw row: texts with the labels that belong to them.
+"""Read recorded traces from a raw row: texts with the labels that belong to them.
 
-Every entry comes out: as a trace, in its order, or as the reason why it cannot be one (null, no
-text, half a surrogate pair, NUL), so that it is counted. Other control characters stay: models do
-write them, and a trace is kept as it was recorded. Labels are joined by position before anything is
-left out.
+Every entry becomes a trace, in its order, or a reason why it cannot be one (null, not text, half a
+surrogate pair, NUL), so that it is counted. Other control characters stay: models do write them,
+and a trace is kept as it was recorded. Labels are joined by position before anything is left out.
 """
 
 import re
@@ -29,7 +28,7 @@ _FINISH = {
 
 
 class RowTraces(NamedTuple):
-    """What a row holds of traces."""
+    """The traces of a row, and the entries that cannot be traces."""
 
     traces: tuple[Recorded, ...] = ()
     bad: tuple[BadTrace, ...] = ()
@@ -43,7 +42,7 @@ class _Entry(NamedTuple):
 
 
 def recorded(row: RawRow, spec: TraceColumns, *, strip_annotations: bool) -> RowTraces:
-    """All that a row holds of traces; `strip_annotations` removes GSM8K's `<<48/2=24>>`."""
+    """All traces of a row; `strip_annotations` removes GSM8K's `<<48/2=24>>`."""
     traces: list[Recorded] = []
     bad: list[BadTrace] = []
     entries = _listed(row, spec) if spec.column else _mapped(row, spec)
@@ -57,7 +56,7 @@ def recorded(row: RawRow, spec: TraceColumns, *, strip_annotations: bool) -> Row
 
 def without_annotations(text: str) -> str:
     """The text without calculator annotations (`<<48/2=24>>24` -> `24`)."""
-    return _ANNOTATION.sub(lambda found: "" if found["close"] else found[0], text)
+    return _ANNOTATION.sub(lambda match: "" if match["close"] else match[0], text)
 
 
 def _listed(row: RawRow, spec: TraceColumns) -> Iterator[_Entry]:
@@ -95,7 +94,7 @@ def _label(row: RawRow, element: object, name: str | None, index: int, total: in
 
 
 def _mapped(row: RawRow, spec: TraceColumns) -> Iterator[_Entry]:
-    """One entry a named path, sorted by name: the order of a mapping is no fact."""
+    """One entry for each named path, sorted by name, because a mapping has no order."""
     for name, path in sorted((spec.columns or {}).items()):
         text = dig(row, path)
         if text is ABSENT:

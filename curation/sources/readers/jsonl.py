@@ -1,8 +1,8 @@
 """JSON Lines, read line by line; a line that cannot be read is a record with a reason.
 
-Lines end in a newline byte; a byte order mark and wholly blank lines are skipped. Numbers keep
-their digits (fractions are read as Decimal). Packed files are unpacked on the way. A JSON array,
-and objects that go over several lines, are read value by value; a file of another kind is refused.
+Lines end in a newline byte; a byte order mark and blank lines are skipped. Numbers keep their
+digits (fractions are read as Decimal). Packed files are unpacked. A JSON array, and objects over
+several lines, are read value by value; files of other kinds are refused.
 """
 
 import json
@@ -23,7 +23,7 @@ SUFFIXES = tuple(own + packed for own in (".jsonl", ".ndjson", ".json") for pack
 MAX_LINE_BYTES = MAX_ROW_BYTES
 
 LOOK_LINES = 100
-"""Lines among which one object must be, or the file is no JSON Lines."""
+"""One of the first lines must hold an object, or the file is not JSON Lines."""
 
 
 class JsonlReader(FileReader):

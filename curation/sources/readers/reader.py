@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from curation.sources.columns.fields import RawRow, printable
 from curation.sources.readers import remote
@@ -17,6 +18,7 @@ from support.errors import UserError
 from support.files import sha256
 
 File = Path | RemoteFile
+F = TypeVar("F", Path, RemoteFile)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,18 +85,15 @@ def find_files(path: str, suffixes: tuple[str, ...]) -> tuple[File, ...]:
     `path` may be a URL. Raises UserError where there is none, or where it cannot be read.
     """
     if remote.is_url(path):
-        return _find_remote(path, suffixes)
+        remote_files = remote.find(path)
+        if len(remote_files) == 1 and remote_files[0].url == path:
+            return remote_files
+        return _chosen(remote_files, suffixes, printable(path, 200))
     root = Path(path).expanduser()
     if root.is_file():
-        files: tuple[File, ...] = (root,)
+        files: tuple[Path, ...] = (root,)
     elif root.is_dir():
-        files = tuple(
-            sorted(f for f in root.iterdir() if f.name.endswith(suffixes) and f.is_file())
-        )
-        if not files:
-            raise UserError(
-                f"source path {path!r}: the folder holds no {' or '.join(suffixes)} file"
-            )
+        files = _chosen(sorted(f for f in root.iterdir() if f.is_file()), suffixes, path)
     else:
         raise UserError(f"source path {path!r}: no such file or folder; set source.path to one")
     for file in files:
@@ -105,16 +104,12 @@ def find_files(path: str, suffixes: tuple[str, ...]) -> tuple[File, ...]:
     return files
 
 
-def _find_remote(url: str, suffixes: tuple[str, ...]) -> tuple[RemoteFile, ...]:
-    files = remote.find(url)
-    if len(files) == 1 and files[0].url == url:
-        return files
-    files = tuple(file for file in files if file.name.endswith(suffixes))
-    if not files:
-        raise UserError(
-            f"source path {printable(url, 200)!r}: the folder holds no {' or '.join(suffixes)} file"
-        )
-    return files
+def _chosen(files: Sequence[F], suffixes: tuple[str, ...], folder: str) -> tuple[F, ...]:
+    """The files of a folder with one of `suffixes`; UserError where there are none."""
+    chosen = tuple(file for file in files if file.name.endswith(suffixes))
+    if not chosen:
+        raise UserError(f"source path {folder!r}: the folder holds no {' or '.join(suffixes)} file")
+    return chosen
 
 
 def holds(path: str, suffixes: tuple[str, ...]) -> bool:
