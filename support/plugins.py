@@ -24,7 +24,7 @@ GROUPS = "polytrace."  # and a family's name
 class Plugin(NamedTuple):
     """A part of another distribution, and that distribution's name and version.
 
-    One that `is_hidden` is not used, because a part of ours has its name.
+    One that `is_hidden` is not used, because a part of this project has its name.
     """
 
     family: str
@@ -59,7 +59,7 @@ def installed(package: str) -> tuple[Plugin, ...]:
 
 
 def origin(package: str, kind: str) -> Plugin | None:
-    """The distribution that a part comes from; None where it is ours, or nobody's."""
+    """The part of another distribution; None where it is our own, or does not exist."""
     if kind in kinds(package):
         return None
     return next((one for one in installed(package) if one.kind == kind), None)

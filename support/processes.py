@@ -95,7 +95,7 @@ class Child(subprocess.Popen[AnyStr]):
     def _kill_marked(self) -> None:
         mark = f"{MARK}={self._mark}".encode()
         for file in PROCESSES.glob("[0-9]*/environ"):
-            with suppress(OSError):  # it ended meanwhile, or is somebody else's
+            with suppress(OSError):  # it ended meanwhile, or belongs to another user
                 if mark in file.read_bytes().split(b"\0"):
                     os.kill(int(file.parent.name), signal.SIGKILL)
 
@@ -118,7 +118,7 @@ def output(
 
 
 class _Supervisor:
-    """Runs one command, and ends all that came of it."""
+    """Runs one command, and ends all processes that it started."""
 
     def __init__(self, control: int, parent: int, grace: float) -> None:
         self._control: list[int] = [control]
@@ -178,7 +178,7 @@ class _Supervisor:
         self._deadline = min(self._deadline, time.monotonic() + seconds)
 
     def _left(self) -> list[int]:
-        """Processes that came of the command and live."""
+        """The living processes of the command: itself and all that it started."""
         self._reap()
         if PROCESSES.joinpath("self", "stat").exists():
             return _descendants(os.getpid())
@@ -234,20 +234,16 @@ def _descendants(root: int) -> list[int]:
 
 def _send(pids: Iterable[int], number: int) -> None:
     for pid in pids:
-        with suppress(OSError):  # it ended meanwhile, or became somebody else's
+        with suppress(OSError):  # it ended meanwhile, or changed its user
             os.kill(pid, number)
 
 
-def _load_prctl() -> Callable[[int, int], object]:
-    if sys.platform != "linux":
-        return lambda option, value: None
-    library = ctypes.CDLL(None, use_errno=True)
-    return lambda option, value: library.prctl(
-        option, *(ctypes.c_ulong(n) for n in (value, 0, 0, 0))
-    )
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded before any fork
 
 
-_prctl = _load_prctl()  # loaded before any fork
+def _prctl(option: int, value: int) -> None:
+    if _LIBC is not None:
+        _LIBC.prctl(option, *(ctypes.c_ulong(number) for number in (value, 0, 0, 0)))
 
 
 def _main(control: int, parent: int, grace: float) -> int:

@@ -175,7 +175,7 @@ class _Service:
             yield from requests
 
     def _take(self, outcome: SampleOutcome) -> None:
-        """Enter an outcome; one that nobody waits for is ignored."""
+        """Enter an outcome; one for a sample that is not missing is ignored."""
         sample = (outcome.prompt_id, outcome.index)
         open_shard = self._missing.get(sample)
         if open_shard is None:

@@ -57,7 +57,7 @@ class ShardState:
     is_spilled: bool = False
 
     def request(self, prompt: Prompt, position: int, wanted: SampleBudget) -> Request:
-        """What a teacher is told of one prompt."""
+        """The request to a teacher for one prompt."""
         samples = [(prompt.id, index) for index in range(wanted.maximum)]
         keys = tuple(self.keys[sample] for sample in samples)
         have = (self._traces.get(key) for key in keys)

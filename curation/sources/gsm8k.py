@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from curation.sources import Source
-from curation.sources._tabular import MAX_CHARS, Resolve, Tabular
+from curation.sources._tabular import MAX_CHARS, Tabular
 from curation.sources.columns.fields import (
     RawRow,
     SourceLayout,
@@ -47,19 +47,7 @@ def build(
     the hub, where `split` and `revision` (branch, tag or commit) hold. `traces` defaults to the
     columns of example_model_solutions.jsonl.
     """
-    return Tabular(
-        reader=choose(path, repo=REPO, config="main", split=split, revision=revision),
-        resolve=_layout_of(traces),
-        license=license,
-        label=label,
-        max_chars=max_chars,
-        strip_annotations=strip_annotations,
-        self_contained=self_contained,
-        tidy_gold=plain_number,
-    )
 
-
-def _layout_of(traces: TraceColumns | None) -> Resolve:
     def resolve(sample: Sequence[RawRow], label: str) -> SourceLayout:
         require(sample, "question", "kind gsm8k", label)
         if traces is not None:
@@ -73,4 +61,13 @@ def _layout_of(traces: TraceColumns | None) -> Resolve:
             traces=traces or (EXAMPLE_TRACES if has_models else None),
         )
 
-    return resolve
+    return Tabular(
+        reader=choose(path, repo=REPO, config="main", split=split, revision=revision),
+        resolve=resolve,
+        license=license,
+        label=label,
+        max_chars=max_chars,
+        strip_annotations=strip_annotations,
+        self_contained=self_contained,
+        tidy_gold=plain_number,
+    )

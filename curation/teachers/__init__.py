@@ -67,7 +67,7 @@ Shortfall = Callable[[Prompt, Sequence[Trace]], int]
 
 @runtime_checkable
 class ServedTeacher(Protocol):
-    """A teacher whose model may be behind servers that somebody else runs."""
+    """A teacher whose model may be behind servers that others run."""
 
     async def reach(self) -> None:
         """Ask the servers, if any are named, whether they are well and serve the model.

@@ -82,14 +82,14 @@ class Server:
                 self._process.terminate()
 
     def join(self) -> None:
-        """Wait until the server and all that came of it are gone."""
+        """Wait until the server and all of its processes have ended."""
         if self._thread.ident is not None:
             self._thread.join()
 
     def _run(self) -> None:
         try:
             self._supervise()
-        except Exception as error:  # a thread that ends silently would leave everybody waiting
+        except Exception as error:  # if the thread ended silently, the build would wait for ever
             self.failure = f"{self._name()}: {type(error).__name__}: {error}"
             self.error = error if isinstance(error, PolytraceError) else ShortError(self.failure)
 

@@ -83,7 +83,7 @@ class Servers:
         return urls
 
     def close(self) -> None:
-        """End all servers and all that came of them; calling it again does nothing."""
+        """End all servers and their processes; calling it again does nothing."""
         self._is_closed = True
         for server in self._servers:
             server.ask_to_end()

@@ -19,7 +19,7 @@ MAX_GOLD_CHARS = 1_000
 """A longer "answer" is a solution or rubbish; the longest of MATH-500 has 53 characters."""
 
 LARGEST_EXPONENT = 300
-"""A JSON number beyond 10^±300 would unfold into text that nobody wrote."""
+"""A JSON number beyond 10^±300 would be written as text of hundreds of digits."""
 
 PLACEHOLDERS = frozenset({"n/a", "nan", "none", "not found", "notfound", "null", "proof"})
 

@@ -33,7 +33,7 @@ _SERVER_FAULTS = {408, 409, 425, _OVERLOADED, 500, *range(502, 512), *range(520,
 class UnavailableError(Exception):
     """The server could not answer; that says nothing about the request.
 
-    `is_refused`: nobody listens there; `is_timeout`: the answer took too long.
+    `is_refused`: no server listens there; `is_timeout`: the answer took too long.
     """
 
     def __init__(self, cause: str, *, is_refused: bool = False, is_timeout: bool = False) -> None:
@@ -85,7 +85,7 @@ class Connection(NamedTuple):
         try:
             yield
         except aiohttp.ClientConnectorError as error:
-            # Where we have run out of files, somebody may well listen there.
+            # Where this process has run out of files, a server may well listen there.
             is_refused = error.os_error.errno not in (errno.EMFILE, errno.ENFILE)
             raise UnavailableError(self._reason(error), is_refused=is_refused) from None
         except TimeoutError:

@@ -32,7 +32,7 @@ class Group:
         return not self._pending
 
     def ask(self) -> list[int]:
-        """The samples to ask for now; they are pending from then on."""
+        """The samples to request now; they are pending from then on."""
         due = {index for index in self._missing if index < self._frontier}
         fresh = [] if self.refusal else sorted(due - self._pending)
         self._pending.update(fresh)
@@ -43,7 +43,7 @@ class Group:
         return [self._traces[i] for i in sorted(self._traces) if i < self._frontier]
 
     def enter(self, trace: Trace) -> None:
-        """Take a trace that was asked for."""
+        """Enter a trace that was requested."""
         self._traces[trace.index] = trace
         self._decide(trace.index)
 
@@ -59,7 +59,7 @@ class Group:
         self.refusal = self.refusal or self._failure(index, reason, detail, retryable=False)
 
     def widen(self, lacking: int) -> None:
-        """Ask for `lacking` more samples, as far as there are any; those already there count."""
+        """Want `lacking` more samples, up to the maximum; traces that exist are not requested."""
         self._frontier = min(self._most, self._frontier + lacking)
 
     def may_widen(self) -> bool:
@@ -67,7 +67,7 @@ class Group:
         return self._frontier < self._most and not self.refusal and not self._is_closed
 
     def close(self) -> None:
-        """Ask for no more spares: there are enough, or one before them could not be had."""
+        """Want no more spares: there are enough, or an earlier one could not be delivered."""
         self._is_closed = True
 
     def release(self, indices: Sequence[int]) -> None:
@@ -75,7 +75,7 @@ class Group:
         self._pending.difference_update(indices)
 
     def rest(self) -> Iterator[Failure | Skipped]:
-        """Decide what is left: refused where it was wanted, else not needed."""
+        """Outcomes for the samples that are left: refused where wanted, else not needed."""
         for index in sorted(self._missing):
             if self.refusal and index < self._frontier:
                 yield replace(self.refusal, index=index)

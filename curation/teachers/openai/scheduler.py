@@ -25,10 +25,10 @@ from support.errors import PolytraceError, ShortError, UserError
 
 ATTEMPTS = 5  # failures charged to one request, until it may be given up
 LONGEST_PAUSE = 30.0
-LONG_CHARACTERS = 20_000  # of a prompt's traces; more are looked at in a thread
-MOST_JUDGING = 64  # groups whose traces are looked at, until no more are read
-MOST_WAITING = 2048  # samples that came and nobody has taken yet, until no more are asked for
-MOST_REFUSED = 8  # prompts refused with no later request taken: perhaps the recipe is refused
+LONG_CHARACTERS = 20_000  # of a prompt's traces; longer ones are judged in a thread
+MOST_JUDGING = 64  # groups whose traces are judged at a time; no more requests are read then
+MOST_WAITING = 2048  # samples that wait to be taken; no more are requested then
+MOST_REFUSED = 8  # prompts refused and no later request answered: perhaps the recipe is refused
 PROMPT_FAULTS = (400, 413, 422)
 CONTEXT = (
     "context length",
@@ -69,8 +69,8 @@ class Stream:
         self._shortfall: Shortfall = lambda prompt, traces: 0
         self._is_read = False
         self._open = 0  # groups that are not decided yet
-        self._judging = 0  # of them those whose traces are looked at
-        self._later = 0  # works that wait for their time
+        self._judging = 0  # groups of these whose traces are judged in a thread
+        self._later = 0  # works that are sent again after a pause
         self._has_answered = False
         self._refused: list[_Refusal] = []
         self._error: BaseException | None = None
@@ -125,7 +125,7 @@ class Stream:
 
     @property
     def _is_in_doubt(self) -> bool:
-        """Whether the server seems to refuse everything: then those on their way decide."""
+        """Whether the server seems to refuse everything; the requests in flight will show."""
         return len({id(one.work.group) for one in self._refused}) >= MOST_REFUSED
 
     def _fill(self) -> None:
@@ -138,7 +138,7 @@ class Stream:
             work = self._next()
             if work is None:
                 return
-            if endpoint is None:  # nobody is asked anything before there is something to ask
+            if endpoint is None:  # the pool is opened for the first request, not before
                 self._ready.appendleft(work)
                 self._pool.open()
                 return
@@ -146,7 +146,7 @@ class Stream:
             self._start(self._perform(work, endpoint))
 
     def _next(self) -> Work | None:
-        """The next work: what came back first, then new requests."""
+        """The next work: first what is to be sent again, then new requests."""
         while True:
             while self._ready:
                 work = self._ready.popleft()
@@ -225,7 +225,10 @@ class Stream:
             self._settle(work.group)
 
     def _again(self, work: Work, error: Exception, *, charged: bool) -> None:
-        """Ask once more, later where the request itself seems to be at fault, or give it up."""
+        """Send a request once more, or give it up.
+
+        It is sent later where the request itself seems to be at fault, which is `charged` to it.
+        """
         now = time.monotonic()
         work.since = work.since if work.since is not None else now
         work.attempts += charged
@@ -247,7 +250,7 @@ class Stream:
         self._pump()
 
     def _reject(self, work: Work, endpoint: Endpoint, error: RejectedError) -> None:
-        """A reply that says no: to this prompt, or to the recipe."""
+        """Handle a reply that refuses this prompt, or the recipe."""
         if error.status not in PROMPT_FAULTS:
             message = f"{endpoint.url} answers {error.status}: {error}"
             self._error = self._ending(error.status, message)
@@ -299,7 +302,7 @@ class Stream:
             self._settle(work.group)
 
     def _ask(self, group: Group) -> bool:
-        """Make work of what the group wants now; False if it wants nothing."""
+        """Make work of the samples that the group wants now; False if it wants none."""
         fresh = group.ask()
         if not fresh:
             return False
@@ -309,7 +312,7 @@ class Stream:
         return True
 
     def _settle(self, group: Group) -> None:
-        """All that was asked is in: look whether spare samples are needed, or close the books."""
+        """All requested samples have come: request spare ones if needed, or finish the group."""
         while group.may_widen():
             traces = group.traces()
             if sum(len(trace.text) for trace in traces) > LONG_CHARACTERS:
@@ -323,14 +326,14 @@ class Stream:
         self._open -= 1
 
     async def _judge(self, group: Group) -> None:
-        """The same for long texts, which would keep every connection waiting."""
+        """`_settle` for long texts, in a thread, because they would block every connection."""
         lacking = await asyncio.to_thread(self._shortfall, group.prompt, group.traces())
         self._judging -= 1
         if not self._widen(group, lacking):
             self._settle(group)
 
     def _widen(self, group: Group, lacking: int) -> bool:
-        """Ask for as many as lack; False where there is nothing to ask."""
+        """Request as many samples as are missing; False where there is nothing to request."""
         if lacking <= 0:
             group.close()
             return False
