@@ -9,14 +9,7 @@ journal) are never requested again; new ones are journaled within a quarter of a
 import asyncio
 import gc
 import time
-from collections.abc import (
-    AsyncIterator,
-    Callable,
-    Collection,
-    Iterable,
-    Iterator,
-    Sequence,
-)
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, fields
@@ -272,8 +265,8 @@ class _Service:
 
     def _enter(self, open_shard: ShardState) -> None:
         if open_shard.index in self._open or not open_shard.missing.isdisjoint(self._missing):
-            what = f"shard {open_shard.index}"
-            raise ValueError(f"{what}: the shard or one of its prompts comes twice")
+            index = open_shard.index
+            raise ValueError(f"shard {index}: the shard or one of its prompts comes twice")
         self._open[open_shard.index] = open_shard
         self._missing.update(dict.fromkeys(open_shard.missing, open_shard))
         self._held += open_shard.held

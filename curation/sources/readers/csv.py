@@ -83,7 +83,6 @@ def _header(first: str, lines: Iterator[str], delimiter: str, name: str) -> list
     """The names of the columns; UserError where there are none, or two of one name."""
     if first.lstrip()[:1] in ("{", "["):
         raise UserError(f"{name}: is JSON, not CSV; use kind jsonl")
-
     try:
         header = next(csv.reader(chain([first], lines), delimiter=delimiter, strict=True), [])
     except csv.Error as error:
