@@ -1,7 +1,7 @@
-"""The teachers of a recipe: its own, and the same model as it writes summaries.
+"""Build the parts of a recipe; for teachers, fill in what the recipe leaves open.
 
-In: a recipe, and the addresses of servers that `serve:` started. Out: parts of the family
-`teachers`. What a recipe leaves open is filled in here: seed, addresses, revision.
+That is the seed, the addresses of servers that `serve:` started, and the revision. The same model
+is also built as the teacher that writes summaries.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,8 +23,9 @@ SOURCES, TEACHERS, FILTERS = "curation.sources", "curation.teachers", "curation.
 
 def teacher(recipe: Recipe, addresses: Sequence[str]) -> Teacher:
     """The recipe's teacher; its seed is the recipe's unless it has one of its own."""
-    made: Teacher = part(TEACHERS, _completed(recipe, recipe.teacher, addresses), "teacher")
-    return made
+    spec = _completed(recipe, recipe.teacher, addresses)
+    built: Teacher = part(TEACHERS, spec, "teacher")
+    return built
 
 
 def summariser(recipe: Recipe, addresses: Sequence[str]) -> Teacher:
@@ -45,18 +46,18 @@ def summariser(recipe: Recipe, addresses: Sequence[str]) -> Teacher:
         "max_tokens": recipe.summary.max_tokens or recipe.canvas.summary_tokens,
     }
     update = {name: value for name, value in changed.items() if name in known}
-    made: Teacher = part(TEACHERS, spec.model_copy(update=update), "teacher")
-    return made
+    built: Teacher = part(TEACHERS, spec.model_copy(update=update), "teacher")
+    return built
 
 
 def model(recipe: Recipe) -> str | None:
     """The name of the model that a server is asked for; None where no server is asked."""
-    asked = writer(recipe).options.get("model")
-    return asked if isinstance(asked, str) else None
+    name = writer(recipe).options.get("model")
+    return name if isinstance(name, str) else None
 
 
 def check_teacher(recipe: Recipe) -> None:
-    """UserError where nobody serves the model, or nobody asks the server, or nobody can write."""
+    """UserError where no server serves the model, or none is asked, or no teacher can write."""
     spec = writer(recipe)
     asks = "endpoints" in plugins.options(TEACHERS, spec.kind, "teacher")
     where = "teacher" if spec is recipe.teacher else "teacher.top_up"
@@ -74,7 +75,7 @@ def check_teacher(recipe: Recipe) -> None:
 
 
 def check_traces(recipe: Recipe, sources: Sequence[Source]) -> None:
-    """UserError where recorded traces are to be used, and the first rows say that it cannot be."""
+    """UserError where recorded traces are to be used, and the first rows lack them."""
     spec = recipe.teacher
     if spec.kind != "recorded":
         return
@@ -86,10 +87,10 @@ def check_traces(recipe: Recipe, sources: Sequence[Source]) -> None:
             )
         if spec.options.get("part") != "after_think":
             continue
-        found = source.first_traces()
-        if found and not any(END_OF_THINKING in trace.text for trace in found):
+        traces = source.first_traces()
+        if traces and not any(END_OF_THINKING in trace.text for trace in traces):
             raise UserError(
-                f"teacher.part: after_think, and none of the first {len(found)} traces of "
+                f"teacher.part: after_think, and none of the first {len(traces)} traces of "
                 f"{source.label} holds {END_OF_THINKING}; set teacher.part=full to take them whole"
             )
 
@@ -103,18 +104,18 @@ def part(package: str, spec: Part, where: str) -> Any:
 
 
 def of_others(recipe: Recipe) -> list[plugins.Plugin]:
-    """The recipe's parts that other distributions have made, as they are installed."""
+    """The recipe's parts that come from other distributions, as they are installed."""
     parts = [
         *((SOURCES, one.kind) for one in (*recipe.source, *recipe.decontaminate)),
         *((TEACHERS, one.kind) for one in (recipe.teacher, writer(recipe))),
         *((FILTERS, one.kind) for one in recipe.filters),
     ]
-    found = (plugins.origin(package, kind) for package, kind in dict.fromkeys(parts))
-    return [one for one in found if one is not None]
+    origins = (plugins.origin(package, kind) for package, kind in dict.fromkeys(parts))
+    return [plugin for plugin in origins if plugin is not None]
 
 
 def _served_revision(serve: Serve, model: str) -> str:
-    """What a server that we start serves: a directory's state, and options that shape samples."""
+    """The revision of a model that we serve: its directory and the options that shape samples."""
     name = serve.model or model
     where = Path(locate(name))
     revision = directory_revision(where) if where.is_dir() else ""
@@ -132,18 +133,19 @@ def writer(recipe: Recipe) -> Part:
 
 def _completed(recipe: Recipe, spec: Part, addresses: Sequence[str]) -> Part:
     known = plugins.options(TEACHERS, spec.kind, "teacher")
-    given = spec.options
+    options = spec.options
     more: dict[str, object] = {}
-    if "seed" in known and "seed" not in given:
+    if "seed" in known and "seed" not in options:
         more["seed"] = recipe.seed
     if "endpoints" in known and addresses:
         more["endpoints"] = tuple(addresses)
-    if "revision" in known and not given.get("revision") and recipe.serve is not None:
-        more["revision"] = _served_revision(recipe.serve, str(given.get("model", "")))
+    if "revision" in known and not options.get("revision") and recipe.serve is not None:
+        more["revision"] = _served_revision(recipe.serve, str(options.get("model", "")))
     if "patience_seconds" in known and recipe.serve is not None:
-        given_patience = given.get("patience_seconds", 600.0)  # a restart takes as long as a start
-        patience = given_patience if isinstance(given_patience, int | float) else 600.0
+        patience = options.get("patience_seconds")
+        patience = patience if isinstance(patience, int | float) else 600.0
+        # A restart takes as long as a start.
         more["patience_seconds"] = max(patience, recipe.serve.start_seconds + 60)
-    if isinstance(below := given.get("top_up"), Mapping):
+    if isinstance(below := options.get("top_up"), Mapping):
         more["top_up"] = _completed(recipe, Part.model_validate(below), addresses)
     return spec.model_copy(update=more)

@@ -1,12 +1,12 @@
-"""One build: the recipe, the run directory and the parts that the recipe names, made when needed.
+"""One build: the recipe, the run directory, and the parts that the recipe names.
 
-Stages take a `Job`. It is made again in every process from three plain values (recipe JSON, run
-directory, limit), so that a stage can run anywhere.
+Parts are created when they are first used. Stages take a `Job`, which every process makes from
+three plain values (recipe JSON, run directory, limit), so that a stage can run anywhere.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,7 +20,7 @@ from curation.sources import Source
 from curation.teachers import Teacher
 from curation.vllm_servers import servers
 from curation.vllm_servers.servers import Servers
-from schemas.recipe import Recipe
+from schemas.recipe import Part, Recipe
 from schemas.records import Stage
 from scorers.answers.grade import GradePool
 from support.display.progress import Progress
@@ -45,7 +45,7 @@ UNITS = {
 class Job:
     """A recipe that is being built in a directory; `limit` caps the rows that are read.
 
-    `shown` says whether progress is: it is not in a cluster's worker.
+    `shown`: whether progress is shown, which it is not in a cluster's worker.
     """
 
     recipe: Recipe
@@ -58,11 +58,7 @@ class Job:
         """The recipe's prompt sources, in order."""
         specs = self.recipe.source
         names = ["source"] if len(specs) == 1 else [f"source.{i}" for i in range(len(specs))]
-        made: tuple[Source, ...] = tuple(
-            part(SOURCES, spec, name) for spec, name in zip(specs, names, strict=True)
-        )
-        _distinct_labels(made, names)
-        return made
+        return _sources(specs, names)
 
     @cached_property
     def evaluation(self) -> tuple[Source, ...]:
@@ -76,12 +72,7 @@ class Job:
                     f"{name}.path {path!r}: no such file or folder; set it, or build without "
                     "evaluation sets by --set decontaminate=[]"
                 )
-        made: tuple[Source, ...] = tuple(
-            part(SOURCES, spec, name)
-            for spec, name in zip(self.recipe.decontaminate, names, strict=True)
-        )
-        _distinct_labels(made, names)
-        return made
+        return _sources(self.recipe.decontaminate, names)
 
     @cached_property
     def teacher(self) -> Teacher:
@@ -95,7 +86,7 @@ class Job:
 
     @cached_property
     def _servers(self) -> Servers | None:
-        """The servers of `serve:`, started when somebody is to be asked."""
+        """The servers of `serve:`; `_addresses` starts them."""
         spec, name = self.recipe.serve, components.model(self.recipe)
         if spec is None or name is None:
             return None
@@ -112,7 +103,7 @@ class Job:
 
     @property
     def server_failure(self) -> str | None:
-        """Why the servers of `serve:` will not come back, if so."""
+        """Why the servers of `serve:` will not be started again; None where they may be."""
         return self._servers.failure if self._servers else None
 
     @cached_property
@@ -194,14 +185,18 @@ class Job:
         _ = self.scorers
 
 
-def _distinct_labels(sources: Sequence[Source], names: Sequence[str]) -> None:
-    """Counts are kept by label, so two sources must not share one."""
-    for number, one in enumerate(sources):
-        if one.label in {other.label for other in sources[:number]}:
+def _sources(specs: Sequence[Part], names: Sequence[str]) -> tuple[Source, ...]:
+    """The sources of recipe sections; UserError where two have one label: counts are kept by it."""
+    sources: tuple[Source, ...] = tuple(map(partial(part, SOURCES), specs, names))
+    labels: set[str] = set()
+    for name, source in zip(names, sources, strict=True):
+        if source.label in labels:
             raise UserError(
-                f"{names[number]}.label: {one.label!r} is the label of another source; "
+                f"{name}.label: {source.label!r} is the label of another source; "
                 f"give each a label of its own"
             )
+        labels.add(source.label)
+    return sources
 
 
 class ProgressState(NamedTuple):

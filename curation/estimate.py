@@ -1,8 +1,7 @@
-"""What a build will cost: try a few prompts for real, then count the rest.
+"""Estimate the tokens, hours and yield of a build: build a few prompts, and count the others.
 
-In: a recipe. Out: a few lines: tokens, hours, expected yield. The trial runs in a temporary folder
-through the same stages as a build, so a mistake in the recipe shows here too. A server that is
-missing shows before the prompts are read, which may take a minute.
+The trial runs in a temporary folder through the same stages as a build, so a mistake in the recipe
+shows here too. A missing server shows before the prompts are read, which may take a minute.
 """
 
 import asyncio
@@ -112,7 +111,7 @@ def _measure(job: Job) -> BuildEstimate:
     for index in filled[:-1]:
         _run(job, source_index, index)
     shard = filled[-1]
-    seconds = _run(job, source_index, shard)
+    sampling_seconds, other_seconds = _run(job, source_index, shard)
     traces = list(arrow.records(Trace, shards.read(job.run, Stage.TRACES, shard)))
     return BuildEstimate(
         rows=source_index.rows,
@@ -120,8 +119,8 @@ def _measure(job: Job) -> BuildEstimate:
         tried=len(fingerprints.load_prompts(job, shard)),
         traces=len(traces),
         tokens=sum(trace.completion_tokens or 0 for trace in traces),
-        sampling_seconds=seconds[0],
-        other_seconds=seconds[1],
+        sampling_seconds=sampling_seconds,
+        other_seconds=other_seconds,
         released=filter_stage.count_passing(job, shard),
     )
 
@@ -130,9 +129,8 @@ def _run(job: Job, source_index: prompt_stage.SourceIndex, index: int) -> tuple[
     """Seconds of sampling one shard, and of grading, assembling and scoring it."""
     executor = pipeline.InThisProcess(job)
     began = time.monotonic()
-    executor.submit(
-        pipeline.Step.SAMPLE_TRACES, source_index.model_copy(update={"shards": index + 1})
-    )
+    first_shards = source_index.model_copy(update={"shards": index + 1})
+    executor.submit(pipeline.Step.SAMPLE_TRACES, first_shards)
     sampled = time.monotonic()
     pipeline.finish_shards(job, executor, source_index, [index])
     return sampled - began, time.monotonic() - sampled

@@ -1,8 +1,8 @@
 """One build from recipe to release: the stages in their order.
 
-In: a recipe and a run directory. Out: an `Outcome`. The order stands here alone. `run_build` runs
-it in this process; the Prefect flow, `flows/build.py`, hands the same steps to its workers. What is
-done is known from the run directory, so a build may be stopped anywhere and started again.
+`run_build` runs them in this process; the Prefect flow, `flows/build.py`, hands the same steps to
+its workers. The run directory records which steps are done, so a build may be stopped anywhere and
+started again.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -141,9 +141,8 @@ def up_to_date(job: Job) -> Outcome | None:
 def run_steps(job: Job, executor: Executor) -> Outcome:
     """All steps in order, each done by `executor`; `job` is the build in this process."""
     with lock(job.run):
-        if earlier := release_stage.up_to_date_outcome(
-            job
-        ):  # another build may have ended before the lock
+        # Another build may have ended before the lock was taken.
+        if earlier := release_stage.up_to_date_outcome(job):
             return earlier
         release_stage.check_previous_release(job)
         source_index: SourceIndex = executor.submit(Step.READ_PROMPTS).result()
@@ -153,8 +152,8 @@ def run_steps(job: Job, executor: Executor) -> Outcome:
         if measure_controls.is_wanted(job):
             executor.submit(Step.SCORE_CONTROLS, source_index).result()
         job.bars.end(*Stage)
-        made: Outcome = executor.submit(Step.RELEASE, source_index).result()
-        return made
+        outcome: Outcome = executor.submit(Step.RELEASE, source_index).result()
+        return outcome
 
 
 def finish_shards(
@@ -170,10 +169,10 @@ def finish_shards(
     ]
     written = assembled
     if job.recipe.summary.by == "teacher":  # one service over all shards, as for traces
-        upto = (
-            source_index.model_copy(update={"shards": max(shards) + 1}) if shards else source_index
-        )
-        written = [executor.submit(Step.WRITE_SUMMARIES, upto, after=assembled)] * len(shards)
+        if shards:
+            source_index = source_index.model_copy(update={"shards": max(shards) + 1})
+        summaries = executor.submit(Step.WRITE_SUMMARIES, source_index, after=assembled)
+        written = [summaries] * len(shards)
     scored = [
         executor.submit(Step.SCORE, i, after=[before], share=share)
         for i, before in zip(shards, written, strict=True)

@@ -1,4 +1,4 @@
-"""Files that are there as a whole, or as they were before: write aside, sync, rename, sync.
+"""Atomic and durable files: written beside their place, synced, renamed, and synced again.
 
 Also the hash of a file, and the lock that keeps two commands from one run directory.
 """
@@ -25,16 +25,16 @@ _DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 def is_disk_fault(error: BaseException) -> bool:
-    """Whether a disk is full, over its quota, read-only or broken: what the user alone can mend."""
+    """Whether a disk is full, over its quota, read-only or broken: only the user can mend that."""
     return isinstance(error, OSError) and error.errno in _DISK_FAULTS
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write a file to, which takes the place of `path` when the block ends.
+    """Yields a path beside `path`; the file written there replaces `path` when the block ends.
 
-    The file is on the disk before it is renamed. Where the block raises, or the disk fails, it is
-    deleted, and `path` is as before.
+    It is synced before it is renamed. Where the block raises, or the disk fails, it is deleted and
+    `path` stays as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + PART)
@@ -52,7 +52,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """As `atomic_write`, for a folder of files: an empty folder that takes the place of `path`."""
+    """As `atomic_write`, for a folder of files: yields an empty folder that replaces `path`."""
     part = path.with_name(path.name + PART)
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -65,7 +65,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def replace_folder(part: Path, path: Path) -> None:
-    """Make a finished folder of files durable, and put it in the place of `path`."""
+    """Make a finished folder of files durable, and replace `path` by it."""
     for file in part.iterdir():
         fsync(file)
     fsync(part)
@@ -91,10 +91,10 @@ def fsync(path: Path) -> None:
 
 
 class Openable(Protocol):
-    """A `Path`, or what is opened as one is."""
+    """A `Path`, or an object that is opened in the same way."""
 
     def open(self, mode: Literal["rb"], /) -> BufferedReader:
-        """The bytes from the first on."""
+        """The file's bytes."""
 
 
 def sha256(file: Openable) -> str:
@@ -104,10 +104,10 @@ def sha256(file: Openable) -> str:
 
 
 def refuse_links(run: Path) -> None:
-    """UserError where a run directory holds a link to a file, there or not, outside of it.
+    """UserError where a run directory holds a link to a file outside of it, existing or not.
 
-    A run that came from elsewhere may not have us write there. Links to folders are followed: that
-    is how a stage is kept on another disk.
+    Such a link, in a run from elsewhere, would have us write outside. Links to folders are allowed:
+    that is how a stage is kept on another disk.
     """
     home = Path(os.path.realpath(run))
     for folder, _, files in os.walk(run):

@@ -1,6 +1,6 @@
-"""What becomes of freed memory: it stays with the process, or goes back to the system.
+"""Whether freed memory stays with the process or goes back to the system.
 
-glibc decides by itself otherwise; on other systems `keep_freed` does nothing.
+`keep_freed` is for glibc and does nothing on other systems.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ _NEVER = 2**31 - 1  # the greatest C int: 2 GiB lie free at the heap's end befor
 
 
 def keep_freed() -> None:
-    """Keep what is freed from now on.
+    """Keep the memory that is freed from now on in this process.
 
     A decoding step on a CPU asks for the same large buffers as the step before. By default glibc
     gives each back to the kernel, which clears every page of the next: measured with the tiny
@@ -28,10 +28,10 @@ def keep_freed() -> None:
 
 
 def release_unused() -> None:
-    """Give back what Arrow and the C library hold unused; on other systems Arrow's share alone.
+    """Give unused memory of Arrow and of glibc back to the system; elsewhere that of Arrow alone.
 
-    Arrow's pool and glibc's arenas keep what a shard took, one piece a thread, and a long run would
-    grow by it: on 80,000 traces of 4 kB to 167 MB above imports.
+    Arrow's pool and glibc's arenas, one a thread, keep the memory that a shard took, and a long run
+    would grow by it: with 80,000 traces of 4 kB to 167 MB above that of the imports.
     """
     pa.default_memory_pool().release_unused()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

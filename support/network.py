@@ -22,9 +22,9 @@ def dialled(host: str) -> str:
 def free_port(host: str, taken: set[int], field: str = "host") -> int:
     """A port that nobody listens on and that is not in `taken`, to which it is added.
 
-    Not from the range that the kernel hands to clients: while a server is restarted a client may
-    get its port, and one that keeps dialling it may even be connected to itself. Raises UserError
-    where no server can listen at `host`, a setting named `field`.
+    It is outside of the range that the kernel gives to clients: else a client could get the port
+    while the server restarts, or one that keeps connecting to it could connect to itself. Raises
+    UserError where no server can listen at `host`; `field` is the setting that holds the host.
     """
     try:
         highest = int(EPHEMERAL.read_text().split()[0])
@@ -52,7 +52,7 @@ def free_port(host: str, taken: set[int], field: str = "host") -> int:
 
 
 def is_healthy(host: str, port: int, timeout: float, path: str = "/health") -> bool:
-    """Whether a GET of `path` gets a 200 within `timeout` seconds; no proxy is asked."""
+    """Whether a GET of `path` is answered by 200 within `timeout` seconds; no proxy is used."""
     connection = http.client.HTTPConnection(dialled(host), port, timeout=timeout)
     try:
         connection.request("GET", path)

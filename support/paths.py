@@ -1,4 +1,4 @@
-"""Where bundled files lie. In: a path as a recipe names it. Out: the path to open."""
+"""Paths of the files that are bundled with the project."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def locate(path: str) -> str:
-    """`path` as it is, or under the project's root where it only exists there.
+    """`path` itself, or the path under the project's root where it exists only there.
 
-    Recipes name bundled files ("tiny/teacher") so that they work from any folder; a hub id that is
-    no file anywhere comes back unchanged.
+    So recipes may name bundled files ("tiny/teacher") and work from any folder. A hub id, which is
+    not a file, is returned unchanged.
     """
     bundled = ROOT / path
     try:

@@ -3,8 +3,8 @@
 A family is a package; each of its files is a part. A part's `build(...)` has typed keyword
 arguments, which are its options in a recipe. Other distributions add parts by entry points in the
 group `polytrace.` and the family's name (`polytrace.filters`): the entry point's name is the kind,
-its object the `build`, or a module that has one. Nothing of another distribution is imported before
-its part is asked for.
+its object the `build`, or a module that has one. Code of another distribution is imported only
+where its part is used.
 """
 
 import importlib
@@ -24,7 +24,7 @@ GROUPS = "polytrace."  # and a family's name
 class Plugin(NamedTuple):
     """A part of another distribution, and that distribution's name and version.
 
-    One that `is_hidden` is not used, because a part of ours has its name.
+    One that `is_hidden` is not used, because a part of this project has its name.
     """
 
     family: str
@@ -50,14 +50,16 @@ def kinds(package: str) -> tuple[str, ...]:
 def installed(package: str) -> tuple[Plugin, ...]:
     """The parts of a family that other distributions have, sorted; imports none of them."""
     family, ours = _family(package), kinds(package)
-    found = ((one.name, one.dist) for one in entry_points(group=GROUPS + family))
-    return tuple(
-        sorted(Plugin(family, kind, of.name, of.version, kind in ours) for kind, of in found if of)
-    )
+    plugins = [
+        Plugin(family, entry.name, entry.dist.name, entry.dist.version, entry.name in ours)
+        for entry in entry_points(group=GROUPS + family)
+        if entry.dist
+    ]
+    return tuple(sorted(plugins))
 
 
 def origin(package: str, kind: str) -> Plugin | None:
-    """The distribution that a part comes from; None where it is ours, or nobody's."""
+    """The part of another distribution; None where it is our own, or does not exist."""
     if kind in kinds(package):
         return None
     return next((one for one in installed(package) if one.kind == kind), None)
@@ -76,12 +78,12 @@ def options(package: str, kind: str, where: str) -> tuple[str, ...]:
     return tuple(_parameters(package, kind, where))
 
 
-def effective(package: str, kind: str, given: Mapping[str, object]) -> Mapping[str, object]:
-    """The options that a kind works with: those given, and the defaults of the others."""
+def effective(package: str, kind: str, options: Mapping[str, object]) -> Mapping[str, object]:
+    """The options that a kind works with: `options`, and the defaults of the others."""
     return {
-        name: given.get(name, parameter.default)
+        name: options.get(name, parameter.default)
         for name, parameter in _parameters(package, kind, _family(package)).items()
-        if name in given or parameter.default is not inspect.Parameter.empty
+        if name in options or parameter.default is not inspect.Parameter.empty
     }
 
 
@@ -108,10 +110,10 @@ def build(package: str, kind: str, options: Mapping[str, object], where: str) ->
         return validate_call(config=ConfigDict(arbitrary_types_allowed=True))(make)(**options)
     except ValidationError as error:
         first = error.errors()[0]
-        said = first["msg"].removeprefix("Value error, ")
-        # A dataclass's own check knows no place, and names the field itself.
-        message = ": ".join((".".join(map(str, first["loc"])), said)) if first["loc"] else said
-        raise UserError(f"{where}.{message} (kind {kind!r})") from None
+        # A dataclass's own check has no location: its message names the field.
+        place = f"{'.'.join(map(str, first['loc']))}: " if first["loc"] else ""
+        message = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{where}.{place}{message} (kind {kind!r})") from None
     except (PydanticUserError, PydanticUndefinedAnnotation) as error:
         fault = f"has options of no known type ({error})"
         raise _faulty(package, kind, f"{where}.kind", fault) from error
@@ -127,23 +129,24 @@ def load(package: str, kind: str, where: str, needs: Iterable[str] = ()) -> Any:
     if kind in ours:
         return importlib.import_module(f"{package}.{kind}")
     family = _family(package)
-    others = [one for one in installed(package) if not one.is_hidden]
-    found = [one for one in others if one.kind == kind]
-    if not found:
-        names = (*ours, *(one.kind for one in others))
-        shown = (*ours, *(f"{one.kind} ({one.owner})" for one in others))
+    others = [plugin for plugin in installed(package) if not plugin.is_hidden]
+    owners = [plugin.owner for plugin in others if plugin.kind == kind]
+    if not owners:
+        names = (*ours, *(plugin.kind for plugin in others))
+        shown = (*ours, *(f"{plugin.kind} ({plugin.owner})" for plugin in others))
         raise UserError(f"{where}: no {family[:-1]} {kind!r}; {hint(kind, names, shown)}")
-    if len(found) > 1:
-        owners = " and ".join(one.owner for one in found)
-        raise UserError(f"{where}: {kind!r} is a {family[:-1]} of {owners}; uninstall all but one")
+    if len(owners) > 1:
+        raise UserError(
+            f"{where}: {kind!r} is a {family[:-1]} of {' and '.join(owners)}; uninstall all but one"
+        )
     (entry,) = entry_points(group=GROUPS + family, name=kind)
     try:
         part = entry.load()
     except (Exception, SystemExit) as error:  # other people's code raises anything
         fault = f"cannot be imported ({type(error).__name__}: {error})"
         raise _faulty(package, kind, where, fault) from error
-    if lacking := [name for name in needs if not hasattr(part, name)]:
-        raise _faulty(package, kind, where, f"has no {lacking[0]}")
+    if missing := [name for name in needs if not hasattr(part, name)]:
+        raise _faulty(package, kind, where, f"has no {missing[0]}")
     return part
 
 
@@ -170,5 +173,5 @@ def _faulty(package: str, kind: str, where: str, fault: str) -> UserError:
     """A mistake in another distribution, as one sentence that names it."""
     part = origin(package, kind)
     owner = part.owner if part is not None else "Polytrace"
-    said = " ".join(fault.split())
-    return UserError(f"{where}: {kind!r} of {owner} {said}; update or uninstall it")
+    fault = " ".join(fault.split())
+    return UserError(f"{where}: {kind!r} of {owner} {fault}; update or uninstall it")

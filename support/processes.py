@@ -25,7 +25,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, STDOUT, TimeoutExpired
-from types import TracebackType
 from typing import Any, AnyStr
 
 __all__ = ["DEVNULL", "PIPE", "STDOUT", "Child", "TimeoutExpired", "output"]
@@ -54,18 +53,18 @@ class Child(subprocess.Popen[AnyStr]):
         self._control = os.fdopen(writing, "wb", buffering=0)
         words = (sys.executable, "-I", "-S", __file__, reading, os.getpid(), grace)
         self._mark = os.urandom(16).hex()
-        given = options.pop("env", None)
+        environment = options.pop("env", None)
         try:
             super().__init__(
                 [str(word) for word in words],
                 start_new_session=True,
                 pass_fds=(reading,),
-                env={**(os.environ if given is None else given), MARK: self._mark},
+                env={**(os.environ if environment is None else environment), MARK: self._mark},
                 **options,
             )
         finally:
             os.close(reading)
-        # Not as arguments: who kills by the command's name means the command.
+        # Not as arguments: else `pkill COMMAND` would find the supervisor, too.
         with suppress(BrokenPipeError):
             self._control.write(json.dumps(list(command)).encode() + b"\n")
 
@@ -82,7 +81,7 @@ class Child(subprocess.Popen[AnyStr]):
             self.kill()
             self.wait()
         self._control.close()
-        if self.returncode == -signal.SIGKILL:  # its supervisor, perhaps
+        if self.returncode == -signal.SIGKILL:  # perhaps the supervisor was killed
             with suppress(OSError):
                 os.killpg(self.pid, signal.SIGKILL)
             self._kill_marked()
@@ -96,18 +95,13 @@ class Child(subprocess.Popen[AnyStr]):
     def _kill_marked(self) -> None:
         mark = f"{MARK}={self._mark}".encode()
         for file in PROCESSES.glob("[0-9]*/environ"):
-            with suppress(OSError):  # it ended meanwhile, or is somebody else's
+            with suppress(OSError):  # it ended meanwhile, or belongs to another user
                 if mark in file.read_bytes().split(b"\0"):
                     os.kill(int(file.parent.name), signal.SIGKILL)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         self.end()
-        super().__exit__(kind, error, traceback)
+        super().__exit__(*error)
 
 
 def output(
@@ -124,7 +118,7 @@ def output(
 
 
 class _Supervisor:
-    """Runs one command, and ends all that came of it."""
+    """Runs one command, and ends all processes that it started."""
 
     def __init__(self, control: int, parent: int, grace: float) -> None:
         self._control: list[int] = [control]
@@ -184,7 +178,7 @@ class _Supervisor:
         self._deadline = min(self._deadline, time.monotonic() + seconds)
 
     def _left(self) -> list[int]:
-        """Processes that came of the command and live."""
+        """The living processes of the command: itself and all that it started."""
         self._reap()
         if PROCESSES.joinpath("self", "stat").exists():
             return _descendants(os.getpid())
@@ -197,10 +191,11 @@ class _Supervisor:
     def _look(self, seconds: float) -> None:
         """Wait for the next event, so long at most, and note what it was."""
         ready, _, _ = select.select([*self._control, self._events], [], [], seconds)
-        if not set(self._control).isdisjoint(ready):
-            self._control = []  # closed
-            self._allow(min(self._grace, ORPHAN_SECONDS))
-        elif os.getppid() != self._parent:  # a process that it forked may hold the pipe open
+        is_closed = not set(self._control).isdisjoint(ready)
+        if is_closed:
+            self._control = []
+        # A process that the parent forked may hold the pipe open.
+        if is_closed or os.getppid() != self._parent:
             self._allow(min(self._grace, ORPHAN_SECONDS))
         self._reap()
 
@@ -208,19 +203,14 @@ class _Supervisor:
         """Take the status of every child that ended, of adopted ones too."""
         with suppress(BlockingIOError):
             os.read(self._events, 1 << 12)
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            if pid == self._child:
-                self._status = os.waitstatus_to_exitcode(status)
+        with suppress(ChildProcessError):  # there is no child any more
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                if ended[0] == self._child:
+                    self._status = os.waitstatus_to_exitcode(ended[1])
 
 
 def _descendants(root: int) -> list[int]:
-    """Ids of the processes below `root` that are no zombies, from /proc."""
+    """Ids of the processes below `root` that are not zombies, from /proc."""
     children: dict[int, list[tuple[int, bool]]] = {}
     for entry in PROCESSES.iterdir():
         if not entry.name.isdigit():
@@ -232,32 +222,28 @@ def _descendants(root: int) -> list[int]:
         # pid (name) state ppid …; the name may hold anything, parentheses too.
         state, parent, *_ = stat[stat.rindex(b")") + 1 :].split()
         children.setdefault(int(parent), []).append((int(entry.name), state in (b"Z", b"X")))
-    found: list[int] = []
+    living: list[int] = []
     waiting = [root]
     while waiting:
         for pid, is_dead in children.pop(waiting.pop(), ()):
             waiting.append(pid)
             if not is_dead:
-                found.append(pid)
-    return found
+                living.append(pid)
+    return living
 
 
 def _send(pids: Iterable[int], number: int) -> None:
     for pid in pids:
-        with suppress(OSError):  # it ended meanwhile, or became somebody else's
+        with suppress(OSError):  # it ended meanwhile, or changed its user
             os.kill(pid, number)
 
 
-def _load_prctl() -> Callable[[int, int], object]:
-    if sys.platform != "linux":
-        return lambda option, value: None
-    library = ctypes.CDLL(None, use_errno=True)
-    return lambda option, value: library.prctl(
-        option, *(ctypes.c_ulong(n) for n in (value, 0, 0, 0))
-    )
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded before any fork
 
 
-_prctl = _load_prctl()  # loaded before any fork
+def _prctl(option: int, value: int) -> None:
+    if _LIBC is not None:
+        _LIBC.prctl(option, *(ctypes.c_ulong(number) for number in (value, 0, 0, 0)))
 
 
 def _main(control: int, parent: int, grace: float) -> int:

@@ -1,4 +1,4 @@
-"""Keep keys and tokens out of what is printed and kept. In: foreign text. Out: the same without.
+"""Remove keys and tokens from foreign text before it is printed or kept.
 
 A server may repeat the header that carried the key, in its own words and encodings.
 """
@@ -47,17 +47,17 @@ def hide_secrets(text: str, *secrets: str | None) -> str:
 
 def environment_secrets(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
     """Values of the variables that are named as secrets are, such as HF_TOKEN."""
-    found = (value.strip() for name, value in environment.items() if _NAMES.search(name))
-    return tuple(value for value in found if len(value) >= LEAST)
+    values = (value.strip() for name, value in environment.items() if _NAMES.search(name))
+    return tuple(value for value in values if len(value) >= LEAST)
 
 
-def clean(said: object, *secrets: str | None, most: int = 200) -> str:
+def clean(message: object, *secrets: str | None, most: int = 200) -> str:
     """Foreign text as one line of at most `most` characters, to be a part of a message.
 
-    It holds no secret of the environment and none of `secrets`, and of addresses in it no user, no
-    password and no query: storage servers sign there.
+    It holds no secret of the environment and none of `secrets`, and no user, password or query of
+    an address in it: storage servers put signatures into queries.
     """
-    text = hide_secrets(str(said), *secrets)
+    text = hide_secrets(str(message), *secrets)
     return one_line(_QUERY.sub("?…", _USER.sub("…@", text)))[:most]
 
 
@@ -75,14 +75,14 @@ def without_credentials(url: str) -> str:
 
 def public_address(address: str) -> str:
     """An address without user, password, query and fragment; nothing of one that is unclear."""
-    found = _ADDRESS.fullmatch(address)
-    return found[1] + found[2] if found else UNCLEAR
+    match = _ADDRESS.fullmatch(address)
+    return match[1] + match[2] if match else UNCLEAR
 
 
 def _forms(secret: str) -> set[str]:
     data = secret.encode("utf-8", "surrogatepass")
     quoted = {quote(data, safe=""), quote_plus(data)}
-    quoted |= {_ESCAPE.sub(lambda found: found[0].lower(), text) for text in quoted}
+    quoted |= {_ESCAPE.sub(lambda match: match[0].lower(), text) for text in quoted}
     escaped = {secret.replace("/", "\\/"), html.escape(secret), html.escape(secret, quote=False)}
     # Alone, behind "Bearer ", and as the password or the user of a Basic header.
     headers = (data, b"Bearer " + data, b":" + data, data + b":")

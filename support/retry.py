@@ -1,4 +1,4 @@
-"""Call a server again while its faults pass: how often, after which waits, and what is said."""
+"""Call a server again after a temporary fault: how often, and after which waits."""
 
 import time
 from collections.abc import Callable
@@ -23,11 +23,11 @@ def retry(
     say: Say | None = None,
     asked: Callable[[Exception], float | None] = lambda error: None,
 ) -> Answer:
-    """What `attempt` gives; it is called again while faults pass, and must bear that.
+    """The result of `attempt`, which is called again after a temporary fault.
 
-    `explain` makes an error of a client one of ours: a StoppedError passes, any other does not.
-    `asked` says how many seconds the server wants us to wait, which may be longer than our waits.
-    What is of ours already is raised at once.
+    `explain` turns an error of a client into one of ours; a StoppedError is temporary, any other is
+    raised. `say` gets a sentence before each wait. `asked` returns the seconds that the server asks
+    us to wait; they count where they are longer than ours. A PolytraceError is raised at once.
     """
     for wait in (*WAITS, None):
         try:

@@ -1,4 +1,4 @@
-"""Leave a command at once: what is committed stays, and the same command goes on from there."""
+"""End a command at once; what is committed stays, and the same command goes on from there."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ from contextlib import suppress
 
 
 def stop_at_once(last: Callable[[], None] = lambda: None) -> None:
-    """End this process as soon as SIGINT or SIGTERM asks for it; `last` is done before."""
+    """End this process at SIGINT and SIGTERM, after a call of `last`."""
 
     def stop(number: int, _: object) -> None:
         exit_now(128 + number, "interrupted", last)
@@ -18,7 +18,7 @@ def stop_at_once(last: Callable[[], None] = lambda: None) -> None:
 
 
 def unwind_on_term() -> None:
-    """SIGTERM ends this process as SIGINT does: what it holds for a while is cleared away."""
+    """Have SIGTERM raise SystemExit, so that context managers and `finally` blocks run."""
 
     def end(number: int, _: object) -> None:
         sys.exit(128 + number)
@@ -27,7 +27,7 @@ def unwind_on_term() -> None:
 
 
 def exit_now(code: int, why: str, last: Callable[[], None]) -> None:
-    """End with a sentence, waiting for no thread."""
+    """Print a sentence, call `last`, and end this process without waiting for threads."""
     with suppress(OSError):  # not print: a signal may have interrupted a write to the same buffer
         os.write(2, f"\npolytrace: {why}; the same command goes on\n".encode())
     last()

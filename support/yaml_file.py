@@ -1,7 +1,7 @@
 """YAML files that are validated strictly: recipes of corpora and of fine-tuning.
 
-In: a file, `--set key.sub=value` overrides, and the class it must be. Out: an instance, or a
-UserError that names file and field; an unknown field is an error with a suggestion.
+A file and `--set key.sub=value` overrides become an instance of a given class, or a UserError that
+names file and field. An unknown field is an error with a suggestion.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ class _Loader(yaml.SafeLoader):
     _merged = 0
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """As ever, unless a key is there twice: the last would win without a word."""
+        """Refuse a key that occurs twice: PyYAML would silently use the last one."""
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
         seen: set[str] = set()
         for key, _ in node.value:
@@ -40,16 +40,15 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Merge as ever, unless it comes to more than MOST_VALUES in this document."""
+        """Merge, unless that makes more than MOST_VALUES values in this document."""
         for key, value in node.value:
             if key.tag != "tag:yaml.org,2002:merge":
                 continue
-            found = value.value if isinstance(value, yaml.SequenceNode) else [value]
-            for one in {
-                id(one): one for one in found if isinstance(one, yaml.MappingNode)
-            }.values():
-                self.flatten_mapping(one)
-            self._merged += sum(len(one.value) + 1 for one in found)
+            nodes = value.value if isinstance(value, yaml.SequenceNode) else [value]
+            mappings = {id(one): one for one in nodes if isinstance(one, yaml.MappingNode)}
+            for mapping in mappings.values():
+                self.flatten_mapping(mapping)
+            self._merged += sum(len(one.value) + 1 for one in nodes)
             if self._merged > MOST_VALUES:
                 problem = f"merges (<<) of more than {MOST_VALUES} values"
                 raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
@@ -91,26 +90,26 @@ def validate(
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     try:
-        made = TypeAdapter(section).validate_python(data)
+        instance = TypeAdapter(section).validate_python(data)
     except ValidationError as error:
         errors = error.errors()[:5]
-        said = "; ".join(_explain(e, section) for e in errors)
-        raise UserError(f"{_origin(errors, where, overrides)}: {said}") from None
-    if (flag := _flag_as_number(data, made)) is not None:
+        message = "; ".join(_explain(e, section) for e in errors)
+        raise UserError(f"{_origin(errors, where, overrides)}: {message}") from None
+    if (flag := _flag_as_number(data, instance)) is not None:
         raise UserError(f"{where}: {flag} is true or false; give a number")
-    return made
+    return instance
 
 
-def _flag_as_number(data: object, made: object) -> str | None:
+def _flag_as_number(data: object, instance: object) -> str | None:
     """The name of a field that pydantic made a number of `true` or `false`, if there is one."""
     if not isinstance(data, Mapping):
         return None
     for name, value in data.items():
-        inner = getattr(made, str(name), None)
+        inner = getattr(instance, str(name), None)
         if isinstance(value, bool) and isinstance(inner, int | float) and inner is not value:
             return str(name)
-        if (found := _flag_as_number(value, inner)) is not None:
-            return f"{name}.{found}"
+        if (field := _flag_as_number(value, inner)) is not None:
+            return f"{name}.{field}"
     return None
 
 
@@ -193,8 +192,8 @@ def _explain(error: Any, section: type[object]) -> str:
         return f"{where}: unknown field; {hint(str(error['loc'][-1]), tuple(_fields(section)))}"
     if error["type"] in ("missing", "missing_argument"):
         return f"{where}: missing; add it"
-    said: str = error["msg"].removeprefix("Value error, ")
-    return f"{where}: {said}" if where else said
+    message: str = error["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message
 
 
 def _origin(errors: Sequence[Any], where: str, overrides: Sequence[str]) -> str:

@@ -1,14 +1,14 @@
-"""Keep evaluation problems out of the pool: an index of evaluation prompts, asked text by text.
+"""Keep evaluation problems out of the corpus: an index that finds evaluation prompts in texts.
 
 Two rules, on the normal form of `dedup.py`:
 
 - `contaminated_exact`: the normal forms are equal.
-- `contaminated_ngram`: 8-word overlap. A prompt goes if the distinct 8-grams it shares with ONE
-  evaluation prompt make up at least a third of either prompt's: a copy inside a longer text has a
+- `contaminated_ngram`: 8-word overlap. A prompt is rejected if the distinct 8-grams it shares with
+  ONE evaluation prompt are at least a third of either prompt's: a copy inside a longer text has a
   share of 1 on the evaluation's side, a fragment has it on its own. Drawings (`[asy]…[/asy]`) are
-  left out, their commands repeat across problems. An evaluation prompt under 8 words (13 of
-  MATH-500) has no 8-gram: it counts as found where its whole normal form (3 tokens or more)
-  stands inside the text.
+  left out, because their commands repeat across problems. An evaluation prompt under 8 words (13 of
+  MATH-500) has no 8-gram: it is found where its whole normal form (3 tokens or more) stands inside
+  the text.
 
 Why a third, and not any single 8-gram. Measured on whole sets:
 
@@ -25,7 +25,7 @@ any-overlap would cost MATH one row in ten and find no further copy.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -33,6 +33,7 @@ import xxhash
 
 from curation.prompts.dedup import key_of, normalise, tokens
 from curation.sources import Source
+from schemas.facts import Decontamination
 from support.errors import UserError
 
 EXACT = "contaminated_exact"
@@ -53,30 +54,6 @@ class Contamination:
 
     reason: str
     detail: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overlap:
-    """How a pool overlaps an index: texts read, found by either rule, and touched by any n-gram.
-
-    `any_ngram` counts the texts that share at least one n-gram and are not equal to an evaluation
-    prompt; those of `ngram` are among them, but for prompts too short to have one.
-    """
-
-    texts: int
-    exact: int
-    ngram: int
-    any_ngram: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluationSetCounts:
-    """What an evaluation set of `rows` prompts has found so far, by rule."""
-
-    label: str
-    rows: int
-    exact: int
-    ngram: int
 
 
 class EvaluationIndex:
@@ -116,28 +93,26 @@ class EvaluationIndex:
         if equal is not None:
             return self._hit(EXACT, equal, "equal to {}")
         grams = self._grams_of(text)
-        found = self._largest_share(grams)
-        if found is not None and found[0] >= self._min_share:
-            _, shared, number = found
+        closest = self._largest_share(grams)
+        if closest is not None and closest[0] >= self._min_share:
+            _, shared, number = closest
             sizes = f"of {len(grams)} here and {self._sizes[number]} there"
             what = f"shares {shared} {self._ngram}-grams with {{}} ({sizes})"
             return self._hit(NGRAM, number, what)
         inside = self._short_inside(tokens(text))
-        if inside is not None:
-            return self._hit(NGRAM, inside, "holds the whole of {}")
-        return None
+        return None if inside is None else self._hit(NGRAM, inside, "holds the whole of {}")
 
-    def found(self) -> tuple[EvaluationSetCounts, ...]:
-        """Per evaluation set, in the order they were added: its rows, and what it has found."""
+    def found(self) -> tuple[Decontamination, ...]:
+        """Every evaluation set in the order of its first prompt, with what it has found so far."""
         rows = Counter(source for source, _ in self._places)
         return tuple(
-            EvaluationSetCounts(
+            Decontamination(
                 label=source,
-                rows=n,
+                rows=count,
                 exact=self._found[source, EXACT],
                 ngram=self._found[source, NGRAM],
             )
-            for source, n in rows.items()
+            for source, count in rows.items()
         )
 
     def _hit(self, reason: str, number: int, detail: str) -> Contamination:
@@ -146,10 +121,6 @@ class EvaluationIndex:
         return Contamination(
             reason=reason, detail=detail.format(f"row {row} of evaluation set {source}")
         )
-
-    def touches(self, text: str) -> bool:
-        """Whether a text shares any single n-gram with any evaluation prompt."""
-        return not self._grams.keys().isdisjoint(self._grams_of(text))
 
     def _largest_share(self, grams: frozenset[int]) -> tuple[float, int, int] | None:
         """(share, n-grams shared, number) of the closest prompt, the first among equals."""
@@ -162,8 +133,7 @@ class EvaluationIndex:
         return max(scored, key=lambda one: (one[0], one[1], -one[2]), default=None)
 
     def _short_inside(self, form: tuple[str, ...]) -> int | None:
-        if not self._short:
-            return None
+        """The first prompt without an n-gram whose whole normal form stands in `form`."""
         for at in range(len(form) - 1):
             for short, number in self._short.get(form[at : at + 2], ()):
                 if form[at : at + len(short)] == short:
@@ -180,17 +150,15 @@ class EvaluationIndex:
 
 def without_drawings(text: str) -> str:
     """The text without its `[asy]…[/asy]`."""
-    return _DRAWING.sub(lambda found: " " if found["close"] else found[0], text)
+    return _DRAWING.sub(lambda match: " " if match["close"] else match[0], text)
 
 
-def build_index(
-    evaluation: Sequence[Source], *, ngram: int = NGRAM_WORDS, min_share: float = MIN_SHARE
-) -> EvaluationIndex:
+def build_index(evaluation: Sequence[Source]) -> EvaluationIndex:
     """The index of all prompts of evaluation sets; their golds do not matter.
 
     Raises UserError at a row without a readable prompt: skipping it would let that problem pass.
     """
-    index = EvaluationIndex(ngram=ngram, min_share=min_share)
+    index = EvaluationIndex()
     for source in evaluation:
         for row in source.rows(traces=False):
             if not row.text:
@@ -200,20 +168,6 @@ def build_index(
                 )
             index.add(row.text, source.label, row.number)
     return index
-
-
-def overlap(texts: Iterable[str], index: EvaluationIndex) -> Overlap:
-    """Count what an index finds in a pool."""
-    counts = Counter({"texts": 0})
-    for text in texts:
-        hit = index.find(text)
-        counts["texts"] += 1
-        counts[hit.reason if hit else "clean"] += 1
-        if hit is None or hit.reason != EXACT:
-            counts["any"] += index.touches(text)
-    return Overlap(
-        texts=counts["texts"], exact=counts[EXACT], ngram=counts[NGRAM], any_ngram=counts["any"]
-    )
 
 
 def _words(text: str) -> list[str]:

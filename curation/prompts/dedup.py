@@ -36,11 +36,8 @@ _SIGNS = str.maketrans(
         **dict.fromkeys("\u00b4\u02bc\u2018\u2019\u2032", "'"),
         "\u2033": "''",
         "\u2034": "'''",
-        **{
-            c: f"^{d}"
-            for d, c in enumerate("\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
-        },
-        **{chr(0x2080 + d): f"_{d}" for d in range(10)},
+        **{c: f"^{d}" for d, c in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
+        **{c: f"_{d}" for d, c in enumerate("₀₁₂₃₄₅₆₇₈₉")},
         "\u00d7": " times ",
         "\u00f7": " div ",
         "\u22c5": " cdot ",
@@ -104,14 +101,14 @@ def tokens(text: str) -> tuple[str, ...]:
     seen = text if text.isascii() else INVISIBLE.sub("", text)
     plain = unicodedata.normalize("NFKC", seen.translate(_SIGNS)).casefold().replace("\u2044", "/")
     if "\\" in plain:
-        plain = _LATEX_PRIME.sub(lambda found: "'" * found[0].count("p"), plain)
-        plain = _LATEX_VARIANT.sub(lambda found: _VARIANTS.get(found[0], "\\"), plain)
+        plain = _LATEX_PRIME.sub(lambda match: "'" * match[0].count("p"), plain)
+        plain = _LATEX_VARIANT.sub(lambda match: _VARIANTS.get(match[0], "\\"), plain)
         plain = _LATEX_SPACE.sub(" ", plain)
     plain = _WORD_JOINT.sub(" ", _LEADING_POINT.sub("0.", _THOUSANDS.sub("", plain)))
     if "!" in plain:
         plain = _EXCLAMATION.sub(r"\1 ", plain)
     if "'" in plain:
-        plain = _PRIME.sub(lambda found: found[1] + "\u2032" * len(found[2]), plain)
+        plain = _PRIME.sub(lambda match: match[1] + "\u2032" * len(match[2]), plain)
     if "{" in plain:  # twice: a group may hold another, as in ^{\text{th}}
         plain = _LONE_BRACES.sub(r" \1 ", _LONE_BRACES.sub(r" \1 ", plain))
     return tuple(_TOKEN.findall(plain))

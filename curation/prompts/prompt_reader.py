@@ -3,9 +3,9 @@
     sources ─► rows ─► readable? ─► in an evaluation set? ─► seen before? ─► Prompt
                            └───────────────┴─────────────────────┴────────► Rejection
 
-Only prompts that get through count as seen: a damaged row never costs its good copy. What a row
-holds of traces is counted here too: those of a rejected row, and what cannot be a trace, have a
-rejection of their own.
+Only accepted prompts count as seen: if a row is damaged and an intact duplicate follows, the
+duplicate is kept. Traces are counted here too: those of a rejected row, and entries that cannot be
+traces, have a rejection of their own.
 """
 
 from collections.abc import Generator, Iterator, Sequence
@@ -23,10 +23,10 @@ from support.errors import UserError
 
 
 class RowOutcome(NamedTuple):
-    """What became of one row, and rejections of the traces in it that go no further.
+    """The prompt or the rejection of one row, and the rejections of its traces.
 
-    `held` is the number of traces in the row; `apart` of them are other traces of a prompt that
-    stands in an earlier row of the same source, and could be joined with that one's.
+    `held` is the number of traces in the row; `apart` of them are new traces of a prompt that an
+    earlier row of the same source holds, and could be joined with that row's.
     """
 
     outcome: Prompt | Rejection
@@ -67,7 +67,7 @@ def read_prompts(
 def judge(
     row: Row, number: int, sources: Sequence[Source], index: EvaluationIndex, seen: SeenPrompts
 ) -> RowOutcome:
-    """What becomes of one row of source `number`."""
+    """The outcome of one row of source `number`."""
     source = sources[number]
     held = len(row.recorded) + len(row.bad_traces)
     apart = 0
@@ -142,12 +142,11 @@ def _rows(
 
 
 def _reject(row: Row, source: Source, reason: str, detail: str) -> Rejection:
-    place = blake2b(
-        f"{source.label}\0{row.number}".encode("utf-8", "surrogatepass"), digest_size=10
-    )
+    place = f"{source.label}\0{row.number}".encode("utf-8", "surrogatepass")
+    place_id = blake2b(place, digest_size=10).hexdigest()
     return Rejection(
         stage=Stage.PROMPTS,
-        prompt_id=prompt_id(row.text) if row.text else place.hexdigest(),
+        prompt_id=prompt_id(row.text) if row.text else place_id,
         source=source.label,
         row=row.number,
         index=None,
@@ -159,9 +158,8 @@ def _reject(row: Row, source: Source, reason: str, detail: str) -> Rejection:
 def _explain(duplicate: Duplicate, row: Row, sources: Sequence[Source]) -> str:
     first = f"row {duplicate.row} of {sources[duplicate.source].label}"
     if duplicate.reason == CONFLICTING:
-        return (
-            f"the problem of {first} with another gold, {printable(row.gold)!r}; the first is kept"
-        )
+        gold = repr(printable(row.gold))
+        return f"the problem of {first} with another gold, {gold}; the first is kept"
     same = "the text" if duplicate.reason == EXACT else "but for its form the text"
     other = " with other traces" if duplicate.has_other_traces else ""
     return f"repeats {same} of {first}{other}"

@@ -1,4 +1,4 @@
-"""The journal: what has been paid for is never lost. Flows in: traces; flows out: the same traces.
+"""The journal of a shard: traces that were paid for are never lost.
 
 One JSON line a trace, appended and group-committed: `append` buffers, `commit` writes and fsyncs.
 A prompt that the teacher refused for good has its line too, so that it is never asked for again.
@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
 from typing import Any, NamedTuple
 
 from curation.teachers import Failure
@@ -30,14 +29,7 @@ _COMPACT = json.JSONEncoder(separators=(",", ":"))
 _FIELDS = tuple(field.name for field in dataclasses.fields(Trace))
 _values = attrgetter(*_FIELDS)
 _REFUSED = "refused"  # the field that only a refusal has: its reason
-_TYPES: dict[str, tuple[type, ...]] = {
-    "prompt_id": (str,),
-    "index": (int,),
-    "key": (str,),
-    "text": (str,),
-    "teacher": (str,),
-    "revision": (str,),
-}
+_TEXTS = ("prompt_id", "key", "text", "teacher", "revision")  # fields of a trace
 
 
 class Refusal(NamedTuple):
@@ -78,11 +70,11 @@ def read(path: Path) -> JournalContents:
 
 
 def keys(path: Path) -> Iterator[str]:
-    """The key of every line, whole or not: what may be found there, without reading it all."""
+    """The key of every line, whole or damaged, without decoding the rest of the line."""
     with path.open("rb") as file:
         for line in file:
-            if found := _KEY.search(line):
-                yield found[1].decode("ascii", "replace")
+            if match := _KEY.search(line):
+                yield match[1].decode("ascii", "replace")
 
 
 class Journal:
@@ -98,17 +90,6 @@ class Journal:
         self._lines: list[bytes] = []
         self._oldest = 0.0  # when the first line of the buffer was appended
         self._lines_lock = Lock()  # apart from the file's, so that no append waits for a disk
-
-    def __enter__(self) -> "Journal":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def load(self) -> JournalContents:
         """What the file holds; a torn tail is cut off the file, so that appending is safe."""
@@ -172,24 +153,19 @@ class Journal:
 
 
 def _line(entry: Trace | Refusal) -> bytes:
-    row = _trace_row(entry) if isinstance(entry, Trace) else _refusal_row(entry)
+    if isinstance(entry, Trace):
+        row = dict(zip(_FIELDS, _values(entry), strict=True))
+    else:
+        key, failure = entry
+        row = {
+            "key": key,
+            "prompt_id": failure.prompt_id,
+            "index": failure.index,
+            _REFUSED: failure.reason,
+            "detail": failure.detail,
+        }
     body = _json(row)
     return b'%s,"%s":%d}\n' % (body[:-1], _CHECK.encode(), zlib.crc32(body))
-
-
-def _trace_row(trace: Trace) -> dict[str, object]:
-    return dict(zip(_FIELDS, _values(trace), strict=True))
-
-
-def _refusal_row(refusal: Refusal) -> dict[str, object]:
-    failure = refusal.failure
-    return {
-        "key": refusal.key,
-        "prompt_id": failure.prompt_id,
-        "index": failure.index,
-        _REFUSED: failure.reason,
-        "detail": failure.detail,
-    }
 
 
 def _json(row: dict[str, Any]) -> bytes:
@@ -197,7 +173,7 @@ def _json(row: dict[str, Any]) -> bytes:
 
 
 def _revive(line: bytes) -> Trace | Refusal | None:
-    """What a line holds; None where the line is damaged; a disk may hold anything.
+    """The entry of a line; None where the line is damaged, in whatever way.
 
     The checksum is over the fields, so that a changed text does not pass for the teacher's.
     """
@@ -205,24 +181,19 @@ def _revive(line: bytes) -> Trace | Refusal | None:
         row: Any = json.loads(line)
         if row.pop(_CHECK) != zlib.crc32(_json(row)):
             return None
-        if _REFUSED in row:
-            return _revive_refusal(row)
-        if not all(isinstance(row[name], kinds) for name, kinds in _TYPES.items()):
+        is_refusal = _REFUSED in row
+        texts = ("key", "prompt_id", _REFUSED, "detail") if is_refusal else _TEXTS
+        if not (isinstance(row["index"], int) and all(isinstance(row[t], str) for t in texts)):
             return None
+        if is_refusal:
+            failure = Failure(
+                prompt_id=row["prompt_id"],
+                index=row["index"],
+                reason=row[_REFUSED],
+                detail=row["detail"],
+                retryable=False,
+            )
+            return Refusal(row["key"], failure)
         return Trace(**{**row, "finish_reason": FinishReason(row["finish_reason"])})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
-
-
-def _revive_refusal(row: dict[str, Any]) -> Refusal | None:
-    failure = Failure(
-        prompt_id=row["prompt_id"],
-        index=row["index"],
-        reason=row[_REFUSED],
-        detail=row["detail"],
-        retryable=False,
-    )
-    refusal = Refusal(row["key"], failure)
-    texts = (refusal.key, failure.prompt_id, failure.reason, failure.detail)
-    whole = all(isinstance(text, str) for text in texts) and isinstance(failure.index, int)
-    return refusal if whole else None

@@ -1,8 +1,8 @@
-"""Traces that were paid for, wherever their prompt stood then: found by key in every journal.
+"""Find traces by key in all journals of a run, whatever shard their prompt belonged to.
 
-In: the journals of a run as they lay when it began. Out: traces of wanted keys. A prompt moves to
-another shard when `shard_rows` changes or an earlier row is rejected; its traces must not be bought
-again for that. Journals are only ever appended to and renamed, so a shard's number finds its own.
+A prompt moves to another shard when `shard_rows` changes or an earlier row is rejected; its traces
+must not be paid for again. The journals are listed once, when the run begins. They are only ever
+appended to and renamed, so each is found again by its shard's number.
 """
 
 from array import array
@@ -49,8 +49,8 @@ class JournalIndex:
         last_K = np.searchsorted(self._places.hashes_N, wanted_K, side="right")
         ranges = zip(first_K.tolist(), last_K.tolist(), strict=True)
         journals = {n for i, j in ranges for n in self._places.journals_N[i:j].tolist()}
-        found = (trace for n in sorted(journals) for trace in self._read(self._names[n]))
-        return [trace for trace in found if trace.key in keys]
+        traces = (trace for n in sorted(journals) for trace in self._read(self._names[n]))
+        return [trace for trace in traces if trace.key in keys]
 
     def _read_places(self) -> _Places:
         hashes, journals = array("Q"), array("I")

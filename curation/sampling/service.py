@@ -1,8 +1,9 @@
-"""The sampling service: one long-lived loop over all shards. Flow in: shards of prompts, a teacher.
+"""The sampling service: one long-lived loop over all shards of a build.
 
-Flows out: for each shard, once, all its traces in order, as soon as its last outcome has come.
-Samples that were paid for before (in the shard's Parquet or its journal) are never asked for again;
-what comes is journaled within a quarter of a second. `shard_state.py` keeps the books of a shard.
+Shards of prompts and a teacher come in. Every shard is closed once, with all its traces in order,
+as soon as its last outcome has come. Samples that exist (in the shard's Parquet file or its
+journal) are never requested again; new ones are journaled within a quarter of a second.
+`shard_state.py` keeps the state of one shard.
 """
 
 import asyncio
@@ -10,19 +11,19 @@ import gc
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from threading import Lock
 
 from curation.sampling.journal import COMMIT_SECONDS
 from curation.sampling.shard_state import Sample, Shard, ShardState, open_shard_state
-from curation.teachers import Failure, Outcomes, Request, SampleOutcome, Shortfall, Teacher
+from curation.teachers import Failure, Request, SampleOutcome, Shortfall, Teacher
 from schemas.records import Prompt, Trace
 
-__all__ = ["Close", "FinishedShard", "Have", "Progress", "Report", "Shard", "run", "sample_shards"]
+__all__ = ["Close", "FinishedShard", "Have", "Progress", "Report", "Shard", "no_shortfall", "run"]
 
-BREATH_SECONDS = 0.05  # between two turns of what goes on beside the stream
+YIELD_SECONDS = 0.05  # between two turns of the tasks beside the stream of outcomes
 MOST_FINISHED = 2  # shards that wait to be closed, until no more outcomes are taken
 THREADS = 2  # for commits, closing shards, long texts
 HELD_CHARACTERS = 64_000_000  # of traces in memory; beyond it the largest open shard spills
@@ -78,37 +79,6 @@ def run(
     shortfall: Shortfall = no_shortfall,
     progress: Report | None = None,
 ) -> Progress:
-    """`sample_shards` for callers that are not async, from any thread."""
-    # A full collection over all that is imported halts every connection for a third of a second.
-    gc.freeze()
-    try:
-        return asyncio.run(
-            sample_shards(
-                teacher,
-                shards,
-                samples=samples,
-                folder=folder,
-                have=have,
-                close=close,
-                shortfall=shortfall,
-                progress=progress,
-            )
-        )
-    finally:
-        gc.unfreeze()
-
-
-async def sample_shards(
-    teacher: Teacher,
-    shards: Iterable[Shard],
-    *,
-    samples: int,
-    folder: Path,
-    have: Have,
-    close: Close,
-    shortfall: Shortfall = no_shortfall,
-    progress: Report | None = None,
-) -> Progress:
     """Sample every shard, `samples` a prompt, and close each as its last outcome arrives.
 
     `shards` is read as the teacher asks for requests (in the loop's thread), so that memory holds
@@ -121,78 +91,84 @@ async def sample_shards(
     Whatever ends the run early, an error of the teacher too, what has come is committed first. A
     sample that the teacher leaves out becomes a retryable Failure `not_delivered`; a second outcome
     for a sample is ignored. Raises ValueError for a prompt id that comes twice and for a trace
-    under a wrong key, DamagedError for two journals of one shard.
+    under a wrong key, DamagedError for two journals of one shard. Callable from any thread that
+    runs no event loop.
     """
-    # Few threads: each keeps memory of its own, and what they do takes turns anyway.
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
     report = progress or (lambda progress: None)
     service = _Service(teacher, samples, folder, have, close, report)
-    requests = service.requests(shards)
+    # A full collection over all that is imported halts every connection for a third of a second.
+    gc.freeze()
     try:
-        async with service.committing(), _closing(teacher.sample(requests, shortfall)) as outcomes:
-            async for outcome in outcomes:
-                service.take(outcome)
-                await service.relieve()
-            service.give_up()
-            for _ in requests:  # what the teacher did not even ask for is short too
-                service.give_up()
-                await service.relieve()
-            await service.close_all()
-            report(service.progress)
+        return asyncio.run(service.run(shards, shortfall))
     finally:
-        await service.settle()
-        service.release()
-    return service.progress
+        gc.unfreeze()
 
 
+@dataclass(eq=False)
 class _Service:
-    """The shards in flight, and the way of an outcome into the books of its shard."""
+    """The shards in flight; enters every outcome into the state of its shard."""
 
-    def __init__(
-        self,
-        teacher: Teacher,
-        samples: int,
-        folder: Path,
-        have: Have,
-        close: Close,
-        report: Report,
-    ) -> None:
+    teacher: Teacher
+    samples: int
+    folder: Path
+    have: Have
+    close: Close
+    report: Report
+
+    def __post_init__(self) -> None:
         self._counts = dict.fromkeys((field.name for field in fields(Progress)), 0)
-        self._report = report
-        self._teacher = teacher
-        self._samples = samples
-        self._folder = folder
-        self._have = have
-        self._close_shard = close
-        self._closing = Lock()
+        self._close_lock = Lock()
         self._open: dict[int, ShardState] = {}
         self._held = 0  # characters of traces in memory
         self._missing: dict[Sample, ShardState] = {}
         self._finished: list[ShardState] = []
-        self._breath = time.monotonic()
+        self._last_yield = time.monotonic()
         self._closer: asyncio.Task[None] | None = None  # one shard at a time, beside the stream
         self._writer = ThreadPoolExecutor(1)  # for commits alone: nothing may keep them waiting
 
-    def requests(self, shards: Iterable[Shard]) -> Iterator[Request]:
+    async def run(self, shards: Iterable[Shard], shortfall: Shortfall) -> Progress:
+        """See the function `run`."""
+        # Few threads: each keeps memory of its own, and what they do takes turns anyway.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
+        requests = self._requests(shards)
+        try:
+            async with self._committing(), AsyncExitStack() as stack:
+                outcomes = self.teacher.sample(requests, shortfall)
+                if (aclose := getattr(outcomes, "aclose", None)) is not None:
+                    stack.push_async_callback(aclose)
+                async for outcome in outcomes:
+                    self._take(outcome)
+                    await self._relieve()
+                self._give_up()
+                for _ in requests:  # what the teacher did not even ask for is short too
+                    self._give_up()
+                    await self._relieve()
+                await self._close_all()
+                self.report(self._progress)
+        finally:
+            if self._closer is not None:  # a shard that is being closed is closed to the end
+                await asyncio.wait([self._closer])
+            self._release()
+        return self._progress
+
+    def _requests(self, shards: Iterable[Shard]) -> Iterator[Request]:
         """Every prompt in order, shard by shard, also those with nothing missing."""
         for shard in shards:
-            wanted = [self._teacher.wanted(prompt, self._samples) for prompt in shard.prompts]
-            have = self._have(shard.index)
-            open_shard = open_shard_state(shard, wanted, self._teacher, self._folder, have)
+            wanted = [self.teacher.wanted(prompt, self.samples) for prompt in shard.prompts]
+            have = self.have(shard.index)
+            open_shard = open_shard_state(shard, wanted, self.teacher, self.folder, have)
             requests = [  # now, while all of the shard's traces are in memory
                 open_shard.request(prompt, position, number)
                 for position, (prompt, number) in enumerate(zip(shard.prompts, wanted, strict=True))
             ]
             self._enter(open_shard)
-            if (
-                not open_shard.missing
-            ):  # closed at once: a teacher may skip many such shards in one go
+            if not open_shard.missing:  # a teacher may skip many such shards in one go
                 self._close(open_shard)
                 self._count_closed(open_shard)
             yield from requests
 
-    def take(self, outcome: SampleOutcome) -> None:
-        """Enter an outcome; one that nobody waits for is ignored."""
+    def _take(self, outcome: SampleOutcome) -> None:
+        """Enter an outcome; one for a sample that is not missing is ignored."""
         sample = (outcome.prompt_id, outcome.index)
         open_shard = self._missing.get(sample)
         if open_shard is None:
@@ -208,12 +184,12 @@ class _Service:
             self._count(wanted=more, failures=1, short=int(outcome.retryable))
         if not open_shard.missing:
             self._finished.append(open_shard)
-        self._report(self.progress)
+        self.report(self._progress)
 
-    def give_up(self) -> None:
+    def _give_up(self) -> None:
         """Turn all that is still missing into failures."""
         for prompt_id, index in tuple(self._missing):
-            self.take(
+            self._take(
                 Failure(
                     prompt_id=prompt_id,
                     index=index,
@@ -223,11 +199,12 @@ class _Service:
                 )
             )
 
-    async def relieve(self) -> None:
+    async def _relieve(self) -> None:
         """Close every shard whose last outcome has come; spill when too much is in memory."""
-        if (now := time.monotonic()) - self._breath > BREATH_SECONDS:  # a teacher may never wait
+        now = time.monotonic()
+        if now - self._last_yield > YIELD_SECONDS:  # a teacher may never wait
             await asyncio.sleep(0)
-            self._breath = now
+            self._last_yield = now
         closer = self._closer
         if closer is not None and (closer.done() or len(self._finished) > MOST_FINISHED):
             await closer
@@ -236,25 +213,25 @@ class _Service:
             self._closer = asyncio.create_task(self._close_next(self._finished.pop(0)))
         if self._held > HELD_CHARACTERS:
             growing = [open_shard for open_shard in self._open.values() if open_shard.missing]
-            if len(growing) > 1 and not self._teacher.is_record:
+            if len(growing) > 1 and not self.teacher.is_record:
                 largest = max(growing, key=lambda open_shard: open_shard.held)
                 self._held -= largest.held
                 largest.spill()
 
-    async def close_all(self) -> None:
+    async def _close_all(self) -> None:
         """Close what is finished, to the last."""
         while self._finished or self._closer is not None:
             if self._closer is not None:
                 await self._closer
             self._closer = None
-            await self.relieve()
+            await self._relieve()
 
     async def _close_next(self, open_shard: ShardState) -> None:
         await asyncio.to_thread(self._close, open_shard)
         self._count_closed(open_shard)
 
     @asynccontextmanager
-    async def committing(self) -> AsyncIterator[None]:
+    async def _committing(self) -> AsyncIterator[None]:
         """Commit all open journals in the background; a disk that fails ends the run."""
         caller = asyncio.current_task()
         assert caller is not None
@@ -271,12 +248,7 @@ class _Service:
             committer.cancel()
             await asyncio.wait([committer])
 
-    async def settle(self) -> None:
-        """Let a shard that is being closed be closed, also when the run ends with an error."""
-        if self._closer is not None:
-            await asyncio.wait([self._closer])
-
-    def release(self) -> None:
+    def _release(self) -> None:
         """Commit and close the journals of all shards that are still open."""
         with ExitStack() as stack:
             stack.callback(self._writer.shutdown)
@@ -289,13 +261,12 @@ class _Service:
             for open_shard in tuple(self._open.values()):
                 loop = asyncio.get_running_loop()
                 await loop.run_in_executor(self._writer, open_shard.journal.commit)
-            self._report(self.progress)
+            self.report(self._progress)
 
     def _enter(self, open_shard: ShardState) -> None:
         if open_shard.index in self._open or not open_shard.missing.isdisjoint(self._missing):
-            raise ValueError(
-                f"shard {open_shard.index}: the shard or one of its prompts comes twice"
-            )
+            index = open_shard.index
+            raise ValueError(f"shard {index}: the shard or one of its prompts comes twice")
         self._open[open_shard.index] = open_shard
         self._missing.update(dict.fromkeys(open_shard.missing, open_shard))
         self._held += open_shard.held
@@ -309,18 +280,15 @@ class _Service:
 
     def _close(self, open_shard: ShardState) -> None:
         open_shard.journal.close()
-        with self._closing:
-            traces = open_shard.traces(
-                self._have(open_shard.index) if open_shard.is_spilled else ()
+        with self._close_lock:
+            have = self.have(open_shard.index) if open_shard.is_spilled else ()
+            finished = FinishedShard(
+                index=open_shard.index,
+                traces=open_shard.traces(have),
+                failures=open_shard.failures(),
+                keys=open_shard.keys.values(),
             )
-            self._close_shard(
-                FinishedShard(
-                    index=open_shard.index,
-                    traces=traces,
-                    failures=open_shard.failures(),
-                    keys=open_shard.keys.values(),
-                )
-            )
+            self.close(finished)
         open_shard.set_aside()
 
     def _count_closed(self, open_shard: ShardState) -> None:
@@ -329,22 +297,10 @@ class _Service:
         self._count(shards=1)
 
     @property
-    def progress(self) -> Progress:
+    def _progress(self) -> Progress:
         """Where the run stands now."""
         return Progress(**self._counts)
 
     def _count(self, **more: int) -> None:
         for name, value in more.items():
             self._counts[name] += value
-
-
-@asynccontextmanager
-async def _closing(
-    outcomes: Outcomes,
-) -> AsyncIterator[Outcomes]:
-    """Close a teacher's stream at the end, if it is one that can be closed."""
-    try:
-        yield outcomes
-    finally:
-        if (aclose := getattr(outcomes, "aclose", None)) is not None:
-            await aclose()

@@ -1,7 +1,7 @@
-"""The books of one shard in flight: what is wanted, what has been paid for, what is missing.
+"""The state of one shard in flight: the samples that are wanted, that exist, and that are missing.
 
-Flow in: a shard's prompts, the traces of its Parquet, its journal; flows out: missing samples, and
-in the end all traces in order. Samples are found by key, so traces of other settings never count.
+It is built from the shard's prompts, the traces of its Parquet file, and its journal. Samples are
+found by key, so traces of other settings never count.
 
     NNNNN.jsonl        the journal of an open shard
     NNNNN.jsonl.done   the same file once the shard is durable elsewhere
@@ -36,10 +36,10 @@ class Shard:
 
 @dataclass(slots=True, kw_only=True)
 class ShardState:
-    """The books of a shard; `keys` holds every sample that may be wanted, in order.
+    """The state of a shard; `keys` holds every sample that may be wanted, in order.
 
-    `spares` are the missing samples that are wanted only where others fall short. `reused` traces
-    were there when the shard was opened; `damaged` journal lines were skipped; `held` counts the
+    `spares` are the missing samples that are wanted only where others are unusable. `reused` traces
+    existed when the shard was opened; `damaged` journal lines were skipped; `held` counts the
     characters of the traces in memory. Where the teacher `is_record`, the journal is only read.
     """
 
@@ -57,7 +57,7 @@ class ShardState:
     is_spilled: bool = False
 
     def request(self, prompt: Prompt, position: int, wanted: SampleBudget) -> Request:
-        """What a teacher is told of one prompt."""
+        """The request to a teacher for one prompt."""
         samples = [(prompt.id, index) for index in range(wanted.maximum)]
         keys = tuple(self.keys[sample] for sample in samples)
         have = (self._traces.get(key) for key in keys)
@@ -106,12 +106,11 @@ class ShardState:
 
         `have` are those that lie outside the journal; they are looked at only after a spill.
         """
-        found = self._traces
+        traces = self._traces
         if self.is_spilled:
-            earlier = {trace.key: trace for trace in have}
-            kept = {trace.key: trace for trace in journal.read(self.journal.path).traces}
-            found = earlier | kept | found
-        return [found[key] for key in self.keys.values() if key in found]
+            spilled = [*have, *journal.read(self.journal.path).traces]
+            traces = {trace.key: trace for trace in spilled} | traces
+        return [traces[key] for key in self.keys.values() if key in traces]
 
     def failures(self) -> list[Failure]:
         """All failures, in the same order."""
@@ -133,7 +132,7 @@ def open_shard_state(
     folder: Path,
     have: Sequence[Trace],
 ) -> ShardState:
-    """Open a shard's books; `wanted` of each prompt, `have` are the traces of its Parquet.
+    """Open a shard; `wanted` is for each prompt, `have` are the traces of its Parquet file.
 
     Raises ValueError for a prompt id that comes twice, DamagedError for two journals.
     """
@@ -146,36 +145,34 @@ def open_shard_state(
     if len(keys) < len(pairs):
         raise ValueError(f"shard {shard.index}: a prompt id comes twice")
     expected = frozenset(keys.values())
-    found = {trace.key: trace for trace in have if trace.key in expected}
-    book = Journal(folder / f"{shard.index:05}.jsonl")
+    traces = {trace.key: trace for trace in have if trace.key in expected}
+    shard_journal = Journal(folder / f"{shard.index:05}.jsonl")
     refused: dict[str, Failure] = {}
     damaged = 0
-    if len(found) < len(expected):
-        _reopen(book.path)
-        reading = book.load()
-        damaged = reading.damaged
-        for trace in reading.traces:
+    if len(traces) < len(expected):
+        _reopen(shard_journal.path)
+        contents = shard_journal.load()
+        damaged = contents.damaged
+        for trace in contents.traces:
             if trace.key in expected:
-                found.setdefault(trace.key, trace)
-        refused = {refusal.key: refusal.failure for refusal in reading.refusals}
-    failures = {
-        sample: refused[key] for sample, key in keys.items() if key in refused and key not in found
-    }
-    missing = {s for s, key in keys.items() if key not in found and s not in failures}
-    firm = {
-        prompt.id: number.required for prompt, number in zip(shard.prompts, wanted, strict=True)
-    }
+                traces.setdefault(trace.key, trace)
+        refused = {refusal.key: refusal.failure for refusal in contents.refusals}
+    undelivered = {sample: key for sample, key in keys.items() if key not in traces}
+    failures = {sample: refused[key] for sample, key in undelivered.items() if key in refused}
+    missing = undelivered.keys() - failures.keys()
+    budgets = zip(shard.prompts, wanted, strict=True)
+    required = {prompt.id: budget.required for prompt, budget in budgets}
     return ShardState(
         index=shard.index,
         keys=keys,
         missing=missing,
-        spares=frozenset(sample for sample in missing if sample[1] >= firm[sample[0]]),
-        journal=book,
+        spares=frozenset(sample for sample in missing if sample[1] >= required[sample[0]]),
+        journal=shard_journal,
         is_record=teacher.is_record,
-        reused=len(found),
+        reused=len(traces),
         damaged=damaged,
-        held=sum(len(trace.text) for trace in found.values()),
-        _traces=found,
+        held=sum(len(trace.text) for trace in traces.values()),
+        _traces=traces,
         _failures=failures,
     )
 

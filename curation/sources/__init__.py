@@ -8,7 +8,7 @@ from schemas.records import Recorded
 
 
 class BadTrace(NamedTuple):
-    """What a row holds in the place of a trace, and why it cannot be one."""
+    """Why an entry of a row cannot be a trace: a slug, and a sentence about the entry."""
 
     reason: str
     detail: str
@@ -16,11 +16,11 @@ class BadTrace(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One row as read: a prompt, or the reason why it is none.
+    """One row as read: a prompt, or the reason why it cannot be one.
 
-    `number` is 1-based. Where `reason` is not empty the row is rejected with it; `text` and `gold`
-    may then be empty. An empty `license` stands for the source's. `recorded` and `bad_traces` are
-    all that the row holds of traces, also where it is rejected.
+    `number` counts from 1. A row whose `reason` is not empty is rejected with it; `text` and `gold`
+    may then be empty. An empty `license` means the source's. `recorded` and `bad_traces` hold all
+    traces of the row, also where it is rejected.
     """
 
     number: int
@@ -44,13 +44,13 @@ class Source(Protocol):
     license: str
 
     def fingerprint(self) -> str:
-        """Changes whenever the rows do (hash of the files, revision on the hub)."""
+        """A text that changes whenever the rows do: hash of the files, revision on the hub."""
 
     def rows(self, *, traces: bool, most: int | None = None) -> Iterator[Row]:
         """The first `most` rows (default: all) in order; recorded traces only where `traces`."""
 
     def has_traces(self) -> bool:
-        """Whether it is known where in a row recorded traces stand."""
+        """Whether the source knows which columns hold recorded traces."""
 
     def first_traces(self) -> Sequence[Recorded]:
         """The recorded traces of the first rows."""

@@ -3,11 +3,24 @@
     reader (files, hub) ─► record ─► prompt, gold, recorded traces ─► Row, good or with a reason
 
 Checks run in a fixed order and the first fault is the row's reason, so counts are reproducible.
+
+The options that these kinds share:
+
+    columns            where prompt and gold stand (dotted paths); default: the usual names
+    gold_after         the gold is what follows the last occurrence of this mark
+    traces             where recorded traces stand
+    strip_annotations  remove GSM8K's calculator annotations (`<<48/2=24>>`) from recorded traces
+    self_contained     reject prompts that point at a drawing, an image or a link they lack
+    max_chars          the longest prompt, in characters
+    license            SPDX-like id of the data's license
+    label              the data's name on cards; default: the file's name, or hub id@commit
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 
 from curation.sources import BadTrace, Row
@@ -70,11 +83,10 @@ class Tabular:
         self._strip_annotations = strip_annotations
         self._self_contained = self_contained
         self._tidy_gold = tidy_gold
-        self._found: SourceLayout | None = None
 
     def fingerprint(self) -> str:
         """sha256 over the data's fingerprint and every option that shapes a row."""
-        layout = self._layout()
+        layout = self._layout
         traces = layout.traces.model_dump(mode="json") if layout.traces else None
         facts = (
             self._reader.fingerprint(),
@@ -92,19 +104,19 @@ class Tabular:
 
         Raises UserError if there is no row at all, or if a configured column is missing.
         """
-        layout = self._layout()
-        found = islice(self._rows(layout, traces=traces), most)
+        layout = self._layout
+        rows = islice(self._rows(layout, traces=traces), most)
         if traces and layout.traces and layout.traces.group:
-            return grouped(found)
-        return found
+            return grouped(rows)
+        return rows
 
     def has_traces(self) -> bool:
         """Whether it is known where in a row recorded traces stand."""
-        return self._layout().traces is not None
+        return self._layout.traces is not None
 
     def first_traces(self) -> Sequence[Recorded]:
         """The recorded traces of the first rows."""
-        spec = self._layout().traces
+        spec = self._layout.traces
         if spec is None:
             return ()
         rows = self._reader.sample(SAMPLE_ROWS)
@@ -118,39 +130,42 @@ class Tabular:
         if is_empty:
             raise UserError(f"{self.label}: holds no rows; give a file with at least one")
 
+    @cached_property
     def _layout(self) -> SourceLayout:
-        if self._found is None:
-            self._found = self._resolve(self._reader.sample(SAMPLE_ROWS), self.label)
-        return self._found
+        return self._resolve(self._reader.sample(SAMPLE_ROWS), self.label)
 
     def _row(self, record: Record, layout: SourceLayout, *, traces: bool) -> Row:
-        if record.value is None:
-            return _bad(record, "", record.reason, record.detail, RowTraces())
-        held = RowTraces()
-        if traces and layout.traces:
-            held = recorded(record.value, layout.traces, strip_annotations=self._strip_annotations)
         raw = dig(record.value, layout.prompt)
-        text = raw.strip() if isinstance(raw, str) else ""
+        held = RowTraces()
+        if traces and layout.traces and record.value is not None:
+            held = recorded(record.value, layout.traces, strip_annotations=self._strip_annotations)
+        row = Row(
+            number=record.number,
+            text=raw.strip() if isinstance(raw, str) else "",
+            gold="",
+            recorded=held.traces,
+            bad_traces=tuple(
+                BadTrace(str(reason), f"{record.where}, {detail}") for reason, detail in held.bad
+            ),
+        )
+
+        def rejected(reason: str, detail: str) -> Row:
+            return replace(row, reason=str(reason), detail=f"{record.where}: {detail}")
+
+        if record.value is None:
+            return rejected(record.reason, record.detail)
         reason, detail = prompt_fault(raw, self._max_chars)
         if reason:
-            return _bad(record, text, reason, f"column {layout.prompt!r}: {detail}", held)
+            return rejected(reason, f"column {layout.prompt!r}: {detail}")
         value = dig(record.value, layout.gold) if layout.gold else None
         gold = read_gold(value, layout.gold_after, self._tidy_gold)
         if gold.reason:
             column = f"column {layout.gold!r}" if layout.gold else "no column for the gold"
-            return _bad(record, text, gold.reason, f"{column}: {gold.detail}", held)
-        if self._self_contained and (lacks := missing_reference(text)):
-            detail = f"column {layout.prompt!r}: {lacks}"
-            return _bad(record, text, RowFault.NOT_SELF_CONTAINED, detail, held)
+            return rejected(gold.reason, f"{column}: {gold.detail}")
+        if self._self_contained and (missing := missing_reference(row.text)):
+            return rejected(RowFault.NOT_SELF_CONTAINED, f"column {layout.prompt!r}: {missing}")
         license = dig(record.value, layout.license) if layout.license else None
-        return Row(
-            number=record.number,
-            text=text,
-            gold=gold.text,
-            license=license if isinstance(license, str) else "",
-            recorded=held.traces,
-            bad_traces=_placed(record, held),
-        )
+        return replace(row, gold=gold.text, license=license if isinstance(license, str) else "")
 
 
 def prompt_fault(raw: object, max_chars: int) -> tuple[str, str]:
@@ -182,38 +197,21 @@ def configured(
         )
 
     def resolve(sample: Sequence[RawRow], label: str) -> SourceLayout:
-        prompt = columns.prompt if columns else None
-        gold = columns.gold if columns else None
-        if prompt is None:
-            prompt = first_present(sample, PROMPT_NAMES) or PROMPT_NAMES[0]
+        chosen = columns or Columns()
+        prompt = chosen.prompt or first_present(sample, PROMPT_NAMES) or PROMPT_NAMES[0]
         require(sample, prompt, "columns.prompt", label)
-        if gold is None:
-            gold = first_present(sample, GOLD_NAMES)
-        else:
-            require(sample, gold, "columns.gold", label)
+        if chosen.gold is not None:
+            require(sample, chosen.gold, "columns.gold", label)
         if traces is not None:
             require_traces(sample, traces, label)
-        license = columns.license if columns else None
-        if license is not None:
-            require(sample, license, "columns.license", label)
+        if chosen.license is not None:
+            require(sample, chosen.license, "columns.license", label)
         return SourceLayout(
-            prompt=prompt, gold=gold, gold_after=gold_after, traces=traces, license=license
+            prompt=prompt,
+            gold=chosen.gold or first_present(sample, GOLD_NAMES),
+            gold_after=gold_after,
+            traces=traces,
+            license=chosen.license,
         )
 
     return resolve
-
-
-def _bad(record: Record, text: str, reason: str, detail: str, held: RowTraces) -> Row:
-    return Row(
-        number=record.number,
-        text=text,
-        gold="",
-        recorded=held.traces,
-        bad_traces=_placed(record, held),
-        reason=str(reason),
-        detail=f"{record.where}: {detail}",
-    )
-
-
-def _placed(record: Record, held: RowTraces) -> tuple[BadTrace, ...]:
-    return tuple(BadTrace(str(r), f"{record.where}, {detail}") for r, detail in held.bad)

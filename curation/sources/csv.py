@@ -23,19 +23,10 @@ def build(
     license: str = "unknown",
     label: str | None = None,
 ) -> Source:
-    """A CSV source.
+    """Prompts from CSV files; the shared options are described in `_tabular.py`.
 
-    Args:
-        path: a file, or a folder of .csv or .tsv files (packed too); or a URL of either.
-        delimiter: what stands between two fields; default: comma, semicolon or tab, as the header.
-        columns: where prompt and gold stand; default: the usual names.
-        gold_after: the gold is what follows the last occurrence of this mark.
-        traces: where recorded traces stand.
-        strip_annotations: remove GSM8K's calculator annotations from recorded traces.
-        self_contained: reject prompts that point at a drawing, an image or a link they lack.
-        max_chars: the longest prompt.
-        license: SPDX-like id of the data's license.
-        label: the data's name on cards; default: the file's name.
+    `path` is a file, or a folder of .csv or .tsv files (packed too), or a URL of either.
+    `delimiter` stands between two fields; default: comma, semicolon or tab, as in the header.
     """
     return Tabular(
         reader=CsvReader(path, delimiter),

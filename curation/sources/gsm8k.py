@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from curation.sources import Source
-from curation.sources._tabular import MAX_CHARS, Resolve, Tabular
+from curation.sources._tabular import MAX_CHARS, Tabular
 from curation.sources.columns.fields import (
     RawRow,
     SourceLayout,
@@ -41,32 +41,13 @@ def build(
     license: str = "mit",
     label: str | None = None,
 ) -> Source:
-    """A GSM8K source.
+    """GSM8K; the shared options are described in `_tabular.py`.
 
-    Args:
-        path: a file or a folder of Parquet or JSONL files of the schema, or a URL; default: hub.
-        split: train or test; on the hub only.
-        revision: branch, tag or commit on the hub.
-        traces: where recorded traces stand; default: as in example_model_solutions.jsonl.
-        strip_annotations: remove `<<48/2=24>>` from recorded traces.
-        self_contained: reject prompts that point at a drawing, an image or a link they lack.
-        max_chars: the longest prompt.
-        license: SPDX-like id of the data's license.
-        label: the data's name on cards; default: file name or hub id@commit.
+    `path` is a file or a folder of Parquet, JSONL or CSV files of the schema, or a URL; default:
+    the hub, where `split` and `revision` (branch, tag or commit) hold. `traces` defaults to the
+    columns of example_model_solutions.jsonl.
     """
-    return Tabular(
-        reader=choose(path, repo=REPO, config="main", split=split, revision=revision),
-        resolve=_layout_of(traces),
-        license=license,
-        label=label,
-        max_chars=max_chars,
-        strip_annotations=strip_annotations,
-        self_contained=self_contained,
-        tidy_gold=plain_number,
-    )
 
-
-def _layout_of(traces: TraceColumns | None) -> Resolve:
     def resolve(sample: Sequence[RawRow], label: str) -> SourceLayout:
         require(sample, "question", "kind gsm8k", label)
         if traces is not None:
@@ -80,4 +61,13 @@ def _layout_of(traces: TraceColumns | None) -> Resolve:
             traces=traces or (EXAMPLE_TRACES if has_models else None),
         )
 
-    return resolve
+    return Tabular(
+        reader=choose(path, repo=REPO, config="main", split=split, revision=revision),
+        resolve=resolve,
+        license=license,
+        label=label,
+        max_chars=max_chars,
+        strip_annotations=strip_annotations,
+        self_contained=self_contained,
+        tidy_gold=plain_number,
+    )

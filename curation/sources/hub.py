@@ -24,21 +24,11 @@ def build(
     license: str = "unknown",
     label: str | None = None,
 ) -> Source:
-    """A hub source.
+    """Prompts from the hub; the shared options are described in `_tabular.py`.
 
-    Args:
-        repo: hub id (owner/name), or a local folder in the hub's layout.
-        config: the dataset's configuration.
-        split: the split to read.
-        revision: branch, tag or commit; default: the main branch as it stands now.
-        columns: where prompt and gold stand (dotted paths); default: the usual names.
-        gold_after: the gold is what follows the last occurrence of this mark.
-        traces: where recorded traces stand.
-        strip_annotations: remove GSM8K's calculator annotations from recorded traces.
-        self_contained: reject prompts that point at a drawing, an image or a link they lack.
-        max_chars: the longest prompt.
-        license: SPDX-like id of the data's license.
-        label: the data's name on cards; default: hub id@commit.
+    `repo` is a hub id (owner/name), or a local folder in the hub's layout. `config` and `split`
+    name the part that is read. `revision` is a branch, tag or commit; default: the main branch as
+    it is now.
     """
     return Tabular(
         reader=HubReader(repo=repo, config=config, split=split, revision=revision),

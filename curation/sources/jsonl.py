@@ -18,18 +18,9 @@ def build(
     license: str = "unknown",
     label: str | None = None,
 ) -> Source:
-    """A JSONL source.
+    """Prompts from JSON Lines; the shared options are described in `_tabular.py`.
 
-    Args:
-        path: a file, or a folder of .jsonl, .ndjson or .json (packed too); or a URL of either.
-        columns: where prompt and gold stand (dotted paths); default: the usual names.
-        gold_after: the gold is what follows the last occurrence of this mark.
-        traces: where recorded traces stand.
-        strip_annotations: remove GSM8K's calculator annotations from recorded traces.
-        self_contained: reject prompts that point at a drawing, an image or a link they lack.
-        max_chars: the longest prompt.
-        license: SPDX-like id of the data's license.
-        label: the data's name on cards; default: the file's name.
+    `path` is a file, or a folder of .jsonl, .ndjson or .json files (packed too), or a URL.
     """
     return Tabular(
         reader=JsonlReader(path),

@@ -34,18 +34,11 @@ def build(
     license: str = "apache-2.0",
     label: str | None = None,
 ) -> Source:
-    """An OpenR1-Math source.
+    """OpenR1-Math; the shared options are described in `_tabular.py`.
 
-    Args:
-        path: a file or a folder of Parquet or JSONL files of the schema, or a URL; default: hub.
-        config: default (93,733 rows), extended (131,396) or all; on the hub only.
-        revision: branch, tag or commit on the hub.
-        traces: where recorded traces stand; default: `generations` with its labels.
-        strip_annotations: remove GSM8K's calculator annotations from recorded traces.
-        self_contained: reject prompts that point at a drawing, an image or a link they lack.
-        max_chars: the longest prompt.
-        license: SPDX-like id of the data's license.
-        label: the data's name on cards; default: file name or hub id@commit.
+    `path` is a file or a folder of Parquet, JSONL or CSV files of the schema, or a URL; default:
+    the hub, where `config` (default: 93,733 rows, extended: 131,396, or all) and `revision`
+    (branch, tag or commit) hold.
     """
 
     def resolve(sample: Sequence[RawRow], label: str) -> SourceLayout:

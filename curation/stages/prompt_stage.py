@@ -11,7 +11,6 @@ again, compared with their shards, and not written. New rows go into new shards.
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from itertools import accumulate
 
 from tqdm import tqdm
@@ -154,7 +153,7 @@ def read_prompts(job: Job) -> SourceIndex:
             )
             for s, n in zip(job.sources, counts, strict=True)
         ),
-        evaluation=tuple(Decontamination(**asdict(counts)) for counts in known.found()),
+        evaluation=known.found(),
         settings=_settings(job),
         editions=editions,
     )

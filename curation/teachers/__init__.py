@@ -18,7 +18,7 @@ class SampleBudget(NamedTuple):
 class Failure:
     """A sample that could not be delivered, and why; `retryable` if running again may help.
 
-    What is not retryable is a refusal of the prompt: it is recorded and never asked for again.
+    Otherwise the teacher refused the prompt: that is recorded, and it is not requested again.
     """
 
     prompt_id: str
@@ -30,7 +30,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """A sample beyond the firm ones that was not needed, and is not asked for."""
+    """A sample beyond the required ones that is not needed and was not requested."""
 
     prompt_id: str
     index: int
@@ -44,11 +44,11 @@ Outcomes = AsyncIterator[SampleOutcome]
 class Request:
     """One prompt to be sampled.
 
-    `shard` and `position` say where the prompt stands, so that a teacher can form its batches from
-    the shard. `wanted` samples are wanted; those in `missing` (indices below `wanted.maximum`) are
-    not yet decided: `have` are the traces that are there, `refusal` says that the prompt was
-    refused before. Requests with nothing missing are passed too. `keys` are those of all `wanted`
-    samples.
+    `shard` and `position` are the prompt's place in the corpus, so that a teacher can form its
+    batches from the shard. `missing` are the indices, below `wanted.maximum`, of samples without an
+    outcome; `have` are the traces that exist; `refusal` is set where the prompt was refused before.
+    `keys` holds the key of every sample below `wanted.maximum`. Requests with nothing missing are
+    passed to the teacher, too.
     """
 
     prompt: Prompt
@@ -62,12 +62,12 @@ class Request:
 
 
 Shortfall = Callable[[Prompt, Sequence[Trace]], int]
-"""How many more usable, distinct traces a canvas wants beside the given ones; from any thread."""
+"""How many usable, distinct traces a prompt still lacks for a canvas; callable in any thread."""
 
 
 @runtime_checkable
 class ServedTeacher(Protocol):
-    """A teacher whose model may be behind servers that somebody else runs."""
+    """A teacher whose model may be behind servers that others run."""
 
     async def reach(self) -> None:
         """Ask the servers, if any are named, whether they are well and serve the model.
@@ -79,9 +79,9 @@ class ServedTeacher(Protocol):
 class Teacher(Protocol):
     """A model, or a record of one, that writes traces.
 
-    `name` and `revision` go into every trace. Nothing is made up: a sample is a Trace, a Failure,
-    or a Spare. A teacher that `is_record` hands out what lies in the prompts: that costs nothing to
-    have again, and is not journaled.
+    `name` and `revision` go into every trace. Every sample becomes a Trace, a Failure or Skipped. A
+    teacher that `is_record` yields traces that the prompts hold already: they cost nothing to get
+    again, and are not journaled.
     """
 
     name: str
@@ -90,13 +90,13 @@ class Teacher(Protocol):
 
     @property
     def note(self) -> str:
-        """What the teacher does just now; empty if there is nothing to say."""
+        """What the teacher is doing now, for the progress bar; may be empty."""
 
     def wanted(self, prompt: Prompt, samples: int) -> SampleBudget:
         """How many samples this prompt gets when the recipe asks for `samples`."""
 
     def key(self, prompt: Prompt, index: int) -> str:
-        """A hash of everything that shapes sample `index`: messages, parameters, seed, model."""
+        """A hash of all that shapes sample `index`: messages, parameters, seed, model."""
 
     def sample(self, requests: Iterable[Request], shortfall: Shortfall) -> Outcomes:
         """Consume `requests` lazily; yield one outcome for every missing sample, in any order.

@@ -18,14 +18,12 @@ class TraceText(NamedTuple):
 def take(text: str, part: ReplyPart, finish_reason: FinishReason) -> TraceText:
     """The part of a reply that becomes the trace.
 
-    `after_think` is what follows the last `</think>`, stripped. Nothing is left of a reply without
-    one, whose teacher was cut off while thinking or marks no thinking: the finish reason says so.
+    `after_think` is the text after the last `</think>`, stripped. A reply without one, whose
+    teacher was cut off while thinking or marks no thinking, gives an empty text and a finish reason
+    that says so.
     """
     if part == "full":
         return TraceText(text, finish_reason)
-    _, found, answer = text.rpartition(END_OF_THINKING)
-    return (
-        TraceText(answer.strip(), finish_reason)
-        if found
-        else TraceText("", FinishReason.NO_END_OF_THINKING)
-    )
+    if END_OF_THINKING not in text:
+        return TraceText("", FinishReason.NO_END_OF_THINKING)
+    return TraceText(text.rpartition(END_OF_THINKING)[2].strip(), finish_reason)

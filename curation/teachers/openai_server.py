@@ -1,12 +1,12 @@
 """Teacher `openai_server`: models behind OpenAI-compatible endpoints, vLLM first.
 
-Flows in: requests; flows out: traces as the servers answer, many at a time, in no order. A prompt
-whose traces are empty, truncated, over-long, unusable or the same gets spare samples, up to
-`top_up`. Nothing is asked of a server before a sample is missing.
+Requests come in, and traces come out as the servers answer, many at a time and in no order. A
+prompt whose traces are empty, truncated, over-long, unusable or equal gets up to `top_up` spare
+samples. No server is asked anything before a sample is missing.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from math import isfinite
 from typing import Annotated, Any, Literal
@@ -111,17 +111,26 @@ def build(
         seed=seed,
         extra=extra or {},
     )
-    given = (endpoints,) if isinstance(endpoints, str) else endpoints
-    urls = tuple(dict.fromkeys(address(one) for one in given))
+    addresses = (endpoints,) if isinstance(endpoints, str) else endpoints
+    urls = tuple(dict.fromkeys(map(address, addresses)))
+
+    def new_pool() -> EndpointPool:
+        return EndpointPool(
+            urls,
+            model=model,
+            revision=revision,
+            in_flight=in_flight,
+            timeout=timeout_seconds,
+            patience=patience_seconds,
+            key=read_key(api_key_env),
+        )
+
     return OpenAIServer(
         sampling,
-        urls,
+        new_pool if urls else None,
         grouped=requests == "group",
         top_up=top_up,
-        in_flight=in_flight,
-        timeout=timeout_seconds,
-        patience=patience_seconds,
-        api_key_env=api_key_env,
+        give_up=patience_seconds / 5,
     )
 
 
@@ -131,34 +140,33 @@ def _require(holds: bool, field: str, wanted: str) -> None:
 
 
 class OpenAIServer:
-    """Samples over HTTP; see `build` for the options."""
+    """Samples over HTTP; see `build` for the options.
+
+    `new_pool` makes the pool of endpoints for one run of sampling, and reads the key from the
+    environment; it is None where no endpoint is named. `give_up`: see `Stream`.
+    """
 
     is_record = False
 
     def __init__(
         self,
         sampling: ServerSampling,
-        urls: tuple[str, ...],
+        new_pool: Callable[[], EndpointPool] | None,
         *,
         grouped: bool,
         top_up: int,
-        in_flight: int | None,
-        timeout: float,
-        patience: float,
-        api_key_env: str | None,
+        give_up: float,
     ) -> None:
         self.name = sampling.name
         self.revision = sampling.revision or UNSTATED
-        self._sampling, self._urls = sampling, urls
-        self._grouped, self._top_up = grouped, top_up
-        self._in_flight, self._timeout, self._patience = in_flight, timeout, patience
-        self._api_key_env = api_key_env
-        self._fleet: EndpointPool | None = None
+        self._sampling, self._new_pool = sampling, new_pool
+        self._grouped, self._top_up, self._give_up = grouped, top_up, give_up
+        self._pool: EndpointPool | None = None
 
     @property
     def note(self) -> str:
-        """Samples in flight, and who is waited for."""
-        return self._fleet.note() if self._fleet else ""
+        """Samples in flight, and the server that is waited for."""
+        return self._pool.note() if self._pool else ""
 
     def wanted(self, prompt: Prompt, samples: int) -> SampleBudget:
         """As many as the recipe asks for, and the spare ones."""
@@ -170,30 +178,17 @@ class OpenAIServer:
 
     async def reach(self) -> None:
         """Ask every endpoint once; ShortError where none is well."""
-        if self._urls:
-            await self._endpoints().reach()
+        if self._new_pool is not None:
+            await self._new_pool().reach()
 
     async def sample(self, requests: Iterable[Request], shortfall: Shortfall) -> Outcomes:
         """Outcomes as they come; the servers are asked when the first sample is missing."""
-        if not self._urls:
+        if self._new_pool is None:
             raise UserError(
                 "teacher.endpoints: none; give the address of a server, or add serve: to start one"
             )
-        self._fleet = self._endpoints()
-        stream = Stream(
-            self._sampling, self._fleet, grouped=self._grouped, give_up=self._patience / 5
-        )
+        self._pool = self._new_pool()
+        stream = Stream(self._sampling, self._pool, grouped=self._grouped, give_up=self._give_up)
         async with aclosing(stream.run(requests, shortfall)) as outcomes:
             async for outcome in outcomes:
                 yield outcome
-
-    def _endpoints(self) -> EndpointPool:
-        return EndpointPool(
-            self._urls,
-            model=self._sampling.model,
-            revision=self._sampling.revision,
-            in_flight=self._in_flight,
-            timeout=self._timeout,
-            patience=self._patience,
-            key=read_key(self._api_key_env),
-        )

@@ -1,8 +1,8 @@
-"""Teacher `recorded`: the traces that the source already holds. Flows in: prompts with traces.
+"""Teacher `recorded`: the traces that the source already holds.
 
-Flows out: one trace for each, in the source's order, under the name of the model that wrote it.
+Each comes out as one trace, in the source's order, under the name of the model that wrote it.
 Nothing is sampled, so sampling parameters and token counts are unknown (None). With `top_up`,
-another teacher writes what a prompt still lacks to make a canvas.
+another teacher writes the traces that a prompt still lacks to make a canvas.
 """
 
 from collections import deque
@@ -31,7 +31,7 @@ def build(part: ReplyPart = "full", top_up: Part | None = None) -> "RecordedTeac
 
 
 class RecordedTeacher:
-    """Hands out `Prompt.recorded`, and asks `served` for what lacks."""
+    """Yields `Prompt.recorded` as traces, and has `served` write those that are missing."""
 
     def __init__(self, part: ReplyPart, served: Teacher | None = None) -> None:
         self.name = "recorded"
@@ -46,11 +46,10 @@ class RecordedTeacher:
         return self._served.note if self._served else ""
 
     def wanted(self, prompt: Prompt, samples: int) -> SampleBudget:
-        """All that is recorded, whatever the recipe asks for: surplus traces are chosen from."""
-        there = len(prompt.recorded)
-        if self._served is None:
-            return SampleBudget(there, there)
-        return SampleBudget(there, there + self._served.wanted(prompt, samples).maximum)
+        """All recorded traces, whatever the recipe asks for: a canvas chooses among them."""
+        recorded = len(prompt.recorded)
+        spares = self._served.wanted(prompt, samples).maximum if self._served is not None else 0
+        return SampleBudget(recorded, recorded + spares)
 
     def key(self, prompt: Prompt, index: int) -> str:
         """A hash of prompt, index, part and the record itself."""
@@ -83,22 +82,22 @@ class RecordedTeacher:
                 for index in request.missing:
                     yield self._trace(request, index)
             return
-        there: deque[Trace] = deque()
-        passed = self._pass_on(requests, there)
-        async with aclosing(self._served.sample(passed, shortfall)) as outcomes:  # type: ignore[type-var]
+        recorded: deque[Trace] = deque()
+        others = self._pass_on(requests, recorded)
+        async with aclosing(self._served.sample(others, shortfall)) as outcomes:  # type: ignore[type-var]
             async for outcome in outcomes:
-                while there:
-                    yield there.popleft()
+                while recorded:
+                    yield recorded.popleft()
                 yield outcome
-        while there:
-            yield there.popleft()
+        while recorded:
+            yield recorded.popleft()
 
-    def _pass_on(self, requests: Iterable[Request], there: deque[Trace]) -> Iterator[Request]:
-        """Requests for what is not recorded; the recorded traces go to `there`."""
+    def _pass_on(self, requests: Iterable[Request], traces: deque[Trace]) -> Iterator[Request]:
+        """Requests for samples that are not recorded; the recorded ones are added to `traces`."""
         for request in requests:
             recorded = len(request.prompt.recorded)
             fresh = [self._trace(request, i) for i in request.missing if i < recorded]
-            there.extend(fresh)
+            traces.extend(fresh)
             yield replace(
                 request,
                 have=tuple(sorted((*request.have, *fresh), key=lambda trace: trace.index)),

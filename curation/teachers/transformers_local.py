@@ -1,14 +1,15 @@
-"""Teacher `transformers_local`: any local causal LM directory. Flows in: requests; out: traces.
+"""Teacher `transformers_local`: any local directory of a causal LM.
 
 Batches are fixed blocks of consecutive positions of a shard and always hold every sample of their
-prompts: a block with one sample missing is sampled whole again and only the missing ones are
-handed out, so that a resumed run writes the same bytes. A block with nothing missing costs nothing,
-and the weights are loaded when the first block needs them.
+prompts. A block with one sample missing is sampled whole again and only the missing samples are
+yielded, so that a resumed run writes the same bytes. A block with nothing missing is skipped, and
+the weights are loaded for the first block that is sampled.
 """
 
 import asyncio
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from random import Random
@@ -64,7 +65,8 @@ def build(
     _require(all(stop), "stop", "an empty stop string ends every trace at once; remove it")
     _require(_PROBLEM in prompt, "prompt", f"{prompt!r} lacks {_PROBLEM}, the problem's place")
     check_model_directory(Path(path))
-    sampling = LocalSampling(
+    return LocalTeacher(
+        path=Path(path),
         temperature=temperature,
         top_p=top_p,
         max_tokens=max_tokens,
@@ -72,8 +74,10 @@ def build(
         prompt=prompt,
         part=part,
         seed=seed,
+        batch_prompts=batch_prompts,
+        device=device,
+        trust_remote_code=trust_remote_code,
     )
-    return LocalTeacher(Path(path), sampling, batch_prompts, device, trust_remote_code)
 
 
 def _require(holds: bool, field: str, message: str) -> None:
@@ -81,10 +85,14 @@ def _require(holds: bool, field: str, message: str) -> None:
         raise UserError(f"teacher.{field}: {message}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalSampling:
-    """The options that shape a trace."""
+@dataclass(kw_only=True, eq=False)
+class LocalTeacher:
+    """Samples with transformers in this process, one block of a shard at a time; see `build`."""
 
+    note = ""
+    is_record = False
+
+    path: Path
     temperature: float
     top_p: float
     max_tokens: int
@@ -92,6 +100,13 @@ class LocalSampling:
     prompt: str
     part: ReplyPart
     seed: int
+    batch_prompts: int
+    device: str | None
+    trust_remote_code: bool
+
+    def __post_init__(self) -> None:
+        self.name = self.path.absolute().name
+        self.revision = directory_revision(self.path)
 
     def message(self, prompt: Prompt) -> str:
         """The user message for a problem."""
@@ -102,50 +117,25 @@ class LocalSampling:
         name = f"{self.seed}\0{prompt.id}\0{index}".encode("utf-8", "surrogatepass")
         return int.from_bytes(blake2b(name, digest_size=8).digest(), "big") >> 1
 
-
-class LocalTeacher:
-    """Samples with transformers in this process, one block of a shard at a time."""
-
-    note = ""
-    is_record = False
-
-    def __init__(
-        self,
-        path: Path,
-        sampling: LocalSampling,
-        batch_prompts: int,
-        device: str | None,
-        trust_remote_code: bool,
-    ) -> None:
-        self.name = path.absolute().name
-        self.revision = directory_revision(path)
-        self._path = path
-        self._sampling = sampling
-        self._batch_prompts = batch_prompts
-        self._device = device
-        self._trust_remote_code = trust_remote_code
-        self._loaded: CausalLM | None = None
-
     def wanted(self, prompt: Prompt, samples: int) -> SampleBudget:
         """As many as the recipe asks for: a block is sampled whole, so there are no spares."""
         return SampleBudget(samples, samples)
 
     def key(self, prompt: Prompt, index: int) -> str:
         """A hash of all that shapes the sample; the chat template is part of the revision."""
-        options = self._sampling
         return digest(
             [
                 "transformers_local",
                 TEMPLATE_VERSION,
                 prompt.id,
                 index,
-                options.message(prompt),
-                options.temperature,
-                options.top_p,
-                options.max_tokens,
-                options.stop,
-                options.part,
-                options.seed,
+                self.message(prompt),
+                self.temperature,
+                self.top_p,
+                self.max_tokens,
+                self.stop,
+                self.part,
+                self.seed,
                 self.name,
                 self.revision,
             ]
@@ -153,7 +143,7 @@ class LocalTeacher:
 
     async def sample(self, requests: Iterable[Request], shortfall: Shortfall) -> Outcomes:
         """Outcomes block by block, as the samples of a block end."""
-        for block in _blocks(requests, self._batch_prompts):
+        for block in _blocks(requests, self.batch_prompts):
             if not any(request.missing for request in block):
                 continue
             outcomes = self._sample_block(block, shortfall)
@@ -161,11 +151,9 @@ class LocalTeacher:
             while (outcome := await asyncio.to_thread(next, outcomes, None)) is not None:
                 yield outcome
 
+    @cached_property
     def _model(self) -> CausalLM:
-        self._loaded = self._loaded or load_causal_lm(
-            self._path, self._device, self._trust_remote_code
-        )
-        return self._loaded
+        return load_causal_lm(self.path, self.device, self.trust_remote_code)
 
     def _sample_block(self, block: list[Request], shortfall: Shortfall) -> Iterator[SampleOutcome]:
         from curation.teachers.local.decode import PendingSample, sample
@@ -174,13 +162,11 @@ class LocalTeacher:
             spares = [index for index in request.missing if index >= request.wanted.required]
             if spares and not shortfall(request.prompt, request.have):
                 yield from (Skipped(prompt_id=request.prompt.id, index=index) for index in spares)
-                missing = tuple(
-                    index for index in request.missing if index < request.wanted.required
-                )
-                block[at] = replace(request, missing=missing)
+                firm = (index for index in request.missing if index not in spares)
+                block[at] = replace(request, missing=tuple(firm))
         if not any(request.missing for request in block):
             return
-        model, options = self._model(), self._sampling
+        model = self._model
         fitting: list[tuple[Request, list[int]]] = []
         for request in block:
             ids, failures = self._encode(request, model)
@@ -204,22 +190,22 @@ class LocalTeacher:
             model.model,
             [ids for _, ids in fitting],
             rows,
-            temperature=options.temperature,
-            top_p=options.top_p,
+            temperature=self.temperature,
+            top_p=self.top_p,
             end_ids=model.end_ids,
-            is_stopped=model.stop_test(options.stop),
+            is_stopped=model.stop_test(self.stop),
         ):
             at, index = samples[sampled.row]
             request, ids = fitting[at]
             if index in request.missing:
-                text, is_cut = cut_at_stop(model.decode(sampled.ids, before=ids[-1]), options.stop)
+                text, is_cut = cut_at_stop(model.decode(sampled.ids, before=ids[-1]), self.stop)
                 reason = FinishReason.STOP if is_cut else sampled.finish_reason
                 yield self._trace(request.prompt, index, text, reason, len(ids), sampled.tokens)
 
     def _encode(self, request: Request, model: CausalLM) -> tuple[list[int], list[Failure]]:
         """The prompt's ids, or none and a failure for each missing sample."""
         try:
-            ids = model.encode(self._sampling.message(request.prompt))
+            ids = model.encode(self.message(request.prompt))
         except UnicodeEncodeError as error:
             return [], _failures(request, "prompt_not_encodable", f"not UTF-8: {error.reason}")
         if model.context is not None and len(ids) >= model.context:
@@ -232,10 +218,10 @@ class LocalTeacher:
 
         Python's generator, because its sequence for a seed is guaranteed to stay the same.
         """
-        limit, context = self._sampling.max_tokens, self._model().context
+        limit, context = self.max_tokens, self._model.context
         if context is not None:
             limit = min(limit, context - prompt_tokens)
-        draw = Random(self._sampling.sample_seed(prompt, index)).random
+        draw = Random(self.sample_seed(prompt, index)).random
         return [draw() for _ in range(limit)]
 
     def _trace(
@@ -247,8 +233,7 @@ class LocalTeacher:
         prompt_tokens: int,
         completion_tokens: int,
     ) -> Trace:
-        options = self._sampling
-        taken = take(text, options.part, reason)
+        taken = take(text, self.part, reason)
         return Trace(
             prompt_id=prompt.id,
             index=index,
@@ -256,10 +241,10 @@ class LocalTeacher:
             text=taken.text,
             teacher=self.name,
             revision=self.revision,
-            temperature=options.temperature,
-            top_p=options.top_p,
-            max_tokens=options.max_tokens,
-            seed=options.sample_seed(prompt, index),
+            temperature=self.temperature,
+            top_p=self.top_p,
+            max_tokens=self.max_tokens,
+            seed=self.sample_seed(prompt, index),
             hint=None,
             finish_reason=taken.finish_reason,
             prompt_tokens=prompt_tokens,

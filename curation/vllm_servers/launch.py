@@ -1,7 +1,6 @@
 """How a vLLM server is started and reached: its command line, its address, the tail of its log.
 
-In: what a recipe's `serve` says. Out: a `LaunchSpec` for `server.py`, and the few facts about vLLM
-that the supervision needs. Nothing here starts a thread or keeps state.
+The facts about vLLM that `server.py` needs. Nothing here starts a thread or keeps state.
 """
 
 import ctypes
@@ -52,7 +51,7 @@ class LaunchSpec:
         )
 
     def shown(self, port: int) -> str:
-        """The command line as a shell takes it, with what stands in the environment for it."""
+        """The command line for a shell, with the environment variables that are set for it."""
         more = (f"{name}={value}" for name, value in sorted(self.environment.items()))
         return shlex.join([*more, *self.command(port)])
 
@@ -106,24 +105,24 @@ def base_url(host: str, port: int) -> str:
 
 
 def log_tail(log: Path, begin: int) -> tuple[str, ...]:
-    """What the log says since byte `begin`: the first causes that it names, then its last lines."""
+    """Lines of the log from byte `begin` on: the first errors in it, then its last lines."""
     with log.open("rb") as file:
         file.seek(max(begin, file.seek(0, os.SEEK_END) - TAIL_BYTES))
         text = file.read().decode("utf-8", "replace")
     lines = [one_line(line) for line in text.splitlines() if line.strip()]
     end = lines[-TAIL_LINES:]
-    found = (match[1] for line in lines if (match := _CAUSE.match(line)))
-    causes = [cause for cause in dict.fromkeys(found) if not any(cause in line for line in end)]
+    errors = (match[1] for line in lines if (match := _CAUSE.match(line)))
+    causes = [cause for cause in dict.fromkeys(errors) if not any(cause in line for line in end)]
     return tuple(shorten(line, LINE_CHARACTERS) for line in (*causes[:CAUSES], *end))
 
 
 def visible_gpus(
     environment: Mapping[str, str] = os.environ, *, otherwise: Callable[[], int] | None = None
 ) -> tuple[str, ...]:
-    """The GPUs that a server may use, as CUDA_VISIBLE_DEVICES names them; CUDA stays untouched.
+    """The GPUs that a server may use, named as in CUDA_VISIBLE_DEVICES; CUDA is not initialised.
 
-    `otherwise` counts those of a machine without NVIDIA's driver (default: torch, which is slow to
-    import).
+    `otherwise` counts the GPUs of a machine without NVIDIA's driver (default: torch, which is slow
+    to import).
     """
     if (chosen := environment.get("CUDA_VISIBLE_DEVICES")) is not None:
         names = [name.strip() for name in chosen.split(",")]

@@ -1,14 +1,15 @@
-"""One supervised server: a thread that starts it, asks for its health, and starts it again.
+"""One supervised server: a thread that starts it, checks its health, and starts it again.
 
-In: a `LaunchSpec` and `HealthTimeouts`. Out: a URL that stays the same over restarts; `ready` once
-it has answered; `error` if it never did; `failure` when its restarts are used up. The server is a
-`support.processes.Child`, so that nothing outlives the process that holds this thread.
+The server's URL stays the same over restarts. `ready` is set once it has answered; `error` is why
+it never did; `failure` says that its restarts are used up. The server is a
+`support.processes.Child`, so that it ends with the process that holds this thread.
 """
 
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from curation.vllm_servers import launch
 from curation.vllm_servers.launch import LaunchSpec
@@ -33,17 +34,16 @@ class HealthTimeouts:
     steady: float = 3600.0  # a life that lasted so long forgets the restarts before it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Fault:
-    """Why a life of the server ended, and the end of its log."""
+class _Fault(NamedTuple):
+    """Why the server ended, whether it did not answer in time, and the end of its log."""
 
     what: str
-    log_tail: tuple[str, ...]
     is_late: bool
+    log_tail: tuple[str, ...]
 
 
 class Server:
-    """One server and the thread that looks after it; `say` gets a line for every restart."""
+    """One server and the thread that supervises it; `say` gets a line for every restart."""
 
     def __init__(
         self,
@@ -82,19 +82,19 @@ class Server:
                 self._process.terminate()
 
     def join(self) -> None:
-        """Wait until the server and all that came of it are gone."""
+        """Wait until the server and all of its processes have ended."""
         if self._thread.ident is not None:
             self._thread.join()
 
     def _run(self) -> None:
         try:
             self._supervise()
-        except Exception as error:  # a thread that ends silently would leave everybody waiting
+        except Exception as error:  # if the thread ended silently, the build would wait for ever
             self.failure = f"{self._name()}: {type(error).__name__}: {error}"
             self.error = error if isinstance(error, PolytraceError) else ShortError(self.failure)
 
     def _supervise(self) -> None:
-        """Lives of the server, until closing, the first that never answers, or one too many."""
+        """Run the server again and again: until it is closed, or fails for good."""
         restarts = moves = 0
         began = time.monotonic()
         while (fault := self._live()) is not None:
@@ -121,7 +121,7 @@ class Server:
             began = time.monotonic()
 
     def _live(self) -> _Fault | None:
-        """One life, from its start until nothing is left of it; None when closing."""
+        """Start the server and wait for its end; why it ended, None when closing."""
         path = self._spec.log
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as log:
@@ -135,13 +135,10 @@ class Server:
             end = self._watch(process)
         finally:
             process.end()
-        if end is None:
-            return None
-        what, is_late = end
-        return _Fault(what=what, log_tail=launch.log_tail(path, begin), is_late=is_late)
+        return None if end is None else _Fault(*end, launch.log_tail(path, begin))
 
     def _watch(self, process: Child[bytes]) -> tuple[str, bool] | None:
-        """What ended this life and whether it was the time to start; None when closing."""
+        """Why the server has to end, and whether it did not answer in time; None when closing."""
         timeouts = self._timeouts
         began = next_question = time.monotonic()
         has_answered = False
@@ -149,17 +146,17 @@ class Server:
         while not self._closing.wait(timeouts.look):
             if (status := process.poll()) is not None:
                 return _ending(status), False
-            asked = time.monotonic()
-            if asked < next_question:
+            now = time.monotonic()
+            if now < next_question:
                 continue
             if is_healthy(self._spec.host, self._port, timeouts.answer):
-                has_answered, failing_since, next_question = True, None, asked + timeouts.health
+                has_answered, failing_since, next_question = True, None, now + timeouts.health
                 self.ready.set()
             elif not has_answered:
                 if time.monotonic() - began > self._spec.start_seconds:
                     return f"did not answer within {self._spec.start_seconds:g} s", True
             else:
-                failing_since = asked if failing_since is None else failing_since
+                failing_since = now if failing_since is None else failing_since
                 if time.monotonic() - failing_since > timeouts.unhealthy:
                     return f"lives, but its /health failed for {timeouts.unhealthy:g} s", False
         return None

@@ -1,8 +1,8 @@
-"""Supervise vLLM's own servers for the length of a build. In: the recipe's `serve`. Out: base URLs.
+"""The vLLM servers of a build: the recipe's `serve` section in, base URLs out.
 
-One server a GPU group, each under a thread (`server.py`): they are ready when `start` returns,
-start again when they die or hang, and are gone when `close` returns or this process ends, however
-it ends.
+There is one server for each group of GPUs, supervised by a thread (`server.py`). All are ready when
+`start` returns, are started again when they die or hang, and have ended when `close` returns or
+this process ends, in whatever way.
 """
 
 import os
@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from tqdm import tqdm
@@ -31,7 +30,7 @@ class Servers:
 
     `model` is a directory or hub id, `name` what the servers call it, `logs` the folder of
     `server-N.log`. `gpus` are names for CUDA_VISIBLE_DEVICES (default: the visible ones). Raises
-    UserError where the recipe asks for what is not there.
+    UserError where the recipe asks for an interpreter, GPUs or a host that this machine lacks.
     """
 
     def __init__(
@@ -47,24 +46,21 @@ class Servers:
         self._model = model
         self._logs = logs
         self._is_closed = False
-        found = visible_gpus() if gpus is None else gpus
-        taken: set[int] = set()
-        self._servers = tuple(
-            Server(one, timeouts or HealthTimeouts(), taken, _say)
-            for one in launch_specs(spec, model, name, logs, found)
-        )
+        specs = launch_specs(spec, model, name, logs, visible_gpus() if gpus is None else gpus)
+        ports: set[int] = set()
+        self._servers = [Server(one, timeouts or HealthTimeouts(), ports, _say) for one in specs]
 
     @property
     def failure(self) -> str | None:
-        """What became of the servers, once all have used up their restarts; None before."""
+        """Why the first server failed, once all have used up their restarts; None before."""
         failures = [one.failure for one in self._servers]
         return failures[0] if all(failures) else None
 
     def start(self) -> tuple[str, ...]:
-        """Start all servers; their base URLs, once each has answered /health.
+        """Start all servers; returns their base URLs, once each has answered /health.
 
-        Raises UserError for a server that ends before it ever answered, ShortError for one that
-        does not answer in time; no server is left then.
+        Raises UserError for a server that ends before it has answered, ShortError for one that does
+        not answer in time; all servers are ended then.
         """
         count = len(self._servers)
         kind = "server" if count == 1 else "servers"
@@ -87,7 +83,7 @@ class Servers:
         return urls
 
     def close(self) -> None:
-        """End all servers and all that came of them; calling it again does nothing."""
+        """End all servers and their processes; calling it again does nothing."""
         self._is_closed = True
         for server in self._servers:
             server.ask_to_end()
@@ -97,12 +93,7 @@ class Servers:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _raise_error(self) -> None:
@@ -123,7 +114,7 @@ def check_interpreter(spec: Serve) -> None:
 def launch_specs(
     spec: Serve, model: str, name: str, logs: Path, gpus: Sequence[str]
 ) -> tuple[LaunchSpec, ...]:
-    """One a server; each gets its own GPUs, none is named where there are none."""
+    """The specification of every server, each with GPUs of its own if there are any."""
     groups = _gpu_groups(spec, gpus)
     parallel = ("--tensor-parallel-size", str(spec.gpus_per_server))
     return tuple(
@@ -161,13 +152,13 @@ def _gpu_groups(spec: Serve, gpus: Sequence[str]) -> list[Sequence[str]]:
 def _interpreter(python: str | None) -> str:
     """The interpreter's path; the link of a virtual environment is not followed."""
     wanted = sys.executable if python is None else os.path.expanduser(python)
-    found = shutil.which(wanted)
-    if found is None:
+    program = shutil.which(wanted)
+    if program is None:
         raise UserError(
             f"serve.python: {wanted!r} is no program that can be run; name the interpreter of the "
             f"environment that holds vLLM, such as /path/to/environment/bin/python"
         )
-    return os.path.abspath(found)
+    return os.path.abspath(program)
 
 
 def _say(line: str) -> None:

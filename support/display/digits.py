@@ -1,4 +1,4 @@
-"""Numbers for people: as many digits as a reader can use. Files for programs keep all of them."""
+"""Numbers rounded for readers; files for programs keep all digits."""
 
 import math
 
@@ -6,10 +6,10 @@ DIGITS = 4  # significant ones
 
 
 def rounded(value: float, sign: str = "") -> str:
-    """`value` in four significant digits, whole parts entire: 0.04392, 136.3, 12,346.
+    """`value` in four significant digits, or all of its whole part: 0.04392, 136.3, 12,346.
 
-    `sign`: "+" puts a sign before numbers above 0, too. Numbers under 0.0001 and from a million
-    million on have an exponent.
+    `sign`: "+" puts a sign before positive numbers, too. Numbers below 0.0001 and from 10^12 on
+    have an exponent.
     """
     if math.isfinite(value) and 1 <= abs(value) < 1e12:
         value = round(value, max(0, DIGITS - 1 - math.floor(math.log10(abs(value)))))
@@ -18,7 +18,7 @@ def rounded(value: float, sign: str = "") -> str:
 
 
 def rounded_text(text: str) -> str:
-    """A number that a program wrote out, rounded; any other text as it is."""
+    """The text of a number, rounded; any other text unchanged."""
     try:
         return rounded(float(text))
     except ValueError:
@@ -26,6 +26,6 @@ def rounded_text(text: str) -> str:
 
 
 def distinguishable(first: float, second: float) -> tuple[str, str]:
-    """Two numbers, rounded unless that makes different ones alike."""
+    """Two numbers as text, rounded unless that would make different numbers equal."""
     shown = rounded(first), rounded(second)
     return (repr(first), repr(second)) if first != second and shown[0] == shown[1] else shown

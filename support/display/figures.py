@@ -1,7 +1,7 @@
-"""One style for every picture, and one way to a file: deterministic PNG and SVG.
+"""One style for all figures, saved as deterministic PNG and SVG.
 
-Nothing here or above it uses pyplot, whose state is the process's: the caller's backend and
-settings are after a drawing what they were before it, and a user's matplotlibrc shapes no picture.
+pyplot is not used, because its state belongs to the process: a drawing leaves the caller's backend
+and settings unchanged, and a user's matplotlibrc does not change a figure.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from support.files import atomic_write
 
-if TYPE_CHECKING:  # matplotlib is loaded by who draws, not by who may draw
+if TYPE_CHECKING:  # matplotlib is loaded only when a figure is drawn
     from matplotlib.figure import Figure
 
 BLUE, RED, GREEN, SAND, GREY = "#1f6f8b", "#d1495b", "#6a994e", "#d9a441", "#8a8a8a"

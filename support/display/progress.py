@@ -33,7 +33,7 @@ class Progress:
         self._note = ""
         self._began = self._written = time.monotonic()
         self._is_log = shown and not sys.stderr.isatty()
-        self._is_told = True  # there is nothing to tell yet
+        self._is_logged = True  # there is nothing to log yet
         self._bar: tqdm[None] | None = None
         if shown and not self._is_log:
             self._bar = tqdm(
@@ -51,7 +51,7 @@ class Progress:
         return time.monotonic() - self._began
 
     def update(self, done: int = 1, *, more: int = 0, note: str = "") -> None:
-        """So many more are done; `more` adds to the total, `note` stands behind the figures."""
+        """Count `done` more units; `more` adds to the total, `note` is shown after the figures."""
         self._done += done
         self._note = note or self._note
         if more:
@@ -61,22 +61,22 @@ class Progress:
             if note:
                 self._bar.set_postfix_str(note, refresh=False)
             self._bar.update(done)
-        self._is_told = False
+        self._is_logged = False
         if self._is_log and time.monotonic() - self._written >= SECONDS:
             self._log()
 
     def write(self, line: str) -> None:
-        """A line of its own, above the bar."""
+        """Write a line of its own, above the bar."""
         if self._bar is not None:
             self._bar.write(line, file=sys.stderr)
         elif self._is_log:
             print(line, file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """The end of the work, or where it broke off."""
+        """Show the last state; the work has ended or broken off."""
         if self._bar is not None:
             self._bar.close()
-        elif self._is_log and not self._is_told:
+        elif self._is_log and not self._is_logged:
             self._log()
 
     def __enter__(self) -> Self:
@@ -86,7 +86,7 @@ class Progress:
         self.close()
 
     def _log(self) -> None:
-        self._written, self._is_told = time.monotonic(), True
+        self._written, self._is_logged = time.monotonic(), True
         print(self._line(), file=sys.stderr, flush=True)
 
     def _line(self) -> str:

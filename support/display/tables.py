@@ -1,6 +1,6 @@
 """A table of text: as Markdown for a page, or with aligned columns for a terminal.
 
-Cells are printed as they are: whoever fills them with foreign text makes it safe first.
+Cells are printed unchanged: the caller makes foreign text safe.
 """
 
 from collections.abc import Collection
@@ -11,9 +11,9 @@ from support.display.text import width
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Rows of cells, and if there are any a title, a header and what a reader must know of them.
+    """Rows of cells, with an optional header, a title above and a note below.
 
-    `left` numbers the columns that Markdown aligns to the left; the others are of numbers.
+    `left` holds the numbers of the columns that Markdown aligns to the left; others align right.
     """
 
     rows: tuple[tuple[str, ...], ...]

@@ -1,7 +1,7 @@
-"""Foreign text made safe to show: on a terminal, in a table, in Markdown.
+"""Make text of a model or a data set safe to show on a terminal, in a table or in Markdown.
 
-In: text that a model or a data set wrote. Out: the same text with every character that could move a
-cursor, reorder a line or hide itself made visible, and wrapped by display width.
+Every character that could move a cursor, reorder a line or hide itself is made visible. Lines are
+wrapped by display width.
 """
 
 import unicodedata
@@ -10,7 +10,7 @@ _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 def visible(text: str) -> str:
-    """`text` with control, format and unassigned characters shown; only line feeds keep effect.
+    """`text` with control, format and unassigned characters made visible, except line feeds.
 
     C0 controls become their Unicode pictures (ESC is ␛), all others `<U+202E>`.
     """

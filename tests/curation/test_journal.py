@@ -3,7 +3,7 @@
 import resource
 import tracemalloc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -50,7 +50,7 @@ def test_any_text_survives(texts: list[str]) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "00000.jsonl"
         traces = [trace(n, text) for n, text in enumerate(texts)]
-        with Journal(path) as book:
+        with closing(Journal(path)) as book:
             for one in traces:
                 book.append(one)
         assert read(path).traces == traces
@@ -58,7 +58,7 @@ def test_any_text_survives(texts: list[str]) -> None:
 
 def test_hostile_text_survives(tmp_path: Path) -> None:
     text = "\ud800 \0 \r\n \u2028 \x85 \U0001f600 \udfff"
-    with Journal(tmp_path / "j") as book:
+    with closing(Journal(tmp_path / "j")) as book:
         book.append(trace(0, text))
     reading = read(tmp_path / "j")
     assert reading.traces == [trace(0, text)]
@@ -70,7 +70,7 @@ def test_hostile_text_survives(tmp_path: Path) -> None:
 def test_a_torn_tail_is_dropped_and_appending_goes_on(cut: int) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "j"
-        with Journal(path) as book:
+        with closing(Journal(path)) as book:
             for n in range(3):
                 book.append(trace(n))
         data = path.read_bytes()
@@ -99,7 +99,7 @@ def test_a_torn_tail_is_dropped_and_appending_goes_on(cut: int) -> None:
 )
 def test_a_damaged_line_is_counted_and_skipped(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "j"
-    with Journal(path) as book:
+    with closing(Journal(path)) as book:
         book.append(trace(0))
         book.commit()
         path.write_bytes(path.read_bytes() + damage + b"\n")
@@ -109,7 +109,7 @@ def test_a_damaged_line_is_counted_and_skipped(tmp_path: Path, damage: bytes) ->
 
 def test_a_wrong_type_or_an_unknown_finish_reason_is_damage(tmp_path: Path) -> None:
     path = tmp_path / "j"
-    with Journal(path) as book:
+    with closing(Journal(path)) as book:
         book.append(trace(0))
     line = path.read_bytes()
     path.write_bytes(
@@ -123,7 +123,7 @@ def test_a_wrong_type_or_an_unknown_finish_reason_is_damage(tmp_path: Path) -> N
 
 def test_a_missing_file_is_empty_and_no_file_is_made_for_nothing(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "j"
-    with Journal(path) as book:
+    with closing(Journal(path)) as book:
         assert book.load() == ([], 0, 0, [])
     assert not path.exists()
 
@@ -190,7 +190,8 @@ def test_appends_and_commits_of_several_threads_lose_nothing(tmp_path: Path) -> 
 
 def test_an_archive_finds_keys_in_every_journal(tmp_path: Path) -> None:
     """Whatever a text holds, in journals of open and of closed shards; damaged lines are none."""
-    with Journal(tmp_path / "00000.jsonl") as open_one, Journal(tmp_path / "00001.jsonl") as closed:
+    paths = (tmp_path / "00000.jsonl", tmp_path / "00001.jsonl")
+    with closing(Journal(paths[0])) as open_one, closing(Journal(paths[1])) as closed:
         open_one.append(trace(0, 'a text that says "key":"k1"'))
         open_one.append(trace(2))
         closed.append(trace(1))
@@ -210,7 +211,7 @@ def test_an_archive_finds_keys_in_every_journal(tmp_path: Path) -> None:
 
 
 def test_what_an_archive_holds_is_a_few_bytes_a_trace(tmp_path: Path) -> None:
-    with Journal(tmp_path / "00000.jsonl") as book:
+    with closing(Journal(tmp_path / "00000.jsonl")) as book:
         for n in range(30_000):
             book.append(trace(n))
     tracemalloc.start()

@@ -288,7 +288,7 @@ def test_a_block_gives_the_same_bytes_whatever_is_missing(lm: Path) -> None:
 def test_nothing_missing_loads_nothing_and_blocks_are_read_one_at_a_time(lm: Path) -> None:
     teacher = build(lm, batch_prompts=2)
     assert outcomes(teacher, requests(PROMPTS, 4, missing=[])) == []
-    assert teacher._loaded is None
+    assert "_model" not in vars(teacher)
     read: list[int] = []
 
     def lazily() -> Iterable[Request]:
@@ -329,7 +329,7 @@ def test_first_tokens_follow_the_softmax(lm: Path, reference: tuple[Any, Any]) -
 def _first_tokens(teacher: transformers_local.LocalTeacher, samples: int) -> Counter[int]:
     from curation.teachers.local.decode import PendingSample, sample
 
-    one, model = PROMPTS[0], teacher._model()
+    one, model = PROMPTS[0], teacher._model
     ids = model.encode(one.text)
     rows = [
         PendingSample(prompt=0, uniforms=teacher._uniforms(one, n, len(ids)))
@@ -339,8 +339,8 @@ def _first_tokens(teacher: transformers_local.LocalTeacher, samples: int) -> Cou
         model.model,
         [ids],
         rows,
-        temperature=teacher._sampling.temperature,
-        top_p=teacher._sampling.top_p,
+        temperature=teacher.temperature,
+        top_p=teacher.top_p,
         end_ids=frozenset(),
         is_stopped=lambda ids: False,
     )
@@ -367,7 +367,7 @@ def test_stop_strings_end_a_trace_and_are_cut_off(lm: Path) -> None:
 
 
 def test_a_stop_string_of_several_bytes_is_found(lm: Path) -> None:
-    model = build(lm)._model()
+    model = build(lm)._model
     stopped = model.stop_test(["é\n", "Question:"])
     ids = model.tokenizer.encode("cafés, café\n and Question:", add_special_tokens=False)
     ends = [n for n in range(1, len(ids) + 1) if stopped(ids[:n])]
@@ -376,7 +376,7 @@ def test_a_stop_string_of_several_bytes_is_found(lm: Path) -> None:
 
 
 def test_text_is_decoded_without_loss_and_special_tokens_stay_visible(lm: Path) -> None:
-    model = build(lm)._model()
+    model = build(lm)._model
     mid = model.tokenizer.convert_tokens_to_ids("<mid>")
     for text in (" two  spaces , kept .\n\n", "naïve \u2028 \U0001f600", "", "don 't"):
         ids = model.tokenizer.encode(text, add_special_tokens=False)
@@ -416,7 +416,7 @@ def test_raw_text_where_there_is_no_template(lm: Path, tmp_path: Path) -> None:
     teacher = build(base, prompt="Question: {problem}\nAnswer:")
     trace = traces(teacher, requests(PROMPTS[:1], 1))[PROMPTS[0].id, 0]
     assert trace.prompt_tokens == len("Question: 2 + 2?\nAnswer:")
-    assert teacher._model().encode("") != []
+    assert teacher._model.encode("") != []
 
 
 def test_a_template_that_prints_the_date_or_fails(lm: Path, tmp_path: Path) -> None:
@@ -424,7 +424,7 @@ def test_a_template_that_prints_the_date_or_fails(lm: Path, tmp_path: Path) -> N
     shutil.copytree(lm, dated)
     shutil.copytree(lm, broken)
     (dated / "chat_template.jinja").write_text("{{ strftime_now('%Y-%m-%d') }}")
-    assert build(dated)._model()._chat("x") == "2025-01-01"
+    assert build(dated)._model._chat("x") == "2025-01-01"
     (broken / "chat_template.jinja").write_text("{{ raise_exception('no system prompt') }}")
     with pytest.raises(UserError, match="chat template fails: no system prompt"):
         outcomes(build(broken), requests(PROMPTS, 1))
@@ -456,9 +456,7 @@ def test_every_option_that_shapes_a_trace_changes_the_key(lm: Path, tmp_path: Pa
     keys = [teacher.key(one, n) for teacher in teachers for one in PROMPTS[:2] for n in (0, 1)]
     assert len(set(keys)) == len(keys) == 40
     assert build(lm, batch_prompts=1, device="cpu").key(PROMPTS[0], 0) == keys[0]
-    seeds = {
-        t._sampling.sample_seed(one, n) for t in teachers[-2:] for one in PROMPTS for n in (0, 1)
-    }
+    seeds = {t.sample_seed(one, n) for t in teachers[-2:] for one in PROMPTS for n in (0, 1)}
     assert len(seeds) == 20
 
 

@@ -76,6 +76,11 @@ class TraceColumns(Options):
             raise ValueError("text and model belong to column; with columns, each path is the text")
         return self
 
+    @property
+    def texts(self) -> list[str]:
+        """The paths of the texts: that of the list column, or those of `columns`, sorted."""
+        return [self.column] if self.column else sorted((self.columns or {}).values())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceLayout:
@@ -93,8 +98,8 @@ class SourceLayout:
         spec = self.traces
         if traces and spec is not None:
             labels = [p for p in (spec.model, spec.correct, spec.finish_reason) if p]
-            texts = [spec.column] if spec.column else sorted((spec.columns or {}).values())
-            paths += [*texts, *labels, *(sibling(t, label) for t in texts for label in labels)]
+            paths += [*spec.texts, *labels]
+            paths += [sibling(text, label) for text in spec.texts for label in labels]
         return tuple(dict.fromkeys(paths))
 
 
@@ -116,13 +121,13 @@ def sibling(path: str, name: str) -> str:
 
 def names(sample: Iterable[RawRow]) -> tuple[str, ...]:
     """The columns of a sample of rows in order of appearance, one level of nesting included."""
-    found: dict[str, None] = {}
+    columns: dict[str, None] = {}
     for row in sample:
         for name, value in row.items():
-            found[printable(name)] = None
+            columns[printable(name)] = None
             if isinstance(value, Mapping):
-                found.update(dict.fromkeys(f"{printable(name)}.{printable(n)}" for n in value))
-    return tuple(found)
+                columns.update(dict.fromkeys(f"{printable(name)}.{printable(n)}" for n in value))
+    return tuple(columns)
 
 
 def require(sample: Sequence[RawRow], path: str, option: str, label: str) -> None:
@@ -134,14 +139,14 @@ def require(sample: Sequence[RawRow], path: str, option: str, label: str) -> Non
 
 
 def require_traces(sample: Sequence[RawRow], spec: TraceColumns, label: str) -> None:
-    """UserError if a column of recorded traces, or the field with their text, is not there."""
-    for path in [spec.column] if spec.column else sorted((spec.columns or {}).values()):
+    """UserError if a column of recorded traces, of their text or of a label, is not there."""
+    for path in spec.texts:
         require(sample, path, "traces", label)
-    _require_labels(sample, spec, label)
+    values = [dig(row, path) for row in sample for path in spec.texts]
+    elements = [e for value in values for e in (value if isinstance(value, list) else [value])]
+    _require_labels(sample, elements, spec, label)
     if not spec.column:
         return
-    held = [dig(row, spec.column) for row in sample]
-    elements = [e for found in held for e in (found if isinstance(found, list) else [found])]
     objects = [e for e in elements if isinstance(e, Mapping)]
     if spec.text:
         require(objects, spec.text, f"traces.text (inside {spec.column})", label)
@@ -153,16 +158,15 @@ def require_traces(sample: Sequence[RawRow], spec: TraceColumns, label: str) -> 
         )
 
 
-def _require_labels(sample: Sequence[RawRow], spec: TraceColumns, label: str) -> None:
+def _require_labels(
+    sample: Sequence[RawRow], elements: Sequence[object], spec: TraceColumns, label: str
+) -> None:
     """UserError for a `traces.correct` or the like that no row and no trace has."""
-    texts = [spec.column] if spec.column else sorted((spec.columns or {}).values())
-    held = [dig(row, text) for row in sample for text in texts]
-    elements = [e for found in held for e in (found if isinstance(found, list) else [found])]
     for option in ("model", "correct", "finish_reason"):
         path: str | None = getattr(spec, option)
         if path is None or not sample:
             continue
-        places = [path, *(sibling(text, path) for text in texts)]
+        places = [path, *(sibling(text, path) for text in spec.texts)]
         inside = any(dig(element, path) is not ABSENT for element in elements)
         if not inside and all(dig(row, place) is ABSENT for row in sample for place in places):
             known = (*names(sample), *names([e for e in elements if isinstance(e, Mapping)]))

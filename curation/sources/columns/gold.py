@@ -1,8 +1,8 @@
-r"""A gold answer out of a raw value: text that can be graded against, or the reason why not.
+r"""Read a gold answer from a raw value: text that can be graded against, or the reason why not.
 
-A damaged gold is worse than none: every trace would be judged wrong, or right by accident. Seen in
-real data: units emptied by a cleaner (`4\mathrm{~}/\mathrm{}`, row 1 of OpenR1-Math-220k), LaTeX
-cut at its first closing brace (18 of 1,000 MATH rows), placeholders such as "notfound".
+With a damaged gold every trace would be graded wrong, or right by accident. Real data holds units
+emptied by a cleaner (`4\mathrm{~}/\mathrm{}`, row 1 of OpenR1-Math-220k), LaTeX cut at its first
+closing brace (18 of 1,000 MATH rows), and placeholders such as "notfound".
 """
 
 import math
@@ -19,7 +19,7 @@ MAX_GOLD_CHARS = 1_000
 """A longer "answer" is a solution or rubbish; the longest of MATH-500 has 53 characters."""
 
 LARGEST_EXPONENT = 300
-"""A JSON number beyond 10^±300 would unfold into text that nobody wrote."""
+"""A JSON number beyond 10^±300 would be written as text of hundreds of digits."""
 
 PLACEHOLDERS = frozenset({"n/a", "nan", "none", "not found", "notfound", "null", "proof"})
 
@@ -50,31 +50,26 @@ def read_gold(value: object, mark: str | None, tidy: Callable[[str], str] = str.
         return Gold("", RowFault.MISSING_GOLD, "there is no gold")
     text = _as_text(value)
     if text is None:
-        kind = (
-            "a boolean"
-            if isinstance(value, bool)
-            else f"{printable(value)} ({type(value).__name__})"
-        )
-        return Gold(
-            "", RowFault.DAMAGED_GOLD, f"the gold is {kind}, neither text nor a usable number"
-        )
+        is_flag = isinstance(value, bool)
+        kind = "a boolean" if is_flag else f"{printable(value)} ({type(value).__name__})"
+        detail = f"the gold is {kind}, neither text nor a usable number"
+        return Gold("", RowFault.DAMAGED_GOLD, detail)
     if SURROGATE.search(text):
         return Gold("", RowFault.BAD_ENCODING, "the gold holds half of a surrogate pair")
     if mark is not None:
         if mark not in text:
-            return Gold(
-                "", RowFault.MISSING_GOLD, f"the mark {mark!r} does not occur before a gold"
-            )
+            detail = f"the mark {mark!r} does not occur before a gold"
+            return Gold("", RowFault.MISSING_GOLD, detail)
         text = text.rpartition(mark)[2]
     if control := CONTROL.search(text):
         return Gold("", RowFault.CONTROL_CHARACTERS, f"the gold holds U+{ord(control[0]):04X}")
     text = _WHOLE.sub(r"\1", tidy(text).strip())
     if not text or text.casefold() in PLACEHOLDERS:
-        return Gold(
-            "", RowFault.MISSING_GOLD, f"the gold is {text!r}" if text else "the gold is empty"
-        )
-    found = damage(text)
-    return Gold("", RowFault.DAMAGED_GOLD, found) if found else Gold(text)
+        detail = f"the gold is {text!r}" if text else "the gold is empty"
+        return Gold("", RowFault.MISSING_GOLD, detail)
+    if detail := damage(text):
+        return Gold("", RowFault.DAMAGED_GOLD, detail)
+    return Gold(text)
 
 
 def damage(gold: str) -> str:

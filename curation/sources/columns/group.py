@@ -1,12 +1,12 @@
-"""One generation a row: the traces of all rows of one prompt, joined at the first of them.
+"""Sources with one generation a row: join the traces of all rows of one prompt.
 
     rows ─► a temporary file, and their keys ─► the first row of a prompt, with all traces
                                               └► the others, rejected as `grouped`
 
-Rows come out in their order, one for one, and every trace once. Two rows are of one prompt where
-the normal forms of their prompts are equal, and those of their golds; a row with another gold stays
-apart. Memory holds about 50 bytes a row and the traces of one prompt. The temporary file (see
-TMPDIR) takes about as much space as the source packed with gzip.
+Every row comes out, in the order of the source, and every trace exactly once. Two rows have one
+prompt where the normal forms of both their prompts and their golds are equal. Memory holds about 50
+bytes a row and the traces of one prompt. The temporary file (see TMPDIR) takes about as much space
+as the source packed with gzip.
 """
 
 import json
@@ -67,7 +67,7 @@ def grouped(rows: Iterator[Row]) -> Iterator[Row]:
 
 
 def _key(row: Row) -> int:
-    """Equal for two rows of one prompt and one gold."""
+    """A number that is equal for two rows of one prompt and one gold."""
     if row.reason:
         return _NO_PROMPT
     return key_of(f"{normalise(row.text)}\0{normal_answer(row.gold)}") or 1

@@ -1,4 +1,4 @@
-"""Why a row of a source is no prompt, or what it records no trace: slugs for cards and counts."""
+"""Reasons why a row of a source, or a trace in it, is rejected: slugs for cards and counts."""
 
 from enum import StrEnum
 

@@ -1,14 +1,14 @@
-r"""Whether a prompt points at something that its text does not hold: a drawing, an image, a link.
+r"""Find prompts that need a drawing, an image or a link that their text does not contain.
 
-A teacher that reads text alone can only guess at such a prompt. The rules are meant to be
-conservative: a prompt that mentions a graph, or a table that it includes, passes. Three kinds:
+A teacher that reads text alone can only guess at such a prompt. The rules are conservative: a
+prompt that merely mentions a graph, or a table that it includes, passes. They find:
 
-- an image in Markdown, HTML or LaTeX, or what stands where an image was taken out;
+- an image in Markdown, HTML or LaTeX, or the mark of a removed image;
 - a reference to a figure, an attachment or a link, where the prompt has none ("as shown in the
   figure", "the diagram below", "see Figure 2");
-- drawing code (`[asy]`, `tikzpicture`) that says what the words beside it do not: a number or a
-  name in one of its labels, all of the numbers, or its looks ("the shaded region"). Where the words
-  have all of that, the drawing only illustrates them, and the prompt passes.
+- drawing code (`[asy]`, `tikzpicture`) with facts that the words beside it lack: a number or a
+  name in one of its labels, all of the numbers, or its looks ("the shaded region"). A drawing that
+  only illustrates the words passes.
   Measured on MATH: docs/adr/0021-prompts-that-point-elsewhere.md.
 """
 
@@ -54,7 +54,7 @@ _LINK = re.compile(
     r"[^.?!\n]{0,40}?[\s(<]https?://",
     re.IGNORECASE,
 )
-# What is said of a drawing's looks, which no label repeats.
+# Words for a drawing's looks, which no label repeats.
 _LOOKS = re.compile(
     r"\b(?:shaded|gr[ae]y|graphed|graphs?(?! of\b)|graph of[^.]{0,100} (?:shown|below))\b"
     r"|\bthe following (?:line|shape|solid|triangle|polygon|curve)\b"
@@ -78,7 +78,7 @@ _NUMBER = re.compile(
 )
 
 
-# One of these is in whatever a rule finds; looking for them first takes a tenth of the time.
+# Every match of a rule contains one of these; testing for them first takes a tenth of the time.
 _HINTS = (
     *("fig", "diagram", "picture", "image", "drawing", "illustrat", "sketch", "photo", "graph"),
     *("plot", "depict", "attach", "accompany", "http", "图", "![", "<im", "[asy]", "{asy}"),
@@ -90,31 +90,31 @@ def missing_reference(prompt: str) -> str:
     lowered = prompt.lower()
     if not any(hint in lowered for hint in _HINTS):
         return ""
-    if found := _IMAGE.search(prompt):
-        return f"it holds an image that no text shows ({_shown(found)})"
+    if match := _IMAGE.search(prompt):
+        return f"it holds an image that no text shows ({_shown(match)})"
     words = _CODE.sub(" ", prompt)
     if words != prompt:
-        return _of_drawing(words, prompt)
-    if found := _REFERENCE.search(prompt):
-        return f"it points at a figure that it does not hold ({_shown(found)})"
-    if found := _LINK.search(prompt):
-        return f"it points at a link ({_shown(found)})"
+        return _missing_from_words(words, prompt)
+    if match := _REFERENCE.search(prompt):
+        return f"it points at a figure that it does not hold ({_shown(match)})"
+    if match := _LINK.search(prompt):
+        return f"it points at a link ({_shown(match)})"
     return ""
 
 
-def _of_drawing(words: str, prompt: str) -> str:
-    """What stands only in the drawings of a prompt; `words` is the prompt without them."""
-    if found := _LOOKS.search(words):
-        return f"it asks for the looks of a drawing of which it holds the code ({_shown(found)})"
+def _missing_from_words(words: str, prompt: str) -> str:
+    """What only the drawings of a prompt say; `words` is the prompt without them."""
+    if match := _LOOKS.search(words):
+        return f"it asks for the looks of a drawing of which it holds the code ({_shown(match)})"
     if not _NUMBER.search(words):
         return "it says nothing in numbers but in the code of a drawing"
     labels = [
-        one[1] or one[2] or ""
+        label[1] or label[2] or ""
         for code in _CODE.finditer(prompt)
-        for one in _LABEL.finditer(code[0])
+        for label in _LABEL.finditer(code[0])
     ]
-    if not labels and (found := _REFERENCE.search(words)):
-        return f"it points at a drawing of which it holds the code ({_shown(found)})"
+    if not labels and (match := _REFERENCE.search(words)):
+        return f"it points at a drawing of which it holds the code ({_shown(match)})"
     plain = _COMMAND.sub(" ", words)
     known = {*_TOKEN.findall(plain), *"".join(_NAMES.findall(plain))}
     for token in _TOKEN.findall(_COMMAND.sub(" ", " ".join(labels))):
@@ -123,5 +123,5 @@ def _of_drawing(words: str, prompt: str) -> str:
     return ""
 
 
-def _shown(found: re.Match[str]) -> str:
-    return repr(" ".join(found[0].split())[:60])
+def _shown(match: re.Match[str]) -> str:
+    return repr(" ".join(match[0].split())[:60])

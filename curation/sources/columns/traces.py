@@ -1,9 +1,8 @@
-"""Recorded traces out of a raw row: texts with the labels that belong to them.
+"""Read recorded traces from a raw row: texts with the labels that belong to them.
 
-Every entry comes out: as a trace, in its order, or as the reason why it cannot be one (null, no
-text, half a surrogate pair, NUL), so that it is counted. Other control characters stay: models do
-write them, and a trace is kept as it was recorded. Labels are joined by position before anything is
-left out.
+Every entry becomes a trace, in its order, or a reason why it cannot be one (null, not text, half a
+surrogate pair, NUL), so that it is counted. Other control characters stay: models do write them,
+and a trace is kept as it was recorded. Labels are joined by position before anything is left out.
 """
 
 import re
@@ -29,7 +28,7 @@ _FINISH = {
 
 
 class RowTraces(NamedTuple):
-    """What a row holds of traces."""
+    """The traces of a row, and the entries that cannot be traces."""
 
     traces: tuple[Recorded, ...] = ()
     bad: tuple[BadTrace, ...] = ()
@@ -43,7 +42,7 @@ class _Entry(NamedTuple):
 
 
 def recorded(row: RawRow, spec: TraceColumns, *, strip_annotations: bool) -> RowTraces:
-    """All that a row holds of traces; `strip_annotations` removes GSM8K's `<<48/2=24>>`."""
+    """All traces of a row; `strip_annotations` removes GSM8K's `<<48/2=24>>`."""
     traces: list[Recorded] = []
     bad: list[BadTrace] = []
     entries = _listed(row, spec) if spec.column else _mapped(row, spec)
@@ -57,7 +56,7 @@ def recorded(row: RawRow, spec: TraceColumns, *, strip_annotations: bool) -> Row
 
 def without_annotations(text: str) -> str:
     """The text without calculator annotations (`<<48/2=24>>24` -> `24`)."""
-    return _ANNOTATION.sub(lambda found: "" if found["close"] else found[0], text)
+    return _ANNOTATION.sub(lambda match: "" if match["close"] else match[0], text)
 
 
 def _listed(row: RawRow, spec: TraceColumns) -> Iterator[_Entry]:
@@ -71,13 +70,11 @@ def _listed(row: RawRow, spec: TraceColumns) -> Iterator[_Entry]:
         text = element
         if element is not None and spec.text is not None:
             text = dig(element, spec.text)
-        yield _Entry(
-            text,
-            *(
-                _label(row, element, name, index, len(elements))
-                for name in (spec.model, spec.correct, spec.finish_reason)
-            ),
+        labels = (
+            _label(row, element, name, index, len(elements))
+            for name in (spec.model, spec.correct, spec.finish_reason)
         )
+        yield _Entry(text, *labels)
 
 
 def _label(row: RawRow, element: object, name: str | None, index: int, total: int) -> object:
@@ -97,7 +94,7 @@ def _label(row: RawRow, element: object, name: str | None, index: int, total: in
 
 
 def _mapped(row: RawRow, spec: TraceColumns) -> Iterator[_Entry]:
-    """One entry a named path, sorted by name: the order of a mapping is no fact."""
+    """One entry for each named path, sorted by name, because a mapping has no order."""
     for name, path in sorted((spec.columns or {}).items()):
         text = dig(row, path)
         if text is ABSENT:
@@ -117,8 +114,8 @@ def _fault(text: object, spec: TraceColumns) -> BadTrace | None:
         return BadTrace(RowFault.TRACE_NOT_TEXT, f"no object with a field {spec.text!r}")
     if isinstance(text, Mapping):
         fields = ", ".join(printable(name) for name in text)
-        said = f"an object (fields: {fields}), and traces.text does not name its text"
-        return BadTrace(RowFault.TRACE_NOT_TEXT, printable(said, 200))
+        detail = f"an object (fields: {fields}), and traces.text does not name its text"
+        return BadTrace(RowFault.TRACE_NOT_TEXT, printable(detail, 200))
     if not isinstance(text, str):
         return BadTrace(RowFault.TRACE_NOT_TEXT, f"{type(text).__name__}, not text")
     if SURROGATE.search(text):
@@ -129,24 +126,12 @@ def _fault(text: object, spec: TraceColumns) -> BadTrace | None:
 
 
 def _trace(entry: _Entry, model_name: str | None, strip_annotations: bool) -> Recorded:
-    text = entry.text
+    text, model, correct, finish_reason = entry
     assert isinstance(text, str), "checked by _fault"
-    model = (
-        entry.model if isinstance(entry.model, str) and not SURROGATE.search(entry.model) else None
-    )
+    is_name = isinstance(model, str) and not SURROGATE.search(model)
     return Recorded(
         text=without_annotations(text) if strip_annotations else text,
-        model=model or model_name,
-        correct=_verdict(entry.correct),
-        finish_reason=_finish(entry.finish_reason),
-    )
-
-
-def _verdict(value: object) -> bool | None:
-    return bool(value) if isinstance(value, int) and value in (0, 1) else None
-
-
-def _finish(value: object) -> FinishReason:
-    return (
-        _FINISH.get(value, FinishReason.UNKNOWN) if isinstance(value, str) else FinishReason.UNKNOWN
+        model=str(model) if is_name and model else model_name,
+        correct=bool(correct) if isinstance(correct, int) and correct in (0, 1) else None,
+        finish_reason=_FINISH.get(str(finish_reason), FinishReason.UNKNOWN),
     )

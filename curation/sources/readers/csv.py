@@ -6,12 +6,12 @@ Every value is text. Quotes as in RFC 4180, so that a field may hold line feeds.
 import csv
 import io
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain
 
-from curation.sources.columns.fields import RawRow, printable
+from curation.sources.columns.fields import printable
 from curation.sources.columns.gold import SURROGATE
 from curation.sources.columns.reasons import RowFault
-from curation.sources.readers.reader import File, Record, digest_files, display_name, find_files
+from curation.sources.readers.reader import File, FileReader, Record
 from curation.sources.readers.text_bytes import MAX_ROW_BYTES, PACKED, opened
 from support.errors import UserError
 
@@ -19,35 +19,26 @@ SUFFIXES = tuple(own + packed for own in (".csv", ".tsv") for packed in PACKED)
 DELIMITERS = ",;\t"
 
 
-class CsvReader:
-    """The rows of one file, or of a folder's files in order of their names.
+class CsvReader(FileReader):
+    """The rows of CSV files.
 
-    `delimiter` stands between two fields; None: of comma, semicolon and tab the one that the header
-    has most of.
+    `delimiter` stands between two fields; by default it is the one of comma, semicolon and tab that
+    occurs most often in a file's header.
     """
 
     def __init__(self, path: str, delimiter: str | None = None) -> None:
-        self._files = find_files(path, SUFFIXES)
-        self._name = display_name(path)
+        super().__init__(path, SUFFIXES)
         self._delimiter = delimiter
 
-    def name(self) -> str:
-        """File or folder name."""
-        return self._name
-
     def fingerprint(self) -> str:
-        """sha256 over the files, and the delimiter where it was given."""
-        return digest_files(self._files) + (self._delimiter or "")
+        """The sha256 of the files, and the delimiter where one was given."""
+        return super().fingerprint() + (self._delimiter or "")
 
-    def sample(self, rows: int) -> list[RawRow]:
-        """The values among the first `rows` rows."""
-        return [r.value for r in islice(self.records(()), rows) if r.value is not None]
-
-    def records(self, paths: tuple[str, ...]) -> Iterator[Record]:
-        """Every row below the header; `number` counts on over the files."""
+    def records(self, paths: tuple[str, ...] | None) -> Iterator[Record]:
+        """Every row below a header."""
         number = 0
         for file in self._files:
-            for record in _rows(file, self._delimiter, number, paths):
+            for record in _rows(file, self._delimiter, number, paths or ()):
                 number = record.number
                 yield record
 
@@ -55,6 +46,7 @@ class CsvReader:
 def _rows(
     file: File, delimiter: str | None, before: int, paths: tuple[str, ...]
 ) -> Iterator[Record]:
+    """The rows of one file; `before` is the number of rows in the files before it."""
     csv.field_size_limit(MAX_ROW_BYTES)  # of the whole process, which reads CSV nowhere else
     name = printable(file.name)
     with opened(file) as stream:
@@ -91,13 +83,8 @@ def _header(first: str, lines: Iterator[str], delimiter: str, name: str) -> list
     """The names of the columns; UserError where there are none, or two of one name."""
     if first.lstrip()[:1] in ("{", "["):
         raise UserError(f"{name}: is JSON, not CSV; use kind jsonl")
-
-    def given() -> Iterator[str]:
-        yield first
-        yield from lines
-
     try:
-        header = next(csv.reader(given(), delimiter=delimiter, strict=True), [])
+        header = next(csv.reader(chain([first], lines), delimiter=delimiter, strict=True), [])
     except csv.Error as error:
         raise UserError(f"{name}: its first line is no header of CSV: {error}") from None
     twice = next((column for column in header if header.count(column) > 1), None)

@@ -5,12 +5,11 @@
 
 import re
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from curation.sources.columns.fields import RawRow, printable
-from curation.sources.readers.reader import Record, digest_files, display_name
+from curation.sources.columns.fields import printable
+from curation.sources.readers.reader import Reader, Record, digest_files, display_name, top_level
 from support.errors import UserError, first_line
 
 TIMEOUT_SECONDS = 20.0
@@ -19,8 +18,8 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPO = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
 
 
-class HubReader:
-    """The rows of one split; the revision is resolved to a commit when the reader is made."""
+class HubReader(Reader):
+    """The rows of one split; the revision is resolved to a commit when the reader is created."""
 
     def __init__(self, *, repo: str, config: str | None, split: str, revision: str | None) -> None:
         self._repo, self._config, self._split = repo, config, split
@@ -41,23 +40,14 @@ class HubReader:
             state = digest_files(tuple(sorted(f for f in self._folder.rglob("*") if f.is_file())))
         return f"{state}/{self._config}/{self._split}"
 
-    def sample(self, rows: int) -> list[RawRow]:
-        """The first `rows` rows with all columns."""
-        found = islice(self._read(None), rows)
-        return [record.value for record in found if record.value is not None]
-
-    def records(self, paths: tuple[str, ...]) -> Iterator[Record]:
+    def records(self, paths: tuple[str, ...] | None) -> Iterator[Record]:
         """Every row in order."""
-        return self._read(paths)
-
-    def _read(self, paths: tuple[str, ...] | None) -> Iterator[Record]:
         number = 0
         try:
             rows = self._open()
             existing = rows.column_names
             if paths is not None and existing:
-                wanted = {*paths, *(path.partition(".")[0] for path in paths)}
-                rows = rows.select_columns([name for name in existing if name in wanted])
+                rows = rows.select_columns(top_level(existing, paths))
             for number, value in enumerate(rows, 1):
                 yield Record(number=number, where=f"{self.name()}, row {number}", value=value)
         except UserError:
@@ -88,7 +78,7 @@ def resolve(repo: str, revision: str | None) -> str:
     from huggingface_hub import HfApi
 
     try:
-        found = HfApi().dataset_info(repo, revision=revision, timeout=TIMEOUT_SECONDS).sha
+        commit = HfApi().dataset_info(repo, revision=revision, timeout=TIMEOUT_SECONDS).sha
     except Exception as error:  # offline, unknown, gated, timeout: each is its own class
         at = f" at revision {revision!r}" if revision else ""
         raise UserError(
@@ -96,6 +86,6 @@ def resolve(repo: str, revision: str | None) -> str:
             f"({printable(first_line(error), 160)}); check name and network, or give it the path "
             "of local files"
         ) from None
-    if not found:
+    if not commit:
         raise UserError(f"source {repo}: the hub names no commit; set source.revision")
-    return found
+    return commit

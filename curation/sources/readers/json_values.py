@@ -1,21 +1,22 @@
-"""JSON values out of a stream: the elements of an array, or values that follow one another.
+"""Read JSON values from a stream: the elements of an array, or values that follow one another.
 
 For files that are JSON and not JSON Lines: an array, or objects that are written over several
-lines. A value at a time is held, however large the file is.
+lines. Memory holds one value at a time.
 """
 
 import codecs
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal, InvalidOperation
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from curation.sources.columns.gold import SURROGATE
 from curation.sources.readers.text_bytes import MAX_ROW_BYTES
 
+T = TypeVar("T")
 CHUNK_BYTES = 1 << 20
 _LONGEST_WORD = 16
-"""Characters before the end of what was read in which a fault may be only that it was cut there."""
+"""A fault this close to the end of the text that was read may only mean that a value is cut."""
 
 
 class BrokenError(ValueError):
@@ -24,12 +25,7 @@ class BrokenError(ValueError):
 
 def loads(text: str) -> object:
     """One JSON text; fractions keep their digits (Decimal). Raises JSONDecodeError."""
-    try:
-        return _DECODERS[0].decode(text)
-    except json.JSONDecodeError:
-        raise
-    except ValueError:  # an integer of more digits than Python converts
-        return _DECODERS[1].decode(text)
+    return _decoded(lambda decoder: decoder.decode(text))
 
 
 def values(stream: BinaryIO) -> Iterator[tuple[object, bool]]:
@@ -56,7 +52,7 @@ def values(stream: BinaryIO) -> Iterator[tuple[object, bool]]:
 
 
 class _Text:
-    """What was read of a stream and not used yet."""
+    """The text that was read of a stream and not used yet."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -81,7 +77,7 @@ class _Text:
         self.peek()
         while True:
             try:
-                value, end = _scan(self._text, self._at)
+                value, end = _decoded(lambda decoder: decoder.raw_decode(self._text, self._at))
             except json.JSONDecodeError as error:
                 if not self._may_go_on(error):
                     raise BrokenError(error.msg) from None
@@ -97,7 +93,7 @@ class _Text:
             self._read(max(CHUNK_BYTES, held))  # as much again: the time stays linear
 
     def _may_go_on(self, error: json.JSONDecodeError) -> bool:
-        """Whether the fault may be that not all of the value was read."""
+        """Whether the fault may be that the value was not read to its end."""
         is_cut = error.msg.startswith("Unterminated string")
         return not self._is_whole and (is_cut or error.pos >= len(self._text) - _LONGEST_WORD)
 
@@ -108,13 +104,13 @@ class _Text:
         self._text, self._at = self._text[self._at :] + more, 0
 
 
-def _scan(text: str, at: int) -> tuple[object, int]:
+def _decoded(decode: Callable[[json.JSONDecoder], T]) -> T:
     try:
-        return _DECODERS[0].raw_decode(text, at)
+        return decode(_DECODERS[0])
     except json.JSONDecodeError:
         raise
-    except ValueError:
-        return _DECODERS[1].raw_decode(text, at)
+    except ValueError:  # an integer of more digits than Python converts
+        return decode(_DECODERS[1])
 
 
 def _fraction(digits: str) -> Decimal:

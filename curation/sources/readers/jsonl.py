@@ -1,20 +1,20 @@
 """JSON Lines, read line by line; a line that cannot be read is a record with a reason.
 
-Lines end in a newline byte; a byte order mark and wholly blank lines are skipped. Numbers keep
-their digits (fractions are read as Decimal). Packed files are unpacked on the way. A JSON array,
-and objects that go over several lines, are read value by value; a file of another kind is refused.
+Lines end in a newline byte; a byte order mark and blank lines are skipped. Numbers keep their
+digits (fractions are read as Decimal). Packed files are unpacked. A JSON array, and objects over
+several lines, are read value by value; files of other kinds are refused.
 """
 
 import json
 from collections.abc import Generator, Iterator
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import BinaryIO
 
-from curation.sources.columns.fields import RawRow, printable
+from curation.sources.columns.fields import printable
 from curation.sources.columns.reasons import RowFault
 from curation.sources.readers.json_values import BrokenError, loads, values
-from curation.sources.readers.reader import File, Record, digest_files, display_name, find_files
+from curation.sources.readers.reader import File, FileReader, Record
 from curation.sources.readers.text_bytes import MAX_ROW_BYTES, PACKED, opened
 from support.errors import UserError
 
@@ -23,37 +23,23 @@ SUFFIXES = tuple(own + packed for own in (".jsonl", ".ndjson", ".json") for pack
 MAX_LINE_BYTES = MAX_ROW_BYTES
 
 LOOK_LINES = 100
-"""Lines among which one object must be, or the file is no JSON Lines."""
+"""One of the first lines must hold an object, or the file is not JSON Lines."""
 
 
-class JsonlReader:
-    """The rows of one file, or of a folder's files in order of their names.
+class JsonlReader(FileReader):
+    """The rows of JSON Lines and JSON files.
 
-    Raises UserError where a file is neither JSON Lines nor JSON: at once, or behind a URL when it
-    is read.
+    Raises UserError where a file is neither: at once, or behind a URL when it is read.
     """
 
     def __init__(self, path: str) -> None:
-        self._files = find_files(path, SUFFIXES)
-        self._name = display_name(path)
+        super().__init__(path, SUFFIXES)
         for file in self._files:
             if isinstance(file, Path):
                 _is_lines(file)
 
-    def name(self) -> str:
-        """File or folder name."""
-        return self._name
-
-    def fingerprint(self) -> str:
-        """sha256 over the files."""
-        return digest_files(self._files)
-
-    def sample(self, rows: int) -> list[RawRow]:
-        """The objects among the first `rows` rows."""
-        return [r.value for r in islice(self.records(()), rows) if r.value is not None]
-
-    def records(self, paths: tuple[str, ...]) -> Iterator[Record]:
-        """Every row; `number` is the line, or the place in an array, counted on over the files."""
+    def records(self, paths: tuple[str, ...] | None) -> Iterator[Record]:
+        """Every row; `number` counts lines, or elements of an array."""
         before = 0
         for file in self._files:
             read = _of_lines if _is_lines(file) else _of_values
@@ -141,9 +127,8 @@ def parse(raw: bytes | None, number: int, where: str) -> Record:
 
 def _record(value: object, number: int, where: str) -> Record:
     if not isinstance(value, dict):
-        return _bad(
-            number, where, RowFault.NOT_AN_OBJECT, f"a {type(value).__name__}, not an object"
-        )
+        detail = f"a {type(value).__name__}, not an object"
+        return _bad(number, where, RowFault.NOT_AN_OBJECT, detail)
     return Record(number=number, where=where, value=value)
 
 
@@ -153,16 +138,11 @@ def _bad(number: int, where: str, reason: RowFault, detail: str) -> Record:
 
 def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
     """1-based number and bytes of every line; None for one over the limit."""
-    number = 0
-    while raw := stream.readline(MAX_LINE_BYTES + 1):
-        number += 1
-        if len(raw) > MAX_LINE_BYTES:
-            _skip_line(stream, raw)
-            yield number, None
-        else:
-            yield number, raw
-
-
-def _skip_line(stream: BinaryIO, raw: bytes) -> None:
-    while raw and not raw.endswith(b"\n"):
-        raw = stream.readline(MAX_LINE_BYTES)
+    for number in count(1):
+        raw = stream.readline(MAX_LINE_BYTES + 1)
+        if not raw:
+            return
+        is_too_long = len(raw) > MAX_LINE_BYTES
+        yield number, None if is_too_long else raw
+        while is_too_long and raw and not raw.endswith(b"\n"):
+            raw = stream.readline(MAX_LINE_BYTES)

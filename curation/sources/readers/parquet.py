@@ -1,20 +1,19 @@
 """Parquet, read batch by batch and only in the columns that are asked for.
 
-Arrow holds values that Python has no object for: a date in the year 270000, a zone that nobody
-knows, bytes that are no text. In a column in use such a value costs its row, and nothing elsewhere.
+Arrow holds values that Python has no object for: a date in the year 270000, an unknown time zone,
+bytes that are not UTF-8. A row with such a value in a column in use is rejected; in other columns
+the value does no harm.
 """
 
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.sources.columns.fields import RawRow, printable
 from curation.sources.columns.reasons import RowFault
-from curation.sources.readers.reader import File, Record, digest_files, display_name, find_files
+from curation.sources.readers.reader import File, FileReader, Record, top_level
 from curation.sources.readers.remote import BLOCK_BYTES
 from support.errors import UserError, first_line
 
@@ -26,57 +25,38 @@ BATCH_ROWS = 64
 # ValueError: no UTF-8; OverflowError (arithmetic): out of range; KeyError (lookup): unknown zone.
 UNDECODABLE = (ArithmeticError, LookupError, NotImplementedError, ValueError)
 
-
-class _Value(NamedTuple):
-    """A row, with None in the columns that cannot be decoded, and the first of their faults."""
-
-    row: RawRow
-    reason: str = ""
-    detail: str = ""
+_Row = tuple[RawRow, tuple[RowFault, str] | None]
+"""A row, with None in the columns that cannot be decoded, and the first of their faults."""
 
 
-class ParquetReader:
-    """The rows of one file, or of a folder's files in order of their names."""
+class ParquetReader(FileReader):
+    """The rows of Parquet files."""
 
     def __init__(self, path: str) -> None:
-        self._files = find_files(path, SUFFIXES)
-        self._name = display_name(path)
+        super().__init__(path, SUFFIXES)
 
-    def name(self) -> str:
-        """File or folder name."""
-        return self._name
-
-    def fingerprint(self) -> str:
-        """sha256 over the files."""
-        return digest_files(self._files)
-
-    def sample(self, rows: int) -> list[RawRow]:
-        """The first `rows` rows with all columns; None stands for a value that nobody can read."""
-        return [value.row for _, value in islice(self._read(None), rows)]
-
-    def records(self, paths: tuple[str, ...]) -> Iterator[Record]:
-        """Every row; `number` counts on over the files."""
-        for number, (where, value) in enumerate(self._read(paths), 1):
-            yield Record(
-                number=number,
-                where=where,
-                value=None if value.reason else value.row,
-                reason=value.reason,
-                detail=value.detail,
-            )
-
-    def _read(self, paths: tuple[str, ...] | None) -> Iterator[tuple[str, _Value]]:
+    def records(self, paths: tuple[str, ...] | None) -> Iterator[Record]:
+        """Every row; one with a value in use that cannot be decoded has a reason instead."""
+        number = 0
         for file in self._files:
-            for row, value in enumerate(_rows(file, paths), 1):
-                yield f"{printable(file.name)}, row {row}", value
+            for row, (value, fault) in enumerate(_rows(file, paths), 1):
+                number += 1
+                reason, detail = ("", "") if fault is None or paths is None else fault
+                yield Record(
+                    number=number,
+                    where=f"{printable(file.name)}, row {row}",
+                    value=None if reason else value,
+                    reason=reason,
+                    detail=detail,
+                )
 
 
-def _rows(file: File, paths: tuple[str, ...] | None) -> Iterator[_Value]:
+def _rows(file: File, paths: tuple[str, ...] | None) -> Iterator[_Row]:
     try:
         with _open(file) as parquet:
-            columns = None if paths is None else _top_level(parquet.schema_arrow.names, paths)
+            columns = None if paths is None else top_level(parquet.schema_arrow.names, paths)
             for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=columns):
-                yield from _values(batch)
+                yield from _batch_rows(batch)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{file.name}: not a readable Parquet file: {first_line(error)}") from None
 
@@ -88,35 +68,30 @@ def _open(file: File) -> pq.ParquetFile:
     return pq.ParquetFile(file.open("rb"), buffer_size=BLOCK_BYTES)
 
 
-def _top_level(existing: list[str], paths: tuple[str, ...]) -> list[str]:
-    wanted = {*paths, *(path.partition(".")[0] for path in paths)}
-    return [name for name in existing if name in wanted]
-
-
-def _values(batch: pa.RecordBatch) -> Iterator[_Value]:
-    """The rows of a batch; value by value where one of them cannot be decoded."""
+def _batch_rows(batch: pa.RecordBatch) -> Iterator[_Row]:
+    """The rows of a batch; decoded value by value where one of them cannot be decoded."""
     try:
         rows = batch.to_pylist()
     except UNDECODABLE:
-        yield from (_value(batch, index) for index in range(batch.num_rows))
+        yield from (_decoded(batch, index) for index in range(batch.num_rows))
     else:
-        yield from map(_Value, rows)
+        yield from ((row, None) for row in rows)
 
 
-def _value(batch: pa.RecordBatch, index: int) -> _Value:
+def _decoded(batch: pa.RecordBatch, index: int) -> _Row:
     row: dict[str, object] = {}
-    reason = detail = ""
+    fault: tuple[RowFault, str] | None = None
     for field, column in zip(batch.schema, batch.columns, strict=True):
         try:
             row[field.name] = column[index].as_py()
         except UNDECODABLE as error:
             row[field.name] = None
-            if reason:
+            if fault is not None:
                 continue
             if isinstance(error, UnicodeDecodeError):
                 reason, what = RowFault.BAD_ENCODING, "a text is not UTF-8"
             else:
                 what = f"{printable(field.type)} that cannot be decoded: {printable(error)}"
                 reason = RowFault.UNREADABLE_VALUE
-            detail = f"column {printable(field.name)!r}: {what}"
-    return _Value(row, reason, detail)
+            fault = reason, f"column {printable(field.name)!r}: {what}"
+    return row, fault

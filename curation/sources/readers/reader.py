@@ -4,10 +4,12 @@ A reader knows formats and bytes, and nothing of prompts; `_tabular.py` makes ro
 """
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import TypeVar
 
 from curation.sources.columns.fields import RawRow, printable
 from curation.sources.readers import remote
@@ -16,13 +18,14 @@ from support.errors import UserError
 from support.files import sha256
 
 File = Path | RemoteFile
+F = TypeVar("F", Path, RemoteFile)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One raw row: its value, or the reason why there is none.
+    """One raw row: its value, or the reason why it could not be read.
 
-    `number` is 1-based and rises over all files of a source; `where` names file and line.
+    `number` counts from 1 over all files of a source; `where` names file and line for messages.
     """
 
     number: int
@@ -32,20 +35,48 @@ class Record:
     detail: str = ""
 
 
-class Reader(Protocol):
-    """A stream of records that can be started again."""
+class Reader(ABC):
+    """A stream of records that can be read from its start any number of times."""
 
+    @abstractmethod
     def name(self) -> str:
-        """What the data is called on cards: a file name or hub id@revision, no machine's path."""
+        """The data's name on cards: a file name or hub id@revision, never a machine's path."""
 
+    @abstractmethod
     def fingerprint(self) -> str:
-        """Changes whenever the bytes do."""
+        """A text that changes whenever the data does."""
+
+    @abstractmethod
+    def records(self, paths: tuple[str, ...] | None) -> Iterator[Record]:
+        """Every record in order.
+
+        `paths` names the columns in use: others may be left out. None reads all columns, and a
+        value that cannot be decoded is None there.
+        """
 
     def sample(self, rows: int) -> list[RawRow]:
         """The values among the first `rows` records, with all their columns."""
+        records = islice(self.records(None), rows)
+        return [record.value for record in records if record.value is not None]
 
-    def records(self, paths: tuple[str, ...]) -> Iterator[Record]:
-        """Every record in order; columns outside `paths` may be left out."""
+
+class FileReader(Reader):
+    """A reader of one file, or of a folder's files in order of their names.
+
+    `suffixes` are the endings of the files that are read from a folder.
+    """
+
+    def __init__(self, path: str, suffixes: tuple[str, ...]) -> None:
+        self._files = find_files(path, suffixes)
+        self._name = display_name(path)
+
+    def name(self) -> str:
+        """The name of the file or folder."""
+        return self._name
+
+    def fingerprint(self) -> str:
+        """The sha256 of the files, see `digest_files`."""
+        return digest_files(self._files)
 
 
 def find_files(path: str, suffixes: tuple[str, ...]) -> tuple[File, ...]:
@@ -54,18 +85,15 @@ def find_files(path: str, suffixes: tuple[str, ...]) -> tuple[File, ...]:
     `path` may be a URL. Raises UserError where there is none, or where it cannot be read.
     """
     if remote.is_url(path):
-        return _find_remote(path, suffixes)
+        remote_files = remote.find(path)
+        if len(remote_files) == 1 and remote_files[0].url == path:
+            return remote_files
+        return _chosen(remote_files, suffixes, printable(path, 200))
     root = Path(path).expanduser()
     if root.is_file():
-        files: tuple[File, ...] = (root,)
+        files: tuple[Path, ...] = (root,)
     elif root.is_dir():
-        files = tuple(
-            sorted(f for f in root.iterdir() if f.name.endswith(suffixes) and f.is_file())
-        )
-        if not files:
-            raise UserError(
-                f"source path {path!r}: the folder holds no {' or '.join(suffixes)} file"
-            )
+        files = _chosen(sorted(f for f in root.iterdir() if f.is_file()), suffixes, path)
     else:
         raise UserError(f"source path {path!r}: no such file or folder; set source.path to one")
     for file in files:
@@ -76,16 +104,12 @@ def find_files(path: str, suffixes: tuple[str, ...]) -> tuple[File, ...]:
     return files
 
 
-def _find_remote(url: str, suffixes: tuple[str, ...]) -> tuple[RemoteFile, ...]:
-    found = remote.find(url)
-    if len(found) == 1 and found[0].url == url:
-        return found
-    files = tuple(file for file in found if file.name.endswith(suffixes))
-    if not files:
-        raise UserError(
-            f"source path {printable(url, 200)!r}: the folder holds no {' or '.join(suffixes)} file"
-        )
-    return files
+def _chosen(files: Sequence[F], suffixes: tuple[str, ...], folder: str) -> tuple[F, ...]:
+    """The files of a folder with one of `suffixes`; UserError where there are none."""
+    chosen = tuple(file for file in files if file.name.endswith(suffixes))
+    if not chosen:
+        raise UserError(f"source path {folder!r}: the folder holds no {' or '.join(suffixes)} file")
+    return chosen
 
 
 def holds(path: str, suffixes: tuple[str, ...]) -> bool:
@@ -97,8 +121,14 @@ def holds(path: str, suffixes: tuple[str, ...]) -> bool:
     return in_folder or root.name.endswith(suffixes)
 
 
+def top_level(existing: Sequence[str], paths: tuple[str, ...]) -> list[str]:
+    """The columns of `existing` in which the dotted `paths` lie."""
+    wanted = {*paths, *(path.partition(".")[0] for path in paths)}
+    return [name for name in existing if name in wanted]
+
+
 def display_name(path: str) -> str:
-    """The last part of a path or a URL: a file's or a folder's own name, safe to print."""
+    """The last part of a path or a URL, safe to print."""
     if remote.is_url(path):
         return printable(remote.name_of(path), 200)
     return printable(Path(path).expanduser().resolve().name, 200)
@@ -107,10 +137,10 @@ def display_name(path: str) -> str:
 def digest_files(files: Sequence[File]) -> str:
     """sha256 over the names and the bytes of files, streamed.
 
-    A storage's ETag stands for the bytes where there is one: nothing is fetched to know them.
+    A remote file's ETag and size stand for its bytes where there is an ETag: it is not fetched.
     """
     total = hashlib.sha256()
     for file in files:
-        mark = f"{file.etag} {file.size}" if isinstance(file, RemoteFile) and file.etag else ""
-        total.update(f"{file.name}\0{mark or sha256(file)}\n".encode("utf-8", "surrogateescape"))
+        tag = f"{file.etag} {file.size}" if isinstance(file, RemoteFile) and file.etag else ""
+        total.update(f"{file.name}\0{tag or sha256(file)}\n".encode("utf-8", "surrogateescape"))
     return total.hexdigest()

@@ -1,8 +1,8 @@
-"""Data behind URLs, by fsspec: files are found, read in blocks, and faults said in one sentence.
+"""Data behind URLs such as `s3://bucket/key`, by fsspec.
 
-In: a URL such as `s3://bucket/key`; credentials come from the environment alone. Out: files that
-are read like local ones, in memory that does not grow with them. A cut connection is made again at
-the byte where it broke; a file that ends early or changes while it is read is an error.
+Files are read like local ones, a block at a time; credentials come from the environment alone. A
+broken connection is opened again at the byte where it broke; a file that ends early or changes
+while it is read is an error. Every fault becomes one sentence.
 """
 
 import errno
@@ -26,7 +26,7 @@ _CREDENTIAL_WORDS = ("Credential", "Token", "SSO", "ProfileNotFound")  # in name
 
 
 def is_url(path: str) -> bool:
-    """Whether a path is one of fsspec's, not of this machine."""
+    """Whether a path is a URL for fsspec, not a path on this machine."""
     return _URL.match(path) is not None
 
 
@@ -39,9 +39,9 @@ def name_of(url: str) -> str:
 
 
 def connect(url: str, option: str) -> tuple[Any, str]:
-    """The fsspec file system of a URL, and the path in it; `option` named it.
+    """The fsspec file system of a URL, and the path in it; `option` is the URL's field in errors.
 
-    Raises UserError where it holds credentials, or where its client is not installed.
+    Raises UserError where the URL holds credentials, or where its client is not installed.
     """
     if CREDENTIALS.search(url):
         raise UserError(
@@ -66,9 +66,9 @@ def connect(url: str, option: str) -> tuple[Any, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteFile:
-    """A file behind a URL, as it was when it was found; opened and named as a `Path` is.
+    """A file behind a URL, as it was when it was found; it is opened and named like a `Path`.
 
-    `etag` is the storage's own mark of the content, empty where it has none.
+    `etag` is the storage's identifier of the content, empty where it has none.
     """
 
     name: str
@@ -98,27 +98,27 @@ def find(url: str) -> tuple[RemoteFile, ...]:
     try:
         info = fs.info(root)
         is_file = info["type"] == "file"
-        found = [info] if is_file else fs.ls(root, detail=True)
+        entries = [info] if is_file else fs.ls(root, detail=True)
     except Exception as error:  # of the storage's client
         raise UserError(f"source path {public_address(url)}: {describe_fault(error)}") from None
     folder = url.partition("?")[0].rstrip("/")
     files = [
         RemoteFile(
-            name=name_of(one["name"]),
-            url=url if is_file else f"{folder}/{name_of(one['name'])}",
-            size=_size(one, url),
-            etag=etag(one),
-            path=one["name"],
+            name=name_of(entry["name"]),
+            url=url if is_file else f"{folder}/{name_of(entry['name'])}",
+            size=_size(entry, url),
+            etag=etag(entry),
+            path=entry["name"],
             fs=fs,
         )
-        for one in found
-        if one["type"] == "file" and not one["name"].endswith("/")
+        for entry in entries
+        if entry["type"] == "file" and not entry["name"].endswith("/")
     ]
     return tuple(sorted(files, key=lambda file: file.name))
 
 
 def etag(info: dict[str, Any]) -> str:
-    """What a storage calls the content of a file now; empty where it does not say."""
+    """The ETag in a storage's information about a file; empty where there is none."""
     return str(info.get("ETag") or info.get("etag") or "")
 
 
@@ -181,16 +181,16 @@ class _Stream(io.RawIOBase):
 
 
 def with_retries(attempt: Callable[[], Answer], what: str, say: Say | None = None) -> Answer:
-    """What `attempt` gives; it is called again while faults pass, and must bear that.
+    """The result of `attempt`, which is called again after a temporary fault.
 
-    Raises: UserError for what the user alone can mend; StoppedError where the same command goes on.
+    Raises UserError for what only the user can mend, StoppedError where the same command goes on.
     """
 
     def explain(error: Exception) -> PolytraceError:
         if type(error).__name__ == "FileExpired":  # of s3fs: the file has another ETag now
             return _changed(what)
-        said = f"{what}: {describe_fault(error)}"
-        return StoppedError(said + GOES_ON) if _passes(error) else UserError(said)
+        message = f"{what}: {describe_fault(error)}"
+        return StoppedError(message + GOES_ON) if _passes(error) else UserError(message)
 
     return retry(attempt, explain, say=say)
 
@@ -214,13 +214,13 @@ def describe_fault(error: Exception) -> str:
 
 
 def code_of(error: Exception) -> str:
-    """What S3 calls a fault, where the error is of S3."""
+    """S3's code for a fault, such as NoSuchBucket; empty for an error of another client."""
     response = getattr(error.__cause__ or error, "response", None)
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
 
 def _passes(error: Exception) -> bool:
-    """Whether it may go well the next time."""
+    """Whether a fault is temporary."""
     status = getattr(error, "status", None)  # of an answer over HTTP
     if any(word in type(error).__name__ for word in _CREDENTIAL_WORDS) or status in range(400, 500):
         return status in (408, 429)

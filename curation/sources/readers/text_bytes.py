@@ -1,6 +1,6 @@
-"""The bytes of a text file, unpacked on the way; what is no UTF-8 text is refused in one sentence.
+"""Open a text file and unpack it; files of other kinds are refused with one sentence.
 
-The first bytes tell how a file is packed and what it is, whatever its name says.
+The packing and the kind are recognised by the first bytes, not by the name.
 """
 
 import bz2
@@ -22,7 +22,7 @@ PACKED = ("", ".gz", ".zst", ".bz2", ".xz")
 """What may follow a file's own suffix."""
 
 MAX_ROW_BYTES = 64 << 20
-"""A longer row is not held, so that a file without an end of a row cannot fill the memory."""
+"""Longer rows are not kept: a file without line ends must not fill the memory."""
 
 _BLOCK_BYTES = 1 << 16
 _HEAD_BYTES = 8
@@ -75,7 +75,7 @@ def _unpacked(raw: io.BufferedReader) -> io.BufferedReader:
 
 
 def _other(head: bytes) -> str:
-    """What a file is that cannot be read as text, and what to do; "" if it may be text."""
+    """The kind of a file that cannot be read as text, and what to do; "" if it may be text."""
     if kind := next((kind for mark, kind in _OTHERS if head.startswith(mark)), ""):
         return kind
     # Without a mark, text in UTF-16 has a zero beside every ASCII character.

@@ -1,8 +1,7 @@
-"""A causal LM directory as a teacher needs it: text in, ids out, and back again without loss.
+"""A causal LM directory for a teacher: text to token ids, and back again without loss.
 
 `check_model_directory` looks at the directory without loading anything; `load_causal_lm` reads
-tokenizer and weights. All that a user can have wrong about the directory is a UserError of one
-line.
+tokenizer and weights. Every mistake of a user about the directory is a UserError of one line.
 """
 
 from collections.abc import Callable, Sequence
@@ -61,14 +60,14 @@ class CausalLM:
     def decode(self, ids: Sequence[int], before: int) -> str:
         """The text of `ids` that follow the id `before`, nothing dropped.
 
-        Special tokens that are not the end stay visible: a reply that holds one is not what it
-        looks like without it. `before` keeps the leading space that some tokenizers strip.
+        Special tokens other than the end stay visible, because a reply without them would look
+        different from what it is. `before` keeps the leading space that some tokenizers strip.
         """
         head, whole = self._text([before]), self._text([before, *ids])
         return whole[len(head) :] if whole.startswith(head) else self._text(ids)
 
     def stop_test(self, stop: Sequence[str]) -> Callable[[Sequence[int]], bool]:
-        """Whether the ids of a reply have just completed one of the stop strings."""
+        """A function that tells whether a reply's last id has completed one of the stop strings."""
         if not stop:
             return lambda ids: False
         last_characters = {text[-1] for text in stop} | {"\ufffd"}  # half a character: may be one

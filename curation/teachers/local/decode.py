@@ -1,7 +1,7 @@
-"""Batched sampling from a causal LM. Flow in: token ids of prompts; flow out: sampled token ids.
+"""Batched sampling from a causal LM: token ids of prompts in, sampled token ids out.
 
 One loop with a key-value cache; rows that end leave the batch. Every row draws from its own uniform
-numbers, so that it does not depend on its neighbours (floating-point noise of a batch apart).
+numbers, so that it does not depend on its neighbours, except for floating-point noise.
 Axes: `B` prompts, `R` rows (several samples of one prompt share its prefill), `T` tokens,
 `V` vocabulary.
 """
@@ -117,16 +117,16 @@ class _Batch:
         longest = max(len(ids) for ids in prompts)
         ids_BT = torch.zeros(len(prompts), longest, dtype=torch.long)  # left-padded
         mask_BT = torch.zeros_like(ids_BT)
-        for at, ids in enumerate(prompts):
-            ids_BT[at, longest - len(ids) :] = torch.tensor(ids)
-            mask_BT[at, longest - len(ids) :] = 1
+        for row, ids in enumerate(prompts):
+            ids_BT[row, longest - len(ids) :] = torch.tensor(ids)
+            mask_BT[row, longest - len(ids) :] = 1
         index = torch.tensor(rows, device=model.device)
         self._mask_RT = mask_BT.to(model.device)
         self._positions_R = mask_BT.sum(-1).to(model.device)
         self._cache = DynamicCache(config=model.config)
-        for at, layer in enumerate(self._cache.layers):
+        for number, layer in enumerate(self._cache.layers):
             if type(layer) is DynamicLayer:
-                self._cache.layers[at] = _RoomyLayer()  # type: ignore[no-untyped-call]
+                self._cache.layers[number] = _RoomyLayer()  # type: ignore[no-untyped-call]
         positions_BT = (self._mask_RT.cumsum(-1) - 1).clamp(min=0)
         logits_BV = self._forward(ids_BT.to(model.device), positions_BT)
         self._cache.batch_select_indices(index)

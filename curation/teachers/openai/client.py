@@ -1,10 +1,12 @@
-"""HTTP to one OpenAI-compatible server. In: request bodies; out: replies, or whose fault it was.
+"""HTTP to one OpenAI-compatible server: request bodies in, replies or classified errors out.
 
-Redirects are not followed and no proxy is used: nobody is asked but who was named.
+Redirects are not followed and no proxy is used: only the named server gets a request.
 """
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
@@ -31,7 +33,7 @@ _SERVER_FAULTS = {408, 409, 425, _OVERLOADED, 500, *range(502, 512), *range(520,
 class UnavailableError(Exception):
     """The server could not answer; that says nothing about the request.
 
-    `is_refused`: nobody listens there; `is_timeout`: the answer took too long.
+    `is_refused`: no server listens there; `is_timeout`: the answer took too long.
     """
 
     def __init__(self, cause: str, *, is_refused: bool = False, is_timeout: bool = False) -> None:
@@ -75,23 +77,30 @@ class Connection(NamedTuple):
         """The address of what lies beside the API: /health, /metrics."""
         return self.url.removesuffix("/v1")
 
-    async def post(self, path: str, body: bytes) -> bytes:
-        """The reply to one request; UnavailableError, BusyError or RejectedError else."""
+    @contextmanager
+    def _explained(self, late: str) -> Iterator[None]:
+        """Errors of the connection as UnavailableError; `late` describes a timeout."""
         import aiohttp
 
-        headers = {"Content-Type": "application/json"}
         try:
+            yield
+        except aiohttp.ClientConnectorError as error:
+            # Where this process has run out of files, a server may well listen there.
+            is_refused = error.os_error.errno not in (errno.EMFILE, errno.ENFILE)
+            raise UnavailableError(self._reason(error), is_refused=is_refused) from None
+        except TimeoutError:
+            raise UnavailableError(late, is_timeout=True) from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise UnavailableError(self._reason(error)) from None
+
+    async def post(self, path: str, body: bytes) -> bytes:
+        """The reply to one request; UnavailableError, BusyError or RejectedError else."""
+        headers = {"Content-Type": "application/json"}
+        with self._explained("no answer within teacher.timeout_seconds"):
             async with self.session.post(
                 self.url + path, data=body, headers=headers, allow_redirects=False
             ) as reply:
                 content = await _read(reply, MOST_REPLY)
-        except aiohttp.ClientConnectorError as error:
-            raise UnavailableError(self._reason(error), is_refused=_is_refusal(error)) from None
-        except TimeoutError:
-            cause = "no answer within teacher.timeout_seconds"
-            raise UnavailableError(cause, is_timeout=True) from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise UnavailableError(self._reason(error)) from None
         if reply.status == HTTPStatus.OK:
             return content
         message = _cut(self.hide(_message(content) or reply.reason or "no reason given"))
@@ -108,15 +117,10 @@ class Connection(NamedTuple):
         import aiohttp
 
         timeout = aiohttp.ClientTimeout(total=PROBE_SECONDS)
-        try:
+        with self._explained(f"{url} does not answer"):
             async with self.session.get(url, timeout=timeout, allow_redirects=False) as reply:
-                return reply.status, await _read(reply, MOST_PAGE)
-        except aiohttp.ClientConnectorError as error:
-            raise UnavailableError(self._reason(error), is_refused=_is_refusal(error)) from None
-        except TimeoutError:
-            raise UnavailableError(f"{url} does not answer") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise UnavailableError(self._reason(error)) from None
+                content = await _read(reply, MOST_PAGE)
+        return reply.status, content
 
 
 async def _read(reply: "aiohttp.ClientResponse", most: int) -> bytes:
@@ -151,21 +155,15 @@ def _message(content: bytes) -> str:
     try:
         data = orjson.loads(content)
         inner = data.get("error", data)
-        found = inner.get("message", inner) if isinstance(inner, dict) else inner
-        text = found if isinstance(found, str) else str(data.get("detail", found))
+        message = inner.get("message", inner) if isinstance(inner, dict) else inner
+        return message if isinstance(message, str) else str(data.get("detail", message))
     except (orjson.JSONDecodeError, AttributeError):
-        text = "" if content.lstrip().startswith(b"<") else content.decode("utf-8", "replace")
-    return text
+        return "" if content.lstrip().startswith(b"<") else content.decode("utf-8", "replace")
 
 
 def _cut(text: str) -> str:
-    """A text in one line of bounded length; once no key is in it, which a cut might bare."""
+    """A text on one line, cut; keys are hidden before, or a part of one might be left."""
     return one_line(text)[:300]
-
-
-def _is_refusal(error: "aiohttp.ClientConnectorError") -> bool:
-    """Whether nobody listens there, and not we have run out of files."""
-    return error.os_error.errno not in (errno.EMFILE, errno.ENFILE)
 
 
 def _reason(error: Exception) -> str:

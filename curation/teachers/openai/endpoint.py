@@ -1,9 +1,10 @@
-"""One OpenAI-compatible server: how much it holds, and whether it can be reached.
+"""One OpenAI-compatible server: how many samples it takes at once, and whether it can be reached.
 
-In: what became of requests, and what the server says of itself. Out: whether to send more. The
-breaker: an endpoint is UP until a connection is refused or three requests in a row fail; then it is
-DOWN, and nothing is sent; when it is well again one request is sent on TRIAL, whose success makes
-it UP. A server that was gone gets half of what it had for a minute: it may have died of it.
+Both are learned from the outcomes of requests and from the server's own metrics. The circuit
+breaker: an endpoint is UP until a connection is refused or three requests in a row fail. Then it is
+DOWN, and nothing is sent. When its health check succeeds again it is on TRIAL: one request is sent,
+whose success makes it UP. A server that was gone gets half of its former load for a minute, because
+the load may have ended it.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ class BreakerState(Enum):
 
 
 class Endpoint:
-    """A server; `limit` bounds the samples in flight, None: found, and at most `most`."""
+    """A server; `limit` bounds the samples in flight. None: it is measured, up to `most`."""
 
     def __init__(
         self, connection: Connection, limit: int | None, most: int = load_limit.MOST
@@ -43,8 +44,8 @@ class Endpoint:
         self._set_by_hand = limit
         self._most = most
         self._limit = min(most, limit or load_limit.UNKNOWN)
-        self._ceiling: tuple[int, float] | None = None  # and since when
-        self._had = 0  # samples in flight when it went down; 0 once that is settled
+        self._ceiling: tuple[int, float] | None = None  # samples, and since when
+        self._had = 0  # samples in flight when it went down; 0 once the ceiling is set
         self.state = BreakerState.DOWN
         self.cause = "connecting"
         self.has_been_up = False
@@ -56,7 +57,7 @@ class Endpoint:
         self.is_vllm = False
         self.has_metrics = False
         self._is_tried = False  # the request on trial has been sent
-        self._is_near = False  # its limit: requests have waited there
+        self._is_near = False  # near its capacity: requests have waited there
         self._failures = 0
         self.changed = asyncio.Event()
 
@@ -82,7 +83,7 @@ class Endpoint:
             self.up()
 
     def fail(self, cause: UnavailableError) -> None:
-        """No answer came; too many of these and nothing more is sent."""
+        """No answer came; after too many failures in a row nothing more is sent."""
         self._failures += 1
         if self.state is BreakerState.DOWN:
             return
@@ -98,7 +99,10 @@ class Endpoint:
             self.changed.set()
 
     def rest(self, seconds: float) -> float:
-        """The server asks for `seconds` of rest; how long it gets, longer each time in a row."""
+        """The server asks for `seconds` of rest; returns how long it gets.
+
+        The rest grows with the number of such answers in a row.
+        """
         now = time.monotonic()
         self.busy_since = now if self.busy_since is None else self.busy_since
         self._busy += 1
@@ -119,7 +123,7 @@ class Endpoint:
         self._is_tried = True
 
     def try_out(self) -> None:
-        """The server says that it is well again: the next request will show."""
+        """The server's health check succeeds again: allow one request."""
         self.state, self._is_tried = BreakerState.TRIAL, False
 
     def up(self) -> None:
@@ -131,7 +135,7 @@ class Endpoint:
         self.changed.set()
 
     def _die(self) -> None:
-        """The server is gone, not only ill: perhaps of what it held, so it gets half of that."""
+        """The server's process is gone, perhaps for its load: it will get half of that."""
         if self._had:
             self._ceiling = (max(1, self._had // 2), time.monotonic())
             self._had = 0
@@ -172,32 +176,30 @@ class Endpoint:
             status, content = await self.connection.get(f"{self.connection.root}/metrics")
         except UnavailableError:
             return
-        load = (
-            load_limit.parse(content.decode("utf-8", "replace"))
-            if status == HTTPStatus.OK
-            else None
-        )
-        if load is not None and not self.has_metrics:
+        text = content.decode("utf-8", "replace") if status == HTTPStatus.OK else ""
+        load = load_limit.parse(text)
+        had_metrics, self.has_metrics = self.has_metrics, load is not None
+        if load is None:
+            return
+        if not had_metrics:
             self._limit = min(self._most, load_limit.START)
-        self.has_metrics = load is not None
-        if load is not None:
-            found = load_limit.next_limit(self._limit, self.in_flight, load, is_near=self._is_near)
-            self._is_near |= found < self._limit
-            self._limit = min(self._most, found)
+        limit = load_limit.next_limit(self._limit, self.in_flight, load, is_near=self._is_near)
+        self._is_near |= limit < self._limit
+        self._limit = min(self._most, limit)
 
     def _check(self, content: bytes, model: str, revision: str) -> None:
         try:
             data = orjson.loads(content)
             served = {one["id"]: one for one in data["data"]}
         except (orjson.JSONDecodeError, KeyError, TypeError):
-            return  # not everybody lists models; a wrong one is refused by the first request
+            return  # some servers list no models; a wrong one is refused by the first request
         if model not in served:
             names = ", ".join(repr(name) for name in sorted(map(str, served))) or "no model"
             raise UserError(f"teacher.model: {self.url} serves {names}, not {model!r}")
         card = served[model]
         self.is_vllm = card.get("owned_by") == "vllm"
-        found = _SHA.search(str(card.get("root") or ""))
-        stated = str(card.get("revision") or (found.group(1) if found else ""))
+        match = _SHA.search(str(card.get("root") or ""))
+        stated = str(card.get("revision") or (match[1] if match else ""))
         if revision and stated and not stated.startswith(revision):
             raise UserError(
                 f"teacher.revision: {self.url} serves revision {stated}, not {revision}"

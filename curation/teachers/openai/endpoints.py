@@ -1,8 +1,8 @@
-"""All endpoints of a teacher: who takes the next request, who is well, when to give up.
+"""All endpoints of a teacher: which takes the next request, which are up, and when to give up.
 
-In: addresses. Out: the endpoint with most room, at any moment. One task an endpoint watches it:
-while it is up it finds its limit, while it is down it asks whether it is well again. When none is
-up for longer than the patience, or one serves another model, `fatal` holds the error to end with.
+One task an endpoint watches it: while it is up the task measures its limit, while it is down the
+task asks for its health. When none has been up for longer than the patience, or one serves another
+model, `fatal` holds the error that ends the run.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ class EndpointPool:
         self.fatal: Exception | None = None
         self.on_change: Callable[[], None] = lambda: None
         self._tasks: list[asyncio.Task[None]] = []
-        self._told: list[Endpoint] = []
+        self._without_metrics: list[Endpoint] = []  # those that a line has been printed for
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -80,8 +80,8 @@ class EndpointPool:
         """Ask every endpoint once, in place of `open`; ShortError where none is well now."""
         self._connect()
         try:
-            asked = (one.probe(self._model, self._revision) for one in self.endpoints)
-            problems = await asyncio.gather(*asked)
+            probes = (one.probe(self._model, self._revision) for one in self.endpoints)
+            problems = await asyncio.gather(*probes)
         finally:
             await self.close()
         if all(problems):
@@ -133,14 +133,14 @@ class EndpointPool:
         return f"{self.in_flight} in flight"
 
     async def _watch(self, endpoint: Endpoint) -> None:
-        trial, is_told = _TRIAL[0], False
+        trial, is_reported = _TRIAL[0], False
         try:
             while True:
                 endpoint.changed.clear()
                 if endpoint.state is BreakerState.DOWN:
                     if endpoint.has_been_up and trial == _TRIAL[0]:
                         _say(f"{endpoint.url} fails ({endpoint.cause}); nothing is sent there")
-                        is_told = True
+                        is_reported = True
                     is_first = not endpoint.has_been_up
                     if not is_first:  # a server that says it is well and fails all the same
                         await asyncio.sleep(trial)
@@ -153,29 +153,30 @@ class EndpointPool:
                         endpoint.try_out()
                 elif endpoint.state is BreakerState.UP:
                     await endpoint.measure()
-                    self._tell_of_metrics(endpoint)
+                    self._report_missing_metrics(endpoint)
                     self._check_rest(endpoint)
                     trial = _TRIAL[0]
-                    if is_told:
+                    if is_reported:
                         _say(f"{endpoint.url} is back")
-                        is_told = False
+                        is_reported = False
                 self.on_change()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(endpoint.changed.wait(), _TICK)
-        except Exception as error:  # also one that nobody thought of: the run must not hang
+        except Exception as error:  # unforeseen ones too: the run must not hang
             self.fatal = error
             self.on_change()
 
-    def _tell_of_metrics(self, endpoint: Endpoint) -> None:
-        if self._in_flight is None and not endpoint.has_metrics and endpoint not in self._told:
-            self._told.append(endpoint)
+    def _report_missing_metrics(self, endpoint: Endpoint) -> None:
+        is_new = endpoint not in self._without_metrics
+        if self._in_flight is None and not endpoint.has_metrics and is_new:
+            self._without_metrics.append(endpoint)
             _say(
                 f"{endpoint.url} tells no load (vLLM's /metrics): {endpoint.limit} samples are "
                 f"kept in flight; set teacher.in_flight to what it can take"
             )
 
     def _check_rest(self, endpoint: Endpoint) -> None:
-        """ShortError when nobody has had anything but 429 for too long."""
+        """ShortError when no endpoint has answered anything but 429 for too long."""
         if endpoint.state is BreakerState.DOWN:  # meanwhile: that is another matter
             return
         now = time.monotonic()
@@ -189,7 +190,7 @@ class EndpointPool:
         )
 
     async def _revive(self, endpoint: Endpoint) -> None:
-        """Return when the server is well; ShortError when nobody has been for too long."""
+        """Return when the server is well; ShortError when no endpoint has been for too long."""
         pause = _HEALTH[0]
         while problem := await endpoint.probe(self._model, self._revision):
             endpoint.cause = problem

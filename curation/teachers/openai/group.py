@@ -1,11 +1,13 @@
-"""The books of one prompt while it is sampled. In: a request, traces. Out: what to ask for.
+"""The state of one prompt while it is sampled: which samples to request next.
 
-Firm samples are asked for first. When all are in and too few of them are usable and distinct, spare
-ones are asked for, as many as lack, until enough are there or none is left: so what is asked is a
-function of the traces alone, and a run that goes on after a crash asks for the same samples.
+Required samples are requested first. When all of them have come and too few are usable and
+distinct, as many spare samples are requested as are missing, until there are enough or none is
+left. What is requested is thus a function of the traces alone, and a run that goes on after a crash
+requests the same samples.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from curation.teachers import Failure, Request, Skipped
 from schemas.records import Prompt, Trace
@@ -21,13 +23,8 @@ class Group:
         self._pending: set[int] = set()
         self._frontier = request.wanted.required  # samples below it are wanted for certain
         self._most = request.wanted.maximum
-        self._refusal = request.refusal
+        self.refusal: Failure | None = request.refusal  # the server rejects the prompt for good
         self._is_closed = False
-
-    @property
-    def refusal(self) -> Failure | None:
-        """Why the teacher will have nothing to do with this prompt, if it said so."""
-        return self._refusal
 
     @property
     def is_idle(self) -> bool:
@@ -35,9 +32,9 @@ class Group:
         return not self._pending
 
     def ask(self) -> list[int]:
-        """The samples to ask for now; they are pending from then on."""
+        """The samples to request now; they are pending from then on."""
         due = {index for index in self._missing if index < self._frontier}
-        fresh = [] if self._refusal else sorted(due - self._pending)
+        fresh = [] if self.refusal else sorted(due - self._pending)
         self._pending.update(fresh)
         return fresh
 
@@ -46,7 +43,7 @@ class Group:
         return [self._traces[i] for i in sorted(self._traces) if i < self._frontier]
 
     def enter(self, trace: Trace) -> None:
-        """Take a trace that was asked for."""
+        """Enter a trace that was requested."""
         self._traces[trace.index] = trace
         self._decide(trace.index)
 
@@ -57,32 +54,31 @@ class Group:
         return self._failure(index, reason, detail, retryable=True)
 
     def refuse(self, reason: str, detail: str) -> None:
-        """The teacher will never answer this prompt."""
+        """Record that the teacher will never answer this prompt."""
         index = min(self._missing, default=0)
-        self._refusal = self._refusal or self._failure(index, reason, detail, retryable=False)
+        self.refusal = self.refusal or self._failure(index, reason, detail, retryable=False)
 
     def widen(self, lacking: int) -> None:
-        """Ask for `lacking` more samples, as far as there are any; those already there count."""
+        """Want `lacking` more samples, up to the maximum; traces that exist are not requested."""
         self._frontier = min(self._most, self._frontier + lacking)
 
     def may_widen(self) -> bool:
         """Whether spare samples are left, and those before them came."""
-        return self._frontier < self._most and not self._refusal and not self._is_closed
+        return self._frontier < self._most and not self.refusal and not self._is_closed
 
     def close(self) -> None:
-        """Ask for no more spares: there are enough, or one before them could not be had."""
+        """Want no more spares: there are enough, or an earlier one could not be delivered."""
         self._is_closed = True
 
     def release(self, indices: Sequence[int]) -> None:
-        """Some samples are not pending any more, though nothing came of them."""
+        """Mark samples as not pending, though no trace came of them."""
         self._pending.difference_update(indices)
 
     def rest(self) -> Iterator[Failure | Skipped]:
-        """Decide what is left: refused where it was wanted, else not needed."""
+        """Outcomes for the samples that are left: refused where wanted, else not needed."""
         for index in sorted(self._missing):
-            if self._refusal and index < self._frontier:
-                refusal = self._refusal
-                yield self._failure(index, refusal.reason, refusal.detail, retryable=False)
+            if self.refusal and index < self._frontier:
+                yield replace(self.refusal, index=index)
             else:
                 yield Skipped(prompt_id=self.prompt.id, index=index)
         self._missing.clear()

@@ -1,8 +1,8 @@
-"""Replies that came and were not looked at yet. In: works with their choices; out: the same, later.
+"""Replies that have come and wait to be processed.
 
-Sending the next request goes before reading what the last one brought: when hundreds of replies
-come at once, the server would otherwise wait for journals and graders. A reply waits until no other
-has come for two milliseconds, a tenth of a second at most.
+The next request is sent before the last reply is processed: when hundreds of replies come at once,
+the server would otherwise wait for journals and graders. A reply waits until no other has come for
+two milliseconds, but for a tenth of a second at most.
 """
 
 import time
@@ -39,19 +39,19 @@ class Inbox:
     def __bool__(self) -> bool:
         return bool(self._replies)
 
-    def put(self, work: Work, found: Sequence[Choice]) -> None:
-        """A reply came."""
-        self._replies.append((work, found, time.monotonic()))
-        self.samples += len(found)
+    def put(self, work: Work, samples: Sequence[Choice]) -> None:
+        """Take a reply."""
+        self._replies.append((work, samples, time.monotonic()))
+        self.samples += len(samples)
 
     def take(self, *, everything: bool) -> Iterator[tuple[Work, Sequence[Choice]]]:
         """The replies to look at now, a few at a time; or all there are."""
         if self.rest() and not everything:
             return
         for _ in range(len(self._replies) if everything else min(len(self._replies), AT_ONCE)):
-            work, found, _ = self._replies.popleft()
-            self.samples -= len(found)
-            yield work, found
+            work, samples, _ = self._replies.popleft()
+            self.samples -= len(samples)
+            yield work, samples
 
     def rest(self) -> float:
         """Seconds to leave to the connections; 0 when replies are to be looked at."""

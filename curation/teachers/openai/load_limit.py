@@ -1,8 +1,8 @@
-"""How many requests a server should hold: found from what it says of itself. Pure.
+"""How many requests a server should hold, from its own metrics, as pure functions.
 
-In: the text of vLLM's `/metrics` and the present limit. Out: the next limit. A server is saturated
-when requests wait in it; a few should wait always, so that it never runs dry between two replies,
-and more than a few only make every reply late.
+The text of vLLM's `/metrics` and the present limit give the next limit. A server is saturated when
+requests wait in it. A few should always wait, so that it never idles between two replies; more than
+a few only delay every reply.
 """
 
 import re

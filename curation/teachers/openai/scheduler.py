@@ -1,9 +1,9 @@
-"""The stream of samples: many requests in flight, no barrier, nothing asked for twice.
+"""The stream of samples: many requests in flight, and no sample requested twice.
 
-In: requests, read only as there is room for them. Out: outcomes as they come. A request's failure
-is not the server's failure: what a server could not answer while it was down is asked again and
-charged to no prompt; a request that fails while its server answers others is asked again a bounded
-number of times. Only `Group` decides what is asked for, and only a reply makes a trace.
+Requests are read only as there is room for them; outcomes are yielded as they come. Failures of a
+server are not charged to prompts: what it could not answer while it was down is sent again. A
+request that fails while its server answers others is sent again a bounded number of times. `Group`
+alone decides which samples are requested, and a trace is only made of a reply.
 """
 
 import asyncio
@@ -25,10 +25,10 @@ from support.errors import PolytraceError, ShortError, UserError
 
 ATTEMPTS = 5  # failures charged to one request, until it may be given up
 LONGEST_PAUSE = 30.0
-LONG_CHARACTERS = 20_000  # of a prompt's traces; more are looked at in a thread
-MOST_JUDGING = 64  # groups whose traces are looked at, until no more are read
-MOST_WAITING = 2048  # samples that came and nobody has taken yet, until no more are asked for
-MOST_REFUSED = 8  # prompts refused with no later request taken: perhaps the recipe is refused
+LONG_CHARACTERS = 20_000  # of a prompt's traces; longer ones are judged in a thread
+MOST_JUDGING = 64  # groups whose traces are judged at a time; no more requests are read then
+MOST_WAITING = 2048  # samples that wait to be taken; no more are requested then
+MOST_REFUSED = 8  # prompts refused and no later request answered: perhaps the recipe is refused
 PROMPT_FAULTS = (400, 413, 422)
 CONTEXT = (
     "context length",
@@ -41,10 +41,10 @@ CONTEXT = (
 
 
 class _Refusal(NamedTuple):
-    """Work that the server refused at the time `at`, and what it said."""
+    """Work that the server refused at the time `at`, and its message."""
 
     work: Work
-    said: str
+    message: str
     at: float
 
 
@@ -69,8 +69,8 @@ class Stream:
         self._shortfall: Shortfall = lambda prompt, traces: 0
         self._is_read = False
         self._open = 0  # groups that are not decided yet
-        self._judging = 0  # of them those whose traces are looked at
-        self._later = 0  # works that wait for their time
+        self._judging = 0  # groups of these whose traces are judged in a thread
+        self._later = 0  # works that are sent again after a pause
         self._has_answered = False
         self._refused: list[_Refusal] = []
         self._error: BaseException | None = None
@@ -85,8 +85,8 @@ class Stream:
             self._pump()
             while self._outcomes or self._open or not self._is_read:
                 error = self._error or self._pool.fatal
-                for work, found in self._inbox.take(everything=error is not None):
-                    self._deliver(work, found)
+                for work, samples in self._inbox.take(everything=error is not None):
+                    self._deliver(work, samples)
                 while self._outcomes:
                     yield self._outcomes.popleft()
                 if error is not None:
@@ -125,7 +125,7 @@ class Stream:
 
     @property
     def _is_in_doubt(self) -> bool:
-        """Whether the server seems to refuse everything: then those on their way decide."""
+        """Whether the server seems to refuse everything; the requests in flight will show."""
         return len({id(one.work.group) for one in self._refused}) >= MOST_REFUSED
 
     def _fill(self) -> None:
@@ -138,7 +138,7 @@ class Stream:
             work = self._next()
             if work is None:
                 return
-            if endpoint is None:  # nobody is asked anything before there is something to ask
+            if endpoint is None:  # the pool is opened for the first request, not before
                 self._ready.appendleft(work)
                 self._pool.open()
                 return
@@ -146,7 +146,7 @@ class Stream:
             self._start(self._perform(work, endpoint))
 
     def _next(self) -> Work | None:
-        """The next work: what came back first, then new requests."""
+        """The next work: first what is to be sent again, then new requests."""
         while True:
             while self._ready:
                 work = self._ready.popleft()
@@ -184,7 +184,7 @@ class Stream:
         try:
             body = self._sampling.body(work.group.prompt, work.indices, is_vllm=endpoint.is_vllm)
             reply = await endpoint.connection.post(self._path, body)
-            found = choices(reply, len(work.indices), self._sampling.part)
+            samples = choices(reply, len(work.indices), self._sampling.part)
         except BusyError as busy:
             pause = endpoint.rest(busy.seconds)
             asyncio.get_running_loop().call_later(pause, self._pump)
@@ -195,8 +195,8 @@ class Stream:
             self._again(work, error, charged=is_trial or endpoint.last_success > began)
         except UnavailableError as error:
             endpoint.fail(error)
-            is_its_own = is_trial or endpoint.last_success > began  # others were answered
-            self._again(work, error, charged=is_its_own)
+            others_succeeded = endpoint.last_success > began
+            self._again(work, error, charged=is_trial or others_succeeded)
         except RejectedError as error:
             endpoint.succeed()
             self._reject(work, endpoint, error)
@@ -207,25 +207,28 @@ class Stream:
             endpoint.succeed()
             self._has_answered = True
             self._settle_refused(began)
-            self._inbox.put(work, found)
+            self._inbox.put(work, samples)
         finally:
             endpoint.in_flight -= len(work.indices)
 
-    def _deliver(self, work: Work, found: Sequence[Choice]) -> None:
-        """Traces of a reply; what it left out is asked again."""
-        for choice in found:
+    def _deliver(self, work: Work, samples: Sequence[Choice]) -> None:
+        """Make traces of a reply; samples that it left out are requested again."""
+        for choice in samples:
             trace = self._sampling.trace(work.group.prompt, work.indices[choice.number], choice)
             work.group.enter(trace)
             self._outcomes.append(trace)
-        came = {work.indices[choice.number] for choice in found}
-        if rest := [index for index in work.indices if index not in came]:
+        delivered = {work.indices[choice.number] for choice in samples}
+        if rest := [index for index in work.indices if index not in delivered]:
             batches = self._sampling.batches(work.group.prompt, rest)  # a seed is the first's alone
             self._ready.extend(replace(work, indices=indices) for indices in batches)
         elif work.group.is_idle:
             self._settle(work.group)
 
     def _again(self, work: Work, error: Exception, *, charged: bool) -> None:
-        """Ask once more, later where the request itself seems to be at fault, or give it up."""
+        """Send a request once more, or give it up.
+
+        It is sent later where the request itself seems to be at fault, which is `charged` to it.
+        """
         now = time.monotonic()
         work.since = work.since if work.since is not None else now
         work.attempts += charged
@@ -247,46 +250,47 @@ class Stream:
         self._pump()
 
     def _reject(self, work: Work, endpoint: Endpoint, error: RejectedError) -> None:
-        """A reply that says no: to this prompt, or to the recipe."""
-        said = f"{endpoint.url} answers {error.status}: {error}"
+        """Handle a reply that refuses this prompt, or the recipe."""
         if error.status not in PROMPT_FAULTS:
-            self._error = self._ending(error.status, said)
+            message = f"{endpoint.url} answers {error.status}: {error}"
+            self._error = self._ending(error.status, message)
         elif error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or any(
             words in str(error).lower() for words in CONTEXT
         ):
             self._refuse(work, "context_length", str(error))
         else:  # perhaps not this prompt is refused but the recipe: wait for the next answer
-            said = f"HTTP {error.status}: {error}"
-            self._refused.append(_Refusal(work, said, time.monotonic()))
+            message = f"HTTP {error.status}: {error}"
+            self._refused.append(_Refusal(work, message, time.monotonic()))
 
-    def _ending(self, status: int, said: str) -> PolytraceError:
-        """What ends the run because it would be the same for every prompt."""
+    def _ending(self, status: int, message: str) -> PolytraceError:
+        """The error that ends the run because the reply would be the same for every prompt."""
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            return UserError(f"teacher.api_key_env: {said}; name a variable with a key")
+            return UserError(f"teacher.api_key_env: {message}; name a variable with a key")
         if status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
-            return UserError(f"teacher.endpoints, teacher.model or teacher.api: {said}")
+            return UserError(f"teacher.endpoints, teacher.model or teacher.api: {message}")
         if status < HTTPStatus.BAD_REQUEST:
-            return UserError(f"teacher.endpoints: {said}; name the address that it sends to")
+            return UserError(f"teacher.endpoints: {message}; name the address that it sends to")
         return ShortError(
-            f"teacher.endpoints: {said}; everything that came is kept; mend that and run the same "
-            f"command again"
+            f"teacher.endpoints: {message}; everything that came is kept; mend that and run the "
+            f"same command again"
         )
 
-    def _settle_refused(self, asked: float) -> None:
-        """A request sent at `asked` was taken: the server refuses prompts, not the recipe.
+    def _settle_refused(self, sent: float) -> None:
+        """A request sent at the time `sent` was answered: earlier refusals concern their prompts.
 
-        Answers to requests sent before a refusal say nothing of the server's mind since.
+        The answer says nothing of refusals that came after its request was sent.
         """
-        held, self._refused = self._refused, []
-        for one in held:
-            if one.at <= asked:
-                self._refuse(one.work, "refused_by_server", one.said)
+        refused, self._refused = self._refused, []
+        for refusal in refused:
+            if refusal.at <= sent:
+                self._refuse(refusal.work, "refused_by_server", refusal.message)
             else:
-                self._refused.append(one)
+                self._refused.append(refusal)
 
     def _refuses_all(self) -> UserError:
-        said, so_far = self._refused[0].said, "" if self._has_answered else " so far"
-        return UserError(f"teacher: the server has taken no request{so_far}: {said}")
+        so_far = "" if self._has_answered else " so far"
+        message = self._refused[0].message
+        return UserError(f"teacher: the server has taken no request{so_far}: {message}")
 
     def _refuse(self, work: Work, reason: str, detail: str) -> None:
         work.group.refuse(reason, detail)
@@ -298,7 +302,7 @@ class Stream:
             self._settle(work.group)
 
     def _ask(self, group: Group) -> bool:
-        """Make work of what the group wants now; False if it wants nothing."""
+        """Make work of the samples that the group wants now; False if it wants none."""
         fresh = group.ask()
         if not fresh:
             return False
@@ -308,7 +312,7 @@ class Stream:
         return True
 
     def _settle(self, group: Group) -> None:
-        """All that was asked is in: look whether spare samples are needed, or close the books."""
+        """All requested samples have come: request spare ones if needed, or finish the group."""
         while group.may_widen():
             traces = group.traces()
             if sum(len(trace.text) for trace in traces) > LONG_CHARACTERS:
@@ -322,14 +326,14 @@ class Stream:
         self._open -= 1
 
     async def _judge(self, group: Group) -> None:
-        """The same for long texts, which would keep every connection waiting."""
+        """`_settle` for long texts, in a thread, because they would block every connection."""
         lacking = await asyncio.to_thread(self._shortfall, group.prompt, group.traces())
         self._judging -= 1
         if not self._widen(group, lacking):
             self._settle(group)
 
     def _widen(self, group: Group, lacking: int) -> bool:
-        """Ask for as many as lack; False where there is nothing to ask."""
+        """Request as many samples as are missing; False where there is nothing to request."""
         if lacking <= 0:
             group.close()
             return False

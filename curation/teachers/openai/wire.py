@@ -1,7 +1,7 @@
-"""What goes over the wire to an OpenAI-compatible server, and what comes back; pure.
+"""Requests to an OpenAI-compatible server and its replies, as pure functions.
 
-In: sampling settings and a prompt; out: the JSON body of a request. In: the bytes of a reply; out:
-its choices. A reply that is not what was asked for raises `BadReplyError`: nothing is made up.
+Sampling settings and a prompt become the JSON body of a request; the bytes of a reply become its
+choices. A reply that does not hold what was requested raises `BadReplyError`: nothing is made up.
 """
 
 import dataclasses
@@ -23,8 +23,8 @@ PROBLEM, HINT = "{problem}", "{hint}"
 SEED_SPACING = 1024  # sibling i of a request has seed + i, so two prompts' seeds must lie apart
 TEMPLATE_VERSION = 1
 UNSTATED = "unstated"
-# What vLLM would else take from the model's generation_config.json (its own default), unseen by us;
-# and it would delete special tokens, so that what stood between them ran together.
+# By default vLLM takes these from the model's generation_config.json, where we do not see them. It
+# also deletes special tokens, which joins the texts between them.
 VLLM = {
     "top_k": -1,
     "min_p": 0.0,
@@ -32,6 +32,12 @@ VLLM = {
     "presence_penalty": 0.0,
     "frequency_penalty": 0.0,
     "skip_special_tokens": False,
+}
+FINISH_REASONS = {
+    "stop": FinishReason.STOP,
+    "length": FinishReason.LENGTH,
+    "max_tokens": FinishReason.LENGTH,
+    "content_filter": FinishReason.LENGTH,  # cut off as well
 }
 Api = Literal["chat", "completions"]
 
@@ -56,7 +62,7 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSampling:
-    """Everything that shapes a sample, the endpoint aside."""
+    """All settings that shape a sample; the endpoint is not one of them."""
 
     api: Api
     model: str
@@ -75,13 +81,13 @@ class ServerSampling:
 
     @cached_property
     def settings(self) -> str:
-        """A hash of all of them; a seed that is not sent shapes nothing."""
+        """A hash of all settings; the seed counts only where it is sent."""
         facts = dataclasses.asdict(self) | {"seed": self.seed if self.seeds else None}
         return digest(["openai_server", TEMPLATE_VERSION, facts])
 
     @property
     def name(self) -> str:
-        """The model's name; of a local directory its last part, since traces are published."""
+        """The model's name; for a local directory its last part, because traces are published."""
         return PurePath(self.model).name if PurePath(self.model).is_absolute() else self.model
 
     def key(self, prompt: Prompt, index: int) -> str:
@@ -112,15 +118,15 @@ class ServerSampling:
 
     def batches(self, prompt: Prompt, indices: Sequence[int]) -> list[tuple[int, ...]]:
         """Samples that one request with `n` can ask for: one message, consecutive seeds."""
-        batches: list[list[int]] = []
+        batches: list[tuple[int, ...]] = []
         for index in sorted(indices, key=lambda i: (self.message(prompt, i), i)):
-            last = batches[-1] if batches else None
-            same = last is not None and self.hint(last[-1]) == self.hint(index)
-            if last is not None and same and (not self.seeds or index == last[-1] + 1):
-                last.append(index)
+            last = batches[-1][-1] if batches else None
+            is_alike = last is not None and self.hint(last) == self.hint(index)
+            if last is not None and is_alike and (not self.seeds or index == last + 1):
+                batches[-1] += (index,)
             else:
-                batches.append([index])
-        return [tuple(batch) for batch in batches]
+                batches.append((index,))
+        return batches
 
     def trace(self, prompt: Prompt, index: int, choice: Choice) -> Trace:
         """The trace of a reply."""
@@ -167,31 +173,31 @@ class ServerSampling:
         return orjson.dumps(body | dict(self.extra))
 
 
-def choices(reply: bytes, asked: int, part: ReplyPart) -> list[Choice]:
-    """The samples of a reply, at most `asked`; BadReplyError where there are none."""
+def choices(reply: bytes, requested: int, part: ReplyPart) -> list[Choice]:
+    """The samples of a reply, at most `requested`; BadReplyError where there are none."""
     try:
         data = _parse(reply)
     except ValueError:
         raise BadReplyError(f"no JSON: {reply[:80]!r}") from None
     if not isinstance(data, dict) or not isinstance(data.get("choices"), list):
         raise BadReplyError(f"no choices: {reply[:80]!r}")
-    found = data["choices"][:asked]
-    if not found:
+    raw_choices = data["choices"][:requested]
+    if not raw_choices:
         raise BadReplyError("the list of choices is empty")
-    is_one = asked == len(data["choices"]) == 1  # usage is of all choices, and of none alone
+    is_one = requested == len(data["choices"]) == 1  # usage is the sum over all choices
     tokens = _count(data.get("usage"), "completion_tokens") if is_one else None
     prompt_tokens = _count(data.get("usage"), "prompt_tokens")
-    made, broken = [], None
-    for number, one in enumerate(found):
+    whole, broken = [], None
+    for number, raw in enumerate(raw_choices):
         try:
-            made.append(_choice(one, number, asked, part, tokens, prompt_tokens))
-        except BrokenOffError as error:  # its siblings are whole, and paid for
+            whole.append(_choice(raw, number, requested, part, tokens, prompt_tokens))
+        except BrokenOffError as error:  # the others are whole, and paid for
             broken = error
-    if broken is not None and not made:
+    if broken is not None and not whole:
         raise broken
-    if len({choice.number for choice in made}) < len(made):
+    if len({choice.number for choice in whole}) < len(whole):
         raise BadReplyError("two choices have one index")
-    return made
+    return whole
 
 
 def _parse(reply: bytes) -> Any:
@@ -204,7 +210,7 @@ def _parse(reply: bytes) -> Any:
 def _choice(
     raw: object,
     number: int,
-    asked: int,
+    requested: int,
     part: ReplyPart,
     tokens: int | None,
     prompt_tokens: int | None,
@@ -212,8 +218,8 @@ def _choice(
     if not isinstance(raw, dict):
         raise BadReplyError(f"choice {number} is no object")
     index = raw.get("index", number)
-    if not isinstance(index, int) or not 0 <= index < asked:
-        raise BadReplyError(f"choice {number} of {asked} has index {index!r}")
+    if not isinstance(index, int) or not 0 <= index < requested:
+        raise BadReplyError(f"choice {number} of {requested} has index {index!r}")
     reason = raw.get("finish_reason")
     if reason in (None, "abort", "error"):  # the engine broke off: that is no sample
         raise BrokenOffError(f"choice {number} was broken off (finish_reason {reason!r})")
@@ -223,15 +229,9 @@ def _choice(
     content, thought = message.get("content", message.get("text")), _thought(message)
     if not (isinstance(content, str) or thought is not None or message.get("content", 0) is None):
         raise BadReplyError(f"choice {number} has no text")
-    known = {
-        "stop": FinishReason.STOP,
-        "length": FinishReason.LENGTH,
-        "max_tokens": FinishReason.LENGTH,
-        "content_filter": FinishReason.LENGTH,  # cut off as well
-    }
-    finish = known.get(str(reason), FinishReason.UNKNOWN)
+    finish = FINISH_REASONS.get(str(reason), FinishReason.UNKNOWN)
     if isinstance(content, str):
-        taken = taken_of(thought, content, part, finish)
+        taken = _trace_text(thought, content, part, finish)
     elif thought is not None and part == "full":
         taken = TraceText(thought.strip(), finish)
     else:
@@ -245,8 +245,10 @@ def _choice(
     )
 
 
-def taken_of(thought: str | None, content: str, part: ReplyPart, finish: FinishReason) -> TraceText:
-    """The trace of a reply whose server may have parted thinking and answer."""
+def _trace_text(
+    thought: str | None, content: str, part: ReplyPart, finish: FinishReason
+) -> TraceText:
+    """The trace of a reply whose server may have separated thinking and answer."""
     if thought is None or (part != "full" and END_OF_THINKING in content):
         return take(content, part, finish)
     parts = (thought.strip(), content.strip()) if part == "full" else (content.strip(),)
@@ -256,7 +258,7 @@ def taken_of(thought: str | None, content: str, part: ReplyPart, finish: FinishR
 def _thought(message: Mapping[str, Any]) -> str | None:
     for name in ("reasoning", "reasoning_content"):
         value = message.get(name)
-        if isinstance(value, str):  # empty too: the server parts the two
+        if isinstance(value, str):  # even if empty: the server separates the two
             return value
     return None
 
