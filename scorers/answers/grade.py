@@ -9,9 +9,8 @@ of workers.
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
-from types import TracebackType
 from typing import NamedTuple, Self
 
 from schemas.records import Grade
@@ -26,27 +25,17 @@ from scorers.answers.compare.plain_rules import (
 )
 from scorers.answers.compare.rewriting import both_signs, rewritten
 from scorers.answers.compare.variables import rename_clashing_letters
-from scorers.answers.extract.announced_value import is_prose, spoken_value
-from scorers.answers.extract.conclusion import conclusion
-from scorers.answers.extract.final_answer import Extracted, extract
+from scorers.answers.extract.announced_value import OPPOSITES, is_prose, spoken_value
+from scorers.answers.extract.conclusion import conclusion, yes_or_no
+from scorers.answers.extract.final_answer import extract
 from scorers.answers.notation.units import spelled_power
-from scorers.answers.verify.math_verify_pool import Question, Reply, WorkerPool
-
-__all__ = ["GRADING", "Answer", "Attempt", "Extracted", "GradePool", "extract"]
-
+from scorers.answers.verify.math_verify_pool import Question, WorkerPool
 
 GRADING = 4
 """Bumped by hand where a verdict may change: shards and cells that it shaped are graded again."""
 
 _NAMED = re.compile(r"\s*\{\s*[\"']answer[\"']\s*:\s*[\"']?([^{}\"']*)[\"']?\s*\}\s*")
 _DOLLARS = re.compile(r"\$[0-9][0-9,]*(?:\.[0-9]+)?")
-_YES_OR_NO = frozenset(("yes", "no", "true", "false"))
-# "Yes, 97 is a prime number.", "The statement is false."
-_VERDICT = re.compile(
-    r"(?:^|\n)[*_ ]*(?P<head>yes|no|true|false)[*_]*(?:[,.!;:]|$)"
-    r"|\b(?:statement|claim|assertion|conjecture) is [*_]*(?P<said>true|false)[*_.]*$",
-    re.IGNORECASE,
-)
 _SUM = re.compile(r"[0-9]\s*[+*]\s*[0-9]")
 
 
@@ -89,12 +78,7 @@ class GradePool:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -112,10 +96,10 @@ class GradePool:
             if question is not None:
                 indices_of.setdefault(question, []).append(index)
         with self._lock:
-            replies = self._pool.ask(list(indices_of))
-        for indices, reply in zip(indices_of.values(), replies, strict=True):
+            grades = self._pool.ask(list(indices_of))
+        for indices, grade in zip(indices_of.values(), grades, strict=True):
             for index in indices:
-                answers[index] = _with_reply(answers[index], reply)
+                answers[index] = replace(answers[index], grade=grade)
         return answers
 
 
@@ -132,11 +116,10 @@ def _first_answer(attempt: Attempt) -> tuple[Answer, Question | None]:
     """What can be said without math-verify, and what to ask it, if anything."""
     extracted = extract(attempt.text)
     answer, end = extracted.answer, extracted.end
-    if answer is None and not extracted.given_up:
-        answer = conclusion(attempt.text, end)
     expected = tidy_gold(attempt.gold)
-    if extracted.answer is None and not extracted.given_up and expected.casefold() in _YES_OR_NO:
-        answer = _yes_or_no(attempt.text, end)
+    if answer is None and not extracted.given_up:
+        conclude = yes_or_no if expected.casefold() in OPPOSITES else conclusion
+        answer = conclude(attempt.text, end)
     unparsed = Answer(grade=Grade.UNPARSED, answer=answer, end=end)
     if answer is None or not expected:
         return unparsed, None
@@ -148,24 +131,14 @@ def _first_answer(attempt: Attempt) -> tuple[Answer, Question | None]:
     read, expected = compared
     if not (read.isdecimal() and expected.isdecimal()):  # most are whole numbers
         read, expected = _brought_together(read, expected)
-    quick = quick_grade(read, expected)
-    if quick is not None:
+    if (quick := quick_grade(read, expected)) is not None:
         return Answer(grade=quick, answer=answer, end=end), None
     if len(answer) > LONGEST_ANSWER_CHARACTERS:
-        return Answer(grade=Grade.UNPARSED, answer=None, end=end), None
+        return replace(unparsed, answer=None), None
     if max(len(read), len(expected)) > LONGEST_ANSWER_CHARACTERS:
         return unparsed, None
     question = Question(*rename_clashing_letters(wrap(read), wrap(expected)))
-    return Answer(grade=Grade.UNPARSED, answer=answer, end=end), question
-
-
-def _yes_or_no(text: str, end: int) -> str | None:
-    """The one "yes", "no", "true" or "false" that the last paragraph of a text begins with."""
-    paragraph = text[:end].rstrip().rsplit("\n\n", 1)[-1][-1000:]
-    verdicts = {
-        (match["head"] or match["said"]).casefold() for match in _VERDICT.finditer(paragraph)
-    }
-    return verdicts.pop() if len(verdicts) == 1 else None
+    return replace(unparsed, answer=answer), question
 
 
 def _brought_together(read: str, expected: str) -> tuple[str, str]:
@@ -191,7 +164,6 @@ def _without_options(answer: str, gold: str, prompt: str) -> tuple[str, str] | N
     chosen, expected = letter_of(answer, small=True), letter_of(gold)
     if chosen is None and expected is None:
         return answer, gold
-    listed = {letter: tidy(text) for letter, text in options(prompt).items()}
     if len(answer) == 1 and answer in listed.values():
         chosen = None  # the text of an option, not a letter
     if chosen is not None and expected is not None:
@@ -230,12 +202,3 @@ def _differ_in_per_cent(answer: str, option: str) -> bool:
     """Whether one is the other with a per cent sign: "50" and "50%" may both be options."""
     one, other = (re.sub(r"\s|\\?%", "", text) for text in (answer, option))
     return one == other and ("%" in answer) is not ("%" in option)
-
-
-def _with_reply(before: Answer, reply: Reply | None) -> Answer:
-    if reply is None:
-        return Answer(grade=Grade.TIMEOUT, answer=before.answer, end=before.end)
-    if reply.verdict is None:
-        return before
-    grade = Grade.CORRECT if reply.verdict else Grade.WRONG
-    return Answer(grade=grade, answer=before.answer, end=before.end)

@@ -9,12 +9,11 @@ import re
 
 from schemas.records import Grade
 from scorers.answers.compare.arithmetic import are_equal, value_of
-from scorers.answers.compare.mismatches import TEXT_COMMAND, spaced
+from scorers.answers.compare.mismatches import COMMAND, TEXT_COMMAND, spaced
 from scorers.answers.notation.units import without_unit
 
 _INDEX = re.compile(r"_\s?(?:\{[^{}]*\}|\w)")
 _LETTER = re.compile(r"[A-Za-z]")
-_COMMAND = re.compile(r"\\[A-Za-z]+")
 _RELATION = re.compile(r"[<>]|\\(?:l|g|n)eq?(?![A-Za-z])|\\(?:approx|neq|sim|equiv|in)(?![A-Za-z])")
 _CONGRUENT = re.compile(r"\\(?:equiv|in|[bp]?mod)(?![A-Za-z])")
 _PIECES = re.compile(r"\s*(?:[,;]|\band\b|\bor\b|\\q?quad)\s*")
@@ -65,7 +64,7 @@ def compare_equations(answer: str, gold: str) -> Grade | None:
     if "=" not in answer + gold:
         return None
     if "=" in answer and "=" in gold:
-        if not _LETTER.search(_COMMAND.sub("", answer + gold)):
+        if not _LETTER.search(COMMAND.sub("", answer + gold)):
             return Grade.UNPARSED  # without variables they say the same only if they are the same
         lefts = ["".join(one.partition("=")[0].split()) for one in (answer, gold)]
         called = all(_AT_A_PLACE.fullmatch(left) for left in lefts)
@@ -73,7 +72,7 @@ def compare_equations(answer: str, gold: str) -> Grade | None:
     if "=" in answer:
         return None if _says_a_value(answer) else Grade.UNPARSED
     # A gold asks for what stands on its left, whatever that is, but for an equation to be solved.
-    left = _INDEX.sub("", _COMMAND.sub(" ", TEXT_COMMAND.sub("", gold.partition("=")[0])))
+    left = _INDEX.sub("", COMMAND.sub(" ", TEXT_COMMAND.sub("", gold.partition("=")[0])))
     return Grade.UNPARSED if gold.count("=") == 1 and _ALGEBRA.search(left) else None
 
 

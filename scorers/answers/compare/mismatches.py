@@ -10,10 +10,10 @@ a set for a tuple.
 import re
 from collections.abc import Sequence
 
+from scorers.answers.notation.unicode_math import ONLY_WORDS
+from scorers.answers.notation.unit_words import is_unit, measure
 from scorers.answers.notation.units import (
     have_different_units,
-    is_unit,
-    measure,
     name_different_directions,
     unit_power,
 )
@@ -22,12 +22,11 @@ TEXT_COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|textnorma
 _WORDY = re.compile(
     r"\\(?:text|textbf|textit|mbox|textnormal|(?:mathrm(?!\s?\{\s*\w\s*\})))\s?\{([^{}]*)\}"
 )
-_COMMAND = re.compile(r"\\[A-Za-z]+")
+COMMAND = re.compile(r"\\[A-Za-z]+")
 _LABEL = re.compile(r"_\s?\{[^{}]*\\[a-z]+\s?\{[^{}]*\}[^{}]*\}")
 _LINKS = frozenset(("and", "or", ""))
 _HARMLESS = frozenset(("the", "a", "an", "is", "are", "so", "answer", "unit", "units"))
 _LONGEST_SYMBOL = 2  # of a unit, in which case counts: mW and MW
-_LETTERS = re.compile(r"[^\W\d_]{2,}(?:[ '-][^\W\d_]+)*")
 _NAMES = re.compile(r"[A-Z]{1,4}(?:(?:,? (?:and|or) |, )[A-Z]{1,4})+")
 _CAPITALS = re.compile(r"[A-Z]{2,}")
 _RATIO = re.compile(r"([0-9.]+)\}?\s*:\s*(?=\{?([0-9.]+))")
@@ -49,7 +48,7 @@ def differ(answer: str, gold: str) -> bool:
     if have_different_units(one, other):
         return True
     one, other = _SCALE.sub(r"\\circ", one), _SCALE.sub(r"\\circ", other)
-    plain, plain_gold = _spoken(one), _spoken(other)
+    plain, plain_gold = spoken(one), spoken(other)
     return (
         _are_different_words(plain, plain_gold)
         or _changing_words(one, other) != _changing_words(other, one)
@@ -78,7 +77,7 @@ def _loose(text: str) -> str:
     return " ".join(spaced(text).replace(r"\colon", ":").split())
 
 
-def _spoken(text: str) -> str:
+def spoken(text: str) -> str:
     r"""`text` with the content of `\text{…}` in its place."""
     return " ".join(TEXT_COMMAND.sub(r" \1 ", text).split())
 
@@ -87,7 +86,7 @@ def _are_different_words(one: str, other: str) -> bool:
     if _NAMES.fullmatch(one) and _NAMES.fullmatch(other):  # "I and II", "I or II"
         links = [{word for word in ("and", "or") if f" {word} " in text} for text in (one, other)]
         return bool(links[0] and links[1]) and links[0] != links[1]
-    both = _LETTERS.fullmatch(one) and _LETTERS.fullmatch(other)
+    both = ONLY_WORDS.fullmatch(one) and ONLY_WORDS.fullmatch(other)
     return bool(both) and one.casefold() != other.casefold()
 
 
@@ -165,6 +164,6 @@ def _have_different_powers(answer: str, gold: str) -> bool:
 def _have_different_names(one: str, other: str) -> bool:
     """Points and segments: the order of their letters counts, that of the names does not."""
     names, others = (
-        sorted(_CAPITALS.findall(_COMMAND.sub(" ", _WORDY.sub(" ", text)))) for text in (one, other)
+        sorted(_CAPITALS.findall(COMMAND.sub(" ", _WORDY.sub(" ", text)))) for text in (one, other)
     )
     return bool(names) and bool(others) and names != others

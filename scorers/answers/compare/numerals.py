@@ -125,12 +125,12 @@ def compare_other_bases(answer: str, gold: str) -> Grade | None:
 
 def _compare_with_percentage(one: _Number, other: _Number) -> Grade | None:
     percentage, bare = (one, other) if one.percent else (other, one)
-    if bare.value in (percentage.value, percentage.value / 100):
+    values = percentage.value, percentage.value / 100
+    distance = min(abs(bare.value - value) for value in values)
+    if distance == 0:
         return Grade.CORRECT
-    if bare.decimal or percentage.decimal:
-        nearest = min(abs(bare.value - percentage.value), abs(bare.value - percentage.value / 100))
-        return None if nearest <= _SURELY_DIFFERENT else Grade.WRONG
-    return Grade.WRONG
+    rounded = bare.decimal or percentage.decimal
+    return None if rounded and distance <= _SURELY_DIFFERENT else Grade.WRONG
 
 
 def _number(text: str) -> _Number | None:

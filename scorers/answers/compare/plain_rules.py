@@ -19,10 +19,9 @@ from scorers.answers.compare.numerals import (
     compare_ratios,
 )
 from scorers.answers.notation.unicode_math import to_latex
+from scorers.answers.notation.unit_words import changes_number, measure
 from scorers.answers.notation.units import (
-    changes_number,
     have_different_foreign_units,
-    measure,
     name_different_currencies,
     without_foreign_unit,
     without_unit,
@@ -59,8 +58,6 @@ _UNIT = re.compile(r"(?<=[0-9] )[A-Za-z]{1,3}$")
 _ARTICLE = re.compile(r"^(?:the|an?) (?=[a-z]{3})", re.IGNORECASE)
 # Words, with numbers among them at most: "July 4th", "no".
 _SPOKEN = re.compile(r"(?=.*[^\W\d_]{3}|no$|ok$)[\w' .,-]+", re.IGNORECASE)
-
-
 _QUOTED = re.compile("\u201c([^\u201c\u201d]*)\u201d[.]?")
 _DECIMAL_GOES_ON = re.compile(r"\.[0-9]+\.\.\.$")
 # What nothing follows: "5 +", `7 \\sqrt{}`, "5 or".
@@ -152,7 +149,10 @@ def _compare_texts(answer: str, gold: str) -> Grade | None:
     one, other = _same_text(answer), _same_text(gold)
     if one == other:
         return Grade.CORRECT
-    bare = [_ARTICLE.sub("", " ".join(_bare(text).split())).casefold() for text in (answer, gold)]
+    bare = [
+        _ARTICLE.sub("", " ".join(TEXT_COMMAND.sub(r"\1", text).split())).casefold()
+        for text in (answer, gold)
+    ]
     unspaced = ["".join(text.split()) for text in (answer, gold)]
     if unspaced[0] == unspaced[1] and (unit := _UNIT.search(gold)) and measure(unit[0]):
         return Grade.CORRECT  # "5m" for "5 m"
@@ -271,7 +271,3 @@ def _separated(text: str) -> str:
 
 def _joined_groups(text: str) -> str:
     return _TEX_GROUPS.sub(lambda match: re.sub(r"[^0-9]", "", match[0]), text)
-
-
-def _bare(text: str) -> str:
-    return TEXT_COMMAND.sub(r"\1", text).strip()

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from scorers.answers.compare.arithmetic import are_equal, value_of
-from scorers.answers.compare.mismatches import TEXT_COMMAND
+from scorers.answers.compare.mismatches import TEXT_COMMAND, spoken
 from scorers.answers.notation.number_words import spelled_number
-from scorers.answers.notation.units import is_unit, measure, spaced_unit
+from scorers.answers.notation.unit_words import is_unit, measure
+from scorers.answers.notation.units import spaced_unit
 
 _Reading = Callable[[str], str]
 
@@ -90,6 +91,7 @@ _RAY = re.compile(
     r"(?P<name>[a-z])\s?(?P<relation><|>|\\[lg](?:t|e|eq|eqslant)(?![a-z]))\s?"
     r"(?P<value>-?(?:[0-9.]+|\\[dt]?frac\{[0-9]+\}\{[0-9]+\}|\\sqrt\{[0-9]+\}))"
 )
+_STRICT = ("<", ">", r"\lt", r"\gt")
 _EITHER_SIGN = r"\pm"
 _SCALED = re.compile(
     r"(?P<sign>-?\\?\$?)(?P<figure>[0-9][0-9,]{0,20}(?:\.[0-9]{1,9})?)\s"
@@ -185,7 +187,7 @@ def _number(text: str) -> str:
 
 def _compound(text: str) -> str:
     """Two measures without what joins them: "2 hours 30 minutes"."""
-    match = _TWO_MEASURES.fullmatch(" ".join(TEXT_COMMAND.sub(r" \1 ", text).split()))
+    match = _TWO_MEASURES.fullmatch(spoken(text))
     if not match or None in (measure(match["a"]), measure(match["b"])):
         return text
     return f"{match['x']} {match['a']} {match['y']} {match['b']}"
@@ -193,28 +195,18 @@ def _compound(text: str) -> str:
 
 def _union(text: str) -> str:
     r"""`x \le -1 \text{ or } x \ge 3` as `(-\infty, -1] \cup [3, \infty)`."""
-    rays = [_RAY.fullmatch(one.strip()) for one in _OR.split(text)]
-    names = {ray["name"] for ray in rays if ray}
-    if len(rays) != 2 or not all(rays) or len(names) != 1:
+    pieces = _OR.split(text)
+    rays = [ray for piece in pieces if (ray := _RAY.fullmatch(piece.strip()))]
+    below = [ray for ray in rays if ray["relation"].startswith(("<", r"\l"))]
+    above = [ray for ray in rays if ray not in below]
+    if len(pieces) != 2 or len(below) != 1 or len(above) != 1:
         return text
-    below = [ray for ray in rays if ray and _is_below(ray["relation"])]
-    above = [ray for ray in rays if ray and not _is_below(ray["relation"])]
-    if len(below) != 1 or len(above) != 1:
+    left, right = below[0], above[0]
+    if left["name"] != right["name"]:
         return text
-    ends = [
-        ("]" if _includes(below[0]["relation"]) else ")"),
-        ("[" if _includes(above[0]["relation"]) else "("),
-    ]
-    left = rf"(-\infty, {below[0]['value']}{ends[0]}"
-    return rf"{left} \cup {ends[1]}{above[0]['value']}, \infty)"
-
-
-def _is_below(relation: str) -> bool:
-    return relation in ("<", r"\le", r"\leq", r"\lt", r"\leqslant")
-
-
-def _includes(relation: str) -> bool:
-    return relation not in ("<", ">", r"\lt", r"\gt")
+    closing = ")" if left["relation"] in _STRICT else "]"
+    opening = "(" if right["relation"] in _STRICT else "["
+    return rf"(-\infty, {left['value']}{closing} \cup {opening}{right['value']}, \infty)"
 
 
 def _alone(pattern: re.Pattern[str], written: Callable[[re.Match[str]], str]) -> _Reading:

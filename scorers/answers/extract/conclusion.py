@@ -11,11 +11,12 @@ import re
 import unicodedata
 
 from scorers.answers.compare.plain_rules import tidy
-from scorers.answers.extract.announced_value import bold_value, last_value
+from scorers.answers.extract.announced_value import OPPOSITES, bold_value
+from scorers.answers.extract.last_value import last_value
 from scorers.answers.extract.run_on import ends_at_turn
 from scorers.answers.extract.truncation import describe_truncation
 from scorers.answers.notation.unicode_math import to_latex
-from scorers.answers.notation.units import changes_number
+from scorers.answers.notation.unit_words import changes_number
 
 _PARAGRAPH_CHARACTERS = 2000
 _ONE_VALUE = re.compile(r"[-+\\$€£]*\.?[0-9][0-9\s.,%€£$\\]*(?:\s?[A-Za-z]{1,12}|%)?")
@@ -68,6 +69,13 @@ _ITEMS = re.compile(
     r"(?:^|\n)[ \t]*[0-9]{1,2}[.)][^\n]*\n[ \t]*[0-9]{1,2}[.)] \$?[a-z] ?= ?[^\n]{1,40}$"
 )
 _ITEM = re.compile(r"\(?[0-9]{1,2}[.)]")
+# A verdict at the head of a line or as the predicate of a claim: "Yes, 97 is a prime number.",
+# "The statement is false."
+_VERDICT = re.compile(
+    rf"(?:^|\n)[*_ ]*(?P<head>{'|'.join(OPPOSITES)})[*_]*(?:[,.!;:]|$)"
+    r"|\b(?:statement|claim|assertion|conjecture) is [*_]*(?P<predicate>true|false)[*_.]*$",
+    re.IGNORECASE,
+)
 _LAST_FIGURE = re.compile(r"[0-9](?P<words>(?:\s+[A-Za-z]+){0,3})[^0-9]*$")
 
 
@@ -113,6 +121,15 @@ def conclusion(text: str, end: int) -> str | None:
     if figure and changes_number(figure["words"]):
         return None
     return last_value(sentences[valued[-1]])
+
+
+def yes_or_no(text: str, end: int) -> str | None:
+    """The one "yes", "no", "true" or "false" in the last paragraph of `text[:end]`."""
+    paragraph = text[:end].rstrip().rsplit("\n\n", 1)[-1][-1000:]
+    verdicts = {
+        (match["head"] or match["predicate"]).casefold() for match in _VERDICT.finditer(paragraph)
+    }
+    return verdicts.pop() if len(verdicts) == 1 else None
 
 
 def _is_picture(character: str) -> bool:

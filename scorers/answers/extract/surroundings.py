@@ -6,7 +6,7 @@ In: a text, the place of a box in it, and what the box holds. Out: the value in 
 import re
 
 from scorers.answers.compare.plain_rules import tidy
-from scorers.answers.notation.units import changes_number, is_unit
+from scorers.answers.notation.unit_words import changes_number, is_unit
 
 _REACH = 60
 # A sign, but for the dash of a list; a factor; a function, a power or an index that encloses it.

@@ -68,7 +68,7 @@ _ROOT = re.compile(
     r"|\{(?P<b>[^{}√∛∜]*)\}|(?P<c>[0-9]+(?:\.[0-9]+)?|[A-Za-z]))"
 )
 _ROOTS = {"√": r"\sqrt", "∛": r"\sqrt[3]", "∜": r"\sqrt[4]"}
-_WORDS = re.compile(r"[^\W\d_]{2,}(?:[ '-][^\W\d_]+)*")
+ONLY_WORDS = re.compile(r"[^\W\d_]{2,}(?:[ '-][^\W\d_]+)*")
 
 # `x**2`, `x ** (n + 1)`; two stars with a space on one side alone are bold type.
 _POWER = re.compile(
@@ -103,7 +103,7 @@ def to_latex(text: str) -> str | None:
         lambda match: f"{_ROOTS[match['root']]}{{{match['a'] or match['b'] or match['c']}}}", text
     )
     text = " ".join(text.split())
-    return text if text.isascii() or _WORDS.fullmatch(text) else None
+    return text if text.isascii() or ONLY_WORDS.fullmatch(text) else None
 
 
 def _of_programs(text: str) -> str:

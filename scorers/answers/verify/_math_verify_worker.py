@@ -22,7 +22,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import Any
 
 MEMORY_BYTES = 4 << 30  # of address space; a tower of powers fills a machine within its time limit
 
@@ -263,11 +263,7 @@ def _send(replies: Any, reply: object) -> None:
         replies.write(json.dumps(reply) + "\n")
         replies.flush()
     except BrokenPipeError:
-        _leave()
-
-
-def _leave() -> NoReturn:
-    os._exit(0)
+        os._exit(0)
 
 
 if __name__ == "__main__":
