@@ -34,8 +34,11 @@ from scorers.answers.verify.math_verify_pool import Question, WorkerPool
 GRADING = 4
 """Bumped by hand where a verdict may change: shards and cells that it shaped are graded again."""
 
+# JSON with one answer: '{"answer": "18"}'.
 _NAMED = re.compile(r"\s*\{\s*[\"']answer[\"']\s*:\s*[\"']?([^{}\"']*)[\"']?\s*\}\s*")
+# An amount of money: "$1,000.50".
 _DOLLARS = re.compile(r"\$[0-9][0-9,]*(?:\.[0-9]+)?")
+# A sum or a product of numbers: "15 + 15".
 _SUM = re.compile(r"[0-9]\s*[+*]\s*[0-9]")
 
 

@@ -16,15 +16,21 @@ Value = Fraction | float
 _LONGEST = 200
 _HIGHEST_POWER = 64
 _CARELESS = 0.01  # of an approximation: people stop a division early
+# The comma of a group of thousands: that of "1,000".
 _GROUPS = re.compile(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))")
+# A fraction of TeX without braces inside: `\frac{1}{2}`, `\frac12`.
 _FRACTION = re.compile(r"\\[dt]?frac\s?(?:\{([^{}]+)\}\s?\{([^{}]+)\}|([0-9])\s?([0-9]))")
+# A square root of TeX: `\sqrt{2}`, `\sqrt2`.
 _ROOT = re.compile(r"\\sqrt\s?(?:\{([^{}]+)\}|([0-9]))")
+# An exponent: the `^{10}` of `2^{10}`.
 _POWER = re.compile(r"\^\s?(?:\{([^{}]+)\}|([0-9]))")
 _WRITTEN = (
     *((r"\left", ""), (r"\right", ""), (r"\,", ""), (r"\!", ""), (r"\$", ""), ("{,}", "")),
     *((r"\times", "*"), (r"\cdot", "*"), (r"\div", "/"), (r"\pi", " pi ")),
 )
+# A letter x or a cross between two numbers: that of "3 x 4".
 _TIMES = re.compile(r"(?<=[0-9)])\s?[x\u00d7]\s?(?=[$0-9(])")
+# Text of numbers, operators, brackets and pi alone: "2*(3 + pi)".
 _ALLOWED = re.compile(r"(?:[0-9.+*/() -]|pi)*")
 _OPERATIONS: dict[type[ast.operator], Callable[[Value, Value], Value]] = {
     ast.Add: operator.add,

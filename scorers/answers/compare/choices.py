@@ -9,6 +9,7 @@ import re
 from schemas.records import Grade
 from scorers.answers.compare.mismatches import TEXT_COMMAND, spaced
 
+# A choice with or without its text: "(B)", "the answer is B. 12", "(b) 12".
 _CHOICE = re.compile(
     r"(?:(?:the )?(?:correct )?(?:option|choice|answer)(?: is)?:? )?"
     r"(?:\(?(?P<letter>(?-i:[A-J]))"
@@ -16,16 +17,21 @@ _CHOICE = re.compile(
     r"|\((?P<round>[A-Ja-j])\)(?=\s|$|[-0-9$]))(?P<rest>.*)",
     re.IGNORECASE,
 )
+# A small letter alone that may name a choice: "b".
 _BARE_SMALL = re.compile(r"[a-j]")
+# What takes a second choice in or denies one: "(A) and C", "A, not B".
 _ANOTHER_CHOICE = re.compile(
     r"(?:^|[\s(,])(?:[A-HJ](?:[).:,]|$)|(?:not|nor|both|no(?=,)|incorrect|wrong|false)\b"
     r"|(?:or|and)\s+\(?[A-J](?![A-Za-z]))"
 )
 
-# The mark of an option: "(A)", "A)", "A.", "A:"; in `\textbf{(A)}\ 12` or `'A)12'` as well.
+# The mark of an option: "(A)", "A)", "A.", "A:", also in `\textbf{(A)}\ 12` or "A)12".
 _MARK = re.compile(r"(?<![A-Za-z0-9\\])\(?([A-J])(?:\)|[.:](?=[\s}\\~]))\}?")
+# The mark of an option in a small letter: "(a) ", "a) ".
 _SMALL_MARK = re.compile(r"(?<![A-Za-z0-9\\])\(?([a-j])\)(?=[\s}\\~])\}?")
+# A small letter that begins a choice: that of "b) 4".
 _SMALL_CHOICE = re.compile(r"([a-j])(?=[).:]|$)")
+# TeX's spaces between two options: the `\qquad` of `(A) 1 \qquad (B) 2`.
 _BETWEEN = re.compile(
     r"\\(?:q?quad|hspace\s?\{[^{}]{0,20}\}|text(?:bf|rm)?\s?\{\s*$)|\\\\|\\[ ,;]|~"
 )

@@ -12,40 +12,51 @@ from scorers.answers.compare.arithmetic import are_equal, value_of
 from scorers.answers.compare.mismatches import COMMAND, TEXT_COMMAND, spaced
 from scorers.answers.notation.units import without_unit
 
+# An index: the `_{max}` of `x_{max}`.
 _INDEX = re.compile(r"_\s?(?:\{[^{}]*\}|\w)")
+# Any letter: the x of "x = 5".
 _LETTER = re.compile(r"[A-Za-z]")
+# A relation other than "=": `\le` in `x \le 5`.
 _RELATION = re.compile(r"[<>]|\\(?:l|g|n)eq?(?![A-Za-z])|\\(?:approx|neq|sim|equiv|in)(?![A-Za-z])")
+# A congruence or a membership: `\equiv` in `x \equiv 2`.
 _CONGRUENT = re.compile(r"\\(?:equiv|in|[bp]?mod)(?![A-Za-z])")
+# What joins two equations: the comma of "x = 1, y = 2".
 _PIECES = re.compile(r"\s*(?:[,;]|\band\b|\bor\b|\\q?quad)\s*")
+# An equation in round brackets: "(x = 5)".
 _COVERED = re.compile(r"\(([^()]*=[^()]*)\)")
-# "Earned: 68 - 36"
+# A label in words before a calculation: the "Earned:" of "Earned: 68 - 36".
 _LABEL = re.compile(
     r"^(?=[A-Za-z]{3})[A-Za-z][A-Za-z ,.'-]*(?::\s*|\s)(?=\$?[0-9]|\((?![A-Z]{2,5}\)))"
 )
+# A word that denies: the "no" of "no solution".
 _DENIED = re.compile(r"\b(?:no|not|never|without|unless|except)\b", re.IGNORECASE)
 _GREEK = (
     r"\\(?:alpha|beta|gamma|delta|epsilon|varepsilon|theta|lambda|mu|nu|rho|sigma|tau|phi|varphi"
     r"|omega|pi|ell|Delta|Omega|Gamma|Lambda|Phi|Sigma|Theta)(?![A-Za-z])"
 )
-# "2x", "x^2", "x + 1"
+# A variable that is calculated with: "2x", "x^2", "x + 1".
 _ALGEBRA = re.compile(
     r"[0-9]\s*\*?\s*[a-z]|[a-z]\s*\^|[a-z0-9)]\s*[-+*]\s*[a-z(]|[a-z)]\s*[-+*]\s*[0-9]"
 )
+# The beginning of a derivative: that of `\frac{dy}{dx}`.
 _DERIVATIVE = re.compile(r"\\[dt]?frac\s?\{d")
-# A probability or an expected value of whatever stands in it: P(X > 2), \mathbb{E}[X].
+# A probability or an expected value of anything: "P(X > 2)", `\mathbb{E}[X]`.
 _MEASURE = re.compile(
     r"(?<![A-Za-z])(?:Pr?|E|Var|\\Pr|\\mathbb\s?\{?\s?[PE]\s?\}?)\s?[(\[][^()\[\]]{1,80}[)\]]"
 )
-# Numbers alone, with functions that `arithmetic` does not know: \binom{5}{2}, 5!, \log_2 32.
+# Numbers with functions that `arithmetic` does not know: `\binom{5}{2}`, "5!", `\log 32`.
 _CLOSED = re.compile(
     r"(?=.*[0-9])(?:[0-9.,+*/()!{}\s-]|\\(?:[dt]?binom|[dt]?frac|log|ln|gcd|lcm|sqrt|cdot|times"
     r"|operatorname\{(?:gcd|lcm)\})(?![A-Za-z]))+"
 )
+# A sum, a limit or an integral: the `\sum` of `\sum_{k=1}^n k`.
 _WITH_BOUND_VARIABLE = re.compile(r"\\(?:sum|int|lim|prod|iint|oint)(?![A-Za-z])")
+# Round brackets and what they hold: the "(2, 3)" of "f(2, 3)".
 _ARGUMENTS = re.compile(r"\([^()]*\)")
-_AT_A_PLACE = re.compile(r"[A-Za-z]'*\([^()]*[0-9][^()]*\)")  # f(2), P(X>2)
+# A function at a number: "f(2)", "P(X>2)".
+_AT_A_PLACE = re.compile(r"[A-Za-z]'*\([^()]*[0-9][^()]*\)")
 _VARIABLE = rf"(?:[A-Za-z]|{_GREEK})\s?'*"
-# A variable, a segment or an angle, a function of anything, a tuple of variables, words.
+# A variable, a segment, an angle, a function, a tuple of variables or words: `\angle ABC`.
 _NAME = re.compile(
     rf"(?:{_VARIABLE}|m?\s?\\angle\s?[A-Z]{{1,3}}|\|?[A-Z]{{2,4}}\|?"
     r"|\\(?:overline|overrightarrow|vec|hat|bar|mathbf|mathcal|mathbb|mathrm)\s?\{?\s?[A-Za-z]{1,4}\s?\}?"

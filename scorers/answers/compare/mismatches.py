@@ -18,24 +18,38 @@ from scorers.answers.notation.units import (
     unit_power,
 )
 
+# A TeX command for upright or bold text, with its content: `\text{ cm}`.
 TEXT_COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|textnormal)\s?\{([^{}]*)\}")
+# The same but for `\mathbf` and for one upright letter: `\text{ cm}`, not `\mathrm{i}`.
 _WORDY = re.compile(
     r"\\(?:text|textbf|textit|mbox|textnormal|(?:mathrm(?!\s?\{\s*\w\s*\})))\s?\{([^{}]*)\}"
 )
+# A TeX command: `\frac`.
 COMMAND = re.compile(r"\\[A-Za-z]+")
+# An index that holds a word: the `_{\text{max}}` of `x_{\text{max}}`.
 _LABEL = re.compile(r"_\s?\{[^{}]*\\[a-z]+\s?\{[^{}]*\}[^{}]*\}")
 _LINKS = frozenset(("and", "or", ""))
 _HARMLESS = frozenset(("the", "a", "an", "is", "are", "so", "answer", "unit", "units"))
 _LONGEST_SYMBOL = 2  # of a unit, in which case counts: mW and MW
+# Names in capitals that a word or a comma joins: "I and II", "AB, CD".
 _NAMES = re.compile(r"[A-Z]{1,4}(?:(?:,? (?:and|or) |, )[A-Z]{1,4})+")
+# Two or more capitals, the name of a segment or a polygon: "ABC".
 _CAPITALS = re.compile(r"[A-Z]{2,}")
+# A term of a ratio and, ahead, the next one: "9:1".
 _RATIO = re.compile(r"([0-9.]+)\}?\s*:\s*(?=\{?([0-9.]+))")
+# The base of a numeral: the 8 of `12_8`.
 _BASE = re.compile(r"[0-9]\}?\s?_\s?\{?\s?([0-9]+)")
+# The last digit of a numeral with its base: the `2_8` of `12_8`.
 _NAMED_BASE = re.compile(r"([0-9]\}?)\s?_\s?(?:\{\s?[0-9]+\s?\}|[0-9]+)")
+# A number with a word behind it: the "2 hours and" of "2 hours and 30 minutes".
 _MEASURED = re.compile(r"(-?[0-9][0-9,.]*)\s*([A-Za-z]{1,15})\.?(?:\s*,?\s*(?:and\s+)?)")
+# Two to six such measures: "2 hours 30 minutes".
 _COMPOUND = re.compile(rf"(?:{_MEASURED.pattern}){{2,6}}")
+# A number with a dollar sign before it or words behind it: `\$5`, "5 cents".
 _ONE_UNIT = re.compile(r"(?P<dollar>\\?\$)?[-+]?[0-9][0-9,./]*\s*(?P<words>[A-Za-z][A-Za-z ]*)?")
+# The scale behind a sign of degrees: the C of `20^\circ C`.
 _SCALE = re.compile(r"\\circ\s?\}?\s?(?:\\(?:text|mathrm|mbox)\s?\{\s?)?([CFK])\s?\}?$")
+# A space of TeX: `\,`, `~`, `\quad`.
 _SPACING = re.compile(r"\\[,;: ]|~|\\q?quad\b")
 
 

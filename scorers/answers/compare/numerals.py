@@ -15,34 +15,46 @@ from schemas.records import Grade
 from scorers.answers.notation.units import without_unit
 
 _INTEGER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)"
+# A number with its power of ten and its per cent sign: "-1,234.5", `2 \times 10^{3}`, "28%".
 _DECIMAL = re.compile(
     rf"(?P<sign>[-+]?)(?P<digits>{_INTEGER}(?P<point>\.[0-9]+)?|(?P<bare>\.[0-9]+))"
     r"(?P<power> ?(?:\\times|\\cdot|\*|x) ?10 ?\^ ?"
     r"(?:\{ ?(?P<a>[-+]?[0-9]{1,3}) ?\}|(?P<b>[0-9])))?"
     r"(?P<percent> ?\\?%| percent)?"
 )
+# A power of ten alone: `10^{-3}`.
 _POWER_OF_TEN = re.compile(
     r"(?P<sign>[-+]?)10 ?\^ ?(?:\{ ?(?P<a>[-+]?[0-9]{1,3}) ?\}|(?P<b>[0-9]))"
 )
+# A fraction of two whole numbers: "3/4", `\frac{3}{4}`.
 _FRACTION = re.compile(
     r"(?P<sign>-?)(?:(?P<a>[0-9]+)/(?P<b>[0-9]+)|\\[dt]?frac\{(?P<c>[0-9]+)\}\{(?P<d>[0-9]+)\})"
 )
+# A whole number and a fraction: "3 1/2", `3\frac{1}{2}`.
 _MIXED = re.compile(
     r"(?P<sign>-?)(?P<whole>[0-9]{1,12})"
     r"(?:\s+(?P<a>[0-9]{1,9})/(?P<b>[0-9]{1,9})|\s*\\[dt]?frac\{(?P<c>[0-9]{1,9})\}\{(?P<d>[0-9]{1,9})\})"
     r"(?P<percent> ?\\?%)?"
 )
+# A number whose thousands are divided by spaces: "1 000 000".
 _GROUPED = re.compile(r"[-+]?[0-9]{1,3}(?:\s[0-9]{3})+(?:\.[0-9]+)?")
+# A currency before a number: the "USD" of "USD 5".
 _CURRENCY = re.compile(r"(?:USD|US\\?\$|EUR|GBP|Rs\.?)\s?(?=[0-9])")
 
+# A term of a ratio with the sign behind it: the "2:" of "2:3".
 _RATIO = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)(?: ?(?::|\\colon|\bto\b) ?(?=[0-9]))?")
+# The sign of a ratio: the colon of "2:3", "2 to 3".
 _RATIO_MARK = re.compile(r":|\\colon|[0-9] to [0-9]")
+# A time of day, which may also be a ratio: "12:30".
 _CLOCK = re.compile(r"[0-9]{1,2}:[0-5][0-9]")
+# A numeral with the prefix of its base: "0x1F".
 _OTHER_BASE = re.compile(r"0(?P<base>[xXbBoO])(?P<digits>[0-9A-Fa-f]{1,64})")
 
-# "1,22" and "0,111", never "1,222": a decimal comma where the other has a decimal point.
+# A decimal comma where the other answer has a point: "1,22" and "0,111", never "1,222".
 _COMMA = re.compile(r"-?(?:[0-9]+,(?:[0-9]{1,2}|[0-9]{4,})|0,[0-9]+)")
-_MAYBE_LIST = re.compile(r"-?[1-9][0-9]*,[0-9]")  # "1,2", written without a space
+# A decimal comma that may also divide a list: "1,2", written without a space.
+_MAYBE_LIST = re.compile(r"-?[1-9][0-9]*,[0-9]")
+# A number with a decimal point: "1.22".
 _POINT = re.compile(r"-?[0-9]+\.[0-9]+")
 
 # Doubles hold 15 significant digits; beyond them math-verify's own rounding decides.

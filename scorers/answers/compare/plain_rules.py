@@ -29,51 +29,80 @@ from scorers.answers.notation.units import (
 
 # No answer is longer. It also keeps a question within a pipe's buffer, so that asking never blocks.
 LONGEST_ANSWER_CHARACTERS = 2000
+# A text that holds the place of an answer: "...", "[your answer]".
 PLACEHOLDER = re.compile(r"[\s.\\…]*|[\s\[<]*(?:your |final |the )?answer[\s\]>]*", re.IGNORECASE)
 
+# What joins two formulas, with their delimiters: the `$ and $` of `$3$ and $4$`.
 _BETWEEN_FORMULAS = re.compile(
     r"(?:(?<!\\)\$|\\\))\s{0,9},?\s{0,9}(?:and|or|,)\s{0,9}(?:(?<!\\)\$|\\\()"
 )
+# A delimiter of a formula: `$`, `\(`, `\]`.
 _DELIMITERS = re.compile(r"(?<!\\)(?:\$|\\[()\[\]])")
+# The stars of bold type: those of "**18**", not the power of "2**10".
 _BOLD = re.compile(r"(?<![\w)}\]])\*\*(?=\S)|(?<=\S)\*\*(?![\w(\[{-])")
+# Words alone, one of them of four letters or more: "no solution".
 _WORDS = re.compile(r"(?=.*[A-Za-z]{4})[A-Za-z]+(?:[ '-][A-Za-z]+)*")
+# An upright e or i: `\mathrm{e}`.
 _UPRIGHT = re.compile(r"\\(?:mathrm|rm)\s?\{\s?([ei])\s?\}")
+# Spaces that divide no two letters or digits: those of "x + 1".
 _SPACES = re.compile(r"(?<!\w)\s+|\s+(?!\w)")
+# An index or exponent of one sign in braces: the `^{2}` of `x^{2}`.
 _LONE_LEVEL = re.compile(r"([_^])\s?\{\s?(\w)\s?\}")
-# "0 1 2", which is no product: rows of a table, a list without commas.
+# Two numbers side by side, which are no product: a row of a table, as "0 1 2".
 _SEQUENCE = re.compile(r"[0-9]\s+-?[0-9]")
+# Numbers side by side and nothing else: "1 2/3 4".
 _ROW = re.compile(r"^-?[0-9][0-9./]*(?:\s+-?[0-9][0-9./]*)+$")
+# A number whose thousands are divided by spaces of TeX: `10\,000`.
 _TEX_GROUPS = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:(?:\\[, ]|~)[0-9]{3})+(?![0-9])")
+# Spaces of TeX between two digits: the one of `3\,1/2`.
 _TEX_SPACES = re.compile(r"(?<=[0-9])(?:\\[,;: ]|~)[\s~]*(?=[0-9])")
+# Two numbers with a hyphen between them: "18-20".
 _RANGE = re.compile(r"[0-9]+(?:\.[0-9]+)?\s?-\s?[0-9]+(?:\.[0-9]+)?")
+# An ellipsis: `\ldots`, "...".
 _GOES_ON = re.compile(r"\\(?:[lc]?dots[cbmio]?)(?![A-Za-z])|\.\.\.")
+# A comma of thousands with a space of TeX behind it: the one of `1,\!000`.
 _BROKEN_GROUP = re.compile(r",\\[,! ]\s?(?=[0-9]{3}(?![0-9]))")
+# The imaginary unit behind a digit: that of "2i".
 _IMAGINARY = re.compile(r"(?<=[0-9])i(?![A-Za-z])")
+# The sign of an approximation: `\approx`.
 _APPROXIMATELY = re.compile(r"\s*(?:\\approx|≈)\s*")
+# A number with decimal places: "0.33".
 _DECIMAL_FIGURE = re.compile(r"-?[0-9]*\.[0-9]+")
+# The name of one variable, or nothing: "x", `\theta`.
 _LONE_NAME = re.compile(r"\s*(?:[A-Za-z]|\\theta)?\s*")
+# A label in words with a sign of equality: `\text{Area} =`.
 _LABEL = re.compile(r"\\(?:text|mathrm|mbox)\s?\{[A-Za-z ]{1,40}\}\s?(?:=|\\approx)\s?")
+# A plus sign before a first term: that of "+5".
 _SIGN = re.compile(r"(?:^|(?<=[=(,\[]))\s*\+(?=\s*[0-9A-Za-z\\])")
+# Up to three letters behind a number and a space: the "m" of "5 m".
 _UNIT = re.compile(r"(?<=[0-9] )[A-Za-z]{1,3}$")
+# An article that begins a text: the "the" of "the circle".
 _ARTICLE = re.compile(r"^(?:the|an?) (?=[a-z]{3})", re.IGNORECASE)
 # Words, with numbers among them at most: "July 4th", "no".
 _SPOKEN = re.compile(r"(?=.*[^\W\d_]{3}|no$|ok$)[\w' .,-]+", re.IGNORECASE)
+# A text in typographic quotation marks: "\u201c18\u201d".
 _QUOTED = re.compile("\u201c([^\u201c\u201d]*)\u201d[.]?")
+# The decimal places of a number that goes on: those of "0.333...".
 _DECIMAL_GOES_ON = re.compile(r"\.[0-9]+\.\.\.$")
-# What nothing follows: "5 +", `7 \\sqrt{}`, "5 or".
+# A sign or command that nothing follows: "5 +", `7 \sqrt{}`, "5 or".
 _DANGLING = re.compile(
     r"(?:[-+/^_*=]|\\(?:sqrt|frac|times|cdot|sin|cos|tan|cot|log|ln|exp)|(?<![A-Za-z])(?:and|or))"
     r"(?:\s*\{\s*\}){0,2}\s*$"
 )
+# Up to four words behind a figure: the "or more" of "18 or more".
 _WORDS_BEHIND = re.compile(r"(?<=[0-9])(?:\s[A-Za-z]{2,12}){1,4}$")
+# A date in figures: "2024-05-01", "5/1/2024".
 _DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}|[0-9]{1,2}/[0-9]{1,2}/[0-9]{2,4}")
-_DIVIDED = re.compile(r"[0-9]+ R [0-9]+")  # a quotient and its remainder
+# A quotient and its remainder: "7 R 2".
+_DIVIDED = re.compile(r"[0-9]+ R [0-9]+")
+# A derivative: `\frac{dy}{dx}`, "dy/dx".
 _DERIVATIVE = re.compile(
     r"(?<![A-Za-z])d\s?(?:\^\s?[0-9]\s?)?[a-z]\s?/\s?d"
     r"|\\frac\s?\{\s?d\s?(?:\^\s?[0-9]\s?)?[a-z]?\s?\}\s?\{\s?d"
 )
+# A limit or a transposed matrix, which math-verify does not read: `\lim`, `A^T`.
 _LIMIT = re.compile(r"\\lim(?![A-Za-z])|\^\s?(?:\{\s?)?(?:T(?![A-Za-z])|\\top)")
-# "1, 234" is a list; "1,234" may be one number.
+# A comma and a space before three digits: that of "1, 234", a list; "1,234" may be a number.
 _LISTED_GROUP = re.compile(r"(?<=[0-9]),\s+(?=[0-9]{3}(?![0-9]))")
 
 

@@ -16,83 +16,102 @@ from scorers.answers.notation.units import spaced_unit
 
 _Reading = Callable[[str], str]
 
-# Each pattern, and what is written in its place; in this order.
+# Each pattern, an example of what it matches, and what is written in its place; in this order.
 _SUBSTITUTIONS = tuple(
     (re.compile(pattern), written)
     for pattern, written in (
-        (r"\{:\}", ":"),
-        (r"\\mathbb ([RZNQC])(?![A-Za-z])", r"\\mathbb{\1}"),
-        (r"\\varnothing", r"\\emptyset"),
-        (r"^US(?=\\?\$?[0-9])", ""),
-        (r"\\text\s?\{\s*Rs\.?\s*\}\s*|^Rs\.?\s*(?=[0-9])", ""),
-        # "x \in [1, 2]" is the interval; of "k\pi, k \in Z" the condition goes without saying.
+        (r"\{:\}", ":"),  # "3{:}2"
+        (r"\\mathbb ([RZNQC])(?![A-Za-z])", r"\\mathbb{\1}"),  # `\mathbb R`
+        (r"\\varnothing", r"\\emptyset"),  # the other sign of the empty set
+        (r"^US(?=\\?\$?[0-9])", ""),  # "US$5"
+        (r"\\text\s?\{\s*Rs\.?\s*\}\s*|^Rs\.?\s*(?=[0-9])", ""),  # "Rs. 5"
+        # "x \in [1, 2]" is the interval.
         (r"^[A-Za-z]\s?\\in\s?(?=\\?[\[({]|\\left)", ""),
+        # Of "k\pi, k \in \mathbb{Z}" the condition goes without saying.
         (
             r"(?:\\text\s?\{\s?(?:for|where|with)(?: (?:any|all))?(?: integers?)?\s?\}"
             r"|[,(]|\\quad|\s){1,4}[kn]\s?\\in\s?\\mathbb\s?\{?\s?Z\s?\}?\)?$",
             "",
         ),
-        (r"\\(?:text)?color\s?\{[A-Za-z]{1,20}\}", ""),
-        (r"\\(?:bf|rm|it)\s+(?=[0-9])", ""),
-        (r"\\(?:bf|underline|framebox)\s?\{([^{}]*)\}", r"\1"),
+        (r"\\(?:text)?color\s?\{[A-Za-z]{1,20}\}", ""),  # `\color{red}`
+        (r"\\(?:bf|rm|it)\s+(?=[0-9])", ""),  # `\bf 5`
+        (r"\\(?:bf|underline|framebox)\s?\{([^{}]*)\}", r"\1"),  # `\underline{5}`
+        # `\text{The answer is } 5`
         (r"\\(?:text|textbf|mathrm)\s?\{[^{}]*\b(?:[Aa]nswer|is)\b[^{}]*\}(?=.)", ""),
+        # `3\text{ million}`
         (
             r"(?<=[0-9])\s?\\(?:text|mathrm)\s?"
             r"\{\s*(thousand|million|billion|trillion|percent)\s*\}",
             r" \1",
         ),
-        (r"(?<=[0-9])\s?(?:pct|percent(?:age)?)\b\.?", "%"),
-        (r"(?<=[0-9])\s?\\text\s?\{\s?(st|nd|rd|th)\s?\}", r"\1"),
-        (r"(?<=[0-9])\s?\^\s?\{\s?(?:\\text\s?\{)?(st|nd|rd|th)\}+", r"\1"),
-        (r"(?<=[0-9])\s?\\text\s?\{\s?to\s?\}\s?(?=[0-9])", ":"),
-        # "AP:PB = 3:2", "(m,n)=(1,1), (m,n)=(2,3)", "negative 5", "42 (in dollars)"
-        (r"^[A-Z]{2}\s?:\s?[A-Z]{2}\s?=\s?(?=[0-9])", ""),
-        (r"\([a-z](?:,\s?[a-z]){1,5}\)\s?=\s?(?=\()", ""),
-        (r"^(?:[Mm]inus|[Nn]egative) (?=[0-9a-z])", "-"),
-        (r"(?<=[0-9]) \(in [a-z ]{2,30}\)$", ""),
-        (r"^(?:only|still|just) (?=[0-9$\\-])|(?<=[=\s][0-9]) only$", ""),
-        (r"^(?:So|Thus|Therefore|Hence),? (?=.*=)", ""),
+        (r"(?<=[0-9])\s?(?:pct|percent(?:age)?)\b\.?", "%"),  # "5 percent"
+        (r"(?<=[0-9])\s?\\text\s?\{\s?(st|nd|rd|th)\s?\}", r"\1"),  # `21\text{st}`
+        (r"(?<=[0-9])\s?\^\s?\{\s?(?:\\text\s?\{)?(st|nd|rd|th)\}+", r"\1"),  # `21^{st}`
+        (r"(?<=[0-9])\s?\\text\s?\{\s?to\s?\}\s?(?=[0-9])", ":"),  # `2\text{ to }3`
+        (r"^[A-Z]{2}\s?:\s?[A-Z]{2}\s?=\s?(?=[0-9])", ""),  # "AP:PB = 3:2"
+        (r"\([a-z](?:,\s?[a-z]){1,5}\)\s?=\s?(?=\()", ""),  # "(m,n)=(1,1), (m,n)=(2,3)"
+        (r"^(?:[Mm]inus|[Nn]egative) (?=[0-9a-z])", "-"),  # "negative 5"
+        (r"(?<=[0-9]) \(in [a-z ]{2,30}\)$", ""),  # "42 (in dollars)"
+        (r"^(?:only|still|just) (?=[0-9$\\-])|(?<=[=\s][0-9]) only$", ""),  # "only 5"
+        (r"^(?:So|Thus|Therefore|Hence),? (?=.*=)", ""),  # "So x = 5"
     )
 )
+# A text and another in brackets: "5 (five)".
 _GLOSS = re.compile(r"(?P<first>[a-z0-9 -]{1,60}?)\s?\((?P<second>[a-z0-9 -]{1,60})\)")
-_WORK = re.compile(r"(?P<figure>\\?\$?[0-9][0-9.,]*)\s?\((?P<work>[^()]*)\)")  # "45 (3 x 15)"
+# A figure with its calculation: "45 (3 x 15)".
+_WORK = re.compile(r"(?P<figure>\\?\$?[0-9][0-9.,]*)\s?\((?P<work>[^()]*)\)")
+# A measure and another in brackets: "45 minutes (0.75 hours)".
 _MEASURED_TWICE = re.compile(
     r"(?P<first>[0-9][0-9.,/]* (?P<unit>[A-Za-z]{1,15}))"
     r" \((?:or |= ?|about )?[0-9][0-9.,/]* (?P<other>[A-Za-z]{1,15})\)"
 )
+# Equations in rows: `\begin{cases} x = 1 \\ y = 2 \end{cases}`.
 _EQUATIONS = re.compile(
     r"\\begin\{(?P<kind>cases|aligned|align\*?|gathered)\}(?P<rows>.*)\\end\{(?P=kind)\}"
 )
+# An equation for one variable, without spaces: "x_1=5".
 _ONE_EQUATION = re.compile(r"[A-Za-z](?:_\{?[0-9A-Za-z]\}?)?=[^=<>]+")
-# The arguments of a fraction that TeX takes without braces.
+# A fraction whose arguments may stand without braces: `\frac\pi4`.
 _FRACTION = re.compile(
     r"\\[dt]?frac(?P<arguments>(?:\s?(?:\{[^{}]*\}|\\[A-Za-z]+|[0-9A-Za-z])){2})"
 )
+# One argument of such a fraction: `{2}`, `\pi`, "4".
 _ARGUMENT = re.compile(r"\{([^{}]*)\}|(\\[A-Za-z]+|[0-9A-Za-z])")
+# An ordinal in figures: "21st".
 _RANK = re.compile(r"([0-9]+)(?:st|nd|rd|th)")
+# A complex number without an imaginary part: "5 + 0i".
 _NO_IMAGINARY_PART = re.compile(r"\(?([^()]{1,60}?)\s*[-+]\s*0(?:\.0+)?\s?i\)?")
+# The half of the day behind a time: the "p.m." of "2 p.m.".
 _TIME_OF_DAY = re.compile(
     r"(?<=[0-9])\s?(?:\\text\s?\{\s*)?([AaPp])\.?\s?[Mm](?:\.?\s*\}|\.|$|(?=[\s,]))"
 )
+# A full hour of the day: "2 PM".
 _FULL_HOUR = re.compile(r"([0-9]{1,2}) ([AP]M)")
+# A quotient and its remainder: "7 remainder 2", "7 R 2".
 _REMAINDER = re.compile(
     r"([0-9]+)\s*(?:\\text\s?\{\s*)?(?:R|r|remainder|Remainder)\.?(?:\s*\})?\s*([0-9]+)"
 )
+# An amount in two measures: "3 dollars and 50 cents".
 _DOLLARS_AND_CENTS = re.compile(r"([0-9][0-9,]*) dollars? and ([0-9]{1,2}) cents?")
+# The statement that there is no solution: "there are no real solutions".
 _NO_SOLUTION = re.compile(
     r"(?:\\text\s?\{)?(?:there (?:is|are) )?no (?:real )?solutions?(?: exists?)?\}?", re.IGNORECASE
 )
+# A value in two measures: "2 hours and 30 minutes".
 _TWO_MEASURES = re.compile(
     r"(?P<x>[0-9][0-9.]*) (?P<a>[A-Za-z]{1,12}),?\s{1,2}(?:and\s{1,2})?"
     r"(?P<y>[0-9][0-9.]*) (?P<b>[A-Za-z]{1,12})"
 )
+# The word or the sign "or": `\text{ or }`, `\lor`.
 _OR = re.compile(r"\s*(?:\\text\s?\{\s*or\s*\}|\bor\b|\\lor|\\vee)\s*")
+# An inequality of a variable and a number: `x \le -1`.
 _RAY = re.compile(
     r"(?P<name>[a-z])\s?(?P<relation><|>|\\[lg](?:t|e|eq|eqslant)(?![a-z]))\s?"
     r"(?P<value>-?(?:[0-9.]+|\\[dt]?frac\{[0-9]+\}\{[0-9]+\}|\\sqrt\{[0-9]+\}))"
 )
 _STRICT = ("<", ">", r"\lt", r"\gt")
 _EITHER_SIGN = r"\pm"
+# A number and a scale in words: "3 million".
 _SCALED = re.compile(
     r"(?P<sign>-?\\?\$?)(?P<figure>[0-9][0-9,]{0,20}(?:\.[0-9]{1,9})?)\s"
     r"(?P<scale>(?i:thousand|million|billion|trillion))(?![A-Za-z])"

@@ -6,12 +6,14 @@ In: two answers as formulas. Out: the same two with such letters under other nam
 
 import re
 
+# A command, with its text where it has one, or a run of letters: `\text{cm}`, `\pi`, "xy".
 _TOKEN = re.compile(
     r"\\(?:text|textbf|textit|mathrm|mbox|textnormal|operatorname|begin|end)\s?\{[^{}]*\}"
     r"|\\[A-Za-z]+|[A-Za-z]+"
 )
 _LONGEST_PRODUCT = 3  # longer runs of letters are words
 _FREE = "kqwzjuvrpnbaxyf"  # not e and i, which mean something by themselves, and no unit
+# Up to three letters that end a formula: the "t" of `$5t$`.
 _LAST = re.compile(r"(?P<run>[A-Za-z]{1,3})\s*\$?$")
 _TAKEN_FOR_UNITS = frozenset("cdghlmost")
 _UNITS = frozenset(

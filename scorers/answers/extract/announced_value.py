@@ -26,71 +26,81 @@ from scorers.answers.extract.figures import (
 from scorers.answers.notation.unit_words import changes_number
 
 JOIN_CHARACTERS = 60
-# "$x = 1$ and $x = 2$": between two boxes a name may stand again.
+# The same between two boxes, where a name may stand again: `$x = 1$ and $x = 2$`.
 JOIN_OF_BOXES = re.compile(JOIN.pattern + r"(?:[a-zA-Z]\s?=\s?)?")
+# The full stop that ends a sentence, but not the one of "Mr." or "i.e.": "It is 5. So …".
 _SENTENCE = re.compile(
     r"(?<!\bRs)(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\bi\.e)\.(?=[\s*\"')]|$)"
 )
-# "I. II and III": the full stop ends no sentence.
+# Names with full stops that go on, so that no sentence ends: "I. II and III".
 _NAMES_GO_ON = re.compile(
     r"\(?(?:[A-J]|[IVX]{1,4})\)?\.\s+\(?(?:[A-J]|[IVX]{1,4})\)?\s*(?:,|\band\b|\bor\b|\.|$)"
 )
-# "$3$ for part (a), and $4$ for part (b)"
+# The part of a problem that a formula answers: the "for part (a)" of `$3$ for part (a)`.
 _PART = re.compile(r"[ \t]*(?:for|in)[ \t]+(?:the[ \t]+)?(?:part\b|first\b|\([a-z0-9]\))")
 _PART_CHARACTERS = 300
-# Possessive, and begun only at the start of a run: linear in the text, whatever it holds.
+# The beginning of an aside: the ", because" of "5, because 2 + 3 is 5". Possessive, and begun only
+# at the start of a run of spaces, so that it is linear in the text.
 _ASIDE = re.compile(
     r"(?<!\s)\s++(?:\(not\b|rather than\b|\(?(?:because|since|which|as|so|if|when)\b|—)"
     r"|,\s++(?!and\b|or\b)[a-z]{2,}"
 )
-# "$18 per egg, so $162 in total"
+# A consequence in the same sentence: the "so …" of "$18 per egg, so $162 in total".
 _AND_SO = re.compile(r"[\s,](?:(?:so|thus|hence|therefore|for a total of)\b|i\.e\.),?(?P<rest>.*)")
+# A number or a choice at the head of a sentence: "5 apples", "C, not D".
 _HEADS_ASIDE = re.compile(r"[-+$\\(]*[0-9]|\(?[A-J]\)?,|\(?[A-J][).]\s[^\n,]{1,40},\snot\b")
 OPPOSITES = {"yes": "no", "no": "yes", "true": "false", "false": "true"}
 """The words that answer a question by themselves, each with its opposite."""
 
-# "Yes, it does."; "No solution" is something else.
+# A verdict that stands by itself: "Yes, it does."; "No solution" is something else.
 _YES_OR_NO = re.compile(
     rf"[\s*_\"]*({'|'.join(OPPOSITES)})\b(?=[*_\"]{{0,3}}\s*(?:[,;:!—-]|$))",
     re.IGNORECASE,
 )
-# "Yes, but only if n is even", "no, wait, yes"
+# What limits a verdict: the rest of "Yes, but only if n is even" or "no, wait, yes".
 _LIMITED = re.compile(
     r"\W{0,4}(?:but|if|when|only)\b|.*\b(?:unless|except|otherwise|wait|actually)\b", re.IGNORECASE
 )
-# "A. London": the letter with its text
+# A letter with its text of up to three words: "A. London".
 _NAMED_CHOICE = re.compile(r"[\s*_]*\(?[A-J]\)?\.\s+[^\s.]+(?:\s[^\s.]+){0,2}\.?\s*$")
-# "7 if n is even and 8 otherwise", "12, but I am not sure"
+# A value that holds under a condition or is doubted: "7 if n is even and 8 otherwise".
 _UNSURE = re.compile(
     r"\b(?:otherwise|not sure|unsure|unknown|undetermined|(?:a|my) guess|no such"
     r"|no (?:real |integer |valid )?solutions?)\b"
     r"|\band\s\$?-?[0-9][0-9.,/]*\$?\s(?:when|if)\b",
     re.IGNORECASE,
 )
+# A figure in bold type, with one word at most: "**15 apples**".
 _BOLD_FIGURE = re.compile(
     r"\*\*\s?(?P<value>-?\\?\$?[0-9][0-9,]*(?:\.[0-9]+)?%?)(?:\s[A-Za-z]{1,12})?\s?\.?\*\*"
 )
+# An amount of money that a person has, spends, …: "John spent $45".
 _NAME_AND_VERB = re.compile(
     r"[*_]{0,2}[A-Z][a-z]+ (?:has|had|have|spent|spends|paid|pays|needs|gets|got|makes|made|earns"
     r"|earned|sold|sells|saved|saves|owes|bought|ate|read|ran)"
     r" (?P<value>\*{0,2}\$[0-9][0-9,.]*\*{0,2})"
 )
+# A choice with its reason: "B because 2 is even".
 _CHOICE_AND_REASON = re.compile(r"[\s*_]*(\(?[A-J]\)?)\s+(?:because|since|as)\b")
-_NUMBERED = re.compile(r"[ \t]*[0-9]")  # "No. 5"
-# 'C, "the desire to win"': the choice alone.
+# A number behind a full stop: the 5 of "No. 5".
+_NUMBERED = re.compile(r"[ \t]*[0-9]")
+# A choice with its text behind a comma: 'C, "the desire to win"'.
 _CHOICE_HEAD = re.compile(
     r"[\s*_]*(\(?[A-J]\)?),\s(?!\(?[A-J]\b|and\b|or\b|no\b|not\b|wait\b)(?=[\"'a-z0-9])"
 )
-# Words; scripts without spaces between words count by the letter.
+# A word of three letters: "the". Scripts without spaces between words count by the letter.
 _PROSE = re.compile(r"[\u0600-\u1fff\u3040-\uffdc]|[^\W\d_]{3,}")
+# A TeX command, with its text where it has one: `\text{ cm}`, `\pi`.
 _COMMAND = re.compile(
     r"\\(?:text|mathrm|textbf|mbox|operatorname)\s?\{[^{}]{0,60}\}|\\[A-Za-z]+(?:\{[a-z]+\})?"
 )
+# A figure and up to six words behind it: "42 grams a week".
 _HEAD_FIGURE = re.compile(
     r"(?P<figure>-?\\?\$?[0-9](?:[0-9,]*[0-9])?(?:\.[0-9]+)?%?)(?P<words>(?:\s[A-Za-z]+){1,6})"
 )
+# A word behind a figure that joins another value to it: the "to" of "5 to 7".
 _JOINS = re.compile(r"(?:and|or|to|of|x)\b", re.IGNORECASE)
-# Directly behind a formula, what makes it a part of something else: "$5$/7", "$5$ to $7$", "$5$th".
+# What makes the formula before it a part of something else: `$5$/7`, `$5$ to $7$`, `$5$th`.
 _GOES_ON = re.compile(
     r"\s{0,2}(?:[-\u2013\u2014+/:^!*\u00d7\u00f7]|to|times|plus|minus|x|or so)"
     r"\s{0,2}[$\\]{0,2}[0-9(]"

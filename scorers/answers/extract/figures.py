@@ -13,19 +13,24 @@ from scorers.answers.notation.number_words import COUNTS
 from scorers.answers.notation.unit_words import changes_number, measure
 from scorers.answers.notation.units import is_foreign_scale
 
+# What joins two formulas to one answer: the ` and ` of `$3$ and $4$`.
 JOIN = re.compile(
     r"(?:[\s$]|\\[()\[\]]|\\q?quad|\\[ ,;])*+"
     r"(?:[,;]|[,;]?\s*+(?:\\text\s*\{\s*)?(?:and|or)(?:\s*\})?)"
     r"(?:[\s$]|\\[()\[\]]|\\q?quad|\\[ ,;])*"
 )
+# A formula with its delimiters: `$x = 5$`, `\[x = 5\]`.
 FORMULA = re.compile(
     r"\$\$(?P<a>.+?)\$\$|\\\[(?P<b>.+?)\\\]|\\\((?P<c>.+?)\\\)"
     r"|\$(?P<d>[ \t][^$\n]+[ \t]|[^\s$](?:[^$\n]*[^\s$\\])?)\$(?![0-9])",
     re.DOTALL,
 )
+# What opens a formula: `$`, `\[`, `\(`.
 _OPENING = re.compile(r"\$|\\[\[(]")
 _CLOSING = {r"\[": r"\]", r"\(": r"\)"}
+# A per cent sign or word behind a value: the "%" of "5 %".
 PERCENT = re.compile(r"\s*(?:\\?%|percent\b)")
+# A date, a time, a ratio, a fraction, a root or a number: "5/1/2024", "2:3", "3 1/2", "$1,000".
 # Letters without ASCII may touch a figure: Chinese has no spaces between words.
 FIGURE = re.compile(
     r"[0-9]{1,2}/[0-9]{1,2}/[0-9]{2,4}(?![0-9/])|[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9-])"
@@ -40,14 +45,15 @@ FIGURE = re.compile(
     r"|!(?=\s?[A-Za-z.]))"
     r"|-?\\[dt]?frac\{[^{}]{1,60}\}\{[^{}]{1,60}\}"
 )
-# What stands before a figure that is no part of the answer: "42 grams a week from 200 grams".
+# The word before a figure that is no part of the answer: "from" in "42 grams from 200 grams".
 BESIDE = re.compile(
     r"\b(?:in|for|from|of|after|every|each|within|on|by|over|with|at|per|eating)\s(?:the\s)?\$?$",
     re.IGNORECASE,
 )
+# Up to three words behind a value: the "more red apples" of "5 more red apples".
 WORDS_BEHIND = re.compile(r"(?:\s{1,3}[A-Za-z]+){1,3}")
 NUMBER_WORD = f"(?:{'|'.join(COUNTS)}|half|halves|thirds?|quarters?)"
-# Operations on what follows: "half of the 5 apples", "the square root of 5", "three pears and 5".
+# An operation on what follows: the "half of the" of "half of the 5 apples".
 _CHANGED_BEFORE = re.compile(
     r"(?:(?:^|\s)[-\u2212]|\b(?:than|not|negative|minus|below|above|between|at (?:least|most)"
     r"|over|under|twice|double|triple|times|or"
@@ -56,13 +62,14 @@ _CHANGED_BEFORE = re.compile(
     rf" of)|\b{NUMBER_WORD} [a-z]+ and)\s+(?:the\s+)?\$?$",
     re.IGNORECASE,
 )
-# Another quantity behind: "5 apples and three pears", "5 per 100 people", "12 at night minus one".
+# Another quantity behind: the "and three" of "5 apples and three pears".
 CHANGED_BEHIND = re.compile(
     rf"\b(?:and|plus|with|all)\s(?:an?\s|remainder\s)?{NUMBER_WORD}\b|\b(?:per|out of)\s[0-9]"
     rf"|\b(?:minus|multiplied|divided|remainder|lost|point {NUMBER_WORD})\b",
     re.IGNORECASE,
 )
 FOLLOWING = 160
+# A word that may be a measure, with its power or rate: the "m/s" of "5 m/s".
 _MEASURE = re.compile(
     r"\s(?P<unit>[A-Za-z]{1,12}(?:/[A-Za-z]{1,6}|\sper\s[a-z]{1,12})?(?:[\u00b2\u00b3]|\^[23])?)"
     r"(?![A-Za-z/^])"

@@ -35,21 +35,25 @@ from scorers.answers.extract.retraction import is_retracted
 from scorers.answers.extract.run_on import end_of_solution
 from scorers.answers.extract.surroundings import with_surroundings
 
-# One scan for boxes: TeX escapes are skipped, so that `\{` is no brace. Doubled backslashes before
-# "boxed" come from texts that were escaped once too often, and from "\\" at the end of a row.
+# A box that opens, an escape of TeX or a brace: `\boxed{`, `\{`, "}". One scan finds all boxes.
+# Doubled backslashes before "boxed" come from texts that were escaped once too often, and from `\\`
+# at the end of a row.
 _BRACES = re.compile(r"\\{1,4}(?:boxed|fbox)[ \t]{0,3}\{|\\.|[{}]", re.DOTALL)
+# A box without braces: `\boxed 5`.
 _BARE_BOX = re.compile(r"\\boxed(?=[ \t0-9])[ \t]{0,3}(-?[0-9]+(?:\.[0-9]+)?|[A-J])(?![\w{/^.])")
+# A tag of an answer: "<answer>", "</final_answer>".
 _TAG = re.compile(r"<(?P<end>/?)(?:final[_ ]?)?answer>", re.IGNORECASE)
 _END_OF_THINKING = "</think>"
 _UNCLOSED_CHARACTERS = 100
 
-# "(B)", "**C**", "D) 12 cm"; "(B) is false" is a remark on a choice.
+# A choice and nothing else: "(B)", "**C**", "D) 12 cm"; "(B) is false" is a remark on a choice.
 _LONE_CHOICE = re.compile(
     r"[*_ \t]*(?:\(?[A-J]\)?[.:]?[*_ \t.]*"
     r"|\(?[A-J]\)[*_]{0,3}[ \t]+(?![^\n]*\b(?:is|are|was|were|has|have|does|do|can|cannot|will"
     r"|would|not|true|false|wrong|right|correct|incorrect|because|since|if|and|or)\b)[^\n]{1,60})"
 )
 
+# A denial directly behind an answer: the ". That is wrong" of "It is 5. That is wrong".
 _DENIED_AT_ONCE = re.compile(
     r"[\s$)]*(?:[.!]\s*(?:hmm,? |but )?(?:that|this|it) )?(?:is|was)(?: a)? "
     r"(?:wrong|incorrect|mistake|not (?:right|correct|the answer))\b"
@@ -57,9 +61,12 @@ _DENIED_AT_ONCE = re.compile(
     r"(?:should be|it is|total is|is)\s*\$?-?[0-9]",
     re.IGNORECASE,
 )
+# A "not" directly before an answer: that of "not $5$".
 _DENIED_BEFORE = re.compile(r"\bnot[\s$]{1,3}$")
+# The word "would": that of "the answer would be 5".
 _HYPOTHETICAL = re.compile(r"\bwould\b")
 _BARE_CHARACTERS = 100
+# Digits, signs of currency and separators alone: "$1,000".
 _BARE_NUMBER = re.compile(r"[-+0-9.,\s$€£%]*")
 
 

@@ -19,49 +19,58 @@ from scorers.answers.extract.figures import (
 )
 from scorers.answers.notation.unit_words import changes_number, measure
 
+# A minus sign of Unicode before a digit, or a dash that stands for one: "is \u20135".
 _MINUS = re.compile(r"\u2212(?=[0-9])|(?<=\s)[\u2013\u2010\u2011](?=[0-9])")
-# "The maximum is 4, attained at $x = 2$": where it is so, behind what is so.
+# What follows a value and says where it is reached: the ", attained at" of "4, attained at 2".
 _WHERE = re.compile(
     r",?\s(?:(?:which is |is )?(?:attained|achieved|reached|obtained)"
     r"|which (?:occurs|happens)|occurring)\b"
     r"|\s(?:when|where|at|for|if)\s(?:\$|\\\()?\s?[a-z]\s?="
 )
+# The words before a total: the "total of $" of "a total of $45".
 _TOTAL_OF = re.compile(r"\btotal of \$?$")
-# "12 red and 8 blue"
+# A number before another: the "12 red and" of "12 red and 8 blue".
 _ENUMERATED = re.compile(r"[0-9][$\s]{1,3}[a-z]+,? and \$?$")
-# "The mean is 5 and the median is 4": which is meant?
+# A sentence that names two values: "The mean is 5 and the median is 4".
 _TWO_VALUES = re.compile(
     r"\b(?:is|are|has|equals) \*{0,2}[$\\(]{0,3}-?[0-9(][^;]{0,40}?,? and"
     r" (?:(?:the|its|his|her|their) )?[A-Za-z ]{1,40} (?:is|are|has|equals) \*{0,2}[$\\(]{0,3}$"
 )
-# Behind such a word a figure belongs to something else than the one before it.
+# A word behind which a figure belongs to something else: the "than" of "5 more than 3".
 _BYSTANDER = re.compile(
     r"\b(?:than|who|when|while|before|until|since|where|because|although|only if|by|y|et|und"
     r"|to (?:reach|earn|get|make|arrange|buy|cover|complete|finish|have|be|fill|pay)"
     r"|arrange|up to)\b",
 )
+# A word before a number that only refers to something: the "page" of "page 5".
 _REFERENCE = re.compile(
     r"\b(?:lemma|theorem|equation|eq\.|problem|section|day|mile|page|chapter|step|part|line|row"
     r"|question|example|table|no\.)\s\(?$",
     re.IGNORECASE,
 )
+# A figure directly before the last: the "5 feet" of "5 feet 6", the "6 to" of "6 to 18".
 _SIDE_BY_SIDE = re.compile(
     r"[0-9](?: (?P<word>(?!to\b|and\b)[a-z]{1,12})|\$|\*\*)?,? (?P<joint>and |to )?(?:\$|\*\*)?$"
 )
+# The first term of a ratio in words: the "ratio is 2 to" of "the ratio is 2 to 3".
 _RATIO_BEFORE = re.compile(r"\bratio\b.*[^0-9.](?P<first>[0-9]+) to $")
+# A list of values that ends a sentence: "The roots are 1, 2 and 3."
 _LISTED = re.compile(
     r"\bare:? (?P<list>[*$]{0,3}-?[0-9][0-9./]*[*$]{0,3}"
     r"(?:, [*$]{0,3}-?[0-9][0-9./]*[*$]{0,3}){0,20},? and [*$]{0,3}-?[0-9][0-9./]*)[*$.]*$"
 )
-# "x = 7 and y = 9"
+# Two variables with their values: "x = 7 and y = 9".
 _TWO_NAMES = re.compile(
     r"(?<![A-Za-z])(?P<a>[a-z])\$? ?(?:=|equals|is) ?\$?(?P<x>-?[0-9][0-9./]*)\$?(?:,? and|,) "
     r"\$?(?P<b>[a-z])\$? ?(?:=|equals|is) ?\$?(?P<y>-?[0-9][0-9./]*?)\$?\W*$"
 )
+# A word of a rate: the "each" of "$5 each".
 _RATE = re.compile(r"\b(?:each|per|every|apiece)\b", re.IGNORECASE)
+# An operator, a colon or an open list before a figure: the "2 +" of "2 + 3".
 _OPERATOR_BEFORE = re.compile(
     r"[0-9A-Za-z)}][$\s]*[-+*/\u00d7\u00f7^]\s*\$?$|[0-9)}][$\s]*:\s*\$?$|[(\[][^()\[\]]*,\s*\$?$"
 )
+# A power that is set equal to a figure: the "x^2 =" of "x^2 = 9".
 _POWER_BEFORE = re.compile(r"[A-Za-z)]\s?\^\s?\{?[0-9A-Za-z]+\}?\s*=\s*\$?$")
 
 

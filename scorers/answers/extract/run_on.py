@@ -5,6 +5,7 @@ In: the text and where its announced answers stop. Out: the number of characters
 
 import re
 
+# The head of another problem or of a chat turn: "Question 2:", "Q:", "Human:", "<|im_end|>".
 _NEXT = re.compile(
     r"^[ \t#*>\[]{0,8}(?:"
     r"(?P<soft>(?:(?:New|Next|Another|Similar)[ \t]+)?"

@@ -10,12 +10,16 @@ import re
 
 # What a whole text ends with: punctuation, a closing bracket or quote, the end of a formula.
 _CLOSED = ".!?।॥؟。！？…\"'”’)]}>$*`|_~✓□■∎%"
+# A last line that is an answer without a full stop: "#### 18", "A: x", "18 apples".
 _NUMBER_LINE = re.compile(
     r"[ \t]*(?:####[^\n]*|[^\n]{0,40}(?<![A-Za-z])A(?:nswer)?[ \t]*:[^\n]*"
     r"|[-+$€£]?[0-9][0-9,.]*[ \t]?(?:\\?%|[a-z]+)?)"
 )
+# The beginning or end of an environment of TeX: `\begin{cases}`.
 _ENVIRONMENT = re.compile(r"\\(begin|end)\s?\{([A-Za-z*]{1,20})\}")
+# An escape of TeX that opens or closes no formula: `\$`, `\{`.
 _ESCAPES = re.compile(r"\\(?:\\(?!\[|\]|\(|\))|[{}$%&#_])")
+# The beginning of a TeX command: that of `\frac`.
 _TEX = re.compile(r"\\[a-zA-Z]")
 _LAST_CHARACTERS = 4000
 

@@ -17,6 +17,7 @@ COUNTS = (*_FIRST_WORDS[2:], *_TENS_WORDS, "hundred", "thousand")
 """The words that make another number of what they stand beside: from "two" on."""
 
 _SCALES = {"thousand": 1000, "million": 1_000_000}
+# A word in small letters: "twenty".
 _WORD = re.compile(r"[a-z]+")
 
 

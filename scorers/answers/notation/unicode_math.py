@@ -61,27 +61,39 @@ _TABLE = str.maketrans(
 _RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿˣ"
 _LOWERED = "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₙₓ"
 _LEVEL = "0123456789+-=()nx"
+# Raised digits and signs: the ⁵ of "10⁵".
 _POWERS = re.compile(f"[{_RAISED}]+")
+# Lowered digits and signs: the ₁ of "x₁".
 _INDICES = re.compile(f"[{_LOWERED}]+")
+# A sign of a root with what stands under it: "√2", "∛(x + 1)".
 _ROOT = re.compile(
     r"(?P<root>[√∛∜])\s?(?:\((?P<a>[^()√∛∜]*)\)"
     r"|\{(?P<b>[^{}√∛∜]*)\}|(?P<c>[0-9]+(?:\.[0-9]+)?|[A-Za-z]))"
 )
 _ROOTS = {"√": r"\sqrt", "∛": r"\sqrt[3]", "∜": r"\sqrt[4]"}
+# Words in any script and nothing else: "São Paulo".
 ONLY_WORDS = re.compile(r"[^\W\d_]{2,}(?:[ '-][^\W\d_]+)*")
 
-# `x**2`, `x ** (n + 1)`; two stars with a space on one side alone are bold type.
+# A power as programs write it: `x**2`, `x ** (n + 1)`. Two stars with a space on one side alone are
+# bold type.
 _POWER = re.compile(
     r"(?<=[\w)}\]])(?P<space> ?)\*\*(?P=space)"
     r"(?:\((?P<a>[^()]{1,80})\)|(?P<b>-?[0-9]+(?:\.[0-9]+)?|[A-Za-z])(?![A-Za-z]))"
 )
+# A square root as programs write it: "sqrt(2)".
 _CALLED_ROOT = re.compile(r"(?<![A-Za-z])\\{0,2}sqrt ?(?:\(([^()]{1,80})\)|([0-9]+))")
+# A function without its backslash: the "sin" of "sin(x)".
 _CALLED = re.compile(r"(?<![\\A-Za-z])(sin|cos|tan|cot|sec|csc|log|ln|exp)(?= ?[({])")
+# A number in quotation marks: "'5'".
 _QUOTED = re.compile(r"(['\"])(-?[0-9]+(?:\.[0-9]+)?)\1")
+# The name of pi without its backslash: the "pi" of "2 pi".
 _PI = re.compile(r"(?<![\\A-Za-z])(?:pi|Pi|PI)(?![A-Za-z])")
 _RELATIONS = {"<=": r"\le ", ">=": r"\ge ", "!=": r"\ne ", "==": "="}
+# A relation as programs write it: "<=".
 _RELATION = re.compile(r"[<>!=]=")
+# A number with its power of ten as programs write it: "1e-5".
 _TIMES_TEN = re.compile(r"(?<![\w.])([0-9]{1,40}(?:\.[0-9]{1,40})?)[eE]([-+]?[0-9]{1,3})(?![\w.])")
+# A decimal that repeats: `0.1\overline{6}`, "0.1(6)", `0.\dot{3}`.
 _REPEATING = re.compile(
     r"(?<![\w.])(?P<whole>[0-9]{1,20})\.(?P<fixed>[0-9]{0,20})"
     r"(?:\\(?:overline|bar) ?\{(?P<line>[0-9]{1,20})\}|\((?P<round>[0-9]{1,20})\)"

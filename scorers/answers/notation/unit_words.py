@@ -95,15 +95,17 @@ _DIFFERENCES = word_set("more less fewer")
 _FIRST_ONLY = word_set(
     "over within between one two three four five six seven eight nine ten eleven twelve"
 )
-# "fifths", "twentieths", "hundredths"; the ordinals that are nouns of measure stay units.
+# A word that ends like an ordinal or a scale: "fifths", "hundredths", "billion".
 _ORDINAL = re.compile(r".*(?:th|ths|thirds?|illions?|illiard|teen|ty-\w+)")
 _NOUNS_LIKE_ORDINALS = word_set(
     "month months length lengths width widths depth depths tooth teeth cloth cloths bath baths moth"
     " moths path paths growth health earth wealth booth booths breath breaths birth births mouth"
     " mouths south north youth youths death deaths"
 )
+# What divides two words: the space of "miles per hour".
 _SPLIT = re.compile(r"[\s,.]+")
-# "square units", "3 more cupcakes"; "square roots" and "more than" stay what they are.
+# A word that leaves the number as it is: the "square" of "square units", the "more" of "3 more
+# cupcakes". The word behind it may still change the number: "square roots", "more than".
 QUALIFIER = re.compile(r"\b(?:square|cubic|more|fewer|less)\s+(?=[A-Za-z]{2})", re.IGNORECASE)
 
 

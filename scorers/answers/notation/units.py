@@ -10,10 +10,12 @@ import unicodedata
 from scorers.answers.notation.unit_words import CANONICAL, QUALIFIER, is_unit, word_set
 
 _EXPONENT = r"(?:\s?\^\s?(?:\{\s?[23]\s?\}|[23]))?"
+# A sign of degrees with its scale: the `^\circ C` of `20^\circ C`.
 _DEGREES = re.compile(
     r"\s?(?:\^\s?(?:\\circ|\{\s?\\circ\s?\})|\\degree(?![A-Za-z]))"
     r"(?:\s?(?:\\(?:text|mathrm|mbox)\s?\{\s?[CFK]\s?\}|[CFK]))?$"
 )
+# A value and words in a TeX command: `5\text{ cm}^2`.
 _TEXT_UNIT = re.compile(
     r"(?P<number>.*[0-9A-Za-z)}\]%])\s?(?:\\[,;: ]|~)?\s?"
     r"\\(?:text|mathrm|mbox|textnormal)\s?\{[\s~]*(?P<words>[A-Za-z ./]{1,40}?)"
@@ -21,24 +23,28 @@ _TEXT_UNIT = re.compile(
     + r"\s*\}"
     + _EXPONENT
 )
+# The name of a unit that is a measure although `unit_words` does not list it: "MeV", "kilobyte".
 _MEASURE_LIKE = re.compile(
     r"/|^[A-Za-zμ]{1,4}$|^(?:kilo|mega|giga|milli|micro|nano)|(?:watt|volt|bit|byte|mole?|ton|tonne"
     r"|cup|teaspoon|tablespoon|quart|gallon|pint|radian|joule|newton|rupee|yen|yuan|nickel|dime"
     r"|quarter|penny|pennie)$"
 )
+# A number and a word of another script: "300 美元".
 _FOREIGN_UNIT = re.compile(
     r"(?P<number>[-+]?[$€£¥]?[0-9][0-9.,]*)\s?(?P<words>(?:(?![A-Za-z0-9_])\w){1,12})[。.]?"
 )
-# Thousands, dozens, pairs, halves and multiples in the languages of MGSM.
+# A count, a scale or a bound in the languages of MGSM: the 万 of "3 万".
 _FOREIGN_SCALE = re.compile(
     r"以上|以下|以内|左右|上下|分之|分の|不到|超过|[成多余餘來来几幾万萬億亿千百十兆半双雙对對打倍割折만억천백십쌍]|тыс|милл|млн|млрд|сот|дюж|пар|поло"
     r"|พัน|หมื่น|แสน|ล้าน|ร้อย|คู่|โหล|হাজার|লক্ষ|লাখ|কোটি|শত|জোড়া|వేల|లక్ష|కోట్|వంద|हज|लाख|करोड़|सौ|दर्जन",
     re.IGNORECASE,
 )
+# A value and words or a rate behind a space: "5 apples per day", "60 km/h".
 _PLAIN_UNIT = re.compile(
     r"(?P<number>.*(?:[0-9)}]|\\pi))\s+(?P<words>[A-Za-z]{2,}(?:[ -][A-Za-z]{2,}){0,5}"
     r"|(?:km|m|cm|mi|ft|g|kg|mg|l|L|ml|mL)/(?:s|h|hr|min|l|L|ml|mL|kg))" + _EXPONENT
 )
+# A number that a measure touches: "5cm".
 _ATTACHED = re.compile(
     r"(?<![A-Za-z0-9_.])(?P<number>-?[0-9][0-9,]*(?:\.[0-9]+)?)"
     r"(?P<unit>km/h|m/s|cm/s|cm|mm|km|kg|mg|ml|mL|lbs?|ft|hrs?|mph|min)(?P<power>\^\{?[23]\}?)?"
@@ -58,15 +64,19 @@ _CURRENCY_WORDS = {
     **dict.fromkeys(("nickel", "nickels"), "nickel"),
     "pence": "pence",
 }
+# A sign of a currency or a word that may name one: "$", "euros".
 _CURRENCY = re.compile(r"[$¢€£¥₹]|[A-Za-z]+|美元|美金|美分|欧元|歐元|英镑|日元|円|人民币")
 # "3 miles east" and "3 miles west"
 _DIRECTIONS = word_set(
     "north south east west left right up down upward downward upwards downwards clockwise"
     " counterclockwise anticlockwise above below forward backward forwards backwards"
 )
+# A rate: "miles per hour", "km/h".
 _RATE = re.compile(r"([A-Za-z]+)(?: per |/)([A-Za-z]+)")
-_LONE_UNIT = re.compile(r"-?[0-9][0-9,.]*\s([msghL])")  # a variable where nothing else has a unit
+# A number and one letter, which is a variable where nothing else has a unit: "5 m".
+_LONE_UNIT = re.compile(r"-?[0-9][0-9,.]*\s([msghL])")
 _RATES = {**dict.fromkeys(("kph", "kmph", "kmh"), "kilometre/hour"), "mph": "mile/hour"}
+# A number with a power of a length: "36 m^2".
 _SHORT_POWER = re.compile(
     r"(?P<number>-?[0-9][0-9,.]*)\s?(?:\\(?:text|mathrm)\s?\{\s?)?(?P<unit>m|km|cm|mm|ft|in|yd|mi)"
     r"\s?\}?\s?\^\s?\{?(?P<power>[23])\}?"

@@ -93,6 +93,7 @@ def _parse(text: str) -> list[Any]:
     return list(parse(text, parsing_timeout=None))
 
 
+# A command with its text, another command, a number, a letter or a sign: `\text{cm}`, `\pi`, "12".
 _TOKEN = re.compile(
     r"\\(?:text|textbf|textit|mbox|textnormal)\s?\{[^{}]*\}|\\(?:begin|end)\s?\{[a-zA-Z*]*\}"
     r"|\\(?:math[a-z]+|operatorname)\s?\{[^{}]*\}|\\[A-Za-z]+|\\."
