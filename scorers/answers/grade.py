@@ -8,7 +8,7 @@ of workers.
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import NamedTuple, Self
@@ -170,14 +170,14 @@ def _without_options(answer: str, gold: str, prompt: str) -> tuple[str, str] | N
     if len(answer) == 1 and answer in listed.values():
         chosen = None  # the text of an option, not a letter
     if chosen is not None and expected is not None:
-        text_behind = text_of(answer)
-        if text_behind and any(_is_text_of(text_behind, text) for text in _others(listed, chosen)):
+        text, own = text_of(answer), listed.get(chosen)
+        if text and any(_is_text_of(text, other) for other in listed.values() if other != own):
             return None  # the letter of one option, the text of another
         # "b" is a choice where the prompt lists options; elsewhere it may be a variable.
         return (chosen, expected) if len(answer) == 1 and expected in listed else (answer, gold)
     # "15 + 15 + 15" restates a question; only a value can stand for its option.
     if expected is not None and expected in listed and not _SUM.search(answer):
-        fits = [one for one in listed.values() if _is_text_of(answer, one)]
+        fits = [text for text in listed.values() if _is_text_of(answer, text)]
         wanted = listed[expected]
         unclear = len(fits) > 1 or fits[:1] not in ([], [wanted])
         unclear = unclear or _differ_in_per_cent(answer, wanted)
@@ -185,11 +185,6 @@ def _without_options(answer: str, gold: str, prompt: str) -> tuple[str, str] | N
     if chosen is not None and chosen in listed:
         return listed[chosen], gold
     return answer, gold
-
-
-def _others(listed: Mapping[str, str], letter: str) -> list[str]:
-    """The texts of the other options, where they are not that of this one."""
-    return [text for one, text in listed.items() if one != letter and text != listed.get(letter)]
 
 
 def _is_text_of(answer: str, option: str) -> bool:

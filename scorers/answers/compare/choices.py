@@ -40,8 +40,7 @@ _LONGEST_OPTION = 300
 
 def letter_of(text: str, *, small: bool = False) -> str | None:
     """The letter that `text` names as its choice, a capital; `small` takes a bare "b" for one."""
-    choice = _found(text)
-    if choice:
+    if choice := _choice_in(text):
         return _letter(choice)
     return text.upper() if small and _BARE_SMALL.fullmatch(text.strip()) else None
 
@@ -54,7 +53,7 @@ def capital(text: str) -> str:
 
 def compare_choices(answer: str, gold: str) -> Grade | None:
     """The verdict where both name a choice: the same one letter, with the same text if both do."""
-    one, other = _found(answer), _found(gold)
+    one, other = _choice_in(answer), _choice_in(gold)
     if not one or not other:
         return None
     if _letter(one) != _letter(other):
@@ -68,7 +67,7 @@ def compare_choices(answer: str, gold: str) -> Grade | None:
 
 def text_of(choice: str) -> str:
     """What "(B) no" says besides its letter; "" where it says nothing, or names no choice."""
-    match = _found(choice)
+    match = _choice_in(choice)
     if not match:
         return ""
     mark = match.string[: match.start("rest")][-1:]
@@ -102,7 +101,7 @@ def _listed(prompt: str, pattern: re.Pattern[str]) -> dict[str, str]:
     return listed
 
 
-def _found(text: str) -> re.Match[str] | None:
+def _choice_in(text: str) -> re.Match[str] | None:
     text = spaced(TEXT_COMMAND.sub(r"\1", text)).strip()
     return _CHOICE.fullmatch(text)  # a small letter in brackets alone: "b" may be a variable
 

@@ -77,7 +77,7 @@ def compare_equations(answer: str, gold: str) -> Grade | None:
     if "=" in answer and "=" in gold:
         if not _LETTER.search(COMMAND.sub("", answer + gold)):
             return Grade.UNPARSED  # without variables they say the same only if they are the same
-        lefts = ["".join(one.partition("=")[0].split()) for one in (answer, gold)]
+        lefts = ["".join(text.partition("=")[0].split()) for text in (answer, gold)]
         called = all(_AT_A_PLACE.fullmatch(left) for left in lefts)
         return Grade.UNPARSED if called and lefts[0] != lefts[1] else None
     if "=" in answer:
@@ -104,7 +104,7 @@ def right_side(text: str, beside: str) -> str:
     plain = _plain(text)
     if "=" not in plain or _RELATION.search(plain):
         return text
-    lefts = {"".join(one.partition("=")[0].split()) for one in (plain, _plain(beside))}
+    lefts = {"".join(side.partition("=")[0].split()) for side in (plain, _plain(beside))}
     if "=" in beside and (len(lefts) > 1 or not _DERIVATIVE.match(plain)):
         return text
     several = len(_PIECES.split(_ARGUMENTS.sub("", plain))) > 1
@@ -127,8 +127,8 @@ def _is_value(equation: str) -> bool:
     value = value_of(without_unit(right))
     left = _LABEL.sub("", left)
     if value is not None:
-        known = [known for side in (left, *middle) if (known := value_of(side)) is not None]
-        if not all(are_equal(value, one) for one in known):
+        known = (value_of(side) for side in (left, *middle))
+        if not all(side is None or are_equal(value, side) for side in known):
             return False
     if value_of(left) is not None:
         return value is not None or _is_name(right)

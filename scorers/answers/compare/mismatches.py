@@ -114,9 +114,7 @@ def _changing_words(text: str, beside: str) -> list[str]:
         words = command[1].strip(" .,;:")
         before = text[: command.start()].rstrip()
         behind_value = before[-1:].isalnum() or before[-1:] in ("}", ")", "$", "%")
-        if behind_value and is_unit(words):
-            continue
-        if not behind_value and not before and is_unit(words) and "=" in beside:
+        if is_unit(words) and (behind_value or (not before and "=" in beside)):
             continue
         kept = [
             word if len(word) <= _LONGEST_SYMBOL else word.casefold()
@@ -133,8 +131,10 @@ def _compound(text: str) -> Sequence[tuple[str, str]]:
     """Texts such as "2 hours 30 minutes" as numbers and names; nothing for any other text."""
     if not _COMPOUND.fullmatch(text):
         return ()
-    parts = [(number.rstrip(".,"), word) for number, word in _MEASURED.findall(text)]
-    return [(number, measure(word) or word.casefold()) for number, word in parts]
+    return [
+        (number.rstrip(".,"), measure(word) or word.casefold())
+        for number, word in _MEASURED.findall(text)
+    ]
 
 
 def _name_different_measures(one: str, other: str) -> bool:

@@ -154,7 +154,7 @@ def quick_grade(answer: str, gold: str) -> Grade | None:
         return None
     if name_different_currencies(answer, gold) or have_different_foreign_units(answer, gold):
         return Grade.WRONG
-    read, expected = (to_latex(without_foreign_unit(one)) for one in (answer, gold))
+    read, expected = (to_latex(without_foreign_unit(text)) for text in (answer, gold))
     if read is None or expected is None:
         return Grade.UNPARSED
     read, expected = _separated(read), _separated(expected)
@@ -252,14 +252,14 @@ def _have_other_items(answer: str, gold: str) -> bool:
     """Of two plain lists: math-verify takes them for sets, where `1, 1, 2` is `1, 2`."""
     if any(sign in answer + gold for sign in "()[]{}=;") or "\\text" in answer + gold:
         return False
-    items, golds = (re.split(r",\s|,(?![0-9]{3}(?![0-9]))", one) for one in (answer, gold))
+    items, golds = (re.split(r",\s|,(?![0-9]{3}(?![0-9]))", text) for text in (answer, gold))
     if min(len(items), len(golds)) == 1:
         return False
     if len(items) != len(golds):
         return True
     values, wanted = (
-        sorted(float(value) for item in one if (value := value_of(item)) is not None)
-        for one in (items, golds)
+        sorted(float(value) for item in listed if (value := value_of(item)) is not None)
+        for listed in (items, golds)
     )
     if not len(values) == len(wanted) == len(items):
         return False

@@ -158,7 +158,7 @@ def _fractions(text: str) -> str:
 
 
 def _fraction(match: re.Match[str]) -> str:
-    top, bottom = (one[1] or one[2] or "" for one in _ARGUMENT.finditer(match["arguments"]))
+    top, bottom = (part[1] or part[2] or "" for part in _ARGUMENT.finditer(match["arguments"]))
     plain = not {top, bottom} & {r"\frac", r"\sqrt", r"\text", r"\dfrac", r"\left"}
     return rf"\frac{{{top}}}{{{bottom}}}" if plain else match[0]
 
@@ -252,13 +252,13 @@ _READINGS: tuple[_Reading, ...] = (
     _without_work,
     _without_gloss,
     _number,
-    _alone(_DOLLARS_AND_CENTS, lambda found: rf"\${found[1]}.{found[2]:0>2}"),
+    _alone(_DOLLARS_AND_CENTS, lambda match: rf"\${match[1]}.{match[2]:0>2}"),
     _compound,
     _union,
-    _alone(_NO_IMAGINARY_PART, lambda found: found[1]),
-    _alone(_RANK, lambda found: found[1]),
+    _alone(_NO_IMAGINARY_PART, lambda match: match[1]),
+    _alone(_RANK, lambda match: match[1]),
     _alone(_NO_SOLUTION, lambda _: "no solution"),
-    _alone(_REMAINDER, lambda found: f"{int(found[1])} R {int(found[2])}"),
+    _alone(_REMAINDER, lambda match: f"{int(match[1])} R {int(match[2])}"),
     _time_of_day,
     _scaled,
     spaced_unit,

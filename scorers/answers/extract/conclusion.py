@@ -110,7 +110,7 @@ def conclusion(text: str, end: int) -> str | None:
         return None
     if not paragraph or describe_truncation(kept) or to_latex(_without_letters(paragraph)) is None:
         return None
-    sentences = [_REMARK_BEHIND.sub("", one) for one in _SENTENCES.split(paragraph)]
+    sentences = [_REMARK_BEHIND.sub("", part) for part in _SENTENCES.split(paragraph)]
     while len(sentences) > 1 and _FAREWELL_SENTENCE.match(sentences[-1]):
         sentences.pop()
     valued = [index for index, sentence in enumerate(sentences) if _VALUE.search(sentence)]

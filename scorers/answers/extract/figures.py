@@ -84,13 +84,13 @@ def content_of(formula: re.Match[str]) -> str:
 def formulas_of(text: str, start: int = 0, stop: int = sys.maxsize) -> Iterator[re.Match[str]]:
     """The formulas of `text[start:stop]`; one look finds all delimiters that nothing closes."""
     last = {opening: text.rfind(_CLOSING[opening], start, stop) for opening in _CLOSING}
-    at = start
+    end = start
     for opening in _OPENING.finditer(text, start, stop):
-        if opening.start() < at or opening.end() >= last.get(opening[0], stop):
+        if opening.start() < end or opening.end() >= last.get(opening[0], stop):
             continue
         if formula := FORMULA.match(text, opening.start(), stop):
             yield formula
-            at = formula.end()
+            end = formula.end()
 
 
 def with_measure(text: str, start: int, stop: int) -> str:

@@ -102,7 +102,7 @@ def last_value(sentence: str) -> str | None:
             return None
         if ratio := _RATIO_BEFORE.search(before):
             return f"{ratio['first']}:{figure[0]}"
-        if any(one.search(before) for one in (_ENUMERATED, _TWO_VALUES, _REFERENCE)):
+        if any(pattern.search(before) for pattern in (_ENUMERATED, _TWO_VALUES, _REFERENCE)):
             return None
         if len(figures) > 1 and figures[-2][0] != figure[0]:
             between = sentence[figures[-2].end() : figure.start()]

@@ -96,9 +96,8 @@ def _last(text: str, answer: str) -> str | None:
 
 def _own(answer: str) -> set[str]:
     """The values that an answer consists of; nothing for a formula."""
-    return (
-        set() if _FORMULA.search(answer) else {_plain(one) for one in _kind(answer).findall(answer)}
-    )
+    values = [] if _FORMULA.search(answer) else _kind(answer).findall(answer)
+    return {_plain(value) for value in values}
 
 
 def _kind(answer: str) -> re.Pattern[str]:

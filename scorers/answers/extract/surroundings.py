@@ -40,18 +40,14 @@ def with_surroundings(text: str, start: int, stop: int, answer: str) -> str:
     behind = text[stop : stop + _REACH]
     if cut := _END.search(behind):
         behind = behind[: cut.start()] + (cut[0] if cut[0] != "\n" else "")
-    prefix = "" if _BULLET.fullmatch(before) else _changing_before(before)
+    changing = None if _BULLET.fullmatch(before) else _BEFORE.search(before)
+    prefix = (changing["sign"] or changing["factor"] or changing["function"]) if changing else ""
     changed = _changes(behind)
     if not prefix and not changed:
         percent = _PERCENT.match(behind) and not answer.endswith("%")
         return rf"{answer}\%" if percent else answer
     rest = _END.sub("", behind) if changed or prefix.endswith("{") else ""
     return tidy(f"{prefix}{answer}{rest}")
-
-
-def _changing_before(before: str) -> str:
-    match = _BEFORE.search(before)
-    return (match["sign"] or match["factor"] or match["function"]) if match else ""
 
 
 def _changes(behind: str) -> bool:

@@ -29,9 +29,11 @@ def spelled_number(text: str) -> int | None:
         return None
     if words == ["zero"]:
         return 0
+    if words[-1] == "and":
+        return None
     total = group = 0
     last = 1_000_000_000
-    for index, word in enumerate(words):
+    for word in words:
         if word == "and":
             if group % 100 or not (group or total):
                 return None
@@ -50,7 +52,5 @@ def spelled_number(text: str) -> int | None:
             last = _SCALES[word]
             total, group = total + group * last, 0
         else:
-            return None
-        if index == len(words) - 1 and word == "and":
             return None
     return total + group

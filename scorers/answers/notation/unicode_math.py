@@ -60,7 +60,7 @@ _TABLE = str.maketrans(
 )
 _RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿˣ"
 _LOWERED = "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₙₓ"
-_LEVEL = "0123456789+-=()nx"
+_LEVEL = str.maketrans(_RAISED + _LOWERED, 2 * "0123456789+-=()nx")
 # Raised digits and signs: the ⁵ of "10⁵".
 _POWERS = re.compile(f"[{_RAISED}]+")
 # Lowered digits and signs: the ₁ of "x₁".
@@ -108,8 +108,8 @@ def to_latex(text: str) -> str | None:
     if text.isascii():
         return text
     text = text.translate(_TABLE)
-    text = _POWERS.sub(lambda match: f"^{{{_level(match[0], _RAISED)}}}", text)
-    text = _INDICES.sub(lambda match: f"_{{{_level(match[0], _LOWERED)}}}", text)
+    text = _POWERS.sub(lambda match: f"^{{{match[0].translate(_LEVEL)}}}", text)
+    text = _INDICES.sub(lambda match: f"_{{{match[0].translate(_LEVEL)}}}", text)
     text = "".join(_vulgar_fraction(character) for character in text)
     text = _ROOT.sub(
         lambda match: f"{_ROOTS[match['root']]}{{{match['a'] or match['b'] or match['c']}}}", text
@@ -141,10 +141,6 @@ def _repeated(match: re.Match[str]) -> str:
         int(again), 10**places * (10**period - 1)
     )
     return rf"\frac{{{value.numerator}}}{{{value.denominator}}}"
-
-
-def _level(run: str, alphabet: str) -> str:
-    return "".join(_LEVEL[alphabet.index(character)] for character in run)
 
 
 def _vulgar_fraction(character: str) -> str:

@@ -99,7 +99,7 @@ def unit_power(text: str) -> str | None:
     match = _unit_behind(text)
     if not match or QUALIFIER.match(match["words"].lstrip()):
         return None
-    return "".join(one for one in text[match.end("words") :] if one.isdigit()) or "1"
+    return "".join(filter(str.isdigit, text[match.end("words") :])) or "1"
 
 
 def without_foreign_unit(text: str) -> str:
@@ -108,8 +108,8 @@ def without_foreign_unit(text: str) -> str:
     if not match or _FOREIGN_SCALE.search(match["words"]):
         return text
     letters = all(
-        unicodedata.category(one)[0] in "LM" and "GREEK" not in unicodedata.name(one, "")
-        for one in match["words"]
+        unicodedata.category(letter)[0] in "LM" and "GREEK" not in unicodedata.name(letter, "")
+        for letter in match["words"]
     )
     return match["number"] if letters else text
 
@@ -176,7 +176,7 @@ def have_different_units(one: str, other: str) -> bool:
 
 def _unit_name(text: str) -> str | None:
     if degrees := _DEGREES.search(text):
-        return next((_SCALES_OF_DEGREES[one] for one in degrees[0] if one in "CFK"), "degree")
+        return next((_SCALES_OF_DEGREES[sign] for sign in degrees[0] if sign in "CFK"), "degree")
     if letter := _LONE_UNIT.fullmatch(text):
         return CANONICAL[letter[1]]
     match = _unit_behind(text)
@@ -189,7 +189,7 @@ def _unit_name(text: str) -> str | None:
         return " ".join(words[:2])
     scale = CANONICAL.get(words[1]) if len(words) > 1 else None
     if rate := _RATE.fullmatch(" ".join(words)):
-        return "/".join(CANONICAL.get(one, one) for one in rate.groups())
+        return "/".join(CANONICAL.get(unit, unit) for unit in rate.groups())
     name = CANONICAL.get(words[0], words[0])
     if name == "degree" and scale in _SCALES_OF_DEGREES.values():
         return scale
@@ -199,7 +199,7 @@ def _unit_name(text: str) -> str | None:
 
 def _power_of(unit: re.Match[str]) -> str:
     """The power of a unit as a word before it: `m^2` and "square metres" are one."""
-    behind = next((one for one in unit.string[unit.end("words") :] if one in "23"), "")
+    behind = next((sign for sign in unit.string[unit.end("words") :] if sign in "23"), "")
     word = re.match(r"\s*(square|cubic)\b", unit["words"], re.IGNORECASE)
     return {"2": "square ", "3": "cubic "}.get(behind, f"{word[1].lower()} " if word else "")
 
