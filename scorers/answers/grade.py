@@ -107,7 +107,7 @@ class GradePool:
 
 
 def tidy_gold(gold: str) -> str:
-    r"""A gold answer as text: of a box or of JSON what it holds; without math delimiters."""
+    r"""A gold answer as text: the content of a box or of JSON, without math delimiters."""
     if _DOLLARS.fullmatch(gold.strip()):
         return rf"\{gold.strip()}"  # a sign of money, no delimiter of mathematics
     boxed = extract(gold).answer if "boxed" in gold else None
@@ -116,7 +116,7 @@ def tidy_gold(gold: str) -> str:
 
 
 def _first_answer(attempt: Attempt) -> tuple[Answer, Question | None]:
-    """What can be said without math-verify, and what to ask it, if anything."""
+    """The answer as far as it is graded without math-verify, and the question for it, if any."""
     extracted = extract(attempt.text)
     answer, end = extracted.answer, extracted.end
     expected = tidy_gold(attempt.gold)
@@ -145,7 +145,7 @@ def _first_answer(attempt: Attempt) -> tuple[Answer, Question | None]:
 
 
 def _brought_together(read: str, expected: str) -> tuple[str, str]:
-    """Both in one way of writing: one side of an approximation or an equation, words as figures."""
+    """Answer and gold, written alike: one side of an equation, numbers in words as figures."""
     read, expected = one_side(read, expected), one_side(expected, read)
     read, expected = rewritten(read), rewritten(expected)
     read, expected = spelled_power(read, expected), spelled_power(expected, read)
@@ -154,7 +154,7 @@ def _brought_together(read: str, expected: str) -> tuple[str, str]:
 
 
 def _without_options(answer: str, gold: str, prompt: str) -> tuple[str, str] | None:
-    """A choice is as good as its text: both by letter, or both by text where only one names one.
+    """Answer and gold with choices as letters or, where only one is a letter, as texts of options.
 
     None where an answer contradicts itself.
     """
@@ -188,9 +188,9 @@ def _without_options(answer: str, gold: str, prompt: str) -> tuple[str, str] | N
 
 
 def _is_text_of(answer: str, option: str) -> bool:
-    """Whether an answer is the text of an option, in which a per cent sign is no ornament.
+    """Whether an answer is the text of an option, with the same per cent sign.
 
-    Of options that differ in their unit alone, "3" is the text of each.
+    "3" is the text of each option that is 3 with a unit.
     """
     same = option.startswith(f"{answer} ") or quick_grade(answer, option) is Grade.CORRECT
     return same and not _differ_in_per_cent(answer, option)

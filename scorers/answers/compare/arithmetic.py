@@ -90,7 +90,8 @@ def are_equal(one: Value, other: Value) -> bool:
 def is_rounded(exact: str, rounded: str) -> bool:
     r"""Whether `rounded` may stand for `exact`, as in `\frac{1}{3} \approx 0.33`.
 
-    To its last decimal place, or a hundredth of it; true where one of them has no plain value.
+    The two may differ by one in the last decimal place, or by a hundredth of the larger value. True
+    where one of them has no plain value.
     """
     one, other = value_of(exact), value_of(rounded)
     if one is None or other is None:

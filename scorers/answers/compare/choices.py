@@ -39,7 +39,7 @@ _LONGEST_OPTION = 300
 
 
 def letter_of(text: str, *, small: bool = False) -> str | None:
-    """The letter that `text` names as its choice, a capital; `small` takes a bare "b" for one."""
+    """The letter of the choice that `text` names, as a capital; `small` also accepts "b" alone."""
     if choice := _choice_in(text):
         return _letter(choice)
     return text.upper() if small and _BARE_SMALL.fullmatch(text.strip()) else None
@@ -52,7 +52,10 @@ def capital(text: str) -> str:
 
 
 def compare_choices(answer: str, gold: str) -> Grade | None:
-    """The verdict where both name a choice: the same one letter, with the same text if both do."""
+    """The verdict on two choices, by their letters, and by their texts where both give one.
+
+    None where one of the two names no choice.
+    """
     one, other = _choice_in(answer), _choice_in(gold)
     if not one or not other:
         return None
@@ -66,7 +69,7 @@ def compare_choices(answer: str, gold: str) -> Grade | None:
 
 
 def text_of(choice: str) -> str:
-    """What "(B) no" says besides its letter; "" where it says nothing, or names no choice."""
+    """The text behind the letter of a choice, as "no" of "(B) no"; "" where there is none."""
     match = _choice_in(choice)
     if not match:
         return ""

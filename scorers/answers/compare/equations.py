@@ -82,7 +82,7 @@ def compare_equations(answer: str, gold: str) -> Grade | None:
         return Grade.UNPARSED if called and lefts[0] != lefts[1] else None
     if "=" in answer:
         return None if _says_a_value(answer) else Grade.UNPARSED
-    # A gold asks for what stands on its left, whatever that is, but for an equation to be solved.
+    # The left side of a gold is what was asked for, unless the gold is an equation to be solved.
     left = _INDEX.sub("", COMMAND.sub(" ", TEXT_COMMAND.sub("", gold.partition("=")[0])))
     return Grade.UNPARSED if gold.count("=") == 1 and _ALGEBRA.search(left) else None
 
@@ -100,7 +100,10 @@ def _says_a_value(text: str) -> bool:
 
 
 def right_side(text: str, beside: str) -> str:
-    """The value that one equation says, beside a value or an equation for the same; else `text`."""
+    """The right side of `text`, where it is one equation that gives a value; else `text`.
+
+    `beside`, the other answer, must be a value or an equation with the same left side.
+    """
     plain = _plain(text)
     if "=" not in plain or _RELATION.search(plain):
         return text

@@ -3,7 +3,7 @@ r"""Differences that math-verify 0.9.0 does not see, so that it calls unequal an
 In: two tidied answers in LaTeX. Out: whether they differ in such a way.
 
 It deletes `\text{…}` ("3\text{ billion}" is 3), reads the first number of a ratio ("9:1" is 9),
-takes words for products ("on" is "no", "CAB" is "BAC"), drops the base of a numeral, and holds
+takes words for products ("on" is "no", "CAB" is "BAC"), drops the base of a numeral, and takes
 a set for a tuple.
 """
 
@@ -54,7 +54,7 @@ _SPACING = re.compile(r"\\[,;: ]|~|\\q?quad\b")
 
 
 def differ(answer: str, gold: str) -> bool:
-    """Whether the two differ in something that math-verify would pass over."""
+    """Whether the two differ in something that math-verify would ignore."""
     one, other = _loose(answer), _loose(gold)
     scale, gold_scale = _SCALE.search(one), _SCALE.search(other)
     if scale and gold_scale and scale[1] != gold_scale[1]:
@@ -78,7 +78,7 @@ def differ(answer: str, gold: str) -> bool:
 
 
 def spaced(text: str) -> str:
-    r"""`text` with TeX's spaces as plain ones: they are no joint between digits."""
+    r"""`text` with TeX's spaces as plain ones, which do not join two digits to one number."""
     return _SPACING.sub(" ", text.replace(r"\!", ""))
 
 
@@ -164,19 +164,19 @@ def _brackets(text: str) -> int:
 
 
 def _have_different_bases(answer: str, gold: str) -> bool:
-    """A gold's base may be left out (the problem names it), never replaced or made up."""
+    """Whether an answer names another base than its gold; it may name none, as the problem does."""
     named = _BASE.findall(answer)
     return bool(named) and named != _BASE.findall(gold)
 
 
 def _have_different_powers(answer: str, gold: str) -> bool:
-    """Of two measured values one of a length and one of an area, say."""
+    """Whether two measured values have units of different powers, as `cm` and `cm^2`."""
     powers = unit_power(answer), unit_power(gold)
     return None not in powers and powers[0] != powers[1]
 
 
 def _have_different_names(one: str, other: str) -> bool:
-    """Points and segments: the order of their letters counts, that of the names does not."""
+    """Whether the two name different points or segments, in any order: "AB, CD" and "AB, DC"."""
     names, others = (
         sorted(_CAPITALS.findall(COMMAND.sub(" ", _WORDY.sub(" ", text)))) for text in (one, other)
     )

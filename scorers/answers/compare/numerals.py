@@ -4,7 +4,8 @@ In: two answers in LaTeX (`notation.to_latex`). Out: a verdict, or None: then al
 
 Numbers are compared as math-verify 0.9.0 was measured to do it, but exactly: integers, fractions
 and decimals by value, a decimal and a fraction to six places, below 0.001 to a part in a thousand.
-A percentage equals its figure and a hundredth of it: "28%" is 28 and 0.28; golds are written so.
+A percentage equals its figure and a hundredth of it, because golds are written both ways: "28%" is
+28 and 0.28.
 """
 
 import re
@@ -75,7 +76,7 @@ class _Number(NamedTuple):
 
 
 def compare_numbers(answer: str, gold: str) -> Grade | None:
-    """The verdict on two plain numbers; None where one of them is none, or rounding decides."""
+    """The verdict on two plain numbers; None where one is no plain number, or rounding decides."""
     if "," in answer + gold:
         answer, gold = without_unit(answer), without_unit(gold)
     if _COMMA.fullmatch(answer) and _POINT.fullmatch(gold):
@@ -119,9 +120,9 @@ def compare_ratios(answer: str, gold: str) -> Grade | None:
 
 
 def compare_other_bases(answer: str, gold: str) -> Grade | None:
-    """The verdict where one is a numeral such as 0x1F; its decimal value is never the same.
+    """The verdict where one is a numeral such as 0x1F, which never equals its decimal value.
 
-    A prefix may be left out where the digits alone show the base.
+    The other may leave the prefix out where its digits alone show the base.
     """
     one, other = _OTHER_BASE.fullmatch(answer), _OTHER_BASE.fullmatch(gold)
     if one and other:
@@ -175,7 +176,7 @@ def _number(text: str) -> _Number | None:
 
 
 def _mixed_number(mixed: re.Match[str]) -> _Number | None:
-    """Three and a half for "3 1/2"; an improper fraction behind a number is something else."""
+    """The value of a mixed number such as "3 1/2"; None where the fraction is improper."""
     top, bottom = int(mixed["a"] or mixed["c"]), int(mixed["b"] or mixed["d"])
     if not 0 < top < bottom:
         return None

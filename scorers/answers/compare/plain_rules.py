@@ -1,7 +1,7 @@
 r"""Answers as text: tidy them, wrap them for math-verify, and decide the plain ones without it.
 
-In: an answer or a gold answer as found in the wild. Out: a verdict for identical texts, words,
-choices, ratios and plain numbers, or None: then math-verify decides. Whatever is in doubt is None.
+In: an answer or a gold answer as it was written. Out: a verdict for identical texts, words,
+choices, ratios and plain numbers, or None where math-verify must decide, as in every case of doubt.
 """
 
 import math
@@ -125,7 +125,7 @@ def wrap(text: str) -> str:
     """`text` as a formula that math-verify reads as a whole; takes what `tidy` returned.
 
     Words are marked as text: as a formula, "listen" would be a product and equal to "silent".
-    What the rules of `quick_grade` have compared and may be left out, units and bases, is left out.
+    Units and bases are left out, because `quick_grade` has compared them.
     """
     text = without_foreign_unit(text)
     text = _separated(to_latex(text) or text)
@@ -142,7 +142,7 @@ def wrap(text: str) -> str:
 def quick_grade(answer: str, gold: str) -> Grade | None:
     """The verdict on two tidied texts where it needs no algebra, else None.
 
-    UNPARSED is the verdict where one of them holds a symbol that nobody here can read.
+    UNPARSED is the verdict where one of them holds a symbol without a known reading.
     """
     if answer == gold:
         return Grade.CORRECT
@@ -165,7 +165,7 @@ def quick_grade(answer: str, gold: str) -> Grade | None:
 
 
 def one_side(text: str, beside: str) -> str:
-    """Of an exact value and its approximation the exact one, or the decimal beside a decimal."""
+    r"""One side of `x \approx 0.33`: the decimal beside a decimal, else the exact value."""
     sides = _APPROXIMATELY.split(text)
     if len(sides) != 2 or not is_rounded(*sides):
         return text
@@ -174,7 +174,7 @@ def one_side(text: str, beside: str) -> str:
 
 
 def _compare_texts(answer: str, gold: str) -> Grade | None:
-    """Equal but for the way of writing; words do not differ by case."""
+    """CORRECT where only spaces, an article or the case of words differ, else None."""
     one, other = _same_text(answer), _same_text(gold)
     if one == other:
         return Grade.CORRECT
@@ -192,7 +192,7 @@ def _compare_texts(answer: str, gold: str) -> Grade | None:
 
 
 def _compare_sequences(answer: str, gold: str) -> Grade | None:
-    """Values that stand side by side are compared one by one; `3 1/2` is a number."""
+    """The verdict on values side by side, compared one by one; `3 1/2` is one number."""
     one, other = answer.split(), gold.split()
     if not _SEQUENCE.search(answer) and not _SEQUENCE.search(gold):
         return None
@@ -218,7 +218,7 @@ def _compare_sequences(answer: str, gold: str) -> Grade | None:
 
 
 def _compare_marked_texts(answer: str, gold: str) -> Grade | None:
-    """Of "(B) no" and "no" the words: only one of the two names a letter."""
+    """The verdict on the texts of "(B) no" and "no", where only one of the two names a letter."""
     one, other = text_of(answer), text_of(gold)
     return quick_grade(one or answer, other or gold) if bool(one) is not bool(other) else None
 
@@ -249,7 +249,7 @@ def _changing_words(text: str) -> str:
 
 
 def _have_other_items(answer: str, gold: str) -> bool:
-    """Of two plain lists: math-verify takes them for sets, where `1, 1, 2` is `1, 2`."""
+    """Whether two lists differ; math-verify takes them for sets, in which `1, 1, 2` is `1, 2`."""
     if any(sign in answer + gold for sign in "()[]{}=;") or "\\text" in answer + gold:
         return False
     items, golds = (re.split(r",\s|,(?![0-9]{3}(?![0-9]))", text) for text in (answer, gold))

@@ -1,7 +1,7 @@
-r"""Ways of writing an answer that are brought to one: "5 (five)", "five" and `\text{5}` are 5.
+r"""Different ways of writing one answer, rewritten in one: "5 (five)", "five", `\text{5}` are 5.
 
-In: a tidied answer. Out: the same answer as the rules of `plain_rules` know it.
-A further way of writing is a line of `_SUBSTITUTIONS`, or a function in `_READINGS`.
+In: a tidied answer. Out: the same answer as the rules of `plain_rules` expect it.
+To add a way of writing, add a line to `_SUBSTITUTIONS` or a function to `_READINGS`.
 """
 
 import re
@@ -27,7 +27,7 @@ _SUBSTITUTIONS = tuple(
         (r"\\text\s?\{\s*Rs\.?\s*\}\s*|^Rs\.?\s*(?=[0-9])", ""),  # "Rs. 5"
         # "x \in [1, 2]" is the interval.
         (r"^[A-Za-z]\s?\\in\s?(?=\\?[\[({]|\\left)", ""),
-        # Of "k\pi, k \in \mathbb{Z}" the condition goes without saying.
+        # The condition of "k\pi, k \in \mathbb{Z}", which a gold may leave out.
         (
             r"(?:\\text\s?\{\s?(?:for|where|with)(?: (?:any|all))?(?: integers?)?\s?\}"
             r"|[,(]|\\quad|\s){1,4}[kn]\s?\\in\s?\\mathbb\s?\{?\s?Z\s?\}?\)?$",
@@ -127,7 +127,7 @@ def both_signs(text: str) -> str:
 
 
 def rewritten(text: str) -> str:
-    """`text` with numbers in words as figures and the cover of a figure taken off.
+    """`text` with numbers in words as figures, and without commands and remarks around a figure.
 
     "3 million" is 3000000, "5cm" is "5 cm", "2 p.m." is "2 PM".
     """
@@ -139,7 +139,7 @@ def rewritten(text: str) -> str:
 
 
 def _equations(text: str) -> str:
-    r"""The rows of `cases` or `aligned` as a list of equations, or as one that goes on."""
+    r"""The rows of `cases` or `aligned` as a list of equations, or as one chain of equations."""
     match = _EQUATIONS.fullmatch(text)
     if not match:
         return text
@@ -171,7 +171,7 @@ def _uncovered(text: str) -> str:
 
 
 def _without_work(text: str) -> str:
-    """Of "45 (3 x 15)" the value, 45, where that is what the work gives."""
+    """The 45 of "45 (3 x 15)", where the calculation has that value."""
     if not (work := _WORK.fullmatch(text)) or (done := value_of(work["work"])) is None:
         return text
     shown = value_of(work["figure"])
@@ -179,7 +179,7 @@ def _without_work(text: str) -> str:
 
 
 def _without_gloss(text: str) -> str:
-    """Of "5 (five)" the figure, and of "45 minutes (0.75 hours)" the first measure."""
+    """The figure of "5 (five)", and the first measure of "45 minutes (0.75 hours)"."""
     if gloss := _GLOSS.fullmatch(text):
         first, second = gloss["first"], gloss["second"]
         if str(spelled_number(first)) == second or str(spelled_number(second)) == first:

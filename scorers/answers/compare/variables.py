@@ -1,6 +1,6 @@
-r"""Variables that math-verify 0.9.0 mistakes: `R - r` is 0 to it, and `5t` is 5.
+r"""Variables that math-verify 0.9.0 misreads: it takes `R - r` for 0, and `5t` for 5.
 
-It reads a capital and its small letter as one, and takes some letters at the end for a unit.
+It does not distinguish a capital from its small letter, and takes some last letters for a unit.
 In: two answers as formulas. Out: the same two with such letters under other names.
 """
 
@@ -22,7 +22,7 @@ _UNITS = frozenset(
 
 
 def rename_clashing_letters(answer: str, gold: str) -> tuple[str, str]:
-    """The two with the letters renamed that would be taken for another letter or for a unit."""
+    """Both formulas, with new names for letters that would be taken for others or for a unit."""
     letters = {letter for text in (answer, gold) for run in _runs(text) for letter in run}
     doubled = {letter for letter in letters if letter.isupper() and letter.lower() in letters}
     doubled |= {letter for text in (answer, gold) if (letter := _last_letter(text))}

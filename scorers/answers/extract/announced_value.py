@@ -111,7 +111,7 @@ _GOES_ON = re.compile(
 
 
 class _Link(NamedTuple):
-    """A formula that goes on an answer, and where it ends."""
+    """A further formula of an answer, as text, and where it ends."""
 
     part: str
     end: int
@@ -124,14 +124,14 @@ Links = dict[int, _Link | None]
 def announced_value(text: str, start: int, stop: int, links: Links) -> str:
     """The answer at the head of an announcement: its formulas, or what its sentence says.
 
-    `links` keeps what was found in `text`: announcements may stand in one another's formulas.
+    `links` is a cache for `text`, because the formulas of two announcements may be the same.
     """
     formula = FORMULA.match(text, start, min(len(text), stop + 2000))
     if not formula:
         return _sentence_value(text[start:stop])
     parts, after = [content_of(formula)], formula.end()
     length = len(parts[0])
-    # An answer over the limit is given up: its rest need not be read.
+    # An answer over the limit is not graded, so that its rest need not be read.
     while length <= LONGEST_ANSWER_CHARACTERS and (link := _linked(text, after, links)):
         parts.append(link.part)
         length += len(link.part) + len(", ")

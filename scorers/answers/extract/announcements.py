@@ -152,7 +152,10 @@ _NOT_AN_ANSWER = re.compile(
 
 
 class Announcement(NamedTuple):
-    """An announced answer: `stop` is where its announcement ends, `sure` if it cannot be a step."""
+    """An announced answer, and where its announcement starts and stops in the text.
+
+    `sure` where it is the final answer and cannot be the result of a step.
+    """
 
     start: int
     stop: int
@@ -163,7 +166,7 @@ class Announcement(NamedTuple):
 def hashes(text: str) -> list[Announcement]:
     """GSM8K's own form, "#### 18", alone on a line or behind the sentence that ends in it.
 
-    Words behind it are an answer where they stand in the last line, and no title.
+    Words behind the mark are an answer only in the last line, and where they are no title.
     """
     if "####" not in text:
         return []
@@ -186,7 +189,7 @@ def hashes(text: str) -> list[Announcement]:
 
 
 def phrases(text: str) -> list[Announcement]:
-    """Announcing phrases in order: with mathematics, of few words, or at the end of the text."""
+    """Announcing phrases in order, whose answer is mathematical, short, or the end of the text."""
     matches = list(_LINE.finditer(text)) if _LINE_HEAD.search(text) else []
     lower = text.lower()
     if "answer" in lower or not text.isascii():  # "an\u017fwer" is one to `re.IGNORECASE`
@@ -268,5 +271,5 @@ def is_mathematical(answer: str) -> bool:
 
 
 def is_short(answer: str) -> bool:
-    """A value with a unit at most: a remark on an answer that stands already is none."""
+    """Whether an answer is a value with a unit at most; a longer one may be a remark on another."""
     return "=" not in answer and words_of(answer) <= 2

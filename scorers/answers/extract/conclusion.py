@@ -1,8 +1,8 @@
-"""What a trace concludes that announces no answer: its last paragraph, where it may be believed.
+"""The answer of a trace that announces none: the last value of its last paragraph.
 
-In: a text and where its solution ends. Out: the last formula or number of the paragraph, or None.
-None where the text breaks off or was cut, where the last sentence with a number denies, asks or
-changes it: a number that stands there by chance is no answer.
+In: a text and where its solution ends. Out: the last formula or number of the paragraph. None where
+the text breaks off or was cut, and where the last sentence with a number denies it, asks for it or
+changes it, because that number may stand there by chance.
 """
 
 # ruff: noqa: RUF001 (full stops of other scripts)

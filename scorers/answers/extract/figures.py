@@ -82,7 +82,10 @@ def content_of(formula: re.Match[str]) -> str:
 
 
 def formulas_of(text: str, start: int = 0, stop: int = sys.maxsize) -> Iterator[re.Match[str]]:
-    """The formulas of `text[start:stop]`; one look finds all delimiters that nothing closes."""
+    """The formulas of `text[start:stop]`, in order.
+
+    Delimiters that nothing closes are found by one look at the last closing one, in linear time.
+    """
     last = {opening: text.rfind(_CLOSING[opening], start, stop) for opening in _CLOSING}
     end = start
     for opening in _OPENING.finditer(text, start, stop):
@@ -94,7 +97,7 @@ def formulas_of(text: str, start: int = 0, stop: int = sys.maxsize) -> Iterator[
 
 
 def with_measure(text: str, start: int, stop: int) -> str:
-    """The figure `text[start:stop]` with the measure behind it, "5 m/s", but with no other noun."""
+    """The figure `text[start:stop]` with the measure behind it: "5 m/s", but "5" for "5 apples"."""
     unit = match["unit"] if (match := _MEASURE.match(text, stop)) else ""
     # "5 in total" is no measure.
     measured = unit != "in" and measure(re.split(r"[/^\u00b2\u00b3]", unit)[0])

@@ -87,7 +87,8 @@ class Extracted:
 def extract(text: str) -> Extracted:
     """The final answer of `text`, and where its solution ends.
 
-    What stands behind the last `</think>` is read first: thoughts may announce what they give up.
+    The text behind the last `</think>` is read first, because thoughts may announce an answer that
+    the reply does not give.
     """
     start = text.rfind(_END_OF_THINKING) + len(_END_OF_THINKING)
     if start < len(_END_OF_THINKING) or not text[start:].strip():
@@ -149,8 +150,8 @@ def _extracted(text: str) -> Extracted:
 
 
 def _is_taken_back(text: str, announced: Announcement, end: int) -> bool:
-    """Whether the text goes on and gives the answer up."""
-    # An announcement in words may hold what follows it in its line.
+    """Whether the text behind an announcement gives its answer up."""
+    # An announcement in words may include the rest of its line.
     start = text.find(announced.answer, announced.start, announced.stop)
     stop = start + len(announced.answer) if start >= 0 else announced.stop
     return is_retracted(text[stop:end], announced.answer)
@@ -220,7 +221,7 @@ def _boxes(text: str) -> list[Announcement]:
 
 
 def _joined(text: str, boxes: list[Announcement]) -> list[Announcement]:
-    """The last box, together with those that lead up to it by nothing but "," or "and"."""
+    """The last box as one announcement with the boxes that "," or "and" joins to it."""
     if not boxes:
         return []
     run = [boxes[-1]]

@@ -1,4 +1,4 @@
-r"""Does a text end, or does it break off? In: the text. Out: how it breaks off, or None.
+r"""How a text that was cut breaks off. In: the text. Out: a description, or None if it looks whole.
 
 A trace that was cut in the middle ends without a full stop, or inside a formula. No rule can tell
 more from the text alone: a trace that was cut just behind a sentence looks whole.

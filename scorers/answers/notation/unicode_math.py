@@ -1,11 +1,11 @@
 r"""Mathematics in Unicode and in the notation of programs as LaTeX.
 
 math-verify 0.9.0 drops what it does not know, so that `5√2` equals 5 and `2**10` equals 2.
-In: an answer as found in the wild. Out: the same in ASCII LaTeX, or None where a symbol has no
-known reading: then nobody may compare it. Letters with accents stay in answers that are only words.
+In: an answer as it was written. Out: the same in ASCII LaTeX, or None where a symbol has no known
+reading, so that it must not be compared. Letters with accents stay in answers of words alone.
 """
 
-# ruff: noqa: RUF001 (signs that look like others are what this room is about)
+# ruff: noqa: RUF001 (signs that look like others)
 
 import re
 import unicodedata
