@@ -15,10 +15,9 @@ from typing import NamedTuple, Self
 
 from schemas.records import Grade
 from scorers.answers.compare.choices import capital, letter_of, options, text_of
-from scorers.answers.compare.equations import right_side
+from scorers.answers.compare.equations import one_side, right_side
 from scorers.answers.compare.plain_rules import (
     LONGEST_ANSWER_CHARACTERS,
-    one_side,
     quick_grade,
     tidy,
     wrap,

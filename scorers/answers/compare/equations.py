@@ -2,13 +2,14 @@ r"""Answers with "=": whether what stands on the left leaves the value on the ri
 
 "x = 5" says 5 and so does "V = 2 * 3 = 6" say 6; "x^2 = 5", "|x| = 5" and "6 = 5" do not.
 math-verify 0.9.0 compares the right-hand sides alone.
-In: two answers in LaTeX. Out: UNPARSED where an equation cannot stand for a value, else None.
+In: two answers in LaTeX. Out: UNPARSED where an equation cannot stand for a value, else None; one
+side of an equation or of an approximation.
 """
 
 import re
 
 from schemas.records import Grade
-from scorers.answers.compare.arithmetic import are_equal, value_of
+from scorers.answers.compare.arithmetic import are_equal, is_rounded, value_of
 from scorers.answers.compare.mismatches import COMMAND, TEXT_COMMAND, spaced
 from scorers.answers.notation.units import without_unit
 
@@ -65,6 +66,12 @@ _NAME = re.compile(
     rf"|\(\s?{_VARIABLE}(?:\s?,\s?{_VARIABLE}){{1,5}}\s?\)"
     r"|\[[A-Z]{3,5}\]|[A-Za-z ]{3,30}\([A-Z]{2,5}\)|(?=.*[A-Za-z]{3})[A-Za-z][A-Za-z .'-]*)"
 )
+# The sign of an approximation: `\approx`.
+_APPROXIMATELY = re.compile(r"\s*(?:\\approx|≈)\s*")
+# A number with decimal places: "0.33".
+_DECIMAL_FIGURE = re.compile(r"-?[0-9]*\.[0-9]+")
+# The name of one variable, or nothing: "x", `\theta`.
+_LONE_NAME = re.compile(r"\s*(?:[A-Za-z]|\\theta)?\s*")
 
 
 def compare_equations(answer: str, gold: str) -> Grade | None:
@@ -97,6 +104,15 @@ def _says_a_value(text: str) -> bool:
     names = [piece.partition("=")[0].strip() for piece in pieces]
     # "y = 3, x = 2" is not (3, 2)
     return names == sorted(names) and all(_is_value(piece) for piece in pieces)
+
+
+def one_side(text: str, beside: str) -> str:
+    r"""One side of `x \approx 0.33`: the decimal beside a decimal, else the exact value."""
+    sides = _APPROXIMATELY.split(text)
+    if len(sides) != 2 or not is_rounded(*sides):
+        return text
+    wants_decimal = _DECIMAL_FIGURE.fullmatch(beside) or _LONE_NAME.fullmatch(sides[0])
+    return sides[1] if wants_decimal else sides[0]
 
 
 def right_side(text: str, beside: str) -> str:

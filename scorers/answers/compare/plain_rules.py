@@ -8,7 +8,7 @@ import math
 import re
 
 from schemas.records import Grade
-from scorers.answers.compare.arithmetic import is_rounded, value_of
+from scorers.answers.compare.arithmetic import value_of
 from scorers.answers.compare.choices import compare_choices, text_of
 from scorers.answers.compare.equations import compare_equations
 from scorers.answers.compare.mismatches import TEXT_COMMAND, differ, spaced, without_base
@@ -64,12 +64,6 @@ _GOES_ON = re.compile(r"\\(?:[lc]?dots[cbmio]?)(?![A-Za-z])|\.\.\.")
 _BROKEN_GROUP = re.compile(r",\\[,! ]\s?(?=[0-9]{3}(?![0-9]))")
 # The imaginary unit behind a digit: that of "2i".
 _IMAGINARY = re.compile(r"(?<=[0-9])i(?![A-Za-z])")
-# The sign of an approximation: `\approx`.
-_APPROXIMATELY = re.compile(r"\s*(?:\\approx|≈)\s*")
-# A number with decimal places: "0.33".
-_DECIMAL_FIGURE = re.compile(r"-?[0-9]*\.[0-9]+")
-# The name of one variable, or nothing: "x", `\theta`.
-_LONE_NAME = re.compile(r"\s*(?:[A-Za-z]|\\theta)?\s*")
 # A label in words with a sign of equality: `\text{Area} =`.
 _LABEL = re.compile(r"\\(?:text|mathrm|mbox)\s?\{[A-Za-z ]{1,40}\}\s?(?:=|\\approx)\s?")
 # A plus sign before a first term: that of "+5".
@@ -162,15 +156,6 @@ def quick_grade(answer: str, gold: str) -> Grade | None:
         if (grade := rule(read, expected)) is not None:
             return grade
     return None
-
-
-def one_side(text: str, beside: str) -> str:
-    r"""One side of `x \approx 0.33`: the decimal beside a decimal, else the exact value."""
-    sides = _APPROXIMATELY.split(text)
-    if len(sides) != 2 or not is_rounded(*sides):
-        return text
-    wants_decimal = _DECIMAL_FIGURE.fullmatch(beside) or _LONE_NAME.fullmatch(sides[0])
-    return sides[1] if wants_decimal else sides[0]
 
 
 def _compare_texts(answer: str, gold: str) -> Grade | None:
