@@ -83,17 +83,15 @@ def options(prompt: str) -> dict[str, str]:
 
 
 def _listed(prompt: str, pattern: re.Pattern[str]) -> dict[str, str]:
-    marks = list(pattern.finditer(prompt))
     run: list[re.Match[str]] = []
-    for mark in marks:
+    for mark in pattern.finditer(prompt):
         if mark[1] in "Aa":
             run = [mark]
         elif run and ord(mark[1]) == ord(run[-1][1]) + 1:
             run.append(mark)
-    if len(run) < 2:
+    # The question may follow: "A. Smith has 12 apples.\nB. Jones has 7.\nHow many?"
+    if len(run) < 2 or "?" in prompt[run[-1].end() :].partition("\n")[2]:
         return {}
-    if "?" in prompt[run[-1].end() :].partition("\n")[2]:
-        return {}  # the question follows: "A. Smith has 12 apples.\nB. Jones has 7.\nHow many?"
     stops = [*(mark.start() for mark in run[1:]), len(prompt)]
     listed = {}
     for mark, stop in zip(run, stops, strict=True):

@@ -67,10 +67,10 @@ def differ(answer: str, gold: str) -> bool:
         _are_different_words(plain, plain_gold)
         or _changing_words(one, other) != _changing_words(other, one)
         or _compound(plain) != _compound(plain_gold)
-        or _name_different_measures(plain, plain_gold)
+        or _are_known_and_differ(_measure(plain), _measure(plain_gold))
         or name_different_directions(plain, plain_gold)
         or _RATIO.findall(one) != _RATIO.findall(other)
-        or _have_different_powers(answer, gold)
+        or _are_known_and_differ(unit_power(answer), unit_power(gold))
         or _brackets(one) * _brackets(other) < 0
         or _have_different_bases(one, other)
         or _have_different_names(one, other)
@@ -137,9 +137,8 @@ def _compound(text: str) -> Sequence[tuple[str, str]]:
     ]
 
 
-def _name_different_measures(one: str, other: str) -> bool:
-    first, second = _measure(one), _measure(other)
-    return first is not None and second is not None and first != second
+def _are_known_and_differ(one: str | None, other: str | None) -> bool:
+    return None not in (one, other) and one != other
 
 
 def _measure(text: str) -> str | None:
@@ -167,12 +166,6 @@ def _have_different_bases(answer: str, gold: str) -> bool:
     """Whether an answer names another base than its gold; it may name none, as the problem does."""
     named = _BASE.findall(answer)
     return bool(named) and named != _BASE.findall(gold)
-
-
-def _have_different_powers(answer: str, gold: str) -> bool:
-    """Whether two measured values have units of different powers, as `cm` and `cm^2`."""
-    powers = unit_power(answer), unit_power(gold)
-    return None not in powers and powers[0] != powers[1]
 
 
 def _have_different_names(one: str, other: str) -> bool:

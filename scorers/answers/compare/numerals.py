@@ -154,8 +154,7 @@ def _number(text: str) -> _Number | None:
         return _mixed_number(mixed)
     if _GROUPED.fullmatch(text):
         text = "".join(text.split())
-    fraction = _FRACTION.fullmatch(text)
-    if fraction:
+    if fraction := _FRACTION.fullmatch(text):
         top, bottom = fraction["a"] or fraction["c"], fraction["b"] or fraction["d"]
         if len(top) > _EXACT_DIGITS or len(bottom) > _EXACT_DIGITS or int(bottom) == 0:
             return None

@@ -178,20 +178,18 @@ def _compare_texts(answer: str, gold: str) -> Grade | None:
 
 def _compare_sequences(answer: str, gold: str) -> Grade | None:
     """The verdict on values side by side, compared one by one; `3 1/2` is one number."""
-    one, other = answer.split(), gold.split()
-    if not _SEQUENCE.search(answer) and not _SEQUENCE.search(gold):
+    beside = [_SEQUENCE.search(text) is not None for text in (answer, gold)]
+    if not any(beside):
         return None
-    together = _SEQUENCE.search(answer) and _SEQUENCE.search(gold)
+    pattern = _SEQUENCE if all(beside) else _ROW
     # Whatever is one number, as "3 1/2" and "1 000" are, is no sequence.
     sequences = [
-        (_SEQUENCE if together else _ROW).search(without_unit(text)) is not None
-        and compare_numbers(text, text) is None
+        pattern.search(without_unit(text)) is not None and compare_numbers(text, text) is None
         for text in (answer, gold)
     ]
     if not any(sequences):
         return None
-    if not all(sequences) and len(one) == len(other) == 1:
-        return None
+    one, other = answer.split(), gold.split()
     if len(one) != len(other):
         return Grade.WRONG
     grades = {

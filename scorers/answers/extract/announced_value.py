@@ -185,10 +185,8 @@ def _sentence_value(line: str) -> str:
     if verdict := _YES_OR_NO.match(sentence):
         numbered = cut and _NUMBERED.match(line, cut.end())
         return tidy(line) if numbered or _is_limited(verdict) else verdict[1]
-    if choice := _CHOICE_HEAD.match(sentence):
+    if choice := _CHOICE_HEAD.match(sentence) or _CHOICE_AND_REASON.match(sentence):
         return choice[1]
-    if reason := _CHOICE_AND_REASON.match(sentence):
-        return reason[1]
     # The announcement may have taken the first two stars.
     bold = f"**{sentence}" if sentence.count("**") % 2 else sentence
     if value := bold_value(bold):

@@ -114,25 +114,22 @@ def conclusion(text: str, end: int) -> str | None:
     while len(sentences) > 1 and _FAREWELL_SENTENCE.match(sentences[-1]):
         sentences.pop()
     valued = [index for index, sentence in enumerate(sentences) if _VALUE.search(sentence)]
-    if not valued and (named := _BOLD_WORD.fullmatch(sentences[-1])):
-        return tidy(named["word"])
-    if valued and any(_GOES_ON.search(sentence) for sentence in sentences[valued[-1] + 1 :]):
+    if not valued:
+        bold_word = _BOLD_WORD.fullmatch(sentences[-1])
+        return tidy(bold_word["word"]) if bold_word else None
+    last, *rest = sentences[valued[-1] :]
+    if _DOUBT.search(last) or any(
+        _DOUBT.search(sentence) or _GOES_ON.search(sentence) for sentence in rest
+    ):
         return None
-    if not valued or any(_DOUBT.search(sentence) for sentence in sentences[valued[-1] :]):
-        return None
-    if len(sentences) > 1 and _ITEM.fullmatch(sentences[valued[-1]].strip()):
+    if len(sentences) > 1 and _ITEM.fullmatch(last.strip()):
         return None  # "4.", the head of an item that was not written
-    if _OPERATION.search(sentences[valued[-1]]):
+    if _OPERATION.search(last) or not _VALUE.search(_CLAUSE_BEFORE.sub("", last)):
         return None
-    main = _CLAUSE_BEFORE.sub("", sentences[valued[-1]])
-    if not _VALUE.search(main):
-        return None
-    if bold := bold_value(sentences[valued[-1]]):
+    if bold := bold_value(last):
         return bold
-    figure = _LAST_FIGURE.search(sentences[valued[-1]])
-    if figure and changes_number(figure["words"]):
-        return None
-    return last_value(sentences[valued[-1]])
+    figure = _LAST_FIGURE.search(last)
+    return None if figure and changes_number(figure["words"]) else last_value(last)
 
 
 def yes_or_no(text: str, end: int) -> str | None:
