@@ -147,8 +147,8 @@ def _reads_all(text: str, kind: str) -> bool:
         last = sign.isalpha() and sign not in ("e", "i") and token.end() == len(inside)
         others = (other, " ") if last else (other,)
         if any(
-            _fingerprint(inside[: token.start()] + other + inside[token.end() :], kind) == before
-            for other in others
+            _fingerprint(inside[: token.start()] + new + inside[token.end() :], kind) == before
+            for new in others
         ):
             return False
     return True
