@@ -24,8 +24,6 @@ LONG = {  # each is to be divided
     "curation/teachers/openai/scheduler.py",
     "diffusion/paper/tables.py",
     "diffusion/training/trainer.py",
-    "scorers/answers/extract/announced_value.py",
-    "scorers/answers/notation/units.py",
     "scorers/seqdep/measurement.py",
 }
 NAMED_TWICE: dict[str, set[str]] = {}  # classes: each is to have a name of its own

@@ -8,45 +8,36 @@ of workers.
 
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from threading import Lock
-from types import TracebackType
 from typing import NamedTuple, Self
 
 from schemas.records import Grade
 from scorers.answers.compare.choices import capital, letter_of, options, text_of
-from scorers.answers.compare.equations import right_side
+from scorers.answers.compare.equations import one_side, right_side
 from scorers.answers.compare.plain_rules import (
     LONGEST_ANSWER_CHARACTERS,
-    one_side,
     quick_grade,
     tidy,
     wrap,
 )
 from scorers.answers.compare.rewriting import both_signs, rewritten
 from scorers.answers.compare.variables import rename_clashing_letters
-from scorers.answers.extract.announced_value import is_prose, spoken_value
-from scorers.answers.extract.conclusion import conclusion
-from scorers.answers.extract.final_answer import Extracted, extract
+from scorers.answers.extract.announced_value import OPPOSITES, is_prose, spoken_value
+from scorers.answers.extract.conclusion import conclusion, yes_or_no
+from scorers.answers.extract.final_answer import extract
 from scorers.answers.notation.units import spelled_power
-from scorers.answers.verify.math_verify_pool import Question, Reply, WorkerPool
-
-__all__ = ["GRADING", "Answer", "Attempt", "Extracted", "GradePool", "extract"]
-
+from scorers.answers.verify.math_verify_pool import Question, WorkerPool
 
 GRADING = 4
 """Bumped by hand where a verdict may change: shards and cells that it shaped are graded again."""
 
+# JSON with one answer: '{"answer": "18"}'.
 _NAMED = re.compile(r"\s*\{\s*[\"']answer[\"']\s*:\s*[\"']?([^{}\"']*)[\"']?\s*\}\s*")
+# An amount of money: "$1,000.50".
 _DOLLARS = re.compile(r"\$[0-9][0-9,]*(?:\.[0-9]+)?")
-_YES_OR_NO = frozenset(("yes", "no", "true", "false"))
-# "Yes, 97 is a prime number.", "The statement is false."
-_VERDICT = re.compile(
-    r"(?:^|\n)[*_ ]*(?P<head>yes|no|true|false)[*_]*(?:[,.!;:]|$)"
-    r"|\b(?:statement|claim|assertion|conjecture) is [*_]*(?P<said>true|false)[*_.]*$",
-    re.IGNORECASE,
-)
+# A sum or a product of numbers: "15 + 15".
 _SUM = re.compile(r"[0-9]\s*[+*]\s*[0-9]")
 
 
@@ -89,12 +80,7 @@ class GradePool:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -112,15 +98,15 @@ class GradePool:
             if question is not None:
                 indices_of.setdefault(question, []).append(index)
         with self._lock:
-            replies = self._pool.ask(list(indices_of))
-        for indices, reply in zip(indices_of.values(), replies, strict=True):
+            grades = self._pool.ask(list(indices_of))
+        for indices, grade in zip(indices_of.values(), grades, strict=True):
             for index in indices:
-                answers[index] = _with_reply(answers[index], reply)
+                answers[index] = replace(answers[index], grade=grade)
         return answers
 
 
 def tidy_gold(gold: str) -> str:
-    r"""A gold answer as text: of a box or of JSON what it holds; without math delimiters."""
+    r"""A gold answer as text: the content of a box or of JSON, without math delimiters."""
     if _DOLLARS.fullmatch(gold.strip()):
         return rf"\{gold.strip()}"  # a sign of money, no delimiter of mathematics
     boxed = extract(gold).answer if "boxed" in gold else None
@@ -129,14 +115,13 @@ def tidy_gold(gold: str) -> str:
 
 
 def _first_answer(attempt: Attempt) -> tuple[Answer, Question | None]:
-    """What can be said without math-verify, and what to ask it, if anything."""
+    """The answer as far as it is graded without math-verify, and the question for it, if any."""
     extracted = extract(attempt.text)
     answer, end = extracted.answer, extracted.end
-    if answer is None and not extracted.given_up:
-        answer = conclusion(attempt.text, end)
     expected = tidy_gold(attempt.gold)
-    if extracted.answer is None and not extracted.given_up and expected.casefold() in _YES_OR_NO:
-        answer = _yes_or_no(attempt.text, end)
+    if answer is None and not extracted.given_up:
+        conclude = yes_or_no if expected.casefold() in OPPOSITES else conclusion
+        answer = conclude(attempt.text, end)
     unparsed = Answer(grade=Grade.UNPARSED, answer=answer, end=end)
     if answer is None or not expected:
         return unparsed, None
@@ -148,28 +133,18 @@ def _first_answer(attempt: Attempt) -> tuple[Answer, Question | None]:
     read, expected = compared
     if not (read.isdecimal() and expected.isdecimal()):  # most are whole numbers
         read, expected = _brought_together(read, expected)
-    quick = quick_grade(read, expected)
-    if quick is not None:
+    if (quick := quick_grade(read, expected)) is not None:
         return Answer(grade=quick, answer=answer, end=end), None
     if len(answer) > LONGEST_ANSWER_CHARACTERS:
-        return Answer(grade=Grade.UNPARSED, answer=None, end=end), None
+        return replace(unparsed, answer=None), None
     if max(len(read), len(expected)) > LONGEST_ANSWER_CHARACTERS:
         return unparsed, None
     question = Question(*rename_clashing_letters(wrap(read), wrap(expected)))
-    return Answer(grade=Grade.UNPARSED, answer=answer, end=end), question
-
-
-def _yes_or_no(text: str, end: int) -> str | None:
-    """The one "yes", "no", "true" or "false" that the last paragraph of a text begins with."""
-    paragraph = text[:end].rstrip().rsplit("\n\n", 1)[-1][-1000:]
-    verdicts = {
-        (match["head"] or match["said"]).casefold() for match in _VERDICT.finditer(paragraph)
-    }
-    return verdicts.pop() if len(verdicts) == 1 else None
+    return replace(unparsed, answer=answer), question
 
 
 def _brought_together(read: str, expected: str) -> tuple[str, str]:
-    """Both in one way of writing: one side of an approximation or an equation, words as figures."""
+    """Answer and gold, written alike: one side of an equation, numbers in words as figures."""
     read, expected = one_side(read, expected), one_side(expected, read)
     read, expected = rewritten(read), rewritten(expected)
     read, expected = spelled_power(read, expected), spelled_power(expected, read)
@@ -178,7 +153,7 @@ def _brought_together(read: str, expected: str) -> tuple[str, str]:
 
 
 def _without_options(answer: str, gold: str, prompt: str) -> tuple[str, str] | None:
-    """A choice is as good as its text: both by letter, or both by text where only one names one.
+    """Answer and gold with choices as letters or, where only one is a letter, as texts of options.
 
     None where an answer contradicts itself.
     """
@@ -191,18 +166,17 @@ def _without_options(answer: str, gold: str, prompt: str) -> tuple[str, str] | N
     chosen, expected = letter_of(answer, small=True), letter_of(gold)
     if chosen is None and expected is None:
         return answer, gold
-    listed = {letter: tidy(text) for letter, text in options(prompt).items()}
     if len(answer) == 1 and answer in listed.values():
         chosen = None  # the text of an option, not a letter
     if chosen is not None and expected is not None:
-        text_behind = text_of(answer)
-        if text_behind and any(_is_text_of(text_behind, text) for text in _others(listed, chosen)):
+        text, own = text_of(answer), listed.get(chosen)
+        if text and any(_is_text_of(text, other) for other in listed.values() if other != own):
             return None  # the letter of one option, the text of another
         # "b" is a choice where the prompt lists options; elsewhere it may be a variable.
         return (chosen, expected) if len(answer) == 1 and expected in listed else (answer, gold)
     # "15 + 15 + 15" restates a question; only a value can stand for its option.
     if expected is not None and expected in listed and not _SUM.search(answer):
-        fits = [one for one in listed.values() if _is_text_of(answer, one)]
+        fits = [text for text in listed.values() if _is_text_of(answer, text)]
         wanted = listed[expected]
         unclear = len(fits) > 1 or fits[:1] not in ([], [wanted])
         unclear = unclear or _differ_in_per_cent(answer, wanted)
@@ -212,15 +186,10 @@ def _without_options(answer: str, gold: str, prompt: str) -> tuple[str, str] | N
     return answer, gold
 
 
-def _others(listed: Mapping[str, str], letter: str) -> list[str]:
-    """The texts of the other options, where they are not that of this one."""
-    return [text for one, text in listed.items() if one != letter and text != listed.get(letter)]
-
-
 def _is_text_of(answer: str, option: str) -> bool:
-    """Whether an answer is the text of an option, in which a per cent sign is no ornament.
+    """Whether an answer is the text of an option, with the same per cent sign.
 
-    Of options that differ in their unit alone, "3" is the text of each.
+    "3" is the text of each option that is 3 with a unit.
     """
     same = option.startswith(f"{answer} ") or quick_grade(answer, option) is Grade.CORRECT
     return same and not _differ_in_per_cent(answer, option)
@@ -230,12 +199,3 @@ def _differ_in_per_cent(answer: str, option: str) -> bool:
     """Whether one is the other with a per cent sign: "50" and "50%" may both be options."""
     one, other = (re.sub(r"\s|\\?%", "", text) for text in (answer, option))
     return one == other and ("%" in answer) is not ("%" in option)
-
-
-def _with_reply(before: Answer, reply: Reply | None) -> Answer:
-    if reply is None:
-        return Answer(grade=Grade.TIMEOUT, answer=before.answer, end=before.end)
-    if reply.verdict is None:
-        return before
-    grade = Grade.CORRECT if reply.verdict else Grade.WRONG
-    return Answer(grade=grade, answer=before.answer, end=before.end)

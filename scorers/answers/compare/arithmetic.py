@@ -16,15 +16,21 @@ Value = Fraction | float
 _LONGEST = 200
 _HIGHEST_POWER = 64
 _CARELESS = 0.01  # of an approximation: people stop a division early
+# The comma of a group of thousands: that of "1,000".
 _GROUPS = re.compile(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))")
+# A fraction of TeX without braces inside: `\frac{1}{2}`, `\frac12`.
 _FRACTION = re.compile(r"\\[dt]?frac\s?(?:\{([^{}]+)\}\s?\{([^{}]+)\}|([0-9])\s?([0-9]))")
+# A square root of TeX: `\sqrt{2}`, `\sqrt2`.
 _ROOT = re.compile(r"\\sqrt\s?(?:\{([^{}]+)\}|([0-9]))")
+# An exponent: the `^{10}` of `2^{10}`.
 _POWER = re.compile(r"\^\s?(?:\{([^{}]+)\}|([0-9]))")
 _WRITTEN = (
     *((r"\left", ""), (r"\right", ""), (r"\,", ""), (r"\!", ""), (r"\$", ""), ("{,}", "")),
     *((r"\times", "*"), (r"\cdot", "*"), (r"\div", "/"), (r"\pi", " pi ")),
 )
+# A letter x or a cross between two numbers: that of "3 x 4".
 _TIMES = re.compile(r"(?<=[0-9)])\s?[x\u00d7]\s?(?=[$0-9(])")
+# Text of numbers, operators, brackets and pi alone: "2*(3 + pi)".
 _ALLOWED = re.compile(r"(?:[0-9.+*/() -]|pi)*")
 _OPERATIONS: dict[type[ast.operator], Callable[[Value, Value], Value]] = {
     ast.Add: operator.add,
@@ -84,7 +90,8 @@ def are_equal(one: Value, other: Value) -> bool:
 def is_rounded(exact: str, rounded: str) -> bool:
     r"""Whether `rounded` may stand for `exact`, as in `\frac{1}{3} \approx 0.33`.
 
-    To its last decimal place, or a hundredth of it; true where one of them has no plain value.
+    The two may differ by one in the last decimal place, or by a hundredth of the larger value. True
+    where one of them has no plain value.
     """
     one, other = value_of(exact), value_of(rounded)
     if one is None or other is None:

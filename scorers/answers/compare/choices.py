@@ -9,6 +9,7 @@ import re
 from schemas.records import Grade
 from scorers.answers.compare.mismatches import TEXT_COMMAND, spaced
 
+# A choice with or without its text: "(B)", "the answer is B. 12", "(b) 12".
 _CHOICE = re.compile(
     r"(?:(?:the )?(?:correct )?(?:option|choice|answer)(?: is)?:? )?"
     r"(?:\(?(?P<letter>(?-i:[A-J]))"
@@ -16,16 +17,21 @@ _CHOICE = re.compile(
     r"|\((?P<round>[A-Ja-j])\)(?=\s|$|[-0-9$]))(?P<rest>.*)",
     re.IGNORECASE,
 )
+# A small letter alone that may name a choice: "b".
 _BARE_SMALL = re.compile(r"[a-j]")
+# What takes a second choice in or denies one: "(A) and C", "A, not B".
 _ANOTHER_CHOICE = re.compile(
     r"(?:^|[\s(,])(?:[A-HJ](?:[).:,]|$)|(?:not|nor|both|no(?=,)|incorrect|wrong|false)\b"
     r"|(?:or|and)\s+\(?[A-J](?![A-Za-z]))"
 )
 
-# The mark of an option: "(A)", "A)", "A.", "A:"; in `\textbf{(A)}\ 12` or `'A)12'` as well.
+# The mark of an option: "(A)", "A)", "A.", "A:", also in `\textbf{(A)}\ 12` or "A)12".
 _MARK = re.compile(r"(?<![A-Za-z0-9\\])\(?([A-J])(?:\)|[.:](?=[\s}\\~]))\}?")
+# The mark of an option in a small letter: "(a) ", "a) ".
 _SMALL_MARK = re.compile(r"(?<![A-Za-z0-9\\])\(?([a-j])\)(?=[\s}\\~])\}?")
+# A small letter that begins a choice: that of "b) 4".
 _SMALL_CHOICE = re.compile(r"([a-j])(?=[).:]|$)")
+# TeX's spaces between two options: the `\qquad` of `(A) 1 \qquad (B) 2`.
 _BETWEEN = re.compile(
     r"\\(?:q?quad|hspace\s?\{[^{}]{0,20}\}|text(?:bf|rm)?\s?\{\s*$)|\\\\|\\[ ,;]|~"
 )
@@ -33,9 +39,8 @@ _LONGEST_OPTION = 300
 
 
 def letter_of(text: str, *, small: bool = False) -> str | None:
-    """The letter that `text` names as its choice, a capital; `small` takes a bare "b" for one."""
-    choice = _found(text)
-    if choice:
+    """The letter of the choice that `text` names, as a capital; `small` also accepts "b" alone."""
+    if choice := _choice_in(text):
         return _letter(choice)
     return text.upper() if small and _BARE_SMALL.fullmatch(text.strip()) else None
 
@@ -47,8 +52,11 @@ def capital(text: str) -> str:
 
 
 def compare_choices(answer: str, gold: str) -> Grade | None:
-    """The verdict where both name a choice: the same one letter, with the same text if both do."""
-    one, other = _found(answer), _found(gold)
+    """The verdict on two choices, by their letters, and by their texts where both give one.
+
+    None where one of the two names no choice.
+    """
+    one, other = _choice_in(answer), _choice_in(gold)
     if not one or not other:
         return None
     if _letter(one) != _letter(other):
@@ -61,8 +69,8 @@ def compare_choices(answer: str, gold: str) -> Grade | None:
 
 
 def text_of(choice: str) -> str:
-    """What "(B) no" says besides its letter; "" where it says nothing, or names no choice."""
-    match = _found(choice)
+    """The text behind the letter of a choice, as "no" of "(B) no"; "" where there is none."""
+    match = _choice_in(choice)
     if not match:
         return ""
     mark = match.string[: match.start("rest")][-1:]
@@ -75,17 +83,15 @@ def options(prompt: str) -> dict[str, str]:
 
 
 def _listed(prompt: str, pattern: re.Pattern[str]) -> dict[str, str]:
-    marks = list(pattern.finditer(prompt))
     run: list[re.Match[str]] = []
-    for mark in marks:
+    for mark in pattern.finditer(prompt):
         if mark[1] in "Aa":
             run = [mark]
         elif run and ord(mark[1]) == ord(run[-1][1]) + 1:
             run.append(mark)
-    if len(run) < 2:
+    # The question may follow: "A. Smith has 12 apples.\nB. Jones has 7.\nHow many?"
+    if len(run) < 2 or "?" in prompt[run[-1].end() :].partition("\n")[2]:
         return {}
-    if "?" in prompt[run[-1].end() :].partition("\n")[2]:
-        return {}  # the question follows: "A. Smith has 12 apples.\nB. Jones has 7.\nHow many?"
     stops = [*(mark.start() for mark in run[1:]), len(prompt)]
     listed = {}
     for mark, stop in zip(run, stops, strict=True):
@@ -96,7 +102,7 @@ def _listed(prompt: str, pattern: re.Pattern[str]) -> dict[str, str]:
     return listed
 
 
-def _found(text: str) -> re.Match[str] | None:
+def _choice_in(text: str) -> re.Match[str] | None:
     text = spaced(TEXT_COMMAND.sub(r"\1", text)).strip()
     return _CHOICE.fullmatch(text)  # a small letter in brackets alone: "b" may be a variable
 

@@ -2,51 +2,62 @@ r"""Answers with "=": whether what stands on the left leaves the value on the ri
 
 "x = 5" says 5 and so does "V = 2 * 3 = 6" say 6; "x^2 = 5", "|x| = 5" and "6 = 5" do not.
 math-verify 0.9.0 compares the right-hand sides alone.
-In: two answers in LaTeX. Out: UNPARSED where an equation cannot stand for a value, else None.
+In: two answers in LaTeX. Out: UNPARSED where an equation cannot stand for a value, else None; one
+side of an equation or of an approximation.
 """
 
 import re
 
 from schemas.records import Grade
-from scorers.answers.compare.arithmetic import are_equal, value_of
-from scorers.answers.compare.mismatches import TEXT_COMMAND, spaced
+from scorers.answers.compare.arithmetic import are_equal, is_rounded, value_of
+from scorers.answers.compare.mismatches import COMMAND, TEXT_COMMAND, spaced
 from scorers.answers.notation.units import without_unit
 
+# An index: the `_{max}` of `x_{max}`.
 _INDEX = re.compile(r"_\s?(?:\{[^{}]*\}|\w)")
+# Any letter: the x of "x = 5".
 _LETTER = re.compile(r"[A-Za-z]")
-_COMMAND = re.compile(r"\\[A-Za-z]+")
+# A relation other than "=": `\le` in `x \le 5`.
 _RELATION = re.compile(r"[<>]|\\(?:l|g|n)eq?(?![A-Za-z])|\\(?:approx|neq|sim|equiv|in)(?![A-Za-z])")
+# A congruence or a membership: `\equiv` in `x \equiv 2`.
 _CONGRUENT = re.compile(r"\\(?:equiv|in|[bp]?mod)(?![A-Za-z])")
+# What joins two equations: the comma of "x = 1, y = 2".
 _PIECES = re.compile(r"\s*(?:[,;]|\band\b|\bor\b|\\q?quad)\s*")
+# An equation in round brackets: "(x = 5)".
 _COVERED = re.compile(r"\(([^()]*=[^()]*)\)")
-# "Earned: 68 - 36"
+# A label in words before a calculation: the "Earned:" of "Earned: 68 - 36".
 _LABEL = re.compile(
     r"^(?=[A-Za-z]{3})[A-Za-z][A-Za-z ,.'-]*(?::\s*|\s)(?=\$?[0-9]|\((?![A-Z]{2,5}\)))"
 )
+# A word that denies: the "no" of "no solution".
 _DENIED = re.compile(r"\b(?:no|not|never|without|unless|except)\b", re.IGNORECASE)
 _GREEK = (
     r"\\(?:alpha|beta|gamma|delta|epsilon|varepsilon|theta|lambda|mu|nu|rho|sigma|tau|phi|varphi"
     r"|omega|pi|ell|Delta|Omega|Gamma|Lambda|Phi|Sigma|Theta)(?![A-Za-z])"
 )
-# "2x", "x^2", "x + 1"
+# A variable that is calculated with: "2x", "x^2", "x + 1".
 _ALGEBRA = re.compile(
     r"[0-9]\s*\*?\s*[a-z]|[a-z]\s*\^|[a-z0-9)]\s*[-+*]\s*[a-z(]|[a-z)]\s*[-+*]\s*[0-9]"
 )
+# The beginning of a derivative: that of `\frac{dy}{dx}`.
 _DERIVATIVE = re.compile(r"\\[dt]?frac\s?\{d")
-# A probability or an expected value of whatever stands in it: P(X > 2), \mathbb{E}[X].
+# A probability or an expected value of anything: "P(X > 2)", `\mathbb{E}[X]`.
 _MEASURE = re.compile(
     r"(?<![A-Za-z])(?:Pr?|E|Var|\\Pr|\\mathbb\s?\{?\s?[PE]\s?\}?)\s?[(\[][^()\[\]]{1,80}[)\]]"
 )
-# Numbers alone, with functions that `arithmetic` does not know: \binom{5}{2}, 5!, \log_2 32.
+# Numbers with functions that `arithmetic` does not know: `\binom{5}{2}`, "5!", `\log 32`.
 _CLOSED = re.compile(
     r"(?=.*[0-9])(?:[0-9.,+*/()!{}\s-]|\\(?:[dt]?binom|[dt]?frac|log|ln|gcd|lcm|sqrt|cdot|times"
     r"|operatorname\{(?:gcd|lcm)\})(?![A-Za-z]))+"
 )
+# A sum, a limit or an integral: the `\sum` of `\sum_{k=1}^n k`.
 _WITH_BOUND_VARIABLE = re.compile(r"\\(?:sum|int|lim|prod|iint|oint)(?![A-Za-z])")
+# Round brackets and what they hold: the "(2, 3)" of "f(2, 3)".
 _ARGUMENTS = re.compile(r"\([^()]*\)")
-_AT_A_PLACE = re.compile(r"[A-Za-z]'*\([^()]*[0-9][^()]*\)")  # f(2), P(X>2)
+# A function at a number: "f(2)", "P(X>2)".
+_AT_A_PLACE = re.compile(r"[A-Za-z]'*\([^()]*[0-9][^()]*\)")
 _VARIABLE = rf"(?:[A-Za-z]|{_GREEK})\s?'*"
-# A variable, a segment or an angle, a function of anything, a tuple of variables, words.
+# A variable, a segment, an angle, a function, a tuple of variables or words: `\angle ABC`.
 _NAME = re.compile(
     rf"(?:{_VARIABLE}|m?\s?\\angle\s?[A-Z]{{1,3}}|\|?[A-Z]{{2,4}}\|?"
     r"|\\(?:overline|overrightarrow|vec|hat|bar|mathbf|mathcal|mathbb|mathrm)\s?\{?\s?[A-Za-z]{1,4}\s?\}?"
@@ -55,6 +66,12 @@ _NAME = re.compile(
     rf"|\(\s?{_VARIABLE}(?:\s?,\s?{_VARIABLE}){{1,5}}\s?\)"
     r"|\[[A-Z]{3,5}\]|[A-Za-z ]{3,30}\([A-Z]{2,5}\)|(?=.*[A-Za-z]{3})[A-Za-z][A-Za-z .'-]*)"
 )
+# The sign of an approximation: `\approx`.
+_APPROXIMATELY = re.compile(r"\s*(?:\\approx|≈)\s*")
+# A number with decimal places: "0.33".
+_DECIMAL_FIGURE = re.compile(r"-?[0-9]*\.[0-9]+")
+# The name of one variable, or nothing: "x", `\theta`.
+_LONE_NAME = re.compile(r"\s*(?:[A-Za-z]|\\theta)?\s*")
 
 
 def compare_equations(answer: str, gold: str) -> Grade | None:
@@ -65,15 +82,15 @@ def compare_equations(answer: str, gold: str) -> Grade | None:
     if "=" not in answer + gold:
         return None
     if "=" in answer and "=" in gold:
-        if not _LETTER.search(_COMMAND.sub("", answer + gold)):
+        if not _LETTER.search(COMMAND.sub("", answer + gold)):
             return Grade.UNPARSED  # without variables they say the same only if they are the same
-        lefts = ["".join(one.partition("=")[0].split()) for one in (answer, gold)]
+        lefts = ["".join(text.partition("=")[0].split()) for text in (answer, gold)]
         called = all(_AT_A_PLACE.fullmatch(left) for left in lefts)
         return Grade.UNPARSED if called and lefts[0] != lefts[1] else None
     if "=" in answer:
         return None if _says_a_value(answer) else Grade.UNPARSED
-    # A gold asks for what stands on its left, whatever that is, but for an equation to be solved.
-    left = _INDEX.sub("", _COMMAND.sub(" ", TEXT_COMMAND.sub("", gold.partition("=")[0])))
+    # The left side of a gold is what was asked for, unless the gold is an equation to be solved.
+    left = _INDEX.sub("", COMMAND.sub(" ", TEXT_COMMAND.sub("", gold.partition("=")[0])))
     return Grade.UNPARSED if gold.count("=") == 1 and _ALGEBRA.search(left) else None
 
 
@@ -89,12 +106,24 @@ def _says_a_value(text: str) -> bool:
     return names == sorted(names) and all(_is_value(piece) for piece in pieces)
 
 
+def one_side(text: str, beside: str) -> str:
+    r"""One side of `x \approx 0.33`: the decimal beside a decimal, else the exact value."""
+    sides = _APPROXIMATELY.split(text)
+    if len(sides) != 2 or not is_rounded(*sides):
+        return text
+    wants_decimal = _DECIMAL_FIGURE.fullmatch(beside) or _LONE_NAME.fullmatch(sides[0])
+    return sides[1] if wants_decimal else sides[0]
+
+
 def right_side(text: str, beside: str) -> str:
-    """The value that one equation says, beside a value or an equation for the same; else `text`."""
+    """The right side of `text`, where it is one equation that gives a value; else `text`.
+
+    `beside`, the other answer, must be a value or an equation with the same left side.
+    """
     plain = _plain(text)
     if "=" not in plain or _RELATION.search(plain):
         return text
-    lefts = {"".join(one.partition("=")[0].split()) for one in (plain, _plain(beside))}
+    lefts = {"".join(side.partition("=")[0].split()) for side in (plain, _plain(beside))}
     if "=" in beside and (len(lefts) > 1 or not _DERIVATIVE.match(plain)):
         return text
     several = len(_PIECES.split(_ARGUMENTS.sub("", plain))) > 1
@@ -117,8 +146,8 @@ def _is_value(equation: str) -> bool:
     value = value_of(without_unit(right))
     left = _LABEL.sub("", left)
     if value is not None:
-        known = [known for side in (left, *middle) if (known := value_of(side)) is not None]
-        if not all(are_equal(value, one) for one in known):
+        known = (value_of(side) for side in (left, *middle))
+        if not all(side is None or are_equal(value, side) for side in known):
             return False
     if value_of(left) is not None:
         return value is not None or _is_name(right)

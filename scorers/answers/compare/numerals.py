@@ -4,7 +4,8 @@ In: two answers in LaTeX (`notation.to_latex`). Out: a verdict, or None: then al
 
 Numbers are compared as math-verify 0.9.0 was measured to do it, but exactly: integers, fractions
 and decimals by value, a decimal and a fraction to six places, below 0.001 to a part in a thousand.
-A percentage equals its figure and a hundredth of it: "28%" is 28 and 0.28; golds are written so.
+A percentage equals its figure and a hundredth of it, because golds are written both ways: "28%" is
+28 and 0.28.
 """
 
 import re
@@ -15,34 +16,46 @@ from schemas.records import Grade
 from scorers.answers.notation.units import without_unit
 
 _INTEGER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)"
+# A number with its power of ten and its per cent sign: "-1,234.5", `2 \times 10^{3}`, "28%".
 _DECIMAL = re.compile(
     rf"(?P<sign>[-+]?)(?P<digits>{_INTEGER}(?P<point>\.[0-9]+)?|(?P<bare>\.[0-9]+))"
     r"(?P<power> ?(?:\\times|\\cdot|\*|x) ?10 ?\^ ?"
     r"(?:\{ ?(?P<a>[-+]?[0-9]{1,3}) ?\}|(?P<b>[0-9])))?"
     r"(?P<percent> ?\\?%| percent)?"
 )
+# A power of ten alone: `10^{-3}`.
 _POWER_OF_TEN = re.compile(
     r"(?P<sign>[-+]?)10 ?\^ ?(?:\{ ?(?P<a>[-+]?[0-9]{1,3}) ?\}|(?P<b>[0-9]))"
 )
+# A fraction of two whole numbers: "3/4", `\frac{3}{4}`.
 _FRACTION = re.compile(
     r"(?P<sign>-?)(?:(?P<a>[0-9]+)/(?P<b>[0-9]+)|\\[dt]?frac\{(?P<c>[0-9]+)\}\{(?P<d>[0-9]+)\})"
 )
+# A whole number and a fraction: "3 1/2", `3\frac{1}{2}`.
 _MIXED = re.compile(
     r"(?P<sign>-?)(?P<whole>[0-9]{1,12})"
     r"(?:\s+(?P<a>[0-9]{1,9})/(?P<b>[0-9]{1,9})|\s*\\[dt]?frac\{(?P<c>[0-9]{1,9})\}\{(?P<d>[0-9]{1,9})\})"
     r"(?P<percent> ?\\?%)?"
 )
+# A number whose thousands are divided by spaces: "1 000 000".
 _GROUPED = re.compile(r"[-+]?[0-9]{1,3}(?:\s[0-9]{3})+(?:\.[0-9]+)?")
+# A currency before a number: the "USD" of "USD 5".
 _CURRENCY = re.compile(r"(?:USD|US\\?\$|EUR|GBP|Rs\.?)\s?(?=[0-9])")
 
+# A term of a ratio with the sign behind it: the "2:" of "2:3".
 _RATIO = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)(?: ?(?::|\\colon|\bto\b) ?(?=[0-9]))?")
+# The sign of a ratio: the colon of "2:3", "2 to 3".
 _RATIO_MARK = re.compile(r":|\\colon|[0-9] to [0-9]")
+# A time of day, which may also be a ratio: "12:30".
 _CLOCK = re.compile(r"[0-9]{1,2}:[0-5][0-9]")
+# A numeral with the prefix of its base: "0x1F".
 _OTHER_BASE = re.compile(r"0(?P<base>[xXbBoO])(?P<digits>[0-9A-Fa-f]{1,64})")
 
-# "1,22" and "0,111", never "1,222": a decimal comma where the other has a decimal point.
+# A decimal comma where the other answer has a point: "1,22" and "0,111", never "1,222".
 _COMMA = re.compile(r"-?(?:[0-9]+,(?:[0-9]{1,2}|[0-9]{4,})|0,[0-9]+)")
-_MAYBE_LIST = re.compile(r"-?[1-9][0-9]*,[0-9]")  # "1,2", written without a space
+# A decimal comma that may also divide a list: "1,2", written without a space.
+_MAYBE_LIST = re.compile(r"-?[1-9][0-9]*,[0-9]")
+# A number with a decimal point: "1.22".
 _POINT = re.compile(r"-?[0-9]+\.[0-9]+")
 
 # Doubles hold 15 significant digits; beyond them math-verify's own rounding decides.
@@ -63,7 +76,7 @@ class _Number(NamedTuple):
 
 
 def compare_numbers(answer: str, gold: str) -> Grade | None:
-    """The verdict on two plain numbers; None where one of them is none, or rounding decides."""
+    """The verdict on two plain numbers; None where one is no plain number, or rounding decides."""
     if "," in answer + gold:
         answer, gold = without_unit(answer), without_unit(gold)
     if _COMMA.fullmatch(answer) and _POINT.fullmatch(gold):
@@ -107,9 +120,9 @@ def compare_ratios(answer: str, gold: str) -> Grade | None:
 
 
 def compare_other_bases(answer: str, gold: str) -> Grade | None:
-    """The verdict where one is a numeral such as 0x1F; its decimal value is never the same.
+    """The verdict where one is a numeral such as 0x1F, which never equals its decimal value.
 
-    A prefix may be left out where the digits alone show the base.
+    The other may leave the prefix out where its digits alone show the base.
     """
     one, other = _OTHER_BASE.fullmatch(answer), _OTHER_BASE.fullmatch(gold)
     if one and other:
@@ -125,12 +138,12 @@ def compare_other_bases(answer: str, gold: str) -> Grade | None:
 
 def _compare_with_percentage(one: _Number, other: _Number) -> Grade | None:
     percentage, bare = (one, other) if one.percent else (other, one)
-    if bare.value in (percentage.value, percentage.value / 100):
+    values = percentage.value, percentage.value / 100
+    distance = min(abs(bare.value - value) for value in values)
+    if distance == 0:
         return Grade.CORRECT
-    if bare.decimal or percentage.decimal:
-        nearest = min(abs(bare.value - percentage.value), abs(bare.value - percentage.value / 100))
-        return None if nearest <= _SURELY_DIFFERENT else Grade.WRONG
-    return Grade.WRONG
+    rounded = bare.decimal or percentage.decimal
+    return None if rounded and distance <= _SURELY_DIFFERENT else Grade.WRONG
 
 
 def _number(text: str) -> _Number | None:
@@ -141,8 +154,7 @@ def _number(text: str) -> _Number | None:
         return _mixed_number(mixed)
     if _GROUPED.fullmatch(text):
         text = "".join(text.split())
-    fraction = _FRACTION.fullmatch(text)
-    if fraction:
+    if fraction := _FRACTION.fullmatch(text):
         top, bottom = fraction["a"] or fraction["c"], fraction["b"] or fraction["d"]
         if len(top) > _EXACT_DIGITS or len(bottom) > _EXACT_DIGITS or int(bottom) == 0:
             return None
@@ -163,7 +175,7 @@ def _number(text: str) -> _Number | None:
 
 
 def _mixed_number(mixed: re.Match[str]) -> _Number | None:
-    """Three and a half for "3 1/2"; an improper fraction behind a number is something else."""
+    """The value of a mixed number such as "3 1/2"; None where the fraction is improper."""
     top, bottom = int(mixed["a"] or mixed["c"]), int(mixed["b"] or mixed["d"])
     if not 0 < top < bottom:
         return None

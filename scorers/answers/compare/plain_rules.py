@@ -1,14 +1,14 @@
 r"""Answers as text: tidy them, wrap them for math-verify, and decide the plain ones without it.
 
-In: an answer or a gold answer as found in the wild. Out: a verdict for identical texts, words,
-choices, ratios and plain numbers, or None: then math-verify decides. Whatever is in doubt is None.
+In: an answer or a gold answer as it was written. Out: a verdict for identical texts, words,
+choices, ratios and plain numbers, or None where math-verify must decide, as in every case of doubt.
 """
 
 import math
 import re
 
 from schemas.records import Grade
-from scorers.answers.compare.arithmetic import is_rounded, value_of
+from scorers.answers.compare.arithmetic import value_of
 from scorers.answers.compare.choices import compare_choices, text_of
 from scorers.answers.compare.equations import compare_equations
 from scorers.answers.compare.mismatches import TEXT_COMMAND, differ, spaced, without_base
@@ -19,10 +19,9 @@ from scorers.answers.compare.numerals import (
     compare_ratios,
 )
 from scorers.answers.notation.unicode_math import to_latex
+from scorers.answers.notation.unit_words import changes_number, measure
 from scorers.answers.notation.units import (
-    changes_number,
     have_different_foreign_units,
-    measure,
     name_different_currencies,
     without_foreign_unit,
     without_unit,
@@ -30,53 +29,74 @@ from scorers.answers.notation.units import (
 
 # No answer is longer. It also keeps a question within a pipe's buffer, so that asking never blocks.
 LONGEST_ANSWER_CHARACTERS = 2000
+# A text that holds the place of an answer: "...", "[your answer]".
 PLACEHOLDER = re.compile(r"[\s.\\…]*|[\s\[<]*(?:your |final |the )?answer[\s\]>]*", re.IGNORECASE)
 
+# What joins two formulas, with their delimiters: the `$ and $` of `$3$ and $4$`.
 _BETWEEN_FORMULAS = re.compile(
     r"(?:(?<!\\)\$|\\\))\s{0,9},?\s{0,9}(?:and|or|,)\s{0,9}(?:(?<!\\)\$|\\\()"
 )
+# A delimiter of a formula: `$`, `\(`, `\]`.
 _DELIMITERS = re.compile(r"(?<!\\)(?:\$|\\[()\[\]])")
+# The stars of bold type: those of "**18**", not the power of "2**10".
 _BOLD = re.compile(r"(?<![\w)}\]])\*\*(?=\S)|(?<=\S)\*\*(?![\w(\[{-])")
+# Words alone, one of them of four letters or more: "no solution".
 _WORDS = re.compile(r"(?=.*[A-Za-z]{4})[A-Za-z]+(?:[ '-][A-Za-z]+)*")
+# An upright e or i: `\mathrm{e}`.
 _UPRIGHT = re.compile(r"\\(?:mathrm|rm)\s?\{\s?([ei])\s?\}")
+# Spaces that divide no two letters or digits: those of "x + 1".
 _SPACES = re.compile(r"(?<!\w)\s+|\s+(?!\w)")
+# An index or exponent of one sign in braces: the `^{2}` of `x^{2}`.
 _LONE_LEVEL = re.compile(r"([_^])\s?\{\s?(\w)\s?\}")
-# "0 1 2", which is no product: rows of a table, a list without commas.
+# Two numbers side by side, which are no product: a row of a table, as "0 1 2".
 _SEQUENCE = re.compile(r"[0-9]\s+-?[0-9]")
+# Numbers side by side and nothing else: "1 2/3 4".
 _ROW = re.compile(r"^-?[0-9][0-9./]*(?:\s+-?[0-9][0-9./]*)+$")
+# A number whose thousands are divided by spaces of TeX: `10\,000`.
 _TEX_GROUPS = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:(?:\\[, ]|~)[0-9]{3})+(?![0-9])")
+# Spaces of TeX between two digits: the one of `3\,1/2`.
 _TEX_SPACES = re.compile(r"(?<=[0-9])(?:\\[,;: ]|~)[\s~]*(?=[0-9])")
+# Two numbers with a hyphen between them: "18-20".
 _RANGE = re.compile(r"[0-9]+(?:\.[0-9]+)?\s?-\s?[0-9]+(?:\.[0-9]+)?")
+# An ellipsis: `\ldots`, "...".
 _GOES_ON = re.compile(r"\\(?:[lc]?dots[cbmio]?)(?![A-Za-z])|\.\.\.")
+# A comma of thousands with a space of TeX behind it: the one of `1,\!000`.
 _BROKEN_GROUP = re.compile(r",\\[,! ]\s?(?=[0-9]{3}(?![0-9]))")
+# The imaginary unit behind a digit: that of "2i".
 _IMAGINARY = re.compile(r"(?<=[0-9])i(?![A-Za-z])")
-_APPROXIMATELY = re.compile(r"\s*(?:\\approx|≈)\s*")
-_DECIMAL_FIGURE = re.compile(r"-?[0-9]*\.[0-9]+")
-_LONE_NAME = re.compile(r"\s*(?:[A-Za-z]|\\theta)?\s*")
+# A label in words with a sign of equality: `\text{Area} =`.
 _LABEL = re.compile(r"\\(?:text|mathrm|mbox)\s?\{[A-Za-z ]{1,40}\}\s?(?:=|\\approx)\s?")
+# A plus sign before a first term: that of "+5".
 _SIGN = re.compile(r"(?:^|(?<=[=(,\[]))\s*\+(?=\s*[0-9A-Za-z\\])")
+# Up to three letters behind a number and a space: the "m" of "5 m".
 _UNIT = re.compile(r"(?<=[0-9] )[A-Za-z]{1,3}$")
+# An article that begins a text: the "the" of "the circle".
 _ARTICLE = re.compile(r"^(?:the|an?) (?=[a-z]{3})", re.IGNORECASE)
 # Words, with numbers among them at most: "July 4th", "no".
 _SPOKEN = re.compile(r"(?=.*[^\W\d_]{3}|no$|ok$)[\w' .,-]+", re.IGNORECASE)
-
-
+# A text in typographic quotation marks: "\u201c18\u201d".
 _QUOTED = re.compile("\u201c([^\u201c\u201d]*)\u201d[.]?")
+# The decimal places of a number that goes on: those of "0.333...".
 _DECIMAL_GOES_ON = re.compile(r"\.[0-9]+\.\.\.$")
-# What nothing follows: "5 +", `7 \\sqrt{}`, "5 or".
+# A sign or command that nothing follows: "5 +", `7 \sqrt{}`, "5 or".
 _DANGLING = re.compile(
     r"(?:[-+/^_*=]|\\(?:sqrt|frac|times|cdot|sin|cos|tan|cot|log|ln|exp)|(?<![A-Za-z])(?:and|or))"
     r"(?:\s*\{\s*\}){0,2}\s*$"
 )
+# Up to four words behind a figure: the "or more" of "18 or more".
 _WORDS_BEHIND = re.compile(r"(?<=[0-9])(?:\s[A-Za-z]{2,12}){1,4}$")
+# A date in figures: "2024-05-01", "5/1/2024".
 _DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}|[0-9]{1,2}/[0-9]{1,2}/[0-9]{2,4}")
-_DIVIDED = re.compile(r"[0-9]+ R [0-9]+")  # a quotient and its remainder
+# A quotient and its remainder: "7 R 2".
+_DIVIDED = re.compile(r"[0-9]+ R [0-9]+")
+# A derivative: `\frac{dy}{dx}`, "dy/dx".
 _DERIVATIVE = re.compile(
     r"(?<![A-Za-z])d\s?(?:\^\s?[0-9]\s?)?[a-z]\s?/\s?d"
     r"|\\frac\s?\{\s?d\s?(?:\^\s?[0-9]\s?)?[a-z]?\s?\}\s?\{\s?d"
 )
+# A limit or a transposed matrix, which math-verify does not read: `\lim`, `A^T`.
 _LIMIT = re.compile(r"\\lim(?![A-Za-z])|\^\s?(?:\{\s?)?(?:T(?![A-Za-z])|\\top)")
-# "1, 234" is a list; "1,234" may be one number.
+# A comma and a space before three digits: that of "1, 234", a list; "1,234" may be a number.
 _LISTED_GROUP = re.compile(r"(?<=[0-9]),\s+(?=[0-9]{3}(?![0-9]))")
 
 
@@ -99,7 +119,7 @@ def wrap(text: str) -> str:
     """`text` as a formula that math-verify reads as a whole; takes what `tidy` returned.
 
     Words are marked as text: as a formula, "listen" would be a product and equal to "silent".
-    What the rules of `quick_grade` have compared and may be left out, units and bases, is left out.
+    Units and bases are left out, because `quick_grade` has compared them.
     """
     text = without_foreign_unit(text)
     text = _separated(to_latex(text) or text)
@@ -116,7 +136,7 @@ def wrap(text: str) -> str:
 def quick_grade(answer: str, gold: str) -> Grade | None:
     """The verdict on two tidied texts where it needs no algebra, else None.
 
-    UNPARSED is the verdict where one of them holds a symbol that nobody here can read.
+    UNPARSED is the verdict where one of them holds a symbol without a known reading.
     """
     if answer == gold:
         return Grade.CORRECT
@@ -128,7 +148,7 @@ def quick_grade(answer: str, gold: str) -> Grade | None:
         return None
     if name_different_currencies(answer, gold) or have_different_foreign_units(answer, gold):
         return Grade.WRONG
-    read, expected = (to_latex(without_foreign_unit(one)) for one in (answer, gold))
+    read, expected = (to_latex(without_foreign_unit(text)) for text in (answer, gold))
     if read is None or expected is None:
         return Grade.UNPARSED
     read, expected = _separated(read), _separated(expected)
@@ -138,21 +158,15 @@ def quick_grade(answer: str, gold: str) -> Grade | None:
     return None
 
 
-def one_side(text: str, beside: str) -> str:
-    """Of an exact value and its approximation the exact one, or the decimal beside a decimal."""
-    sides = _APPROXIMATELY.split(text)
-    if len(sides) != 2 or not is_rounded(*sides):
-        return text
-    wants_decimal = _DECIMAL_FIGURE.fullmatch(beside) or _LONE_NAME.fullmatch(sides[0])
-    return sides[1] if wants_decimal else sides[0]
-
-
 def _compare_texts(answer: str, gold: str) -> Grade | None:
-    """Equal but for the way of writing; words do not differ by case."""
+    """CORRECT where only spaces, an article or the case of words differ, else None."""
     one, other = _same_text(answer), _same_text(gold)
     if one == other:
         return Grade.CORRECT
-    bare = [_ARTICLE.sub("", " ".join(_bare(text).split())).casefold() for text in (answer, gold)]
+    bare = [
+        _ARTICLE.sub("", " ".join(TEXT_COMMAND.sub(r"\1", text).split())).casefold()
+        for text in (answer, gold)
+    ]
     unspaced = ["".join(text.split()) for text in (answer, gold)]
     if unspaced[0] == unspaced[1] and (unit := _UNIT.search(gold)) and measure(unit[0]):
         return Grade.CORRECT  # "5m" for "5 m"
@@ -163,21 +177,19 @@ def _compare_texts(answer: str, gold: str) -> Grade | None:
 
 
 def _compare_sequences(answer: str, gold: str) -> Grade | None:
-    """Values that stand side by side are compared one by one; `3 1/2` is a number."""
-    one, other = answer.split(), gold.split()
-    if not _SEQUENCE.search(answer) and not _SEQUENCE.search(gold):
+    """The verdict on values side by side, compared one by one; `3 1/2` is one number."""
+    beside = [_SEQUENCE.search(text) is not None for text in (answer, gold)]
+    if not any(beside):
         return None
-    together = _SEQUENCE.search(answer) and _SEQUENCE.search(gold)
+    pattern = _SEQUENCE if all(beside) else _ROW
     # Whatever is one number, as "3 1/2" and "1 000" are, is no sequence.
     sequences = [
-        (_SEQUENCE if together else _ROW).search(without_unit(text)) is not None
-        and compare_numbers(text, text) is None
+        pattern.search(without_unit(text)) is not None and compare_numbers(text, text) is None
         for text in (answer, gold)
     ]
     if not any(sequences):
         return None
-    if not all(sequences) and len(one) == len(other) == 1:
-        return None
+    one, other = answer.split(), gold.split()
     if len(one) != len(other):
         return Grade.WRONG
     grades = {
@@ -189,7 +201,7 @@ def _compare_sequences(answer: str, gold: str) -> Grade | None:
 
 
 def _compare_marked_texts(answer: str, gold: str) -> Grade | None:
-    """Of "(B) no" and "no" the words: only one of the two names a letter."""
+    """The verdict on the texts of "(B) no" and "no", where only one of the two names a letter."""
     one, other = text_of(answer), text_of(gold)
     return quick_grade(one or answer, other or gold) if bool(one) is not bool(other) else None
 
@@ -220,17 +232,17 @@ def _changing_words(text: str) -> str:
 
 
 def _have_other_items(answer: str, gold: str) -> bool:
-    """Of two plain lists: math-verify takes them for sets, where `1, 1, 2` is `1, 2`."""
+    """Whether two lists differ; math-verify takes them for sets, in which `1, 1, 2` is `1, 2`."""
     if any(sign in answer + gold for sign in "()[]{}=;") or "\\text" in answer + gold:
         return False
-    items, golds = (re.split(r",\s|,(?![0-9]{3}(?![0-9]))", one) for one in (answer, gold))
+    items, golds = (re.split(r",\s|,(?![0-9]{3}(?![0-9]))", text) for text in (answer, gold))
     if min(len(items), len(golds)) == 1:
         return False
     if len(items) != len(golds):
         return True
     values, wanted = (
-        sorted(float(value) for item in one if (value := value_of(item)) is not None)
-        for one in (items, golds)
+        sorted(float(value) for item in listed if (value := value_of(item)) is not None)
+        for listed in (items, golds)
     )
     if not len(values) == len(wanted) == len(items):
         return False
@@ -271,7 +283,3 @@ def _separated(text: str) -> str:
 
 def _joined_groups(text: str) -> str:
     return _TEX_GROUPS.sub(lambda match: re.sub(r"[^0-9]", "", match[0]), text)
-
-
-def _bare(text: str) -> str:
-    return TEXT_COMMAND.sub(r"\1", text).strip()

@@ -1,17 +1,19 @@
-r"""Variables that math-verify 0.9.0 mistakes: `R - r` is 0 to it, and `5t` is 5.
+r"""Variables that math-verify 0.9.0 misreads: it takes `R - r` for 0, and `5t` for 5.
 
-It reads a capital and its small letter as one, and takes some letters at the end for a unit.
+It does not distinguish a capital from its small letter, and takes some last letters for a unit.
 In: two answers as formulas. Out: the same two with such letters under other names.
 """
 
 import re
 
+# A command, with its text where it has one, or a run of letters: `\text{cm}`, `\pi`, "xy".
 _TOKEN = re.compile(
     r"\\(?:text|textbf|textit|mathrm|mbox|textnormal|operatorname|begin|end)\s?\{[^{}]*\}"
     r"|\\[A-Za-z]+|[A-Za-z]+"
 )
 _LONGEST_PRODUCT = 3  # longer runs of letters are words
 _FREE = "kqwzjuvrpnbaxyf"  # not e and i, which mean something by themselves, and no unit
+# Up to three letters that end a formula: the "t" of `$5t$`.
 _LAST = re.compile(r"(?P<run>[A-Za-z]{1,3})\s*\$?$")
 _TAKEN_FOR_UNITS = frozenset("cdghlmost")
 _UNITS = frozenset(
@@ -20,7 +22,7 @@ _UNITS = frozenset(
 
 
 def rename_clashing_letters(answer: str, gold: str) -> tuple[str, str]:
-    """The two with the letters renamed that would be taken for another letter or for a unit."""
+    """Both formulas, with new names for letters that would be taken for others or for a unit."""
     letters = {letter for text in (answer, gold) for run in _runs(text) for letter in run}
     doubled = {letter for letter in letters if letter.isupper() and letter.lower() in letters}
     doubled |= {letter for text in (answer, gold) if (letter := _last_letter(text))}

@@ -12,10 +12,13 @@ from typing import NamedTuple
 from scorers.answers.compare.plain_rules import PLACEHOLDER, tidy
 from scorers.answers.extract.announced_value import Links, announced_value, words_of
 
+# GSM8K's mark with its answer: "#### 18".
 _HASHES = re.compile(r"####[ \t]{0,8}(?P<value>[^\s#][^\n#]*)")
-# "#### 2. Simplify" and "#### Step 2" are headings, not answers.
+# A heading of Markdown, which is no answer: "#### 2. Simplify".
 _HEADING = re.compile(r"[0-9]+[.)]?[ \t]+\S+[ \t]+\S+|[0-9]+[.):][ \t]")
+# The beginning of a number, an amount of money or a formula: that of "-$5".
 _NUMERIC = re.compile(r"[-+$]{0,3}[0-9.(]|[$\\]")
+# A word that begins a title, which is no answer: the "Step" of "#### Step 2".
 _TITLE = re.compile(
     r"(?:step|part|case|solution|conclusion|summary|explanation|answer|final|verification|check"
     r"|given|method|approach|analysis|result|calculation|note|problem|question|example|proof)\b",
@@ -24,14 +27,16 @@ _TITLE = re.compile(
 _HASH_WORDS = 3
 _INDENT = 8
 
-# What follows the line is looked at once, before the value: not for each star that may begin it.
+# A line that begins with a short mark of an answer: "A: 18", "Ans = 18". The line behind it, which
+# must not be "B: …", is looked at once before the value, and not for each star that may begin it.
 _LINE = re.compile(
     r"^[ \t*]{0,6}(?:A[ \t]?:|[Aa][Nn][Ss][ \t]?[:=])(?![^\n]*+\n++[ \t*]{0,6}B[ \t]?:)"
     r"[ \t*]*(?P<value>\S[^\n]*)",
     re.M,
 )
-# Begins with a letter: found many times faster.
+# The mark of such a line, "A:". It begins with a letter and so is found many times faster.
 _LINE_HEAD = re.compile(r"A[ \t]?:|[Aa][Nn][Ss][ \t]?[:=]")
+# A phrase that announces an answer: "The final answer is 18", "Answer: 18".
 _PHRASE = re.compile(
     r"(?:^[ \t#*_>]{0,8}(?:the[ \t]+)?(?P<head>(?:final[ \t]+)?)answer[ \t#*_:]{0,6}\n"
     r"|\b(?P<final>(?:final[ \t]+)?)answers?\b"
@@ -47,41 +52,51 @@ _PHRASE = re.compile(
     r"(?=(?P<value>[^\n]{1,300}))",
     re.IGNORECASE | re.M,
 )
-# A letter alone, and what stands around it: "the correct option is (B): 12", "(D) is correct",
-# "I think it's B". Letters are rare, so that they are looked for first.
+# A letter alone that may be a choice: the B of "I think it's B". Letters are rare, so they are
+# looked for first, and the five patterns below are tried around each.
 _LONE_LETTER = re.compile(r"(?<![A-Za-z\\])[A-J](?![A-Za-z])")
+# The words before a letter that name it: "the correct option is (".
 _NAMED_BEFORE = re.compile(
     r"(?<![A-Za-z])(?:(?i:correct|right|best|appropriate|final|the)) (?i:option|choice|letter)"
     r"[ \t]{1,3}(?:is|must be)[ \t:*]{1,6}\(?$"
 )
+# The words behind a letter that call it right: the ") is correct" of "(D) is correct".
 _CORRECT_BEHIND = re.compile(
     r"\)?\*{0,2}[ \t]{1,3}is[ \t]{1,3}(?:(?:the|our) )?(?:(?:only|most) )?"
     r"(?:correct|right|best|appropriate)\b(?! ?\?)"
     r"(?![ \t]+(?:only|if|when|for|unless|but|part|known|case)\b)"
 )
+# What may stand before such a letter: the "Option (" of "Option (D) is correct".
 _CORRECT_BEFORE = re.compile(r"(?:(?i:option|choice|answer) )?\(?$")
+# The words before a letter that its writer means: "I think it's ", "So the answer is ".
 _MEANT_BEFORE = re.compile(
     r"(?<![A-Za-z])(?:(?:I|[Ww]e)(?:['\u2019](?:d|ll)| would| will)?"
     r" (?:think|believe|guess|choose|pick|select|go with)|(?i:so|thus|hence|therefore),?)[ \t]"
     r"(?:(?:it|that|this)(?:['\u2019]s| is| must be) )?(?:the )?(?:answer is )?"
     r"(?:(?:option|choice|letter) )?\(?$"
 )
+# The end of a sentence or line behind such a letter: the full stop of "I think it's B."
 _MEANT_BEHIND = re.compile(
     r"\)?\*{0,2}(?=[.;!](?![ \t]+(?:is|was|[Nn]o|[Ww]ait)\b)|[ \t]*(?:\n|$))"
 )
+# A clause that names another letter: the "but C" of "but C is better".
 _BUT_ANOTHER = re.compile(
     r"\b(?i:but|however|although|yet)\b[^\n]{0,60}?"
     r"(?<![A-Za-z])(?P<other>[B-HJ]|A(?=\)| is\b))(?![A-Za-z])"
 )
-_ENDED = re.compile(r"[.!?;]\s|\n")  # a decimal point ends no clause
+# The end of a clause; a decimal point is none: the "; " of "It is 5; so".
+_ENDED = re.compile(r"[.!?;]\s|\n")
+# The word "if": that of "if it would be 5".
 _IF = re.compile(r"\b[Ii]f\b")
 _REMARK = 400
+# A word that denies a choice: the "not" of "it is not B".
 _DENIED = re.compile(
     r"n['\u2019]t\b|\b(?:not|neither|nor|none|never|no|both|wrong|incorrect|false|statement)\b",
     re.IGNORECASE,
 )
+# A sign that ends a clause: the full stop of "It is 5. So".
 _CLAUSE = re.compile(r"[.!?;\n]")
-# "if the answer is 12", "a common wrong answer is 24": no announcement of one's own.
+# Words that make the answer another's: the "if the" of "if the answer is 12", "a common wrong".
 _NOT_MINE = re.compile(
     r"\bsub-$|\b(?:wrong|incorrect|expected|intermediate|another|other|his|her|their|seems?"
     r"|says|said|thinks|thought|claims|claimed|glance,?|step [0-9]+"
@@ -93,6 +108,7 @@ _NOT_MINE = re.compile(
     re.IGNORECASE,
 )
 _CONTEXT = 80
+# Words that only suppose a choice: the "whether" of "whether B is correct".
 _SUPPOSED = re.compile(
     r"\b(?:if|whether|that|assume|assuming|suppose|why|is|not|check|whereas)[ \t(*]{1,3}"
     r"(?:option |choice )?\(?$",
@@ -100,9 +116,11 @@ _SUPPOSED = re.compile(
 )
 CLOSING = " \t\r\n\"'`*"
 _MOST_WORDS = 30  # of an answer in words at the end of a text
+# A token of a chat template that ends a text: "</s>", "<|im_end|>".
 _TOKEN_BEHIND = re.compile(r"\s*<[/|\uff5c]?[A-Za-z_\u2581]{1,20}[|\uff5c]?>$")
+# The first of several choices: the "A," of "A, C".
 _SEVERAL_CHOICES = re.compile(r"\(?[A-J]\)?,")
-# Other languages announce an answer with their own word, and a copula or a colon.
+# An announcement in another language, with a verb or a colon: "Respuesta: 18".
 _ELSEWHERE = re.compile(
     r"(?:\b(?:respuesta|r[ée]ponse|risposta|resposta|antwort|odpowied[źz]|ответ|antwoord|svar|cevap)"
     r"(?:[ \t](?:final|correcta|correcte|finale|finais|corretta|correta|richtige))?"
@@ -122,8 +140,9 @@ _ELSEWHERE_WORDS = (
     *("cevap", "odpowied", "ответ", "答", "正解", "정답", "选", "選"),
 )
 
-# "18? No": an answer that is asked for is none.
+# A question mark in the same sentence: an answer that is asked for is none, as in "18? No".
 _ASKED = re.compile(r"[^.!\n]{0,40}\?")
+# A word that begins no answer: the "correct" of "The answer is correct".
 _NOT_AN_ANSWER = re.compile(
     r">{1,2}[ \t]*final answer"
     r"|(?:in)?correct\b|wrong\b|right\b|not\b|given\b|found\b|obtained\b|the\b|that\b|as\b|to\b|in\b"
@@ -133,7 +152,10 @@ _NOT_AN_ANSWER = re.compile(
 
 
 class Announcement(NamedTuple):
-    """An announced answer: `stop` is where its announcement ends, `sure` if it cannot be a step."""
+    """An announced answer, and where its announcement starts and stops in the text.
+
+    `sure` where it is the final answer and cannot be the result of a step.
+    """
 
     start: int
     stop: int
@@ -144,7 +166,7 @@ class Announcement(NamedTuple):
 def hashes(text: str) -> list[Announcement]:
     """GSM8K's own form, "#### 18", alone on a line or behind the sentence that ends in it.
 
-    Words behind it are an answer where they stand in the last line, and no title.
+    Words behind the mark are an answer only in the last line, and where they are no title.
     """
     if "####" not in text:
         return []
@@ -167,7 +189,7 @@ def hashes(text: str) -> list[Announcement]:
 
 
 def phrases(text: str) -> list[Announcement]:
-    """Announcing phrases in order: with mathematics, of few words, or at the end of the text."""
+    """Announcing phrases in order, whose answer is mathematical, short, or the end of the text."""
     matches = list(_LINE.finditer(text)) if _LINE_HEAD.search(text) else []
     lower = text.lower()
     if "answer" in lower or not text.isascii():  # "an\u017fwer" is one to `re.IGNORECASE`
@@ -249,5 +271,5 @@ def is_mathematical(answer: str) -> bool:
 
 
 def is_short(answer: str) -> bool:
-    """A value with a unit at most: a remark on an answer that stands already is none."""
+    """Whether an answer is a value with a unit at most; a longer one may be a remark on another."""
     return "=" not in answer and words_of(answer) <= 2

@@ -35,21 +35,25 @@ from scorers.answers.extract.retraction import is_retracted
 from scorers.answers.extract.run_on import end_of_solution
 from scorers.answers.extract.surroundings import with_surroundings
 
-# One scan for boxes: TeX escapes are skipped, so that `\{` is no brace. Doubled backslashes before
-# "boxed" come from texts that were escaped once too often, and from "\\" at the end of a row.
+# A box that opens, an escape of TeX or a brace: `\boxed{`, `\{`, "}". One scan finds all boxes.
+# Doubled backslashes before "boxed" come from texts that were escaped once too often, and from `\\`
+# at the end of a row.
 _BRACES = re.compile(r"\\{1,4}(?:boxed|fbox)[ \t]{0,3}\{|\\.|[{}]", re.DOTALL)
+# A box without braces: `\boxed 5`.
 _BARE_BOX = re.compile(r"\\boxed(?=[ \t0-9])[ \t]{0,3}(-?[0-9]+(?:\.[0-9]+)?|[A-J])(?![\w{/^.])")
+# A tag of an answer: "<answer>", "</final_answer>".
 _TAG = re.compile(r"<(?P<end>/?)(?:final[_ ]?)?answer>", re.IGNORECASE)
 _END_OF_THINKING = "</think>"
 _UNCLOSED_CHARACTERS = 100
 
-# "(B)", "**C**", "D) 12 cm"; "(B) is false" is a remark on a choice.
+# A choice and nothing else: "(B)", "**C**", "D) 12 cm"; "(B) is false" is a remark on a choice.
 _LONE_CHOICE = re.compile(
     r"[*_ \t]*(?:\(?[A-J]\)?[.:]?[*_ \t.]*"
     r"|\(?[A-J]\)[*_]{0,3}[ \t]+(?![^\n]*\b(?:is|are|was|were|has|have|does|do|can|cannot|will"
     r"|would|not|true|false|wrong|right|correct|incorrect|because|since|if|and|or)\b)[^\n]{1,60})"
 )
 
+# A denial directly behind an answer: the ". That is wrong" of "It is 5. That is wrong".
 _DENIED_AT_ONCE = re.compile(
     r"[\s$)]*(?:[.!]\s*(?:hmm,? |but )?(?:that|this|it) )?(?:is|was)(?: a)? "
     r"(?:wrong|incorrect|mistake|not (?:right|correct|the answer))\b"
@@ -57,9 +61,12 @@ _DENIED_AT_ONCE = re.compile(
     r"(?:should be|it is|total is|is)\s*\$?-?[0-9]",
     re.IGNORECASE,
 )
+# A "not" directly before an answer: that of "not $5$".
 _DENIED_BEFORE = re.compile(r"\bnot[\s$]{1,3}$")
+# The word "would": that of "the answer would be 5".
 _HYPOTHETICAL = re.compile(r"\bwould\b")
 _BARE_CHARACTERS = 100
+# Digits, signs of currency and separators alone: "$1,000".
 _BARE_NUMBER = re.compile(r"[-+0-9.,\s$€£%]*")
 
 
@@ -80,7 +87,8 @@ class Extracted:
 def extract(text: str) -> Extracted:
     """The final answer of `text`, and where its solution ends.
 
-    What stands behind the last `</think>` is read first: thoughts may announce what they give up.
+    The text behind the last `</think>` is read first, because thoughts may announce an answer that
+    the reply does not give.
     """
     start = text.rfind(_END_OF_THINKING) + len(_END_OF_THINKING)
     if start < len(_END_OF_THINKING) or not text[start:].strip():
@@ -98,18 +106,22 @@ def _extracted(text: str) -> Extracted:
     announced = [*tags, *boxes, *marks, *spoken]
     end = end_of_solution(
         text,
-        any_stop=min((one.stop for one in announced), default=None),
-        sure_stop=min((one.stop for one in announced if one.sure), default=None),
-        last_start=max((one.start for one in announced), default=None),
+        any_stop=min((each.stop for each in announced), default=None),
+        sure_stop=min((each.stop for each in announced if each.sure), default=None),
+        last_start=max((each.start for each in announced), default=None),
     )
     if kept := [tag for tag in tags if tag.start < end]:
         return Extracted(answer=kept[-1].answer, end=end)
     boxes = _joined(text, [box for box in boxes if box.stop <= end])
-    exact = [one for one in spoken if is_mathematical(one.answer) and not is_prose(one.answer)]
+    exact = [
+        phrase
+        for phrase in spoken
+        if is_mathematical(phrase.answer) and not is_prose(phrase.answer)
+    ]
     sure = sorted([*boxes, *marks, *(phrase for phrase in exact if phrase.sure)])
     if not sure and not spoken:
-        spoken = [one for one in choices(text) if one.start < end]
-        if len({one.answer[:2] for one in spoken}) > 1:  # remarks on several choices
+        spoken = [choice for choice in choices(text) if choice.start < end]
+        if len({choice.answer[:2] for choice in spoken}) > 1:  # remarks on several choices
             spoken = []
         exact = spoken
     # A trace that goes on behind its box and announces another answer has changed its mind.
@@ -122,28 +134,27 @@ def _extracted(text: str) -> Extracted:
         and not _HYPOTHETICAL.search(text, phrase.start, phrase.start + 60)
     ]
     for kind in (later, sure, exact, spoken):
-        kept = [one for one in kind if one.start < end]
-        if kept and is_prose(kept[-1].answer) and text[kept[-1].stop : end].strip(CLOSING):
+        if not (kept := [announcement for announcement in kind if announcement.start < end]):
+            continue
+        last = kept[-1]
+        if is_prose(last.answer) and text[last.stop : end].strip(CLOSING):
             break  # a solution that begins behind "Answer:"
-        if kept and (
-            _DENIED_AT_ONCE.match(text, kept[-1].stop, min(end, kept[-1].stop + 160))
-            or _DENIED_BEFORE.search(text, max(0, kept[-1].start - 8), kept[-1].start)
+        if (
+            _DENIED_AT_ONCE.match(text, last.stop, min(end, last.stop + 160))
+            or _DENIED_BEFORE.search(text, max(0, last.start - 8), last.start)
+            or _is_taken_back(text, last, end)
         ):
             return Extracted(answer=None, end=end, given_up=True)
-        if kept and _is_taken_back(text, kept[-1], end):
-            return Extracted(answer=None, end=end, given_up=True)
-        if kept:
-            return Extracted(answer=kept[-1].answer, end=end)
+        return Extracted(answer=last.answer, end=end)
     return Extracted(answer=_last_choice(text[:end]) or _nothing_else(text[:end]), end=end)
 
 
 def _is_taken_back(text: str, announced: Announcement, end: int) -> bool:
-    """Whether the text goes on and gives the answer up."""
-    # An announcement in words may hold what follows it in its line.
-    at = text.find(announced.answer, announced.start, announced.stop)
-    return is_retracted(
-        text[at + len(announced.answer) if at >= 0 else announced.stop : end], announced.answer
-    )
+    """Whether the text behind an announcement gives its answer up."""
+    # An announcement in words may include the rest of its line.
+    start = text.find(announced.answer, announced.start, announced.stop)
+    stop = start + len(announced.answer) if start >= 0 else announced.stop
+    return is_retracted(text[stop:end], announced.answer)
 
 
 def _is_behind(phrase: Announcement, last: Announcement, spoken: Sequence[Announcement]) -> bool:
@@ -197,8 +208,8 @@ def _boxes(text: str) -> list[Announcement]:
             opening = open_braces.pop()
             start, inside = opening.start(), slice(opening.end(), brace.start())
             # Of nested boxes only the innermost is read: a slice for each would be quadratic.
-            at = bisect_left(named, inside.start)
-            holds_a_name = at < len(named) and named[at] + len("boxed") <= inside.stop
+            index = bisect_left(named, inside.start)
+            holds_a_name = index < len(named) and named[index] + len("boxed") <= inside.stop
             holds_a_box = bool(boxes) and boxes[-1].start > start
             if len(opening[0]) == 1 or holds_a_name or holds_a_box:
                 continue
@@ -210,7 +221,7 @@ def _boxes(text: str) -> list[Announcement]:
 
 
 def _joined(text: str, boxes: list[Announcement]) -> list[Announcement]:
-    """The last box, together with those that lead up to it by nothing but "," or "and"."""
+    """The last box as one announcement with the boxes that "," or "and" joins to it."""
     if not boxes:
         return []
     run = [boxes[-1]]

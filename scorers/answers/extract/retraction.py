@@ -11,7 +11,7 @@ from scorers.answers.compare.plain_rules import tidy
 
 _REACH = 1000
 _OPENING = r"(?:^|[.!?,;:\n\u2026\u3002\uff0c])[\s*_)\]$]*(?:(?:but|oh|hmm|no|and|so)\b[ ,.]*)?"
-# Words of a correction: another value at the end is enough.
+# Words of a correction, behind which another value is enough: "Wait,", "no, that is wrong".
 _CORRECTION = re.compile(
     _OPENING + r"(?:wait\b|hold on\b|no[, ]|nope\b|oops\b|sorry\b(?! for)|scratch that|correction\b"
     r"|or rather\b|(?:my|the) (?:mistake|error|bad|apologies)\b|re-?checking\b|checking again"
@@ -26,12 +26,13 @@ _CORRECTION = re.compile(
     r"|(?:this|that|it)(?: is|'s| was) (?:wrong|incorrect|not (?:right|correct)))",
     re.IGNORECASE,
 )
-# Words that also open a check or a remark: a sentence that gives another answer is needed.
+# A word that may also open a check, so that a sentence must give another answer: "However".
 _TURN = re.compile(
     r"(?:(?:^|[.!?\n])[\s*_)\]$]*(?:but|however|yet|hmm|actually|rather"
     r"|let me (?:re-?|double)[- ]?check)|, but)\b",
     re.IGNORECASE,
 )
+# Words that give another answer: the "should be" of "it should be 16".
 _ANOTHER_ANSWER = re.compile(
     r"\b(?:wrong|incorrect|not (?:the answer|allowed)|mistake|error|should (?:be|have been)"
     r"|becomes|actually,? \$?-?[0-9]"
@@ -43,16 +44,22 @@ _ANOTHER_ANSWER = re.compile(
     r"|(?:it is |the answer is )?\(?[A-J]\)?[.!])|[A-J]\)? is (?:the )?(?:correct|right|better)\b)",
     re.IGNORECASE,
 )
+# A word that calls an answer wrong: "mistake".
 _WRONG = re.compile(
     r"\b(?:wrong|incorrect|not (?:right|correct)|mistaken?|error|apologi[sz]e|oops)\b",
     re.IGNORECASE,
 )
+# The value that a correction names: the 16 of "it should be 16".
 _CORRECTED = re.compile(
     r"(?:should be|it is|it's|is actually|no,|no wait,)\s+\$?(?P<value>[^\s$.,]{1,60})"
 )
+# A number or a fraction: "1,234.5", "3/4".
 _FIGURE = re.compile(r"(?<![A-Za-z0-9_.,/])-?[0-9][0-9,]*(?:\.[0-9]+)?(?:/[0-9]+)?")
+# A sign that only a formula holds: `\sqrt`, "^", a letter alone.
 _FORMULA = re.compile(r"\\(?:sqrt|frac|dfrac|pi)|\^|(?<![A-Za-z(])[a-z](?![A-Za-z)])")
+# A letter alone that may be a choice: "B".
 _LETTER = re.compile(r"(?<![A-Za-z])[A-J](?![A-Za-z'])")
+# A choice at the head of an answer: "(B)".
 _CHOICE = re.compile(r"\(?[A-J]\)?(?![A-Za-z])")
 
 
@@ -89,9 +96,8 @@ def _last(text: str, answer: str) -> str | None:
 
 def _own(answer: str) -> set[str]:
     """The values that an answer consists of; nothing for a formula."""
-    return (
-        set() if _FORMULA.search(answer) else {_plain(one) for one in _kind(answer).findall(answer)}
-    )
+    values = [] if _FORMULA.search(answer) else _kind(answer).findall(answer)
+    return {_plain(value) for value in values}
 
 
 def _kind(answer: str) -> re.Pattern[str]:

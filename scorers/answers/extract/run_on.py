@@ -5,6 +5,7 @@ In: the text and where its announced answers stop. Out: the number of characters
 
 import re
 
+# The head of another problem or of a chat turn: "Question 2:", "Q:", "Human:", "<|im_end|>".
 _NEXT = re.compile(
     r"^[ \t#*>\[]{0,8}(?:"
     r"(?P<soft>(?:(?:New|Next|Another|Similar)[ \t]+)?"
@@ -50,7 +51,7 @@ def end_of_solution(
         announced = stop is not None and stop <= start
         alone = figure is not None and figure.start() < start and _stands_alone(block, own_blocks)
         follows = last_start is not None and last_start >= start
-        if announced or (alone and (is_turn(block) or not follows)):
+        if announced or (alone and (_is_turn(block) or not follows)):
             return len(text[:start].rstrip())
         own_blocks = own_blocks or block["soft"] is not None
     return len(text)
@@ -65,7 +66,7 @@ def _may_begin(text: str) -> bool:
     return any(map(text.__contains__, _NEEDED))
 
 
-def is_turn(block: re.Match[str]) -> bool:
+def _is_turn(block: re.Match[str]) -> bool:
     """Whether a block is a chat turn, which no solution holds."""
     return bool(block["hard"] or block["token"])
 
@@ -73,12 +74,12 @@ def is_turn(block: re.Match[str]) -> bool:
 def ends_at_turn(text: str, end: int) -> bool:
     """Whether `text` was cut at `end` before a chat turn: its writer had finished there."""
     block = _NEXT.search(text, end)
-    return block is not None and is_turn(block) and not text[end : block.start()].strip()
+    return block is not None and _is_turn(block) and not text[end : block.start()].strip()
 
 
 def _stands_alone(block: re.Match[str], own_blocks: bool) -> bool:
     """Whether a block is another problem although no answer came before it."""
-    if is_turn(block):
+    if _is_turn(block):
         return True
     if block["after"]:
         return False

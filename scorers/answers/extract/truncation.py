@@ -1,4 +1,4 @@
-r"""Does a text end, or does it break off? In: the text. Out: how it breaks off, or None.
+r"""How a text that was cut breaks off. In: the text. Out: a description, or None if it looks whole.
 
 A trace that was cut in the middle ends without a full stop, or inside a formula. No rule can tell
 more from the text alone: a trace that was cut just behind a sentence looks whole.
@@ -10,12 +10,16 @@ import re
 
 # What a whole text ends with: punctuation, a closing bracket or quote, the end of a formula.
 _CLOSED = ".!?।॥؟。！？…\"'”’)]}>$*`|_~✓□■∎%"
+# A last line that is an answer without a full stop: "#### 18", "A: x", "18 apples".
 _NUMBER_LINE = re.compile(
     r"[ \t]*(?:####[^\n]*|[^\n]{0,40}(?<![A-Za-z])A(?:nswer)?[ \t]*:[^\n]*"
     r"|[-+$€£]?[0-9][0-9,.]*[ \t]?(?:\\?%|[a-z]+)?)"
 )
+# The beginning or end of an environment of TeX: `\begin{cases}`.
 _ENVIRONMENT = re.compile(r"\\(begin|end)\s?\{([A-Za-z*]{1,20})\}")
+# An escape of TeX that opens or closes no formula: `\$`, `\{`.
 _ESCAPES = re.compile(r"\\(?:\\(?!\[|\]|\(|\))|[{}$%&#_])")
+# The beginning of a TeX command: that of `\frac`.
 _TEX = re.compile(r"\\[a-zA-Z]")
 _LAST_CHARACTERS = 4000
 

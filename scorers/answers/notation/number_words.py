@@ -17,6 +17,7 @@ COUNTS = (*_FIRST_WORDS[2:], *_TENS_WORDS, "hundred", "thousand")
 """The words that make another number of what they stand beside: from "two" on."""
 
 _SCALES = {"thousand": 1000, "million": 1_000_000}
+# A word in small letters: "twenty".
 _WORD = re.compile(r"[a-z]+")
 
 
@@ -28,9 +29,11 @@ def spelled_number(text: str) -> int | None:
         return None
     if words == ["zero"]:
         return 0
+    if words[-1] == "and":
+        return None
     total = group = 0
     last = 1_000_000_000
-    for index, word in enumerate(words):
+    for word in words:
         if word == "and":
             if group % 100 or not (group or total):
                 return None
@@ -49,7 +52,5 @@ def spelled_number(text: str) -> int | None:
             last = _SCALES[word]
             total, group = total + group * last, 0
         else:
-            return None
-        if index == len(words) - 1 and word == "and":
             return None
     return total + group

@@ -1,11 +1,11 @@
 r"""Mathematics in Unicode and in the notation of programs as LaTeX.
 
 math-verify 0.9.0 drops what it does not know, so that `5√2` equals 5 and `2**10` equals 2.
-In: an answer as found in the wild. Out: the same in ASCII LaTeX, or None where a symbol has no
-known reading: then nobody may compare it. Letters with accents stay in answers that are only words.
+In: an answer as it was written. Out: the same in ASCII LaTeX, or None where a symbol has no known
+reading, so that it must not be compared. Letters with accents stay in answers of words alone.
 """
 
-# ruff: noqa: RUF001 (signs that look like others are what this room is about)
+# ruff: noqa: RUF001 (signs that look like others)
 
 import re
 import unicodedata
@@ -60,28 +60,40 @@ _TABLE = str.maketrans(
 )
 _RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿˣ"
 _LOWERED = "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₙₓ"
-_LEVEL = "0123456789+-=()nx"
+_LEVEL = str.maketrans(_RAISED + _LOWERED, 2 * "0123456789+-=()nx")
+# Raised digits and signs: the ⁵ of "10⁵".
 _POWERS = re.compile(f"[{_RAISED}]+")
+# Lowered digits and signs: the ₁ of "x₁".
 _INDICES = re.compile(f"[{_LOWERED}]+")
+# A sign of a root with what stands under it: "√2", "∛(x + 1)".
 _ROOT = re.compile(
     r"(?P<root>[√∛∜])\s?(?:\((?P<a>[^()√∛∜]*)\)"
     r"|\{(?P<b>[^{}√∛∜]*)\}|(?P<c>[0-9]+(?:\.[0-9]+)?|[A-Za-z]))"
 )
 _ROOTS = {"√": r"\sqrt", "∛": r"\sqrt[3]", "∜": r"\sqrt[4]"}
-_WORDS = re.compile(r"[^\W\d_]{2,}(?:[ '-][^\W\d_]+)*")
+# Words in any script and nothing else: "São Paulo".
+ONLY_WORDS = re.compile(r"[^\W\d_]{2,}(?:[ '-][^\W\d_]+)*")
 
-# `x**2`, `x ** (n + 1)`; two stars with a space on one side alone are bold type.
+# A power as programs write it: `x**2`, `x ** (n + 1)`. Two stars with a space on one side alone are
+# bold type.
 _POWER = re.compile(
     r"(?<=[\w)}\]])(?P<space> ?)\*\*(?P=space)"
     r"(?:\((?P<a>[^()]{1,80})\)|(?P<b>-?[0-9]+(?:\.[0-9]+)?|[A-Za-z])(?![A-Za-z]))"
 )
+# A square root as programs write it: "sqrt(2)".
 _CALLED_ROOT = re.compile(r"(?<![A-Za-z])\\{0,2}sqrt ?(?:\(([^()]{1,80})\)|([0-9]+))")
+# A function without its backslash: the "sin" of "sin(x)".
 _CALLED = re.compile(r"(?<![\\A-Za-z])(sin|cos|tan|cot|sec|csc|log|ln|exp)(?= ?[({])")
+# A number in quotation marks: "'5'".
 _QUOTED = re.compile(r"(['\"])(-?[0-9]+(?:\.[0-9]+)?)\1")
+# The name of pi without its backslash: the "pi" of "2 pi".
 _PI = re.compile(r"(?<![\\A-Za-z])(?:pi|Pi|PI)(?![A-Za-z])")
 _RELATIONS = {"<=": r"\le ", ">=": r"\ge ", "!=": r"\ne ", "==": "="}
+# A relation as programs write it: "<=".
 _RELATION = re.compile(r"[<>!=]=")
+# A number with its power of ten as programs write it: "1e-5".
 _TIMES_TEN = re.compile(r"(?<![\w.])([0-9]{1,40}(?:\.[0-9]{1,40})?)[eE]([-+]?[0-9]{1,3})(?![\w.])")
+# A decimal that repeats: `0.1\overline{6}`, "0.1(6)", `0.\dot{3}`.
 _REPEATING = re.compile(
     r"(?<![\w.])(?P<whole>[0-9]{1,20})\.(?P<fixed>[0-9]{0,20})"
     r"(?:\\(?:overline|bar) ?\{(?P<line>[0-9]{1,20})\}|\((?P<round>[0-9]{1,20})\)"
@@ -96,14 +108,14 @@ def to_latex(text: str) -> str | None:
     if text.isascii():
         return text
     text = text.translate(_TABLE)
-    text = _POWERS.sub(lambda match: f"^{{{_level(match[0], _RAISED)}}}", text)
-    text = _INDICES.sub(lambda match: f"_{{{_level(match[0], _LOWERED)}}}", text)
+    text = _POWERS.sub(lambda match: f"^{{{match[0].translate(_LEVEL)}}}", text)
+    text = _INDICES.sub(lambda match: f"_{{{match[0].translate(_LEVEL)}}}", text)
     text = "".join(_vulgar_fraction(character) for character in text)
     text = _ROOT.sub(
         lambda match: f"{_ROOTS[match['root']]}{{{match['a'] or match['b'] or match['c']}}}", text
     )
     text = " ".join(text.split())
-    return text if text.isascii() or _WORDS.fullmatch(text) else None
+    return text if text.isascii() or ONLY_WORDS.fullmatch(text) else None
 
 
 def _of_programs(text: str) -> str:
@@ -129,10 +141,6 @@ def _repeated(match: re.Match[str]) -> str:
         int(again), 10**places * (10**period - 1)
     )
     return rf"\frac{{{value.numerator}}}{{{value.denominator}}}"
-
-
-def _level(run: str, alphabet: str) -> str:
-    return "".join(_LEVEL[alphabet.index(character)] for character in run)
 
 
 def _vulgar_fraction(character: str) -> str:

@@ -21,8 +21,9 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import Any
 
 MEMORY_BYTES = 4 << 30  # of address space; a tower of powers fills a machine within its time limit
 
@@ -73,7 +74,7 @@ def _check(answer: str, gold: str) -> bool | None:
     if not read or not expected:
         return None
     # As formulas where both could be read, else as normalised text: as what they are equal counts.
-    formulas = [one[0] for one in (read, expected) if not isinstance(one[0], str)]
+    formulas = [first for first, *_ in (read, expected) if not isinstance(first, str)]
     if len(formulas) == 2 and verify(
         formulas[1], formulas[0], allow_set_relation_comp=True, timeout_seconds=None
     ):
@@ -93,6 +94,7 @@ def _parse(text: str) -> list[Any]:
     return list(parse(text, parsing_timeout=None))
 
 
+# A command with its text, another command, a number, a letter or a sign: `\text{cm}`, `\pi`, "12".
 _TOKEN = re.compile(
     r"\\(?:text|textbf|textit|mbox|textnormal)\s?\{[^{}]*\}|\\(?:begin|end)\s?\{[a-zA-Z*]*\}"
     r"|\\(?:math[a-z]+|operatorname)\s?\{[^{}]*\}|\\[A-Za-z]+|\\."
@@ -130,7 +132,7 @@ def _reads_all(text: str, kind: str) -> bool:
     if len(tokens) > _MOST_TOKENS:
         return False
     before = _fingerprint(inside, kind)
-    letter = next((one for one in _LETTERS if one not in inside.lower()), "k")
+    letter = next((free for free in _LETTERS if free not in inside.lower()), "k")
     for token in tokens:
         sign = token[0]
         if sign in _SILENT or sign.startswith(("\\text", "\\mbox", "\\begin", "\\end")):
@@ -145,8 +147,8 @@ def _reads_all(text: str, kind: str) -> bool:
         last = sign.isalpha() and sign not in ("e", "i") and token.end() == len(inside)
         others = (other, " ") if last else (other,)
         if any(
-            _fingerprint(inside[: token.start()] + one + inside[token.end() :], kind) == before
-            for one in others
+            _fingerprint(inside[: token.start()] + new + inside[token.end() :], kind) == before
+            for new in others
         ):
             return False
     return True
@@ -252,10 +254,8 @@ def _limit_memory() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     limit = MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(MEMORY_BYTES, hard)
     # Some systems do not offer this limit; the time limit holds there all the same.
-    try:
+    with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
-    except (ValueError, OSError):
-        return
 
 
 def _send(replies: Any, reply: object) -> None:
@@ -263,11 +263,7 @@ def _send(replies: Any, reply: object) -> None:
         replies.write(json.dumps(reply) + "\n")
         replies.flush()
     except BrokenPipeError:
-        _leave()
-
-
-def _leave() -> NoReturn:
-    os._exit(0)
+        os._exit(0)
 
 
 if __name__ == "__main__":

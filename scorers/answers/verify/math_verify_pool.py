@@ -1,7 +1,7 @@
 """Worker processes that run math-verify and can be killed without harm.
 
-In: questions (answer and gold, both as math-verify reads them). Out: its replies in the order of
-the questions; None for a question whose worker was killed or died.
+In: questions (answer and gold, both as math-verify reads them). Out: a grade for each, in their
+order; TIMEOUT for a question whose worker was killed or died.
 
 Each worker is a fresh interpreter that speaks JSON lines: no fork (the caller may have threads), no
 re-import of the caller's `__main__`, no pickle. Workers start when the first question comes. They
@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from schemas.records import Grade
 from support.processes import DEVNULL, PIPE, Child
 
 WORKER = Path(__file__).with_name("_math_verify_worker.py")
@@ -28,6 +29,8 @@ WALL_FACTOR = 6.0  # the limit is processor time; this much wall-clock time is t
 QUESTIONS_PER_WORKER = 64  # fewer are not worth the start of another worker
 QUESTIONS_BEFORE_RENEWAL = 5000  # bounds what the verifier's caches hold
 STARTS = 3
+# A worker's verdict is None where one of the two could not be read, or not all of it.
+_GRADES = {True: Grade.CORRECT, False: Grade.WRONG, None: Grade.UNPARSED}
 
 
 class Question(NamedTuple):
@@ -35,12 +38,6 @@ class Question(NamedTuple):
 
     answer: str
     gold: str
-
-
-class Reply(NamedTuple):
-    """`verdict` is None where one of the two could not be read, or not all of it."""
-
-    verdict: bool | None
 
 
 class _Worker:
@@ -109,12 +106,12 @@ class WorkerPool:
         self._workers: list[_Worker] = []
         self._failed_starts = 0
 
-    def ask(self, questions: Sequence[Question]) -> list[Reply | None]:
-        """One reply a question, in order; None where the worker was killed or died.
+    def ask(self, questions: Sequence[Question]) -> list[Grade]:
+        """One grade a question, in order; TIMEOUT where the worker was killed or died.
 
         Raises RuntimeError if workers cannot be started at all.
         """
-        replies: list[Reply | None] = [None] * len(questions)
+        grades = [Grade.TIMEOUT] * len(questions)
         waiting = deque(range(len(questions)))
         try:
             while waiting or any(worker.question is not None for worker in self._workers):
@@ -124,12 +121,12 @@ class WorkerPool:
                         index = waiting.popleft()
                         worker.ask(index, questions[index])
                 for worker in self._wait():
-                    self._receive(worker, replies)
+                    self._receive(worker, grades)
                 self._kill_overdue()
         except BaseException:  # Ctrl-C as well: no question may be left in flight
             self.close()
             raise
-        return replies
+        return grades
 
     def close(self) -> None:
         """Kill all workers; they hold no state, and start again with the next question."""
@@ -151,7 +148,7 @@ class WorkerPool:
             left = min((worker.deadline for worker in busy), default=0.0) - time.monotonic()
             return [key.data for key, _ in selector.select(max(left, 0.0))]
 
-    def _receive(self, worker: _Worker, replies: list[Reply | None]) -> None:
+    def _receive(self, worker: _Worker, grades: list[Grade]) -> None:
         line = worker.read()
         if line == b"":
             return
@@ -161,7 +158,8 @@ class WorkerPool:
             worker.ready, self._failed_starts = True, 0
         else:
             assert worker.question is not None
-            replies[worker.question] = Reply(*json.loads(line))
+            (verdict,) = json.loads(line)
+            grades[worker.question] = _GRADES[verdict]
             worker.question = None
             if worker.asked >= QUESTIONS_BEFORE_RENEWAL:
                 self._workers.remove(worker)
@@ -174,7 +172,7 @@ class WorkerPool:
                 self._lose(worker)
 
     def _lose(self, worker: _Worker) -> None:
-        """Drop a dead or overdue worker; its question keeps the reply None."""
+        """Drop a dead or overdue worker; its question keeps the grade TIMEOUT."""
         self._workers.remove(worker)
         worker.kill()
         if not worker.ready:
