@@ -1,9 +1,9 @@
-"""Checkpoints of a training: weights, optimiser and place, whole or not there.
+"""Checkpoints of a training: weights, optimiser and position, complete or absent.
 
 In: a model, its optimiser, and the number of finished steps. Out: `checkpoints/step-NNNNNNNN/` with
-one safetensors file a process (of its own shards where the model is sharded, else of process 0)
-and `state.json`, renamed into place when all is on the disk. Random numbers follow from the step:
-no generator's state is kept. Nothing is pickled.
+`state.json` and one safetensors file of process 0, or of each process if the model is sharded. The
+folder is renamed into place when everything is on the disk. Random numbers depend on the step only,
+so no generator's state is kept. Nothing is pickled.
 """
 
 import json
@@ -36,8 +36,7 @@ class TrainingPosition:
 
 def latest(folder: Path) -> Path | None:
     """The newest whole checkpoint."""
-    found = _whole(folder)
-    return found[-1] if found else None
+    return next(reversed(_whole(folder)), None)
 
 
 def _whole(folder: Path) -> list[Path]:
@@ -79,7 +78,8 @@ def save_checkpoint(
     try:
         part.mkdir(parents=True, exist_ok=True)
         if process == 0 or place.is_sharded:
-            _write(part / _file(process, place), _state(model, optimizer))
+            with atomic_write(part / _file(process, place)) as file:
+                save_file(dict(_state(model, optimizer)), file)
     except (OSError, SafetensorError) as error:
         fault = error
     is_faulty = any_of(fault is not None)
@@ -92,7 +92,7 @@ def save_checkpoint(
     if any_of(fault is not None):
         if process == 0:
             shutil.rmtree(part, ignore_errors=True)
-        before = [found for found in _whole(folder) if found != final]
+        before = [one for one in _whole(folder) if one != final]
         whole = f"that of {before[-1].name} is whole" if before else "there is none before it"
         raise StoppedError(
             f"{final}: the checkpoint cannot be written ({fault or 'on another process'}); "
@@ -179,8 +179,3 @@ def _like(value: Tensor, parameter: Tensor) -> Tensor:
         return value.to(parameter.device) if value.ndim else value
     local = value.to(parameter.to_local().device)
     return DTensor.from_local(local, parameter.device_mesh, parameter.placements)
-
-
-def _write(file: Path, state: Mapping[str, Tensor]) -> None:
-    with atomic_write(file) as part:
-        save_file(dict(state), part)
