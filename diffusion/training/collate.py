@@ -44,10 +44,11 @@ class MicroBatch:
         """The same on a device."""
         if device.type == "cpu":
             return self
-        values: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(self)}
-        return MicroBatch(
-            **{k: v.to(device) if isinstance(v, Tensor) else v for k, v in values.items()}
-        )
+        moved: dict[str, Any] = {}
+        for one in fields(self):
+            value = getattr(self, one.name)
+            moved[one.name] = value.to(device) if isinstance(value, Tensor) else value
+        return MicroBatch(**moved)
 
     @property
     def inputs(self) -> tuple[Tensor | None, ...]:
