@@ -5,6 +5,7 @@ This module is imported when the command line starts, so the command imports hea
 
 import os
 from collections.abc import Iterable, Iterator
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -89,7 +90,7 @@ def inspect(
     corpus = ReleaseReader(run)
     if json:
         for record in _records(corpus, query):
-            typer.echo(_line(record))
+            typer.echo(dumps(record, default=str))  # ASCII: no control sequence reaches a terminal
         return
     console = _console()
     is_plain = canvas is None and seed is None and not query.is_search
@@ -123,13 +124,6 @@ def _records(corpus: "ReleaseReader", query: "Query") -> Iterator[dict[str, obje
 
     for _, row in rows(find(corpus, query).places):
         yield from row.to_pylist()
-
-
-def _line(record: dict[str, object]) -> str:
-    """One line of ASCII, so that a terminal takes nothing in it for a control sequence."""
-    import json
-
-    return json.dumps(record, default=str)
 
 
 def _shown(corpus: "ReleaseReader", query: "Query", console: "Console") -> Iterator["Text"]:

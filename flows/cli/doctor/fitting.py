@@ -93,18 +93,17 @@ class Facts:
 
 def fits(facts: Facts) -> tuple[Fit, ...]:
     """Every bundled recipe: those of `build` by their names, others after their command."""
-    small = _small(facts)
-    served = _served(facts)
-    lacks_disk = facts.disk < facts.corpus
+    small, unserved, full = _small(facts), _served(facts), _served(facts)
     disk = f"about {size(facts.corpus)} of disk"
-    full = served if not lacks_disk else f"{disk}, {size(facts.disk)} are free"
-    large = (
-        Fit("gsm8k_vllm", served is None, served or _server(facts)),
+    if facts.disk < facts.corpus:
+        full = f"{disk}, {size(facts.disk)} are free"
+    all_ = (
+        *(Fit(name, small is None, small or note) for name, note in SMALL.items()),
+        Fit("gsm8k_vllm", unserved is None, unserved or _server(facts)),
         Fit("nap_103k", full is None, full or f"{_server(facts)}; {disk}, and the hub"),
         *(_training(facts, name) for name in facts.training),
         *(_paper(facts, name, training) for name, training in PAPER.items()),
     )
-    all_ = (*(Fit(name, small is None, small or said) for name, said in SMALL.items()), *large)
     return tuple(sorted(all_, key=lambda one: COMMANDS.index(command(one.recipe))))
 
 
@@ -157,8 +156,8 @@ def _paper(facts: Facts, recipe: str, training: str) -> Fit:
     """An evaluation of what a training makes, or the experiment that does both."""
     if recipe.startswith("finetune-eval"):
         fit = _training(facts, training)
-        said = f"as {fit.recipe}" if fit.fits else f"{fit.recipe} does not fit"
-        return Fit(recipe, fit.fits, said)
+        reason = f"as {fit.recipe}" if fit.fits else f"{fit.recipe} does not fit"
+        return Fit(recipe, fit.fits, reason)
     need = facts.evaluation[training]
     if max((gpu.memory for gpu in facts.gpus), default=0) * ROOM < need:
         return Fit(recipe, False, f"needs a GPU that holds {size(need)} of weights")
