@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from diffusion.settings import Precision, Settings
 
-CHUNK_LOGITS = 1 << 23  # logits of one chunk: 32 MiB in float32, whatever the vocabulary
+CHUNK_LOGITS = 1 << 23  # logits of one chunk: 32 MiB in float32 for any vocabulary
 _LAYER_VALUES = 34  # activations per token and hidden unit that a block keeps for backward
 _FLOAT32 = 4  # bytes: the weights of a training, and of an evaluation
 

@@ -75,7 +75,9 @@ def evaluate_cells(
             rows = _Work(evaluation, cell, load_once, pool, bar).all_rows(problems, file)
             results.append(result(evaluation, cell, f"cells/{file.name}", rows, machine))
             bar.write(_line(results[-1]))
-    _publish(results, out)
+    text = json.dumps([dataclasses.asdict(one) for one in results], indent=1)
+    replace_text(out / "results.json", text + "\n")
+    _write(out / RESULTS, arrow.table(Result, results))
     for one in results:  # not earlier: results that were published before may name a folder
         shutil.rmtree(_folder(out / one.rows), ignore_errors=True)
     return results
@@ -206,11 +208,3 @@ def _line(one: Result) -> str:
         f"{one.count}, ARness {'-' if one.arness is None else f'{one.arness:.2f}'}, "
         f"{one.tokens_per_step:.2f} tokens a step"
     )
-
-
-def _publish(results: Sequence[Result], out: Path) -> None:
-    replace_text(
-        out / "results.json",
-        json.dumps([dataclasses.asdict(one) for one in results], indent=1) + "\n",
-    )
-    _write(out / RESULTS, arrow.table(Result, results))

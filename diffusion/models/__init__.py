@@ -14,7 +14,6 @@ import shutil
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple, Protocol, cast
 
 import torch
@@ -63,15 +62,16 @@ class Family(Protocol):
 
 
 @cache
-def families() -> Mapping[str, ModuleType]:
+def families() -> Mapping[str, Family]:
     """Every family of this package by its name."""
-    return {name: importlib.import_module(f"{__name__}.{name}") for name in plugins.kinds(__name__)}
+    modules = {one: importlib.import_module(f"{__name__}.{one}") for one in plugins.kinds(__name__)}
+    return cast(Mapping[str, Family], modules)
 
 
 def family_named(name: str) -> Family:
     """A family by the name that `family_of` gave it."""
-    if (module := families().get(name)) is not None:
-        return cast(Family, module)
+    if (family := families().get(name)) is not None:
+        return family
     needs = ("SHIFT", "build", "blank", "tokenizer", "special_ids", "write")
     return cast(Family, plugins.load(__name__, name, "config.json: model_type", needs))
 
@@ -82,16 +82,12 @@ def family_of(config: Config) -> tuple[str, Family]:
     UserError if it is another distribution's and cannot be used.
     """
     kind = config.get("model_type")
-    for name, module in families().items():
-        if kind in module.MODEL_TYPES:
-            return name, cast(Family, module)
+    for name, family in families().items():
+        if kind in family.MODEL_TYPES:
+            return name, family
     if isinstance(kind, str) and plugins.origin(__name__, kind):
         return kind, family_named(kind)
-    return next(
-        (name, cast(Family, module))
-        for name, module in families().items()
-        if not module.MODEL_TYPES
-    )
+    return next((name, one) for name, one in families().items() if not one.MODEL_TYPES)
 
 
 def load_model(

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
 from diffusion.models import Config, SpecialIds, State, _decoder
 from support.errors import UserError, first_line
 
-MODEL_TYPES: tuple[str, ...] = ()  # whatever no other family takes
+MODEL_TYPES: tuple[str, ...] = ()  # those that no other family takes
 SHIFT = False
 
 
@@ -29,7 +29,7 @@ def build(folder: Path, config: Config, dtype: torch.dtype, trust: bool) -> Any:
             use_safetensors=True,
             output_loading_info=True,
         )
-    except Exception as error:  # an unknown type, a damaged file, or whatever remote code raises
+    except Exception as error:  # an unknown type, a damaged file, or any error of remote code
         raise UserError(
             f"{folder}: cannot be loaded as a masked language model: {first_line(error)}"
         ) from error
@@ -57,7 +57,7 @@ def blank(config: Config, dtype: torch.dtype, trust: bool) -> Any:
 
 
 def tokenizer(folder: Path, trust: bool) -> Any:
-    """Whatever tokenizer transformers finds in the folder."""
+    """The tokenizer that transformers finds in the folder."""
     return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust)
 
 

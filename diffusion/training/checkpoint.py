@@ -26,7 +26,7 @@ _PREFIX = "step-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingPosition:
-    """Where a training stands: finished steps, and what it is a training of."""
+    """The position of a training: its finished steps, and what identifies it."""
 
     step: int
     digest: str  # of settings, model and corpus
@@ -45,7 +45,7 @@ def _whole(folder: Path) -> list[Path]:
 
 
 def read_position(checkpoint: Path) -> TrainingPosition:
-    """Where the training stood; UserError where the file is damaged."""
+    """The position at a checkpoint; UserError if the file is damaged."""
     try:
         return TrainingPosition(
             **json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
@@ -69,8 +69,8 @@ def save_checkpoint(
 ) -> None:
     """Write the checkpoint of `place` and delete all but the newest `keep`.
 
-    Called by every process; `any_of` says on all of them whether it is true on one. StoppedError on
-    all where one cannot write: the checkpoints before it stay whole.
+    Called by every process; `any_of` tells all of them whether a condition is true on one. If one
+    cannot write, StoppedError is raised on all, and earlier checkpoints stay whole.
     """
     final = folder / f"{_PREFIX}{place.step:08d}"
     part = final.with_name(final.name + PART)

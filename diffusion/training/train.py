@@ -31,7 +31,7 @@ from support.errors import StoppedError, UserError
 def fine_tune(
     settings: Settings, out: Path, *, say: Callable[[str], None] = print
 ) -> TrainingSummary:
-    """Fine-tune, or go on, or do nothing where it is done; every process calls it.
+    """Fine-tune, or continue, or do nothing if it is complete; every process calls it.
 
     Raises UserError for the user's mistakes, StoppedError after SIGTERM or a full disk (the same
     command goes on), PolytraceError if the loss is not finite.

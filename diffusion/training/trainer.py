@@ -43,7 +43,7 @@ def learning_rate(step: int, steps: int, settings: Settings) -> float:
 
 
 class Trainer:
-    """One training: the model and its optimiser, the data, and where they stand."""
+    """One training: the model and its optimiser, the data, and the position in the schedule."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Trainer:
         )
 
     def run(self, is_asked: Callable[[], bool]) -> TrainingSummary:
-        """All steps that are left, then the model; `is_asked` says whether to stop early."""
+        """Do the remaining steps and write the model; `is_asked` says whether to stop early."""
         if self.is_main:
             self.out.mkdir(parents=True, exist_ok=True)
         start, steps, settings = self._resume(), self.schedule.steps, self.settings

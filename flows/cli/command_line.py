@@ -63,7 +63,7 @@ def main() -> None:
         if is_disk_fault(error):
             print(f"polytrace: {_disk_message(error)}", file=sys.stderr)
             sys.exit(StoppedError.exit_code)
-        handle, log = tempfile.mkstemp(prefix="polytrace-", suffix=".log")  # a name nobody knew
+        handle, log = tempfile.mkstemp(prefix="polytrace-", suffix=".log")  # a random name
         text = hide_secrets(traceback.format_exc())
         with open(handle, "w", encoding="utf-8", errors="replace") as file:
             file.write(text)

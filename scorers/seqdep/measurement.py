@@ -22,7 +22,8 @@ from scorers.seqdep.segments.path import framed
 from scorers.seqdep.segments.step import steps
 from scorers.seqdep.segments.window import windows
 
-# More characters than a token stands for on average; a longer text is cut before it is encoded.
+# The most characters that a token stands for on average, for any text: a text that is longer than
+# the context allows need not be encoded whole.
 _MOST_CHARACTERS = 32
 # A path is a near copy of another one if that explains half of its nats, and at least this many a
 # token: a scorer that has memorised a path cannot tell what repeats it.

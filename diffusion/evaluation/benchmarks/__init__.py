@@ -16,7 +16,7 @@ Row = Mapping[str, Any]
 
 
 class Problem(NamedTuple):
-    """A problem: `gold` as it stands in the data, `id` unique in its benchmark."""
+    """A problem: `gold` as the data has it, `id` unique in its benchmark."""
 
     id: str
     prompt: str

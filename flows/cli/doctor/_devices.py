@@ -9,7 +9,7 @@ import sys
 
 
 def main() -> None:
-    """Load PyTorch and ask it; the last line of standard error says why that fails."""
+    """Load PyTorch and print its devices, or print to standard error why that fails."""
     try:
         import torch
     except (ImportError, OSError) as error:

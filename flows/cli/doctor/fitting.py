@@ -93,13 +93,12 @@ class Facts:
 
 def fits(facts: Facts) -> tuple[Fit, ...]:
     """Every bundled recipe: those of `build` by their names, others after their command."""
-    small, unserved, full = _small(facts), _served(facts), _served(facts)
+    small, no_server = _small(facts), _served(facts)
     disk = f"about {size(facts.corpus)} of disk"
-    if facts.disk < facts.corpus:
-        full = f"{disk}, {size(facts.disk)} are free"
+    full = f"{disk}, {size(facts.disk)} are free" if facts.disk < facts.corpus else no_server
     all_ = (
         *(Fit(name, small is None, small or note) for name, note in SMALL.items()),
-        Fit("gsm8k_vllm", unserved is None, unserved or _server(facts)),
+        Fit("gsm8k_vllm", no_server is None, no_server or _server(facts)),
         Fit("nap_103k", full is None, full or f"{_server(facts)}; {disk}, and the hub"),
         *(_training(facts, name) for name in facts.training),
         *(_paper(facts, name, training) for name, training in PAPER.items()),
@@ -119,7 +118,7 @@ def _small(facts: Facts) -> str | None:
 
 
 def _served(facts: Facts) -> str | None:
-    """Why no teacher can be asked for traces; None where one can."""
+    """Why there is no server for a teacher; None if there is one or vLLM can be started."""
     has_gpus = bool(facts.gpus) or facts.driver_gpus > 0
     if any(one.models for one in facts.endpoints):
         return None

@@ -7,7 +7,7 @@ from scorers.seqdep.segments import Span, cuts, spans_between, token_slice
 
 # The end of a sentence: terminators and closing quotes before white space (so that "3.5" is whole
 # and the blank belongs to the next sentence, as in " Next"), or an East Asian full stop.
-# Possessive, and begun only at the start of a run: linear in the text, whatever it holds.
+# Possessive, and begun only at the start of a run: linear in any text.
 _SENTENCE = re.compile(
     r"(?<![.!?\u2026])[.!?\u2026]++[\"')\]}\u201d\u2019\u00bb*]*+(?=\s)"
     r"|[\u3002\uff01\uff1f]++[\u201d\u2019\u300d\u300f\uff09]*+"
