@@ -58,7 +58,7 @@ def applies(manifest: Manifest, evaluation: Evaluation) -> bool:
 
 
 def comparison(findings: EvaluationCells) -> Comparison | None:
-    """The cells to compare, at the fewest steps; None where one was not evaluated."""
+    """The cells to compare, at the fewest steps; None if one was not evaluated."""
     for subject in findings.subjects():
         if steps := findings.steps(subject):
             base = findings.find(subject, Training.BASE, Order.AO, steps[0])

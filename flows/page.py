@@ -56,7 +56,7 @@ def is_fresh(run: Path) -> bool:
 
 
 def page(run: Path, evaluation: Path | None = None) -> str:
-    """The page as text; UserError where the run is not finished, or there is no evaluation."""
+    """The page as text; UserError if the run is not finished, or there is no evaluation."""
     import dataclasses
     from base64 import b64encode
     from hashlib import sha256

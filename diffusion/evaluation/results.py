@@ -60,8 +60,8 @@ class Result:
     below the run's (a folder in results of Polytrace 0.1). `arness`, `chance`, `corrected` and
     `local` are of all commits, `content_*` of those that are no fill; `arness_low` and
     `arness_high` are a 95 % interval (bootstrap); `by_slot` is Global-ARness@1 inside each slot.
-    None where no row has an order. `unread` counts rows without a readable answer: they are wrong.
-    `cache` is None where decoding was exact.
+    None if no row has an order. `unread` counts rows without a readable answer: they are wrong.
+    `cache` is None if decoding was exact.
     `device` to `batch` say what it was computed with (`Computed`); None in results of Polytrace
     0.1, which did not keep it.
     """

@@ -49,7 +49,7 @@ _OUTSIDE = {
 
 
 def rename(name: str) -> str | None:
-    """Transformers' name of a weight; None where a Llama has no such weight."""
+    """Transformers' name of a weight; None if a Llama has no such weight."""
     if match := _BLOCK.fullmatch(name):
         part = _IN_BLOCK.get(match[2])
         return part and f"model.layers.{match[1]}.{part}.weight"

@@ -6,7 +6,7 @@ values that a template prints. Texts are as a model wrote them; the template esc
 
 import base64
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -118,7 +118,6 @@ def _decodes(cell: EvaluationCell, tokenizers: Mapping[str, Any], count: int) ->
     rows = read_rows(cell.run / cell.result.rows, columns).slice(0, count).to_pylist()
     tokenizer = tokenizers.get(cell.result.system)
     for row in rows:
-        words = _words(tokenizer, row["tokens_K"])
         slots: dict[int, list[int]] = {}
         for slot, position in zip(row["slots_K"], row["positions_K"], strict=True):
             slots.setdefault(slot, []).append(position)
@@ -135,15 +134,12 @@ def _decodes(cell: EvaluationCell, tokenizers: Mapping[str, Any], count: int) ->
             confidence=tuple(
                 round(value, 3) if math.isfinite(value) else None for value in row["confidences_K"]
             ),
-            text=words,
+            text=tuple(
+                "▪" if tokenizer is None else str(tokenizer.decode([token]))
+                for token in row["tokens_K"]
+            ),
             is_fill=tuple(token in row["end_ids"] for token in row["tokens_K"]),
         )
-
-
-def _words(tokenizer: Any, tokens: Sequence[int]) -> tuple[str, ...]:
-    if tokenizer is None:
-        return ("▪",) * len(tokens)
-    return tuple(str(tokenizer.decode([token])) for token in tokens)
 
 
 def _data_uri(file: Path) -> str:

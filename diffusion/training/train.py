@@ -84,7 +84,7 @@ _KINDS = ("NO", "MULTI_CPU", "MULTI_GPU", "FSDP")
 
 
 def _require_extras(settings: Settings) -> None:
-    """UserError where the settings ask for an extra that is not installed."""
+    """Raise UserError if the settings need an extra that is not installed."""
     from accelerate.tracking import get_available_trackers
 
     missing = {*map(str, settings.trackers)} - {*map(str, get_available_trackers())}

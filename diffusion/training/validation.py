@@ -20,7 +20,7 @@ BUCKETS = 5
 class Buckets:
     """Mean cross-entropy, nats a masked token, of mask ratios in [0, 1/5), [1/5, 2/5) and so on.
 
-    `content` and `fill` hold one value a bucket, None where nothing was masked; `loss` is the
+    `content` and `fill` hold one value a bucket, None if nothing was masked; `loss` is the
     objective over all of them, `instances` how many there were.
     """
 

@@ -55,7 +55,7 @@ class Denoiser(nn.Module):
     ) -> CrossEntropy:
         """Weighted cross-entropy (nats) of `targets_R` at `positions_R`, flat indices b*T + t.
 
-        `attention_mask_BT` is False at padding; None where nothing is padded.
+        `attention_mask_BT` is False at padding; None if nothing is padded.
         """
         head = self.net.get_output_embeddings()
         features_RH = self.features(ids_BT, positions_R, attention_mask_BT)

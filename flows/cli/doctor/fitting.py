@@ -65,7 +65,7 @@ class Fit(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """The machine; sizes in bytes. `packages` are versions, None where one is not installed.
+    """The machine; sizes in bytes. `packages` are versions, None if one is not installed.
 
     `training` is the memory that a device needs when a recipe of `polytrace train` trains a model
     of the Hub, by recipe and by the number of devices. `evaluation` is the memory for evaluating
