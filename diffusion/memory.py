@@ -1,21 +1,21 @@
-"""The memory that a model takes on a device, from its shape; needs neither PyTorch nor weights.
+"""The memory that a model needs on a device, from its shape; needs neither PyTorch nor weights.
 
-In: a `Shape` and the settings of a fine-tuning. Out: bytes. Memory counts what is held, not
-fragmentation. `SHAPES` are those of the models that bundled recipes name on the hub.
+In: a `Shape` and the settings of a fine-tuning. Out: bytes, without fragmentation. `SHAPES` are
+those of the Hub's models that bundled recipes name.
 """
 
 from dataclasses import dataclass
 
 from diffusion.settings import Precision, Settings
 
-CHUNK_LOGITS = 1 << 23  # logits of one chunk: 32 MiB in float32, whatever the vocabulary
-_LAYER_VALUES = 34  # activations a token and hidden unit of one block, kept for backward
+CHUNK_LOGITS = 1 << 23  # logits of one chunk: 32 MiB in float32 for any vocabulary
+_LAYER_VALUES = 34  # activations per token and hidden unit that a block keeps for backward
 _FLOAT32 = 4  # bytes: the weights of a training, and of an evaluation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """What the memory of a model follows from; `head` is the rows of its output head."""
+    """What decides the memory of a model; `head` is the number of rows of its output head."""
 
     parameters: int
     layers: int
@@ -34,14 +34,14 @@ SHAPES = {
 
 
 def training(shape: Shape, settings: Settings, trained: int, longest: int, devices: int) -> "Parts":
-    """Bytes a device: float32 weights, gradients and moments, sharded over the devices.
+    """Bytes on each device: float32 weights, gradients and moments, sharded over the devices.
 
-    `trained` parameters are tuned, and the longest row has `longest` tokens.
+    `trained` is the number of tuned parameters, `longest` the tokens of the longest row.
     """
     width = 2 if settings.precision is Precision.BFLOAT16 else _FLOAT32
     tokens = max(settings.micro_tokens, longest)
     block = tokens * shape.hidden * _LAYER_VALUES * width // 2
-    if settings.gradient_checkpointing:  # the input of each block, and one block at work
+    if settings.gradient_checkpointing:  # the input of each block, and one whole block
         activations = shape.layers * tokens * shape.hidden * width + block
     else:
         activations = shape.layers * block
@@ -71,10 +71,10 @@ class Parts:
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """The sum of all parts."""
         return self.weights + self.gradients + self.optimizer + self.activations + self.head
 
 
 def evaluation(shape: Shape) -> int:
-    """Bytes of the weights of a model that is evaluated, which are the most of it."""
+    """Bytes of the weights of an evaluated model, which need most of the memory."""
     return _FLOAT32 * shape.parameters

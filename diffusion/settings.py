@@ -1,6 +1,7 @@
-"""What determines a fine-tuning. In: a recipe's values. Out: frozen settings, checked.
+"""The settings of a fine-tuning, as frozen dataclasses that check their ranges.
 
-Plain dataclasses: a machine without pydantic can train, and recipes are validated against them.
+Recipes are validated against them by pydantic, but they do not need it: a machine without pydantic
+can train.
 """
 
 import dataclasses
@@ -10,20 +11,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from diffusion.data.layout import Form
+from diffusion.data.layout import CanvasLayout, Form, layout_of
 
-STRICT = {"extra": "forbid"}  # pydantic's words: an unknown key of a recipe is an error
+STRICT = {"extra": "forbid"}  # pydantic's configuration: an unknown key is an error
 
 
 class Precision(StrEnum):
-    """Type of the computation; weights and optimiser are float32 in any case."""
+    """The number type of forward and backward passes; weights and optimiser stay float32."""
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
 
 
 class Tracker(StrEnum):
-    """Where curves are sent."""
+    """An experiment tracker to which the curves of a training are sent."""
 
     TENSORBOARD = "tensorboard"
     WANDB = "wandb"
@@ -41,7 +42,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lora:
-    """Low-rank adapters instead of all weights (peft); the tuned model is saved merged."""
+    """Train low-rank adapters (peft) instead of all weights; they are merged when it is saved."""
 
     __pydantic_config__: ClassVar[Any] = STRICT
 
@@ -51,7 +52,6 @@ class Lora:
     modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         _within("lora.rank", self.rank, 1)
         _within("lora.dropout", self.dropout, 0, 0.99)
         if not self.modules:
@@ -117,22 +117,38 @@ class Settings:
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
 
+    def layout(self, tokenizer: Any, fill_id: int) -> CanvasLayout:
+        """The layout of an answer in the tokens of a model."""
+        return layout_of(
+            tokenizer,
+            fill_id,
+            form=self.form,
+            paths=self.paths,
+            slot_tokens=self.slot_tokens,
+            summary_tokens=self.summary_tokens,
+        )
+
     def digest(self) -> str:
-        """16 hex digits over everything that shapes the result, but for the corpus."""
+        """16 hex digits over everything that shapes the result, except the corpus."""
         facts = dataclasses.asdict(self)
         for name in ("name", "corpus", "checkpoint_every", "checkpoints", "trackers"):
             facts.pop(name)
-        text = json.dumps(facts, sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        return digest_of(facts)
+
+
+def digest_of(facts: object) -> str:
+    """16 hex digits over plain values, by their JSON."""
+    text = json.dumps(facts, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def check_name(name: str) -> None:
-    """ValueError where a recipe's name could name no run directory."""
+    """Raise ValueError if a recipe's name cannot be the name of a run directory."""
     if not name or set(name) & set("/\\\0") or name.startswith("."):
         raise ValueError(f"name: {name!r} is no name for a folder")
 
 
 def _within(name: str, value: float, least: float, most: float | None = None) -> None:
     if not (least <= value and (most is None or value <= most)):
-        range_ = f"at least {least}" if most is None else f"within {least} and {most}"
-        raise ValueError(f"{name}: {value} is not {range_}")
+        allowed = f"at least {least}" if most is None else f"within {least} and {most}"
+        raise ValueError(f"{name}: {value} is not {allowed}")

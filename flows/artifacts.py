@@ -1,8 +1,8 @@
 """A finished corpus in the Prefect UI: the funnel stage by stage, tokens and cost, card and page.
 
 In: a run directory. Out: artifacts of the current flow run, named after the corpus: NAME-funnel,
-NAME-tokens, NAME-card and NAME-report. An artifact that cannot be written is only a warning,
-because everything that was built is in the run directory.
+NAME-tokens, NAME-card and NAME-report. If one cannot be written, there is a warning, because
+everything that was built is in the run directory.
 """
 
 from collections.abc import Iterator
@@ -11,11 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import get_run_logger
-from prefect.artifacts import (
-    create_link_artifact,
-    create_markdown_artifact,
-    create_table_artifact,
-)
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from curation.inspect.funnel import Flow, funnel
 from curation.release.token_usage import TokenUsage, count_token_usage
@@ -57,9 +53,9 @@ def show_corpus(run: Path, seconds: float, price: float | None) -> None:
 
 def show_page(page: Path, name: str, about: str) -> None:
     """A link to a page; its text is the path, for browsers that open no file from a web page."""
-    at = page.resolve()
+    path = page.resolve()
     with or_warning("the page"):
-        create_link_artifact(at.as_uri(), str(at), key=name, description=f"{about}: {at}")
+        create_link_artifact(path.as_uri(), str(path), key=name, description=f"{about}: {path}")
 
 
 def stage_rows(manifest: Manifest) -> list[dict[str, Any]]:
@@ -106,7 +102,7 @@ def or_warning(what: str) -> Iterator[None]:
     """Run the body; if it fails, log a warning and continue."""
     try:
         yield
-    except Exception as error:  # whatever it is, what was made is worth more than its picture
+    except Exception as error:  # of any kind: it must not fail the flow
         get_run_logger().warning("%s not shown: %s: %s", what, type(error).__name__, error)
 
 

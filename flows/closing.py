@@ -12,13 +12,7 @@ from typing import NamedTuple
 
 from diffusion.decoding import Order
 from diffusion.evaluation.settings import Evaluation, Training
-from diffusion.paper.cells import (
-    EvaluationCell,
-    EvaluationCells,
-    ModelOnBenchmark,
-    discordant,
-    gain,
-)
+from diffusion.paper.cells import EvaluationCell, EvaluationCells, discordant, gain
 from diffusion.paper.claims import LEVEL, verdict
 from diffusion.paper.tables import SMOKE
 from diffusion.settings import Settings
@@ -27,7 +21,7 @@ from flows.experiment import folder_of
 from schemas.manifest import Manifest
 from scorers.revision import directory_revision
 from support.paths import ROOT, locate
-from support.stats import Interval, sign_test
+from support.stats import sign_test
 
 BASE, TEACHER = "tiny/dlm", "tiny/teacher"
 
@@ -64,26 +58,20 @@ def applies(manifest: Manifest, evaluation: Evaluation) -> bool:
 
 
 def comparison(findings: EvaluationCells) -> Comparison | None:
-    """The cells to compare, at the fewest steps; None where one was not evaluated."""
+    """The cells to compare, at the fewest steps; None if one was not evaluated."""
     for subject in findings.subjects():
         if steps := findings.steps(subject):
-            return _three_at(findings, subject, steps[0])
+            base = findings.find(subject, Training.BASE, Order.AO, steps[0])
+            long_cot = findings.find(subject, Training.LONG_COT, Order.AO, steps[0])
+            nap = findings.find(subject, Training.NAP, Order.FORCED, steps[0])
+            return Comparison(base, long_cot, nap) if base and long_cot and nap else None
     return None
-
-
-def _three_at(
-    findings: EvaluationCells, subject: ModelOnBenchmark, steps: int
-) -> Comparison | None:
-    base = findings.find(subject, Training.BASE, Order.AO, steps)
-    long_cot = findings.find(subject, Training.LONG_COT, Order.AO, steps)
-    nap = findings.find(subject, Training.NAP, Order.FORCED, steps)
-    return Comparison(base, long_cot, nap) if base and long_cot and nap else None
 
 
 def closing_lines(
     manifest: Manifest,
     trainings: Sequence[Tuned],
-    found: Comparison,
+    compared: Comparison,
     pages: Sequence[str],
     longer: str,
 ) -> str:
@@ -99,8 +87,8 @@ def closing_lines(
         f"the known answer. {wrong / manifest.grades.total:.0%} of the solutions are wrong, on "
         "purpose.",
         "tuned": _tuned(trainings),
-        "result": _result(found),
-        "why": _why(found),
+        "result": _result(compared),
+        "why": _why(compared),
         "look": f"{look} The full experiment: {longer}" if longer else look,
     }
     return "\n".join(f"{name:<8} {line}" for name, line in lines.items())
@@ -120,32 +108,34 @@ def _tuned(trainings: Sequence[Tuned]) -> str:
     )
 
 
-def _result(found: Comparison) -> str:
-    one = found.nap.result
-    more = gain(found.nap, found.long_cot)
+def _result(compared: Comparison) -> str:
+    base, long_cot, nap = compared
+    one, more = nap.result, gain(nap, long_cot)
     assert one.steps is not None and more is not None, "both decoded the same problems"
     trial = "A trial with " if one.count < SMOKE else ""
-    said = {
+    conclusion = {
         "holds": "NAP solves more, as in the paper.",
         "contradicted": "NAP solves fewer, unlike in the paper.",
-    }.get(_verdict(found.nap, found.long_cot), "too few problems to tell the two apart.")
+    }.get(_verdict(nap, long_cot), "too few problems to tell the two apart.")
     return (
         f"{trial}{one.count:,} problems, {one.masks / one.steps:.0f} tokens a step. Solved: "
-        f"the base {_percent(found.base)}, Long-CoT {_percent(found.long_cot)}, NAP "
-        f"{_percent(found.nap)}. NAP - Long-CoT: {_points(more)} points: {said}"
+        f"the base {_percent(base)}, Long-CoT {_percent(long_cot)}, NAP {_percent(nap)}. "
+        f"NAP - Long-CoT: {100 * more.value:+.0f} [{100 * more.low:+.0f}, {100 * more.high:+.0f}] "
+        f"points: {conclusion}"
     )
 
 
-def _why(found: Comparison) -> str:
-    tuned = {"Long-CoT": found.long_cot, "NAP": found.nap}
-    ahead = {name: one for name, one in tuned.items() if _solved(found.base) > _solved(one)}
+def _why(compared: Comparison) -> str:
+    base = compared.base
+    tuned = {"Long-CoT": compared.long_cot, "NAP": compared.nap}
+    ahead = {k: one for k, one in tuned.items() if base.result.accuracy > one.result.accuracy}
     if len(ahead) < len(tuned):
         others = " and ".join(name for name in tuned if name not in ahead)
         return (
             f"The base is not ahead of {others} in this trial. Over 1,000 problems it is ahead of "
             "both models that were tuned on 20,000 canvases; docs/miniature.md says why."
         )
-    unsure = [name for name, one in ahead.items() if _verdict(found.base, one) != "holds"]
+    unsure = [name for name, one in ahead.items() if _verdict(base, one) != "holds"]
     doubt = f" (of {' and '.join(unsure)} by less than so few problems can prove)" if unsure else ""
     return (
         f"The base is ahead of both{doubt}: it was trained on right solutions of these very kinds "
@@ -161,14 +151,6 @@ def _verdict(first: EvaluationCell, second: EvaluationCell) -> str:
     return verdict(more, rises=True, count=first.result.count, is_sure=is_sure)
 
 
-def _solved(one: EvaluationCell) -> float:
-    return one.result.accuracy
-
-
 def _percent(one: EvaluationCell) -> str:
     cell = one.result
     return f"{cell.accuracy:.0%} [{100 * cell.low:.0f}, {100 * cell.high:.0f}]"
-
-
-def _points(one: Interval) -> str:
-    return f"{100 * one.value:+.0f} [{100 * one.low:+.0f}, {100 * one.high:+.0f}]"

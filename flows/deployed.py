@@ -36,23 +36,23 @@ from support.files import replace_text
 
 RELEASED = "polytrace.corpus.released"
 ANNOUNCED = "announced"  # in the run: the build whose event was emitted
-BLOCK_NAME = r"^[a-z0-9-]+$"  # as Prefect has it; no token of the Hub looks like that
-PLAIN_URL = r"^[a-z0-9+.-]+://[^@?#]+$"  # none that may carry a credential: the server keeps it
+BLOCK_NAME = r"^[a-z0-9-]+$"  # Prefect's rule; no token of the Hub matches it
+PLAIN_URL = r"^[a-z0-9+.-]+://[^@?#]+$"  # without credentials, because the server stores it
 
-Asked = ParamSpec("Asked")
+Arguments = ParamSpec("Arguments")
 
 
-def in_one_sentence(work: Callable[Asked, str]) -> Callable[Asked, str | State[str]]:
-    """An error that is meant for the user ends the flow run as failed, with its message alone."""
+def in_one_sentence(work: Callable[Arguments, str]) -> Callable[Arguments, str | State[str]]:
+    """If `work` raises an error for the user, the flow run fails with its message alone."""
 
     @wraps(work)
-    def told(*args: Asked.args, **kwargs: Asked.kwargs) -> str | State[str]:
+    def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> str | State[str]:
         try:
             return work(*args, **kwargs)
         except PolytraceError as error:
             return Failed(message=str(error))
 
-    return told
+    return wrapped
 
 
 @flow(name="build-recipe", task_runner=THREADS)
@@ -176,13 +176,13 @@ def publish(
 
 
 def _secret(block: str) -> str:
-    """The token that a Secret block holds; it is looked up on the server, and kept nowhere."""
+    """The token in a Secret block of the server; it is written nowhere."""
     try:
-        held = cast("Secret[Any]", Secret.load(block)).get()
+        token = cast("Secret[Any]", Secret.load(block)).get()
     except ValueError:
         raise UserError(
             f"token_block {block!r}: no such Secret block; make one in the UI under Blocks"
         ) from None
-    if not isinstance(held, str) or not held:
+    if not isinstance(token, str) or not token:
         raise UserError(f"token_block {block!r}: holds no text; write the token into it")
-    return held
+    return token

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from diffusion.evaluation.settings import BENCHMARKS, Evaluation, Training, part
-from diffusion.settings import STRICT, Model, Settings, check_name
+from diffusion.settings import STRICT, Settings, check_name
 from flows.recipe_files import EVALUATIONS, EXPERIMENTS, find_recipe, settings_of
 from support import plugins
 from support.errors import UserError
@@ -42,7 +42,6 @@ class SeqDep:
     long_cot: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check the range."""
         if self.limit < 2:
             raise ValueError(f"seqdep.limit: {self.limit}; a slope needs at least 2 rows")
 
@@ -63,7 +62,6 @@ class Experiment:
     short_for: str | None = None
 
     def __post_init__(self) -> None:
-        """Check name and trainings."""
         check_name(self.name)
         if not self.train:
             raise ValueError("train: empty; name at least one training")
@@ -71,79 +69,76 @@ class Experiment:
 
 def find_experiment(name: str, overrides: tuple[str, ...] = ()) -> Experiment:
     """An experiment by its file or bundled name; UserError says what is wrong."""
-    found = load(find_recipe(name, EXPERIMENTS), overrides, Experiment)
-    if found.short_for is not None:
-        find_recipe(found.short_for, EXPERIMENTS)  # is there one?
-    return found
+    experiment = load(find_recipe(name, EXPERIMENTS), overrides, Experiment)
+    if experiment.short_for is not None:
+        find_recipe(experiment.short_for, EXPERIMENTS)  # raises UserError if there is none
+    return experiment
 
 
 def trainings(experiment: Experiment, corpus: str) -> list[Settings]:
-    """What is trained, in order, all on `corpus`; UserError where two have one name."""
-    found = [
+    """The trainings in order, all on `corpus`; UserError if two have the same name."""
+    trained = [
         dataclasses.replace(settings_of(use.recipe, use.set), corpus=corpus)
         for use in experiment.train
     ]
-    names = [settings.name for settings in found]
+    names = [settings.name for settings in trained]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(
             f"{experiment.name}: two trainings are named {twice[0]!r}; give one another name by "
             "set: [name=…]"
         )
-    return found
+    return trained
 
 
 def evaluation(experiment: Experiment, settings: list[Settings], out: Path) -> Evaluation:
     """The evaluation, with the models that the trainings leave under `out`; checked."""
     use = experiment.evaluate
     read = load(find_recipe(use.recipe, EVALUATIONS), use.set, Evaluation)
-    plugins.options(BENCHMARKS, str(read.benchmark.get("kind")), "benchmark")  # is there one?
+    # These three raise UserError for a benchmark or a rule that cannot be used.
+    plugins.options(BENCHMARKS, str(read.benchmark.get("kind")), "benchmark")
     if read.benchmark.get("path") is not None:
-        part(BENCHMARKS, read.benchmark, "benchmark")  # can it be read?
-    read.cells()  # a rule that does not exist shows here
-    _check(experiment.name, read, {f"runs/{one.name}/model": one for one in settings})
-    tuned = {f"runs/{one.name}/model": str(out / folder_of(one) / "model") for one in settings}
-    return dataclasses.replace(
-        read,
-        systems=tuple(
-            dataclasses.replace(
-                system,
-                base=system.base_name,
-                model=Model(
-                    path=tuned.get(system.model.path, system.model.path),
-                    trust_remote_code=system.model.trust_remote_code,
-                ),
-            )
-            for system in read.systems
-        ),
-    )
+        part(BENCHMARKS, read.benchmark, "benchmark")
+    read.cells()
+    trained = {f"runs/{one.name}/model": one for one in settings}
+    _check(experiment.name, read, trained)
+    systems = []
+    for system in read.systems:
+        model = system.model
+        if (training := trained.get(model.path)) is not None:
+            path = str(out / folder_of(training) / "model")
+            model = dataclasses.replace(model, path=path)
+        systems.append(dataclasses.replace(system, base=system.base_name, model=model))
+    return dataclasses.replace(read, systems=tuple(systems))
 
 
 def _check(name: str, read: Evaluation, trained: dict[str, Settings]) -> None:
     """Raise UserError for mistakes that would otherwise show only after hours of training."""
-    places: dict[tuple[object, ...], str] = {}
+    names: dict[tuple[object, ...], str] = {}  # of systems, by their cell of the tables
     for system in read.systems:
-        made, path = trained.get(system.model.path), locate(system.model.path)
-        if made is None and system.training is not Training.BASE:
+        settings, path = trained.get(system.model.path), locate(system.model.path)
+        if settings is None and system.training is not Training.BASE:
             raise UserError(
                 f"{name}: the evaluation's system {system.name!r} is tuned, and no training of "
                 f"this experiment makes its model {system.model.path}; add one, or leave the "
                 "system out"
             )
-        if made is not None and _masks(made) != read.masks:
+        if settings is not None and (masks := _masks(settings)) != read.masks:
             raise UserError(
-                f"{name}: the evaluation's masks are {read.masks}, and {made.name} is trained on "
-                f"{_masks(made)}; make them the same"
+                f"{name}: the evaluation's masks are {read.masks}, and {settings.name} is trained "
+                f"on {masks}; make them the same"
             )
-        if made is None and path.count("/") > 1 and not Path(path).is_dir():
+        if settings is None and path.count("/") > 1 and not Path(path).is_dir():
             raise UserError(f"{name}: {system.name}: {path}: no such model directory")
-        what = (system.base_name, system.training, system.made_rule().order, system.form)
-        place = (*what, system.paths, system.tuned_paths, system.cache)
-        if place in places:
+        cell = (
+            *(system.base_name, system.training, system.made_rule().order, system.form),
+            *(system.paths, system.tuned_paths, system.cache),
+        )
+        if cell in names:
             raise UserError(
-                f"{name}: {places[place]!r} and {system.name!r} are one cell of the tables; give "
+                f"{name}: {names[cell]!r} and {system.name!r} are one cell of the tables; give "
                 "one another base, or evaluate it by a recipe of its own"
             )
-        places[place] = system.name
+        names[cell] = system.name
 
 
 def _masks(settings: Settings) -> int:
@@ -151,7 +146,7 @@ def _masks(settings: Settings) -> int:
 
 
 def checked(name: str, corpus: Path) -> Experiment:
-    """The experiment `name`; UserError where it could not start on a corpus."""
+    """The experiment `name`; UserError if it could not start on the corpus."""
     experiment = find_experiment(name)
     evaluation(experiment, trainings(experiment, str(corpus)), Path("runs") / experiment.name)
     return experiment

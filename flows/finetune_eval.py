@@ -35,15 +35,13 @@ def evaluate(recipe: str, out: str) -> None:
 @task(name="seqdep", task_run_name="seqdep {corpus}")
 def seqdep(spec: SeqDep, corpus: str, out: str) -> None:
     """`polytrace seqdep-report`."""
-    beside = ["--web", spec.web] if spec.web is not None else []
+    arguments = ["seqdep-report", corpus, "--model", spec.model, "--out", out]
+    arguments += ["--limit", str(spec.limit)]
+    if spec.web is not None:
+        arguments += ["--web", spec.web]
     for name in spec.long_cot:
-        beside += ["--long-cot", name]
-    run_command(
-        [
-            *("seqdep-report", corpus, "--model", spec.model, "--out", out),
-            *("--limit", str(spec.limit), *beside),
-        ]
-    )
+        arguments += ["--long-cot", name]
+    run_command(arguments)
 
 
 @task(name="tables")
@@ -71,11 +69,11 @@ def finetune_eval(
     manifest = Manifest.load(Path(corpus) / MANIFEST_FILE)
     folder = Path(out) if out else default_out(experiment, manifest.build)
     settings = trainings(experiment, corpus)
-    asked = evaluation(experiment, settings, folder)
+    to_evaluate = evaluation(experiment, settings, folder)
     with lock(folder):
         summaries = [tune(one, folder / folder_of(one), accelerate_config) for one in settings]
         recipe = folder / "evaluation-recipe.yaml"
-        replace_text(recipe, as_yaml(asked))
+        replace_text(recipe, as_yaml(to_evaluate))
         evaluate(str(recipe), str(folder / "evaluation"))
         scored = None
         if experiment.seqdep is not None:
@@ -108,14 +106,10 @@ def _report(
     rows = []
     for one, summary in zip(settings, summaries, strict=True):
         held_out = (summary.get("validation") or {}).get("loss")
-        rows.append(
-            (
-                *(one.name, str(one.form), str(one.paths), str(summary["instances"])),
-                *(str(summary["steps"]), f"{summary['loss']:.3f}"),
-                "-" if held_out is None else f"{held_out:.3f}",
-                one.model.path,
-            )
-        )
+        loss = "-" if held_out is None else f"{held_out:.3f}"
+        counts = (str(one.paths), str(summary["instances"]), str(summary["steps"]))
+        losses = (f"{summary['loss']:.3f}", loss)
+        rows.append((one.name, str(one.form), *counts, *losses, one.model.path))
     header = ("training", "form", "paths", "instances", "steps", "last loss", "validation loss")
     table = Table(header=(*header, "from"), rows=tuple(rows), left=(0, 1, 7))
     text = Path(page).read_text(encoding="utf-8")

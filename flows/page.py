@@ -38,7 +38,7 @@ def write_report(file: Path, run: Path, evaluation: Path | None = None) -> None:
 
 
 def is_fresh(run: Path) -> bool:
-    """Whether the run's page belongs to its manifest; a kill may have come between the two.
+    """Whether the run's page belongs to its manifest; a build may be killed between the two.
 
     The page holds the manifest's checksum. File times would be wrong after a clock was set back,
     and the build id is not enough: another recipe may give the same canvases, and the page shows
@@ -56,7 +56,7 @@ def is_fresh(run: Path) -> bool:
 
 
 def page(run: Path, evaluation: Path | None = None) -> str:
-    """The page as text; UserError where the run is not finished, or there is no evaluation."""
+    """The page as text; UserError if the run is not finished, or there is no evaluation."""
     import dataclasses
     from base64 import b64encode
     from hashlib import sha256
@@ -69,7 +69,7 @@ def page(run: Path, evaluation: Path | None = None) -> str:
     from support.display.digits import rounded
     from support.display.text import visible
 
-    found = corpus_page(run)
+    corpus = corpus_page(run)
     evaluated = None if evaluation is None else _evaluated(evaluation)
     script = files("data_cards").joinpath("report.js").read_text(encoding="utf-8")
     environment = Environment(undefined=StrictUndefined, autoescape=True)
@@ -99,15 +99,15 @@ def page(run: Path, evaluation: Path | None = None) -> str:
             script_hash=b64encode(sha256(script.encode()).digest()).decode(),
         )
 
-    text = render(found, evaluated)
-    while len(text.encode()) > MOST_BYTES:  # every second one stays, so that it is even still
-        if evaluated is not None and len(evaluated.decodes) > 1 and len(found.canvases) < 10:
+    text = render(corpus, evaluated)
+    while len(text.encode()) > MOST_BYTES:  # keep every second one, so that the choice stays even
+        if evaluated is not None and len(evaluated.decodes) > 1 and len(corpus.canvases) < 10:
             evaluated = evaluated.thinned()
-        elif len(found.canvases) > 1:
-            found = dataclasses.replace(found, canvases=found.canvases[::2])
+        elif len(corpus.canvases) > 1:
+            corpus = dataclasses.replace(corpus, canvases=corpus.canvases[::2])
         else:
             break
-        text = render(found, evaluated)
+        text = render(corpus, evaluated)
     return text
 
 
@@ -117,7 +117,7 @@ def _evaluated(evaluation: Path) -> "Evaluated":
     from diffusion.paper.decode_page import evaluated, tokenizers_of
     from support.yaml_file import load
 
-    read_results(evaluation)  # is it one?
+    read_results(evaluation)  # raises UserError if there is no evaluation
     recipe = evaluation / "recipe.yaml"
     systems = load(recipe, [], Evaluation).systems if recipe.is_file() else ()
     return evaluated(evaluation, tokenizers_of({one.name: one.model.path for one in systems}))

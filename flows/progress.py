@@ -1,27 +1,26 @@
 """The progress of a build: a meter that the flow moves, and the artifact that shows it in the UI.
 
-In: stages that have ended, in full or for one shard. Out: a progress artifact of the flow run. It
-is written by a thread of its own, so that no task waits for Prefect's server, and a server that
-cannot be reached fails nothing.
+In: stages that have ended, in full or for one shard. Out: a progress artifact of the flow run. A
+separate thread writes it, so that no task waits for Prefect's server, and nothing fails if the
+server cannot be reached.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
 from threading import Event, Lock, Thread
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
 from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from prefect.futures import PrefectFuture
 
 from curation.context import StageProgress
 from schemas.records import Stage
 
 SECONDS = 3.0  # between two updates
 PATIENCE = 20.0  # seconds that a build waits at its end for the last one
-_SAMPLING = (Stage.TRACES, Stage.SUMMARIES)  # one service over all shards: their bars know
+_SAMPLING = (Stage.TRACES, Stage.SUMMARIES)  # sampled over all shards at once: bars show how far
 
 
 class Meter:
@@ -37,28 +36,23 @@ class Meter:
         with self._lock:
             self._shares[stage] = min(1.0, self._shares[stage] + share)
 
-    def follow(self, stage: Stage, tasks: Sequence[PrefectFuture[Any]]) -> None:
-        """Each of `tasks` is an equal share of a stage."""
-        for task in tasks:
-            task.add_done_callback(lambda _: self.add(stage, 1 / len(tasks)))
-
     def percent(self) -> float:
         """The mean over the stages: a share of stages, not of time."""
-        moved = self._bars.states()
+        states = self._bars.states()
         with self._lock:
             shares = dict(self._shares)
         for stage in _SAMPLING:
-            if stage in shares and stage in moved and moved[stage].total:
-                sampled = moved[stage].done / moved[stage].total
+            if stage in shares and stage in states and states[stage].total:
+                sampled = states[stage].done / states[stage].total
                 shares[stage] = max(shares[stage], min(1.0, sampled))
         return 100 * sum(shares.values()) / len(shares)
 
     def note(self) -> str:
         """What was done in this build, stage by stage."""
         parts = []
-        for stage, (done, total, said) in self._bars.states().items():
+        for stage, (done, total, note) in self._bars.states().items():
             of = f" of {total:,}" if total else ""
-            parts.append(f"{stage} {done:,}{of}" + (f" ({said})" if said else ""))
+            parts.append(f"{stage} {done:,}{of}" + (f" ({note})" if note else ""))
         return "; ".join(parts) or "nothing to do yet"
 
 
@@ -68,18 +62,15 @@ def show_in_ui(key: str, meter: Meter) -> Iterator[None]:
     artifact, over = _Artifact(key), Event()
     is_done = False
 
-    def keep() -> None:
-        while True:
+    def keep_current() -> None:
+        artifact.write(meter.percent(), meter.note())
+        while not over.wait(SECONDS):
             artifact.write(meter.percent(), meter.note())
-            if over.wait(SECONDS):
-                break
-        if is_done:
-            artifact.write(100.0, f"done: {meter.note()}")
-        else:
-            artifact.write(meter.percent(), f"stopped: {meter.note()}")
+        percent, state = (100.0, "done") if is_done else (meter.percent(), "stopped")
+        artifact.write(percent, f"{state}: {meter.note()}")
 
-    # With the context of the flow run, to which the artifact belongs.
-    thread = Thread(target=copy_context().run, args=(keep,), name="progress", daemon=True)
+    # In a copy of this context, which names the flow run that the artifact belongs to.
+    thread = Thread(target=copy_context().run, args=(keep_current,), name="progress", daemon=True)
     thread.start()
     try:
         yield
@@ -102,11 +93,11 @@ class _Artifact:
         self._percent = max(self._percent, percent)
         try:
             if self._id is None:
-                made = create_progress_artifact(self._percent, self._key, note)
-                self._id = cast(UUID, made)  # a coroutine in asynchronous flows alone
+                id_ = create_progress_artifact(self._percent, self._key, note)
+                self._id = cast(UUID, id_)  # a coroutine only in asynchronous flows
             else:
                 update_progress_artifact(self._id, self._percent, note)
-        except Exception as error:  # whatever it is, a build is worth more than its picture
+        except Exception as error:  # of any kind: it must not end the build
             if not self._has_failed:
                 get_run_logger().warning(
                     "progress is not shown: %s: %s", type(error).__name__, error

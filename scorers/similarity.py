@@ -1,10 +1,11 @@
-"""How similar two traces are. In: texts. Out: a similarity in [0, 1], or the matrix of a group.
+"""The similarity of two traces. In: texts. Out: a number in [0, 1], or the matrix of a group.
 
-A pair is compared after `normalise`: case, invisible characters and insignificant whitespace are no
-difference. The measure is the normalised Indel similarity, 2·LCS / (|a| + |b|) over characters.
-It costs |a|·|b| / 64 word operations (3 µs for two GSM8K solutions, 20 ms at 32,000 characters),
-so pairs above `EXACT_CELLS` are compared by the Dice overlap of their character 8-grams instead:
-linear in length, and a little below the exact value for near-duplicates (0.96 for 0.995).
+Texts are compared after `normalise`, so that case, invisible characters and insignificant
+whitespace do not count. The measure is the normalised Indel similarity, 2·LCS / (|a| + |b|) over
+characters. It costs |a|·|b| / 64 word operations (3 µs for two GSM8K solutions, 20 ms at 32,000
+characters), so pairs above `EXACT_CELLS` are compared by the Dice overlap of their character
+8-grams instead: linear in length, and a little below the exact value for near-duplicates (0.96 for
+0.995).
 
 Measured on the 7,914 pairs of GSM8K's four-sample groups: the median is 0.57, 5 % lie above 0.82,
 and from 0.9 (1.6 %) on nearly every pair is one solution in other words or with another number.

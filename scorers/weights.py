@@ -1,7 +1,7 @@
-"""The files that hold a model's weights: safetensors, or nothing. In: a folder. Out: the files.
+"""The files that hold a model's weights, which must be safetensors. In: a folder. Out: the files.
 
-Every other format is a pickle, and a pickle may run whatever it says. Whoever loads a model asks
-here first, because transformers takes what it finds: pickles too, and adapters beside a model.
+Every other format is a pickle, and loading a pickle can run any code. This is checked before a
+model is loaded, because transformers also loads pickles, and adapters beside a model.
 """
 
 import json
@@ -14,9 +14,9 @@ ADAPTER = "adapter_config.json"  # transformers would load what it names into th
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The checkpoint's own: those of its index, or the one file, whatever lies beside them.
+    """The files that the checkpoint's index names, or its one file; others are not looked at.
 
-    UserError where there are none, or the index names anything but safetensors in the folder.
+    UserError if there are none, or the index names anything but safetensors in the folder.
     """
     if (folder / ADAPTER).exists():
         raise UserError(

@@ -156,7 +156,7 @@ def _name_of_damaged(job: Job) -> str | None:
 
     It comes from the recipe; DamagedError where that cannot be read either.
     """
-    if not has_manifest(job) and not (job.run / RELEASE_FOLDER).exists():
+    if not has_manifest(job) and not any((job.run / RELEASE_FOLDER).glob("data/*.parquet")):
         return None
     try:
         recipe = yaml.safe_load((job.run / RECIPE_FILE).read_bytes())

@@ -1,7 +1,7 @@
-"""A released corpus as training instances. In: a run, a release or a hub id. Out: token ids.
+"""A released corpus as training instances. In: a run, a release or a Hub id. Out: token ids.
 
-Only what a model can be trained on exactly comes out: an instance whose text exceeds its slot,
-spells out a special token or does not fit the context is refused with a reason, never cut.
+An instance whose text exceeds its slot, contains a special token or does not fit the model's
+context is refused with a reason; no text is ever cut.
 
 Axes: N slots, T tokens.
 """
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diffusion.data.layout import CanvasLayout, Form, Ids, encode, encode_prompt
+from diffusion.data.turns import specials
 from schemas.arrow import SCHEMA_VERSION
 from schemas.canvas import long_cot
 from support.errors import UserError, first_line
@@ -24,24 +25,24 @@ _COLUMNS = ("id", "prompt", "paths", "summary")
 
 
 class Instance(NamedTuple):
-    """One training instance, not yet filled: `prompt` ids and the ids of every slot's text."""
+    """One training instance: the prompt's ids, and the ids of every slot's text without fill."""
 
     id: str
     prompt: Ids
     texts: tuple[Ids, ...]
 
     def tokens(self, frame: CanvasLayout) -> int:
-        """Length of its row."""
+        """Length of its row in tokens."""
         return len(self.prompt) + frame.tokens
 
     @property
     def content_tokens(self) -> int:
-        """Answer tokens that are no fill."""
+        """Tokens of the texts, without fill."""
         return sum(map(len, self.texts))
 
 
 class Refusal(NamedTuple):
-    """An instance that this model cannot be trained on: a fixed slug, and a sentence."""
+    """Why the model cannot be trained on an instance: a fixed `reason`, and a sentence."""
 
     id: str
     reason: str
@@ -57,7 +58,7 @@ class Encoded:
 
 
 class ReleasedRow(NamedTuple):
-    """One released row: prompt, paths, summary."""
+    """The columns of a released row that training reads."""
 
     id: str
     prompt: str
@@ -66,13 +67,13 @@ class ReleasedRow(NamedTuple):
 
 
 def locate_release(name: str) -> Path:
-    """The folder that holds `data/`: a run's release, the release itself, or a hub dataset's."""
+    """The folder that holds `data/`: a run's release, the release itself, or a Hub dataset's."""
     if name.startswith(HUB):
         return _fetched(name.removeprefix(HUB))
     folder = Path(name)
-    for choice in (folder / "release", folder):
-        if (choice / "data").is_dir():
-            return choice
+    for release in (folder / "release", folder):
+        if (release / "data").is_dir():
+            return release
     what = "no such folder" if not folder.is_dir() else "holds no release (data/*.parquet)"
     raise UserError(f"corpus {name}: {what}; give a finished run, its release, or hub:ORG/NAME")
 
@@ -83,7 +84,7 @@ def files_of(release: Path, split: str) -> list[Path]:
 
 
 def rows(release: Path, split: str, limit: int | None = None) -> Iterator[ReleasedRow]:
-    """The rows of a split; UserError for another schema version or a file that is no release."""
+    """The rows of a split; UserError if a file is no release, or has another schema version."""
     count = 0
     for file in files_of(release, split):
         try:
@@ -122,16 +123,13 @@ def encode_rows(
     mask_id: int,
 ) -> Encoded:
     """Rows in a model's tokens: the first `paths` paths of each, in the given form."""
-    added = getattr(tokenizer, "added_tokens_decoder", {}).items()  # some are special unnamed
-    special = frozenset({frame.fill_id, mask_id, *tokenizer.all_special_ids}).union(
-        number for number, token in added if token.special
-    )
+    special = specials(tokenizer) | {frame.fill_id, mask_id}
     instances: list[Instance] = []
     refused: list[Refusal] = []
     for row in texts:
-        fault = f"has {len(row.paths)} paths, {paths} are asked for"
         if len(row.paths) < paths:
-            refused.append(Refusal(row.id, "too_few_paths", fault))
+            detail = f"has {len(row.paths)} paths, {paths} are asked for"
+            refused.append(Refusal(row.id, "too_few_paths", detail))
             continue
         chosen = row.paths[:paths]
         slots = (*chosen, row.summary) if form is Form.CANVAS else (long_cot(chosen, row.summary),)
@@ -140,7 +138,7 @@ def encode_rows(
             encode_prompt(tokenizer, row.prompt),
             tuple(encode(tokenizer, text) for text in slots),
         )
-        refusal = _judge(instance, frame, special, context, mask_id)
+        refusal = _refusal(instance, frame, special, context, mask_id)
         if refusal is None:
             instances.append(instance)
         else:
@@ -148,7 +146,7 @@ def encode_rows(
     return Encoded(instances=tuple(instances), refused=tuple(refused))
 
 
-def _judge(
+def _refusal(
     instance: Instance,
     frame: CanvasLayout,
     special: frozenset[int],
@@ -178,9 +176,9 @@ def _fetched(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        kinds = ["data/*.parquet", "README.md"]
-        return Path(snapshot_download(name, repo_type="dataset", allow_patterns=kinds))
-    except Exception as error:  # offline, unknown, gated: each is its own class
+        files = ["data/*.parquet", "README.md"]
+        return Path(snapshot_download(name, repo_type="dataset", allow_patterns=files))
+    except Exception as error:  # offline, unknown, gated: each has its own class
         raise UserError(
             f"corpus {HUB}{name}: the hub did not give it ({first_line(error)})"
         ) from None

@@ -1,8 +1,8 @@
-"""The frame of an answer in tokens: fixed headers, slots of fixed length (Eq. 5, Li et al. 2026).
+"""The layout of an answer in tokens: headers, and slots of fixed length (Eq. 5, Li et al. 2026).
 
-In: prompt ids, and the ids of every slot's text. Out: one row: prompt, headers clamped, slots
-filled with fill tokens to their full length. Training and decoding lay their rows here, so that
-the ids of `x` and of the headers are the same in both. The long-CoT form is the frame with one slot
+In: prompt ids, and the ids of every slot's text. Out: one row: the prompt, then each header and its
+slot, filled up with fill tokens. Training and decoding both lay out their rows here, so that the
+ids of `x` and of the headers are the same in both. The long-CoT form is the layout with one slot
 and no header (METHOD section 1).
 
 Axes: T tokens of a row, N slots.
@@ -29,9 +29,9 @@ class Form(StrEnum):
 
 
 class TrainingRow(NamedTuple):
-    """One instance laid out; all [T].
+    """One instance laid out; all fields are [T].
 
-    `answer_T` marks what may be masked (slots: content and fill), `content_T` its text alone.
+    `answer_T` marks what may be masked (slots with their fill), `content_T` their text alone.
     """
 
     ids_T: Ids
@@ -49,37 +49,37 @@ class CanvasLayout:
 
     @property
     def masks(self) -> int:
-        """M: all slots together; headers come on top."""
+        """M, the tokens of all slots; headers are not counted."""
         return sum(self.slots)
 
     @property
     def header_tokens(self) -> int:
-        """Clamped tokens."""
+        """The tokens of all headers, which are never masked."""
         return sum(map(len, self.headers))
 
     @property
     def tokens(self) -> int:
-        """Length of an answer: masks and headers."""
+        """Length of an answer in tokens: slots and headers."""
         return self.masks + self.header_tokens
 
     def lay(self, prompt: Ids, texts: Sequence[Ids]) -> TrainingRow:
-        """The row of a prompt and its slots' texts; ValueError where one exceeds its slot."""
+        """The row of a prompt and its slots' texts; ValueError if a text exceeds its slot."""
         if len(texts) != len(self.slots):
             raise ValueError(f"{len(texts)} texts for {len(self.slots)} slots")
         ids_T = np.full(len(prompt) + self.tokens, self.fill_id, dtype=np.int32)
         answer_T = np.zeros(len(ids_T), dtype=np.bool_)
         content_T = np.zeros(len(ids_T), dtype=np.bool_)
         ids_T[: len(prompt)] = prompt
-        at = len(prompt)
+        start = len(prompt)
         for head, length, text in zip(self.headers, self.slots, texts, strict=True):
             if len(text) > length:
                 raise ValueError(f"a text of {len(text)} tokens in a slot of {length}")
-            ids_T[at : at + len(head)] = head
-            at += len(head)
-            ids_T[at : at + len(text)] = text
-            content_T[at : at + len(text)] = True
-            answer_T[at : at + length] = True
-            at += length
+            ids_T[start : start + len(head)] = head
+            start += len(head)
+            ids_T[start : start + len(text)] = text
+            content_T[start : start + len(text)] = True
+            answer_T[start : start + length] = True
+            start += length
         return TrainingRow(ids_T, answer_T, content_T)
 
     def slot_of(self) -> list[int]:
@@ -91,17 +91,18 @@ class CanvasLayout:
         ]
 
     def contents(self, ids_C: Ids, ends: Collection[int] = ()) -> list[Ids]:
-        """Each slot's text on a decoded answer: what stands before its first fill token.
+        """The ids of each slot's text in a decoded answer, up to its first fill token.
 
         A token among `ends` ends a text, too.
         """
-        found, at = [], 0
+        texts, start = [], 0
         for head, length in zip(self.headers, self.slots, strict=True):
-            slot = ids_C[at + len(head) : at + len(head) + length]
+            start += len(head)
+            slot = ids_C[start : start + length]
             stops = np.flatnonzero(np.isin(slot, [self.fill_id, *ends]))
-            found.append(slot[: stops[0]] if len(stops) else slot)
-            at += len(head) + length
-        return found
+            texts.append(slot[: stops[0]] if len(stops) else slot)
+            start += length
+        return texts
 
 
 def layout_of(
@@ -113,7 +114,7 @@ def layout_of(
     slot_tokens: int,
     summary_tokens: int,
 ) -> CanvasLayout:
-    """The frame of `paths` paths in a model's tokens; both forms have the same number of masks."""
+    """The layout of `paths` paths for a model; both forms have the same number of masks."""
     masks = paths * slot_tokens + summary_tokens
     if form is Form.LONG_COT:
         return CanvasLayout(headers=((),), slots=(masks,), fill_id=fill_id)
@@ -126,12 +127,12 @@ def layout_of(
 
 
 def encode(tokenizer: Any, text: str) -> Ids:
-    """The ids of a text on its own, without added special tokens."""
+    """The ids of a text, without added special tokens."""
     return np.asarray(tokenizer(text, add_special_tokens=False)["input_ids"], dtype=np.int32)
 
 
 def encode_prompt(tokenizer: Any, prompt: str) -> Ids:
-    """The ids of `x`: the chat template with generation prompt; raw text where there is none."""
+    """The ids of `x`, in the tokenizer's chat template with generation prompt if it has one."""
     if tokenizer.chat_template:
         prompt = tokenizer.apply_chat_template(
             [{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=False

@@ -16,20 +16,20 @@ from jinja2 import TemplateError
 from support.errors import UserError
 
 GENERATION = "generation_config.json"
-_PROBE = "polytrace"  # an answer whose end is looked for
-# Of chat templates that are in wide use, for tokenizers that have the token and not the template.
+_PROBE = "polytrace"  # an answer that is put into the chat template, to see what follows it
+# Of widely used chat templates, for tokenizers that have the token but not the template.
 _KNOWN = ("<|eot_id|>", "<|im_end|>", "<|endoftext|>", "<|end|>", "<end_of_turn>", "<|role_end|>")
 
 
 def turn_ends(folder: Path, config: Mapping[str, Any], tokenizer: Any) -> frozenset[int]:
     """The ids of every token that ends an answer, as the model's directory says.
 
-    They are EOS of the tokenizer, `eos_token_id` of generation_config.json (of config.json where
-    there is none, as in transformers), what the chat template puts behind an answer, and known
-    names among the tokenizer's added tokens. UserError where an id is none.
+    They are the tokenizer's EOS, `eos_token_id` of generation_config.json (without that file, of
+    config.json, as in transformers), the first special token that the chat template puts behind an
+    answer, and known names among the tokenizer's added tokens. UserError if a value is no token id.
     """
     file = folder / GENERATION
-    generation = _read(file) if file.exists() else config
+    generation = _mapping(file) if file.exists() else config
     added = {str(token): number for number, token in tokenizer.added_tokens_decoder.items()}
     return frozenset(
         [
@@ -42,8 +42,8 @@ def turn_ends(folder: Path, config: Mapping[str, Any], tokenizer: Any) -> frozen
 
 
 def specials(tokenizer: Any) -> frozenset[int]:
-    """The ids of every token that is no text, added ones included."""
-    added = tokenizer.added_tokens_decoder.items()
+    """The ids of every special token, added ones included."""
+    added = getattr(tokenizer, "added_tokens_decoder", {}).items()  # some are special unnamed
     return frozenset([*tokenizer.all_special_ids, *(n for n, token in added if token.special)])
 
 
@@ -54,26 +54,28 @@ def _behind_an_answer(tokenizer: Any) -> Iterator[int]:
     turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _PROBE}]
     with suppress(TemplateError):  # a template may refuse the turns
         text = tokenizer.apply_chat_template(turns, tokenize=False)
-        _, found, behind = text.rpartition(_PROBE)
-        ids = tokenizer(behind, add_special_tokens=False)["input_ids"] if found else []
+        _, probe, behind = text.rpartition(_PROBE)
+        ids = tokenizer(behind, add_special_tokens=False)["input_ids"] if probe else []
         known = specials(tokenizer)
         yield from [token for token in ids if token in known][:1]
 
 
-def _read(file: Path) -> Mapping[str, Any]:
+def _mapping(file: Path) -> Mapping[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        data = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{file}: cannot be read: {error}; fetch it again") from None
-    if not isinstance(found, dict):
+    if not isinstance(data, dict):
         raise UserError(f"{file}: is no mapping; take the model's own")
-    return found
+    return data
 
 
 def _ids(file: Path, value: Any) -> list[int]:
     """A token's id, or a list of them, as a list."""
     ids = [] if value is None else value if isinstance(value, list) else [value]
-    for one in ids:
-        if not isinstance(one, int) or isinstance(one, bool):
-            raise UserError(f"{file}: eos_token_id: {one!r} is no token's id; take the model's own")
+    for token in ids:
+        if not isinstance(token, int) or isinstance(token, bool):
+            raise UserError(
+                f"{file}: eos_token_id: {token!r} is no token's id; take the model's own"
+            )
     return ids

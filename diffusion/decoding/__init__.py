@@ -1,13 +1,10 @@
-"""Decoding a canvas of masks: one loop, and one file a rule (METHOD section 6).
+"""Decoding a canvas of masks: one loop, and one file for each rule (METHOD section 6).
 
-In: a model, a frame, prompts. Out: for every row its tokens, and every commit with its step,
-position, confidence and token. A rule is pure: what it commits at a step follows from the masks,
-the confidences and the step alone. A rule is a frozen dataclass in a file under `rules/` that has
+In: a model, a layout, prompts. Out: for every row its tokens, and every commit with its step,
+position, confidence and token. A rule is a frozen dataclass in a file under `rules/` with the
+members of `Rule`. What it commits depends on the masks, the confidences and the step alone.
 
-- `scope(view)`: where confidences are needed at this step; the head is computed there alone;
-- `choose(view, confidence_BC)`: which of those positions are committed.
-
-Axes: B rows, C columns of a frame (headers and slots), N slots.
+Axes: B rows, C columns of a layout (headers and slots), N slots.
 """
 
 from collections.abc import Callable
@@ -27,16 +24,16 @@ class Order(StrEnum):
     RANDOM = "Random"
     FAST = "Fast-dLLM"
     FORCED = "Parallel-Forced"
-    OTHER = "other"  # a rule of another package, which stands in no table of the paper
+    OTHER = "other"  # a rule of another package, which is in no table of the paper
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What a rule sees: step `step` of `steps` (0: as many as it takes).
+    """What a rule sees at step `step` of `steps` (0: as many as it needs).
 
     `masked_BC`: still masked. `slot_C`: the slot of each column, -1 in headers. `mask_C`: the
-    column's number among all columns of slots, -1 in headers; `masks` is how many those are.
-    `noise()`: uniform in [0, 1), [B, C]; the same at every call, another for every row and step.
+    column's number among all columns of slots, -1 in headers; `masks` is their number. `noise()`:
+    uniform in [0, 1), [B, C]; the same at every call, different for every row and step.
     """
 
     step: int
@@ -49,30 +46,30 @@ class View:
 
     @property
     def quota(self) -> int:
-        """Masks that a step commits where each has its even share; sums to `masks`."""
+        """The step's even share of the masks; over all steps it sums to `masks`."""
         return (self.step + 1) * self.masks // self.steps - self.step * self.masks // self.steps
 
 
 class Rule(Protocol):
-    """What is committed when."""
+    """Decides which positions a step commits."""
 
-    has_steps: ClassVar[bool]  # whether the number of steps is given; else confidences decide it
+    has_steps: ClassVar[bool]  # whether it takes a number of steps; if not, confidences decide it
 
     @property
     def order(self) -> Order:
-        """Its name in tables."""
+        """What it is in the paper's tables."""
 
     def scope(self, view: View) -> Tensor:
-        """Masked positions whose confidence is needed, [B, C] bool."""
+        """Masked positions whose confidence is needed, [B, C] bool; the head is computed there."""
 
     def choose(self, view: View, confidence_BC: Tensor) -> Tensor:
         """The positions to commit, [B, C] bool, within `scope`; -inf where there is none."""
 
 
 def most(key_BC: Tensor, among_BC: Tensor, count: int) -> Tensor:
-    """The `count` positions of each row among `among_BC` with the greatest key, as [B, C] bool.
+    """The `count` positions of each row among `among_BC` with the greatest keys, as [B, C] bool.
 
-    Ties go to the left. Rows that have fewer give all they have.
+    Of equal keys the leftmost is chosen. A row with fewer positions gives all of them.
     """
     masked_BC = key_BC.masked_fill(~among_BC, -float("inf"))
     ranked_BC = masked_BC.argsort(dim=1, descending=True, stable=True)

@@ -1,13 +1,13 @@
-"""The decoding loop, which exists once. In: a model, a frame, prompts, a rule. Out: decoded rows.
+"""The decoding loop. In: a model, a layout, prompts, a rule. Out: decoded rows.
 
-A step asks the rule where it looks, computes the head there alone (some rows at a time: [R, V]
-logits never exist as a whole), asks it what to commit, and writes that down. Nothing is cached
-unless one asks for it (`kv_cache.py`): every step sees the whole row as it stands. Rows of other
-lengths are padded on the right and masked from attention: in float32 each row decodes to the tokens
-that it decodes to alone, whatever the family's positions. In bfloat16 the rounding of sums, which
-depends on the batch's shape, moves some confidences (docs/adr/0022).
+At each step the rule names the positions whose confidences it needs, the head is computed there
+alone (some rows at a time, so that [R, V] logits are never held whole), and the rule chooses what
+is committed. Every step computes the whole row, unless a cache is asked for (`kv_cache.py`).
+Shorter rows are padded on the right and masked from attention: in float32 each row decodes to the
+tokens that it decodes to alone, whatever the family's positions. In bfloat16 the rounding of sums,
+which depends on the batch's shape, changes some confidences (docs/adr/0022).
 
-Axes: B rows, T tokens, C columns of the frame, R positions asked for, H hidden, V vocabulary.
+Axes: B rows, T tokens, C columns of the layout, R positions in scope, H hidden, V vocabulary.
 """
 
 from collections.abc import Sequence
@@ -38,10 +38,10 @@ class Fill(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How a token is taken from its logits, and what all chance follows from.
+    """How a token is taken from its logits, and the seed of all random numbers.
 
-    At temperature 0 the likeliest; else a sample of softmax(logits / temperature). The confidence
-    is the token's probability at temperature 1, as LLaDA's.
+    At temperature 0 it is the most likely token, else a sample of softmax(logits / temperature).
+    Its confidence is its probability at temperature 1, as in LLaDA.
     """
 
     temperature: float = 0.0
@@ -49,20 +49,19 @@ class Sampling:
     fill: Fill = Fill.FREE
 
     def __post_init__(self) -> None:
-        """Check the range."""
         if not self.temperature >= 0:
             raise ValueError(f"temperature: {self.temperature} is under 0")
 
 
 class Request(NamedTuple):
-    """A prompt's ids, and a name from which the row's random numbers follow."""
+    """A prompt's ids, and a name on which the row's random numbers depend."""
 
     name: str
     prompt: Ids
 
 
 class Commit(NamedTuple):
-    """One committed token; `position` is its column in the frame, headers counted."""
+    """One committed token; `position` is its column in the layout, headers counted."""
 
     step: int
     position: int
@@ -72,7 +71,7 @@ class Commit(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoded:
-    """A row: the frame's tokens [C], its commits in order, and how many forward passes it took."""
+    """A row: the answer's tokens [C], its commits in order, and its number of forward passes."""
 
     ids_C: Ids
     commits: tuple[Commit, ...]
@@ -90,11 +89,11 @@ def decode(
     sampling: Sampling | None = None,
     caching: CacheSettings | None = None,
 ) -> list[Decoded]:
-    """Decode every request's frame from masks alone, in one batch.
+    """Decode the answers to all requests in one batch; they begin as masks.
 
-    `steps` is what the rule spreads its commits over, at most one for each mask; a rule that has no
-    number of steps ignores it. `caching` is an approximation. Raises ValueError where the rule
-    needs steps and has none, or has no blocks and the cache needs them.
+    `steps` is the number of steps over which the rule spreads its commits, at most one for each
+    mask; a rule without a number of steps ignores it. `caching` is an approximation. Raises
+    ValueError if the rule needs steps and has none, or has no blocks and the cache needs them.
     """
     if rule.has_steps and steps < 1:
         raise ValueError(f"steps: {steps}; this rule needs at least one")
@@ -111,7 +110,7 @@ def decode(
 
 
 class _Batch:
-    """The rows that are not finished, and what became of all."""
+    """The state of a decode: the rows that still have masks, and the commits of all."""
 
     def __init__(
         self, dlm: Dlm, frame: CanvasLayout, requests: Sequence[Request], sampling: Sampling
@@ -124,29 +123,29 @@ class _Batch:
         self.nfe = [0] * len(requests)
         self.done: list[Tensor | None] = [None] * len(requests)
         self.rows = list(range(len(requests)))
-        laid = [frame.lay(request.prompt, [_NO_TEXT] * len(frame.slots)) for request in requests]
-        longest = max((len(row.ids_T) for row in laid), default=0)
-        ids_BT = np.full((len(laid), longest), frame.fill_id, dtype=np.int64)
-        for b, row in enumerate(laid):
+        no_texts = [np.zeros(0, dtype=np.int32)] * len(frame.slots)
+        empty = [frame.lay(request.prompt, no_texts) for request in requests]
+        longest = max((len(row.ids_T) for row in empty), default=0)
+        ids_BT = np.full((len(empty), longest), frame.fill_id, dtype=np.int64)
+        for b, row in enumerate(empty):
             ids_BT[b, : len(row.ids_T)] = np.where(row.answer_T, dlm.mask_id, row.ids_T)
-        lengths_B = torch.tensor([len(row.ids_T) for row in laid], dtype=torch.long)
+        lengths_B = torch.tensor([len(row.ids_T) for row in empty], dtype=torch.long)
         is_padded = bool((lengths_B != longest).any())
         self.ids_BT = torch.from_numpy(ids_BT).to(self.device)
         self.attention_mask_BT = (
             (torch.arange(longest) < lengths_B[:, None]).to(self.device) if is_padded else None
         )
-        self.at_BC = ((lengths_B - frame.tokens)[:, None] + torch.arange(frame.tokens)).to(
-            self.device
-        )
+        columns_C = torch.arange(frame.tokens)
+        self.at_BC = ((lengths_B - frame.tokens)[:, None] + columns_C).to(self.device)
         self.slot_C = torch.tensor(frame.slot_of(), device=self.device)
         is_mask_C = self.slot_C >= 0
         self.mask_C = torch.where(is_mask_C, is_mask_C.cumsum(0) - 1, -1)
-        self.masked_BC = is_mask_C.repeat(len(laid), 1)
+        self.masked_BC = is_mask_C.repeat(len(empty), 1)
         self.cache: Cache | None = None
         self._drop_finished()
 
     def step(self, rule: Rule, number: int, steps: int) -> None:
-        """One forward pass, where the rule commits anything, and its commits."""
+        """One forward pass and its commits; nothing if the rule commits nothing at this step."""
         view = View(
             step=number,
             steps=steps,
@@ -157,7 +156,7 @@ class _Batch:
             noise=lambda: self._noise(number),
         )
         scope_BC = rule.scope(view)
-        if not scope_BC.any():  # a step without a quota costs nothing: it would change nothing
+        if not scope_BC.any():
             return
         token_BC, confidence_BC = self._predict(scope_BC, number)
         chosen_BC = rule.choose(view, self._keys(token_BC, confidence_BC, scope_BC))
@@ -181,23 +180,27 @@ class _Batch:
         head = denoiser.net.get_output_embeddings()
         bias_V = getattr(head, "bias", None)
         size = rows_at_once(len(head.weight))
-        draws = self._draws(rows_R, step) if self.sampling.temperature else None
-        found = []
+        draws = None
+        if self.sampling.temperature:  # a row's positions draw from its generator one by one
+            of_row = self._generators("token", step)
+            draws = [of_row[b] for b in rows_R.tolist()]
+        tokens, confidences = [], []
         for start in range(0, len(features_RH), size):
             part = slice(start, start + size)
             logits_rV = nn.functional.linear(features_RH[part], head.weight, bias_V).float()
             logits_rV[:, self.dlm.mask_id] = -torch.inf
-            found.append(self._take(logits_rV, None if draws is None else draws[part]))
+            token_r, confidence_r = self._take(logits_rV, draws and draws[part])
+            tokens.append(token_r)
+            confidences.append(confidence_r)
         token_BC = torch.full_like(scope_BC, self.dlm.mask_id, dtype=torch.long)
         confidence_BC = torch.full_like(scope_BC, -torch.inf, dtype=torch.float32)
-        token_BC[scope_BC] = torch.cat([one[0] for one in found])
-        confidence_BC[scope_BC] = torch.cat([one[1] for one in found])
+        token_BC[scope_BC], confidence_BC[scope_BC] = torch.cat(tokens), torch.cat(confidences)
         return token_BC, confidence_BC
 
     def _take(
         self, logits_rV: Tensor, draws: Sequence[torch.Generator] | None
     ) -> tuple[Tensor, Tensor]:
-        """Tokens and probabilities; works in place."""
+        """Tokens and their probabilities [r]; overwrites the logits."""
         top_r, best_r = logits_rV.max(1)
         if draws is not None:
             noise_rV = torch.stack(
@@ -208,23 +211,13 @@ class _Batch:
         mass_r = logits_rV.sub_(top_r[:, None]).exp_().sum(1)
         return best_r, (chosen_r - top_r).exp() / mass_r
 
-    def _draws(self, rows_R: Tensor, step: int) -> list[torch.Generator]:
-        """For every position the generator of its row, which is asked for one [V] after another."""
-        of_row = [
-            generator(self.sampling.seed, "token", self.names[row], step) for row in self.rows
-        ]
-        return [of_row[b] for b in rows_R.tolist()]
+    def _generators(self, purpose: str, step: int) -> list[torch.Generator]:
+        """The random generators of all rows that still have masks, for one step and purpose."""
+        return [generator(self.sampling.seed, purpose, self.names[row], step) for row in self.rows]
 
     def _noise(self, step: int) -> Tensor:
-        columns = len(self.slot_C)
-        return torch.stack(
-            [
-                torch.rand(
-                    columns, generator=generator(self.sampling.seed, "order", self.names[row], step)
-                )
-                for row in self.rows
-            ]
-        ).to(self.device)
+        columns, draws = len(self.slot_C), self._generators("order", step)
+        return torch.stack([torch.rand(columns, generator=draw) for draw in draws]).to(self.device)
 
     def _keys(self, token_BC: Tensor, confidence_BC: Tensor, scope_BC: Tensor) -> Tensor:
         """Confidences as the rule sees them."""
@@ -241,14 +234,8 @@ class _Batch:
         tokens_K, confidences_K = token_BC[chosen_BC], confidence_BC[chosen_BC]
         self.ids_BT[rows_K, self.at_BC[rows_K, columns_K]] = tokens_K
         self.masked_BC = self.masked_BC & ~chosen_BC
-        written = zip(
-            rows_K.tolist(),
-            columns_K.tolist(),
-            confidences_K.tolist(),
-            tokens_K.tolist(),
-            strict=True,
-        )
-        for b, column, confidence, token in written:
+        lists = (one.tolist() for one in (rows_K, columns_K, confidences_K, tokens_K))
+        for b, column, confidence, token in zip(*lists, strict=True):
             self.commits[self.rows[b]].append(Commit(step, column, confidence, token))
 
     def _drop_finished(self) -> None:
@@ -262,20 +249,16 @@ class _Batch:
         self.rows = [self.rows[b] for b in open_B.nonzero().squeeze(1).tolist()]
         self.ids_BT, self.at_BC = self.ids_BT[open_B], self.at_BC[open_B]
         self.masked_BC = self.masked_BC[open_B]
-        self.attention_mask_BT = (
-            None if self.attention_mask_BT is None else self.attention_mask_BT[open_B]
-        )
+        if self.attention_mask_BT is not None:
+            self.attention_mask_BT = self.attention_mask_BT[open_B]
         if self.cache is not None:
             self.cache.select(open_B)
 
     def decoded(self) -> list[Decoded]:
         """All rows, in the order of the requests."""
-        made = []
+        rows = []
         for ids_C, commits, nfe in zip(self.done, self.commits, self.nfe, strict=True):
             assert ids_C is not None and len(commits) == self.frame.masks
             ids = ids_C.numpy().astype(np.int32)
-            made.append(Decoded(ids_C=ids, commits=tuple(commits), nfe=nfe))
-        return made
-
-
-_NO_TEXT = np.zeros(0, dtype=np.int32)
+            rows.append(Decoded(ids_C=ids, commits=tuple(commits), nfe=nfe))
+        return rows

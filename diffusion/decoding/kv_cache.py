@@ -1,11 +1,11 @@
-"""Keys and values of earlier steps: faster, and not exact, so never on by default.
+"""Reuse keys and values of earlier steps. This is faster but not exact, so it is off by default.
 
-Bidirectional attention has no key that later tokens leave as it is. Fast-dLLM (Wu et al. 2025)
-computes those of some positions now and then only: a whole pass refreshes all, the passes after it
-compute the active positions alone, which see the others as they were. Whether a row is whole at a
-step depends on that row alone: in float32 it decodes in a batch as it does by itself.
+In bidirectional attention every commit changes all keys and values. Fast-dLLM (Wu et al. 2025)
+nevertheless keeps some: a full pass computes all positions, and the passes after it only the active
+ones, which see the others as they were. Whether a row's pass is full depends on that row alone, so
+that in float32 it decodes in a batch as it does by itself.
 
-Axes: B rows, T tokens, C columns of the frame, A active positions, R positions asked for, H hidden.
+Axes: B rows, T tokens, C columns of the layout, A active positions, R positions in scope, H hidden.
 """
 
 from dataclasses import dataclass
@@ -19,22 +19,22 @@ from diffusion.decoding import Rule
 from diffusion.models.network.denoiser import Denoiser
 from diffusion.settings import STRICT
 
-FAMILIES = ("dream", "llada")  # whose attention takes keys and values from elsewhere
+FAMILIES = ("dream", "llada")  # whose attention can use given keys and values
 
 
 class CachedPositions(StrEnum):
-    """Which positions keep what an earlier step computed."""
+    """Which positions keep their keys and values of an earlier step."""
 
     PROMPT = "prompt"  # the prompt's
-    PREFIX = "prefix"  # the prompt's and those before the block that is decoded
-    DUAL = "dual"  # all but the block's
+    PREFIX = "prefix"  # the prompt's and those before the decoded block
+    DUAL = "dual"  # all but the decoded block's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheSettings:
-    """What is kept; a row's pass is whole where its block begins, and after `refresh` others.
+    """What is kept; a row's pass is full where a block begins, and after `refresh` others.
 
-    `refresh` 0: where a block begins alone; without blocks, at the first step alone.
+    `refresh` 0: only where a block begins; without blocks, only at the first step.
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -43,12 +43,11 @@ class CacheSettings:
     refresh: int = 0
 
     def __post_init__(self) -> None:
-        """Check the range."""
         if self.refresh < 0:
             raise ValueError(f"refresh: {self.refresh} is under 0")
 
     def check(self, rule: Rule) -> None:
-        """ValueError where the rule has no blocks to keep by."""
+        """Raise ValueError if this needs blocks and the rule has none."""
         if self.kind is not CachedPositions.PROMPT and not isinstance(rule, _HasBlocks):
             raise ValueError(
                 f"cache: {self.kind} is of rules with blocks (blockwise, fast_dllm); this one "
@@ -66,14 +65,14 @@ class _HasBlocks(Protocol):
 
 
 class _Now(NamedTuple):
-    """Which rows a forward pass is of, and which positions of theirs [B, A]; None: all."""
+    """The rows of a forward pass, and their active positions [B, A] (None: all)."""
 
     rows_B: Tensor
     at_BA: Tensor | None
 
 
 class Cache:
-    """The rows of a batch with their keys and values [B, heads, T, D], one pair a layer."""
+    """The keys and values of a batch, [B, heads, T, D], one pair for each layer."""
 
     def __init__(self, caching: CacheSettings, rule: Rule, mask_C: Tensor, rows: int) -> None:
         caching.check(rule)
@@ -94,11 +93,8 @@ class Cache:
         scope_BC: Tensor,
     ) -> Tensor:
         """What the head is applied to at every position in scope, [R, H], row after row."""
-        attention_mask_BT = (
-            torch.ones_like(ids_BT, dtype=torch.bool)
-            if attention_mask_BT is None
-            else attention_mask_BT
-        )
+        if attention_mask_BT is None:
+            attention_mask_BT = torch.ones_like(ids_BT, dtype=torch.bool)
         low_B, high_B = self._blocks(scope_BC)
         whole_B = self.block_B != low_B
         if self.caching.refresh:
@@ -108,7 +104,7 @@ class Cache:
         first_B, last_B = self._active(at_BC, low_B, high_B, back=int(denoiser.shift))
         position_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device).expand_as(ids_BT)
         rows_R, columns_R = scope_BC.nonzero(as_tuple=True)
-        found: Tensor | None = None
+        features_RH: Tensor | None = None
         for rows_B, is_whole in ((whole_B, True), (~whole_B, False)):
             rows = rows_B.nonzero().squeeze(1)
             if not len(rows):
@@ -134,17 +130,17 @@ class Cache:
                 position_ids=at_bA,
                 past_key_values=self,
             )
-            if found is None:
-                found = features_rH.new_empty(len(rows_R), features_rH.shape[1])
-            found[here_R] = features_rH
+            if features_RH is None:
+                features_RH = features_rH.new_empty(len(rows_R), features_rH.shape[1])
+            features_RH[here_R] = features_rH
         self.now = None
-        assert found is not None, "a step without scope makes no pass"
-        return found
+        assert features_RH is not None, "a step without scope makes no pass"
+        return features_RH
 
     def update(
         self, key: Tensor, value: Tensor, layer: int, *_: Any, **__: Any
     ) -> tuple[Tensor, Tensor]:
-        """What transformers' attention calls: the new keys and values in, all of the rows out."""
+        """Called by transformers' attention: takes new keys and values, returns the rows' own."""
         assert self.now is not None
         rows, at_bA = self.now
         if at_bA is None:
@@ -165,7 +161,7 @@ class Cache:
         return everything[0], everything[1]
 
     def select(self, open_B: Tensor) -> None:
-        """Rows that are finished leave."""
+        """Keep the rows that still have masks."""
         self.block_B, self.since_B = self.block_B[open_B], self.since_B[open_B]
         self.layers = [(key[open_B], value[open_B]) for key, value in self.layers]
 
@@ -178,7 +174,7 @@ class Cache:
     def _active(
         self, at_BC: Tensor, low_B: Tensor, high_B: Tensor, *, back: int
     ) -> tuple[Tensor, Tensor]:
-        """A row's first and last active position; `back` more where logits are read before."""
+        """Each row's first and last active position; the first is moved left by `back`."""
         first_B, last_B = at_BC[:, 0], at_BC[:, -1]
         if self.caching.kind is not CachedPositions.PROMPT:
             is_in_BC = (self.block_C >= low_B[:, None]) & (self.block_C <= high_B[:, None])

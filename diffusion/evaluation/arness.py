@@ -1,8 +1,8 @@
 """ARness: how much a decoding order resembles left to right (Eqs. 2 and 3, Li et al. 2026).
 
 In: the commits of one row, each a step and a position. Out: shares. Positions of one step are read
-ascending, so that a strict left-to-right decode is 1 at any number of tokens a step (METHOD section
-3). Positions that are never committed (a prompt, headers) are not looked at.
+in ascending order, so that a strict left-to-right decode is 1 at any number of tokens a step
+(METHOD section 3). Positions that are never committed (a prompt, headers) do not count.
 
 Axes: L commits.
 """
@@ -14,16 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 Numbers = NDArray[np.int64]
-_FEWEST = 2  # commits, until an order says anything
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arness:
-    """What a decode's order looks like; every share lies in [0, 1] but `corrected` (at most 1).
+    """The ARness of a decode; every share lies in [0, 1] except `corrected` (at most 1).
 
-    `raw` is Global-ARness@1, `chance` its expectation where each step commits a uniform random
-    subset of as many masked positions, `corrected` = (raw - chance) / (1 - chance), `local`
-    Local-ARness@1, `commits` L.
+    `raw` is Global-ARness@1, `chance` its expectation if each step commits a uniform random subset
+    of as many masked positions, `corrected` = (raw - chance) / (1 - chance), `local` is
+    Local-ARness@1, `commits` is L.
     """
 
     raw: float
@@ -34,12 +33,12 @@ class Arness:
 
 
 def arness(steps_L: Sequence[int], positions_L: Sequence[int]) -> Arness | None:
-    """ARness at k = 1 of commits in any order; None under two commits, or where chance is 1."""
+    """ARness at k = 1 of commits in any order; None under two commits, or if chance is 1."""
     steps, positions = _ordered(steps_L, positions_L)
-    if len(steps) < _FEWEST:
+    if len(steps) < 2:
         return None
     raw, chance = _share(_ranks(positions) < 1), _chance(steps)
-    if chance == 1.0:  # one step: there is no order
+    if chance == 1.0:  # all in one step: there is no order
         return None
     return Arness(
         raw=raw,
@@ -82,7 +81,7 @@ def _ordered(steps_L: Sequence[int], positions_L: Sequence[int]) -> tuple[Number
 
 
 def _ranks(positions: Numbers) -> Numbers:
-    """How many positions that are still masked lie left of each commit's, [L]."""
+    """The number of positions left of each commit's that are still masked, [L]."""
     place = np.argsort(np.argsort(positions))  # 0 … L - 1 in the order of positions
     earlier_LL = np.tri(len(place), k=-1, dtype=np.bool_)  # [c, d]: d was committed before c
     left_LL = place[None, :] < place[:, None]

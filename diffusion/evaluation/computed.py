@@ -1,8 +1,8 @@
-"""What a cell is computed with: rows of unlike machines never stand in one cell.
+"""What a cell is computed with; a cell never holds rows of different machines.
 
-Sums that are rounded in another order give other digits, and now and then another token. The order
-depends on the device, the attention kernel, the type, the version of PyTorch, and how many rows are
-decoded together (docs/adr/0022).
+Sums that are rounded in another order give other digits, and sometimes another token. The order
+depends on the device, the attention kernel, the type, the version of PyTorch, and the number of
+rows that are decoded together (docs/adr/0022).
 """
 
 import platform
@@ -41,7 +41,7 @@ def default_device() -> str:
 
 
 def computed(evaluation: Evaluation, attention: str) -> Computed:
-    """How this process decodes a model with that attention kernel."""
+    """What this process decodes with, for a model with that attention kernel."""
     device = default_device()
     return Computed(
         device=device,

@@ -1,15 +1,13 @@
-"""Evaluate systems on a benchmark: decode, grade, count. Goes on where it stopped.
+"""Evaluate systems on a benchmark: decode, grade, count. Continues where it stopped.
 
 In: an evaluation and a run directory. Out, in that directory: `cells/NAME-STEPS-DIGEST.parquet`
-(every decoded problem with its commits), `results.json` and `results.parquet` (a line a cell). A
-cell that is not complete is a folder, `cells/NAME-STEPS-DIGEST/` with `rows-NNNNN.parquet`. A file
-of rows is there as a whole or not at all, and is never made twice; a changed model, benchmark or
-setting has a cell of its own, and so has another device, attention kernel, type, version of PyTorch
-or number of rows at once: no cell mixes rows of two.
+(every decoded problem with its commits), `results.json` and `results.parquet` (a line a cell). An
+incomplete cell is a folder, `cells/NAME-STEPS-DIGEST/` with `rows-NNNNN.parquet`. Each of these
+files is written whole, and only once. The digest changes with the model, the benchmark and the
+settings, and with what `computed.py` lists, so that no cell mixes rows of two.
 """
 
 import dataclasses
-import hashlib
 import json
 import re
 import shutil
@@ -31,7 +29,7 @@ from diffusion.evaluation.generate import answers, layout_for, load_decoder
 from diffusion.evaluation.results import RESULTS, DecodedProblem, Result, result
 from diffusion.evaluation.settings import BENCHMARKS, ROWS_PER_FILE, RULES, Cell, Evaluation, part
 from diffusion.models.network.denoiser import Dlm
-from diffusion.settings import Model
+from diffusion.settings import Model, digest_of
 from schemas import arrow
 from scorers.answers.grade import GRADING, Attempt, GradePool
 from scorers.revision import directory_revision
@@ -44,25 +42,24 @@ from support.files import atomic_write, replace_text
 def evaluate_cells(
     evaluation: Evaluation, out: Path, *, say: Callable[[str], None] = print
 ) -> list[Result]:
-    """Every cell's result, in order.
+    """The results of all cells, in order.
 
-    Raises UserError where a model, a rule or the benchmark cannot be had, DamagedError where a file
-    of rows cannot be read.
+    Raises UserError if a model, a rule or the benchmark cannot be loaded, DamagedError if a file of
+    rows cannot be read.
     """
     problems: list[Problem] = part(BENCHMARKS, evaluation.benchmark, "benchmark")
     problems = problems[: evaluation.limit]
     if not problems:
         raise UserError("benchmark: holds no problem")
-    facts = json.dumps([GRADING, problems]).encode()
-    asked = hashlib.blake2b(facts, digest_size=8).hexdigest()
+    problems_digest = digest_of([GRADING, problems])
     cells = evaluation.cells()
-    how = {
+    machines = {
         model: computed(evaluation, models.attention_of(model.path, model.trust_remote_code))
         for model in dict.fromkeys(cell.system.model for cell in cells)
     }
     say(
         f"{len(cells)} cells x {len(problems)} problems on "
-        + "; ".join(map(str, dict.fromkeys(how.values())))
+        + "; ".join(map(str, dict.fromkeys(machines.values())))
     )
     results = []
     load_once = lru_cache(maxsize=1)(load_decoder)
@@ -71,20 +68,23 @@ def evaluate_cells(
         Progress(evaluation.name, "problems", total=len(cells) * len(problems)) as bar,
     ):
         for cell in cells:
-            made = how[cell.system.model]
-            file = _file(evaluation, cell, (asked, dataclasses.asdict(made), *_others(cell)), out)
-            _tell_of_others(file, bar)
+            machine = machines[cell.system.model]
+            facts = (problems_digest, dataclasses.asdict(machine), *_distributions(cell))
+            file = _file(evaluation, cell, facts, out)
+            _report_other_rows(file, bar)
             rows = _Work(evaluation, cell, load_once, pool, bar).all_rows(problems, file)
-            results.append(result(evaluation, cell, f"cells/{file.name}", rows, made))
+            results.append(result(evaluation, cell, f"cells/{file.name}", rows, machine))
             bar.write(_line(results[-1]))
-    _publish(results, out)
-    for one in results:  # only now: what was published before may name a folder
+    text = json.dumps([dataclasses.asdict(one) for one in results], indent=1)
+    replace_text(out / "results.json", text + "\n")
+    _write(out / RESULTS, arrow.table(Result, results))
+    for one in results:  # not earlier: results that were published before may name a folder
         shutil.rmtree(_folder(out / one.rows), ignore_errors=True)
     return results
 
 
 class _Work(NamedTuple):
-    """What the rows of one cell are made with."""
+    """Decodes and grades the rows of one cell."""
 
     evaluation: Evaluation
     cell: Cell
@@ -93,7 +93,7 @@ class _Work(NamedTuple):
     bar: Progress
 
     def all_rows(self, problems: Sequence[Problem], file: Path) -> list[DecodedProblem]:
-        """The cell's rows: from `file`, or decoded some at a time and then written there."""
+        """The cell's rows, from `file` if it exists; else they are decoded and written there."""
         if file.exists():
             self.bar.update(len(problems))
             return _read(file, problems)
@@ -120,7 +120,7 @@ class _Work(NamedTuple):
             masks=evaluation.masks,
             summary_tokens=evaluation.summary_tokens,
         )
-        found = answers(
+        decoded = answers(
             dlm,
             frame,
             [Request(p.id, encode_prompt(dlm.tokenizer, p.prompt)) for p in problems],
@@ -132,11 +132,11 @@ class _Work(NamedTuple):
             caching=system.cache,
         )
         grades = self.pool.grade(
-            [Attempt(a.scored, p.gold, p.prompt) for a, p in zip(found, problems, strict=True)]
+            [Attempt(a.scored, p.gold, p.prompt) for a, p in zip(decoded, problems, strict=True)]
         )
         self.bar.update(len(problems))
         slots = frame.slot_of()
-        for problem, (texts, row), grade in zip(problems, found, grades, strict=True):
+        for problem, (texts, row), grade in zip(problems, decoded, grades, strict=True):
             yield DecodedProblem(
                 id=problem.id,
                 gold=problem.gold,
@@ -164,18 +164,18 @@ def _file(evaluation: Evaluation, cell: Cell, facts: Sequence[object], out: Path
 
 
 def _folder(file: Path) -> Path:
-    """Where the rows of an incomplete cell are."""
+    """The folder that holds the rows of an incomplete cell."""
     return file.with_name(file.name.removesuffix(".parquet"))
 
 
-def _others(cell: Cell) -> list[plugins.Plugin]:
-    """The distribution of a rule that is not ours: another version may decode otherwise."""
-    found = plugins.origin(RULES, str(cell.system.rule["kind"]))
-    return [found] if found else []
+def _distributions(cell: Cell) -> list[plugins.Plugin]:
+    """The distribution of a plugged-in rule: another version of it may decode otherwise."""
+    origin = plugins.origin(RULES, str(cell.system.rule["kind"]))
+    return [origin] if origin else []
 
 
-def _tell_of_others(file: Path, bar: Progress) -> None:
-    """That rows are there which another model, setting or machine has made."""
+def _report_other_rows(file: Path, bar: Progress) -> None:
+    """Say so if there are rows of this system by another model, setting or machine."""
     name = file.name.rpartition("-")[0]
     is_begun = file.exists() or _folder(file).exists()
     if not is_begun and any(file.parent.glob(f"{name}-{'?' * 16}*")):
@@ -208,11 +208,3 @@ def _line(one: Result) -> str:
         f"{one.count}, ARness {'-' if one.arness is None else f'{one.arness:.2f}'}, "
         f"{one.tokens_per_step:.2f} tokens a step"
     )
-
-
-def _publish(results: Sequence[Result], out: Path) -> None:
-    replace_text(
-        out / "results.json",
-        json.dumps([dataclasses.asdict(one) for one in results], indent=1) + "\n",
-    )
-    _write(out / RESULTS, arrow.table(Result, results))

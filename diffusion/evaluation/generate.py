@@ -1,7 +1,7 @@
-"""Prompts to texts: what evaluations and lm_eval's harness share.
+"""Decode prompts to texts, for evaluations and for lm_eval's harness.
 
-In: a model, a frame, a rule, and a batch of prompts. Out: for every prompt the text of every slot,
-and the decoded row it was read from.
+In: a model, a layout, a rule, and a batch of prompts. Out: for every prompt the text of every slot,
+and the decoded row that it was read from.
 """
 
 from collections.abc import Sequence
@@ -33,12 +33,12 @@ class Answer(NamedTuple):
 
     @property
     def scored(self) -> str:
-        """A canvas's summary; of the long-CoT form all there is."""
+        """The text that is graded: a canvas's summary, or the whole long-CoT text."""
         return self.texts[-1]
 
 
 def load_decoder(model: Model, device: str | None = None) -> Dlm:
-    """The model ready to decode, by default on an accelerator where there is one."""
+    """The model, ready to decode, by default on an accelerator if there is one."""
     device = device or default_device()
     if device == "cpu":
         keep_freed()
@@ -50,7 +50,7 @@ def load_decoder(model: Model, device: str | None = None) -> Dlm:
 def layout_for(
     dlm: Dlm, form: Form, *, paths: int, masks: int, summary_tokens: int
 ) -> CanvasLayout:
-    """What is written into: at most M masks, a canvas's paths of one length."""
+    """The layout of an answer of at most `masks` masks, in which all paths have one length."""
     if form is Form.LONG_COT:
         paths, summary_tokens = 1, 0
     return layout_of(
@@ -75,7 +75,7 @@ def answers(
     where: str,
     caching: CacheSettings | None = None,
 ) -> list[Answer]:
-    """Decode one batch; `where` names it in the UserError for a row longer than the model sees."""
+    """Decode one batch; `where` names it in the UserError for a row that exceeds the context."""
     longest = max(len(request.prompt) for request in requests) + frame.tokens
     if dlm.context is not None and longest > dlm.context:
         raise UserError(
@@ -97,9 +97,9 @@ def answers(
 
 
 def texts_of(dlm: Dlm, frame: CanvasLayout, rows: Sequence[Ids]) -> list[tuple[str, ...]]:
-    """The text of every slot of decoded rows [C]: up to its fill, or to what ends the turn.
+    """The text of every slot of decoded rows [C], up to its fill or the end of the turn.
 
-    Special tokens in it are left out: a grader would read them as a part of the answer.
+    Special tokens in it are left out, because a grader would take them for a part of the answer.
     """
     known = np.array(sorted(specials(dlm.tokenizer)))
     return [

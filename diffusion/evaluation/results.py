@@ -1,4 +1,4 @@
-"""What an evaluation found: every decoded row with its commits, and a line for each cell.
+"""The results of an evaluation: every decoded row with its commits, and a line for each cell.
 
 Axes: K commits of a row.
 """
@@ -27,13 +27,13 @@ RESULTS = "results.parquet"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedProblem:
-    """A problem as it was decoded: the text of every slot, and commit by commit how it came.
+    """A decoded problem: the text of every slot, and its commits.
 
     `texts` and `scored`, the one that was graded, end before fill and hold no special token; the
-    raw ids are `tokens_K`. `steps_K`, `positions_K` (columns of the frame, headers counted),
-    `confidences_K` and `tokens_K` are its commits in order, `nfe` its forward passes, `fill_id` the
-    token that fills a slot, `end_ids` that one and those that end a turn, which are no content
-    either, `slots_K` the slot of each commit.
+    raw ids are `tokens_K`. `steps_K`, `positions_K` (columns of the layout, headers counted),
+    `confidences_K`, `tokens_K` and `slots_K` describe its commits in order. `nfe` is its number of
+    forward passes, `fill_id` the token that fills a slot, `end_ids` that one and those that end a
+    turn; none of these is content.
     """
 
     id: str
@@ -60,8 +60,8 @@ class Result:
     below the run's (a folder in results of Polytrace 0.1). `arness`, `chance`, `corrected` and
     `local` are of all commits, `content_*` of those that are no fill; `arness_low` and
     `arness_high` are a 95 % interval (bootstrap); `by_slot` is Global-ARness@1 inside each slot.
-    None where no row has an order. `unread` counts rows without a readable answer: they are wrong.
-    `cache` is None where decoding was exact.
+    None if no row has an order. `unread` counts rows without a readable answer: they are wrong.
+    `cache` is None if decoding was exact.
     `device` to `batch` say what it was computed with (`Computed`); None in results of Polytrace
     0.1, which did not keep it.
     """
@@ -117,16 +117,16 @@ class Result:
 
 
 def result(
-    evaluation: Evaluation, cell: Cell, file: str, rows: Sequence[DecodedProblem], made: Computed
+    evaluation: Evaluation, cell: Cell, file: str, rows: Sequence[DecodedProblem], machine: Computed
 ) -> Result:
-    """The line of a cell, whose rows are in `file`. ValueError without rows."""
+    """The line of a cell whose rows are in `file`; ValueError if there is no row."""
     system, steps = cell
     rule = ", ".join(f"{name}={value}" for name, value in system.rule.items() if name != "kind")
     right = sum(row.grade is Grade.CORRECT for row in rows)
     accuracy, low, high = wilson(right, len(rows))
-    everything = [_order(row, range(len(row.steps_K))) for row in rows]
-    content = [_order(row, _content(row)) for row in rows]
-    orders = [one.raw for one in everything if one]
+    everything = [one for row in rows if (one := _order(row, range(len(row.steps_K))))]
+    content = [one for row in rows if (one := _order(row, _content(row)))]
+    orders = [one.raw for one in everything]
     interval = mean(orders) if orders else None
     slots = 1 + max((slot for row in rows for slot in row.slots_K), default=-1)
     passes = sum(row.nfe for row in rows)
@@ -159,14 +159,14 @@ def result(
         arness=interval and interval.value,
         arness_low=interval and interval.low,
         arness_high=interval and interval.high,
-        chance=_mean(one.chance for one in everything if one),
-        corrected=_mean(one.corrected for one in everything if one),
-        local=_mean(one.local for one in everything if one),
-        content_arness=_mean(one.raw for one in content if one),
-        content_corrected=_mean(one.corrected for one in content if one),
-        content_local=_mean(one.local for one in content if one),
+        chance=_mean(one.chance for one in everything),
+        corrected=_mean(one.corrected for one in everything),
+        local=_mean(one.local for one in everything),
+        content_arness=_mean(one.raw for one in content),
+        content_corrected=_mean(one.corrected for one in content),
+        content_local=_mean(one.local for one in content),
         by_slot=tuple(_in_slot(rows, slot) for slot in range(slots)),
-        **asdict(made),
+        **asdict(machine),
     )
 
 
@@ -180,7 +180,7 @@ def _advice(run: Path) -> str:
 
 
 def read_results(run: Path) -> list[Result]:
-    """What an evaluation wrote; UserError where there is nothing, DamagedError where unreadable."""
+    """The results in a run directory; UserError if there are none, DamagedError if unreadable."""
     file = run / RESULTS
     if not file.is_file():
         raise UserError(f"{run}: holds no {RESULTS}; {_advice(run)}")
@@ -194,9 +194,9 @@ def read_results(run: Path) -> list[Result]:
 
 
 def read_rows(rows: Path, columns: list[str] | None = None) -> pa.Table:
-    """The rows of a cell in order, from its file or from a folder, as Polytrace 0.1 kept them.
+    """The rows of a cell in order, from its file, or from a folder of Polytrace 0.1.
 
-    DamagedError where there are none or they are unreadable.
+    DamagedError if there are none or they are unreadable.
     """
     files = sorted(rows.glob("rows-*.parquet")) if rows.is_dir() else [rows]
     try:
@@ -206,7 +206,7 @@ def read_rows(rows: Path, columns: list[str] | None = None) -> pa.Table:
 
 
 def _table(file: Path, columns: list[str] | None) -> pa.Table:
-    """One file of rows; those of Polytrace 0.1 have no `end_ids`: there fill alone ends a text."""
+    """One file of rows; in those of Polytrace 0.1, `end_ids` is made of `fill_id` alone."""
     known = pq.read_schema(file).names
     wanted = columns or known
     if "end_ids" in known or (columns and "end_ids" not in columns):
@@ -218,7 +218,7 @@ def _table(file: Path, columns: list[str] | None) -> pa.Table:
 
 
 def content(tokens_K: Sequence[int], end_ids: Collection[int]) -> list[int]:
-    """Which commits are neither fill nor an end of turn."""
+    """The numbers of the commits that are neither fill nor an end of turn."""
     return [k for k, token in enumerate(tokens_K) if token not in end_ids]
 
 
@@ -239,8 +239,8 @@ def _order(row: DecodedProblem, among: Iterable[int]) -> Arness | None:
 
 
 def _in_slot(rows: Sequence[DecodedProblem], slot: int) -> float | None:
-    found = (_order(row, [k for k, s in enumerate(row.slots_K) if s == slot]) for row in rows)
-    return _mean(one.raw for one in found if one)
+    orders = (_order(row, [k for k, s in enumerate(row.slots_K) if s == slot]) for row in rows)
+    return _mean(one.raw for one in orders if one)
 
 
 def _mean(values: Iterable[float]) -> float | None:

@@ -1,12 +1,9 @@
-"""What determines an evaluation. In: a recipe's values. Out: frozen settings, and their cells.
+"""The settings of an evaluation, as frozen dataclasses like those of `diffusion/settings.py`.
 
 A cell is one system decoded with one number of steps; a system is a model with a rule and a form.
-Plain dataclasses, validated against by recipes, as `settings.py`.
 """
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,14 +14,14 @@ from diffusion.data.layout import Form
 from diffusion.decoding import Rule
 from diffusion.decoding.decode import Fill, Sampling
 from diffusion.decoding.kv_cache import CacheSettings
-from diffusion.settings import STRICT, Model, Precision, check_name
+from diffusion.settings import STRICT, Model, Precision, check_name, digest_of
 from support import plugins
 from support.errors import UserError
 
 Part = Mapping[str, str | int | float | bool | None]  # `kind`, and the options of that kind
 
 RULES, BENCHMARKS = "diffusion.decoding.rules", "diffusion.evaluation.benchmarks"
-ROWS_PER_FILE = 64  # of a cell; what a killed evaluation decodes again, at most
+ROWS_PER_FILE = 64  # of an incomplete cell; a killed evaluation decodes at most these again
 
 
 class Training(StrEnum):
@@ -37,7 +34,7 @@ class Training(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
-    """A row of the tables: a model, how it decodes, and what it writes into.
+    """A row of the tables: a model, how it decodes, and in which form.
 
     `form: canvas` decodes `paths` slots and a summary, of which the summary is scored; `long_cot`
     one slot of as many masks, scored by the last answer before its first fill or end of turn.
@@ -60,7 +57,6 @@ class System:
     tuned_paths: int | None = None
 
     def __post_init__(self) -> None:
-        """Check name and range."""
         if not self.name.strip():
             raise ValueError("name: empty; a system needs one for its row")
         if self.paths < 1:
@@ -74,7 +70,7 @@ class System:
         return self.base or Path(self.model.path).name
 
     def made_rule(self) -> Rule:
-        """The rule; UserError where it does not exist or does not take its options."""
+        """The rule; UserError if it does not exist or does not take its options."""
         rule: Rule = part(RULES, self.rule, f"systems.{self.name}.rule")
         if self.cache is not None:
             try:
@@ -142,16 +138,16 @@ class Evaluation:
 
     @property
     def sampling(self) -> Sampling:
-        """How tokens are taken."""
+        """How tokens are taken from their logits."""
         return Sampling(temperature=self.temperature, seed=self.seed, fill=self.fill)
 
     @property
     def rows_at_once(self) -> int:
-        """Rows that are decoded together, at most."""
+        """The most rows that are decoded together."""
         return 1 if self.strict else self.batch
 
     def cells(self) -> list[Cell]:
-        """Every cell, in order; a rule without a number of steps has one."""
+        """All cells in order; a system whose rule has no number of steps has one."""
         return [
             Cell(system, steps)
             for system in self.systems
@@ -161,23 +157,22 @@ class Evaluation:
     def digest(self, cell: Cell, facts: Sequence[object]) -> str:
         """16 hex digits over everything that shapes a cell.
 
-        `facts`, which go into JSON, are of the model, the problems, and what computes.
+        `facts`, which are written as JSON, are those of the model, the problems and the machine.
         """
         shaping = dataclasses.asdict(self)
-        for name in ("name", "systems", "steps", "batch", "strict"):  # rows at once are a fact
+        for name in ("name", "systems", "steps", "batch", "strict"):  # rows at once: in `facts`
             shaping.pop(name)
         shaping |= {"system": dataclasses.asdict(cell.system), "steps": cell.steps, "facts": facts}
         for name in ("name", "steps", "base", "training", "tuned_paths"):
             shaping["system"].pop(name)
         if cell.system.cache is None:
             shaping["system"].pop("cache")
-        shaping["system"]["model"].pop("path")  # its revision is among the facts
-        text = json.dumps(shaping, sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        shaping["system"]["model"].pop("path")  # its revision is in `facts`
+        return digest_of(shaping)
 
 
 def path_tokens(masks: int, summary_tokens: int, paths: int) -> int:
-    """A path's even share of M masks beside a summary; ValueError where there is none."""
+    """A path's even share of the masks beside a summary; ValueError if it is not at least 1."""
     share = (masks - summary_tokens) // paths
     if share < 1:
         raise ValueError(
@@ -186,7 +181,7 @@ def path_tokens(masks: int, summary_tokens: int, paths: int) -> int:
     return share
 
 
-def part(package: str, given: Part, where: str) -> Any:
-    """A rule or a benchmark of a recipe; needs pydantic, which reading a recipe needs anyway."""
-    options = {name: value for name, value in given.items() if name != "kind"}
-    return plugins.build(package, str(given.get("kind")), options, where)
+def part(package: str, spec: Part, where: str) -> Any:
+    """The rule or benchmark that a recipe names in `spec`; needs pydantic."""
+    options = {name: value for name, value in spec.items() if name != "kind"}
+    return plugins.build(package, str(spec.get("kind")), options, where)

@@ -1,7 +1,7 @@
-"""The model "polytrace" of lm_eval: its requests in, a text for each out.
+"""The model "polytrace" of lm_eval; importing this file registers it.
 
-Importing this file registers it. A context is a prompt as everywhere in Polytrace: it is the user's
-turn in the model's chat template, unless lm_eval has put it into that template already.
+A context of lm_eval becomes the user's turn in the model's chat template, like every prompt in
+Polytrace, unless lm_eval has applied that template already.
 """
 
 import logging
@@ -25,28 +25,28 @@ from diffusion.settings import Model
 from support.display.progress import Progress
 from support.errors import UserError, first_line
 
-_HEEDED = {"until", "do_sample", "temperature"}
+_SUPPORTED = {"until", "do_sample", "temperature"}
 _NO_LIKELIHOODS = (
     "a task asks for likelihoods: a masked-diffusion model has no exact ones, and none are "
     "offered; tasks of output_type generate_until work, those of multiple_choice, loglikelihood "
     "and loglikelihood_rolling do not"
 )
-_log = logging.getLogger("lm_eval.polytrace")  # under lm_eval, whose format and verbosity it has
+_log = logging.getLogger("lm_eval.polytrace")  # a child of lm_eval's, for format and verbosity
 
 
 class Rendered(str):
-    """A prompt that stands in the chat template already: it is encoded as it is."""
+    """A prompt to which the chat template is already applied."""
 
     __slots__ = ()
 
 
 @register_model("polytrace")
 class Polytrace(LM):  # type: ignore[misc]  # lm_eval is untyped
-    """Decodes what a task asks; the options are those of `Options` and of the rule."""
+    """Answers the requests of a task; takes the options of `Options` and of the rule."""
 
-    def __init__(self, **given: Any) -> None:
+    def __init__(self, **arguments: Any) -> None:
         super().__init__()
-        options, self.rule = read(given)
+        options, self.rule = read(arguments)
         self.options = options
         if options.device is not None:
             _check_device(options.device)
@@ -64,17 +64,17 @@ class Polytrace(LM):  # type: ignore[misc]  # lm_eval is untyped
     def create_from_arg_string(
         cls, arg_string: str, additional_config: Mapping[str, Any] | None = None
     ) -> "Polytrace":
-        """As below, from `key=value,…`."""
+        """The same as `create_from_arg_obj`, from `key=value,…`."""
         return cls.create_from_arg_obj(simple_parse_args_string(arg_string), additional_config)
 
     @classmethod
     def create_from_arg_obj(
         cls, arg_dict: Mapping[str, Any], additional_config: Mapping[str, Any] | None = None
     ) -> "Polytrace":
-        """`arg_dict` goes before `--batch_size` and `--device`, which lm_eval always has."""
+        """The model; `arg_dict` overrides `--batch_size` and `--device`, always set by lm_eval."""
         more = {k: v for k, v in (additional_config or {}).items() if v is not None}
         if more.get("device") == "cuda:0" and not torch.cuda.is_available():
-            del more["device"]  # its default, also where there is none
+            del more["device"]  # lm_eval's default, even without a GPU
         return cls(**more | dict(arg_dict))
 
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
@@ -82,28 +82,28 @@ class Polytrace(LM):  # type: ignore[misc]  # lm_eval is untyped
         self._check([request.args[1] for request in requests])
         options = self.options
         times = Counter[str]()
-        asked: list[Request] = []
+        prompts: list[Request] = []
         for request in requests:
             context = request.args[0]
             name = f"{context}\0{times[context]}"  # repeats of a prompt are samples of their own
             times[context] += 1
-            asked.append(Request(name, self._encode(context)))
-        longest_first = sorted(range(len(asked)), key=lambda n: -len(asked[n].prompt))
-        texts = [""] * len(asked)
-        with Progress("polytrace", "texts", total=len(asked), shown=not disable_tqdm) as bar:
-            for start in range(0, len(asked), options.batch_size):
+            prompts.append(Request(name, self._encode(context)))
+        longest_first = sorted(range(len(prompts)), key=lambda n: -len(prompts[n].prompt))
+        texts = [""] * len(prompts)
+        with Progress("polytrace", "texts", total=len(prompts), shown=not disable_tqdm) as bar:
+            for start in range(0, len(prompts), options.batch_size):
                 batch = longest_first[start : start + options.batch_size]
-                found = answers(
+                decoded = answers(
                     self.dlm,
                     self.frame,
-                    [asked[n] for n in batch],
+                    [prompts[n] for n in batch],
                     self.rule,
                     steps=options.steps or self.frame.masks,
                     sampling=options.sampling,
                     precision=options.precision,
                     where="model_args",
                 )
-                for n, answer in zip(batch, found, strict=True):
+                for n, answer in zip(batch, decoded, strict=True):
                     args = requests[n].args
                     texts[n] = cut(answer.scored, args[1].get("until"))
                     self.cache_hook.add_partial("generate_until", args, texts[n])
@@ -133,7 +133,7 @@ class Polytrace(LM):  # type: ignore[misc]  # lm_eval is untyped
         )
 
     def chat_template(self, chat_template: bool | str = True) -> str:
-        """The model's own; UserError where it has none, or another is asked for by name."""
+        """The model's own; UserError if it has none, or another is asked for by name."""
         if isinstance(chat_template, str):
             raise UserError(
                 f"--apply_chat_template {chat_template}: the model's own is used; give no name"
@@ -159,7 +159,7 @@ class Polytrace(LM):  # type: ignore[misc]  # lm_eval is untyped
         return encode(tokenizer, context) if is_rendered else encode_prompt(tokenizer, context)
 
     def _check(self, generation: Sequence[Mapping[str, Any]]) -> None:
-        """UserError where a task samples otherwise than the model; a warning for the rest."""
+        """Raise UserError if a task sets another temperature; warn about other arguments."""
         for wanted in generation:
             is_greedy = wanted.get("do_sample") is False
             temperature = 0.0 if is_greedy else float(wanted.get("temperature") or 0.0)
@@ -168,10 +168,10 @@ class Polytrace(LM):  # type: ignore[misc]  # lm_eval is untyped
                     f"a task samples at temperature {temperature}; add temperature={temperature} "
                     "to --model_args, or give --gen_kwargs do_sample=False"
                 )
-        if unheeded := sorted({name for wanted in generation for name in wanted} - _HEEDED):
+        if ignored := sorted({name for wanted in generation for name in wanted} - _SUPPORTED):
             _log.warning(
                 "generation_kwargs: %s: without effect; masks, steps and rule decide",
-                ", ".join(unheeded),
+                ", ".join(ignored),
             )
 
 

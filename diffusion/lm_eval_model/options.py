@@ -1,4 +1,4 @@
-"""What `--model_args` says. In: lm_eval's parsed values. Out: checked options, and the rule."""
+"""The options of `--model_args`, and the rule that they name."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -18,8 +18,8 @@ from support.yaml_file import validate
 class Options:
     """A model and how it decodes; names and defaults as in the recipe of an evaluation.
 
-    `steps` is by default one for each mask, `device` an accelerator where there is one;
-    `batch_size` has lm_eval's default.
+    `steps` is by default one for each mask, `device` an accelerator if there is one; `batch_size`
+    has lm_eval's default.
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -51,18 +51,18 @@ class Options:
 
     @property
     def sampling(self) -> Sampling:
-        """How tokens are taken."""
+        """How tokens are taken from their logits."""
         return Sampling(temperature=self.temperature, seed=self.seed, fill=self.fill)
 
 
-def read(given: Mapping[str, Any]) -> tuple[Options, Rule]:
-    """Options and rule; what is no option of ours is one of the rule's (`rule=blockwise,block=13`).
+def read(arguments: Mapping[str, Any]) -> tuple[Options, Rule]:
+    """The options and the rule, whose own options may be among them (`rule=blockwise,block=13`).
 
-    Raises UserError for a missing, an unknown or a bad one.
+    Raises UserError for a missing, an unknown or an invalid option.
     """
     names = tuple(field.name for field in fields(Options))
-    options = validate({k: v for k, v in given.items() if k in names}, "model_args", Options)
-    more = {k: v for k, v in given.items() if k not in names}
+    options = validate({k: v for k, v in arguments.items() if k in names}, "model_args", Options)
+    more = {k: v for k, v in arguments.items() if k not in names}
     known = plugins.options(RULES, options.rule, "model_args.rule")
     for name in more:
         if name not in known:

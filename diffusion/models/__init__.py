@@ -1,15 +1,8 @@
-"""Load and save masked-diffusion language models: one file a family, chosen by the model type.
+"""Load and save masked-diffusion language models: one file for each family of models.
 
-In: a directory (or hub id) with `config.json`, safetensors and a tokenizer. Out: a `Dlm`; and the
-same layout again, so that the family's original code can go on with the weights. A family is a
-file here that has
-
-- `MODEL_TYPES`: the `model_type`s of the configs it takes (none: it takes what nobody else does);
-- `SHIFT`: whether the logits of position i are read at i - 1;
-- `build(folder, config, dtype, trust)`: the transformers network with its weights;
-- `blank(config, dtype, trust)`: the same network untrained (the config is the parsed config.json);
-- `tokenizer(folder, trust)`, and `special_ids(config, tokenizer)`: its mask and fill;
-- `write(net, state, source, folder)`: the weights `state` of `net` in the layout of `source`.
+In: a directory (or Hub id) with `config.json`, safetensors and a tokenizer. Out: a `Dlm`. Models
+are saved in the same layout, so that the family's original code can load them. A family is a file
+of this folder that provides what `Family` lists, and is chosen by the config's `model_type`.
 
 Another distribution adds a family by an entry point in the group `polytrace.models` whose name is
 the `model_type` that it takes, and whose object is a module with the same names.
@@ -21,7 +14,6 @@ import shutil
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple, Protocol, cast
 
 import torch
@@ -41,63 +33,61 @@ State = Mapping[str, Tensor]  # weights under transformers' names
 
 
 class SpecialIds(NamedTuple):
-    """The token that is denoised, and the one that fills a slot behind its text."""
+    """The ids of the mask token, and of the token that fills a slot behind its text."""
 
     mask: int
     fill: int
 
 
 class Family(Protocol):
-    """What a file of this package provides; see the module's text."""
+    """What a family provides; `config` is the parsed config.json, `trust` allows remote code."""
 
-    MODEL_TYPES: tuple[str, ...]
-    SHIFT: bool
+    MODEL_TYPES: tuple[str, ...]  # of the configs it takes; empty: those of no other family
+    SHIFT: bool  # whether the logits of position i are read at i - 1
 
     def build(self, folder: Path, config: Config, dtype: torch.dtype, trust: bool) -> Any:
-        """The network with its weights."""
+        """The transformers network with the weights in `folder`."""
 
     def blank(self, config: Config, dtype: torch.dtype, trust: bool) -> Any:
-        """The network without them."""
+        """The same network, untrained."""
 
     def tokenizer(self, folder: Path, trust: bool) -> Any:
         """The tokenizer beside the model."""
 
     def special_ids(self, config: Config, tokenizer: Any) -> SpecialIds:
-        """Mask and fill; UserError where there is none."""
+        """The ids of mask and fill; UserError if there is none."""
 
     def write(self, net: Any, state: State, source: Path, folder: Path) -> None:
-        """The weights of `net` as files in `folder`, named and typed as in `source`."""
+        """Write the weights `state` of `net` into `folder`, named and typed as in `source`."""
 
 
 @cache
-def families() -> Mapping[str, ModuleType]:
-    """Every family of ours by its name."""
-    return {name: importlib.import_module(f"{__name__}.{name}") for name in plugins.kinds(__name__)}
+def families() -> Mapping[str, Family]:
+    """Every family of this package by its name."""
+    modules = {one: importlib.import_module(f"{__name__}.{one}") for one in plugins.kinds(__name__)}
+    return cast(Mapping[str, Family], modules)
 
 
 def family_named(name: str) -> Family:
     """A family by the name that `family_of` gave it."""
-    if (ours := families().get(name)) is not None:
-        return cast(Family, ours)
+    if (family := families().get(name)) is not None:
+        return family
     needs = ("SHIFT", "build", "blank", "tokenizer", "special_ids", "write")
     return cast(Family, plugins.load(__name__, name, "config.json: model_type", needs))
 
 
 def family_of(config: Config) -> tuple[str, Family]:
-    """The family that takes a config's model type, and its name.
+    """The name of the family that takes a config's model type, and the family.
 
-    UserError where another distribution has it, and it cannot be used.
+    UserError if it is another distribution's and cannot be used.
     """
-    kind, fallback = config.get("model_type"), None
-    for name, module in families().items():
-        if kind in module.MODEL_TYPES:
-            return name, cast(Family, module)
-        if not module.MODEL_TYPES:
-            fallback = name, cast(Family, module)
+    kind = config.get("model_type")
+    for name, family in families().items():
+        if kind in family.MODEL_TYPES:
+            return name, family
     if isinstance(kind, str) and plugins.origin(__name__, kind):
         return kind, family_named(kind)
-    assert fallback is not None
-    return fallback
+    return next((name, one) for name, one in families().items() if not one.MODEL_TYPES)
 
 
 def load_model(
@@ -107,10 +97,10 @@ def load_model(
     device: str | torch.device = "cpu",
     trust_remote_code: bool = False,
 ) -> Dlm:
-    """The model in the directory `name`, or of that name on the hub.
+    """The model in the directory `name`, or of that name on the Hub.
 
-    Raises UserError where the directory holds no such model, names or shapes of weights do not
-    match, or the tokenizer has no mask token.
+    Raises UserError if the directory holds no such model, names or shapes of weights do not match,
+    or the tokenizer has no mask token.
     """
     folder = directory_of(name, trust_remote_code)
     config = read_config(folder)
@@ -151,7 +141,7 @@ def attention_of(name: str, trust_remote_code: bool) -> str:
 
 
 def context_of(net: Any) -> int | None:
-    """The longest row; RoBERTa's kind numbers its positions from behind the padding's."""
+    """The longest row in tokens, or None; RoBERTa's positions begin behind that of padding."""
     most = getattr(net.config, "max_position_embeddings", None)
     if not isinstance(most, int) or most <= 0:
         return None
@@ -163,7 +153,7 @@ def context_of(net: Any) -> int | None:
 def tokenizer_of(
     family: Family, folder: Path, config: Config, trust: bool
 ) -> tuple[Any, SpecialIds]:
-    """The tokenizer beside a model, and its mask and fill."""
+    """The tokenizer of a model, and the ids of its mask and fill."""
     try:
         tokenizer = family.tokenizer(folder, trust)
     except Exception as error:  # tokenizers raises bare Exception, remote code raises anything
@@ -174,7 +164,7 @@ def tokenizer_of(
 def save(dlm: Dlm, folder: Path, state: State | None = None) -> None:
     """Write the model in its family's own layout; everything but the weights is copied.
 
-    `state` are the network's weights where they had to be gathered first (default: its own).
+    `state` holds the weights, if they had to be gathered first (default: the network's own).
     """
     folder.mkdir(parents=True, exist_ok=True)
     for file in sorted(dlm.folder.iterdir()):
@@ -190,7 +180,7 @@ _KEPT = (".json", ".jinja", ".txt", ".model", ".py", ".tiktoken")
 
 
 def directory_of(name: str, trust_remote_code: bool) -> Path:
-    """A local directory, or the snapshot of a hub id."""
+    """A local directory, or the snapshot of a Hub id."""
     if (folder := Path(locate(name))).is_dir():
         return folder
     return fetched(name, f"model {name}", code=trust_remote_code)

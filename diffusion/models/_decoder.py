@@ -1,7 +1,7 @@
-"""Decoder checkpoints with their own names, in transformers' classes run bidirectionally.
+"""Checkpoints of a family's own layout in transformers' decoder classes, run bidirectionally.
 
-In: safetensors of a family's own layout, and a function from its names to transformers'. Out: the
-network with exactly those weights (nothing missing, left over or of another shape), and back.
+In: safetensors, and a function from the family's names of weights to transformers'. Out: the
+network with exactly those weights (none missing, left over or of another shape), and back.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -23,8 +23,7 @@ _SHOWN = 4
 
 def blank(architecture: Any, config: Any, dtype: torch.dtype) -> Any:
     """An untrained network of a transformers class."""
-    prepared = _prepared(config)
-    return architecture._from_config(prepared, dtype=dtype)
+    return architecture._from_config(_prepared(config), dtype=dtype)
 
 
 def build(folder: Path, architecture: Any, config: Any, rename: Rename, dtype: torch.dtype) -> Any:
@@ -64,12 +63,12 @@ def build(folder: Path, architecture: Any, config: Any, rename: Rename, dtype: t
 
 def write(state: Mapping[str, Tensor], source: Path, folder: Path, rename: Rename) -> None:
     """The weights under the names and in the types of the checkpoint in `source`."""
-    made = {}
+    weights = {}
     for name, dtype in header(source).items():
         ours = rename(name)
         assert ours is not None, f"{name} was loaded from {source}"
-        made[name] = state[ours].detach().to("cpu", dtype).contiguous().clone()
-    save_torch_state_dict(made, folder, metadata={"format": "pt"})
+        weights[name] = state[ours].detach().to("cpu", dtype).contiguous().clone()
+    save_torch_state_dict(weights, folder, metadata={"format": "pt"})
 
 
 def tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
@@ -82,14 +81,14 @@ def tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
 
 def header(folder: Path) -> Mapping[str, torch.dtype]:
     """The names and types of a checkpoint's tensors, without reading them."""
-    found = {}
+    dtypes = {}
     for file in weight_files(folder):
         with _opened(file) as weights:
             for name in weights.keys():  # noqa: SIM118 - a file, not a mapping
                 kind = weights.get_slice(name).get_dtype()
                 if kind in _DTYPES:  # integers are buffers that transformers makes itself
-                    found[name] = _DTYPES[kind]
-    return found
+                    dtypes[name] = _DTYPES[kind]
+    return dtypes
 
 
 _DTYPES = {

@@ -66,19 +66,12 @@ def _qwen2(config: Config) -> Qwen2Config:
         raise UserError(
             "config.json: use_sliding_window and rope_scaling are not Dream's; take its own"
         )
+    names = ("num_key_value_heads", "pad_token_id", "bos_token_id", "eos_token_id")
+    optional: dict[str, Any] = {name: config.get(name) for name in names}
     return Qwen2Config(
-        vocab_size=config["vocab_size"],
-        hidden_size=config["hidden_size"],
-        intermediate_size=config["intermediate_size"],
-        num_hidden_layers=config["num_hidden_layers"],
-        num_attention_heads=config["num_attention_heads"],
-        num_key_value_heads=config.get("num_key_value_heads"),
+        **{key: config[key] for key in _NEEDED if key != "rope_theta"},
+        **optional,
         hidden_act=config.get("hidden_act", "silu"),
-        max_position_embeddings=config["max_position_embeddings"],
-        rms_norm_eps=config["rms_norm_eps"],
         rope_parameters={"rope_type": "default", "rope_theta": config["rope_theta"]},
         tie_word_embeddings=config.get("tie_word_embeddings", False),
-        pad_token_id=config.get("pad_token_id"),
-        bos_token_id=config.get("bos_token_id"),
-        eos_token_id=config.get("eos_token_id"),
     )

@@ -16,7 +16,7 @@ from support.errors import UserError
 MODEL_TYPES = ("llada",)
 SHIFT = False
 _MASK, _EOS = 126336, 126081  # of LLaDA-8B; a config may say otherwise
-# What a Llama block is, in LLaDA's words; anything else would be computed wrongly.
+# What makes a LLaDA block a Llama block; with other values it would be computed wrongly.
 _REQUIRED = {
     "block_type": "llama",
     "activation_type": "silu",
@@ -49,10 +49,10 @@ _OUTSIDE = {
 
 
 def rename(name: str) -> str | None:
-    """Transformers' name of a weight; None where a Llama has no such weight."""
-    if found := _BLOCK.fullmatch(name):
-        part = _IN_BLOCK.get(found[2])
-        return part and f"model.layers.{found[1]}.{part}.weight"
+    """Transformers' name of a weight; None if a Llama has no such weight."""
+    if match := _BLOCK.fullmatch(name):
+        part = _IN_BLOCK.get(match[2])
+        return part and f"model.layers.{match[1]}.{part}.weight"
     return _OUTSIDE.get(name)
 
 

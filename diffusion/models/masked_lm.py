@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
 from diffusion.models import Config, SpecialIds, State, _decoder
 from support.errors import UserError, first_line
 
-MODEL_TYPES: tuple[str, ...] = ()  # whatever no other family takes
+MODEL_TYPES: tuple[str, ...] = ()  # those that no other family takes
 SHIFT = False
 
 
@@ -29,7 +29,7 @@ def build(folder: Path, config: Config, dtype: torch.dtype, trust: bool) -> Any:
             use_safetensors=True,
             output_loading_info=True,
         )
-    except Exception as error:  # an unknown type, a damaged file, or whatever remote code raises
+    except Exception as error:  # an unknown type, a damaged file, or any error of remote code
         raise UserError(
             f"{folder}: cannot be loaded as a masked language model: {first_line(error)}"
         ) from error
@@ -50,14 +50,14 @@ def blank(config: Config, dtype: torch.dtype, trust: bool) -> Any:
         known = AutoConfig.for_model(**config)
         return AutoModelForMaskedLM.from_config(known, dtype=dtype, trust_remote_code=trust)
     except Exception as error:
-        said = first_line(error).partition(" Should contain one of ")[0]  # every model there is
+        fault = first_line(error).partition(" Should contain one of ")[0]  # a list of all models
         raise UserError(
-            f"config.json: no masked language model that transformers knows: {said}"
+            f"config.json: no masked language model that transformers knows: {fault}"
         ) from error
 
 
 def tokenizer(folder: Path, trust: bool) -> Any:
-    """Whatever tokenizer transformers finds in the folder."""
+    """The tokenizer that transformers finds in the folder."""
     return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust)
 
 
@@ -68,12 +68,10 @@ def special_ids(config: Config, tokenizer: Any) -> SpecialIds:
             f"{tokenizer.name_or_path}: its tokenizer has no mask token; take a masked language "
             "model, LLaDA or Dream"
         )
-    fill = tokenizer.eos_token_id
-    if fill is None:
-        fill = tokenizer.sep_token_id
-    if fill is None:
-        raise UserError(f"{tokenizer.name_or_path}: its tokenizer has no EOS token to fill with")
-    return SpecialIds(tokenizer.mask_token_id, fill)
+    for fill in (tokenizer.eos_token_id, tokenizer.sep_token_id):
+        if fill is not None:
+            return SpecialIds(tokenizer.mask_token_id, fill)
+    raise UserError(f"{tokenizer.name_or_path}: its tokenizer has no EOS token to fill with")
 
 
 def write(net: Any, state: State, source: Path, folder: Path) -> None:

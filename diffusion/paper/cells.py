@@ -1,14 +1,14 @@
-"""Cells of one or several evaluations, found by what they are. In: run directories. Out: cells.
+"""The cells of one or several evaluations. In: run directories. Out: cells, found by their facts.
 
-A finding is a result and where its rows are; two findings on the same problems can be compared pair
-by pair.
+A cell is a result and the run that holds its rows. Two cells with the same problems can be compared
+problem by problem.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from diffusion.data.layout import Form
 from diffusion.decoding import Order
@@ -23,7 +23,7 @@ Problem = tuple[str, str]  # id and gold answer, which no other benchmark has to
 
 
 class ModelOnBenchmark(NamedTuple):
-    """What a row of a table is about: a base model on a benchmark."""
+    """A base model on a benchmark: the subject of a row of the tables."""
 
     base: str
     benchmark: str
@@ -38,14 +38,12 @@ class EvaluationCell:
 
     @property
     def subject(self) -> ModelOnBenchmark:
-        """What it is about."""
+        """Its base model and benchmark."""
         return ModelOnBenchmark(self.result.base, self.result.benchmark)
 
     def _rows(self, *columns: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = read_rows(
-            self.run / self.result.rows, ["id", "gold", *columns]
-        ).to_pylist()
-        return found
+        table = read_rows(self.run / self.result.rows, ["id", "gold", *columns])
+        return cast(list[dict[str, Any]], table.to_pylist())
 
     @cached_property
     def right(self) -> dict[Problem, float]:
@@ -70,19 +68,19 @@ class EvaluationCell:
     def _orders(
         self, rows: Sequence[dict[str, Any]], among: Iterable[Iterable[int]]
     ) -> dict[Problem, float]:
-        found = {}
-        for row, some in zip(rows, among, strict=True):
-            if order := order_of(row["steps_K"], row["positions_K"], some):
-                found[row["id"], row["gold"]] = order.raw
-        return found
+        return {
+            (row["id"], row["gold"]): order.raw
+            for row, some in zip(rows, among, strict=True)
+            if (order := order_of(row["steps_K"], row["positions_K"], some))
+        }
 
     def is_like(self, other: "EvaluationCell") -> bool:
         """Whether both decoded as many masks, took tokens in the same way, and computed alike."""
-        ours, theirs = (
-            (one.masks, one.temperature, one.fill, one.computed)
-            for one in (self.result, other.result)
-        )
-        return ours == theirs
+        names = ("masks", "temperature", "fill", "computed")
+        return all(getattr(self.result, name) == getattr(other.result, name) for name in names)
+
+
+CellPair = tuple[EvaluationCell | None, EvaluationCell | None]
 
 
 class EvaluationCells:
@@ -120,11 +118,11 @@ class EvaluationCells:
         paths: int | None = None,
         tuned_paths: int | None = None,
     ) -> EvaluationCell | None:
-        """The cell that fits; canvases for NAP and parallel-forced decoding alone.
+        """The cell that fits; its form is a canvas for NAP and for parallel-forced decoding.
 
-        `paths` and `tuned_paths` default to the subject's most. AO is block-wise where no cell of
-        the subject and the form is of another AO, as the paper's is of LLaDA. UserError where two
-        cells fit: a table has one place for them.
+        `paths` and `tuned_paths` default to the subject's most. If no cell of the subject and form
+        is of AO, block-wise cells stand for it, as in the paper for LLaDA. UserError if two cells
+        fit, because a table has one place for them.
         """
         form = Form.CANVAS if Training.NAP is training or order is Order.FORCED else Form.LONG_COT
         most = self.paths(subject)
@@ -132,7 +130,7 @@ class EvaluationCells:
         def fits(cell: Result) -> bool:
             return (
                 (cell.training, cell.order, cell.form) == (training, order, form)
-                and cell.cache is None  # those are in the table of every cell alone
+                and cell.cache is None  # others are only in the table of every cell
                 and cell.steps == (None if order is Order.FAST else steps)
                 and (form is Form.LONG_COT or cell.paths == (paths or most))
                 and (training is not Training.NAP or cell.tuned_paths == (tuned_paths or most))
@@ -142,30 +140,30 @@ class EvaluationCells:
         alike = {one.result.order for one in cells if one.result.form is form}
         if order is Order.AO and order not in alike:
             order = Order.BLOCKWISE
-        found = [one for one in cells if fits(one.result)]
-        if len(found) > 1:
-            first, second = found[:2]
+        fitting = [one for one in cells if fits(one.result)]
+        if len(fitting) > 1:
+            first, second = fitting[:2]
             raise UserError(
                 f"{second.run}: {second.result.system!r} and {first.result.system!r} of "
                 f"{first.run} are one cell of the tables; print them apart, or give one another "
                 "base in its recipe"
             )
-        return found[0] if found else None
+        return fitting[0] if fitting else None
 
     def _cells(self, subject: ModelOnBenchmark) -> Iterator[Result]:
         return (one.result for one in self.all if one.subject == subject)
 
 
 def discordant(first: EvaluationCell, second: EvaluationCell) -> tuple[int, int]:
-    """Problems that only the first has solved, and that only the second has."""
+    """The numbers of problems that only the first has solved, and only the second."""
     return _more_and_less(first.right, second.right)
 
 
 def gain(first: EvaluationCell | None, second: EvaluationCell | None) -> Interval | None:
-    """Accuracy of the first more than the second's; None where they do not compare.
+    """How much the accuracy of the first exceeds the second's; None if they do not compare.
 
-    Both must have decoded the same problems with as many masks, temperature and fill alike, and
-    must have been computed alike: device, kernel, type, version of PyTorch, rows at once.
+    Both must have decoded the same problems with the same masks, temperature and fill, and with the
+    same device, kernel, type, version of PyTorch and rows at once.
     """
     if first is None or second is None or not first.is_like(second):
         return None
@@ -175,9 +173,9 @@ def gain(first: EvaluationCell | None, second: EvaluationCell | None) -> Interva
 def gain_of_arness(
     first: EvaluationCell | None, second: EvaluationCell | None, *, content: bool = False
 ) -> Interval | None:
-    """Global-ARness@1 of the first more than the second's, over problems where both have one.
+    """How much the Global-ARness@1 of the first exceeds the second's, where both have one.
 
-    `content`: without commits of fill. None where they do not compare, as `gain`.
+    `content`: without commits of fill. None if they do not compare, as in `gain`.
     """
     if first is None or second is None or not first.is_like(second):
         return None
@@ -191,17 +189,14 @@ def gain_of_arness(
 def ordered_in_both(
     first: EvaluationCell, second: EvaluationCell, *, content: bool = False
 ) -> list[Problem]:
-    """The problems where both have an order."""
+    """The problems for which both have an ARness."""
     a, b = (one.content_arness if content else one.arness for one in (first, second))
     return [problem for problem in a if problem in b]
 
 
-def change_of_gain(
-    here: tuple[EvaluationCell | None, EvaluationCell | None],
-    there: tuple[EvaluationCell | None, EvaluationCell | None],
-) -> Interval | None:
-    """How much more the first pair's gain is than the second pair's, on the same problems."""
-    (a, b), (c, d) = here, there
+def change_of_gain(first: CellPair, second: CellPair) -> Interval | None:
+    """How much the first pair's gain exceeds the second pair's, on the same problems."""
+    (a, b), (c, d) = first, second
     if a is None or b is None or c is None or d is None:
         return None
     if not all(a.is_like(one) for one in (b, c, d)):
@@ -211,18 +206,15 @@ def change_of_gain(
     return _paired(_gains(a, b), _gains(c, d))
 
 
-def wider_and_narrower(
-    here: tuple[EvaluationCell | None, EvaluationCell | None],
-    there: tuple[EvaluationCell | None, EvaluationCell | None],
-) -> tuple[int, int]:
-    """On how many problems the first pair's gain is more than the second's, and less."""
-    (a, b), (c, d) = here, there
+def wider_and_narrower(first: CellPair, second: CellPair) -> tuple[int, int]:
+    """The numbers of problems on which the first pair's gain is more, and less."""
+    (a, b), (c, d) = first, second
     assert a and b and c and d
     return _more_and_less(_gains(a, b), _gains(c, d))
 
 
 def _gains(first: EvaluationCell, second: EvaluationCell) -> dict[Problem, float]:
-    """Problem by problem, what the first has solved more than the second."""
+    """For each problem 1 if only the first has solved it, -1 if only the second, else 0."""
     return {problem: first.right[problem] - second.right[problem] for problem in first.right}
 
 
@@ -239,5 +231,5 @@ def _paired(first: dict[Problem, float], second: dict[Problem, float]) -> Interv
 
 def counts(findings: Iterable[EvaluationCell]) -> tuple[int, int]:
     """The fewest and the most problems of a cell."""
-    found = [one.result.count for one in findings]
-    return min(found), max(found)
+    numbers = [one.result.count for one in findings]
+    return min(numbers), max(numbers)

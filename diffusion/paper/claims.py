@@ -1,9 +1,10 @@
-"""The paper's claims, each tested on what was evaluated. In: findings. Out: a table of verdicts.
+"""The paper's claims, each tested on the cells of evaluations. Out: a table of verdicts.
 
-A claim is a difference between systems on the same problems; it holds where the 95 % interval of
-the difference (paired bootstrap over problems) lies on the claimed side of 0, is contradicted where
-it lies on the other, and is open else. Few discordant pairs make a bootstrap too sure of itself: a
-gain of accuracy must also pass an exact sign test. Under 30 problems nothing is said.
+A claim is about a difference between systems on the same problems. It holds if the 95 % interval of
+the difference (paired bootstrap over problems) lies on the claimed side of 0, is contradicted if it
+lies on the other side, and is open otherwise. With few discordant pairs a bootstrap's interval is
+too narrow, so a gain of accuracy must also pass an exact sign test. Under 30 problems there is no
+verdict.
 """
 
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ from support.display.tables import Table
 from support.stats import Interval, sign_test
 
 LEVEL = 0.05
-FEW = 30  # problems; a bootstrap of fewer is far too sure of itself
+FEW = 30  # problems; the bootstrap interval of fewer is far too narrow
 _BASE, _LONG_COT, _NAP = Training.BASE, Training.LONG_COT, Training.NAP
 
 
@@ -48,9 +49,9 @@ def claims(findings: EvaluationCells) -> Table:
 
 
 class _Claim(NamedTuple):
-    """A difference over some problems; `rises`: it should be above 0.
+    """A claim about a difference; `rises`: that it is above 0 (else below).
 
-    `is_sure`: it passes the exact test, where there is one.
+    `problems` is the number of problems; `is_sure`: the exact test, if there is one, is passed.
     """
 
     text: str
@@ -61,7 +62,7 @@ class _Claim(NamedTuple):
 
 
 def verdict(difference: Interval, *, rises: bool, count: int, is_sure: bool = True) -> str:
-    """What an interval over `count` problems says of a claim that something rises, or falls."""
+    """The verdict of an interval over `count` problems on a claim that something rises or falls."""
     if count < FEW:
         return "too few problems"
     if is_sure and (difference.low > 0 or difference.high < 0):
@@ -70,19 +71,14 @@ def verdict(difference: Interval, *, rises: bool, count: int, is_sure: bool = Tr
 
 
 def _of(findings: EvaluationCells, subject: ModelOnBenchmark) -> Iterator[tuple[str, str, str]]:
-    for show, found in (
+    for show, tested in (
         (points, _accuracies(findings, subject)),
         (lambda difference: share(difference, "+"), _orders(findings, subject)),
     ):
-        for claim in found:
-            if claim.difference is not None:
-                said = verdict(
-                    claim.difference,
-                    rises=claim.rises,
-                    count=claim.problems,
-                    is_sure=claim.is_sure,
-                )
-                yield claim.text, show(claim.difference), said
+        for text, difference, rises, count, is_sure in tested:
+            if difference is not None:
+                judged = verdict(difference, rises=rises, count=count, is_sure=is_sure)
+                yield text, show(difference), judged
 
 
 def _accuracies(findings: EvaluationCells, subject: ModelOnBenchmark) -> Iterator[_Claim]:
@@ -103,14 +99,8 @@ def _accuracies(findings: EvaluationCells, subject: ModelOnBenchmark) -> Iterato
             change is not None and sign_test(*wider_and_narrower(*pairs)) < LEVEL,
         )
     for n in steps:
-        base_ao, base_forced, nap_ao = (
-            findings.find(subject, training, order, n)
-            for training, order in (
-                (_BASE, Order.AO),
-                (_BASE, Order.FORCED),
-                (_NAP, Order.AO),
-            )
-        )
+        base_ao, nap_ao = (findings.find(subject, one, Order.AO, n) for one in (_BASE, _NAP))
+        base_forced = findings.find(subject, _BASE, Order.FORCED, n)
         forced = f"parallel-forced at {n} steps"
         yield _gain(f"{forced} hurts the base model", base_forced, base_ao, rises=False)
         yield _gain(f"{forced} helps NAP", nap[n], nap_ao, rises=True)
@@ -127,11 +117,11 @@ def _accuracies(findings: EvaluationCells, subject: ModelOnBenchmark) -> Iterato
 def _gain(
     text: str, first: EvaluationCell | None, second: EvaluationCell | None, *, rises: bool
 ) -> _Claim:
-    found = gain(first, second)
-    if found is None or first is None or second is None:
+    difference = gain(first, second)
+    if difference is None or first is None or second is None:
         return _Claim(text, None, rises, 0)
     is_sure = sign_test(*discordant(first, second)) < LEVEL
-    return _Claim(text, found, rises, first.result.count, is_sure)
+    return _Claim(text, difference, rises, first.result.count, is_sure)
 
 
 def _orders(findings: EvaluationCells, subject: ModelOnBenchmark) -> Iterator[_Claim]:

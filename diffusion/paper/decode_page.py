@@ -1,13 +1,12 @@
-"""What a page shows of an evaluation: tables, claims, pictures, and canvases as they filled.
+"""What `report.html` shows of an evaluation: tables, claims, pictures, and decoded canvases.
 
-In: a directory of `polytrace evaluate`, and where its models are. Out: `Evaluated`, plain values
-that a template prints. Texts are as a model wrote them: whoever prints them makes them visible and
-escapes them.
+In: a directory of `polytrace evaluate`, and the tokenizers of its models. Out: `Evaluated`, plain
+values that a template prints. Texts are as a model wrote them; the template escapes them.
 """
 
 import base64
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from diffusion.evaluation.results import read_rows
 from diffusion.paper.cells import EvaluationCell, EvaluationCells
 from diffusion.paper.claims import claims
 from diffusion.paper.figures import draw
-from diffusion.paper.tables import evaluated_part, tables
+from diffusion.paper.tables import evaluated_parts, tables
 from schemas.records import Grade
 from support.display.tables import Table
 from support.errors import UserError
@@ -41,9 +40,8 @@ class Picture:
 class Decode:
     """A decoded row, commit by commit.
 
-    `slots[n]` are the columns of slot n; commit k put `text[k]` into the column `position[k]` at
-    the step `step[k]`, and was sure of it by `confidence[k]`; `is_fill[k]`: that is fill or an end
-    of turn.
+    `slots[n]` are the columns of slot n. Commit k put `text[k]` into the column `position[k]` at
+    the step `step[k]` with `confidence[k]`; `is_fill[k]`: it is fill or an end of turn.
     """
 
     system: str
@@ -70,16 +68,15 @@ class Evaluated:
     unread: tuple[str, ...]  # systems without a tokenizer
 
     def thinned(self) -> "Evaluated":
-        """With every second decode."""
+        """The same with every second decode."""
         kept = self.decodes[::2]
-        gone = len({one.system for one in self.decodes} - {one.system for one in kept})
-        return replace(self, decodes=kept, left_out=self.left_out + gone)
+        dropped = len({one.system for one in self.decodes} - {one.system for one in kept})
+        return replace(self, decodes=kept, left_out=self.left_out + dropped)
 
 
 def evaluated(run: Path, tokenizers: Mapping[str, Any]) -> Evaluated:
-    """What the page shows; `tokenizers` of the systems by name, without which words are dots."""
+    """What the page shows; words of a system whose name is not in `tokenizers` are dots."""
     findings = EvaluationCells([run])
-    every = [*tables(findings), claims(findings)]
     with TemporaryDirectory() as folder:
         pictures = tuple(
             Picture(
@@ -90,12 +87,12 @@ def evaluated(run: Path, tokenizers: Mapping[str, Any]) -> Evaluated:
             for one in draw(findings, Path(folder))
         )
     cells = findings.all[:MOST_DECODES]
-    each = max(1, MOST_DECODES // len(cells))  # rows of a cell: every cell has one before two
+    each = min(2, max(1, MOST_DECODES // len(cells)))  # rows of a cell
     systems = dict.fromkeys(cell.result.system for cell in cells)
     return Evaluated(
-        tuple(part for one in every if (part := evaluated_part(one)) is not None),
+        evaluated_parts([*tables(findings), claims(findings)]),
         pictures,
-        tuple(one for cell in cells for one in _decodes(cell, tokenizers, min(2, each))),
+        tuple(one for cell in cells for one in _decodes(cell, tokenizers, each)),
         len(findings.all) - len(cells),
         tuple(name for name in systems if name not in tokenizers),
     )
@@ -103,7 +100,7 @@ def evaluated(run: Path, tokenizers: Mapping[str, Any]) -> Evaluated:
 
 def tokenizers_of(paths: Mapping[str, str]) -> dict[str, Any]:
     """The tokenizers of systems whose models are directories of this machine."""
-    found = {}
+    tokenizers = {}
     for system, path in paths.items():
         folder = Path(locate(path))
         if not folder.is_dir():  # nothing is fetched for a picture
@@ -111,8 +108,8 @@ def tokenizers_of(paths: Mapping[str, str]) -> dict[str, Any]:
         with suppress(UserError):
             config = models.read_config(folder)
             _, family = models.family_of(config)
-            found[system], _ = models.tokenizer_of(family, folder, config, False)
-    return found
+            tokenizers[system], _ = models.tokenizer_of(family, folder, config, False)
+    return tokenizers
 
 
 def _decodes(cell: EvaluationCell, tokenizers: Mapping[str, Any], count: int) -> Iterator[Decode]:
@@ -121,7 +118,6 @@ def _decodes(cell: EvaluationCell, tokenizers: Mapping[str, Any], count: int) ->
     rows = read_rows(cell.run / cell.result.rows, columns).slice(0, count).to_pylist()
     tokenizer = tokenizers.get(cell.result.system)
     for row in rows:
-        words = _words(tokenizer, row["tokens_K"])
         slots: dict[int, list[int]] = {}
         for slot, position in zip(row["slots_K"], row["positions_K"], strict=True):
             slots.setdefault(slot, []).append(position)
@@ -138,15 +134,12 @@ def _decodes(cell: EvaluationCell, tokenizers: Mapping[str, Any], count: int) ->
             confidence=tuple(
                 round(value, 3) if math.isfinite(value) else None for value in row["confidences_K"]
             ),
-            text=words,
+            text=tuple(
+                "▪" if tokenizer is None else str(tokenizer.decode([token]))
+                for token in row["tokens_K"]
+            ),
             is_fill=tuple(token in row["end_ids"] for token in row["tokens_K"]),
         )
-
-
-def _words(tokenizer: Any, tokens: Sequence[int]) -> tuple[str, ...]:
-    if tokenizer is None:
-        return ("▪",) * len(tokens)
-    return tuple(str(tokenizer.decode([token])) for token in tokens)
 
 
 def _data_uri(file: Path) -> str:

@@ -1,7 +1,7 @@
-"""The paper's Figures 1, 2 and 4 for whatever was evaluated. In: findings. Out: PNG and SVG.
+"""The paper's Figures 1, 2 and 4 for whatever was evaluated. In: cells. Out: PNG and SVG.
 
-The same findings give the same bytes. A figure for which nothing was evaluated is not drawn, nor is
-a panel of one point; of that it is said why.
+The same cells give the same bytes. A figure without any cell is not drawn. A panel of one point is
+not drawn either, and the page says why.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -51,24 +51,24 @@ class Panel(NamedTuple):
 def draw(findings: EvaluationCells, folder: Path) -> list[Figure]:
     """Draw every figure for which there are cells into `folder`."""
     label = label_of(findings.all)
-    made = []
+    figures = []
     for name, caption, panels in (
         ("figure_1", f"Figure 1. Where each step commits, one problem ({label})", _orders),
         ("figure_2", f"Figure 2. Accuracy of base models by decoding order ({label})", _bars),
         ("figure_4", f"Figure 4. ARness before and after Long-CoT fine-tuning ({label})", _changes),
     ):
-        found = list(panels(findings))
-        drawn = [panel for panel in found if panel.points > 1]
+        all_ = list(panels(findings))
+        drawn = [panel for panel in all_ if panel.points > 1]
         missing = " ".join(
             f"Not drawn, because it has one point: {panel.about}."
-            for panel in found
+            for panel in all_
             if panel not in drawn
         )
         if drawn:
             _save(drawn, folder / name, caption)
-        if found:
-            made.append(Figure(name if drawn else None, caption, missing))
-    return made
+        if all_:
+            figures.append(Figure(name if drawn else None, caption, missing))
+    return figures
 
 
 def _save(panels: Sequence[Panel], path: Path, title: str) -> None:
@@ -90,14 +90,13 @@ def _orders(findings: EvaluationCells) -> Iterator[Panel]:
     for subject in findings.subjects():
         steps = findings.steps(subject)
         for training, order in _SHOWN if steps else ():
-            found = findings.find(subject, training, order, steps[-1])
-            if found is not None:
-                yield _scatter(found, f"{subject.base}, {TRAININGS[training]}\n{order}")
+            cell = findings.find(subject, training, order, steps[-1])
+            if cell is not None:
+                yield _scatter(cell, f"{subject.base}, {TRAININGS[training]}\n{order}")
 
 
-def _scatter(found: EvaluationCell, title: str) -> Panel:
-    about = title.replace("\n", ", ")
-    row = read_rows(found.run / found.result.rows).slice(0, 1).to_pylist()[0]
+def _scatter(cell: EvaluationCell, title: str) -> Panel:
+    row = read_rows(cell.run / cell.result.rows).slice(0, 1).to_pylist()[0]
     is_fill = [token in row["end_ids"] for token in row["tokens_K"]]
     points = list(zip(row["steps_K"], row["positions_K"], strict=True))
 
@@ -110,7 +109,7 @@ def _scatter(found: EvaluationCell, title: str) -> Panel:
         axis.set_xlabel("step")
         axis.set_ylabel("position")
         axis.invert_yaxis()
-        arness = found.result.arness
+        arness = cell.result.arness
         axis.legend(
             title=None if arness is None else f"mean ARness {arness:.2f}",
             fontsize=7,
@@ -119,31 +118,31 @@ def _scatter(found: EvaluationCell, title: str) -> Panel:
             edgecolor="white",
         )
 
-    return Panel(about, len(points), panel)
+    return Panel(title.replace("\n", ", "), len(points), panel)
 
 
 def _bars(findings: EvaluationCells) -> Iterator[Panel]:
     subjects = findings.subjects()
     for benchmark in dict.fromkeys(subject.benchmark for subject in subjects):
-        found = {
+        groups = {
             subject: {
                 order: findings.find(subject, Training.BASE, order, steps[-1]) for order in _ORDERS
             }
             for subject in subjects
             if subject.benchmark == benchmark and (steps := findings.steps(subject))
         }
-        found = {subject: cells for subject, cells in found.items() if any(cells.values())}
-        if found:
-            yield _grouped(found)
+        groups = {subject: cells for subject, cells in groups.items() if any(cells.values())}
+        if groups:
+            yield _grouped(groups)
 
 
-def _grouped(found: dict[ModelOnBenchmark, dict[Order, EvaluationCell | None]]) -> Panel:
+def _grouped(groups: dict[ModelOnBenchmark, dict[Order, EvaluationCell | None]]) -> Panel:
     def panel(axis: "Axes") -> None:
         for place, (order, colour) in enumerate(_ORDERS.items()):
-            values = [(at, accuracy(cells[order])) for at, cells in enumerate(found.values())]
-            known = [(at + 0.26 * (place - 1), one) for at, one in values if one is not None]
+            values = [(x, accuracy(cells[order])) for x, cells in enumerate(groups.values())]
+            known = [(x + 0.26 * (place - 1), one) for x, one in values if one is not None]
             axis.bar(
-                [at for at, _ in known],
+                [x for x, _ in known],
                 [100 * one.value for _, one in known],
                 width=0.24,
                 color=colour,
@@ -152,19 +151,18 @@ def _grouped(found: dict[ModelOnBenchmark, dict[Order, EvaluationCell | None]]) 
                 ecolor=INK,
                 capsize=2,
             )
-        axis.set_xticks(range(len(found)), [name_of(subject) for subject in found])
+        axis.set_xticks(range(len(groups)), [name_of(subject) for subject in groups])
         axis.set_ylabel("accuracy, %")
         axis.set_ylim(0, 100)
         axis.legend(fontsize=8, frameon=False)
 
-    bars = sum(one is not None for cells in found.values() for one in cells.values())
-    of = "; ".join(
+    bars = [
         f"{name_of(subject)}, {order}"
-        for subject, cells in found.items()
+        for subject, cells in groups.items()
         for order, one in cells.items()
         if one is not None
-    )
-    return Panel(of, bars, panel)
+    ]
+    return Panel("; ".join(bars), len(bars), panel)
 
 
 def _errors(values: Sequence[Interval], scale: float) -> list[list[float]] | None:
@@ -177,47 +175,41 @@ def _errors(values: Sequence[Interval], scale: float) -> list[list[float]] | Non
 
 
 def _changes(findings: EvaluationCells) -> Iterator[Panel]:
-    found: list[tuple[str, Interval | None, Interval | None, list[float]]] = []
+    lines: list[tuple[str, Interval | None, Interval | None, list[float]]] = []
+    trainings = (Training.BASE, Training.LONG_COT)
     for subject in findings.subjects():
         steps = findings.steps(subject)
         before, after = (
             arness_of(findings.find(subject, one, Order.AO, steps[-1])) if steps else None
-            for one in (Training.BASE, Training.LONG_COT)
+            for one in trainings
         )
-        known = [
-            in_paper(reference.TABLE_2, subject, (subject.base, one))
-            for one in (Training.BASE, Training.LONG_COT)
-        ]
+        known = (in_paper(reference.TABLE_2, subject, (subject.base, one)) for one in trainings)
         theirs = [one for one in known if one is not None]
-        found.append((name_of(subject), before, after, theirs))
-    if not any(before and after for _, before, after, _ in found):
+        lines.append((name_of(subject), before, after, theirs))
+    if not any(before and after for _, before, after, _ in lines):
         return
 
     def panel(axis: "Axes") -> None:
-        for at, (_, before, after, theirs) in enumerate(found):
+        for y, (_, before, after, theirs) in enumerate(lines):
             if theirs:
-                line: Any = {"mfc": "white", "color": GREY, "linewidth": 1, "markersize": 5}
-                axis.plot(theirs, [at + 0.15] * 2, "o-", **line)
+                style: Any = {"mfc": "white", "color": GREY, "linewidth": 1, "markersize": 5}
+                axis.plot(theirs, [y + 0.15] * 2, "o-", **style)
             for one, colour in ((before, BLUE), (after, RED)):
                 if one:
                     axis.errorbar(
-                        one.value, at, xerr=_errors([one], 1), fmt="o", color=colour, capsize=2
+                        one.value, y, xerr=_errors([one], 1), fmt="o", color=colour, capsize=2
                     )
             if before and after:
-                axis.annotate(
-                    "",
-                    (after.value, at),
-                    (before.value, at),
-                    arrowprops={"arrowstyle": "->", "color": INK},
-                )
+                arrow: Any = {"arrowstyle": "->", "color": INK}
+                axis.annotate("", (after.value, y), (before.value, y), arrowprops=arrow)
         axis.plot([], [], "o", color=BLUE, label="base")
         axis.plot([], [], "o", color=RED, label="Long-CoT")
         axis.plot([], [], "o", mfc="white", color=GREY, label="the paper's")
-        axis.set_yticks(range(len(found)), [name for name, *_ in found])
-        axis.set_ylim(len(found) - 0.4, -0.6)
+        axis.set_yticks(range(len(lines)), [name for name, *_ in lines])
+        axis.set_ylim(len(lines) - 0.4, -0.6)
         axis.set_xlim(0, 1.02)
         axis.set_xlabel("Global-ARness@1 under AO")
         axis.legend(fontsize=8, frameon=False, loc="upper left")
 
-    points = sum(one is not None for _, *both, _ in found for one in both)
+    points = sum(one is not None for _, *both, _ in lines for one in both)
     yield Panel("ARness before and after", points, panel)

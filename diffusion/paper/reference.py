@@ -1,4 +1,4 @@
-"""The figures that the paper printed (Tables 1 to 5, Li et al. 2026), to stand beside ours.
+"""The figures of the paper (Tables 1 to 5, Li et al. 2026), to compare with ours.
 
 Accuracies are percentages, as printed. A base model's name here is what `base` says in a recipe.
 """

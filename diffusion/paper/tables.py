@@ -1,7 +1,7 @@
-"""The paper's Tables 1 to 5 for whatever was evaluated. In: findings. Out: tables of text.
+"""The paper's Tables 1 to 5 for whatever was evaluated. In: cells. Out: tables of text.
 
-Every accuracy and every difference has its 95 % interval (Wilson; paired bootstrap over problems);
-the paper's figure stands beside where the model is the paper's. What was not evaluated stays empty.
+Every accuracy and every difference has its 95 % interval (Wilson; paired bootstrap over problems).
+If the model is the paper's, the paper's figure stands beside it. What was not evaluated is "-".
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,81 +25,75 @@ from support.stats import Interval
 
 K = TypeVar("K")
 V = TypeVar("V")
-SMOKE = 150  # problems, under which a table is labelled as a trial; GPQA has 198
+SMOKE = 150  # problems; with fewer a table is labelled as a trial (GPQA has 198)
 NONE = "-"
 BENCHMARKS = {"gsm8k": "GSM8K", "math500": "MATH-500", "gpqa": "GPQA", "tiny": "tiny problems"}
 TRAININGS = {Training.BASE: "base", Training.LONG_COT: "Long-CoT", Training.NAP: "NAP"}
 
 
 def tables(findings: EvaluationCells) -> list[Table]:
-    """All that the paper has, then every cell as it is."""
+    """The paper's tables, then one of every cell."""
     label = label_of(findings.all)
-    made = [
-        _table_1(findings),
-        _table_2(findings),
-        *_table_3(findings),
-        _table_4(findings),
-        _table_5(findings),
-        _cells(findings),
+    all_ = [
+        *(_table_1(findings), _table_2(findings), *_table_3(findings)),
+        *(_table_4(findings), _table_5(findings), _cells(findings)),
     ]
-    return [replace(one, title=f"{one.title} ({label})") for one in made]
+    return [replace(one, title=f"{one.title} ({label})") for one in all_]
 
 
-def evaluated_part(table: Table) -> Table | None:
-    """What was evaluated: rows with an interval, columns that are not empty in all of them."""
-    rows = [row for row in table.rows if any("[" in cell for cell in row)]
-    kept = [n for n, _ in enumerate(table.header) if any(row[n] != NONE for row in rows)]
-    if not rows:
-        return None
-    return replace(
-        table,
-        header=tuple(table.header[n] for n in kept),
-        rows=tuple(tuple(row[n] for n in kept) for row in rows),
-    )
+def evaluated_parts(tables: Iterable[Table]) -> tuple[Table, ...]:
+    """What was evaluated: rows with an interval, and the columns that these do not leave empty."""
+    parts = []
+    for table in tables:
+        if rows := [row for row in table.rows if any("[" in cell for cell in row)]:
+            kept = [n for n, _ in enumerate(table.header) if any(row[n] != NONE for row in rows)]
+            header, *rows = (tuple(row[n] for n in kept) for row in (table.header, *rows))
+            parts.append(replace(table, header=header, rows=tuple(rows)))
+    return tuple(parts)
 
 
-def label_of(found: Sequence[EvaluationCell]) -> str:
-    """How many problems stand behind it, and whether that is a trial only."""
-    least, most = counts(found)
+def label_of(cells: Sequence[EvaluationCell]) -> str:
+    """How many problems a table is about, and whether that makes it a trial."""
+    least, most = counts(cells)
     number = f"n = {least}" if least == most else f"n = {least} to {most}"
     return f"a trial, {number}" if least < SMOKE else number
 
 
 def name_of(subject: ModelOnBenchmark) -> str:
-    """A subject in a row's first column."""
+    """The name of a subject in the first column."""
     return f"{subject.base}, {BENCHMARKS.get(subject.benchmark, subject.benchmark)}"
 
 
 def percent(one: Interval | None) -> str:
     """A share and its interval in per cent."""
-    if one is None:
-        return NONE
-    return f"{100 * one.value:.1f} [{100 * one.low:.1f}, {100 * one.high:.1f}]"
+    return _interval(one, 100, ".1f")
 
 
 def points(one: Interval | None) -> str:
     """A difference of shares and its interval in percentage points."""
-    if one is None:
-        return NONE
-    return f"{100 * one.value:+.1f} [{100 * one.low:+.1f}, {100 * one.high:+.1f}]"
+    return _interval(one, 100, "+.1f")
 
 
 def share(one: Interval | None, sign: str = "") -> str:
-    """A share as it is, or a difference with its sign."""
+    """A share with its interval, or with `sign` "+" a difference of shares."""
+    return _interval(one, 1, f"{sign}.2f")
+
+
+def _interval(one: Interval | None, scale: int, form: str) -> str:
     if one is None:
         return NONE
-    return f"{one.value:{sign}.2f} [{one.low:{sign}.2f}, {one.high:{sign}.2f}]"
+    return f"{scale * one.value:{form}} [{scale * one.low:{form}}, {scale * one.high:{form}}]"
 
 
 def accuracy(one: EvaluationCell | None) -> Interval | None:
-    """What a cell has solved."""
+    """The accuracy of a cell."""
     if one is None:
         return None
     return Interval(one.result.accuracy, one.result.low, one.result.high)
 
 
 def arness_of(one: EvaluationCell | None) -> Interval | None:
-    """Global-ARness@1 of a cell, where it has an order."""
+    """The Global-ARness@1 of a cell, if it has one."""
     if one is None or one.result.arness is None:
         return None
     low, high = one.result.arness_low, one.result.arness_high
@@ -112,7 +106,7 @@ def _papers(value: float | None, digits: int = 1) -> str:
 
 
 def in_paper(table: Mapping[K, V], subject: ModelOnBenchmark, key: K) -> V | None:
-    """What the paper has of a subject in Tables 1, 2, 4 and 5, which are of one benchmark."""
+    """The paper's figure in one of Tables 1, 2, 4 and 5, which are about one benchmark."""
     return table.get(key) if subject.benchmark == reference.BENCHMARK else None
 
 
@@ -122,9 +116,9 @@ def _most_steps(findings: EvaluationCells, subject: ModelOnBenchmark) -> int | N
 
 
 def _steps(findings: EvaluationCells) -> str:
-    """Of which number of steps Tables 1 and 2 are."""
-    of = {subject: _most_steps(findings, subject) for subject in findings.subjects()}
-    return "Steps: " + ("; ".join(f"{name_of(s)} {n}" for s, n in of.items() if n) or "none") + "."
+    """The numbers of steps that Tables 1 and 2 show, as a sentence."""
+    steps = [(name_of(one), _most_steps(findings, one)) for one in findings.subjects()]
+    return "Steps: " + ("; ".join(f"{name} {n}" for name, n in steps if n) or "none") + "."
 
 
 def _table_1(findings: EvaluationCells) -> Table:
@@ -135,16 +129,12 @@ def _table_1(findings: EvaluationCells) -> Table:
         for first, order in ((Order.AR, Order.AO), (None, Order.FAST)):
             row = [f"+ {order}" if first is None else name_of(subject)]
             for one in (first, order):
-                found = findings.find(subject, Training.BASE, one, steps) if one else None
-                theirs = (
-                    in_paper(reference.TABLE_1, subject, (subject.base, one)) if one else fast_ar
-                )
-                row += [
-                    share(arness_of(found)),
-                    _papers(theirs and theirs.arness, 2),
-                    percent(accuracy(found)),
-                    _papers(theirs and theirs.accuracy),
-                ]
+                cell, theirs = None, fast_ar
+                if one is not None:
+                    cell = findings.find(subject, Training.BASE, one, steps)
+                    theirs = in_paper(reference.TABLE_1, subject, (subject.base, one))
+                row += [share(arness_of(cell)), _papers(theirs and theirs.arness, 2)]
+                row += [percent(accuracy(cell)), _papers(theirs and theirs.accuracy)]
             rows.append(tuple(row))
     columns = [f"{what}, {order}" for order in ("AR", "AO") for what in ("ARness", "accuracy")]
     return Table(
@@ -200,12 +190,9 @@ def _table_3(findings: EvaluationCells) -> Iterator[Table]:
     subjects = findings.subjects()
     for base in dict.fromkeys(subject.base for subject in subjects):
         known = {(b, s) for (name, b, s, _) in reference.TABLE_3 if name == base}
-        given = {(s.benchmark, n) for s in subjects if s.base == base for n in findings.steps(s)}
-        order = list(BENCHMARKS)
-        places = sorted(
-            known | given,
-            key=lambda at: (order.index(at[0]) if at[0] in order else len(order), at),
-        )
+        ours = {(s.benchmark, n) for s in subjects if s.base == base for n in findings.steps(s)}
+        rank = {name: number for number, name in enumerate(BENCHMARKS)}
+        rows = sorted(known | ours, key=lambda row: (rank.get(row[0], len(rank)), row))
         columns = [*TRAININGS.values(), "NAP - Long-CoT"]
         yield Table(
             title=f"Table 3. Accuracy by steps: {base}",
@@ -215,7 +202,7 @@ def _table_3(findings: EvaluationCells) -> Iterator[Table]:
             ),
             rows=tuple(
                 _row_3(findings, ModelOnBenchmark(base, benchmark), steps, has_paper=bool(known))
-                for benchmark, steps in places
+                for benchmark, steps in rows
             ),
             note="Base and Long-CoT decode by AO (LLaDA block-wise), NAP parallel-forced.",
         )
@@ -224,53 +211,36 @@ def _table_3(findings: EvaluationCells) -> Iterator[Table]:
 def _row_3(
     findings: EvaluationCells, subject: ModelOnBenchmark, steps: int, *, has_paper: bool
 ) -> tuple[str, ...]:
-    orders = {
-        Training.BASE: Order.AO,
-        Training.LONG_COT: Order.AO,
-        Training.NAP: Order.FORCED,
-    }
-    found = {
-        training: findings.find(subject, training, order, steps)
-        for training, order in orders.items()
-    }
+    orders = dict.fromkeys(Training, Order.AO) | {Training.NAP: Order.FORCED}
+    cells = {one: findings.find(subject, one, order, steps) for one, order in orders.items()}
     theirs = [reference.TABLE_3.get((*subject, steps, training)) for training in orders]
     _, long_cot, nap = theirs
     theirs.append(None if long_cot is None or nap is None else nap - long_cot)
     ours = [
-        *(percent(accuracy(one)) for one in found.values()),
-        points(gain(found[Training.NAP], found[Training.LONG_COT])),
+        *(percent(accuracy(one)) for one in cells.values()),
+        points(gain(cells[Training.NAP], cells[Training.LONG_COT])),
     ]
-    some = next((one.result for one in found.values() if one), None)
-    masks = some.masks if some else 1024
-    cells = (
-        [
-            text
-            for mine, theirs_ in zip(ours, theirs, strict=True)
-            for text in (mine, _papers(theirs_))
-        ]
-        if has_paper
-        else ours
-    )
+    masks = next((one.result.masks for one in cells.values() if one), 1024)
+    texts = ours
+    if has_paper:
+        pairs = zip(ours, map(_papers, theirs), strict=True)
+        texts = [text for pair in pairs for text in pair]
     benchmark = BENCHMARKS.get(subject.benchmark, subject.benchmark)
-    return (benchmark, str(steps), f"{masks / steps:.1f}", *cells)
+    return (benchmark, str(steps), f"{masks / steps:.1f}", *texts)
 
 
 def _table_4(findings: EvaluationCells) -> Table:
     rows = []
     for subject in findings.subjects():
-        theirs_at = {
-            n
-            for (b, _, _, n) in reference.TABLE_4
-            if ModelOnBenchmark(b, reference.BENCHMARK) == subject
-        }
-        for steps in sorted(theirs_at | set(findings.steps(subject))):
+        known = {n for (b, _, _, n) in reference.TABLE_4 if (b, reference.BENCHMARK) == subject}
+        for steps in sorted(known | set(findings.steps(subject))):
             row = [name_of(subject), str(steps)]
             for training in (Training.BASE, Training.NAP):
                 for order in (Order.AO, Order.FORCED):
                     key = (subject.base, training, order, steps)
                     theirs = in_paper(reference.TABLE_4, subject, key)
-                    found = findings.find(subject, training, order, steps)
-                    row += [percent(accuracy(found)), _papers(theirs)]
+                    cell = findings.find(subject, training, order, steps)
+                    row += [percent(accuracy(cell)), _papers(theirs)]
             rows.append(tuple(row))
     columns = [f"{one} + {order}" for one in ("base", "NAP") for order in ("AO", "PF")]
     return Table(
@@ -290,7 +260,7 @@ def _table_5(findings: EvaluationCells) -> Table:
         numbers: list[int | None] = [*findings.steps(subject)]
         for steps in numbers or [None]:
             for is_own in (True, False):
-                found = [
+                cells = [
                     findings.find(
                         *(subject, Training.NAP, Order.FORCED, steps),
                         paths=paths,
@@ -298,13 +268,13 @@ def _table_5(findings: EvaluationCells) -> Table:
                     )
                     for paths in (1, 2, 3)
                 ]
-                if sum(one is not None for one in found) < 2 and not (is_own and steps == last):
+                is_papers = is_own and steps == last
+                if sum(one is not None for one in cells) < 2 and not is_papers:
                     continue
                 model = "a model for each" if is_own else f"the model of {most} paths"
                 row = [f"{name_of(subject)}: {model}", NONE if steps is None else str(steps)]
-                for paths, one in zip((1, 2, 3), found, strict=True):
+                for paths, one in zip((1, 2, 3), cells, strict=True):
                     key = (subject.base, paths)
-                    is_papers = is_own and steps == last
                     theirs = in_paper(reference.TABLE_5, subject, key) if is_papers else None
                     row += [percent(accuracy(one)), _papers(theirs)]
                 rows.append(tuple(row))
@@ -343,15 +313,14 @@ def _cells(findings: EvaluationCells) -> Table:
 
 
 def _computed(findings: EvaluationCells) -> str:
-    """On what the cells were computed; which on what, where that differs."""
+    """The machine of all cells, or that of each system if there are several."""
     systems: dict[str, list[str]] = {}
     for one in findings.all:
-        how = one.result.computed
-        name = "a machine that was not recorded (Polytrace 0.1)" if how is None else str(how)
-        systems.setdefault(name, []).append(one.result.system)
+        machine = one.result.computed or "a machine that was not recorded (Polytrace 0.1)"
+        systems.setdefault(str(machine), []).append(one.result.system)
     if len(systems) == 1:
         return f"Computed on {next(iter(systems))}."
-    each = (f"on {how}: {', '.join(dict.fromkeys(of))}" for how, of in systems.items())
+    each = (f"on {name}: {', '.join(dict.fromkeys(of))}" for name, of in systems.items())
     return f"Computed {'; '.join(each)}. Only cells that were computed alike are compared."
 
 

@@ -1,7 +1,7 @@
 """One page of tables and pictures. In: run directories of evaluations. Out: a folder.
 
-`tables.md` holds Tables 1 to 5, the claims and Figures 1, 2 and 4, each picture as PNG and SVG
-beside it; Figures 3 and 7 are of a corpus, and are taken from the folder of a SeqDep report.
+`tables.md` holds Tables 1 to 5, the claims and Figures 1, 2 and 4, with each picture as PNG and
+SVG beside it. Figures 3 and 7 are about a corpus, and are taken from the folder of a SeqDep report.
 """
 
 import shutil
@@ -11,7 +11,7 @@ from pathlib import Path
 from diffusion.paper.cells import EvaluationCells
 from diffusion.paper.claims import claims
 from diffusion.paper.figures import Figure, draw
-from diffusion.paper.tables import evaluated_part, tables
+from diffusion.paper.tables import evaluated_parts, tables
 from support.errors import UserError
 from support.files import replace_text
 
@@ -20,7 +20,7 @@ _SEQDEP = ("seqdep.png", "seqdep.svg", "report.md")
 
 
 def write_page(runs: Sequence[Path], out: Path, seqdep: Path | None = None) -> Path:
-    """Write the page; UserError where a run holds no results, or the report is none."""
+    """Write the page; UserError if a run holds no results, or `seqdep` is no SeqDep report."""
     if seqdep and (missing := [name for name in _SEQDEP if not (seqdep / name).is_file()]):
         raise UserError(f"{seqdep}: holds no {missing[0]}; make it by polytrace seqdep-report")
     findings = EvaluationCells(runs)
@@ -44,14 +44,14 @@ def write_page(runs: Sequence[Path], out: Path, seqdep: Path | None = None) -> P
 def in_short(runs: Sequence[Path]) -> str:
     """Tables 1 to 5 and the claims for a terminal: what was evaluated, nothing else."""
     findings = EvaluationCells(runs)
-    parts = map(evaluated_part, (*tables(findings)[:-1], claims(findings)))
-    return "\n\n".join(table.text(gap=3) for table in parts if table is not None)
+    parts = evaluated_parts((*tables(findings)[:-1], claims(findings)))
+    return "\n\n".join(table.text(gap=3) for table in parts)
 
 
 def _picture(figure: Figure) -> str:
     drawn = [f"![{figure.caption}]({figure.name}.png)"] if figure.name else []
-    said = [figure.missing] if figure.missing else []
-    return "\n\n".join([f"## {figure.caption}", *drawn, *said]) + "\n"
+    missing = [figure.missing] if figure.missing else []
+    return "\n\n".join([f"## {figure.caption}", *drawn, *missing]) + "\n"
 
 
 def _corpus(seqdep: Path | None, out: Path) -> str:

@@ -1,9 +1,9 @@
-"""Checkpoints of a training: weights, optimiser and place, whole or not there.
+"""Checkpoints of a training: weights, optimiser and position, complete or absent.
 
 In: a model, its optimiser, and the number of finished steps. Out: `checkpoints/step-NNNNNNNN/` with
-one safetensors file a process (of its own shards where the model is sharded, else of process 0)
-and `state.json`, renamed into place when all is on the disk. Random numbers follow from the step:
-no generator's state is kept. Nothing is pickled.
+`state.json` and one safetensors file of process 0, or of each process if the model is sharded. The
+folder is renamed into place when everything is on the disk. Random numbers depend on the step only,
+so no generator's state is kept. Nothing is pickled.
 """
 
 import json
@@ -26,7 +26,7 @@ _PREFIX = "step-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingPosition:
-    """Where a training stands: finished steps, and what it is a training of."""
+    """The position of a training: its finished steps, and what identifies it."""
 
     step: int
     digest: str  # of settings, model and corpus
@@ -36,8 +36,7 @@ class TrainingPosition:
 
 def latest(folder: Path) -> Path | None:
     """The newest whole checkpoint."""
-    found = _whole(folder)
-    return found[-1] if found else None
+    return next(reversed(_whole(folder)), None)
 
 
 def _whole(folder: Path) -> list[Path]:
@@ -46,7 +45,7 @@ def _whole(folder: Path) -> list[Path]:
 
 
 def read_position(checkpoint: Path) -> TrainingPosition:
-    """Where the training stood; UserError where the file is damaged."""
+    """The position at a checkpoint; UserError if the file is damaged."""
     try:
         return TrainingPosition(
             **json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
@@ -70,8 +69,8 @@ def save_checkpoint(
 ) -> None:
     """Write the checkpoint of `place` and delete all but the newest `keep`.
 
-    Called by every process; `any_of` says on all of them whether it is true on one. StoppedError on
-    all where one cannot write: the checkpoints before it stay whole.
+    Called by every process; `any_of` tells all of them whether a condition is true on one. If one
+    cannot write, StoppedError is raised on all, and earlier checkpoints stay whole.
     """
     final = folder / f"{_PREFIX}{place.step:08d}"
     part = final.with_name(final.name + PART)
@@ -79,7 +78,8 @@ def save_checkpoint(
     try:
         part.mkdir(parents=True, exist_ok=True)
         if process == 0 or place.is_sharded:
-            _write(part / _file(process, place), _state(model, optimizer))
+            with atomic_write(part / _file(process, place)) as file:
+                save_file(dict(_state(model, optimizer)), file)
     except (OSError, SafetensorError) as error:
         fault = error
     is_faulty = any_of(fault is not None)
@@ -92,7 +92,7 @@ def save_checkpoint(
     if any_of(fault is not None):
         if process == 0:
             shutil.rmtree(part, ignore_errors=True)
-        before = [found for found in _whole(folder) if found != final]
+        before = [one for one in _whole(folder) if one != final]
         whole = f"that of {before[-1].name} is whole" if before else "there is none before it"
         raise StoppedError(
             f"{final}: the checkpoint cannot be written ({fault or 'on another process'}); "
@@ -179,8 +179,3 @@ def _like(value: Tensor, parameter: Tensor) -> Tensor:
         return value.to(parameter.device) if value.ndim else value
     local = value.to(parameter.to_local().device)
     return DTensor.from_local(local, parameter.device_mesh, parameter.placements)
-
-
-def _write(file: Path, state: Mapping[str, Tensor]) -> None:
-    with atomic_write(file) as part:
-        save_file(dict(state), part)

@@ -1,15 +1,16 @@
 """An optimiser step's instances as micro-batches. In: instances. Out: tensors for the denoiser.
 
-The instances of a step are sorted by length and cut into pieces of like length, so that little or
-nothing is padded; which piece an instance lands in changes neither its mask nor its weight, hence
-not the gradient. Pieces are dealt to processes in turn.
+The instances of a step are sorted by length and cut into pieces of similar length, so that little
+is padded. The piece of an instance changes neither its mask nor its weight, and so not the
+gradient. Pieces are dealt to processes in turn.
 
 Axes: B rows of a piece, T tokens, R masked positions of a piece.
 """
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,18 +44,18 @@ class MicroBatch:
         """The same on a device."""
         if device.type == "cpu":
             return self
-        return MicroBatch(
-            ids_BT=self.ids_BT.to(device),
-            attention_mask_BT=None
-            if self.attention_mask_BT is None
-            else self.attention_mask_BT.to(device),
-            positions_R=self.positions_R.to(device),
-            targets_R=self.targets_R.to(device),
-            weights_R=self.weights_R.to(device),
-            rows_R=self.rows_R.to(device),
-            is_content_R=self.is_content_R.to(device),
-            answer_tokens=self.answer_tokens,
-            content_tokens=self.content_tokens,
+        moved: dict[str, Any] = {}
+        for one in fields(self):
+            value = getattr(self, one.name)
+            moved[one.name] = value.to(device) if isinstance(value, Tensor) else value
+        return MicroBatch(**moved)
+
+    @property
+    def inputs(self) -> tuple[Tensor | None, ...]:
+        """What a `Denoiser` is called with."""
+        return (
+            *(self.ids_BT, self.positions_R, self.targets_R, self.weights_R),
+            self.attention_mask_BT,
         )
 
 
@@ -70,7 +71,7 @@ class Masked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """Which instances a step sees: each epoch is a permutation; its last step may be smaller."""
+    """The instances of each step: an epoch is a permutation; its last step may be smaller."""
 
     count: int
     batch: int
@@ -91,10 +92,9 @@ class Schedule:
         """Indices of the instances of each step, from step `start` on."""
         for epoch in range(start // self.steps_per_epoch, self.epochs):
             order = torch.randperm(self.count, generator=generator(self.seed, "order", epoch))
-            pieces = torch.split(order, self.batch)
             skipped = max(0, start - epoch * self.steps_per_epoch)
-            for piece in pieces[skipped:]:
-                yield piece.tolist()
+            for batch in torch.split(order, self.batch)[skipped:]:
+                yield batch.tolist()
 
 
 def mask_step(
@@ -102,26 +102,24 @@ def mask_step(
 ) -> list[Masked]:
     """The instances of a step with their masks and weights."""
     count, tokens = len(instances), frame.masks
-    masked = []
-    for number, p in enumerate(mask_probabilities(count, seed, step).tolist()):
-        masked.append(
-            Masked(
-                instance=instances[number],
-                mask_L=draw_mask(tokens, p, seed, step, number),
-                p=p,
-                weight=token_weight(p, tokens, count),
-            )
+    return [
+        Masked(
+            instance=instances[number],
+            mask_L=draw_mask(tokens, p, seed, step, number),
+            p=p,
+            weight=token_weight(p, tokens, count),
         )
-    return masked
+        for number, p in enumerate(mask_probabilities(count, seed, step).tolist())
+    ]
 
 
 def pieces(
     step: Sequence[Masked], frame: CanvasLayout, most_tokens: int, processes: int
 ) -> list[list[Masked]]:
-    """A step cut into pieces of like length and of at most `most_tokens` padded tokens each.
+    """A step cut into pieces of similar length and of at most `most_tokens` padded tokens each.
 
     Their number is a multiple of `processes`; process r takes pieces r, r + processes, … A single
-    row longer than `most_tokens` is a piece of its own; where rows are too few, pieces are empty.
+    row longer than `most_tokens` is a piece of its own. With too few rows some pieces are empty.
     """
     ordered = sorted(step, key=lambda m: -m.instance.tokens(frame))
     number = processes
@@ -137,26 +135,13 @@ def pieces(
 
 
 def collate(piece: Sequence[Masked], frame: CanvasLayout, mask_id: int) -> MicroBatch:
-    """The tensors of a piece; an empty one is a row that asks for nothing."""
-    if not piece:
-        nothing = torch.zeros(0, dtype=torch.long)
-        return MicroBatch(
-            ids_BT=torch.full((1, 2), frame.fill_id),
-            attention_mask_BT=None,
-            positions_R=nothing,
-            targets_R=nothing,
-            weights_R=torch.zeros(0),
-            rows_R=nothing,
-            is_content_R=torch.zeros(0, dtype=torch.bool),
-            answer_tokens=0,
-            content_tokens=0,
-        )
+    """The tensors of a piece; an empty one is a row of two fill tokens without a mask."""
     rows = [frame.lay(m.instance.prompt, m.instance.texts) for m in piece]
-    lengths = [len(row.ids_T) for row in rows]
+    lengths = [len(row.ids_T) for row in rows] or [2]
     longest = max(lengths)
-    ids_BT = np.full((len(rows), longest), frame.fill_id, dtype=np.int64)
-    masked_BT = np.zeros((len(rows), longest), dtype=np.bool_)
-    content_BT = np.zeros((len(rows), longest), dtype=np.bool_)
+    ids_BT = np.full((len(lengths), longest), frame.fill_id, dtype=np.int64)
+    masked_BT = np.zeros_like(ids_BT, dtype=np.bool_)
+    content_BT = np.zeros_like(ids_BT, dtype=np.bool_)
     weights_B = np.array([m.weight for m in piece])
     for b, (row, m) in enumerate(zip(rows, piece, strict=True)):
         ids_BT[b, : lengths[b]] = row.ids_T

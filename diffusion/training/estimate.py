@@ -1,8 +1,8 @@
-"""What a fine-tuning will cost: memory a device and hours, from shapes alone. Nothing is loaded.
+"""Estimate the memory and hours of a fine-tuning from shapes alone, without loading weights.
 
-In: settings, the corpus's lengths, and the devices. Out: an estimate whose every term is shown.
-Time counts matrix products (forward, backward, one more forward where activations are recomputed)
-at a stated share of the device's peak; memory is that of `memory.py`.
+In: settings, the corpus's lengths, and the devices. Out: an estimate that shows its terms. Time
+counts matrix products (forward, backward, and a second forward if activations are recomputed) at
+the share `UTILISATION` of the device's peak rate; memory is that of `memory.py`.
 """
 
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ import torch
 
 from diffusion import models
 from diffusion.data import corpus
-from diffusion.data.layout import CanvasLayout, layout_of
+from diffusion.data.layout import CanvasLayout
 from diffusion.memory import Parts, Shape, training
 from diffusion.settings import Precision, Settings
 from diffusion.training.prepared import refusals
 from support.errors import NothingReleasedError, UserError
 
-UTILISATION = 0.4  # of the peak rate: what well-kept trainers reach at this size
+UTILISATION = 0.4  # of the peak rate: what good trainers reach at this size
 GIB = 1 << 30
 
 
@@ -111,21 +111,14 @@ def parse_devices(text: str) -> tuple[int, str]:
 
 
 def estimate(settings: Settings, devices: int, device: str | None) -> Estimate:
-    """Cost on `devices` devices of a kind in `GPUS` (None: unknown); sharded where several."""
+    """The cost on `devices` devices of a kind in `GPUS` (None: not known); several are sharded."""
     folder = models.directory_of(settings.model.path, settings.model.trust_remote_code)
     config = models.read_config(folder)
     name, family = models.family_of(config)
     with torch.device("meta"):
         net = family.blank(config, torch.float32, settings.model.trust_remote_code)
     tokenizer, ids = models.tokenizer_of(family, folder, config, settings.model.trust_remote_code)
-    frame = layout_of(
-        tokenizer,
-        ids.fill,
-        form=settings.form,
-        paths=settings.paths,
-        slot_tokens=settings.slot_tokens,
-        summary_tokens=settings.summary_tokens,
-    )
+    frame = settings.layout(tokenizer, ids.fill)
     encoded = corpus.encode_rows(
         corpus.rows(corpus.locate_release(settings.corpus), "train", settings.limit),
         frame,
@@ -139,20 +132,19 @@ def estimate(settings: Settings, devices: int, device: str | None) -> Estimate:
         raise NothingReleasedError(f"corpus {settings.corpus}: no instance fits this model")
     lengths = [instance.tokens(frame) for instance in encoded.instances]
     head = net.get_output_embeddings().weight.numel()
-    blocks = sum(p.numel() for p in net.parameters()) - net.get_input_embeddings().weight.numel()
+    shape = shape_of(net)
+    blocks = shape.parameters - net.get_input_embeddings().weight.numel()
     blocks -= 0 if net.config.tie_word_embeddings else head
-    parameters = sum(p.numel() for p in net.parameters())
-    trained = parameters if settings.lora is None else _adapters(net, settings)
+    trained = shape.parameters if settings.lora is None else _adapters(net, settings)
     flops = settings.epochs * _flops(net, frame, lengths, blocks, head, settings)
-    held = training(shape_of(net), settings, trained, max(lengths), devices)
-    gpu = GPUS.get(device or "")
-    rate = None
+    hours, gpu = None, GPUS.get(device or "")
     if gpu is not None:
         is_half = settings.precision is Precision.BFLOAT16
         rate = UTILISATION * (gpu.bfloat16 if is_half else gpu.float32) * 1e12 * devices
+        hours = flops / rate / 3600
     return Estimate(
         family=name,
-        parameters=parameters,
+        parameters=shape.parameters,
         trained=trained,
         rows=len(encoded.instances) + len(encoded.refused),
         instances=len(encoded.instances),
@@ -164,13 +156,13 @@ def estimate(settings: Settings, devices: int, device: str | None) -> Estimate:
         device=device or "this machine's device",
         capacity=None if gpu is None else gpu.memory * GIB,
         flops=flops,
-        hours=None if rate is None else flops / rate / 3600,
-        held=held,
+        hours=hours,
+        held=training(shape, settings, trained, max(lengths), devices),
     )
 
 
 def shape_of(net: Any) -> Shape:
-    """What the memory of a network follows from; one on the device `meta` will do."""
+    """What decides the memory of a network, which may be on the device `meta`."""
     return Shape(
         parameters=sum(p.numel() for p in net.parameters()),
         layers=net.config.num_hidden_layers,
@@ -182,7 +174,7 @@ def shape_of(net: Any) -> Shape:
 def _flops(
     net: Any, frame: CanvasLayout, lengths: list[int], blocks: int, head: int, settings: Settings
 ) -> float:
-    """Of one epoch: blocks on all tokens, attention on all pairs, the head on masked tokens.
+    """FLOP of one epoch: blocks on all tokens, attention on all pairs, the head on masked tokens.
 
     Half of the answer tokens are masked on average; backward costs two forwards.
     """

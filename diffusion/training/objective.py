@@ -18,7 +18,7 @@ EPSILON = 1e-3
 
 
 def generator(*names: object) -> torch.Generator:
-    """A random generator of its own for everything that `names` tells apart."""
+    """A random generator whose seed is a hash of `names`."""
     text = " ".join(map(str, names))
     digest = hashlib.blake2b(text.encode(), digest_size=7).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "big"))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from diffusion import models
 from diffusion.data import corpus
 from diffusion.data.corpus import Encoded
-from diffusion.data.layout import CanvasLayout, layout_of
+from diffusion.data.layout import CanvasLayout
 from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import Settings
 from scorers.revision import directory_revision
@@ -47,20 +47,13 @@ def _sha256(file: Path) -> str:
 def prepare(settings: Settings) -> Prepared:
     """Load the model and encode the corpus.
 
-    Raises UserError where either cannot be used, NothingReleasedError where no instance fits.
+    Raises UserError if either cannot be used, NothingReleasedError if no instance fits.
     """
     release = corpus.locate_release(settings.corpus)
     if not corpus.files_of(release, "train"):
         raise UserError(f"corpus {settings.corpus}: has no data/train-*.parquet")
     dlm = models.load_model(settings.model.path, trust_remote_code=settings.model.trust_remote_code)
-    frame = layout_of(
-        dlm.tokenizer,
-        dlm.fill_id,
-        form=settings.form,
-        paths=settings.paths,
-        slot_tokens=settings.slot_tokens,
-        summary_tokens=settings.summary_tokens,
-    )
+    frame = settings.layout(dlm.tokenizer, dlm.fill_id)
 
     def encoded(split: str, limit: int | None) -> Encoded:
         return corpus.encode_rows(

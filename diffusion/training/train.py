@@ -31,10 +31,10 @@ from support.errors import StoppedError, UserError
 def fine_tune(
     settings: Settings, out: Path, *, say: Callable[[str], None] = print
 ) -> TrainingSummary:
-    """Fine-tune, or go on, or do nothing where it is done; every process calls it.
+    """Fine-tune, or continue, or do nothing if it is complete; every process calls it.
 
     Raises UserError for the user's mistakes, StoppedError after SIGTERM or a full disk (the same
-    command goes on), PolytraceError where the loss is not finite.
+    command goes on), PolytraceError if the loss is not finite.
     """
     digest = fingerprint(settings)
     if (done := read_summary(out, digest)) is not None:
@@ -48,7 +48,7 @@ def fine_tune(
             accelerator,
             prepare(settings),
             digest,
-            say if accelerator.is_main_process else _mute,
+            say if accelerator.is_main_process else lambda _: None,
         )
         with _stoppable() as is_asked:
             return loop.run(is_asked)
@@ -63,18 +63,18 @@ def fine_tune(
 
 @contextmanager
 def _stoppable() -> Iterator[Callable[[], bool]]:
-    """Whether SIGTERM or a first Ctrl-C has come; handlers that were there before come back."""
-    came = []
+    """Yield whether SIGTERM or Ctrl-C was received; the former handlers are restored at the end."""
+    received = []
 
     def note(number: int, _frame: object) -> None:
-        came.append(number)
+        received.append(number)
         signal.signal(signal.SIGINT, before[signal.SIGINT])  # the second Ctrl-C ends at once
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     for number in before:
         signal.signal(number, note)
     try:
-        yield lambda: bool(came)
+        yield lambda: bool(received)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -83,12 +83,8 @@ def _stoppable() -> Iterator[Callable[[], bool]]:
 _KINDS = ("NO", "MULTI_CPU", "MULTI_GPU", "FSDP")
 
 
-def _mute(_text: str) -> None:
-    pass
-
-
 def _require_extras(settings: Settings) -> None:
-    """UserError where the settings ask for an extra that is not installed."""
+    """Raise UserError if the settings need an extra that is not installed."""
     from accelerate.tracking import get_available_trackers
 
     missing = {*map(str, settings.trackers)} - {*map(str, get_available_trackers())}
@@ -103,7 +99,7 @@ def _accelerator(settings: Settings, out: Path) -> Any:
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
-    AcceleratorState._reset_state()  # else the first training of a process sets all others' type
+    AcceleratorState._reset_state()  # else all trainings of a process have the first one's type
     mixed = "bf16" if settings.precision is Precision.BFLOAT16 else "no"
     accelerator = Accelerator(
         mixed_precision=mixed,
@@ -122,10 +118,10 @@ def _accelerator(settings: Settings, out: Path) -> Any:
         accelerator.state.fsdp_plugin.mixed_precision_policy = MixedPrecisionPolicy(
             param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False
         )
-    facts = {
-        name: value if isinstance(value, int | float | str) else str(value)
-        for name, value in dataclasses.asdict(settings).items()
-    }
     if settings.trackers:
+        facts = {
+            name: value if isinstance(value, int | float | str) else str(value)
+            for name, value in dataclasses.asdict(settings).items()
+        }
         accelerator.init_trackers(settings.name, config=facts)
     return accelerator

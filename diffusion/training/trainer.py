@@ -1,8 +1,8 @@
-"""The training loop, which exists once. In: settings, an accelerator, prepared data. Out: a model.
+"""The training loop. In: settings, an accelerator, prepared data. Out: a tuned model.
 
-Every process runs it. One optimiser step is: draw masks, cut the step into pieces, sum gradients of
-this process's pieces, agree on the sums, check them, update. Nothing else decides the result, so
-the same step after a restart, or on another number of processes, has the same masks.
+Every process runs it. An optimiser step draws masks, cuts its instances into pieces, sums the
+gradients of this process's pieces, reduces the sums over processes, checks them, and updates. A
+step has the same masks after a restart, and on another number of processes.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ from support.display.progress import Progress
 from support.errors import PolytraceError, StoppedError, UserError
 from support.files import atomic_folder, replace_text
 
-_SUMS = 8  # loss; nats and count of content, of fill; answer and content tokens; asked to stop
+_SUMS = 8  # loss; nats and count of content, of fill; answer and content tokens; stop requests
 
 
 def learning_rate(step: int, steps: int, settings: Settings) -> float:
@@ -43,7 +43,7 @@ def learning_rate(step: int, steps: int, settings: Settings) -> float:
 
 
 class Trainer:
-    """One training: the model and its optimiser, the data, and where they stand."""
+    """One training: the model and its optimiser, the data, and the position in the schedule."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Trainer:
         )
 
     def run(self, is_asked: Callable[[], bool]) -> TrainingSummary:
-        """All steps that are left, then the model; `is_asked` says whether to stop early."""
+        """Do the remaining steps and write the model; `is_asked` says whether to stop early."""
         if self.is_main:
             self.out.mkdir(parents=True, exist_ok=True)
         start, steps, settings = self._resume(), self.schedule.steps, self.settings
@@ -99,7 +99,7 @@ class Trainer:
         line = training_log.last_line(self.out) if start else None
         buckets, tokens = None, 0
         bar = Progress(settings.name, "steps", total=steps, done=start, shown=self.is_main)
-        logging = training_log.appending(self.out) if self.is_main else nullcontext(_nothing)
+        logging = training_log.appending(self.out) if self.is_main else nullcontext(lambda _: None)
         with bar, logging as log:
             for step, chosen in enumerate(self.schedule.batches(start), start):
                 line, is_stopping = self.step(step, chosen, is_asked())
@@ -158,21 +158,15 @@ class Trainer:
         return line, total[-1] > 0
 
     def _backward(self, mine: Sequence[Sequence[Masked]]) -> Tensor:
-        """Gradients of this process's pieces; what `_SUMS` lists, in float64."""
+        """Add up the gradients of this process's pieces; returns the sums that `_SUMS` lists."""
         accelerator = self.accelerator
         sums = torch.zeros(_SUMS, dtype=torch.float64, device=accelerator.device)
         for number, piece in enumerate(mine, 1):
             batch = collate(piece, self.ready.frame, self.ready.dlm.mask_id).to(accelerator.device)
-            # Whole gradients of a sharded model would not fit: it sums shards after every piece.
+            # Whole gradients of a sharded model do not fit: its shards are summed at every piece.
             is_summed = self.is_sharded or number == len(mine)
             with nullcontext() if is_summed else accelerator.no_sync(self.model):
-                total, nats_R = self.model(
-                    batch.ids_BT,
-                    batch.positions_R,
-                    batch.targets_R,
-                    batch.weights_R,
-                    batch.attention_mask_BT,
-                )
+                total, nats_R = self.model(*batch.inputs)
                 # Gradients are averaged over processes, while the objective is a sum.
                 (total * accelerator.num_processes).backward()
             nats_R, content_R = nats_R.double(), batch.is_content_R
@@ -220,24 +214,24 @@ class Trainer:
         return float(self.accelerator.reduce(flag, reduction="sum")) > 0
 
     def _resume(self) -> int:
-        """Load the last checkpoint; the number of steps that are done."""
-        found = checkpoint.latest(self.out / "checkpoints")
+        """Load the last checkpoint, if there is one; returns the number of finished steps."""
+        latest = checkpoint.latest(self.out / "checkpoints")
         start = 0
-        if found is not None:
-            place, now = checkpoint.read_position(found), self.place
-            if place.digest != now.digest:
+        if latest is not None:
+            saved = checkpoint.read_position(latest)
+            if saved.digest != self.place.digest:
                 raise UserError(
                     f"{self.out}: holds a training with another model, corpus or settings; choose "
                     "another --out, or delete it"
                 )
             checkpoint.load_checkpoint(
-                found,
+                latest,
                 self.accelerator.unwrap_model(self.model),
                 self.optimizer,
-                now,
+                self.place,
                 process=self.accelerator.process_index,
             )
-            start = place.step
+            start = saved.step
         if self.is_main:
             training_log.keep_lines(self.out, start)
             training_log.write_refused(
@@ -259,15 +253,15 @@ class Trainer:
         )
 
     def _diverged(self, step: int, loss: float, norm: float) -> str:
-        found = checkpoint.latest(self.out / "checkpoints")
-        kept = f"the checkpoint {found.name} is whole" if found else "there is no checkpoint yet"
+        latest = checkpoint.latest(self.out / "checkpoints")
+        kept = f"the checkpoint {latest.name} is whole" if latest else "there is no checkpoint yet"
         return (
             f"step {step + 1}: the loss is {rounded(loss)}, its gradient's norm {rounded(norm)}; "
             f"{kept}. Lower learning_rate, raise warmup, or set precision=float32"
         )
 
     def _finish(self, line: LoggedStep, buckets: Buckets | None) -> TrainingSummary:
-        """Write the tuned model, then the summary, which says that all is done."""
+        """Write the tuned model, then the summary, which marks the training as complete."""
         train = self.ready.train
         summary = TrainingSummary(
             digest=self.place.digest,
@@ -290,14 +284,12 @@ class Trainer:
                 self.adapted.save_pretrained(self.out / "adapter", save_embedding_layers=False)
                 self.adapted.merge_and_unload()
                 state = self.ready.dlm.denoiser.state_dict()
-            self._write_model({k.removeprefix("net."): v for k, v in state.items()})
+            with atomic_folder(self.out / "model") as part:
+                weights = {k.removeprefix("net."): v for k, v in state.items()}
+                models.save(self.ready.dlm, part, weights)
             replace_text(self.out / training_log.SUMMARY, summary.json())
         self.accelerator.wait_for_everyone()
         return summary
-
-    def _write_model(self, state: models.State) -> None:
-        with atomic_folder(self.out / "model") as part:
-            models.save(self.ready.dlm, part, state)
 
 
 def _account(split: Encoded) -> str:
@@ -310,7 +302,3 @@ def _account(split: Encoded) -> str:
 
 def _is_due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
-
-
-def _nothing(_line: LoggedStep) -> None:
-    pass

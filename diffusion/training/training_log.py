@@ -1,4 +1,4 @@
-"""What a training says of itself: a line a step, and a summary at the end."""
+"""The log of a training: a line for each step and validation, refusals, and a summary."""
 
 import dataclasses
 import json
@@ -61,22 +61,22 @@ class TrainingSummary:
 
 
 def read_summary(out: Path, digest: str) -> TrainingSummary | None:
-    """The summary of a training that is done; UserError where `out` holds another one's."""
+    """The summary of a complete training; UserError if `out` holds that of another one."""
     file = out / SUMMARY
     try:
         facts = json.loads(file.read_text(encoding="utf-8"))
         buckets = facts.pop("validation")
-        found = TrainingSummary(**facts, validation=Buckets.of(buckets) if buckets else None)
+        summary = TrainingSummary(**facts, validation=Buckets.of(buckets) if buckets else None)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"{file}: cannot be read ({error}); delete {out}") from None
-    if found.digest != digest:
+    if summary.digest != digest:
         raise UserError(
             f"{out}: holds a model tuned from another model, corpus or settings; choose another "
             "--out"
         )
-    return found
+    return summary
 
 
 def last_line(out: Path) -> LoggedStep:
@@ -86,7 +86,7 @@ def last_line(out: Path) -> LoggedStep:
 
 
 def last_validation(out: Path, step: int) -> Buckets | None:
-    """What was measured after `step`, if anything was."""
+    """The validation after `step`, if it was the last one."""
     file = out / VALIDATION
     if not file.exists():
         return None
@@ -95,7 +95,7 @@ def last_validation(out: Path, step: int) -> Buckets | None:
 
 
 def keep_lines(out: Path, steps: int) -> None:
-    """Drop what was logged after the checkpoint that the training goes on from."""
+    """Drop what was logged after step `steps`, that of the checkpoint."""
     for name in (STEPS, VALIDATION):
         file = out / name
         kept = []
@@ -137,7 +137,7 @@ def add_validation(out: Path, step: int, buckets: Buckets) -> None:
 
 @contextmanager
 def appending(out: Path) -> Iterator[Callable[[LoggedStep], None]]:
-    """Adds lines to `training.jsonl`, each at once."""
+    """Yield a function that appends a line to `training.jsonl` and flushes it."""
     with (out / STEPS).open("a", encoding="utf-8") as opened:
 
         def write(line: LoggedStep) -> None:

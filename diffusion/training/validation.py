@@ -1,7 +1,6 @@
 """Validation loss by mask ratio. In: held-out instances. Out: mean nats a masked token by bucket.
 
-Ratios and masks are the same at every call, and stratified, so that every bucket holds as many
-instances.
+Mask ratios and masks are the same at every call, and every bucket holds as many instances.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,7 @@ BUCKETS = 5
 class Buckets:
     """Mean cross-entropy, nats a masked token, of mask ratios in [0, 1/5), [1/5, 2/5) and so on.
 
-    `content` and `fill` hold one value a bucket, None where nothing was masked; `loss` is the
+    `content` and `fill` hold one value a bucket, None if nothing was masked; `loss` is the
     objective over all of them, `instances` how many there were.
     """
 
@@ -32,7 +31,7 @@ class Buckets:
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> "Buckets":
-        """From plain values."""
+        """The buckets from plain values, as JSON has them."""
         return replace(cls(**facts), content=tuple(facts["content"]), fill=tuple(facts["fill"]))
 
     def curves(self) -> dict[str, float]:
@@ -54,20 +53,14 @@ def validate(
     micro_tokens: int,
     accelerator: Any,
 ) -> Buckets:
-    """Every process looks at its share of `instances`; all get the same answer."""
+    """The mean losses of `instances`; every process computes its share, and all get the result."""
     masked = mask_step(instances, frame, seed=0, step=0)
     cut = pieces(masked, frame, micro_tokens, accelerator.num_processes)
     sums = torch.zeros(2 * 2 * BUCKETS + 1, dtype=torch.float64, device=accelerator.device)
     model.eval()
     for piece in cut[accelerator.process_index :: accelerator.num_processes]:
         batch = collate(piece, frame, mask_id).to(accelerator.device)
-        total, nats_R = model(
-            batch.ids_BT,
-            batch.positions_R,
-            batch.targets_R,
-            batch.weights_R,
-            batch.attention_mask_BT,
-        )
+        total, nats_R = model(*batch.inputs)
         sums[-1] += total.double()
         bucket_B = [min(BUCKETS - 1, int(m.p * BUCKETS)) for m in piece]
         bucket_R = torch.tensor(bucket_B, dtype=torch.long, device=accelerator.device)[batch.rows_R]

@@ -49,21 +49,21 @@ for command in (
 def main() -> None:
     """Run the command line and end with its exit code."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal of another encoding ends no command
+        if isinstance(stream, io.TextIOWrapper):  # no error in a terminal of another encoding
             stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except PolytraceError as error:
         from support.display.text import visible
 
-        said = hide_secrets(" ".join(str(error).splitlines()))
-        print(f"polytrace: {visible(said)}", file=sys.stderr)
+        message = hide_secrets(" ".join(str(error).splitlines()))
+        print(f"polytrace: {visible(message)}", file=sys.stderr)
         sys.exit(error.exit_code)
     except Exception as error:
         if is_disk_fault(error):
-            print(f"polytrace: {_told(error)}", file=sys.stderr)
+            print(f"polytrace: {_disk_message(error)}", file=sys.stderr)
             sys.exit(StoppedError.exit_code)
-        handle, log = tempfile.mkstemp(prefix="polytrace-", suffix=".log")  # a name nobody knew
+        handle, log = tempfile.mkstemp(prefix="polytrace-", suffix=".log")  # a random name
         text = hide_secrets(traceback.format_exc())
         with open(handle, "w", encoding="utf-8", errors="replace") as file:
             file.write(text)
@@ -74,7 +74,7 @@ def main() -> None:
         sys.exit(1)
 
 
-def _told(fault: BaseException) -> str:
+def _disk_message(fault: BaseException) -> str:
     """The message for a disk that fails."""
     assert isinstance(fault, OSError)
     name = f"{fault.filename}: " if fault.filename else ""
@@ -83,7 +83,3 @@ def _told(fault: BaseException) -> str:
         "intact. Repair that (if the disk is full, free some space) and run the same command "
         "again: it continues"
     )
-
-
-if __name__ == "__main__":
-    main()

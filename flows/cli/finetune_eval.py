@@ -49,7 +49,7 @@ def finetune_eval(
     manifest = Manifest.load(corpus / MANIFEST_FILE)
     folder = out or default_out(chosen, manifest.build)
     settings = trainings(chosen, str(corpus))
-    asked = evaluation(chosen, settings, folder)  # mistakes show before hours of work
+    to_evaluate = evaluation(chosen, settings, folder)  # mistakes show before hours of work
     folder.mkdir(parents=True, exist_ok=True)
     with prefect(folder):
         from flows.finetune_eval import finetune_eval as flow
@@ -67,10 +67,10 @@ def finetune_eval(
     )
     from flows import closing
 
-    if closing.applies(manifest, asked):
+    if closing.applies(manifest, to_evaluate):
         tuned = [closing.tuned(one, folder) for one in settings]
-        pages = [f"{place}/report.html" for place in (corpus, folder)]
+        pages = [f"{one}/report.html" for one in (corpus, folder)]
         full = chosen.short_for
         longer = f"polytrace finetune-eval {full} --corpus {corpus}" if full else ""
-        if (found := closing.comparison(EvaluationCells([evaluated]))) is not None:
-            typer.echo("\n" + closing.closing_lines(manifest, tuned, found, pages, longer))
+        if (compared := closing.comparison(EvaluationCells([evaluated]))) is not None:
+            typer.echo("\n" + closing.closing_lines(manifest, tuned, compared, pages, longer))

@@ -5,6 +5,7 @@ This module is imported when the command line starts, so the command imports hea
 
 import os
 from collections.abc import Iterable, Iterator
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,6 +72,8 @@ def inspect(
     Examples: polytrace inspect runs/demo · polytrace inspect runs/demo --grep "apples" --limit 3 ·
     polytrace inspect runs/demo --seqdep-above 0.1 · polytrace inspect runs/demo --reason duplicate
     """
+    from rich.console import Console
+
     from curation.inspect.query import Query
     from curation.release.reader import ReleaseReader
 
@@ -89,9 +92,9 @@ def inspect(
     corpus = ReleaseReader(run)
     if json:
         for record in _records(corpus, query):
-            typer.echo(_line(record))
+            typer.echo(dumps(record, default=str))  # ASCII: no control sequence reaches a terminal
         return
-    console = _console()
+    console = Console(color_system=None if os.environ.get("NO_COLOR") else "auto", highlight=False)
     is_plain = canvas is None and seed is None and not query.is_search
     if is_plain and corpus.manifest is not None:
         from curation.inspect import terminal_view
@@ -102,13 +105,6 @@ def inspect(
             return
     for text in _shown(corpus, query, console):
         console.print(text, soft_wrap=True)
-
-
-def _console() -> "Console":
-    """Standard output; no escapes unless it is a terminal, and none with NO_COLOR."""
-    from rich.console import Console
-
-    return Console(color_system=None if os.environ.get("NO_COLOR") else "auto", highlight=False)
 
 
 def _records(corpus: "ReleaseReader", query: "Query") -> Iterator[dict[str, object]]:
@@ -123,13 +119,6 @@ def _records(corpus: "ReleaseReader", query: "Query") -> Iterator[dict[str, obje
 
     for _, row in rows(find(corpus, query).places):
         yield from row.to_pylist()
-
-
-def _line(record: dict[str, object]) -> str:
-    """One line of ASCII, so that a terminal takes nothing in it for a control sequence."""
-    import json
-
-    return json.dumps(record, default=str)
 
 
 def _shown(corpus: "ReleaseReader", query: "Query", console: "Console") -> Iterator["Text"]:

@@ -158,17 +158,17 @@ def score(
 
     with say_how_to_resume(), Progress("scored", "texts", total=limit) as bar:
         score_corpus(corpus, scorer, settings, out, limit=limit, progress=bar.update)
-    found = figures(read_scores(out))
-    replace_text(out.with_name(out.name + ".figures.json"), found.json())
-    typer.echo(found.text())
+    statistics = figures(read_scores(out))
+    replace_text(out.with_name(out.name + ".figures.json"), statistics.json())
+    typer.echo(statistics.text())
     if note := note_on(scorer):
         typer.echo(note)
-    if siblings and not found.siblings:
+    if siblings and not statistics.siblings:
         typer.echo(
             "there are no canvases with two or more paths, so --siblings had nothing to measure"
         )
     typer.echo(f"scores   {out}\nfigures  {out}.figures.json")
-    if not found.documents:
+    if not statistics.documents:
         raise NothingReleasedError(f"{corpus.name}: no document could be scored; see {out}")
 
 

@@ -1,4 +1,4 @@
-"""Whether the cluster that the environment names is there: asked before Prefect starts."""
+"""Checks before Prefect starts that the cluster answers whose address the environment names."""
 
 import os
 import socket
@@ -13,9 +13,9 @@ _CLUSTERS = {"dask": (DASK, "Dask scheduler"), "ray": (RAY, "Ray head")}
 
 
 def check_address(task_runner: str) -> None:
-    """UserError where nobody listens at the address of the cluster that a recipe asks for.
+    """Raise UserError if nothing listens at the address of the cluster that a recipe asks for.
 
-    Dask would try for ten seconds, and Ray for minutes.
+    Dask would retry for ten seconds, and Ray for minutes.
     """
     variable, _ = _CLUSTERS.get(task_runner, ("", ""))
     if not (address := os.environ.get(variable)):
@@ -33,6 +33,6 @@ def absent(task_runner: str, error: Exception) -> UserError:
     variable, what = _CLUSTERS[task_runner]
     address = os.environ[variable]
     shown, name = public_address(address), type(error).__name__
-    # A reason may repeat an address in part, so that there is none where some of it is hidden.
+    # The reason may repeat the address, so it is left out if a part of the address is hidden.
     reason = first_line(error) if shown == address else name
     return UserError(f"{variable}={shown}: no {what} answers there ({reason})")

@@ -1,7 +1,7 @@
-"""Prefect tasks that are one command of ours in a process of its own, as a person would type it.
+"""Run a command of Polytrace in its own process, for the tasks of a flow.
 
-In: arguments. Out: nothing but the command's files, or the error that it ended with. A process of
-its own has its own accelerators and memory, and can be started through `accelerate launch`.
+In: arguments. Out: the command's files, or the error that it ended with. The process has its own
+accelerators and memory, and can be started through `accelerate launch`.
 """
 
 import os
@@ -16,9 +16,9 @@ from support.errors import PolytraceError, StoppedError, UserError
 from support.paths import ROOT
 from support.processes import DEVNULL, PIPE, Child, TimeoutExpired
 
-PATIENCE = 120.0  # seconds that a command has to save what it has
-# Threads that wait give their core away. Spinning, as OpenMP would, they stall a training for
-# minutes where other work shares the cores; the results are the same.
+PATIENCE = 120.0  # seconds that a command has to save its work
+# OpenMP's threads then wait without using a core. By default they spin, which slows a training down
+# by minutes if other work shares the cores; the results are the same.
 _THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 _RUNNING: set[Child[str]] = set()
 _ERRORS: dict[int, type[PolytraceError]] = {2: UserError, 3: StoppedError}
@@ -51,7 +51,7 @@ def run_command(arguments: Sequence[str], accelerate_config: str | None = None) 
                 last = line.rstrip()
                 ours = last if last.startswith("polytrace: ") else ours
         except BaseException:
-            process.terminate()  # it saves what it has, if it can say so: the pipe is read on
+            process.terminate()  # it saves its work; its output is read until it ends
             for line in process.stderr:
                 sys.stderr.write(line)
             raise
@@ -81,7 +81,7 @@ def _environment() -> dict[str, str]:
 
 
 def stop_commands() -> None:
-    """Ask every running command to save what it has, and wait until it has ended."""
+    """Ask every running command to save its work, and wait until it has ended."""
     running = tuple(_RUNNING)
     for process in running:
         process.terminate()

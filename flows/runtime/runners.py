@@ -1,7 +1,7 @@
-"""Who works on the shards: threads of this process, a Dask cluster, or a Ray cluster.
+"""The task runner of a build: threads of this process, a Dask cluster, or a Ray cluster.
 
-In: a recipe's `task_runner`. Out: a task runner of Prefect's. An address in the environment names a
-cluster that runs; without one, its processes are started on this machine and end with the build.
+In: a recipe's `task_runner`. Out: a task runner of Prefect. The environment can hold the address of
+a running cluster; without it, one is started on this machine and ends with the build.
 """
 
 import logging
@@ -20,7 +20,7 @@ CONNECT_SECONDS = 10
 
 
 def runner_of(recipe: Recipe) -> Any:
-    """The runner that the recipe asks for; UserError where it is not to be had."""
+    """The runner that the recipe asks for; UserError if it is not installed or does not answer."""
     check_address(recipe.task_runner)
     makers = {"threads": lambda: THREADS, "dask": _dask, "ray": _ray}
     try:
@@ -37,12 +37,11 @@ def _dask() -> Any:
     from distributed import Client
     from prefect_dask.task_runners import DaskTaskRunner
 
-    # Dask goes on after a lost worker, and would tell of each of its tasks; the modules that it
-    # configures by name do not ask their parent.
-    for name in [
-        name for name in logging.root.manager.loggerDict if name.startswith("distributed")
-    ]:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    # Dask continues after a lost worker, and would log each of its tasks; the loggers that it
+    # configures by name do not use their parent's level.
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("distributed"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     if address := os.environ.get(DASK):
         try:
             Client(address, timeout=CONNECT_SECONDS, set_as_default=False).close()  # type: ignore[no-untyped-call]
@@ -55,7 +54,7 @@ def _dask() -> Any:
 
 
 def _ray() -> Any:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage statistics to its makers
     from prefect_ray import RayTaskRunner  # type: ignore[import-untyped]
 
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}

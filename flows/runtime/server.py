@@ -1,7 +1,7 @@
 """Prefect's own server for a command that runs a flow, and how such a command ends at once.
 
-It ends on a signal, or when its server is lost. What is committed to the run directory stays, so
-nothing is lost but what was in flight, and the same command goes on from there.
+It ends on a signal, or when its server dies. What is committed to the run directory stays, so that
+only unfinished work is lost, and the same command goes on from there.
 """
 
 import atexit
@@ -37,8 +37,8 @@ _RUNNING: list[Child[bytes]] = []
 def stopped_at_once() -> Iterator[None]:
     """End this process as soon as SIGINT or SIGTERM asks for it.
 
-    While a flow runs, Prefect has a handler of its own for SIGTERM. It would first report the crash
-    and wait for what is at work, so that a thread looks at the signals that come.
+    While a flow runs, Prefect has its own handler for SIGTERM, which would report the crash and
+    wait for running tasks. So a thread watches which signals arrive.
     """
     signals.stop_at_once(_end_all)
     ours = signal.getsignal(signal.SIGTERM)
@@ -66,25 +66,24 @@ def stopped_at_once() -> Iterator[None]:
 def own_server() -> Iterator[None]:
     """A Prefect server for this process and its workers; none where the user has one already.
 
-    Workers in other processes of this machine are told where it is: each would start one of its
-    own. When it dies, this process ends. Prefect would repeat every report to a server that is gone
-    for a minute, and go on with the next; the more shards, the more hours. A server of the user's
-    own is not watched: it comes back. Raises StoppedError where it does not start.
+    Workers in other processes of this machine get its address; each would start its own without
+    it. When the server dies, this process ends, because Prefect would retry each of its many
+    reports for a minute. A server of the user's is not watched, because it may come back. Raises
+    StoppedError if the server does not start.
     """
     if get_current_settings().api.url is not None:
         yield
         return
     server, port = _start()
-    atexit.register(server.end)  # what Prefect has left to report comes first
-    default = SubprocessASGIServer()  # what Prefect starts where it knows of no server: it is there
+    atexit.register(server.end)  # after Prefect's own handlers, which send the last reports
+    default = SubprocessASGIServer()  # the one that Prefect would start: it takes ours for it
     default.port, default.server_process, default.running = port, server, True
     is_over = threading.Event()
     watch = threading.Thread(target=_watch, args=(server, is_over), daemon=True)
     watch.start()
     try:
-        is_elsewhere = {DASK, RAY} & os.environ.keys()  # where this machine's loopback is not
-        known = {} if is_elsewhere else {PREFECT_API_URL: default.api_url}
-        with temporary_settings(known):
+        is_elsewhere = {DASK, RAY} & os.environ.keys()  # workers that cannot reach our loopback
+        with temporary_settings({} if is_elsewhere else {PREFECT_API_URL: default.api_url}):
             yield
     finally:
         is_over.set()
@@ -100,22 +99,20 @@ def _start() -> tuple[Child[bytes], int]:
         port = free_port(HOST, taken)
         server = Child[bytes](
             (
-                *(
-                    sys.executable,
-                    "-m",
-                    "uvicorn",
-                    "--factory",
-                    "prefect.server.api.server:create_app",
-                ),
+                *(sys.executable, "-m", "uvicorn"),
+                *("--factory", "prefect.server.api.server:create_app"),
                 *("--app-dir", str(Path(prefect.__file__).parents[1])),
                 *("--host", HOST, "--port", str(port), "--log-level", "error", "--lifespan", "on"),
             ),
             grace=GRACE_SECONDS,
             stdin=DEVNULL,
+            stdout=DEVNULL,
+            stderr=DEVNULL,  # two servers that make one new database print a traceback, and recover
             env={
                 **os.environ,
                 **settings.to_environment_variables(exclude_unset=True),
-                **{"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"},
+                "PREFECT_UI_ENABLED": "0",
+                "PREFECT__SERVER_EPHEMERAL": "1",
                 "PREFECT__SERVER_FINAL": "1",
             },
         )
@@ -138,7 +135,7 @@ def _watch(server: Child[bytes], is_over: threading.Event) -> None:
 
 
 def _end_all() -> None:
-    """Without a word to Prefect; the verifier's processes end when their parent does."""
+    """End commands and server without Prefect; the verifier's processes end with this one."""
     stop_commands()
     for server in _RUNNING:
         server.kill()

@@ -1,4 +1,4 @@
-"""Starts flows from a command: quiet, and with mistakes said in one sentence."""
+"""Start flows from a command: without Prefect's log, and with mistakes in one sentence."""
 
 import os
 import shutil
@@ -19,9 +19,10 @@ DATABASE_BYTES = 32 * 10**6  # a new database takes 1 MB, a build of many shards
 
 @contextmanager
 def prefect(run: Path) -> Iterator[None]:
-    """Start a flow inside: quiet, stopped at once by a signal, faults logged in the run.
+    """Run a flow inside: without Prefect's log, stopped at once by a signal.
 
-    A disk that fails is no fault of ours: its error passes, and `command_line.py` tells of it.
+    An internal fault is logged in the run. The error of a failing disk passes, because
+    `command_line.py` reports it.
     """
     typer.echo("starting Prefect (about ten seconds) …", err=True)
     for name, value in {
@@ -54,7 +55,7 @@ def prefect(run: Path) -> Iterator[None]:
 
 
 def _unreachable() -> UserError:
-    """No server answers at the address that the variable names, or else Prefect's own settings."""
+    """The error if no server answers at the address in the variable or in Prefect's profile."""
     from prefect.settings import get_current_settings
 
     where = hide_secrets(public_address(get_current_settings().api.url or ""))
@@ -69,13 +70,13 @@ def _unreachable() -> UserError:
 
 
 def _check_home() -> None:
-    """StoppedError where Prefect's database cannot grow: its server would try for minutes."""
+    """Raise StoppedError if Prefect's database cannot grow; its server would retry for minutes."""
     from prefect.settings import get_current_settings
 
     settings = get_current_settings()
     if settings.api.url is not None:
         return  # a server of the user's own
-    home = next(at for at in (settings.home, *settings.home.parents) if at.exists())
+    home = next(one for one in (settings.home, *settings.home.parents) if one.exists())
     what = f"{settings.home}: Prefect keeps its database there, and"
     hint = "set PREFECT_HOME to a folder on another disk"
     if not os.access(home, os.W_OK):

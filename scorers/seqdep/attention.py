@@ -1,12 +1,12 @@
-"""Attention over packed sequences: every token sees what it would see alone, and no other.
+"""Attention over packed sequences: every token sees exactly what it would see alone.
 
 In: one row of tokens that holds many documents, each `[x, response, copies …]`; an
 `AttentionLayout` says where. The response is causal behind its `x`; a copy sees `x` and itself.
 Out: the attention of all, without a [T, T] mask: causal pieces and small batches of copies through
-SDPA, or, on CUDA, one FlexAttention call that skips every block in which nobody sees anybody.
+SDPA, or, on CUDA, one FlexAttention call that skips every block in which no token sees another.
 
-`through` lends a transformers model this attention for one forward pass. Only what is certain is
-computed: options that it does not know (soft caps, sinks, biases) are an error, never ignored.
+`through` gives a transformers model this attention for one forward pass. Options that it does not
+know (soft caps, sinks, biases) raise an error and are never ignored.
 Axes: T tokens of the row, H heads, D width of a head, N copies, L tokens of a copy, K keys it sees.
 """
 
@@ -24,13 +24,13 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex
 from torch.nn.functional import scaled_dot_product_attention
 
 NAME = "polytrace_packed"
-# Longer copies go one by one through the causal kernel, which needs no mask and skips half.
+# Longer copies are computed one by one by the causal kernel, which needs no mask.
 _SHORT = 256
 _BUCKET = 16  # copies of similar length share a batch
 _MASK_ELEMENTS = 1 << 22  # of one batch of copies: 16 MiB in float32
 _KEYS = 1 << 13  # of one batch of copies, each with its own copy of `x`
 _FLEX_TOKENS = 1024  # rows are padded to a multiple: FlexAttention compiles once a length
-# What transformers passes along and what changes nothing here: windows are kept to by the packing.
+# Options that transformers passes and that change nothing here: packing keeps to windows itself.
 _KNOWN = {
     *("dropout", "is_causal", "use_cache", "output_attentions", "output_hidden_states"),
     *("position_ids", "cache_position", "sliding_window", "return_dict"),
@@ -38,7 +38,7 @@ _KNOWN = {
 
 
 class Branch(NamedTuple):
-    """Tokens `start` to `end` of the row, which follow on `x_start` to `x_end` of it."""
+    """Tokens `start` to `end` of the row, which continue its tokens `x_start` to `x_end`."""
 
     x_start: int
     x_end: int
@@ -47,7 +47,7 @@ class Branch(NamedTuple):
 
 
 class Copies(NamedTuple):
-    """A batch of short copies: where their queries and keys lie, and what each query sees.
+    """A batch of short copies: the places of their queries and keys, and what each query sees.
 
     `queries_NL` and `keys_NK` are indices into the row (padded with the last query, with 0),
     `mask_N1LK` is added to the scores, `real_NL` marks queries that are no padding.
@@ -61,9 +61,9 @@ class Copies(NamedTuple):
 
 @dataclass(frozen=True)
 class AttentionLayout:
-    """Where the documents of a row lie: `branches` cover all of it but the `x`s and the padding.
+    """The places of the documents in a row: `branches` cover all but the `x`s and the padding.
 
-    The branch that lies right behind its `x` is the response: the two are one causal piece.
+    The branch directly behind its `x` is the response; the two are one causal piece.
     """
 
     tokens: int
@@ -73,7 +73,7 @@ class AttentionLayout:
 
     @cached_property
     def causal(self) -> tuple[tuple[Branch, Tensor | slice], ...]:
-        """Branches that go alone, with the indices of what belongs to them, `x` first."""
+        """The branches that are computed alone, with the indices of `x` and of themselves."""
         return tuple((b, _whole(b, self.device)) for b in self.branches if not _is_short(b))
 
     @cached_property
@@ -94,7 +94,7 @@ class AttentionLayout:
 
     @cached_property
     def blocks(self) -> BlockMask:
-        """The same as FlexAttention's block mask, for a row padded to `padded` tokens."""
+        """The layout as FlexAttention's block mask, for a row padded to `padded` tokens."""
         branch_T = torch.full((self.padded,), -1, dtype=torch.int32)
         x_T = torch.full((self.padded,), -1, dtype=torch.int32)  # the x that a token follows on
         for number, (x_start, x_end, start, end) in enumerate(self.branches):
@@ -113,7 +113,7 @@ class AttentionLayout:
             self.padded,
             self.padded,
             device=str(self.device),
-            _compile=self.device.type == "cuda",  # else it is made of a whole [T, T]
+            _compile=self.device.type == "cuda",  # without it, a whole [T, T] is made
         )
 
     @property
@@ -169,7 +169,7 @@ _layout: ContextVar[AttentionLayout | None] = ContextVar("layout", default=None)
 
 @contextmanager
 def through(model: Any, layout: AttentionLayout) -> Iterator[None]:
-    """Let a transformers model attend by the layout as long as this context lasts."""
+    """Make a transformers model attend by the layout inside this context."""
     usual = model.config._attn_implementation
     token = _layout.set(layout)
     model.set_attn_implementation(NAME)
@@ -190,20 +190,20 @@ def forward(
     scaling: float | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """What transformers calls in every layer, with [1, H, T, D]; returns [1, T, H, D].
+    """The function that transformers calls in every layer, with [1, H, T, D]: [1, T, H, D].
 
     NotImplementedError for an option that would change the result and is not known here.
     """
-    options_given = {name for name, value in options.items() if value is not None}
-    if unknown := sorted(options_given - _KNOWN):
+    names = {name for name, value in options.items() if value is not None}
+    if unknown := sorted(names - _KNOWN):
         raise NotImplementedError(f"packed attention knows no {unknown[0]}")
     layout = _layout.get()
     if layout is None or attention_mask is not None:
         raise NotImplementedError("packed attention needs a layout, and makes its own mask")
     if options.get("is_causal") is False or getattr(module, "is_causal", True) is False:
         raise NotImplementedError("packed attention is causal")
-    work = by_blocks if layout.device.type == "cuda" else by_pieces
-    return work(query, key, value, layout, scaling).transpose(1, 2), None
+    attend = by_blocks if layout.device.type == "cuda" else by_pieces
+    return attend(query, key, value, layout, scaling).transpose(1, 2), None
 
 
 def by_pieces(
@@ -217,10 +217,9 @@ def by_pieces(
     for branch, whole in layout.causal:
         q, k, v = query[:, :, whole], key[:, :, whole], value[:, :, whole]
         attended = scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling)
-        x = branch.x_end - branch.x_start
         is_response = branch.start == branch.x_end
         start = branch.x_start if is_response else branch.start
-        out[:, :, start : branch.end] = attended if is_response else attended[:, :, x:]
+        out[:, :, start : branch.end] = attended[:, :, start - branch.end :]
     for copies in layout.copies:
         q_NHLD = query[0][:, copies.queries_NL].transpose(0, 1)
         k_NHKD = key[0][:, copies.keys_NK].transpose(0, 1)

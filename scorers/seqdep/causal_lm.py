@@ -1,8 +1,8 @@
-"""A causal language model that scores text: text in, token ids and log-probabilities out.
+"""A causal language model that scores text. In: text. Out: token ids and log-probabilities.
 
 One batched pass gives the log-probabilities (nats) of chosen tokens. The output head is applied to
 the rows that predict them, some at a time, so that memory does not grow with the vocabulary.
-Axes: B batch, T tokens, R rows whose next token is wanted, V vocabulary, H hidden.
+Axes: B batch, T tokens, R rows whose next token is scored, V vocabulary, H hidden.
 """
 
 import re
@@ -20,9 +20,9 @@ from torch import Tensor
 from scorers.seqdep.attention import AttentionLayout, Branch, through
 from support.errors import UserError
 
-_CHUNK_LOGITS = 1 << 23  # logits held in float32 at a time: 32 MiB, whatever the vocabulary
+_CHUNK_LOGITS = 1 << 23  # logits held in float32 at a time: 32 MiB for any vocabulary
 _SURROGATES = re.compile("[\ud800-\udfff]")
-_TODAY = date(2025, 1, 1)  # some templates print the date; a score may not depend on the day
+_TODAY = date(2025, 1, 1)  # some templates print the date; a score must not depend on it
 
 
 class Tokens(NamedTuple):
@@ -34,11 +34,11 @@ class Tokens(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Right-padded rows of tokens, and which of their tokens' log-probabilities are wanted.
+    """Right-padded rows of tokens, and the tokens whose log-probabilities are computed.
 
     `rows_R` are flat indices b*T + t of the rows that predict, `targets_R` the ids they predict.
     With `branches` there is one row, which holds many sequences that share their beginnings, and
-    `positions_BT` are the positions of its tokens. Without, attention is plainly causal.
+    `positions_BT` are the positions of its tokens. Without `branches`, attention is causal.
     """
 
     ids_BT: Tensor
@@ -52,11 +52,11 @@ class Batch:
 class Scorer:
     """A causal language model that scores text.
 
-    `name` and `revision` (a hash of the files that shape the model) go into records. `context` is
-    the longest text in tokens (None: no limit). `packed_tokens` is the longest sequence that may
-    share a row with others (None: any; 0: the model does not take our attention). `direct_head`
-    says whether the output head may be applied to single rows; if not, a pass makes all its logits.
-    `chat` says whether prompts go through the model's chat template, if it has one.
+    `name` and `revision` (a hash of the model's files) are written into records. `context` is the
+    longest text in tokens (None: no limit). `packed_tokens` is the longest sequence that may share
+    a row with others (None: any; 0: the model does not take our attention). `direct_head`: whether
+    the output head can be applied to single rows; if not, a pass computes all logits. `chat`:
+    whether the model's chat template is applied to prompts, if it has one.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Scorer:
     tokenizer: Any
     plain: Any  # the tokenizer that reads special tokens as text and trims no offsets
     chat: bool = True
-    # A pass sets the model's attention, so that there is one at a time.
+    # A pass sets the model's attention, so only one may run at a time.
     lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     def prompt_ids(self, prompt: str) -> tuple[int, ...]:
@@ -85,10 +85,10 @@ class Scorer:
         raise UserError(f"scorer {self.name}: its tokenizer has no BOS or EOS to begin a text with")
 
     def encode(self, text: str) -> Tokens:
-        """One tokenisation of a text, without added special tokens; look-alikes stay plain text.
+        """One tokenisation of a text; special tokens are neither added nor recognised in it.
 
-        A lone surrogate, which no tokenizer takes, counts as U+FFFD. UserError where the tokenizer
-        knows ids that the model does not.
+        A lone surrogate, which no tokenizer takes, counts as U+FFFD. UserError if the tokenizer
+        gives an id that the model does not have.
         """
         encoding = self.plain.encode(_SURROGATES.sub("\ufffd", text), add_special_tokens=False)
         # The running maximum keeps segments contiguous under normalisers that reorder characters.
@@ -152,15 +152,15 @@ class Scorer:
         return tuple(ids)
 
     def _chosen(self, source_RX: Tensor, targets_R: Tensor) -> Tensor:
-        """Log-probabilities of the targets, from hidden states or from finished logits."""
+        """Log-probabilities of the targets, from hidden states or from logits."""
         logits_RV = self._head(source_RX) if self.direct_head else source_RX
         logits_RV = logits_RV.to(torch.promote_types(logits_RV.dtype, torch.float32))
         chosen_R = logits_RV.gather(1, targets_R[:, None]).squeeze(1)
-        most_R = logits_RV.amax(1)  # in place from here on: a second [R, V] would double the peak
+        most_R = logits_RV.amax(1)  # in place below: a second [R, V] would double the peak
         return chosen_R - most_R - logits_RV.sub_(most_R[:, None]).exp_().sum(1).log()
 
     def _head(self, hidden_RH: Tensor) -> Tensor:
-        """Logits as the model makes them: output head, then its scale or soft cap if it has one."""
+        """The model's logits: the output head, then the scale or soft cap if there is one."""
         config = self.model.config.get_text_config()
         logits_RV: Tensor = self.model.get_output_embeddings()(hidden_RH)
         if scale := getattr(config, "logit_scale", None):  # Cohere

@@ -1,9 +1,8 @@
-"""What many SeqDep values say together: mean, slope, and the curve over length (Figures 3 and 7).
+"""Statistics of many SeqDep values: mean, slope, and the curve over length (Figures 3 and 7).
 
-In: one value and one length in tokens a document. Out: means with 95 % intervals (percentiles of
-2,000 seeded bootstrap samples of documents, 400 where there are over 10,000), quartiles in bins of
-length. Under `FEW` documents there is no curve and no slope: only points would be honest.
-Axes: D documents.
+In: one value and one length in tokens for each document. Out: means with 95 % intervals
+(percentiles of 2,000 seeded bootstrap samples of documents, 400 above 10,000 documents), quartiles
+in bins of length. Under `FEW` documents there is no curve and no slope. Axes: D documents.
 """
 
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ PER_TOKENS = 1_000  # a slope is a change a thousand tokens
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A value with its 95 % interval, which is None of under `FEW` documents."""
+    """A value with its 95 % interval, which is None under `FEW` documents."""
 
     value: float
     low: float | None
@@ -30,7 +29,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Documents of `shortest` to `longest` tokens, as many in each bin but for equal lengths."""
+    """Documents of `shortest` to `longest` tokens; bins have equal numbers, but for ties."""
 
     shortest: int
     longest: int
@@ -44,10 +43,10 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Of D documents: the mean, and over length the slope (a thousand tokens) and the bins.
+    """The mean over D documents, the slope over length (a thousand tokens), and the bins.
 
-    `mean` is None without two documents, `slope` and `bins` without `FEW` of them or where all are
-    of one length.
+    `mean` is None under two documents. `slope` is None and `bins` empty under `FEW` documents, or
+    if all have one length.
     """
 
     documents: int
@@ -57,29 +56,26 @@ class Curve:
 
 
 def curve(values_D: Sequence[float], tokens_D: Sequence[float], *, seed: int = 0) -> Curve:
-    """The curve of values over tokens; ValueError where their numbers differ."""
+    """The curve of values over tokens; ValueError if their numbers differ."""
     if len(values_D) != len(tokens_D):
         raise ValueError(f"{len(values_D)} values for {len(tokens_D)} lengths")
     values, tokens = np.asarray(values_D, float), np.asarray(tokens_D, float)
     if len(values) < 2:
         return Curve(len(values), None, None, ())
-    if len(values) < FEW:  # a bootstrap of few is far too sure of itself
+    if len(values) < FEW:  # the bootstrap interval of few documents is far too narrow
         return Curve(len(values), Interval(float(values.mean()), None, None), None, ())
-    has_curve = tokens.min() < tokens.max()
     means, slopes = resampled(
         lambda rows: np.stack([values[rows].mean(1), _slopes(values[rows], tokens[rows])]),
         len(values),
         samples=SAMPLES if len(values) <= MANY else SAMPLES_OF_MANY,
         seed=seed,
     )
-    return Curve(
-        documents=len(values),
-        mean=_estimate(float(values.mean()), means),
-        slope=_estimate(float(_slopes(values[None], tokens[None])[0]), slopes)
-        if has_curve
-        else None,
-        bins=_bins(values, tokens) if has_curve else (),
-    )
+    mean = Interval(*percentile_interval(float(values.mean()), means))
+    if tokens.min() == tokens.max():
+        return Curve(len(values), mean, None, ())
+    slope = float(_slopes(values[None], tokens[None])[0])
+    interval = Interval(*percentile_interval(slope, slopes))
+    return Curve(len(values), mean, interval, _bins(values, tokens))
 
 
 def _slopes(values: Floats, tokens: Floats) -> Floats:
@@ -90,10 +86,6 @@ def _slopes(values: Floats, tokens: Floats) -> Floats:
         (x * values).sum(-1), variance, out=np.zeros_like(variance), where=variance > 0
     )
     return slopes * PER_TOKENS
-
-
-def _estimate(value: float, samples: Floats) -> Interval:
-    return Interval(*percentile_interval(value, samples))
 
 
 def _bins(values: Floats, tokens: Floats) -> tuple[Bin, ...]:

@@ -1,8 +1,8 @@
 """Scorers on all devices of a machine: one in this process, or a process for each of several.
 
-In: a model and devices. Out: `Scorers`, whose `score` may be called from several threads at once:
-each call goes to a device that is free, whole, so that its batches are formed from its own items
-only. What a call returns does not depend on the device but for rounding.
+In: a model and devices. Out: `Scorers`, whose `score` may be called from several threads at once.
+Each call goes to one free device, so that its batches hold only its own items. Its result depends
+on the device only by rounding.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ from support.errors import UserError, first_line
 
 
 class ScorerIdentity(NamedTuple):
-    """What records say of a scorer."""
+    """The facts about a scorer that are written into records."""
 
     name: str
     revision: str
@@ -30,14 +30,14 @@ class ScorerIdentity(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
-    """Which model is loaded, and how; see `ar.load`."""
+    """Which model is loaded, and how; the fields are arguments of `load_scorer`."""
 
     path: str
     chat: bool = True
     trust_remote_code: bool = False
 
     def load(self, device: str | None) -> Scorer:
-        """The scorer on a device; UserError where the device is none."""
+        """The scorer on a device; UserError if the device cannot be used."""
         try:
             return loader.load_scorer(
                 self.path,
@@ -70,16 +70,11 @@ class Scorers:
         ]
         self._free: SimpleQueue[ProcessPoolExecutor] = SimpleQueue()
         try:
-            futures = [process.submit(_facts) for process in self._processes]
-            facts = [one.result() for one in futures] or [_facts_of(self._own)]
+            futures = [process.submit(_identity) for process in self._processes]
+            self.facts, *_ = [one.result() for one in futures] or [_identity(self._own)]
         except BaseException:
             self.close()
             raise
-        for one in facts:
-            if isinstance(one, UserError):
-                self.close()
-                raise one
-        self.facts = next(one for one in facts if isinstance(one, ScorerIdentity))
         for process in self._processes:
             self._free.put(process)
 
@@ -90,7 +85,7 @@ class Scorers:
         *,
         progress: Callable[[int], None] | None = None,
     ) -> list[Measured]:
-        """As `measurement.measure`, on a free device; UserError where its process died."""
+        """The same as `measurement.measure`, on a free device; UserError if its process died."""
         if self._own is not None:
             return measurement.measure(self._own, items, settings, progress=progress)
         process = self._free.get()
@@ -113,7 +108,7 @@ class Scorers:
             process.shutdown(wait=False, cancel_futures=True)
 
 
-_scorer: Scorer | UserError | None = None  # of a scorer's process
+_scorer: Scorer | UserError | None = None  # that this process has loaded, if it is a scorer's
 
 
 def _start(model: ModelSpec, device: str) -> None:
@@ -124,11 +119,11 @@ def _start(model: ModelSpec, device: str) -> None:
         _scorer = error
 
 
-def _facts() -> ScorerIdentity | UserError:
-    return _scorer if isinstance(_scorer, UserError) else _facts_of(_scorer)
-
-
-def _facts_of(scorer: Scorer | None) -> ScorerIdentity:
+def _identity(scorer: Scorer | UserError | None = None) -> ScorerIdentity:
+    """The identity of a scorer (default: this process's); raises the error of its loading."""
+    scorer = scorer or _scorer
+    if isinstance(scorer, UserError):
+        raise scorer
     assert scorer is not None
     return ScorerIdentity(scorer.name, scorer.revision)
 

@@ -1,8 +1,8 @@
-"""The model room: load any causal language model as a scorer, and try out what it really does.
+"""Load any causal language model as a scorer, and find out by a trial what it supports.
 
-In: a local model directory. Out: a `Scorer` that knows whether the model takes our attention
-and whether the output head may be applied to single rows. Neither is taken from a model's name: one
-small random example is scored both ways when the model is loaded.
+In: a local model directory or a Hub id. Out: a `Scorer` that knows whether the model takes our
+attention and whether the output head can be applied to single rows. Both are tested on one small
+random example when the model is loaded.
 """
 
 import os
@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -45,9 +45,9 @@ def load_scorer(
     """The scorer in a local model directory, or under a hub id (fetched once, weights only).
 
     The default is float32 on a CPU and bfloat16 on a GPU, whatever the checkpoint's own type.
-    `chat` puts prompts through the chat template, if there is one; else they are raw text.
-    Raises UserError where a hub id cannot be fetched, or the directory is none, does not hold a
-    whole causal language model, or holds a tokenizer without character offsets.
+    `chat`: apply the chat template to prompts, if there is one. Raises UserError if a Hub id cannot
+    be fetched, or the directory does not exist, holds no complete causal language model, or holds a
+    tokenizer without character offsets.
     """
     directory = Path(os.path.abspath(os.path.expanduser(path)))
     if not directory.exists() and _HUB_ID.fullmatch(path):
@@ -78,26 +78,20 @@ def load_scorer(
 
 
 def _read(directory: Path, path: str, dtype: torch.dtype, trust: bool) -> tuple[Any, Any]:
-    """Model and tokenizer; whatever a broken directory or remote code raises, as one line."""
-    quiet: Any = logging
-    quiet.disable_progress_bar()
+    """Model and tokenizer; UserError for whatever a broken directory or remote code raises."""
+    cast(Any, logging).disable_progress_bar()
     auto: Any = AutoModelForCausalLM
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust}
     weight_files(directory)
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory, **options)
-        model, info = auto.from_pretrained(
-            directory,
-            dtype=dtype,
-            use_safetensors=True,
-            output_loading_info=True,
-            **options,
-        )
+        options |= {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
+        model, info = auto.from_pretrained(directory, **options)
     except Exception as error:  # tokenizers raises bare Exception, remote code raises anything
         raise UserError(
             f"scorer {path}: cannot be loaded as a causal LM: {first_line(error)}"
         ) from error
-    if missing := sorted(info["missing_keys"]):  # transformers would make them up at random
+    if missing := sorted(info["missing_keys"]):  # transformers would fill them with random numbers
         raise UserError(
             f"scorer {path}: {len(missing)} weights are missing, such as {missing[0]}; "
             "it is no whole causal LM"
@@ -106,7 +100,7 @@ def _read(directory: Path, path: str, dtype: torch.dtype, trust: bool) -> tuple[
 
 
 def _name(directory: Path) -> str:
-    """The directory's name; the hub id for a snapshot in the hub's cache."""
+    """The directory's name, or the Hub id of a snapshot in the Hub's cache."""
     cache = directory.parent.parent.name
     if directory.parent.name == "snapshots" and cache.startswith("models--"):
         return cache.removeprefix("models--").replace("--", "/")
@@ -114,10 +108,10 @@ def _name(directory: Path) -> str:
 
 
 def _tried(scorer: Scorer, path: str) -> Scorer:
-    """The scorer with what one example shows: a prompt of 6 tokens and a response of 12.
+    """The scorer, with `direct_head` and `packed_tokens` as a trial shows them.
 
-    The response's tokens 5 to 12 are scored jointly and, as a copy behind the prompt, alone.
-    UserError where later tokens change earlier predictions.
+    The trial has a prompt of 6 tokens and a response of 12, whose tokens 6 to 12 are scored jointly
+    and, as a copy behind the prompt, alone. UserError if later tokens change earlier predictions.
     """
     vocabulary = scorer.model.get_input_embeddings().weight.shape[0]
     ids_T = torch.randint(vocabulary, (_TRIAL_TOKENS,), generator=torch.Generator().manual_seed(0))
@@ -128,7 +122,7 @@ def _tried(scorer: Scorer, path: str) -> Scorer:
     joint_R, alone_R = scorer.log_probs(joint), scorer.log_probs(alone)
     if not joint_R.isfinite().all():
         raise UserError(f"scorer {path}: gives no finite log-probabilities; are its weights whole?")
-    # A model that barely reads its context would let a wrong mask pass: the effect counts too.
+    # If context changes little, a wrong mask would change little too: the bound must be tighter.
     allowed = min(_TOLERANCE[scorer.model.dtype], float((joint_R - alone_R).abs().mean()) / 10)
 
     cut = replace(joint, ids_BT=ids_T[None, :14], rows_R=joint.rows_R[:3], targets_R=segment[:3])
@@ -153,12 +147,12 @@ def _tried(scorer: Scorer, path: str) -> Scorer:
 def _agrees(scorer: Scorer, batch: Batch, expected_R: Tensor, allowed: float) -> bool:
     try:
         return float((scorer.log_probs(batch) - expected_R).abs().mean()) <= allowed
-    except Exception:  # a model that cannot take the mask, or is built otherwise, says so its way
+    except Exception:  # raised by a model that cannot take the mask, or has another structure
         return False
 
 
 def _exact_tokens(config: Any) -> int | None:
-    """The longest sequence that local attention or a length-dependent rotary scale allows."""
+    """The longest sequence for which local attention and rotary scales change nothing, if any."""
     limits = [getattr(config, name, None) for name in _WINDOWS]
     rope = getattr(config, "rope_parameters", None) or {}
     for scale in (rope, *(value for value in rope.values() if isinstance(value, Mapping))):

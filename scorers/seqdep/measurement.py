@@ -1,8 +1,8 @@
 """SeqDep (Eq. 4, Li et al. 2026): what a segment gains from its predecessors, in nats.
 
 In: prompts with texts, canvases, or both. Out: path level and the summary's gain on the canvas,
-step and window level on the text, equal to one forward pass a term but for rounding. Segments are
-slices of one tokenisation of the text (METHOD section 2); headers are seen but not scored.
+step and window level on the text. Except for rounding they equal those of one forward pass a term.
+Segments are slices of one tokenisation of the text (METHOD section 2); headers are not scored.
 Axes: P paths, N segments, T tokens, V vocabulary; a term is log p(s_n | …) of one segment.
 """
 
@@ -15,17 +15,18 @@ from math import fsum
 import torch
 
 from schemas.records import Level, SeqDep, Siblings
-from scorers.seqdep.loader import Scorer
+from scorers.seqdep.causal_lm import Scorer
 from scorers.seqdep.packing import Document, Segment, Terms, score_documents, scored_tokens
 from scorers.seqdep.segments import Span, token_slice
 from scorers.seqdep.segments.path import framed
 from scorers.seqdep.segments.step import steps
 from scorers.seqdep.segments.window import windows
 
-# No token stands for more characters on average: a longer text need not be encoded to be cut.
+# The most characters that a token stands for on average, for any text: a text that is longer than
+# the context allows need not be encoded whole.
 _MOST_CHARACTERS = 32
-# A path half of whose surprise vanishes at the sight of another one repeats it, unless there was
-# hardly any: a scorer that knows a path by heart cannot tell what repeats it.
+# A path is a near copy of another one if that explains half of its nats, and at least this many a
+# token: a scorer that has memorised a path cannot tell what repeats it.
 NEAR_COPY_SHARE, NEAR_COPY_NATS_PER_TOKEN = 0.5, 0.2
 
 
@@ -44,14 +45,14 @@ class SeqDepSettings:
     """How instances are scored.
 
     Attributes:
-        batch_tokens: what one pass may hold.
+        batch_tokens: most tokens of one pass.
         step_tokens: longest step.
         window_tokens: length of a window.
-        keep_part: of what exceeds the scorer's context, score the part that fits and mark it;
-            else it is not scored at all.
+        keep_part: if a document exceeds the scorer's context, score the part that fits and mark
+            it; else it is not scored at all.
         canvas_steps: measure steps and windows on the canvas too.
         siblings: measure every path given every other one.
-        levels: what is measured; a canvas without its path level has no summary gain either.
+        levels: what is measured; the summary's gain needs the path level.
     """
 
     batch_tokens: int = 16384
@@ -65,10 +66,10 @@ class SeqDepSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What was measured of one instance.
+    """The measurements of one instance.
 
-    `path`, `summary_gain` (log p(S | x, paths) - log p(S | x), nats) and what else is on the canvas
-    are None where there are no paths, `step` and `window` where there is no text; all where it
+    `path`, `summary_gain` (log p(S | x, paths) - log p(S | x), nats) and what else is measured on
+    the canvas are None without paths, `step` and `window` without text, and all of them if it
     exceeds the scorer's context. An empty or cut summary has no gain.
     """
 
@@ -83,7 +84,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A document with what its segmentations are."""
+    """A document, and the levels of its segmentations."""
 
     document: Document
     levels: tuple[Level, ...]
@@ -113,7 +114,7 @@ def measure(
 ) -> list[Measured]:
     """The measurements of all items, in order.
 
-    The same list gives the same bits. `progress` is told how many items have just been finished.
+    The same list gives the same bits. `progress` gets the number of items just finished.
     """
     parts = [_parts(scorer, item, settings) for item in items]
     documents = [one.documents() for one in parts]
@@ -136,7 +137,7 @@ def measure(
 
 @torch.inference_mode()
 def measure_separately(scorer: Scorer, item: ScoredInstance, settings: SeqDepSettings) -> Measured:
-    """The reference: one plain forward pass a term, all its logits at once."""
+    """The reference implementation: one plain forward pass for each term."""
 
     def term(before: Sequence[int], segment: Sequence[int]) -> float:
         ids_1T = torch.tensor([[*before, *segment]], device=scorer.model.device)
@@ -180,7 +181,7 @@ def _canvas(
     ids_T, starts_T = scorer.encode(_head(scorer, text))
 
     def segment(header: Span, pieces: Iterable[Span]) -> list[Segment]:
-        """Slices of the pieces; the first brings its header."""
+        """The segments of adjacent pieces; the first segment includes the header."""
         segments, begin = [], bisect_left(starts_T, header.start)
         for piece in pieces:
             first, end = (bisect_left(starts_T, edge) for edge in piece)
@@ -189,13 +190,12 @@ def _canvas(
         return segments
 
     def cut(pieces: Callable[[str, Sequence[int]], list[Span]]) -> tuple[Segment, ...]:
-        """All bodies cut into smaller pieces."""
+        """The segments of all bodies, each cut into smaller pieces."""
         segments = []
         for header, body in zip(headers, bodies, strict=True):
             own = token_slice(starts_T, body)
             inner = pieces(text[slice(*body)], [s - body.start for s in starts_T[own]])
-            spans = [Span(a + body.start, b + body.start) for a, b in inner]
-            segments += segment(header, spans)
+            segments += segment(header, [Span(a + body.start, b + body.start) for a, b in inner])
         return tuple(s for s in segments if s.first < s.end)
 
     whole = tuple(s for h, b in zip(headers, bodies, strict=True) for s in segment(h, [b]))
@@ -209,13 +209,13 @@ def _canvas(
 def _text(
     scorer: Scorer, prompt_T: tuple[int, ...], text: str, settings: SeqDepSettings
 ) -> _Part | None:
-    """A text; segments are its steps and windows (one without a token of its own is none)."""
+    """A text; its segments are its steps and windows that have a token of their own."""
     text = _head(scorer, text)
     ids_T, starts_T = scorer.encode(text)
 
     def slices(spans: Iterable[Span]) -> tuple[Segment, ...]:
-        slices_T = (token_slice(starts_T, span) for span in spans)
-        return tuple(Segment(s.start, s.start, s.stop) for s in slices_T if s.start < s.stop)
+        tokens = (token_slice(starts_T, span) for span in spans)
+        return tuple(Segment(s.start, s.start, s.stop) for s in tokens if s.start < s.stop)
 
     levels = {
         Level.STEP: slices(steps(text, starts_T, settings.step_tokens)),
@@ -225,11 +225,12 @@ def _text(
 
 
 def _head(scorer: Scorer, text: str) -> str:
-    """The text, or as much of it as is too long for the scorer for certain."""
-    most = None if scorer.context is None else scorer.context * _MOST_CHARACTERS
-    if most is None or len(text) <= most:
+    """The text, or a beginning of it that already exceeds the scorer's context."""
+    if scorer.context is None:
         return text
-    return text[:most] if len(scorer.encode(text[:most]).ids_T) > (scorer.context or 0) else text
+    head = text[: scorer.context * _MOST_CHARACTERS]
+    is_cut = len(head) < len(text) and len(scorer.encode(head).ids_T) > scorer.context
+    return head if is_cut else text
 
 
 def _fitted(
@@ -241,12 +242,12 @@ def _fitted(
     *,
     paths: int = 0,
 ) -> _Part | None:
-    """The document, or the part of it that the scorer's context holds, or nothing."""
+    """The document, the part of it that fits the scorer's context, or None."""
     room = len(ids_T) if scorer.context is None else scorer.context - len(prompt_T)
     is_cut = len(ids_T) > room
     if is_cut and (not settings.keep_part or room < 1):
         return None
-    levels = {level: levels[level] for level in levels if level in settings.levels}
+    levels = {level: segments for level, segments in levels.items() if level in settings.levels}
     return _Part(
         Document(
             prompt_T=prompt_T,
@@ -260,13 +261,12 @@ def _fitted(
 
 
 def _cut(segments_N: Iterable[Segment], room: int) -> tuple[Segment, ...]:
-    """The segments up to a token; the last one may be shorter than it was."""
-    kept = (Segment(b, f, min(e, room)) for b, f, e in segments_N if f < room or e <= room)
-    return tuple(kept)
+    """The segments among the first `room` tokens; the last one may be cut."""
+    return tuple(Segment(b, f, min(e, room)) for b, f, e in segments_N if f < room or e <= room)
 
 
 def _measured(parts: _Parts, terms: Sequence[Sequence[Terms]]) -> Measured:
-    """Terms of all documents as records; the canvas's last segment is the summary."""
+    """The records of all documents' terms; the canvas's last segment is the summary."""
     canvas = _levels(parts.canvas, terms[0])
     text = _levels(parts.text, terms[1])
     gain = None
@@ -287,21 +287,20 @@ def _measured(parts: _Parts, terms: Sequence[Sequence[Terms]]) -> Measured:
 def _levels(part: _Part | None, terms: Sequence[Terms]) -> dict[Level, SeqDep]:
     if part is None:
         return {}
-    by_level = {}
-    for level, segments_N, both in zip(
-        part.levels, part.document.segmentations, terms, strict=True
-    ):
+    records = {}
+    segmentations = part.document.segmentations
+    for level, segments_N, both in zip(part.levels, segmentations, terms, strict=True):
         gains, tokens_N = both.gains, scored_tokens(segments_N)
-        if level is Level.PATH:  # what is left of the summary is no path
+        if level is Level.PATH:  # without the summary
             gains, tokens_N = gains[: part.paths - 1], tokens_N[: part.paths]
-        by_level[level] = seqdep_record(level, gains, tokens_N, is_cut=part.is_cut)
-    return by_level
+        records[level] = seqdep_record(level, gains, tokens_N, is_cut=part.is_cut)
+    return records
 
 
 def seqdep_record(
     level: Level, gains: Sequence[float], tokens_N: Sequence[int], *, is_cut: bool = False
 ) -> SeqDep:
-    """The record of gains [N-1] in nats of segments with so many scored tokens [N]."""
+    """The record of gains [N-1] in nats, for segments with `tokens_N` scored tokens."""
     scored = sum(tokens_N[1:])
     return SeqDep(
         level=level,
@@ -314,16 +313,17 @@ def seqdep_record(
 
 
 def _siblings(pairs: Sequence[_Part | None], terms: Sequence[Sequence[Terms]]) -> Siblings:
-    """The matrix of gains, given path i in row i; of each pair the second path is measured."""
+    """The gains of every path given every other one; path i is given in row i."""
     size = round(len(pairs) ** 0.5)
     gains: list[float | None] = []
     copies: list[tuple[int, int]] = []
-    for number, (pair, own) in enumerate(zip(pairs, terms, strict=True)):
+    for number, (pair, both) in enumerate(zip(pairs, terms, strict=True)):
         tokens = scored_tokens(pair.document.segmentations[0])[1] if pair else 0
-        gains.append(own[0].gains[0] / tokens if tokens else None)
+        gain = both[0].gains[0] if tokens else 0.0
+        gains.append(gain / tokens if tokens else None)
         if tokens:
-            enough = max(-own[0].alone[0] * NEAR_COPY_SHARE, tokens * NEAR_COPY_NATS_PER_TOKEN)
-            if own[0].gains[0] >= enough:
+            enough = max(-both[0].alone[0] * NEAR_COPY_SHARE, tokens * NEAR_COPY_NATS_PER_TOKEN)
+            if gain >= enough:
                 copies.append(divmod(number, size))
     return Siblings(
         gains_per_token=tuple(tuple(gains[i * size : (i + 1) * size]) for i in range(size)),

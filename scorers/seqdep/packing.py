@@ -3,9 +3,10 @@
 In: documents (a prompt `x`, a response, one or more segmentations of it). Out: for every segment
 but the first of each, two terms in nats: log p(s_n | x, s_<n) and log p(s_n | x). All terms of a
 document come from one sequence `[x, s_1 … s_N, copies of s_2 … s_N]`: a copy sees `x` and itself
-only, its positions follow `x`'s, and its first token is predicted by the last row of `x`. Sequences
-of many documents lie in one row, without padding. Where that is not exact (`Scorer.packed_tokens`)
-every term gets a plain row. Axes: N segments, T tokens, R wanted log-probabilities.
+only, its positions follow `x`'s, and its first token is predicted by the last row of `x`. One row
+holds the sequences of many documents, without padding. If that is not exact for the model
+(`Scorer.packed_tokens`), every term has its own plain row. Axes: N segments, T tokens, R scored
+tokens.
 """
 
 import gc
@@ -35,7 +36,7 @@ class Segment(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """Nats of segments 2 to N: behind all that precedes them, and right behind `x`."""
+    """Nats of segments 2 to N: `joint` behind all that precedes them, `alone` behind `x`."""
 
     joint: tuple[float, ...]
     alone: tuple[float, ...]
@@ -70,7 +71,7 @@ class Sum(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackedRow:
-    """`x` and what follows on it; rows `rows_R` of it predict `targets_R`.
+    """`x` and what follows it; its rows `rows_R` predict `targets_R`.
 
     Several branches share the row (`is_packed`), or it is a plain sequence of one.
     """
@@ -94,12 +95,15 @@ def score_documents(
 ) -> list[tuple[Terms, ...]]:
     """The terms of every segmentation of every document, in order; nats.
 
-    A pass holds up to `batch_tokens` tokens (a longer sequence goes alone), and half as many after
-    each time that memory runs out. The same list gives the same bits. `finished` is told the
-    indices of the documents that each pass completes; one that needs no pass counts at once.
+    A pass holds up to `batch_tokens` tokens (a longer sequence has its own), and half as many after
+    each time that memory runs out. The same list gives the same bits. `finished` gets the indices
+    of the documents that each pass completes, and first of those that need no pass.
     """
     rows = [row for d, document in enumerate(documents) for row in _rows(scorer, d, document)]
-    counts = [_counts(document) for document in documents]
+    counts = [  # terms of one kind of every segmentation: N - 1
+        [max(0, len(s) - 1) for s in document.segmentations] if document else []
+        for document in documents
+    ]
     terms = [np.zeros(2 * sum(count)) for count in counts]
     pending = Counter(row.document for row in rows)
     finished([d for d in range(len(documents)) if d not in pending])
@@ -118,11 +122,6 @@ def score_documents(
         pending.subtract(row.document for row in batch)
         finished(sorted({row.document for row in batch if not pending[row.document]}))
     return [_split(both, count) for both, count in zip(terms, counts, strict=True)]
-
-
-def _counts(document: Document | None) -> list[int]:
-    """Terms of one kind of every segmentation: N - 1, or none."""
-    return [max(0, len(s) - 1) for s in document.segmentations] if document else []
 
 
 def _split(both: NDArray[np.float64], counts: Sequence[int]) -> tuple[Terms, ...]:
@@ -175,20 +174,20 @@ def _row(document: int, x: Ints, followers: Sequence[_Follower]) -> PackedRow:
     """`x` and the followers; the first token of each is predicted by the last row of x."""
     ids, positions, branches = [x], [np.arange(len(x))], []
     rows, targets, sums = [], [], []
-    at, wanted = len(x), 0
+    start, scored = len(x), 0
     for tokens_T, scored_T, spans in followers:
         size = len(tokens_T)
         ids.append(tokens_T)
         positions.append(len(x) + np.arange(size))
-        branches.append(Branch(0, len(x), at, at + size))
-        before_T = np.arange(at - 1, at - 1 + size)
+        branches.append(Branch(0, len(x), start, start + size))
+        before_T = np.arange(start - 1, start - 1 + size)
         before_T[0] = len(x) - 1
         rows.append(before_T[scored_T])
         targets.append(tokens_T[scored_T])
-        rank_T = wanted + np.concatenate(([0], np.cumsum(scored_T)))
+        rank_T = scored + np.concatenate(([0], np.cumsum(scored_T)))
         sums += [Sum(term, int(rank_T[first]), int(rank_T[end])) for term, first, end in spans]
-        at += size
-        wanted = int(rank_T[-1])
+        start += size
+        scored = int(rank_T[-1])
     return PackedRow(
         document=document,
         is_packed=len(followers) > 1,
@@ -204,8 +203,8 @@ def _row(document: int, x: Ints, followers: Sequence[_Follower]) -> PackedRow:
 def _take(queue: deque[PackedRow], tokens: int, exact: int | None) -> list[PackedRow]:
     """The next rows of one kind, up to `tokens` with padding, at least one.
 
-    A plain row longer than `exact` goes alone: a length-dependent rotary scale reaches its
-    neighbours.
+    A plain row longer than `exact` has its own pass, because a length-dependent rotary scale would
+    change the other rows.
     """
     batch = [queue.popleft()]
     width = total = len(batch[0].ids_T)
@@ -219,7 +218,7 @@ def _take(queue: deque[PackedRow], tokens: int, exact: int | None) -> list[Packe
 
 
 def _halved(scorer: Scorer, batch: Sequence[PackedRow]) -> int:
-    """Half of the tokens for which memory did not suffice; UserError where it is one sequence."""
+    """Half of the tokens for which memory did not suffice; UserError if it is one sequence."""
     tokens = sum(len(row.ids_T) for row in batch)
     if len(batch) == 1:
         raise UserError(
@@ -232,14 +231,14 @@ def _halved(scorer: Scorer, batch: Sequence[PackedRow]) -> int:
 
 
 def _run(scorer: Scorer, rows: Sequence[PackedRow]) -> list[NDArray[np.float64]] | None:
-    """The log-probabilities [R] of every row, None where memory ran out."""
+    """The log-probabilities [R] of every row, None if memory ran out."""
     try:
-        found_R = scorer.log_probs(_packed(rows) if rows[0].is_packed else _padded(rows))
+        batch = _packed(rows) if rows[0].is_packed else _padded(rows)
+        log_probs_R = scorer.log_probs(batch).double().numpy()
     except (RuntimeError, MemoryError) as error:
         if not _is_out_of_memory(error):
             raise
         return None
-    log_probs_R = found_R.double().numpy()
     if not np.isfinite(log_probs_R).all():
         raise UserError(f"scorer {scorer.name}: gives log-probabilities that are not finite")
     ends = np.cumsum([len(row.targets_R) for row in rows])[:-1]
@@ -254,7 +253,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _packed(rows: Sequence[PackedRow]) -> Batch:
-    """All rows one behind the other."""
+    """All rows one behind the other in a single row."""
     starts = [0, *accumulate(len(row.ids_T) for row in rows)]
     return Batch(
         ids_BT=torch.from_numpy(np.concatenate([row.ids_T for row in rows]))[None],
@@ -262,7 +261,7 @@ def _packed(rows: Sequence[PackedRow]) -> Batch:
         rows_R=_joined([row.rows_R for row in rows], starts),
         targets_R=torch.from_numpy(np.concatenate([row.targets_R for row in rows])),
         branches=tuple(
-            Branch(*(at + start for at in branch))
+            Branch(*(edge + start for edge in branch))
             for row, start in zip(rows, starts, strict=False)
             for branch in row.branches
         ),
@@ -270,7 +269,7 @@ def _packed(rows: Sequence[PackedRow]) -> Batch:
 
 
 def _padded(rows: Sequence[PackedRow]) -> Batch:
-    """One below the other, padded on the right."""
+    """The rows below each other, padded on the right."""
     width = max(len(row.ids_T) for row in rows)
     ids_BT = np.zeros((len(rows), width), np.int64)
     for b, row in enumerate(rows):

@@ -72,11 +72,10 @@ def model() -> Any:
 
 
 def code(language: str, page: str) -> str:
-    """The first block of a language that has to do with lm_eval."""
+    """The block of a language that has to do with lm_eval; of commands, the one that runs it."""
     section = page[page.index("## In lm-evaluation-harness") :]
-    found = re.search(rf"```{language}\n(.*?)```", section, re.DOTALL)
-    assert found is not None
-    return found[1]
+    blocks = re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+    return next(one for one in blocks if not one.startswith("pip install"))
 
 
 def run(model: Any, manager: Any, task: str = "tiny_problems", **options: Any) -> Any:

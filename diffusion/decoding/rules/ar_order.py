@@ -16,11 +16,11 @@ class ArOrder:
     order: ClassVar[Order] = Order.AR
 
     def scope(self, view: View) -> Tensor:
-        """What will be committed."""
+        """The positions that will be committed."""
         return leftmost(view.masked_BC, view.quota)
 
     def choose(self, view: View, confidence_BC: Tensor) -> Tensor:
-        """The same, whatever its confidence."""
+        """The same positions, for any confidences."""
         return self.scope(view)
 
 

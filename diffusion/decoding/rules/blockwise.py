@@ -1,15 +1,14 @@
-"""Block-wise (semi-autoregressive) order: another rule inside the leftmost unfinished block.
+"""Block-wise (semi-autoregressive) order: the leftmost unfinished block first.
 
-LLaDA gives every block the same number of steps, the remainder to the first ones; with more blocks
-than steps, or blocks that do not divide the masks, that leaves idle steps or too many. Here each
-step commits its even share of all masks, and goes over to the next block where one has fewer left
-than that: exactly as many steps as asked for, whatever the block's length.
+LLaDA gives every block the same number of steps, and the remainder to the first ones; with more
+blocks than steps, or blocks that do not divide the masks, steps are idle or too many. Here each
+step commits its even share of all masks, and continues in the next block if one has fewer left. So
+the number of steps is always the given one.
 """
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from diffusion.decoding import Order, View, most
@@ -28,23 +27,22 @@ class Blockwise:
     is_random: bool = False
 
     def __post_init__(self) -> None:
-        """Check the range."""
         if self.block < 1:
             raise ValueError(f"block: {self.block} is under 1")
 
     @property
     def order(self) -> Order:
-        """What the paper calls AO and Random of LLaDA."""
+        """What the paper calls AO or Random for LLaDA."""
         return Order.RANDOM if self.is_random else Order.BLOCKWISE
 
     def scope(self, view: View) -> Tensor:
-        """The blocks that this step may reach."""
+        """The masks of the blocks that this step may reach."""
         if self.is_random:
             return self.choose(view, view.noise())
         return view.masked_BC & (self._before(view) < view.quota)
 
     def choose(self, view: View, confidence_BC: Tensor) -> Tensor:
-        """Of every block as many as its predecessors leave of the share."""
+        """The step's share of masks, block by block from the left."""
         key_BC = view.noise() if self.is_random else confidence_BC
         block_C = view.mask_C // self.block
         # Keys lie in [-2, 1]: a block further left always comes first.
@@ -54,13 +52,10 @@ class Blockwise:
     def _before(self, view: View) -> Tensor:
         """How many masks are left in the blocks before each column's, [B, C]."""
         block_C = view.mask_C // self.block
-        left_BC = view.masked_BC.long()
-        counts_BK = torch.zeros(
-            len(left_BC), int(block_C.max()) + 2, dtype=torch.long, device=left_BC.device
-        )
-        counts_BK.index_add_(1, block_C + 1, left_BC)  # headers have no block: -1, and no masks
-        ended_BK = counts_BK.cumsum(1)
-        return (ended_BK - counts_BK)[:, block_C + 1]
+        masked_BC = view.masked_BC.long()
+        counts_BK = masked_BC.new_zeros(len(masked_BC), int(block_C.max()) + 2)
+        counts_BK.index_add_(1, block_C + 1, masked_BC)  # headers have no block: -1, and no masks
+        return (counts_BK.cumsum(1) - counts_BK)[:, block_C + 1]
 
 
 build = Blockwise

@@ -10,13 +10,13 @@ from diffusion.decoding import Order, View, most
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confidence:
-    """An even share of the masks at every step, where the model is surest."""
+    """An even share of the masks at every step, where confidences are highest."""
 
     has_steps: ClassVar[bool] = True
     order: ClassVar[Order] = Order.AO
 
     def scope(self, view: View) -> Tensor:
-        """Everything that is masked."""
+        """All masked positions."""
         return view.masked_BC
 
     def choose(self, view: View, confidence_BC: Tensor) -> Tensor:

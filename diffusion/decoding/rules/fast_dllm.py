@@ -1,4 +1,4 @@
-"""Fast-dLLM's parallel decoding: everything in the block that is sure enough (Wu et al. 2025).
+"""Fast-dLLM's parallel decoding: all confident positions of a block (Wu et al. 2025).
 
 The caches of that work are approximations (`kv_cache.py`); this rule alone is exact.
 """
@@ -14,7 +14,7 @@ from diffusion.decoding import Order, View, most
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FastDllm:
-    """Every position of the leftmost unfinished block above `threshold`, at least the surest."""
+    """In the leftmost unfinished block all confidences above `threshold`, at least the highest."""
 
     has_steps: ClassVar[bool] = False
     order: ClassVar[Order] = Order.FAST
@@ -23,7 +23,6 @@ class FastDllm:
     block: int = 32
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         if self.block < 1:
             raise ValueError(f"block: {self.block} is under 1")
         if not 0 <= self.threshold <= 1:
@@ -37,7 +36,7 @@ class FastDllm:
         return view.masked_BC & (block_C == first_B1)
 
     def choose(self, view: View, confidence_BC: Tensor) -> Tensor:
-        """The sure ones and the surest."""
+        """All above the threshold, and the highest of each row."""
         scope_BC = self.scope(view)
         return (scope_BC & (confidence_BC > self.threshold)) | most(confidence_BC, scope_BC, 1)
 

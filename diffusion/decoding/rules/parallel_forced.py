@@ -1,11 +1,10 @@
-"""Parallel-forced decoding (Sec. 5.3, Li et al. 2026): the paths go on together.
+"""Parallel-forced decoding (Sec. 5.3, Li et al. 2026): all paths are decoded side by side.
 
-Macro: the reasoning slots share the commits of each step evenly. Where a step commits at least one
-token a path, every path goes on at every step; where it commits fewer (1 or 2 for three paths),
-paths take turns, and none is ever more than one mask behind another (METHOD section 6,
-docs/adr/0013). Micro: inside a slot the most confident masked positions are committed. The summary,
-the last slot, has its share of the steps after the paths are finished (`after`), or decodes beside
-them (`joint`); the paper does not say which.
+The slots of the paths share the commits of each step evenly. If a step commits fewer tokens than
+there are paths, the paths take turns, and none is ever more than one mask behind another (METHOD
+section 6, docs/adr/0013). Inside a slot the most confident masked positions are committed. The
+summary, the last slot, has its share of the steps after the paths (`after`), or decodes beside them
+(`joint`); the paper does not say which.
 """
 
 from collections import Counter

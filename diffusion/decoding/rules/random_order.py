@@ -16,11 +16,11 @@ class RandomOrder:
     order: ClassVar[Order] = Order.RANDOM
 
     def scope(self, view: View) -> Tensor:
-        """What will be committed."""
+        """The positions that will be committed."""
         return most(view.noise(), view.masked_BC, view.quota)
 
     def choose(self, view: View, confidence_BC: Tensor) -> Tensor:
-        """The same, whatever its confidence."""
+        """The same positions, for any confidences."""
         return self.scope(view)
 
 

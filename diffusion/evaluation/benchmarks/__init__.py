@@ -1,7 +1,7 @@
-"""Benchmarks: problems with gold answers, one file each, from the hub or from local files.
+"""Benchmarks: problems with gold answers, one file each, from the Hub or from local files.
 
-A benchmark is a file here that has `build(path=None) -> list[Problem]`: from the file `path`, or
-from where the benchmark lives if there is none. Raises UserError where it cannot be had.
+A benchmark is a file of this folder that has `build(path=None) -> list[Problem]`, which reads the
+file `path`, or the benchmark's own place, and raises UserError if it cannot be read.
 """
 
 import json
@@ -16,7 +16,7 @@ Row = Mapping[str, Any]
 
 
 class Problem(NamedTuple):
-    """A problem: `gold` as it stands in the data, `id` unique in its benchmark."""
+    """A problem: `gold` as the data has it, `id` unique in its benchmark."""
 
     id: str
     prompt: str
@@ -50,7 +50,7 @@ def rows_of(path: str | None, *, repo: str, config: str, split: str) -> Iterator
 
 
 def field(row: Row, name: str, number: int) -> str:
-    """A text of a row; UserError names row and field where it is none."""
+    """A text of a row; UserError names row and field if it is missing or blank."""
     value = row.get(name)
     if not isinstance(value, str) or not value.strip():
         raise UserError(f"row {number}: {name}: no text; is this another benchmark's file?")

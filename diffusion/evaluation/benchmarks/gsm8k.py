@@ -7,9 +7,8 @@ from support.errors import UserError
 def build(path: str | None = None) -> list[Problem]:
     """All 1,319 problems, or those of a file."""
     problems = []
-    for number, row in enumerate(
-        rows_of(path, repo="openai/gsm8k", config="main", split="test"), 1
-    ):
+    rows = rows_of(path, repo="openai/gsm8k", config="main", split="test")
+    for number, row in enumerate(rows, 1):
         _, mark, gold = field(row, "answer", number).rpartition("####")
         if not mark:
             raise UserError(f"row {number}: answer: has no ####; is this another benchmark's file?")

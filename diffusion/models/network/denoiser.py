@@ -1,11 +1,11 @@
 """A masked-diffusion language model as the objective and the decoder use it.
 
-In: token ids with masks in them, and the positions that are asked for. Out: the cross-entropy of
-those positions, or their logits. The head is applied to the asked positions only, in any
-transformers model whose trunk is its `base_model` and whose head ends in its output embeddings:
-a hook picks their rows from the trunk's output, and the output embeddings are applied here.
+In: token ids with masks in them, and the positions to predict. Out: the cross-entropy of those
+positions, or their logits. The head is applied to these positions only, in any transformers model
+whose trunk is its `base_model` and whose head ends in its output embeddings: a hook picks the rows
+from the trunk's output, and the output embeddings are applied here.
 
-Axes: B rows, T tokens, R positions asked for, H hidden, V vocabulary.
+Axes: B rows, T tokens, R predicted positions, H hidden, V vocabulary.
 """
 
 from dataclasses import dataclass
@@ -30,8 +30,8 @@ class Denoiser(nn.Module):
         self.net = net
         self.shift = shift
         self._rows_R: Tensor | None = None
-        # What FSDP shards as units. The output matrix is applied here, so that it and all that
-        # shares it must stay in the root's.
+        # What FSDP shards as units. The output matrix is applied here, so it and every module that
+        # shares it must stay in the root unit.
         names = net._no_split_modules or ()
         matrix = net.get_output_embeddings().weight
         self._no_split_modules = sorted(
@@ -55,7 +55,7 @@ class Denoiser(nn.Module):
     ) -> CrossEntropy:
         """Weighted cross-entropy (nats) of `targets_R` at `positions_R`, flat indices b*T + t.
 
-        `attention_mask_BT` is False at padding; None where nothing is padded.
+        `attention_mask_BT` is False at padding; None if nothing is padded.
         """
         head = self.net.get_output_embeddings()
         features_RH = self.features(ids_BT, positions_R, attention_mask_BT)
@@ -88,7 +88,7 @@ class Denoiser(nn.Module):
         return features_RH
 
     def _pick(self, _module: Any, _inputs: Any, out: Any) -> Any:
-        """The trunk's output with the asked rows alone, as one sequence [1, R, H]."""
+        """The trunk's output at the predicted positions alone, as one sequence [1, R, H]."""
         assert self._rows_R is not None, "the network is called through its Denoiser only"
         out.last_hidden_state = out.last_hidden_state.flatten(0, 1)[self._rows_R][None]
         return out
@@ -102,9 +102,9 @@ def _identity(features: Tensor) -> Tensor:
 class Dlm:
     """A loaded masked-diffusion language model.
 
-    `family` is the file under `diffusion/models` it came through, `mask_id` what is denoised,
-    `fill_id` what fills a slot behind its text, `turn_ends` what ends an answer beside it,
-    `context` the longest row in tokens (None: no limit), `folder` the directory it was read from.
+    `family` is its file under `diffusion/models`, `mask_id` the token that is denoised, `fill_id`
+    the one that fills a slot behind its text, `turn_ends` those that also end an answer, `context`
+    the longest row in tokens (None: no limit), `folder` the directory that it was read from.
     """
 
     family: str
@@ -118,5 +118,5 @@ class Dlm:
 
     @property
     def end_ids(self) -> frozenset[int]:
-        """Tokens that are no content: a text ends before the first of them."""
+        """All tokens that end a text."""
         return self.turn_ends | {self.fill_id}

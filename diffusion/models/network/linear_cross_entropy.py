@@ -1,9 +1,9 @@
-"""The output head and its cross-entropy, some rows at a time: [R, V] logits never exist as a whole.
+"""The output head and its cross-entropy, some rows at a time, so that [R, V] is never held whole.
 
 In: features of the masked positions, the head's weight and bias, targets and weights. Out: the
-weighted sum of their cross-entropies in nats, and each one's own. Gradients are made beside the
-logits of each chunk, since the loss is linear in them: the head is computed once forward, and
-memory does not grow with the vocabulary (METHOD section 4).
+weighted sum of their cross-entropies in nats, and that of each position. Forward also computes the
+gradients, chunk by chunk, because the loss is linear in the cross-entropies: the head is computed
+once, and memory does not grow with the vocabulary (METHOD section 4).
 
 Axes: R masked positions, H hidden, V vocabulary.
 """
@@ -25,7 +25,7 @@ def rows_at_once(vocabulary: int) -> int:
 
 
 class CrossEntropy(NamedTuple):
-    """`total`: sum of weight x cross-entropy, a scalar; `nats_R`: each one's own, without graph."""
+    """`total`: sum of weight x cross-entropy, a scalar; `nats_R`: of each row, without graph."""
 
     total: Tensor
     nats_R: Tensor
@@ -40,8 +40,8 @@ def linear_cross_entropy(
 ) -> CrossEntropy:
     """Weighted cross-entropy of `features @ weight.T + bias` against `targets`.
 
-    Computed in the autocast type where autocast is on; softmax in float32, or float64 for a
-    float64 model. No row is a valid input: the total is 0 and its gradients are zeros.
+    Computed in the autocast type if autocast is on; softmax in float32, or float64 for a float64
+    model. Without any row, the total and its gradients are 0.
     """
     device = features_RH.device.type
     if torch.is_autocast_enabled(device):

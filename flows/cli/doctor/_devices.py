@@ -9,16 +9,16 @@ import sys
 
 
 def main() -> None:
-    """Load PyTorch and ask it; the last line of standard error says why that fails."""
+    """Load PyTorch and print its devices, or print to standard error why that fails."""
     try:
         import torch
     except (ImportError, OSError) as error:
         sys.exit(f"torch cannot be loaded ({' '.join(str(error).split())})")
     try:
-        found = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+        gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     except (RuntimeError, AssertionError) as error:
         sys.exit(f"torch cannot use the GPUs ({' '.join(str(error).split())})")
-    print(json.dumps([(one.name, one.total_memory) for one in found]))
+    print(json.dumps([(gpu.name, gpu.total_memory) for gpu in gpus]))
 
 
 if __name__ == "__main__":

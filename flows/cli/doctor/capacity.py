@@ -35,7 +35,7 @@ def memory(cgroup: Path = CGROUP) -> int:
 
 
 def _number(file: Path, place: int = 0) -> int | None:
-    """A number of a file; None where there is no such file or number, as for "max"."""
+    """A number of a file; None if there is no such file or number, as for "max"."""
     try:
         return int(file.read_text().split()[place])
     except (OSError, ValueError, IndexError):

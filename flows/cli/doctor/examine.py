@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
-from itertools import chain, groupby
+from itertools import chain, groupby, repeat
 from pathlib import Path
 from typing import Any
 
@@ -76,23 +76,20 @@ def text(facts: Facts) -> str:
     if more := len(facts.endpoints[MOST_ENDPOINTS:]):
         lines.append(("endpoint", f"and {more} more"))
     lines += [("plug-in", _plugin(one)) for one in facts.plugins]
-    found = [_line(*line) for line in lines]
-    label = "recipes"
-    for what in _recipes(fits(facts)):
-        found.append(_line(label, what))
-        label = ""
-    return "\n".join(found)
+    labels = chain(["recipes"], repeat(""))
+    lines += zip(labels, _recipes(fits(facts)), strict=False)
+    return "\n".join(_line(*line) for line in lines)
 
 
 def _plugin(one: Plugin) -> str:
-    said = "; not used, because Polytrace has one of this name" if one.is_hidden else ""
-    return f"{one.family[:-1]} {one.kind} of {one.owner}{said}"
+    unused = "; not used, because Polytrace has one of this name" if one.is_hidden else ""
+    return f"{one.family[:-1]} {one.kind} of {one.owner}{unused}"
 
 
-def _recipes(found: Sequence[Fit]) -> Iterator[str]:
+def _recipes(recipes: Sequence[Fit]) -> Iterator[str]:
     """Statements about the recipes, in order, each with the names that it holds for."""
     for (first, fit, said), alike in groupby(
-        found, key=lambda one: (command(one.recipe), one.fits, one.said)
+        recipes, key=lambda one: (command(one.recipe), one.fits, one.said)
     ):
         names = ", ".join(one.recipe.removeprefix(f"{first} ") for one in alike)
         lead = "" if first == "build" else f"{first} "
@@ -120,24 +117,24 @@ def _gpus(facts: Facts) -> str:
 
 
 def _endpoint(one: Endpoint) -> str:
-    said = one.problem or f"serves {', '.join(one.models) or 'no model'}"
-    return f"{one.url}: {said}"
+    state = one.problem or f"serves {', '.join(one.models) or 'no model'}"
+    return f"{one.url}: {state}"
 
 
 def as_json(facts: Facts) -> str:
     """The facts and what fits, as one object."""
-    found: dict[str, Any] = asdict(facts)
-    found["gpus"] = [gpu._asdict() for gpu in facts.gpus]
-    found["plugins"] = [one._asdict() for one in facts.plugins]
-    found["endpoints"] = [one._asdict() for one in facts.endpoints]
-    found["recipes"] = [one._asdict() for one in fits(facts)]
-    return json.dumps(found, ensure_ascii=False)
+    data: dict[str, Any] = asdict(facts)
+    data["gpus"] = [gpu._asdict() for gpu in facts.gpus]
+    data["plugins"] = [one._asdict() for one in facts.plugins]
+    data["endpoints"] = [one._asdict() for one in facts.endpoints]
+    data["recipes"] = [one._asdict() for one in fits(facts)]
+    return json.dumps(data, ensure_ascii=False)
 
 
 def examine(endpoints: Sequence[str] = ()) -> Facts:
     """The facts of this machine; each endpoint is asked what it serves.
 
-    Raises PolytraceError where PyTorch cannot be loaded.
+    Raises PolytraceError if PyTorch cannot be loaded.
     """
     with Child[str](
         (sys.executable, "-P", str(DEVICES)),
@@ -146,11 +143,11 @@ def examine(endpoints: Sequence[str] = ()) -> Facts:
         stdout=PIPE,
         stderr=PIPE,
         text=True,
-    ) as asked:
+    ) as devices:
         prefect, has_hub_token = _prefect(), _has_hub_token()
         servers = tuple(served(one) for one in endpoints)
         evaluation, corpus = _evaluation_bytes(), _corpus_bytes()
-        gpus = _gpus_of(asked)
+        gpus = _gpus_of(devices)
     from curation.vllm_servers.launch import visible_gpus
 
     weights = ROOT / "tiny" / "teacher" / "model.safetensors"
@@ -174,14 +171,14 @@ def examine(endpoints: Sequence[str] = ()) -> Facts:
     )
 
 
-def _gpus_of(asked: Child[str]) -> tuple[Gpu, ...]:
-    """The devices that the process of `_devices.py` tells of."""
-    out, err = asked.communicate()
-    if asked.returncode == 0:
+def _gpus_of(process: Child[str]) -> tuple[Gpu, ...]:
+    """The devices that the process of `_devices.py` prints."""
+    out, err = process.communicate()
+    if process.returncode == 0:
         return tuple(Gpu(*one) for one in json.loads(out.splitlines()[-1]))
     last = (err.strip().splitlines() or [""])[-1]
-    if asked.returncode < 0 or not last:
-        last = f"torch cannot be loaded (its process ended with status {asked.returncode})"
+    if process.returncode < 0 or not last:
+        last = f"torch cannot be loaded (its process ended with status {process.returncode})"
     raise PolytraceError(f"broken installation: {last}")
 
 
@@ -219,15 +216,15 @@ def _training_bytes(counts: set[int]) -> dict[str, dict[int, int]]:
     from diffusion.memory import SHAPES, training
     from flows.recipe_files import TRAININGS, settings_of
 
-    found = {}
+    sizes = {}
     for name in sorted(file.stem for file in TRAININGS.glob("*.yaml")):
         settings = settings_of(name, ())
         if (shape := SHAPES.get(settings.model.path)) is not None:
-            found[name] = {
+            sizes[name] = {
                 count: training(shape, settings, shape.parameters, 1, count).total
                 for count in sorted(counts)
             }
-    return found
+    return sizes
 
 
 def _evaluation_bytes() -> dict[str, int]:

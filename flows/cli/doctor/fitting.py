@@ -65,7 +65,7 @@ class Fit(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """The machine; sizes in bytes. `packages` are versions, None where one is not installed.
+    """The machine; sizes in bytes. `packages` are versions, None if one is not installed.
 
     `training` is the memory that a device needs when a recipe of `polytrace train` trains a model
     of the Hub, by recipe and by the number of devices. `evaluation` is the memory for evaluating
@@ -93,18 +93,16 @@ class Facts:
 
 def fits(facts: Facts) -> tuple[Fit, ...]:
     """Every bundled recipe: those of `build` by their names, others after their command."""
-    small = _small(facts)
-    served = _served(facts)
-    lacks_disk = facts.disk < facts.corpus
+    small, no_server = _small(facts), _served(facts)
     disk = f"about {size(facts.corpus)} of disk"
-    full = served if not lacks_disk else f"{disk}, {size(facts.disk)} are free"
-    large = (
-        Fit("gsm8k_vllm", served is None, served or _server(facts)),
+    full = f"{disk}, {size(facts.disk)} are free" if facts.disk < facts.corpus else no_server
+    all_ = (
+        *(Fit(name, small is None, small or note) for name, note in SMALL.items()),
+        Fit("gsm8k_vllm", no_server is None, no_server or _server(facts)),
         Fit("nap_103k", full is None, full or f"{_server(facts)}; {disk}, and the hub"),
         *(_training(facts, name) for name in facts.training),
         *(_paper(facts, name, training) for name, training in PAPER.items()),
     )
-    all_ = (*(Fit(name, small is None, small or said) for name, said in SMALL.items()), *large)
     return tuple(sorted(all_, key=lambda one: COMMANDS.index(command(one.recipe))))
 
 
@@ -120,7 +118,7 @@ def _small(facts: Facts) -> str | None:
 
 
 def _served(facts: Facts) -> str | None:
-    """Why no teacher can be asked for traces; None where one can."""
+    """Why there is no server for a teacher; None if there is one or vLLM can be started."""
     has_gpus = bool(facts.gpus) or facts.driver_gpus > 0
     if any(one.models for one in facts.endpoints):
         return None
@@ -157,8 +155,8 @@ def _paper(facts: Facts, recipe: str, training: str) -> Fit:
     """An evaluation of what a training makes, or the experiment that does both."""
     if recipe.startswith("finetune-eval"):
         fit = _training(facts, training)
-        said = f"as {fit.recipe}" if fit.fits else f"{fit.recipe} does not fit"
-        return Fit(recipe, fit.fits, said)
+        reason = f"as {fit.recipe}" if fit.fits else f"{fit.recipe} does not fit"
+        return Fit(recipe, fit.fits, reason)
     need = facts.evaluation[training]
     if max((gpu.memory for gpu in facts.gpus), default=0) * ROOM < need:
         return Fit(recipe, False, f"needs a GPU that holds {size(need)} of weights")

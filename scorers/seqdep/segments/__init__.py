@@ -1,8 +1,8 @@
 """Segments of a text, one file a level: the paths of a canvas, reasoning steps, windows of tokens.
 
 In: a text and, for every token of its one tokenisation, the character with which the token begins
-(`starts_T`, non-decreasing). Out: character spans that follow one another without a gap, so joining
-the pieces gives the text back. No text is ever re-tokenised piece by piece (METHOD section 2).
+(`starts_T`, non-decreasing). Out: adjacent character spans without a gap; joined, they give the
+text. Pieces are never tokenised separately (METHOD section 2).
 """
 
 from bisect import bisect_left
@@ -24,10 +24,10 @@ def token_slice(starts_T: Sequence[int], span: Span) -> slice:
 
 
 def cuts(starts_T: Sequence[int], first: int, stop: int, size: int, *, even: bool) -> list[int]:
-    """Where tokens `first` to `stop` are cut into pieces of at most `size` tokens, in characters.
+    """The characters at which tokens `first` to `stop` are cut into pieces of up to `size` tokens.
 
-    A cut falls where a token begins with a character of its own. A single character of more than
-    `size` tokens stays whole: its piece is the only one that may be longer.
+    A cut is only at a token that begins a new character, so a piece may be longer if it is a single
+    character. `even`: pieces of nearly equal length, else all but the last have `size` tokens.
     """
     if size < 1:
         raise ValueError(f"a segment has at least 1 token, not {size}")

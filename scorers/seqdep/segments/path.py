@@ -8,7 +8,7 @@ from scorers.seqdep.segments import Span
 
 
 class FramedCanvas(NamedTuple):
-    """A canvas text without its close; of its R_1 … R_P and S, headers and bodies alternate."""
+    """A canvas text without its close, and the spans of headers and bodies, which alternate."""
 
     text: str
     headers: tuple[Span, ...]
@@ -16,11 +16,11 @@ class FramedCanvas(NamedTuple):
 
 
 def framed(paths: Sequence[str], summary: str) -> FramedCanvas:
-    """The canvas text, and where its P + 1 headers and bodies stand."""
+    """The canvas text, and the spans of its P + 1 headers and bodies."""
     parts = [(header(j), path) for j, path in enumerate(paths, 1)]
     parts.append((summary_header(len(paths)), summary))
-    headers, bodies, at = [], [], 0
+    headers, bodies, end = [], [], 0
     for head, body in parts:
-        headers.append(Span(at, at := at + len(head)))
-        bodies.append(Span(at, at := at + len(body)))
+        headers.append(Span(end, end := end + len(head)))
+        bodies.append(Span(end, end := end + len(body)))
     return FramedCanvas("".join(head + body for head, body in parts), tuple(headers), tuple(bodies))
