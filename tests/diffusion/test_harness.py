@@ -74,7 +74,7 @@ def model() -> Any:
 def code(language: str, page: str) -> str:
     """The block of a language that has to do with lm_eval; of commands, the one that runs it."""
     section = page[page.index("## In lm-evaluation-harness") :]
-    blocks = re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+    blocks: list[str] = re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
     return next(one for one in blocks if not one.startswith("pip install"))
 
 
