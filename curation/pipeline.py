@@ -29,7 +29,10 @@ from support.files import lock
 
 
 class Step(StrEnum):
-    """A piece of a build that one worker does; the name is the one that users see."""
+    """A piece of work that one worker does; its value is the name that users see in Prefect.
+
+    A `Stage` is a folder of the run, and `STAGES` says which one a step fills.
+    """
 
     READ_PROMPTS = "read prompts"
     SAMPLE_TRACES = "sample traces"
@@ -42,7 +45,8 @@ class Step(StrEnum):
 
 
 OF_ONE_SHARD = frozenset((Step.GRADE, Step.ASSEMBLE, Step.SCORE))
-# Those of one shard take its index, the others the source index, the first of all nothing.
+# What a step calls, after the job: with the index of a shard (OF_ONE_SHARD), with nothing
+# (READ_PROMPTS), or with the source index (all others).
 WORK: Mapping[Step, Callable[..., Any]] = {
     Step.READ_PROMPTS: prompt_stage.read_prompts,
     Step.SAMPLE_TRACES: trace_stage.sample_traces,
@@ -79,7 +83,10 @@ class Executor(Protocol):
     def submit(
         self, step: Step, *arguments: object, after: Sequence[Any] = (), share: float = 1.0
     ) -> Any:
-        """Start a step as soon as those of `after` have ended; it is a `share` of its stage."""
+        """Start a step as soon as those of `after` have ended.
+
+        `share` is the part of its stage's progress that the step makes up.
+        """
 
 
 class InThisProcess:
@@ -116,13 +123,13 @@ def run_build(recipe: Recipe, run: Path, limit: int | None = None) -> Outcome:
         job.check()
         if earlier := up_to_date(job):
             return earlier
-        check_models(job)
+        check_resources(job)
         return run_steps(job, InThisProcess(job))
     finally:
         job.close()
 
 
-def check_models(job: Job) -> None:
+def check_resources(job: Job) -> None:
     """Try servers, scorer and run directory. Takes seconds, so only where there is work to do."""
     trace_stage.check_servers(job)
     job.check_scorer()
@@ -168,7 +175,9 @@ def finish_shards(
         for i, before in zip(shards, graded, strict=True)
     ]
     written = assembled
-    if job.recipe.summary.by == "teacher":  # one service over all shards, as for traces
+    if job.recipe.summary.by == "teacher":
+        # One service writes the summaries of all shards up to the last one that is wanted here:
+        # an estimate wants only the first ones.
         if shards:
             source_index = source_index.model_copy(update={"shards": max(shards) + 1})
         summaries = executor.submit(Step.WRITE_SUMMARIES, source_index, after=assembled)

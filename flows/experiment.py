@@ -84,8 +84,8 @@ def trainings(experiment: Experiment, corpus: str) -> list[Settings]:
     names = [settings.name for settings in trained]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(
-            f"{experiment.name}: two trainings are named {twice[0]!r}; give one another name by "
-            "set: [name=…]"
+            f"{experiment.name}: two trainings are named {twice[0]!r}; give one of "
+            "them a different name by set: [name=…]"
         )
     return trained
 
@@ -136,7 +136,7 @@ def _check(name: str, read: Evaluation, trained: dict[str, Settings]) -> None:
         if cell in names:
             raise UserError(
                 f"{name}: {names[cell]!r} and {system.name!r} are one cell of the tables; give "
-                "one another base, or evaluate it by a recipe of its own"
+                "one of them a different base, or evaluate it by a recipe of its own"
             )
         names[cell] = system.name
 

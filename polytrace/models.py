@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from diffusion.decoding import Rule
     from diffusion.decoding.decode import Commit
     from diffusion.evaluation.arness import Arness
-    from diffusion.evaluation.generate import Answer
+    from diffusion.evaluation.generate import DecodedAnswer
     from diffusion.evaluation.results import Result
     from diffusion.evaluation.settings import Part
     from diffusion.models.network.denoiser import Dlm
@@ -51,7 +51,7 @@ def decode(
     seed: int = 0,
     precision: Literal["float32", "bfloat16"] = "float32",
     batch: int = 32,
-) -> "list[Answer]":
+) -> "list[DecodedAnswer]":
     """Decode an answer to every prompt from masks alone, and keep the order in which it came.
 
     Of each answer, `texts` are its P paths and the summary (of the long-CoT form one text),
@@ -101,7 +101,7 @@ def decode(
     requests = [
         Request(str(n), encode_prompt(model.tokenizer, text)) for n, text in enumerate(prompts)
     ]
-    found: list[Answer] = []
+    found: list[DecodedAnswer] = []
     for start in range(0, len(requests), batch):
         found += answers(
             model,

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 RESAMPLES = 10_000
 _Z = 1.959963984540054  # 97.5 % point of the normal distribution
-_DRAWN = 1 << 22  # counts of values held at a time
-_CELLS = 1 << 20  # drawn values held at a time
+_DRAWN = 1 << 22  # counts of a bootstrap that are in memory at a time
+_CELLS = 1 << 20  # resampled values that are in memory at a time
 
 
 class Interval(NamedTuple):
@@ -44,7 +44,7 @@ def rank(share: float, count: int) -> int:
 
 
 def binned(values_N: Floats, edges: Floats) -> Binned:
-    """The finite values by bin, of edges [K + 1]; a bin holds its lower edge, the last one both."""
+    """Count finite values by bin, of edges [K + 1]; a bin holds its lower edge, the last both."""
     inside = np.clip(values_N, edges[0], edges[-1])
     return Binned(np.histogram(inside, edges)[0], int(np.count_nonzero(inside != values_N)))
 

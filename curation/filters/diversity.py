@@ -1,8 +1,8 @@
 """Keep canvases whose two most similar paths are different enough.
 
 In a recipe: `{kind: diversity, max_similarity: 0.8}`. The similarity is `Canvas.similarity`, which
-`scorers/similarity.py` measured when the group was chosen; `groups.similarity` is on the same
-scale, and drops single traces where this drops whole canvases.
+`scorers/similarity.py` measured when the P paths were chosen. The recipe key `groups.similarity` is
+on the same scale: it drops single traces, and this filter drops whole canvases.
 """
 
 from dataclasses import dataclass

@@ -29,7 +29,7 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What a rule sees at step `step` of `steps` (0: as many as it needs).
+    """What a rule sees at step `step`, counted from 0, of `steps` (0: as many as it needs).
 
     `masked_BC`: still masked. `slot_C`: the slot of each column, -1 in headers. `mask_C`: the
     column's number among all columns of slots, -1 in headers; `masks` is their number. `noise()`:

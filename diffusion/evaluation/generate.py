@@ -25,7 +25,7 @@ from support.errors import UserError
 from support.memory import keep_freed
 
 
-class Answer(NamedTuple):
+class DecodedAnswer(NamedTuple):
     """The text of every slot (`texts_of`), and the row as it was decoded."""
 
     texts: tuple[str, ...]
@@ -74,7 +74,7 @@ def answers(
     precision: Precision,
     where: str,
     caching: CacheSettings | None = None,
-) -> list[Answer]:
+) -> list[DecodedAnswer]:
     """Decode one batch; `where` names it in the UserError for a row that exceeds the context."""
     longest = max(len(request.prompt) for request in requests) + frame.tokens
     if dlm.context is not None and longest > dlm.context:
@@ -93,7 +93,7 @@ def answers(
             dlm, frame, requests, rule, steps=steps, sampling=sampling, caching=caching
         )
     texts = texts_of(dlm, frame, [one.ids_C for one in decoded])
-    return [Answer(*pair) for pair in zip(texts, decoded, strict=True)]
+    return [DecodedAnswer(*pair) for pair in zip(texts, decoded, strict=True)]
 
 
 def texts_of(dlm: Dlm, frame: CanvasLayout, rows: Sequence[Ids]) -> list[tuple[str, ...]]:

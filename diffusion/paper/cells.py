@@ -19,7 +19,7 @@ from schemas.records import Grade
 from support.errors import UserError
 from support.stats import Interval, paired_difference
 
-Problem = tuple[str, str]  # id and gold answer, which no other benchmark has together
+Problem = tuple[str, str]  # id and gold answer, a pair that occurs in one benchmark only
 
 
 class ModelOnBenchmark(NamedTuple):
@@ -145,8 +145,8 @@ class EvaluationCells:
             first, second = fitting[:2]
             raise UserError(
                 f"{second.run}: {second.result.system!r} and {first.result.system!r} of "
-                f"{first.run} are one cell of the tables; print them apart, or give one another "
-                "base in its recipe"
+                f"{first.run} are one cell of the tables; print them apart, or give one of them a "
+                "different base in its recipe"
             )
         return fitting[0] if fitting else None
 

@@ -94,7 +94,7 @@ def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
         earlier = pipeline.up_to_date(job)
         if earlier is None:
             check_address(recipe.task_runner)
-            pipeline.check_models(job)
+            pipeline.check_resources(job)
     finally:
         job.close()  # the flow makes its own
     if earlier is not None and earlier.canvases and not page.is_fresh(run):

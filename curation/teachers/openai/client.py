@@ -51,7 +51,7 @@ class BusyError(Exception):
 
 
 class RejectedError(Exception):
-    """The server understood the request and will not have it (4xx); asking again is no use."""
+    """The server refuses this very request; sending it again cannot help."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
