@@ -118,7 +118,7 @@ class Job:
 
     @cached_property
     def filters(self) -> tuple[Filter, ...]:
-        """The recipe's filters, in order; made anew for every release, because they learn."""
+        """The recipe's filters, in order; `fit` lets them learn anew for every release."""
         specs = enumerate(self.recipe.filters)
         return tuple(part(FILTERS, spec, f"filters.{i}") for i, spec in specs)
 

@@ -1,8 +1,8 @@
 """The sampling service: one long-lived loop over all shards of a build.
 
 Shards of prompts and a teacher come in. Every shard is closed once, with all its traces in order,
-as soon as its last outcome has come. Samples that exist (in the shard's Parquet file or its
-journal) are never requested again; new ones are journaled within a quarter of a second.
+as soon as its last outcome has come. Samples that exist (those of `have`, and those in
+the shard's journal) are never requested again; new ones are journaled within a quarter of a second.
 `shard_state.py` keeps the state of one shard.
 """
 
@@ -23,9 +23,9 @@ from schemas.records import Prompt, Trace
 
 __all__ = ["Close", "FinishedShard", "Have", "Progress", "Report", "Shard", "no_shortfall", "run"]
 
-YIELD_SECONDS = 0.05  # between two turns of the tasks beside the stream of outcomes
-MOST_FINISHED = 2  # shards that wait to be closed, until no more outcomes are taken
-THREADS = 2  # for commits, closing shards, long texts
+YIELD_SECONDS = 0.05  # longest that outcomes are taken before the other tasks get a turn
+MOST_FINISHED = 2  # shards that may wait to be closed; with more, no outcome is taken
+THREADS = 2  # of the default executor: closing shards, and what teachers hand to threads
 HELD_CHARACTERS = 64_000_000  # of traces in memory; beyond it the largest open shard spills
 
 
@@ -82,7 +82,7 @@ def run(
     """Sample every shard, `samples` a prompt, and close each as its last outcome arrives.
 
     `shards` is read as the teacher asks for requests (in the loop's thread), so that memory holds
-    the shards in flight. `have` gives the traces that a shard's Parquet holds. `close` makes a
+    only the shards in flight. `have` gives a shard's traces that exist outside its own journal. `close` makes a
     shard durable, one call at a time, from any thread; only after it has returned, and with no
     retryable failure, is the shard's journal in `folder` set aside. `shortfall` says how many spare
     samples a prompt needs. `progress` is called with every outcome and about twice a second; what

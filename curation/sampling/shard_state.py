@@ -1,6 +1,6 @@
 """The state of one shard in flight: the samples that are wanted, that exist, and that are missing.
 
-It is built from the shard's prompts, the traces of its Parquet file, and its journal. Samples are
+It is built from the shard's prompts, the traces that exist elsewhere, and its journal. Samples are
 found by key, so traces of other settings never count.
 
     NNNNN.jsonl        the journal of an open shard
@@ -132,7 +132,7 @@ def open_shard_state(
     folder: Path,
     have: Sequence[Trace],
 ) -> ShardState:
-    """Open a shard; `wanted` is for each prompt, `have` are the traces of its Parquet file.
+    """Open a shard; `wanted` is for each prompt, `have` are the traces outside its journal.
 
     Raises ValueError for a prompt id that comes twice, DamagedError for two journals.
     """

@@ -122,7 +122,7 @@ class _Points(NamedTuple):
 
 
 def figures(scores: Iterable[TextScores]) -> Figures:
-    """The figures of all scores, which are streamed: three numbers a document stay in memory."""
+    """The figures of all scores, which are streamed: three numbers a document and level stay."""
     reasons: Counter[str] = Counter()
     points: dict[Level, _Points] = {}
     means = SegmentMeans()
