@@ -1,13 +1,13 @@
 """Which prompts are the same problem: ids, a normal form, and one streaming pass over all sources.
 
-    text ─► prompt_id (exact)        text ─► normalise ─► 64-bit key ─► SeenPrompts ─► Duplicate or None
+    text ─► prompt_id (exact)    text ─► normalise ─► 64-bit key ─► SeenPrompts ─► Duplicate | None
 
 The normal form forgets case, white space, invisible characters, prose punctuation, `$` and LaTeX
 spacing, and keeps every operator and bracket: `3-5` and `3+5` stay two problems. So do `f(2)` and
-`f'(2)`, `.5` and `5`, `n!` and `n`; quotation marks, possessives and exclamations are forgotten. Keeping
-primes and factorials parts no two copies: of 10,742 real prompts (GSM8K, MATH, recorded) the same
-310 repeats are found, whether they are kept or forgotten. `SeenPrompts` holds hashes only, about 34
-bytes a prompt. The first of several equal prompts is kept, whatever the later ones say.
+`f'(2)`, `.5` and `5`, `n!` and `n`; quotation marks, possessives and exclamations are forgotten.
+Keeping primes and factorials parts no two copies: of 10,742 real prompts (GSM8K, MATH, recorded)
+the same 310 repeats are found, whether they are kept or forgotten. `SeenPrompts` holds hashes only,
+about 34 bytes a prompt. The first of several equal prompts is kept, whatever the later ones say.
 """
 
 import re

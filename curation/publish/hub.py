@@ -3,7 +3,8 @@
 In: a run without problems, the dataset's id. Out: one commit after which the dataset holds exactly
 the release's files, and its tags. Files are compared by content, so that the same command continues
 after an interruption, and sends nothing where nothing changed. (`HfApi.upload_folder` is not used:
-where the hub has Xet storage it splits a large folder into several commits, the first of which already deletes.)
+where the hub has Xet storage it splits a large folder into several commits, the first of which
+already deletes.)
 """
 
 import re

@@ -82,11 +82,11 @@ def run(
     """Sample every shard, `samples` a prompt, and close each as its last outcome arrives.
 
     `shards` is read as the teacher asks for requests (in the loop's thread), so that memory holds
-    only the shards in flight. `have` gives a shard's traces that exist outside its own journal. `close` makes a
-    shard durable, one call at a time, from any thread; only after it has returned, and with no
-    retryable failure, is the shard's journal in `folder` set aside. `shortfall` says how many spare
-    samples a prompt needs. `progress` is called with every outcome and about twice a second; what
-    it raises ends the run.
+    only the shards in flight. `have` gives a shard's traces that exist outside its own journal.
+    `close` makes a shard durable, one call at a time, from any thread; only after it has returned,
+    and with no retryable failure, is the shard's journal in `folder` set aside. `shortfall` says
+    how many spare samples a prompt needs. `progress` is called with every outcome and about twice a
+    second; what it raises ends the run.
 
     Whatever ends the run early, an error of the teacher too, what has come is committed first. A
     sample that the teacher leaves out becomes a retryable Failure `not_delivered`; a second outcome
