@@ -76,7 +76,10 @@ class Job:
 
     @cached_property
     def teacher(self) -> Teacher:
-        """The recipe's teacher; asks no server before `serve:` has started it."""
+        """The recipe's teacher without the addresses of `serve:`, for keys and checks.
+
+        `running_teacher` is the one that samples.
+        """
         return components.teacher(self.recipe, ())
 
     @cached_property
@@ -113,7 +116,7 @@ class Job:
 
     @cached_property
     def rules(self) -> Rules:
-        """What makes a group."""
+        """What the traces of a prompt must satisfy to become a canvas."""
         return Rules.of(self.recipe)
 
     @cached_property
@@ -158,7 +161,7 @@ class Job:
             scorers.close()
 
     def check(self) -> None:
-        """Make every part but the scorer, so that a mistake in the recipe shows before any work."""
+        """Make every part but scorer and servers, so that a mistake shows before any work."""
         _ = (self.sources, self.evaluation, self.teacher, self.counter, self.rules, self.filters)
         components.check_teacher(self.recipe)
         components.check_traces(self.recipe, self.sources)

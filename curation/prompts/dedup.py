@@ -49,7 +49,7 @@ _SIGNS = str.maketrans(
         "\u00b0": " circ ",
     }
 )
-"""One spelling for signs that Unicode compatibility leaves apart or flattens (x² to x2)."""
+"""One spelling for signs that NFKC leaves apart (the minus sign) or would flatten (x² to x2)."""
 
 _LATEX_SPACE = re.compile(
     r"\\(?:[,;:!> ]|\\|[()\[\]]|(?:quad|qquad|displaystyle|left|right|limits|text|textrm"
@@ -60,10 +60,11 @@ _VARIANTS = {"\\leq": "\\le", "\\geq": "\\ge", "\\neq": "\\ne"}
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _LEADING_POINT = re.compile(r"(?<![\w.])\.(?=\d)")
 _WORD_JOINT = re.compile(r"(?<=[a-z]{2})-(?=[a-z]{2})")
-# After a word of three letters or more, unless an operator follows; all of real prompts' are.
+# An exclamation: behind a word of three letters or more and before no operator, as in all real
+# prompts. Any other is a factorial.
 _EXCLAMATION = re.compile(r"(?<![^\W\d_])(?<!\\)([^\W\d_]{3,})!+(?!!|\s*[-+*/=^<>_}\\])")
-# After one or two letters (f', AB'), a LaTeX letter, a figure or a closing bracket: no possessive,
-# and not the end of a quotation that opens just before.
+# A prime, not a possessive: behind one or two letters (f', AB'), a LaTeX letter, a figure or a
+# closing bracket, unless it ends a quotation that opens just before ('f').
 _PRIME = re.compile(
     r"((?<!(?<!\w)[`'])(?:(?<![^\W\d_])[a-z\u03b1-\u03c9]{1,2}|(?<!\d)\d+(?='+(?![^\W\d_])))"
     r"|\\[a-z]+|[)\]}])('+)"
@@ -127,10 +128,10 @@ def key_of(form: str) -> int:
 class SeenPrompts:
     """The prompts kept so far, as hashes.
 
-    An open-addressing table of entry numbers over five packed columns: key of the normal form
-    (8 bytes), source and row (8), short hashes of exact text and gold (4 each) and of traces (2),
-    and 4 bytes times the table's slack. Two different forms meet in one key once in 10^5 corpora of
-    10^7 prompts.
+    An open-addressing table of entry numbers over five packed columns. A prompt takes 8 bytes for
+    the key of its normal form, 8 for source and row, 4 each for short hashes of its exact text and
+    its gold, 2 for one of its traces, and 4 bytes times the table's slack. That two different forms
+    have one key happens once in 10^5 corpora of 10^7 prompts.
     """
 
     def __init__(self) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 KIND = "dataset"
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
-# Not what looks like the hash of a commit, and no two dots in a row.
+# A tag: nothing that looks like the hash of a commit, and no two dots in a row.
 _TAG = re.compile(r"(?![0-9a-f]{40}$)[A-Za-z0-9](?:[\w-]|\.(?!\.))*", re.ASCII)
 
 
@@ -136,7 +136,7 @@ def _publish(
         _disable_xet_where_unknown(api, repo)
         try:
             api.preupload_lfs_files(repo, added, repo_type=KIND, free_memory=False)
-        except Exception as error:  # the client has tried again by itself
+        except Exception as error:  # a PolytraceError is not tried again: the client has tried
             raise explain(error, repo, api.token) from None
         commit = api.create_commit(
             repo,
@@ -148,7 +148,7 @@ def _publish(
     for name in dict.fromkeys([release.digest, tag or release.digest]):
         if remote.tags.get(name) == commit:
             continue
-        if name in remote.tags:  # the digest's own: it follows the latest release of the recipe
+        if name in remote.tags:  # the recipe's own tag moves to the recipe's latest release
             api.delete_tag(repo, tag=name, repo_type=KIND)
         api.create_tag(repo, tag=name, revision=commit, repo_type=KIND)
     if public and remote.is_private:
@@ -157,7 +157,7 @@ def _publish(
 
 
 def _disable_xet_where_unknown(api: "HfApi", repo: str) -> None:
-    """The client uses Xet storage wherever `hf_xet` is installed; not every hub has it."""
+    """Turn Xet storage off where the hub has none; the client would use it all the same."""
     from huggingface_hub import constants, get_session
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 

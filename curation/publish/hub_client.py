@@ -78,7 +78,7 @@ def _client() -> "httpx2.Client":
 
 
 def _check_wait(response: "httpx2.Response") -> None:
-    """StoppedError where the hub asks to wait longer than LONGEST: its client would."""
+    """StoppedError where the hub asks to wait longer than LONGEST."""
     seconds = _seconds(response) if response.status_code in (429, 503) else None
     if seconds is not None and seconds > LONGEST:
         raise StoppedError(
@@ -88,7 +88,7 @@ def _check_wait(response: "httpx2.Response") -> None:
 
 
 def _without_secrets(record: logging.LogRecord) -> bool:
-    """Addresses of storage servers are signed in their query: it is not logged."""
+    """A filter of the log that removes secrets, such as the signed queries of addresses."""
     record.msg, record.args = clean(record.getMessage(), most=1000), ()
     return True
 
@@ -136,7 +136,7 @@ def _of_status(status: int, repo: str, detail: str) -> PolytraceError:
 
 
 def asked(error: Exception) -> float | None:
-    """Seconds that the hub asks to wait; None where the error is no such reply of it."""
+    """Seconds that the hub asks to wait; None where it asks for no wait."""
     response = getattr(_root(error), "response", None)
     return None if response is None else _seconds(response)
 

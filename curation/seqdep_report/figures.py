@@ -20,7 +20,7 @@ MOST_INDICES, SHOWN_INDICES = 64, 8
 
 @dataclass(frozen=True, slots=True)
 class AtIndex:
-    """The mean gain of segment `index`, from 2, over the documents that have one."""
+    """The mean gain of segment `index` (2 is the first), over the documents that have it."""
 
     index: int
     documents: int
@@ -40,14 +40,14 @@ class LevelFigures:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """A corpus: documents scored, cut and not scored by reason, and the figures of each level."""
+    """A corpus: documents scored, scored in part (`cut`) and not scored, and each level's figures."""
 
     documents: int
     cut: int
     canvases: int
     siblings: int  # canvases whose siblings were measured
     sibling_gain: float | None  # nats a token from one other path, mean over pairs
-    near_copies: int
+    near_copies: int  # canvases that hold some
     not_scored: dict[str, int]
     levels: tuple[LevelFigures, ...]
 

@@ -38,7 +38,7 @@ TOO_LONG = "context_length"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextScores:
-    """The scores of one document; `row` and `part` are 1-based in its source.
+    """The scores of one document; `row` counts from 1 in its source, `part` from 1 in its row.
 
     `tokens` are those scored or seen at `window` or `step` level, or of all paths. Where `reason`
     is not empty, nothing was scored. Units as in `SeqDep`.
@@ -101,7 +101,9 @@ def score_corpus(
             with atomic_write(path) as file:
                 pq.write_table(arrow.table(TextScores, scores), file)
         number += 1
-    replace_text(state, fingerprint + "\n")  # first, so that scores never have another's state
+    replace_text(
+        state, fingerprint + "\n"
+    )  # first, so that scores never stand beside the state of others
     _join([folder / f"{n:06}.parquet" for n in range(number)], out)
     shutil.rmtree(parts)
 

@@ -2,7 +2,8 @@
 
 Every entry becomes a trace, in its order, or a reason why it cannot be one (null, not text, half a
 surrogate pair, NUL), so that it is counted. Other control characters stay: models do write them,
-and a trace is kept as it was recorded. Labels are joined by position before anything is left out.
+and a trace is kept as it was recorded. Labels are matched to texts by position first, and bad
+entries left out afterwards, so that no label moves to another text.
 """
 
 import re
@@ -15,7 +16,8 @@ from curation.sources.columns.gold import SURROGATE
 from curation.sources.columns.reasons import RowFault
 from schemas.records import FinishReason, Recorded
 
-# To the end of the line where it is not closed: no other one behind it is, and none is looked for.
+# `<<48/2=24>>`. One that its line does not close matches to the end of the line and is kept; no
+# other one behind it is closed either, so none is looked for.
 _ANNOTATION = re.compile(r"<<[^\n]*?(?:(?P<close>>>)|$)", re.M)
 
 _FINISH = {
@@ -64,7 +66,7 @@ def _listed(row: RawRow, spec: TraceColumns) -> Iterator[_Entry]:
     assert spec.column is not None
     value = dig(row, spec.column)
     if value is ABSENT or (value is None and spec.group is None):
-        return  # no list; with one generation a row, null is the generation
+        return  # nothing is recorded; where rows are joined, null is a generation
     elements = value if isinstance(value, list) else [value]
     for index, element in enumerate(elements):
         text = element
@@ -80,7 +82,8 @@ def _listed(row: RawRow, spec: TraceColumns) -> Iterator[_Entry]:
 def _label(row: RawRow, element: object, name: str | None, index: int, total: int) -> object:
     """A label inside the element, else in the list column aligned with it.
 
-    A list of another length cannot be aligned: no label is better than a wrong one.
+    A list of another length cannot be aligned, and gives no label: a missing one does less harm
+    than a wrong one.
     """
     if name is None:
         return None
@@ -94,7 +97,7 @@ def _label(row: RawRow, element: object, name: str | None, index: int, total: in
 
 
 def _mapped(row: RawRow, spec: TraceColumns) -> Iterator[_Entry]:
-    """One entry for each named path, sorted by name, because a mapping has no order."""
+    """One entry for each of `traces.columns`, sorted by name, because a mapping has no order."""
     for name, path in sorted((spec.columns or {}).items()):
         text = dig(row, path)
         if text is ABSENT:
