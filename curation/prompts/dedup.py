@@ -49,7 +49,7 @@ _SIGNS = str.maketrans(
         "\u00b0": " circ ",
     }
 )
-"""One spelling for signs that NFKC leaves apart (the minus sign) or would flatten (x² to x2)."""
+"""One spelling for signs that NFKC leaves apart or would flatten (such as x² to x2)."""
 
 _LATEX_SPACE = re.compile(
     r"\\(?:[,;:!> ]|\\|[()\[\]]|(?:quad|qquad|displaystyle|left|right|limits|text|textrm"
