@@ -40,7 +40,7 @@ class LevelFigures:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """A corpus: documents scored, scored in part (`cut`) and not scored, and each level's figures."""
+    """A corpus: documents scored, partly scored (`cut`), not scored; and each level's figures."""
 
     documents: int
     cut: int
