@@ -263,6 +263,7 @@ def test_imports_are_torch_and_transformers_alone() -> None:
         "schemas",
         "schemas.canvas",
         "support.errors",
+        "support.files",
         "schemas.records",
     }
 

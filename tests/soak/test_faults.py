@@ -307,7 +307,7 @@ def test_no_clock_that_may_jump_is_asked() -> None:
                     asked.add((path.relative_to(ROOT).as_posix(), ast.unparse(node)))
     assert asked == {
         # Retry-After may be a date; it is bounded.
-        ("curation/teachers/openai/client.py", "time.time"),
+        ("support/retry.py", "time.time"),
         # Shown, beside "all servers are down".
         ("curation/teachers/openai/endpoints.py", "time.strftime"),
     }
