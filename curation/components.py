@@ -10,8 +10,8 @@ from typing import Any
 
 from curation.sources import Source
 from curation.teachers import Teacher
-from curation.teachers._part import END_OF_THINKING
 from schemas.recipe import Part, Recipe, digest
+from schemas.records import END_OF_THINKING
 from schemas.serve import Serve
 from scorers.revision import directory_revision
 from support import plugins

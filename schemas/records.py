@@ -17,6 +17,9 @@ class Grade(StrEnum):
     TIMEOUT = "timeout"  # the verifier was killed; never counted as right
 
 
+END_OF_THINKING = "</think>"  # behind it, a reasoning model gives its answer
+
+
 class FinishReason(StrEnum):
     """Why a teacher stopped writing."""
 

@@ -27,7 +27,7 @@ LONG = {  # each is to be divided
     "scorers/seqdep/measurement.py",
 }
 NAMED_TWICE: dict[str, set[str]] = {}  # classes: each is to have a name of its own
-PRIVATE_USED = ["curation/components.py imports curation.teachers._part.END_OF_THINKING"]
+PRIVATE_USED: list[str] = []
 HEAVY = ("torch", "transformers", "prefect", "matplotlib", "pyarrow", "datasets", "polars")
 
 

@@ -29,6 +29,7 @@ from curation.stages.prompt_stage import SourceIndex
 from schemas.facts import EditionFacts, ReleaseFile
 from schemas.manifest import MANIFEST_FILE, RECIPE_FILE, RELEASE_FOLDER, Manifest
 from schemas.outcome import Outcome
+from schemas.recipe import load_recipe
 from schemas.records import Canvas, Scores, Stage
 from support.errors import DamagedError, UserError
 from support.files import replace_text
@@ -159,17 +160,13 @@ def _name_of_damaged(job: Job) -> str | None:
     if not has_manifest(job) and not any((job.run / RELEASE_FOLDER).glob("data/*.parquet")):
         return None
     try:
-        recipe = yaml.safe_load((job.run / RECIPE_FILE).read_bytes())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
-        recipe = None
-    name = recipe.get("name") if isinstance(recipe, dict) else None
-    if not isinstance(name, str):
+        return load_recipe(job.run / RECIPE_FILE).name
+    except UserError:
         raise DamagedError(
             f"{job.run}: {MANIFEST_FILE} and {RECIPE_FILE} are missing or damaged, so that it is "
             f"not known which corpus is in it; put one of them back, give another --out, or "
             f"remove {job.run}"
-        )
-    return name
+        ) from None
 
 
 def _release_edition(

@@ -2,10 +2,9 @@
 
 from typing import Literal, NamedTuple
 
-from schemas.records import FinishReason
+from schemas.records import END_OF_THINKING, FinishReason
 
 ReplyPart = Literal["full", "after_think"]
-END_OF_THINKING = "</think>"
 
 
 class TraceText(NamedTuple):

@@ -15,9 +15,9 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
-from curation.teachers._part import END_OF_THINKING, ReplyPart, TraceText, take
+from curation.teachers._part import ReplyPart, TraceText, take
 from schemas.recipe import digest
-from schemas.records import FinishReason, Prompt, Trace
+from schemas.records import END_OF_THINKING, FinishReason, Prompt, Trace
 
 PROBLEM, HINT = "{problem}", "{hint}"
 SEED_SPACING = 1024  # sibling i of a request has seed + i, so two prompts' seeds must lie apart

@@ -14,6 +14,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from schemas.records import END_OF_THINKING
 from scorers.answers.compare.plain_rules import PLACEHOLDER, tidy
 from scorers.answers.extract.announced_value import (
     JOIN_CHARACTERS,
@@ -43,7 +44,6 @@ _BRACES = re.compile(r"\\{1,4}(?:boxed|fbox)[ \t]{0,3}\{|\\.|[{}]", re.DOTALL)
 _BARE_BOX = re.compile(r"\\boxed(?=[ \t0-9])[ \t]{0,3}(-?[0-9]+(?:\.[0-9]+)?|[A-J])(?![\w{/^.])")
 # A tag of an answer: "<answer>", "</final_answer>".
 _TAG = re.compile(r"<(?P<end>/?)(?:final[_ ]?)?answer>", re.IGNORECASE)
-_END_OF_THINKING = "</think>"
 _UNCLOSED_CHARACTERS = 100
 
 # A choice and nothing else: "(B)", "**C**", "D) 12 cm"; "(B) is false" is a remark on a choice.
@@ -90,8 +90,8 @@ def extract(text: str) -> Extracted:
     The text behind the last `</think>` is read first, because thoughts may announce an answer that
     the reply does not give.
     """
-    start = text.rfind(_END_OF_THINKING) + len(_END_OF_THINKING)
-    if start < len(_END_OF_THINKING) or not text[start:].strip():
+    start = text.rfind(END_OF_THINKING) + len(END_OF_THINKING)
+    if start < len(END_OF_THINKING) or not text[start:].strip():
         return _extracted(text)
     reply = _extracted(text[start:])
     if reply.answer is not None or reply.given_up:
