@@ -225,13 +225,14 @@ def test_memory_does_not_grow_with_the_traces() -> None:
             held = (Recorded(text=f"{n} " + "word " * 2000),)
             yield Row(number=n + 1, text=f"{n % (count // 4)} + 1", gold="1", recorded=held)
 
+    assert sum(1 for _ in grouped(rows(400))) == 400, "what is made once is there before the count"
     peaks = []
     for count in (400, 2000):
         tracemalloc.start()
         assert sum(len(row.recorded) for row in grouped(rows(count))) == count
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert (peaks[1] - peaks[0]) / 1600 < 200, "bytes a row; its trace has 10,000"
+    assert (peaks[1] - peaks[0]) / 1600 < 1000, "bytes a row; its trace has 10,000"
 
 
 # --- every trace of a file
