@@ -19,6 +19,7 @@ from tqdm import tqdm
 from curation.teachers.openai import load_limit
 from curation.teachers.openai.client import Connection
 from curation.teachers.openai.endpoint import BreakerState, Endpoint
+from curation.teachers.openai.request_form import STANDARD, RequestForm
 from support.errors import ShortError, UserError
 
 if TYPE_CHECKING:
@@ -38,10 +39,12 @@ class EndpointPool:
         urls: base addresses.
         model: the model they must serve, and its revision ("": any).
         revision: see `model`.
-        in_flight: samples in flight at each endpoint; None: found from its metrics.
+        in_flight: samples in flight at each endpoint; None: found from its metrics, or from
+            its answers with 429.
         timeout: seconds one request may take.
         patience: seconds without any endpoint after which the run ends short.
         key: sent as a bearer token; in no message and no log.
+        form: the fields of the first request.
     """
 
     def __init__(
@@ -54,8 +57,10 @@ class EndpointPool:
         timeout: float,
         patience: float,
         key: str | None,
+        form: RequestForm = STANDARD,
     ) -> None:
         self._urls = urls
+        self._form = form
         self._model, self._revision = model, revision
         self._in_flight, self._timeout, self._patience = in_flight, timeout, patience
         self._key = key
@@ -103,7 +108,7 @@ class EndpointPool:
             headers=headers,
         )
         connections = [Connection(self._session, url, self._key) for url in self._urls]
-        self.endpoints = [Endpoint(one, self._in_flight, most) for one in connections]
+        self.endpoints = [Endpoint(one, self._in_flight, most, self._form) for one in connections]
 
     async def close(self) -> None:
         """Leave nothing running."""
@@ -171,8 +176,9 @@ class EndpointPool:
         if self._in_flight is None and not endpoint.has_metrics and is_new:
             self._without_metrics.append(endpoint)
             _say(
-                f"{endpoint.url} tells no load (vLLM's /metrics): {endpoint.limit} samples are "
-                f"kept in flight; set teacher.in_flight to what it can take"
+                f"{endpoint.url} tells no load (/metrics of vLLM or SGLang): {endpoint.limit} "
+                f"samples are in flight at first, fewer after a 429 and slowly more without; "
+                f"set teacher.in_flight to what it can take"
             )
 
     def _check_rest(self, endpoint: Endpoint) -> None:

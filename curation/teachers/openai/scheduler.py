@@ -181,12 +181,13 @@ class Stream:
     async def _perform(self, work: Work, endpoint: Endpoint) -> None:
         """One request and what comes of it."""
         began, is_trial = time.monotonic(), endpoint.state is BreakerState.TRIAL
+        prompt, form, is_vllm = work.group.prompt, endpoint.form, endpoint.is_vllm
         try:
-            body = self._sampling.body(work.group.prompt, work.indices, is_vllm=endpoint.is_vllm)
+            body = self._sampling.body(prompt, work.indices, is_vllm=is_vllm, form=form)
             reply = await endpoint.connection.post(self._path, body)
             samples = choices(reply, len(work.indices), self._sampling.part)
         except BusyError as busy:
-            pause = endpoint.rest(busy.seconds)
+            pause = endpoint.rest(busy.seconds, sent=began)
             asyncio.get_running_loop().call_later(pause, self._pump)
             self._ready.append(work)
         except BadReplyError as bad:
@@ -199,12 +200,15 @@ class Stream:
             self._again(work, error, charged=is_trial or others_succeeded)
         except RejectedError as error:
             endpoint.succeed()
-            self._reject(work, endpoint, error)
+            if endpoint.adapt(error, self._sampling) == form:
+                self._reject(work, endpoint, error)
+            else:  # the request's fields were refused: the next one has others
+                self._ready.appendleft(work)
         except TypeError as error:  # a lone surrogate, which no JSON carries; nothing was sent
             endpoint.not_tried()
             self._refuse(work, "prompt_not_encodable", f"not UTF-8: {error}")
         else:
-            endpoint.succeed()
+            endpoint.succeed(len(samples))
             self._has_answered = True
             self._settle_refused(began)
             self._inbox.put(work, samples)
