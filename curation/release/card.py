@@ -107,7 +107,7 @@ class RequestOptions(NamedTuple):
 
 def _served(recipe: Recipe) -> RequestOptions | None:
     spec = components.writer(recipe)
-    if spec.kind != "openai_server":
+    if spec.kind not in ("openai_server", "openai_batch"):
         return None
     options = plugins.effective("curation.teachers", spec.kind, spec.options)
     top_up, hints = options.get("top_up"), options.get("hints")

@@ -144,7 +144,7 @@ class EndpointPool:
                 endpoint.changed.clear()
                 if endpoint.state is BreakerState.DOWN:
                     if endpoint.has_been_up and trial == _TRIAL[0]:
-                        _say(f"{endpoint.url} fails ({endpoint.cause}); nothing is sent there")
+                        say(f"{endpoint.url} fails ({endpoint.cause}); nothing is sent there")
                         is_reported = True
                     is_first = not endpoint.has_been_up
                     if not is_first:  # a server that says it is well and fails all the same
@@ -162,7 +162,7 @@ class EndpointPool:
                     self._check_rest(endpoint)
                     trial = _TRIAL[0]
                     if is_reported:
-                        _say(f"{endpoint.url} is back")
+                        say(f"{endpoint.url} is back")
                         is_reported = False
                 self.on_change()
                 with suppress(TimeoutError):
@@ -175,7 +175,7 @@ class EndpointPool:
         is_new = endpoint not in self._without_metrics
         if self._in_flight is None and not endpoint.has_metrics and is_new:
             self._without_metrics.append(endpoint)
-            _say(
+            say(
                 f"{endpoint.url} tells no load (/metrics of vLLM or SGLang): {endpoint.limit} "
                 f"samples are in flight at first, fewer after a 429 and slowly more without; "
                 f"set teacher.in_flight to what it can take"
@@ -225,7 +225,7 @@ class EndpointPool:
         return f" (and {len(self._urls) - 1} more)" if len(self._urls) > 1 else ""
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
     """A line of its own, above the progress bar."""
     tqdm.write(f"{time.strftime('%H:%M:%S')} teacher: {line}", file=sys.stderr)
 

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 TokensField = Literal["auto", "max_tokens", "max_completion_tokens"]
 _STATUSES = (400, 422)
+_NEUTRAL = frozenset({"temperature", "top_p"})
 # vLLM's message on a limit that is too large names both fields as well, but in other words.
 _RENAMED = re.compile(
     r"(?=.*\bmax_tokens\b)(?=.*\bmax_completion_tokens\b)"
@@ -30,6 +31,16 @@ class RequestForm(NamedTuple):
     left_out: frozenset[str] = frozenset()
     is_fixed: bool = False
 
+    def joined(self, other: "RequestForm") -> "RequestForm":
+        """The form that both have learned of."""
+        renamed = {self.tokens_field, other.tokens_field} - {STANDARD.tokens_field}
+        field = next(iter(renamed), self.tokens_field)
+        return RequestForm(field, self.left_out | other.left_out, self.is_fixed)
+
+    def text(self) -> str:
+        """The form as one line, which `form_of` reads."""
+        return ",".join((self.tokens_field, *sorted(self.left_out)))
+
 
 STANDARD = RequestForm()
 
@@ -37,6 +48,14 @@ STANDARD = RequestForm()
 def first_form(option: TokensField) -> RequestForm:
     """The form of the first request, for the recipe's `tokens_field`."""
     return STANDARD if option == "auto" else RequestForm(option, is_fixed=True)
+
+
+def form_of(text: str, *, is_fixed: bool) -> RequestForm:
+    """The form of a line; the standard one where it is none."""
+    field, *left_out = text.split(",")
+    if field != "max_completion_tokens":
+        field = STANDARD.tokens_field
+    return RequestForm(field, frozenset(left_out) & _NEUTRAL, is_fixed)
 
 
 def adapted(

@@ -11,17 +11,23 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import replace
-from http import HTTPStatus
 from typing import NamedTuple
 
 from curation.teachers import Request, SampleOutcome, Shortfall
-from curation.teachers.openai.client import BusyError, RejectedError, UnavailableError
+from curation.teachers.openai.client import (
+    PROMPT_FAULTS,
+    BusyError,
+    RejectedError,
+    UnavailableError,
+    ending,
+    is_too_long,
+)
 from curation.teachers.openai.endpoint import BreakerState, Endpoint
 from curation.teachers.openai.endpoints import EndpointPool
 from curation.teachers.openai.group import Group
 from curation.teachers.openai.inbox import Inbox, Work
 from curation.teachers.openai.wire import BadReplyError, Choice, ServerSampling, choices
-from support.errors import PolytraceError, ShortError, UserError
+from support.errors import UserError
 
 ATTEMPTS = 5  # failures charged to one request, until it may be given up
 LONGEST_PAUSE = 30.0
@@ -29,15 +35,6 @@ LONG_CHARACTERS = 20_000  # of a prompt's traces; longer ones are judged in a th
 MOST_JUDGING = 64  # groups whose traces are judged at a time; no more requests are read then
 MOST_WAITING = 2048  # samples that wait to be taken; no more are requested then
 MOST_REFUSED = 8  # prompts refused and no later request answered: perhaps the recipe is refused
-PROMPT_FAULTS = (400, 413, 422)
-CONTEXT = (
-    "context length",
-    "context size",
-    "context_length",
-    "maximum model length",
-    "max_model_len",
-    "too long",
-)
 
 
 class _Refusal(NamedTuple):
@@ -257,27 +254,12 @@ class Stream:
         """Handle a reply that refuses this prompt, or the recipe."""
         if error.status not in PROMPT_FAULTS:
             message = f"{endpoint.url} answers {error.status}: {error}"
-            self._error = self._ending(error.status, message)
-        elif error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or any(
-            words in str(error).lower() for words in CONTEXT
-        ):
+            self._error = ending(error.status, message)
+        elif is_too_long(error.status, str(error)):
             self._refuse(work, "context_length", str(error))
         else:  # perhaps not this prompt is refused but the recipe: wait for the next answer
             message = f"HTTP {error.status}: {error}"
             self._refused.append(_Refusal(work, message, time.monotonic()))
-
-    def _ending(self, status: int, message: str) -> PolytraceError:
-        """The error that ends the run because the reply would be the same for every prompt."""
-        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            return UserError(f"teacher.api_key_env: {message}; name a variable with a key")
-        if status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
-            return UserError(f"teacher.endpoints, teacher.model or teacher.api: {message}")
-        if status < HTTPStatus.BAD_REQUEST:
-            return UserError(f"teacher.endpoints: {message}; name the address that it sends to")
-        return ShortError(
-            f"teacher.endpoints: {message}; everything that came is kept; mend that and run the "
-            f"same command again"
-        )
 
     def _settle_refused(self, sent: float) -> None:
         """A request sent at the time `sent` was answered: earlier refusals concern their prompts.
