@@ -177,7 +177,7 @@ class EndpointPool:
             self._without_metrics.append(endpoint)
             say(
                 f"{endpoint.url} tells no load (/metrics of vLLM or SGLang): {endpoint.limit} "
-                f"samples are in flight at first, fewer after a 429 and slowly more without; "
+                f"samples may be in flight now, half after a 429 and slowly more without one; "
                 f"set teacher.in_flight to what it can take"
             )
 

@@ -93,6 +93,10 @@ class BatchFile:
         except BaseException:
             self._file.truncate(start)
             raise
+        await asyncio.to_thread(self._note, start)  # of gigabytes this takes a while
+
+    def _note(self, start: int) -> None:
+        """Note where the lines from `start` on lie."""
         self._file.seek(start)
         for line in self._file:
             if (name := name_of(line)) is not None:
