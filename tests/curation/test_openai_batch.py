@@ -21,6 +21,7 @@ from curation.teachers import Failure, Shortfall, openai_server, recorded
 from curation.teachers.openai.batch import api as batch_api
 from curation.teachers.openai.batch import known, request_queue, stream
 from curation.teachers.openai.batch.lines import custom_id, samples_of
+from curation.teachers.openai.client import UnavailableError
 from curation.teachers.openai_batch import OpenAIBatch, build
 from schemas.recipe import Part
 from schemas.records import FinishReason, Prompt, Recorded, Trace
@@ -227,6 +228,30 @@ def test_a_batch_that_ran_on_serves_prompts_that_are_read_later(
     assert len(server.batches) == 1
 
 
+@pytest.mark.slow
+def test_a_build_that_is_killed_again_and_again_sends_nothing_twice(
+    server: BatchServer, tmp_path: Path
+) -> None:
+    """At any moment: while a file goes up, a batch is made, results come down or are journaled."""
+    server.slow_seconds = 0.02  # so that a kill meets every kind of call
+    for tenths in range(1, 9):
+        begun = server.calls.total()
+        child = subprocess.Popen(
+            [sys.executable, "-c", CHILD, server.url, str(tmp_path), "40"],
+            cwd=ROOT,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        while server.calls.total() == begun and child.poll() is None:
+            time.sleep(0.01)
+        time.sleep(tenths / 20)
+        child.kill()
+        child.wait()
+    server.slow_seconds = 0
+    assert_whole(*sample(made(server), tmp_path))
+    assert once(server) and sum(one.total for one in server.batches) == 60
+
+
 def test_what_was_delivered_while_nobody_looked_is_taken(
     server: BatchServer, tmp_path: Path
 ) -> None:
@@ -260,6 +285,29 @@ def test_a_batch_that_failed_is_named_with_the_servers_words(
         sample(made(server), tmp_path)
     server.end = "completed"
     assert_whole(*sample(made(server), tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("errors", "code", "message"),
+    [
+        (None, "", "no reason given"),
+        ({"object": "list", "data": []}, "", "no reason given"),
+        ({"data": [{"code": "c", "message": "Bad.", "line": None}]}, "c", "Bad."),
+        ({"data": [{"code": "c", "message": "Bad.", "line": 7}]}, "c", "Bad. (line 7)"),
+        (["Bad."], "", "Bad."),
+    ],
+)
+def test_errors_are_read_in_the_forms_that_servers_give_them(
+    errors: object, code: str, message: str
+) -> None:
+    state = batch_api._state({"id": "b", "status": "failed", "errors": errors})
+    assert (state.error_code, state.error, state.is_over) == (code, message, True)
+
+
+@pytest.mark.parametrize("row", [{}, {"id": "b"}, None, {"id": "b", "status": "x", "errors": 3}])
+def test_an_answer_that_describes_no_batch_is_none(row: object) -> None:
+    with pytest.raises(UnavailableError):
+        batch_api._state(row)
 
 
 def test_a_server_that_takes_fewer_batches_gets_them_in_turn(

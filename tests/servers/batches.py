@@ -12,6 +12,7 @@ those of the loopback server. A batch is worked off when it is looked at, so no 
 import json
 import re
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -82,6 +83,7 @@ class BatchServer:
         self.most_batches: int | None = None  # at work at once; one more fails
         self.busy_next = 0  # calls that are answered 429
         self.page = 100
+        self.slow_seconds = 0.0  # before each answer
         self.batches: list[Batch] = []
         self.calls: Counter[str] = Counter()
         self.bodies: list[dict[str, Any]] = []  # of all requests that were submitted
@@ -128,6 +130,7 @@ class BatchServer:
     def _handle(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
         with self._lock:
             answer = self._answer(request, body)
+        time.sleep(self.slow_seconds)
         if answer is None:  # as a connection that breaks
             request.close_connection = True
             return

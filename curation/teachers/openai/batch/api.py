@@ -266,8 +266,11 @@ def _state(row: Any) -> BatchState:
     """A batch of the server's; UnavailableError where it lacks what every batch has."""
     try:
         counts = row.get("request_counts") or {}
-        errors = (row.get("errors") or {}).get("data") or [{}]
-        line = errors[0].get("line")
+        errors = row.get("errors") or []
+        errors = errors.get("data") if isinstance(errors, dict) else errors
+        error = errors[0] if errors else {}
+        error = error if isinstance(error, dict) else {"message": error}
+        line = error.get("line")
         return BatchState(
             id=str(row["id"]),
             status=str(row["status"]),
@@ -275,8 +278,8 @@ def _state(row: Any) -> BatchState:
             output_file=row.get("output_file_id"),
             error_file=row.get("error_file_id"),
             metadata=row.get("metadata") or {},
-            error_code=str(errors[0].get("code") or ""),
-            error=str(errors[0].get("message") or "no reason given")
+            error_code=str(error.get("code") or ""),
+            error=str(error.get("message") or "no reason given")
             + (f" (line {line})" if line is not None else ""),
             done=int(counts.get("completed") or 0) + int(counts.get("failed") or 0),
             total=int(counts.get("total") or 0),
