@@ -18,7 +18,8 @@ from support import plugins
 from support.errors import UserError
 from support.paths import locate
 
-SOURCES, TEACHERS, FILTERS = "curation.sources", "curation.teachers", "curation.filters"
+SOURCES, TEACHERS = "curation.sources", "curation.teachers"
+GRADERS, FILTERS = "curation.graders", "curation.filters"
 
 
 def teacher(recipe: Recipe, addresses: Sequence[str]) -> Teacher:
@@ -108,6 +109,7 @@ def of_others(recipe: Recipe) -> list[plugins.Plugin]:
     parts = [
         *((SOURCES, one.kind) for one in (*recipe.source, *recipe.decontaminate)),
         *((TEACHERS, one.kind) for one in (recipe.teacher, writer(recipe))),
+        (GRADERS, recipe.grader.kind),
         *((FILTERS, one.kind) for one in recipe.filters),
     ]
     origins = (plugins.origin(package, kind) for package, kind in dict.fromkeys(parts))

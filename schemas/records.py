@@ -64,7 +64,9 @@ class Recorded:
 class Prompt:
     """One problem with its gold answer.
 
-    `id` is a hash of the text alone, `row` the 1-based row of `source` it came from.
+    `id` is a hash of the text alone, `row` the 1-based row of `source` it came from. What a grader
+    may need besides the gold: `choices`, the texts of the options in order; `more_golds`, further
+    texts that are right; `tests` of a program, as text.
     """
 
     id: str
@@ -74,6 +76,9 @@ class Prompt:
     row: int
     license: str
     recorded: tuple[Recorded, ...] = ()
+    choices: tuple[str, ...] = ()
+    more_golds: tuple[str, ...] = ()
+    tests: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +120,9 @@ class Canvas:
     """P paths and a summary for one prompt: one training instance (Eq. 5, Li et al. 2026).
 
     `path_tokens` [P] and `summary_tokens` are lengths under the widest of the recipe's tokenizers;
-    `similarity` is the highest similarity of two of its paths, in [0, 1].
+    `similarity` is the highest similarity of two of its paths, in [0, 1]. `answer` is what the
+    summary ends in: the gold answer, as the grader writes it (empty in canvases of version 0.1,
+    whose summaries end in the gold).
     """
 
     prompt: Prompt
@@ -125,6 +132,7 @@ class Canvas:
     path_tokens: tuple[int, ...]
     summary_tokens: int
     similarity: float
+    answer: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

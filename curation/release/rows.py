@@ -43,7 +43,7 @@ def released(canvas: Canvas, scores: Scores) -> Released:
             Message(role="assistant", content=response),
         ),
         long_cot=assembly.long_cot_text(canvas),
-        gold=prompt.gold,
+        gold=prompt.gold or canvas.answer,
         paths=tuple(
             ReleasedPath(
                 text=path.text,

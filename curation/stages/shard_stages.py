@@ -8,18 +8,18 @@ from collections.abc import Iterator, Sequence
 
 from curation.canvases import assembly
 from curation.context import Job
+from curation.graders import Submission
 from curation.run_store import shards
 from curation.run_store.shards import ShardMarker
 from curation.stages import fingerprints
 from schemas import arrow
-from schemas.records import Canvas, GradedTrace, Rejection, Scores, Stage, Trace
-from scorers.answers.grade import Attempt
+from schemas.records import Canvas, Grade, GradedTrace, Rejection, Scores, Stage, Trace
 
 GRADE_BATCH = 256  # traces between two moves of the progress bar
 
 
 def grade(job: Job, index: int) -> ShardMarker:
-    """Grade the traces of a shard against their golds."""
+    """Grade the traces of a shard."""
     fingerprint = fingerprints.fingerprint(job, Stage.GRADED, index)
     if marker := shards.matching_marker(job.run, Stage.GRADED, index, fingerprint):
         return marker
@@ -29,10 +29,7 @@ def grade(job: Job, index: int) -> ShardMarker:
     graded: list[GradedTrace] = []
     for start in range(0, len(traces), GRADE_BATCH):
         batch = traces[start : start + GRADE_BATCH]
-        pairs = [(trace.text, prompts[trace.prompt_id]) for trace in batch]
-        answers = job.graders.grade(
-            [Attempt(text, prompt.gold, prompt.text) for text, prompt in pairs]
-        )
+        answers = job.grader.grade([Submission(prompts[t.prompt_id], t) for t in batch])
         graded += [
             GradedTrace(trace=t, text=t.text[: a.end], grade=a.grade, answer=a.answer)
             for t, a in zip(batch, answers, strict=True)
@@ -58,7 +55,9 @@ def assemble(job: Job, index: int) -> ShardMarker:
     texts = (text for pair in pairs for text in assembly.texts_to_count(*pair, job.rules))
     counter = job.counter.ahead(texts)
     for prompt, traces in pairs:
-        group = assembly.assemble(prompt, traces, job.rules, counter)
+        correct = [graded for graded in traces if graded.grade is Grade.CORRECT]
+        answer = job.grader.final_answer(prompt, correct)
+        group = assembly.assemble(prompt, traces, job.rules, counter, answer)
         rejections.extend(group.rejections)
         if group.canvas is not None:
             canvases.append(group.canvas)

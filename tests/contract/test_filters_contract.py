@@ -65,6 +65,7 @@ def instance(number: int) -> tuple[Canvas, Scores]:
             GradedTrace(trace=replace(trace, index=j), text=f"path {j}", grade=grade, answer=None)
             for j, grade in enumerate(grades)
         ),
+        answer="1",
         summary="The final answer is 7",
         summary_by="template",
         path_tokens=(5 + 30 * number, 20, 10 + 20 * number),

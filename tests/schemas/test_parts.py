@@ -6,7 +6,7 @@ from support import plugins
 from support.errors import UserError
 
 FAMILIES = (
-    *("curation.sources", "curation.teachers", "curation.filters"),
+    *("curation.sources", "curation.teachers", "curation.graders", "curation.filters"),
     *("diffusion.decoding.rules", "diffusion.evaluation.benchmarks"),
 )
 
