@@ -14,6 +14,8 @@ from curation.sampling.journal import Journal
 from curation.sampling.journal_index import JournalIndex
 from schemas.records import Trace
 
+REPLIES = "replies"  # their folder in that of the graded traces
+
 
 class Replies:
     """The replies in a folder; safe to use from several threads."""
