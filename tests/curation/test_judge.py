@@ -2,9 +2,11 @@
 
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +90,7 @@ def options(server: Loopback | str, votes: int = 1, **teacher: Any) -> dict[str,
 
 def submission(text: str, gold: str = "Paris", problem: str = "Where?") -> Submission:
     prompt = Prompt(id="0" * 16, text=problem, gold=gold, source="s", row=1, license="MIT")
-    return Submission(prompt, graded(0, 0, text, UNPARSED).trace.__class__(**_fields(text)))
-
-
-def _fields(text: str) -> dict[str, Any]:
-    trace = graded(0, 0, text, UNPARSED).trace
-    return {name: getattr(trace, name) for name in trace.__slots__} | {"text": text}
+    return Submission(prompt, reply(text))
 
 
 def grades(judge: JudgeGrader, texts: Sequence[str]) -> list[Grade]:
@@ -101,7 +98,7 @@ def grades(judge: JudgeGrader, texts: Sequence[str]) -> list[Grade]:
 
 
 def reply(text: str, finish: FinishReason = FinishReason.STOP) -> Trace:
-    return Trace(**_fields(text) | {"finish_reason": finish})
+    return replace(graded(0, 0, "", UNPARSED).trace, text=text, finish_reason=finish)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +281,7 @@ def test_a_judge_that_goes_away_ends_short_and_keeps_what_came(
 
 def test_a_request_that_always_fails_ends_short(server: Loopback, judges: Judges) -> None:
     server.set(Behaviour(script=SCRIPT, poison_substring="[poison]"))
-    judge = judges(server, patience_seconds=1.0)
+    judge = judges(server, patience_seconds=8.0)
     with pytest.raises(ShortError, match=r"^grader: a verdict could not be had \(server_error"):
         grades(judge, ["[poison]", *(f"[right] {n}" for n in range(30))])
     assert len(judges.replies()) == 30
@@ -301,7 +298,7 @@ def test_many_threads_share_one_conversation(server: Loopback, judges: Judges) -
     served = server.served()
     assert len(served) == 81 and set(Counter(one.digest for one in served).values()) == {1}
     assert max(one.in_flight for one in served) > 3
-    assert threading.active_count() == before + 1
+    assert threading.active_count() > before
     judge.close()
     assert threading.active_count() == before
     assert grades(judge, ["[right] after"]) == [CORRECT], "asking again starts another"
@@ -313,7 +310,7 @@ def test_closing_ends_those_who_wait(server: Loopback, judges: Judges) -> None:
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(grades, judge, ["[right]"])
         while not server.served():
-            pass
+            time.sleep(0.01)
         judge.close()
         with pytest.raises(ShortError, match="ended before every verdict"):
             waiting.result()
