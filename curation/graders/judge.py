@@ -5,7 +5,7 @@ Only the last line of its reply counts (`judging/verdict.py`). Replies are kept 
 directory, so that none is paid for twice (`judging/client.py`).
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from curation.graders import Grader, Submission
@@ -57,6 +57,10 @@ def build(teacher: Part, prompt: str = question.DEFAULT, votes: int = 1) -> Grad
     for name, reason in _SET_HERE.items():
         if name in teacher.options:
             raise UserError(f"grader.teacher.{name}: not for a judge ({reason}); take it out")
+    if teacher.options.get("part") == "full":
+        raise UserError(
+            "grader.teacher.part: must be answer or after_think: what a judge thinks is no verdict"
+        )
     if not teacher.options.get("endpoints"):
         raise UserError(
             "grader.teacher.endpoints: none; give the address of the judge's server, such as "
@@ -98,7 +102,7 @@ class JudgeGrader(Grader):
         """Ask about every trace that holds any text; ShortError where the server is gone."""
         readings = [self._read(submission) for submission in submissions]
         with named("teacher", "grader.teacher"):
-            grades = self._decide({one.question for one in readings if one.question})
+            grades = self._decide(one.question for one in readings if one.question)
         return [
             Answer(grade=grades.get(one.question, Grade.UNPARSED), answer=one.answer, end=one.end)
             for one in readings
@@ -148,8 +152,8 @@ class JudgeGrader(Grader):
         filled = question.question(self._prompt, {k: v for k, v in texts.items() if k in asked})
         return _Reading(found.answer, found.end, filled)
 
-    def _decide(self, questions: Collection[str]) -> dict[str, Grade]:
-        """The grade of every question; as few votes are asked for as decide it."""
+    def _decide(self, questions: Iterable[str]) -> dict[str, Grade]:
+        """The grade of every question, in order; as few votes are asked for as decide it."""
         given: dict[str, list[Grade]] = {text: [] for text in questions}
         while votes := [
             Vote(text, len(grades) + more)
