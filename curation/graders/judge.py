@@ -14,7 +14,7 @@ from curation.graders.judging import question, verdict
 from curation.graders.judging.client import JudgeClient, Vote
 from curation.sampling.replies import Replies
 from curation.teachers.openai_server import OpenAIServer
-from schemas.recipe import Part
+from schemas.recipe import Part, digest
 from schemas.records import Grade, GradedTrace, Prompt
 from scorers.answers.extract.final_answer import extract
 from scorers.answers.grade import GRADING, Answer
@@ -120,8 +120,8 @@ class JudgeGrader(Grader):
         return prompt.gold or next(answers, "")
 
     def fingerprint(self) -> object:
-        """The version of the questions and of their reading, and every setting of the server."""
-        return [JUDGING, GRADING, self._client.settings]
+        """The versions of what reads, every setting of the server, and what it is asked."""
+        return [JUDGING, GRADING, self._client.settings, digest(self._prompt)]
 
     def keep(self, replies: Replies) -> None:
         """Look for earlier replies in `replies`, and add new ones."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from curation import estimate
 from curation.pipeline import run_build
@@ -252,3 +254,42 @@ def test_an_estimate_counts_the_judges_tokens(server: Loopback, rows: Path, tmp_
     assert found.judge_tokens.read > found.judge_tokens.written > 144
     assert f"judge tokens     {found.judge_tokens.written:,} written" in found.text()
     assert json.loads(found.json())["judge_tokens"] == found.judge_tokens.written
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+
+
+def test_the_recipe_of_the_page_builds_and_its_judge_is_measured(
+    server: Loopback,
+    rows: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = (ROOT / "docs" / "judge.md").read_text(encoding="utf-8")
+    recipe, first_of = blocks(page, "yaml")
+    monkeypatch.chdir(tmp_path)
+    with (tmp_path / "cities.jsonl").open("w") as file:
+        for line in rows.read_text().splitlines()[:10]:
+            row = json.loads(line)
+            row["traces"] = [{"text": t, "correct": "(right)" in t} for t in row["traces"]]
+            file.write(json.dumps(row) + "\n")
+    here = (f"grader.teacher.endpoints={server.url}", "grader.teacher.model=loop")
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    labelled = load_recipe(tmp_path / "recipe.yaml", (*here, "source.traces.correct=correct"))
+    assert len(recipe.splitlines()) <= 10
+    outcome = run_build(load_recipe(tmp_path / "recipe.yaml", here), tmp_path / "runs" / "plain")
+    assert (outcome.prompts.in_, outcome.canvases) == (10, 7)
+    run_build(labelled, tmp_path / "runs" / "cities")
+    capsys.readouterr()
+    (code,) = blocks(page, "python")
+    exec(code, {})
+    printed = [re.findall(r"\w+", line) for line in capsys.readouterr().out.splitlines()]
+    assert [line for line in printed if line[:1] in (["false"], ["true"])] == [
+        ["false", "unparsed", "4"],
+        ["false", "wrong", "15"],
+        ["true", "correct", "11"],
+    ]
+    second = yaml.safe_load(first_of)["grader"]["graders"][1]
+    assert second == yaml.safe_load(recipe)["grader"]
