@@ -131,6 +131,13 @@ def judges(spec: Part) -> list[Part]:
     return own + [judge for one in _graders_inside(spec) for judge in judges(one)]
 
 
+def judge_names(spec: Part) -> tuple[str, ...]:
+    """The models that judge, each once; of a local directory its last part."""
+    names = (str(judge.options.get("model")) for judge in judges(spec))
+    short = (Path(name).name if Path(name).is_absolute() else name for name in names)
+    return tuple(dict.fromkeys(short))
+
+
 def _graders_inside(spec: Part) -> list[Part]:
     """The graders that a grader (first_of) asks in turn."""
     several = spec.options.get("graders")

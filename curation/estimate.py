@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from curation import pipeline
+from curation import components, pipeline
 from curation.context import Job
 from curation.graders import AsksServer
 from curation.release.token_usage import JudgeUsage, count_judge_usage
@@ -39,6 +39,7 @@ class BuildEstimate:
     other_seconds: float
     released: int
     judge: JudgeUsage
+    judge_names: tuple[str, ...] = ()
 
     @property
     def judge_tokens(self) -> JudgeUsage:
@@ -101,7 +102,7 @@ class BuildEstimate:
         used = self.judge_tokens
         return (
             f"  judge tokens     {used.written:,} written, {used.read:,} read, for "
-            f"{used.replies:,} replies",
+            f"{used.replies:,} replies of {', '.join(self.judge_names)}",
         )
 
 
@@ -150,6 +151,7 @@ def _measure(job: Job) -> BuildEstimate:
         other_seconds=other_seconds,
         released=filter_stage.count_passing(job, shard),
         judge=count_judge_usage(job.run).less(judged_before),
+        judge_names=components.judge_names(job.recipe.grader),
     )
 
 

@@ -16,7 +16,7 @@ from curation.release.statistics import Distribution, Stats
 from curation.seqdep_report import controls
 from schemas import arrow, canvas
 from schemas.manifest import Manifest
-from schemas.recipe import Part, Recipe
+from schemas.recipe import Recipe
 from schemas.records import Grade, Released
 from support import plugins
 from support.display.digits import rounded, rounded_text
@@ -85,7 +85,7 @@ def render_card(
         bundled_scorer=recipe.scorer is not None and _is_bundled(recipe.scorer.path),
         path_level=controls.sentence(manifest.scorer.controls) if manifest.scorer else "",
         graders=components.grader_kinds(recipe.grader),
-        judges=[_judge(spec) for spec in components.judges(recipe.grader)],
+        judges=[shorten(name, 120) for name in components.judge_names(recipe.grader)],
         layout=_layout(manifest.paths),
         grades=[(grade.value, getattr(manifest.grades, grade)) for grade in Grade],
         distributions=_distributions(stats),
@@ -97,13 +97,6 @@ def render_card(
         withheld=printed.withheld,
     )
     return text.rstrip("\n") + "\n"
-
-
-def _judge(spec: Part) -> str:
-    """A judge's model without a machine's path, and its revision if the recipe names one."""
-    name, revision = str(spec.options.get("model")), spec.options.get("revision")
-    name = Path(name).name if Path(name).is_absolute() else name
-    return shorten(f"{name}, revision {revision}" if revision else name, 120)
 
 
 class RequestOptions(NamedTuple):

@@ -28,7 +28,7 @@ class Replies:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = Lock()
-        self._places: _Places | None = None
+        self._places: _LinePlaces | None = None
         self._new: dict[str, Trace] = {}
         self._indexed = 0  # bytes of our own file whose lines are in `_places`
         self._journal: Journal | None = None
@@ -60,16 +60,16 @@ class Replies:
                 self._journal.close()
 
     @property
-    def _opened(self) -> "_Places":
+    def _opened(self) -> "_LinePlaces":
         """The places of all replies that were there at first."""
         if self._places is None:
-            self._places = _Places()
+            self._places = _LinePlaces()
             for path in sorted(self._folder.glob("*.jsonl")):
                 self._places.add(path)
         return self._places
 
 
-class _Places:
+class _LinePlaces:
     """Where N lines lie, by hashes of their keys, ascending: 20 bytes a line."""
 
     def __init__(self) -> None:

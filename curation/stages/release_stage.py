@@ -149,11 +149,11 @@ def make_release(job: Job, source_index: SourceIndex) -> Outcome:
 
 def _judge_sentence(job: Job) -> Iterator[str]:
     """What a judge has read and written, if one grades; nothing that its server did not count."""
-    names = [str(spec.options.get("model")) for spec in components.judges(job.recipe.grader)]
+    names = components.judge_names(job.recipe.grader)
     used = count_judge_usage(job.run) if names else JudgeUsage()
     if used.replies:
         yield (
-            f"The judge ({', '.join(dict.fromkeys(names))}) has read {used.read:,} tokens and "
+            f"The judge ({', '.join(names)}) has read {used.read:,} tokens and "
             f"written {used.written:,}, in {used.replies:,} replies; a grade that is the judge's "
             "may be wrong."
         )

@@ -252,7 +252,8 @@ def test_an_estimate_counts_the_judges_tokens(server: Loopback, rows: Path, tmp_
     found = estimate.estimate_build(chosen(many, server))
     assert found.judge.replies == 60 and found.judge_tokens.replies == 144
     assert found.judge_tokens.read > found.judge_tokens.written > 144
-    assert f"judge tokens     {found.judge_tokens.written:,} written" in found.text()
+    said = f"judge tokens     {found.judge_tokens.written:,} written"
+    assert said in found.text() and "for 144 replies of loop" in found.text()
     assert json.loads(found.json())["judge_tokens"] == found.judge_tokens.written
 
 
