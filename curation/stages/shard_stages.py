@@ -43,8 +43,10 @@ def grade(job: Job, index: int) -> ShardMarker:
     traces = list(arrow.records(Trace, shards.read(job.run, Stage.TRACES, index)))
     job.bars.add(Stage.GRADED, more=len(traces))
     graded: list[GradedTrace] = []
-    for start in range(0, len(traces), GRADE_BATCH):
-        batch = traces[start : start + GRADE_BATCH]
+    # Of a server all is asked at once: the slowest reply of each batch would hold up the next.
+    most = max(1, len(traces)) if isinstance(job.grader, AsksServer) else GRADE_BATCH
+    for start in range(0, len(traces), most):
+        batch = traces[start : start + most]
         answers = job.grader.grade([Submission(prompts[t.prompt_id], t) for t in batch])
         graded += [
             GradedTrace(trace=t, text=t.text[: a.end], grade=a.grade, answer=a.answer)
