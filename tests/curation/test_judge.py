@@ -297,6 +297,17 @@ def test_a_judge_that_goes_away_ends_short_and_keeps_what_came(
     assert len(server.served()) == 40 - kept
 
 
+def test_a_verdict_that_cannot_be_kept_is_not_given(server: Loopback, judges: Judges) -> None:
+    judges.run.mkdir()
+    (judges.run / "graded").touch()  # where the folder of the replies is to be
+    judge = judges(server)
+    with pytest.raises(OSError):
+        grades(judge, ["[right]"])
+    (judges.run / "graded").unlink()
+    assert grades(judge, ["[right]", "[wrong]"]) == [CORRECT, WRONG]
+    assert len(judges.replies()) == 2 == len(server.served())
+
+
 def test_a_request_that_always_fails_ends_short(server: Loopback, judges: Judges) -> None:
     server.set(Behaviour(script=SCRIPT, poison_substring="[poison]"))
     judge = judges(server, patience_seconds=8.0)

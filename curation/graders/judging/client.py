@@ -171,9 +171,11 @@ class JudgeClient:
                     arrived.append(outcome)
                     if keeper is None or keeper.done():
                         keeper = asyncio.create_task(self._keep(arrived, feed))
+                        keeper.add_done_callback(_or_cancel(task))
         finally:
             if keeper is not None:
                 await asyncio.wait([keeper])
+                keeper.result()
 
     async def _keep(self, arrived: list[SampleOutcome], feed: Feed) -> None:
         """Keep and hand out what has arrived; a disk is slow, so that takes a thread."""
@@ -238,6 +240,16 @@ class JudgeClient:
             prompt_tokens=None,
             completion_tokens=None,
         )
+
+
+def _or_cancel(task: "asyncio.Task[None]") -> Callable[["asyncio.Task[None]"], None]:
+    """What ends `task` where another one, when it is done, has failed: nobody may wait for ever."""
+
+    def done(other: "asyncio.Task[None]") -> None:
+        if not other.cancelled() and other.exception() is not None:
+            task.cancel()
+
+    return done
 
 
 def _prompt(question: str) -> Prompt:
