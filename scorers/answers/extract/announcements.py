@@ -154,13 +154,15 @@ _NOT_AN_ANSWER = re.compile(
 class Announcement(NamedTuple):
     """An announced answer, and where its announcement starts and stops in the text.
 
-    `sure` where it is the final answer and cannot be the result of a step.
+    `sure` where it is the final answer and cannot be the result of a step. `said` are the words
+    that `answer` was read from, where they are more than the answer.
     """
 
     start: int
     stop: int
     answer: str
     sure: bool
+    said: str = ""
 
 
 def hashes(text: str) -> list[Announcement]:
@@ -184,7 +186,7 @@ def hashes(text: str) -> list[Announcement]:
             few = len(answer.split()) <= _HASH_WORDS
             is_announced = mark.start() >= last_line and few and not _TITLE.match(answer)
         if answer and is_announced:
-            announcements.append(Announcement(mark.start(), mark.end(), answer, True))
+            announcements.append(Announcement(mark.start(), mark.end(), answer, True, mark["value"]))
     return announcements
 
 
@@ -215,7 +217,9 @@ def phrases(text: str) -> list[Announcement]:
         plausible = short or is_mathematical(answer) or _SEVERAL_CHOICES.match(answer)
         if plausible and not _NOT_AN_ANSWER.match(answer) and not PLACEHOLDER.fullmatch(answer):
             sure = match.re is _PHRASE and bool(match["final"] or match["head"])
-            announcements.append(Announcement(match.start(), match.end("value"), answer, sure))
+            announcements.append(
+                Announcement(match.start(), match.end("value"), answer, sure, match["value"])
+            )
     return sorted([*announcements, *_elsewhere(text, lower, links)])
 
 
@@ -261,7 +265,9 @@ def _elsewhere(text: str, lower: str, links: Links) -> list[Announcement]:
         answer = announced_value(text, match.start("value"), match.end("value"), links)
         answer = tidy(_TOKEN_BEHIND.sub("", answer))
         if answer and (is_mathematical(answer) or len(answer.split()) <= 3):
-            announcements.append(Announcement(match.start(), match.end(), answer, False))
+            announcements.append(
+                Announcement(match.start(), match.end(), answer, False, match["value"])
+            )
     return announcements
 
 
