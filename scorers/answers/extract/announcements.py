@@ -186,7 +186,9 @@ def hashes(text: str) -> list[Announcement]:
             few = len(answer.split()) <= _HASH_WORDS
             is_announced = mark.start() >= last_line and few and not _TITLE.match(answer)
         if answer and is_announced:
-            announcements.append(Announcement(mark.start(), mark.end(), answer, True, mark["value"]))
+            announcements.append(
+                Announcement(mark.start(), mark.end(), answer, True, mark["value"])
+            )
     return announcements
 
 
