@@ -1,0 +1,182 @@
+"""Grade multiple choice: the answer is the letter of an option, or its text.
+
+Options come from the prompt's choices (`columns.choices` of the source) or, where it has none, from
+the prompt's text, as in "(A) red (B) dark red". An answer counts only where all of it names one
+option: a letter beside another option's text, two options, or an option that the text takes back
+are not read. Rules and wording of letters are those of mathematics (`scorers/answers`).
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from curation.graders import Grader, Submission
+from schemas.records import Grade, GradedTrace, Prompt
+from scorers.answers.compare.choices import options, split_choice
+from scorers.answers.compare.mismatches import TEXT_COMMAND
+from scorers.answers.compare.numerals import compare_numbers
+from scorers.answers.compare.plain_rules import quick_grade, tidy
+from scorers.answers.compare.words import holds, normal
+from scorers.answers.extract.conclusion import conclusion
+from scorers.answers.extract.statements import Statement, statement
+from scorers.answers.grade import GRADING, Answer
+
+VERSION = 1
+LETTERS = "ABCDEFGHIJ"
+LONGEST_CHARACTERS = 600  # of an answer: an option and a reason
+# A dash between a letter and its text: the one of "B - 12 cm".
+_DASH = re.compile(r"^\(?([A-J])\)?\s+[-\u2013\u2014]\s+(?=\S)")
+# What may follow an option's text: the reason of "12 cm, because 3 * 4 = 12".
+_REASON = re.compile(r"[\s,;(\u2013\u2014]*(?:because|since|as|so|which)\b|[,;.]\s", re.IGNORECASE)
+_DENIAL = re.compile(
+    r"\b(?:not|no|never|nor|neither|wrong|incorrect|false|cannot|except|or|but)\b|n['\u2019]t\b",
+    re.IGNORECASE,
+)
+# A letter in capitals that names an option; "A" and "I" are words as well.
+_LETTER = re.compile(r"(?<![A-Za-z'\u2019])(?:[B-HJ]|\([A-J]\)|[AI](?=[).:]|$))(?![A-Za-z'\u2019])")
+
+
+def build() -> Grader:
+    """The grader; it has no options."""
+    return ChoiceGrader()
+
+
+class ChoiceGrader(Grader):
+    """Reads which option a trace names, and compares its letter with the gold's."""
+
+    def grade(self, submissions: Sequence[Submission]) -> list[Answer]:
+        """Read each trace; without options, or without one that is right, all are unparsed."""
+        return [_grade(prompt, trace.text) for prompt, trace in submissions]
+
+    def fault(self, prompt: Prompt) -> str:
+        """No options, only one, or a gold that names none of them."""
+        if prompt.more_golds:
+            return "the gold is a list of answers, and the grader choice compares one"
+        listed = _options(prompt)
+        if not listed:
+            return (
+                "the prompt lists no options as (A), (B), …, and no column of choices was read; "
+                "name it in the source's columns.choices"
+            )
+        if len(listed) < 2:
+            return "there is only one choice"
+        if _Choices(listed).named(prompt.gold) is None:
+            return f"the gold {prompt.gold[:60]!r} does not name one of the {len(listed)} choices"
+        return ""
+
+    def final_answer(self, prompt: Prompt, correct: Sequence[GradedTrace]) -> str:
+        """Letter and text: "(B) 12"."""
+        listed = _options(prompt)
+        letter = _Choices(listed).named(prompt.gold)
+        return f"({letter}) {listed[letter]}" if letter else prompt.gold
+
+    def fingerprint(self) -> object:
+        """The versions of the comparison and of the rules that find an answer."""
+        return [VERSION, GRADING]
+
+
+def _grade(prompt: Prompt, text: str) -> Answer:
+    said = statement(text)
+    end, answer = said.found.end, said.found.answer
+    choices = _Choices(_options(prompt))
+    wanted = choices.named(prompt.gold)
+    if not said.readings:  # a text that announces nothing may end in a value
+        answer = None if said.found.given_up else conclusion(text, end)
+    unparsed = Answer(grade=Grade.UNPARSED, answer=answer, end=end)
+    if wanted is None or answer is None:
+        return unparsed
+    chosen = choices.stated(said, answer)
+    if chosen is None:
+        return unparsed
+    grade = Grade.CORRECT if chosen == wanted else Grade.WRONG
+    return Answer(grade=grade, answer=answer, end=end)
+
+
+def _options(prompt: Prompt) -> dict[str, str]:
+    """The texts of the options by their letters."""
+    if prompt.choices:
+        return dict(zip(LETTERS, prompt.choices, strict=False))
+    return {letter: tidy(text) for letter, text in options(prompt.text).items()}
+
+
+class _Choices:
+    """The options of one prompt."""
+
+    def __init__(self, listed: Mapping[str, str]) -> None:
+        self._texts = listed
+        self._forms = {letter: _form(text) for letter, text in listed.items()}
+
+    def stated(self, said: Statement, answer: str) -> str | None:
+        """The letter of the option that an announcement names, and no other."""
+        for reading in said.readings:
+            if letter := self.named(reading):
+                break
+        else:
+            # The answer as mathematics reads it is a part of the words around it.
+            letter = self.named(answer)
+            if letter and self._others(said.readings[:2], letter):
+                return None
+        if letter and said.is_doubted and self._others((said.behind,), letter):
+            return None
+        return letter
+
+    def named(self, text: str) -> str | None:
+        """The letter of the one option that all of `text` names; None for none, or several."""
+        text = tidy(TEXT_COMMAND.sub(r"\1", text))
+        if not text or len(text) > LONGEST_CHARACTERS:
+            return None
+        by_text = self._letters_of(text)
+        choice = split_choice(_DASH.sub(r"\1. ", text))
+        if choice is None or choice[0] not in self._texts:
+            return by_text.pop() if len(by_text) == 1 else None
+        letter, rest = choice
+        if by_text - {letter}:
+            return None  # a letter that is also the text of another option
+        return letter if not rest or self._is_text_of(rest, letter) else None
+
+    def _is_text_of(self, rest: str, letter: str) -> bool:
+        """Whether what follows a letter is the text of its option, with a reason at most."""
+        if named := self._letters_of(tidy(rest)):
+            return named == {letter}
+        form, own = _form(rest), self._forms[letter]
+        behind = form[len(own) :]
+        if not form.startswith(own) or not _REASON.match(behind) or _DENIAL.search(behind):
+            return False
+        return not self._others((rest[len(own) :],), letter)
+
+    def _letters_of(self, text: str) -> set[str]:
+        """The letters of the options whose text this is: the same words, else the same value."""
+        form = _form(text)
+        exact = {letter for letter, own in self._forms.items() if own and own == form}
+        if exact or not any(character.isdigit() for character in text):
+            return exact
+        return {letter for letter, own in self._texts.items() if _is_same_value(text, own)}
+
+    def _others(self, texts: Sequence[str], letter: str) -> bool:
+        """Whether other options than `letter` are named in running text."""
+        return any(set(self._mentioned(text)) - {letter} for text in texts)
+
+    def _mentioned(self, text: str) -> Iterator[str]:
+        for match in _LETTER.finditer(text):
+            letter = match[0].strip("()")
+            if letter in self._texts:
+                yield letter
+        form = _form(text)
+        # The longest first: where "dark red" stands, "red" does not.
+        for letter, own in sorted(self._forms.items(), key=lambda item: -len(item[1])):
+            if holds(form, own):
+                yield letter
+                form = form.replace(own, " ")
+
+
+def _form(text: str) -> str:
+    return normal(text, squad=True)
+
+
+def _is_same_value(answer: str, option: str) -> bool:
+    """Whether two texts are one value, such as "12" and "12 cm", with the same per cent sign."""
+    option = tidy(option)
+    if ("%" in answer) is not ("%" in option):
+        return False
+    if compare_numbers(answer, answer) is Grade.CORRECT and option.startswith(f"{answer} "):
+        return True
+    return quick_grade(answer, option) is Grade.CORRECT

@@ -1,0 +1,95 @@
+"""What a text announces in its own words: "Paris" of "The answer is Paris, the capital."
+
+In: the text of a trace. Out: the announcement as it was written, in up to three readings, and
+whether what stands behind it takes it back. `final_answer.py` finds the announcement; the value
+that it reads from it is that of mathematics, where "nitrogen, 78%" is 78%.
+"""
+
+import re
+from typing import NamedTuple
+
+from schemas.records import END_OF_THINKING
+from scorers.answers.extract.final_answer import Extracted, extract
+
+_REACH = 1000
+# The full stop that ends a sentence, but not the one of "Mr." or "U.S.".
+_SENTENCE = re.compile(
+    r"(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\b[A-Za-z]\.[A-Za-z])[.!?](?=[\s*\"')]|$)|\n"
+)
+# A reason or an apposition behind an answer: the ", because" of "Paris, because it is the seat".
+_ASIDE = re.compile(
+    r"[\s,;(\u2013\u2014]+(?:because|since)\b|\s*[,;]\s+(?:the|an?|which|who|where|as|so)\b",
+    re.IGNORECASE,
+)
+# A word that may make an aside another answer: the "or" of "Paris, the capital, or London".
+_DENIAL = re.compile(
+    r"\b(?:not|no|never|nor|neither|wrong|incorrect|false|but|or|either|unless|if|maybe|perhaps"
+    r"|possibly|though|although|however|except|instead|rather|cannot)\b|n['\u2019]t\b",
+    re.IGNORECASE,
+)
+_TURNS = (
+    r"wait\b|actually\b|hold on\b|oops\b|sorry\b|correction\b|scratch that\b|nope\b|no[,.!]|hmm+\b"
+    r"|on (?:second thought|reflection)\b|or rather\b|I mean\b|let me (?:reconsider|correct|redo)\b"
+    r"|(?:that|this|it)(?:['\u2019]s| is| was) (?:wrong|incorrect|false|a mistake|not (?:right"
+    r"|correct|true))\b"
+)
+# Words of doubt behind an answer in its own line: "Paris. But it may be London."
+_TURN_BESIDE = re.compile(
+    rf"\b(?:{_TURNS}|or\b|but\b|however\b|maybe\b|perhaps\b|instead\b|wrong\b|incorrect\b"
+    r"|mistake\b|should be\b|could be\b|might be\b|may be\b|not sure\b|unsure\b)",
+    re.IGNORECASE,
+)
+# The same at the head of a later sentence, where an explanation may stand: "Wait, it is London."
+_TURN_BELOW = re.compile(rf"(?:^|[.!?\n])[\s*_]*(?:but |oh,? |so )?(?:{_TURNS})", re.IGNORECASE)
+_MARKS = ("**", "*", '"', "`")
+
+
+class Statement(NamedTuple):
+    """An announcement in its own words.
+
+    `readings` are all of its words, its first sentence, and that without an aside; none where
+    nothing is announced. `behind` is what follows the first sentence, up to the end of the
+    solution; `is_doubted` where that takes the announcement back, in whatever words.
+    """
+
+    found: Extracted
+    readings: tuple[str, ...]
+    behind: str = ""
+    is_doubted: bool = False
+
+
+def statement(text: str) -> Statement:
+    """What `text` announces, in its own words."""
+    found = extract(text)
+    if not found.said or found.stop <= reply_start(text):
+        return Statement(found, ())
+    said = found.said.strip()
+    cut = _SENTENCE.search(said)
+    first, rest = (said[: cut.start()], said[cut.end() :]) if cut else (said, "")
+    behind = f"{rest}{text[found.stop : found.end]}"[:_REACH]
+    readings = [said, first]
+    aside = _ASIDE.search(first)
+    if aside and not _DENIAL.search(first, aside.start()):
+        readings.append(first[: aside.start()])
+    line, _, below = behind.partition("\n")
+    doubted = _TURN_BESIDE.search(line) or _TURN_BELOW.search(below)
+    return Statement(
+        found, tuple(dict.fromkeys(map(_closed, readings))), behind, doubted is not None
+    )
+
+
+def reply_start(text: str) -> int:
+    """Where the reply behind the last `</think>` begins; 0 where there is none, or it is empty.
+
+    What thoughts announce is no answer of a reply in words, whatever it is in numbers.
+    """
+    start = text.rfind(END_OF_THINKING) + len(END_OF_THINKING)
+    return start if start >= len(END_OF_THINKING) and text[start:].strip() else 0
+
+
+def _closed(said: str) -> str:
+    """`said` with the mark whose other half its announcement has taken: `Paris**` as `**Paris**`."""
+    for mark in _MARKS:
+        if said.count(mark) % 2:
+            return f"{mark}{said}" if not said.startswith(mark) else said
+    return said
