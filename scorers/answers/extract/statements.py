@@ -1,4 +1,4 @@
-"""What a text announces in its own words: "Paris" of "The answer is Paris, the capital."
+"""What a text announces in its own words: "Paris" where it says "The answer is Paris".
 
 In: the text of a trace. Out: the announcement as it was written, in up to three readings, and
 whether what stands behind it takes it back. `final_answer.py` finds the announcement; the value
@@ -88,7 +88,7 @@ def reply_start(text: str) -> int:
 
 
 def _closed(said: str) -> str:
-    """`said` with the mark whose other half its announcement has taken: `Paris**` as `**Paris**`."""
+    """`said` with the mark whose first half its announcement has taken: `**Paris**`."""
     for mark in _MARKS:
         if said.count(mark) % 2:
             return f"{mark}{said}" if not said.startswith(mark) else said
