@@ -25,8 +25,12 @@ LETTERS = "ABCDEFGHIJ"
 LONGEST_CHARACTERS = 600  # of an answer: an option and a reason
 # A dash between a letter and its text: the one of "B - 12 cm".
 _DASH = re.compile(r"^\(?([A-J])\)?\s+[-\u2013\u2014]\s+(?=\S)")
+# The mark of an option at the head of a line: "(B) red", "- B. red".
+_LISTED = re.compile(r"[\s*_-]*\(?([A-J])[).:]")
 # What may follow an option's text: the reason of "12 cm, because 3 * 4 = 12".
-_REASON = re.compile(r"[\s,;(\u2013\u2014]*(?:because|since|as|so|which)\b|[,;.]\s", re.IGNORECASE)
+_REASON = re.compile(
+    r"[\s,;(\u2013\u2014]*(?:(?P<why>because|since)|as|so|which)\b|[,;.]\s", re.IGNORECASE
+)
 _DENIAL = re.compile(
     r"\b(?:not|no|never|nor|neither|wrong|incorrect|false|cannot|except|or|but)\b|n['\u2019]t\b",
     re.IGNORECASE,
@@ -82,13 +86,20 @@ def _grade(prompt: Prompt, text: str) -> Answer:
     if not said.readings:  # a text that announces nothing may end in a value
         answer = None if said.found.given_up else conclusion(text, end)
     unparsed = Answer(grade=Grade.UNPARSED, answer=answer, end=end)
-    if wanted is None or answer is None:
+    if wanted is None or answer is None or _ends_in_a_list(text[:end]):
         return unparsed
     chosen = choices.stated(said, answer)
     if chosen is None:
         return unparsed
     grade = Grade.CORRECT if chosen == wanted else Grade.WRONG
     return Answer(grade=grade, answer=answer, end=end)
+
+
+def _ends_in_a_list(text: str) -> bool:
+    """Whether the last two lines are two options: the text repeats them, and chooses none."""
+    lines = [line for line in text[-2 * LONGEST_CHARACTERS :].splitlines() if line.strip()]
+    marks = [_LISTED.match(line) for line in lines[-2:]]
+    return len(marks) == 2 and all(marks) and marks[0][1] != marks[1][1]  # type: ignore[index]
 
 
 def _options(prompt: Prompt) -> dict[str, str]:
@@ -139,7 +150,8 @@ class _Choices:
             return named == {letter}
         form, own = _form(rest), self._forms[letter]
         behind = form[len(own) :]
-        if not form.startswith(own) or not _REASON.match(behind) or _DENIAL.search(behind):
+        reason = _REASON.match(behind) if own and form.startswith(own) else None
+        if not reason or (_DENIAL.search(behind) and not reason["why"]):
             return False
         return not self._others((rest[len(own) :],), letter)
 
