@@ -17,8 +17,9 @@ from scorers.answers.compare.numerals import compare_numbers
 from scorers.answers.compare.plain_rules import quick_grade, tidy
 from scorers.answers.compare.words import holds, normal
 from scorers.answers.extract.conclusion import conclusion
-from scorers.answers.extract.statements import Statement, statement
+from scorers.answers.extract.statements import Statement, reply_start, statement
 from scorers.answers.grade import GRADING, Answer
+from scorers.answers.notation.units import unit_of
 
 VERSION = 1
 LETTERS = "ABCDEFGHIJ"
@@ -83,8 +84,9 @@ def _grade(prompt: Prompt, text: str) -> Answer:
     end, answer = said.found.end, said.found.answer
     choices = _Choices(_options(prompt))
     wanted = choices.named(prompt.gold)
-    if not said.readings:  # a text that announces nothing may end in a value
-        answer = None if said.found.given_up else conclusion(text, end)
+    if not said.readings and not said.found.given_up:  # its last line may be an option, or a value
+        line = tidy(text[reply_start(text) : end].rsplit("\n", 1)[-1])
+        answer = line if choices.is_whole(line) else conclusion(text, end)
     unparsed = Answer(grade=Grade.UNPARSED, answer=answer, end=end)
     if wanted is None or answer is None or _ends_in_a_list(text[:end]):
         return unparsed
@@ -129,6 +131,11 @@ class _Choices:
         if letter and said.is_doubted and self._others((said.behind,), letter):
             return None
         return letter
+
+    def is_whole(self, line: str) -> bool:
+        """Whether a line is the letter of an option and its text, and nothing else."""
+        choice = split_choice(line)
+        return choice is not None and self._letters_of(choice[1]) == {choice[0]}
 
     def named(self, text: str) -> str | None:
         """The letter of the one option that all of `text` names; None for none, or several."""
@@ -185,10 +192,11 @@ def _form(text: str) -> str:
 
 
 def _is_same_value(answer: str, option: str) -> bool:
-    """Whether two texts are one value, such as "12" and "12 cm", with the same per cent sign."""
+    """Whether two texts are one value, such as "12" and "12 cm", and name no different units."""
     option = tidy(option)
-    if ("%" in answer) is not ("%" in option):
-        return False
+    units = {unit_of(answer), unit_of(option)} - {None}
+    if len(units) > 1 or ("%" in answer) is not ("%" in option):
+        return False  # "5 May" is not "5 April", whatever May is
     if compare_numbers(answer, answer) is Grade.CORRECT and option.startswith(f"{answer} "):
         return True
     return quick_grade(answer, option) is Grade.CORRECT

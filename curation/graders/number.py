@@ -122,10 +122,10 @@ class NumberGrader(Grader):
             named = "" if self._unit in _PERCENT else self._named()
             if given is None or given == named:
                 return None
-        elif named is None or not is_measure(named):
-            return None  # "12 people" may be "12 students", or just 12
-        elif given is None:  # a sign such as "$" may be one of mathematics, and is not read
-            return None if is_currency(named) else Grade.UNPARSED
+        elif named is None:
+            return None
+        elif given is None:  # "12 people" may be just 12; and "$" may be a sign of mathematics
+            return Grade.UNPARSED if is_measure(named) and not is_currency(named) else None
         elif given == named or ("degree" in (given, named) and _DEGREES & {given, named}):
             return None
         return Grade.WRONG if is_measure(given) else Grade.UNPARSED

@@ -130,6 +130,23 @@ def test_numbers_as_options_are_texts_and_no_positions(text: str, verdict: Grade
     assert graded(make("choice"), text, "C", choices=("4", "20", "2", "1")).grade is verdict
 
 
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        ("The answer is 5 May.", Grade.UNPARSED),
+        ("The answer is 5 April.", Grade.CORRECT),
+        ("The answer is May 5.", Grade.UNPARSED),
+        ("The answer is 15 April.", Grade.WRONG),
+        ("It is a Friday.\n(A) 5 April", Grade.CORRECT),
+        ("It is a Friday.\n(B) 5 April", Grade.UNPARSED),
+        ("It is a Friday.\n(C) It cannot be known", Grade.WRONG),
+    ],
+)
+def test_words_beside_a_number_are_compared(text: str, verdict: Grade) -> None:
+    choices = ("5 April", "15 April", "It cannot be known")
+    assert graded(make("choice"), text, "A", choices=choices).grade is verdict
+
+
 @pytest.mark.parametrize("text", ["The answer is A.", "The answer is B.", "a"])
 def test_a_letter_that_is_the_text_of_another_option_is_unread(text: str) -> None:
     assert graded(make("choice"), text, "(A)", choices=("B", "A", "C")).grade is Grade.UNPARSED
@@ -280,7 +297,7 @@ NUMBERS: list[tuple[dict[str, Any], str, dict[str, str]]] = [
     ({"percent": True}, "0.28", {"correct": "28%|0.28", "wrong": "28"}),
     ({}, "28%", {"correct": "28%", "unparsed": "28|0.28"}),
     ({}, "$5", {"correct": "$5|5 dollars", "wrong": "\u20ac5|5 cents"}),
-    ({}, "12 people", {"correct": "12|12 students", "wrong": "13 people"}),
+    ({}, "12 people", {"correct": "12", "wrong": "13 people", "unparsed": "12 students"}),
 ]
 
 
