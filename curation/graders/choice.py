@@ -64,14 +64,14 @@ class ChoiceGrader(Grader):
             )
         if len(listed) < 2:
             return "there is only one choice"
-        if _Choices(listed).named(prompt.gold) is None:
+        if _OptionSet(listed).named(prompt.gold) is None:
             return f"the gold {prompt.gold[:60]!r} does not name one of the {len(listed)} choices"
         return ""
 
     def final_answer(self, prompt: Prompt, correct: Sequence[GradedTrace]) -> str:
         """Letter and text: "(B) 12"."""
         listed = _options(prompt)
-        letter = _Choices(listed).named(prompt.gold)
+        letter = _OptionSet(listed).named(prompt.gold)
         return f"({letter}) {listed[letter]}" if letter else prompt.gold
 
     def fingerprint(self) -> object:
@@ -82,7 +82,7 @@ class ChoiceGrader(Grader):
 def _grade(prompt: Prompt, text: str) -> Answer:
     said = statement(text)
     end, answer = said.found.end, said.found.answer
-    choices = _Choices(_options(prompt))
+    choices = _OptionSet(_options(prompt))
     wanted = choices.named(prompt.gold)
     if not said.readings and not said.found.given_up:  # its last line may be an option, or a value
         line = tidy(text[reply_start(text) : end].rsplit("\n", 1)[-1])
@@ -93,8 +93,9 @@ def _grade(prompt: Prompt, text: str) -> Answer:
     chosen = choices.stated(said, answer)
     if chosen is None:
         return unparsed
-    grade = Grade.CORRECT if chosen == wanted else Grade.WRONG
-    return Answer(grade=grade, answer=answer, end=end)
+    letter, read = chosen
+    grade = Grade.CORRECT if letter == wanted else Grade.WRONG
+    return Answer(grade=grade, answer=read, end=end)
 
 
 def _ends_in_a_list(text: str) -> bool:
@@ -111,26 +112,27 @@ def _options(prompt: Prompt) -> dict[str, str]:
     return {letter: tidy(text) for letter, text in options(prompt.text).items()}
 
 
-class _Choices:
+class _OptionSet:
     """The options of one prompt."""
 
     def __init__(self, listed: Mapping[str, str]) -> None:
         self._texts = listed
         self._forms = {letter: _form(text) for letter, text in listed.items()}
 
-    def stated(self, said: Statement, answer: str) -> str | None:
-        """The letter of the option that an announcement names, and no other."""
+    def stated(self, said: Statement, answer: str) -> tuple[str, str] | None:
+        """The letter of the one option that an announcement names, and the words that name it."""
         for reading in said.readings:
             if letter := self.named(reading):
+                read = tidy(reading)
                 break
         else:
             # The answer as mathematics reads it is a part of the words around it.
-            letter = self.named(answer)
+            letter, read = self.named(answer), answer
             if letter and self._others(said.readings[:2], letter):
                 return None
-        if letter and said.is_doubted and self._others((said.behind,), letter):
+        if not letter or (said.is_doubted and self._others((said.behind,), letter)):
             return None
-        return letter
+        return letter, read
 
     def is_whole(self, line: str) -> bool:
         """Whether a line is the letter of an option and its text, and nothing else."""

@@ -20,8 +20,8 @@ from schemas.records import Grade, Prompt
 from scorers.answers.compare.words import normal
 from scorers.answers.extract.statements import reply_start
 from scorers.answers.grade import GRADING, Answer, GradePool
+from scorers.answers.verify.worker_pool import LOST, WorkerPool
 from support.errors import UserError
-from support.worker_pool import LOST, WorkerPool
 
 VERSION = 1
 LONGEST_CHARACTERS = 1000  # of an answer; a gold is no longer

@@ -109,7 +109,7 @@ def largest(rng: Random) -> Question:
     right = f"{n} {large}"
     others = [amount for amount in amounts if amount != right]
     return Question(
-        text=f"Which of these is the most? 1 of the {large} has {each} {small}.",
+        text=f"Which of these is the most? ({each} {small} make one of the {large}.)",
         key=f"{n} {large} {small}",
         right=right,
         ways=(
@@ -259,18 +259,17 @@ def later_date(rng: Random) -> Question:
         key=f"{first.month} {first.day} {n}",
         right=say(then),
         ways=(
-            f"{first:%B} has {days_in_month} days, {left} of them are left after the {first.day}. "
+            f"{first:%B} has {days_in_month} days, {left} of them are left after day {first.day}. "
             f"{n} - {left} = {n - left} go into what follows.",
             f"Go {left} days to the end of {first:%B}, then {n - left} more.",
             f"In day numbers of the year: {first:%-j} + {n} = {then:%-j}, and I look that up.",
-            f"Start at the {first.day}. of {first:%B} and step {n} days forward; the month ends "
-            f"after {left} steps.",
+            f"Start at {say(first)} and step {n} days forward; the month ends after {left} steps.",
         ),
         slips=_distinct(
             say(then),
             [
                 (say(then + timedelta(days=1)), f"With 32 days for {first:%B}, or so it seems."),
-                (say(then - timedelta(days=1)), f"The {first.day}. is the first of the {n} days."),
+                (say(then - timedelta(days=1)), f"{say(first)} is the first of the {n} days."),
                 (say(first - timedelta(days=n)), f"{n} days back from {say(first)}."),
             ],
             (say(then + timedelta(days=7)), "A week more than I counted, to be safe."),

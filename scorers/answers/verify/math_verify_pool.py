@@ -1,4 +1,4 @@
-"""math-verify in worker processes (`support/worker_pool.py`).
+"""math-verify in worker processes (`worker_pool.py`).
 
 In: questions (answer and gold, both as math-verify reads them). Out: a grade for each, in their
 order; TIMEOUT for a question whose worker was killed or died.
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from schemas.records import Grade
-from support.worker_pool import LOST, WorkerPool
+from scorers.answers.verify.worker_pool import LOST, WorkerPool
 
 WORKER = Path(__file__).with_name("_math_verify_worker.py")
 # A worker's verdict is None where one of the two could not be read, or not all of it.
