@@ -17,7 +17,7 @@ from scorers.answers.compare.numerals import compare_numbers
 from scorers.answers.compare.plain_rules import quick_grade, tidy
 from scorers.answers.compare.words import holds, normal
 from scorers.answers.extract.conclusion import conclusion
-from scorers.answers.extract.statements import Statement, reply_start, statement
+from scorers.answers.extract.statements import DENIED, Statement, reply_start, statement
 from scorers.answers.grade import GRADING, Answer
 from scorers.answers.notation.units import unit_of
 
@@ -31,10 +31,6 @@ _LISTED = re.compile(r"[\s*_-]*\(?([A-J])[).:]")
 # What may follow an option's text: the reason of "12 cm, because 3 * 4 = 12".
 _REASON = re.compile(
     r"[\s,;(\u2013\u2014]*(?:(?P<why>because|since)|as|so|which)\b|[,;.]\s", re.IGNORECASE
-)
-_DENIAL = re.compile(
-    r"\b(?:not|no|never|nor|neither|wrong|incorrect|false|cannot|except|or|but)\b|n['\u2019]t\b",
-    re.IGNORECASE,
 )
 # A letter in capitals that names an option; "A" and "I" are words as well.
 _LETTER = re.compile(r"(?<![A-Za-z'\u2019])(?:[B-HJ]|\([A-J]\)|[AI](?=[).:]|$))(?![A-Za-z'\u2019])")
@@ -85,8 +81,9 @@ def _grade(prompt: Prompt, text: str) -> Answer:
     choices = _OptionSet(_options(prompt))
     wanted = choices.named(prompt.gold)
     if not said.readings and not said.found.given_up:  # its last line may be an option, or a value
-        line = tidy(text[reply_start(text) : end].rsplit("\n", 1)[-1])
-        answer = line if choices.is_whole(line) else conclusion(text, end)
+        above, _, line = text[reply_start(text) : end].strip().rpartition("\n")
+        whole = choices.is_whole(line) if above else choices.named(line)
+        answer = tidy(line) if whole else conclusion(text, end)
     unparsed = Answer(grade=Grade.UNPARSED, answer=answer, end=end)
     if wanted is None or answer is None or _ends_in_a_list(text[:end]):
         return unparsed
@@ -96,6 +93,11 @@ def _grade(prompt: Prompt, text: str) -> Answer:
     letter, read = chosen
     grade = Grade.CORRECT if letter == wanted else Grade.WRONG
     return Answer(grade=grade, answer=read, end=end)
+
+
+def _is_denied(readings: Sequence[str]) -> bool:
+    """Whether the first sentence of an announcement may say the opposite: "B, which is wrong"."""
+    return any(DENIED.search(reading) for reading in readings[1:2] or readings)
 
 
 def _ends_in_a_list(text: str) -> bool:
@@ -128,7 +130,7 @@ class _OptionSet:
         else:
             # The answer as mathematics reads it is a part of the words around it.
             letter, read = self.named(answer), answer
-            if letter and self._others(said.readings[:2], letter):
+            if letter and (self._others(said.readings[:2], letter) or _is_denied(said.readings)):
                 return None
         if not letter or (said.is_doubted and self._others((said.behind,), letter)):
             return None
@@ -160,7 +162,7 @@ class _OptionSet:
         form, own = _form(rest), self._forms[letter]
         behind = form[len(own) :]
         reason = _REASON.match(behind) if own and form.startswith(own) else None
-        if not reason or (_DENIAL.search(behind) and not reason["why"]):
+        if not reason or (DENIED.search(behind) and not reason["why"]):
             return False
         return not self._others((rest[len(own) :],), letter)
 

@@ -31,6 +31,8 @@ _DEGREES = {"celsius", "fahrenheit", "kelvin"}  # "degree" alone may be any of t
 _PERCENT = ("%", "percent", "per cent")
 # A word before a rounded number: the "about" of "about 9.8".
 _ABOUT = re.compile(r"(?:approximately|about|roughly|around|\\approx|\\sim|~)\s*(?=[-+$\\.0-9])")
+# A clause that calls an announced number wrong: the ", which is wrong" behind it.
+_REFUSED = re.compile(r"\b(?:which|that|this|it) (?:is|was) (?:wrong|incorrect|false|not)\b", re.I)
 
 Tolerance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -97,7 +99,7 @@ class NumberGrader(Grader):
         if answer is None and not found.given_up:
             answer = conclusion(text, found.end)
         unparsed = Answer(grade=Grade.UNPARSED, answer=answer, end=found.end)
-        if answer is None or len(answer) > LONGEST_CHARACTERS:
+        if answer is None or len(answer) > LONGEST_CHARACTERS or _REFUSED.search(found.said):
             return unparsed
         gold = self._read(tidy_gold(gold_text))
         prose = is_prose(answer)

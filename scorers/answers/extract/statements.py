@@ -18,15 +18,21 @@ _SENTENCE = re.compile(
 )
 # A reason or an apposition behind an answer: the ", because" of "Paris, because it is the seat".
 _ASIDE = re.compile(
-    r"[\s,;(\u2013\u2014]+(?:because|since)\b|\s*[,;]\s+(?:the|an?|which|who|where|as|so)\b",
+    r"[\s,;(\u2013\u2014]+(?P<why>because|since)\b"
+    r"|\s*[,;]\s+(?:the|an?|which|who|where|as|so)\b",
     re.IGNORECASE,
 )
-# A word that may make an aside another answer: the "or" of "Paris, the capital, or London".
-_DENIAL = re.compile(
-    r"\b(?:not|no|never|nor|neither|wrong|incorrect|false|but|or|either|unless|if|maybe|perhaps"
-    r"|possibly|though|although|however|except|instead|rather|cannot)\b|n['\u2019]t\b",
-    re.IGNORECASE,
+_HEDGES = (
+    "wrong|incorrect|false|but|or|either|unless|if|maybe|perhaps|possibly|though|although|however"
+    "|except|instead|rather"
 )
+# A word that may make a reason another answer: the "or" of "Paris, because I was there, or Rome".
+_HEDGED = re.compile(rf"\b(?:{_HEDGES})\b", re.IGNORECASE)
+DENIED = re.compile(
+    rf"\b(?:{_HEDGES}|not|no|never|nor|neither|cannot)\b|n['\u2019]t\b", re.IGNORECASE
+)
+"""A word that may make an aside another answer: the "not" of "Paris, which it is not"."""
+
 _TURNS = (
     r"wait\b|actually\b|hold on\b|oops\b|sorry\b|correction\b|scratch that\b|nope\b|no[,.!]|hmm+\b"
     r"|on (?:second thought|reflection)\b|or rather\b|I mean\b|let me (?:reconsider|correct|redo)\b"
@@ -69,7 +75,7 @@ def statement(text: str) -> Statement:
     behind = f"{rest}{text[found.stop : found.end]}"[:_REACH]
     readings = [said, first]
     aside = _ASIDE.search(first)
-    if aside and not _DENIAL.search(first, aside.start()):
+    if aside and not (_HEDGED if aside["why"] else DENIED).search(first, aside.start()):
         readings.append(first[: aside.start()])
     line, _, below = behind.partition("\n")
     doubted = _TURN_BESIDE.search(line) or _TURN_BELOW.search(below)
