@@ -5,7 +5,7 @@ recipe says so. An answer that holds a gold and says more ("Paris or London") is
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from curation.graders import Grader, Submission
 from schemas.records import Grade, Prompt
@@ -66,39 +66,50 @@ class ExactGrader(Grader):
 
     def _grade(self, prompt: Prompt, text: str) -> Answer:
         golds = {self._normal(gold) for gold in (prompt.gold, *prompt.more_golds)} - {""}
-        readings, end = _readings(text, self._place)
+        found = _readings(text, self._place)
         forms = {
             form: tidy(reading)
-            for reading in readings
+            for reading in found.readings
             if len(reading) <= LONGEST_CHARACTERS and (form := self._normal(reading))
         }
         if not forms:
-            return Answer(grade=Grade.UNPARSED, answer=None, end=end)
+            return Answer(grade=Grade.UNPARSED, answer=None, end=found.end)
         for form, answer in forms.items():
             if form in golds:
-                return Answer(grade=Grade.CORRECT, answer=answer, end=end)
-        unclear = any(holds(form, gold) for form in forms for gold in golds)
-        grade = Grade.UNPARSED if unclear else Grade.WRONG
-        return Answer(grade=grade, answer=list(forms.values())[-1], end=end)
+                return Answer(grade=Grade.CORRECT, answer=answer, end=found.end)
+        holds_more = any(holds(form, gold) for form in forms for gold in golds)
+        grade = Grade.WRONG if found.is_answer and not holds_more else Grade.UNPARSED
+        return Answer(grade=grade, answer=list(forms.values())[-1], end=found.end)
 
     def _normal(self, text: str) -> str:
         return normal(text, case=self._case, squad=self._squad)
 
 
-def _readings(text: str, place: Place) -> tuple[Sequence[str], int]:
-    """The answer of a text, in one or more readings, and where the solution ends."""
+class _Found(NamedTuple):
+    """What may be the answer, in one or more readings, and where the solution ends.
+
+    `is_answer` is false for a reply that announces nothing: it may be one, and may be a remark.
+    """
+
+    readings: Sequence[str]
+    end: int
+    is_answer: bool = True
+
+
+def _readings(text: str, place: Place) -> _Found:
     if place == "announced":
         said = statement(text)
         end = said.found.end
         if said.readings or said.found.given_up:
-            return (() if said.is_doubted else said.readings), end
+            return _Found(() if said.is_doubted else said.readings, end)
     else:
         end = extract(text).end
     reply = text[reply_start(text) : end].strip()
     if place == "last_line":
         line = reply.rsplit("\n", 1)[-1].strip()
         said = statement(line)
-        return (*said.readings, line) if not said.is_doubted else (line,), end
+        return _Found((line,) if said.is_doubted else (*said.readings, line), end)
     if place == "whole":
-        return (reply,), end
-    return ((reply,) if len(reply) <= _LONGEST_REPLY and "\n" not in reply else ()), end
+        return _Found((reply,), end)
+    alone = len(reply) <= _LONGEST_REPLY and "\n" not in reply
+    return _Found((reply,) if alone else (), end, is_answer=False)

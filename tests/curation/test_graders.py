@@ -162,6 +162,15 @@ def test_a_letter_that_is_the_text_of_another_option_is_unread(text: str) -> Non
     assert graded(make("choice"), text, "(A)", choices=("B", "A", "C")).grade is Grade.UNPARSED
 
 
+def test_options_may_begin_with_any_word() -> None:
+    choices = ("the sun", "to see", "in the sun", "it is not known")
+    for letter, text in zip("ABCD", choices, strict=True):
+        for form in (f"The answer is {text}.", f"The answer is ({letter}) {text}", text):
+            assert graded(make("choice"), form, letter, choices=choices).grade is Grade.CORRECT
+            other = "A" if letter == "B" else "B"
+            assert graded(make("choice"), form, other, choices=choices).grade is Grade.WRONG
+
+
 def test_true_and_false_are_told_apart() -> None:
     for text, verdict in (
         ("The answer is (A) false.", Grade.UNPARSED),
@@ -214,7 +223,7 @@ WORDS = {
     ),
     "wrong": (
         "The answer is London.",
-        "<think>The answer is Paris</think>\nNew York",
+        "New",
         "The answer is Paris</think>\nLyon",
         r"\boxed{Pari}",
     ),
@@ -236,6 +245,9 @@ WORDS = {
         "The answer is Paris, which is wrong.",
         "The answer is Paris, because I was there, or London.",
         r"\boxed{Paris} is wrong",
+        "<think>The answer is Paris</think>\nNew York",
+        "I do not know.",
+        "The answer is ",
         "They say that it is a large city.\nMany live in Paris.",
         "",
     ),
@@ -260,6 +272,8 @@ def test_exact(verdict: str, text: str) -> None:
         ({}, "C", "The answer is C++.", Grade.UNPARSED),
         ({}, "the cat", "The answer is cat.", Grade.WRONG),
         ({"normalise": "squad"}, "the cat", "The answer is a cat!", Grade.CORRECT),
+        ({}, "the cat", "The answer is the cat.", Grade.CORRECT),
+        ({"normalise": "squad"}, "cat", "The answer is the cat.", Grade.CORRECT),
         ({"normalise": "squad"}, "15", "The answer is 1.5.", Grade.WRONG),
         ({"normalise": "squad"}, "5", "The answer is -5.", Grade.UNPARSED),
         ({"normalise": "squad"}, "C", "The answer is C++.", Grade.UNPARSED),
@@ -288,7 +302,7 @@ NUMBERS: list[tuple[dict[str, Any], str, dict[str, str]]] = [
         {
             "correct": "1,234.5|1 234.5|1.2345e3|$1.2345 \\times 10^{3}$|2469/2|1234.50 km",
             "wrong": "1234.6|1234|1234.5 thousand|-1234.5|\u22121234.5",
-            "unparsed": "1234-1235|at least 1234.5|1234.5%|1,234,5|1234.5 or 7|1234.5, which is wrong",
+            "unparsed": "1234-1235|at least 1234.5|1234.5%|1,234,5|5 or 7|1234.5, which is wrong",
         },
     ),
     ({}, "3e8", {"correct": "300,000,000|3 \u00d7 10\u2078|300 million", "wrong": "3e7"}),

@@ -88,25 +88,27 @@ class Extracted:
     stop: int = 0
 
 
-def extract(text: str) -> Extracted:
+def extract(text: str, *, in_words: bool = False) -> Extracted:
     """The final answer of `text`, and where its solution ends.
 
-    The text behind the last `</think>` is read first, because thoughts may announce an answer that
-    the reply does not give.
+    `in_words`: "The answer is the Indian Ocean" announces one, although it is no value. The text
+    behind the last `</think>` is read first, because thoughts may announce an answer that the reply
+    does not give.
     """
     start = text.rfind(END_OF_THINKING) + len(END_OF_THINKING)
     if start < len(END_OF_THINKING) or not text[start:].strip():
-        return _extracted(text)
-    reply = _extracted(text[start:])
+        return _extracted(text, in_words)
+    reply = _extracted(text[start:], in_words)
     if reply.answer is not None or reply.given_up:
         return replace(reply, end=start + reply.end, stop=start + reply.stop)
     if (value := conclusion(text[start:], reply.end)) is not None:
         return Extracted(answer=value, end=start + reply.end)
-    return _extracted(text)
+    return _extracted(text, in_words)
 
 
-def _extracted(text: str) -> Extracted:
-    tags, boxes, marks, spoken = _tags(text), _boxes(text), hashes(text), phrases(text)
+def _extracted(text: str, in_words: bool) -> Extracted:
+    tags, boxes, marks = _tags(text), _boxes(text), hashes(text)
+    spoken = phrases(text, in_words)
     announced = [*tags, *boxes, *marks, *spoken]
     end = end_of_solution(
         text,

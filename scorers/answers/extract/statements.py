@@ -66,7 +66,7 @@ class Statement(NamedTuple):
 
 def statement(text: str) -> Statement:
     """What `text` announces, in its own words."""
-    found = extract(text)
+    found = extract(text, in_words=True)
     if not found.said or found.stop <= reply_start(text):
         return Statement(found, ())
     said = found.said.strip()
