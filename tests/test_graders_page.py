@@ -15,6 +15,7 @@ from schemas.records import Grade
 from support import plugins
 from support.errors import UserError
 from support.paths import ROOT
+from tests.builds import contents, rejected
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 RECIPE = re.compile(r"^```yaml\n(name: .*?)^```$", re.MULTILINE | re.DOTALL)
@@ -69,3 +70,22 @@ def test_labels_are_refused_where_there_are_none(
     ):
         with pytest.raises(UserError, match=says):
             run_build(load_recipe(recipe, [override]), tmp_path / "run")
+
+
+def test_another_grader_changes_grades_and_keeps_every_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    recipe, run = tmp_path / "recipe.yaml", tmp_path / "run"
+    recipe.write_text(RECIPES["exact"], encoding="utf-8")
+    built = run_build(load_recipe(recipe), run)
+    before = contents(run / "traces")
+    strict = run_build(load_recipe(recipe, ["grader.case=true", "groups.min_correct=2"]), run)
+    # "Answer: tuesday" is wrong now, and its row lacks a second right trace.
+    assert (built.canvases, strict.canvases) == (10, 9)
+    assert strict.traces.in_ == built.traces.in_ == 30
+    assert contents(run / "traces") == before
+    assert find_problems(run) == []
+    assert rejected(run)["prompt", "too_few_correct"] == 1
+    again = run_build(load_recipe(recipe), run)
+    assert again.canvases == 10 and contents(run / "traces") == before
