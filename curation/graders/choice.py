@@ -119,7 +119,10 @@ class _OptionSet:
 
     def __init__(self, listed: Mapping[str, str]) -> None:
         self._texts = listed
-        self._forms = {letter: _form(text) for letter, text in listed.items()}
+        # "Red" and "red!" may both be options; then more of a text must be the same.
+        forms = [normal(text, squad=True) for text in listed.values()]
+        self._loosely = all(forms) and len(set(forms)) == len(forms)
+        self._forms = {letter: self._form(text) for letter, text in listed.items()}
 
     def stated(self, said: Statement, answer: str) -> tuple[str, str] | None:
         """The letter of the one option that an announcement names, and the words that name it."""
@@ -132,7 +135,7 @@ class _OptionSet:
             letter, read = self.named(answer), answer
             if letter and (self._others(said.readings[:2], letter) or _is_denied(said.readings)):
                 return None
-        if not letter or (said.is_doubted and self._others((said.behind,), letter)):
+        if not letter or self._others((said.doubt,), letter):
             return None
         return letter, read
 
@@ -159,7 +162,7 @@ class _OptionSet:
         """Whether what follows a letter is the text of its option, with a reason at most."""
         if named := self._letters_of(tidy(rest)):
             return named == {letter}
-        form, own = _form(rest), self._forms[letter]
+        form, own = self._form(rest), self._forms[letter]
         behind = form[len(own) :]
         reason = _REASON.match(behind) if own and form.startswith(own) else None
         if not reason or (DENIED.search(behind) and not reason["why"]):
@@ -168,11 +171,14 @@ class _OptionSet:
 
     def _letters_of(self, text: str) -> set[str]:
         """The letters of the options whose text this is: the same words, else the same value."""
-        form = _form(text)
+        form = self._form(text)
         exact = {letter for letter, own in self._forms.items() if own and own == form}
         if exact or not any(character.isdigit() for character in text):
             return exact
         return {letter for letter, own in self._texts.items() if _is_same_value(text, own)}
+
+    def _form(self, text: str) -> str:
+        return normal(text, squad=self._loosely, case=not self._loosely)
 
     def _others(self, texts: Sequence[str], letter: str) -> bool:
         """Whether other options than `letter` are named in running text."""
@@ -183,16 +189,12 @@ class _OptionSet:
             letter = match[0].strip("()")
             if letter in self._texts:
                 yield letter
-        form = _form(text)
+        form = self._form(text)
         # The longest first: where "dark red" stands, "red" does not.
         for letter, own in sorted(self._forms.items(), key=lambda item: -len(item[1])):
             if holds(form, own):
                 yield letter
                 form = form.replace(own, " ")
-
-
-def _form(text: str) -> str:
-    return normal(text, squad=True)
 
 
 def _is_same_value(answer: str, option: str) -> bool:

@@ -101,14 +101,14 @@ def _readings(text: str, place: Place) -> _Found:
         said = statement(text)
         end = said.found.end
         if said.readings or said.found.given_up:
-            return _Found(() if said.is_doubted else said.readings, end)
+            return _Found(() if said.doubt else said.readings, end)
     else:
         end = extract(text).end
     reply = text[reply_start(text) : end].strip()
     if place == "last_line":
         line = reply.rsplit("\n", 1)[-1].strip()
         said = statement(line)
-        return _Found((line,) if said.is_doubted else (*said.readings, line), end)
+        return _Found((line,) if said.doubt else (*said.readings, line), end)
     if place == "whole":
         return _Found((reply,), end)
     alone = len(reply) <= _LONGEST_REPLY and "\n" not in reply

@@ -69,6 +69,8 @@ CHOICES = {
         "<answer>B</answer>",
         "Is it A?</think>\nThe answer is B.",
         "So (A) is false.\nThe answer is (B).",
+        "The answer is B. (A) is too light, and C or D are wrong.",
+        "Answer: B\n\nExplanation: red is lighter. Actually, only one of them is dark.",
         "The answer is B. Let me double-check: it has more black.",
     ),
     "wrong": (
@@ -98,6 +100,10 @@ CHOICES = {
         "The answer is B. Wait, C.",
         "The answer is B. Actually, blue.",
         "The answer is B. Hmm, no, red.",
+        "The answer is B. Or A.",
+        "The answer is B. But it may be C.",
+        "The answer is B. However, (A) is right.",
+        "The answer is B. Perhaps red.",
         "The answer is anything but B.",
         "The answer is dark red wine",
         "The answer is a strip of 12 cm",
@@ -162,6 +168,36 @@ def test_a_letter_that_is_the_text_of_another_option_is_unread(text: str) -> Non
     assert graded(make("choice"), text, "(A)", choices=("B", "A", "C")).grade is Grade.UNPARSED
 
 
+@pytest.mark.parametrize(
+    ("choices", "text", "verdict"),
+    [
+        (("x < 3", "x = 5"), "The answer is x > 3.", Grade.UNPARSED),
+        (("x < 3", "x = 5"), "The answer is $x < 3$.", Grade.CORRECT),
+        (("x < 3", "x > 3"), "The answer is x > 3.", Grade.WRONG),
+        (("a < b", "a > b"), "The answer is a > b.", Grade.WRONG),
+        (("a < b", "a = b"), "The answer is a > b.", Grade.UNPARSED),
+        (("f'", "g"), "The answer is f.", Grade.UNPARSED),
+        (("+", "-"), "The answer is (A) +", Grade.CORRECT),
+        (("+", "-"), "The answer is (A) -", Grade.UNPARSED),
+        (("Red", "red!"), "The answer is Red.", Grade.CORRECT),
+        (("Red", "red!"), "The answer is red!", Grade.WRONG),
+        (("Red", "red!"), "The answer is RED", Grade.UNPARSED),
+        (("a b", "b"), "The answer is b.", Grade.WRONG),
+        (("[a, b]", "(a, b)"), "The answer is (a, b)", Grade.WRONG),
+        (("n!", "2n"), "The answer is n.", Grade.UNPARSED),
+        (("well-known", "new"), "The answer is well known.", Grade.CORRECT),
+        (("5", "-5"), "The answer is -5.", Grade.WRONG),
+        (("5", "7"), "The answer is -5.", Grade.UNPARSED),
+        (("1.5", "2"), "The answer is 15.", Grade.UNPARSED),
+        (("10\u00b2", "2"), "The answer is 102.", Grade.UNPARSED),
+    ],
+)
+def test_signs_of_an_option_are_no_punctuation(
+    choices: tuple[str, ...], text: str, verdict: Grade
+) -> None:
+    assert graded(make("choice"), text, "A", choices=choices).grade is verdict
+
+
 def test_options_may_begin_with_any_word() -> None:
     choices = ("the sun", "to see", "in the sun", "it is not known")
     for letter, text in zip("ABCD", choices, strict=True):
@@ -217,6 +253,7 @@ WORDS = {
         'The answer is "Paris".',
         "The answer is Paris. It is the capital of France, not a village.",
         "#### Paris",
+        "The answer is Paris. London would be wrong, or so I read.",
         "La respuesta es Paris",
         "The answer is \uff30aris\u200b.",
         "The answer is City of Light.",
@@ -236,6 +273,8 @@ WORDS = {
         "The answer is Paris. Actually, London.",
         "The answer is Paris. But that is wrong.",
         "The answer is Paris. Or London.",
+        "The answer is Paris. Wrong!",
+        "The answer is Paris. It could be London.",
         "I think the answer is Paris.\n\nActually, it is Lyon.",
         "The answer is Paris (not London).",
         "The answer is anything but Paris.",
@@ -274,6 +313,13 @@ def test_exact(verdict: str, text: str) -> None:
         ({"normalise": "squad"}, "the cat", "The answer is a cat!", Grade.CORRECT),
         ({}, "the cat", "The answer is the cat.", Grade.CORRECT),
         ({"normalise": "squad"}, "cat", "The answer is the cat.", Grade.CORRECT),
+        ({"normalise": "squad"}, "x < 3", "The answer is x > 3.", Grade.WRONG),
+        (
+            {"normalise": "squad"},
+            "well-known, isn't it?",
+            "Answer: well known isnt it",
+            Grade.CORRECT,
+        ),
         ({"normalise": "squad"}, "15", "The answer is 1.5.", Grade.WRONG),
         ({"normalise": "squad"}, "5", "The answer is -5.", Grade.UNPARSED),
         ({"normalise": "squad"}, "C", "The answer is C++.", Grade.UNPARSED),

@@ -18,11 +18,16 @@ _PAIRS = (
 )
 # What may end an answer and says nothing: "Paris.", "Paris;".
 _CLOSING = re.compile(r"(?<=[^\s.])[.,;:\u3002\uff0e]$")
-# SQuAD's articles, before a word: the A of "vitamin A" stays, unlike there.
-_ARTICLES = re.compile(r"\b(?:a|an|the)\s+(?=\w)", re.IGNORECASE)
-# Punctuation that SQuAD removes. Signs beside a figure and those of "C++" and "C#" stay, unlike
-# there: -5 is not 5, and 1.5 is not 15.
-_PUNCTUATION = re.compile(r"(?<![0-9+#])[!-/:-@\[-`{-~](?![0-9+#])")
+# SQuAD's articles, before a word: the A of "vitamin A" and the a of "a b" stay, unlike there.
+_ARTICLES = re.compile(r"\b(?:(?:a|an)\s+(?=[^\W\d_]{3})|the\s+(?=\w))", re.IGNORECASE)
+# Punctuation of prose, that which SQuAD removes. Signs of mathematics and of names stay, unlike
+# there: -5 is not 5, x < 3 is not x > 3, 1.5 is not 15, and C++ is not C.
+_PUNCTUATION = re.compile(
+    r"(?<=\w)[.,;:?](?=\s|$)|(?<=[^\W\d_]{2})!(?=\s|$)|(?<![0-9])[\"\u201c\u201d]"
+    r"|(?<=[^\W\d_])['\u2019](?=[^\W\d_])"
+)
+# The hyphen of a compound, for which a space may stand: "well-known".
+_HYPHEN = re.compile(r"(?<=[^\W\d_]{2})-(?=[^\W\d_]{2})")
 # Characters whose compatibility form is another text: 10² is not 102, and ½ is not 1/2 beside a 3.
 _MEANT = ("<super>", "<sub>", "<fraction>", "<circle>", "<square>")
 
@@ -33,7 +38,7 @@ def normal(text: str, *, case: bool = False, squad: bool = False) -> str:
     Args:
         text: the answer.
         case: keep capitals and small letters apart.
-        squad: leave out articles and punctuation, as the evaluation of SQuAD does.
+        squad: leave out articles and the punctuation of prose, as the evaluation of SQuAD does.
     """
     if not text.isascii():
         text = "".join(map(_compatible, unicodedata.normalize("NFC", text)))
@@ -42,7 +47,7 @@ def normal(text: str, *, case: bool = False, squad: bool = False) -> str:
     if not case:
         text = text.casefold()
     if squad:
-        text = _ARTICLES.sub("", _PUNCTUATION.sub("", text))
+        text = _ARTICLES.sub("", _HYPHEN.sub(" ", _PUNCTUATION.sub("", text)))
     return " ".join(text.split())
 
 

@@ -39,14 +39,15 @@ _TURNS = (
     r"|(?:that|this|it)(?:['\u2019]s| is| was) (?:wrong|incorrect|false|a mistake|not (?:right"
     r"|correct|true))\b"
 )
+_HEAD = r"(?:^|[.!?\n])[\s*_)\"]*(?:but |oh,? |so )?"  # of a sentence
 # Words of doubt behind an answer in its own line: "Paris. But it may be London."
 _TURN_BESIDE = re.compile(
-    rf"\b(?:{_TURNS}|or\b|but\b|however\b|maybe\b|perhaps\b|instead\b|wrong\b|incorrect\b"
-    r"|mistake\b|should be\b|could be\b|might be\b|may be\b|not sure\b|unsure\b)",
+    rf"\b(?:{_TURNS}|maybe\b|perhaps\b|instead\b|should be\b|could be\b|might be\b|may be\b"
+    rf"|not sure\b|unsure\b)|{_HEAD}(?:or\b|but\b|however\b|wrong\b|incorrect\b|false\b)",
     re.IGNORECASE,
 )
 # The same at the head of a later sentence, where an explanation may stand: "Wait, it is London."
-_TURN_BELOW = re.compile(rf"(?:^|[.!?\n])[\s*_]*(?:but |oh,? |so )?(?:{_TURNS})", re.IGNORECASE)
+_TURN_BELOW = re.compile(rf"{_HEAD}(?:{_TURNS})", re.IGNORECASE)
 _MARKS = ("**", "*", '"', "`")
 
 
@@ -54,14 +55,13 @@ class Statement(NamedTuple):
     """An announcement in its own words.
 
     `readings` are all of its words, its first sentence, and that without an aside; none where
-    nothing is announced. `behind` is what follows the first sentence, up to the end of the
-    solution; `is_doubted` where that takes the announcement back, in whatever words.
+    nothing is announced. `doubt` is the text behind it from words on that may take it back, such
+    as "Wait, …"; empty where there are none.
     """
 
     found: Extracted
     readings: tuple[str, ...]
-    behind: str = ""
-    is_doubted: bool = False
+    doubt: str = ""
 
 
 def statement(text: str) -> Statement:
@@ -78,10 +78,12 @@ def statement(text: str) -> Statement:
     if aside and not (_HEDGED if aside["why"] else DENIED).search(first, aside.start()):
         readings.append(first[: aside.start()])
     line, _, below = behind.partition("\n")
-    doubted = _TURN_BESIDE.search(line) or _TURN_BELOW.search(below)
-    return Statement(
-        found, tuple(dict.fromkeys(map(_closed, readings))), behind, doubted is not None
-    )
+    if turn := _TURN_BESIDE.search(line):
+        doubt = behind[turn.start() :]
+    else:
+        turn = _TURN_BELOW.search(below)
+        doubt = below[turn.start() :] if turn else ""
+    return Statement(found, tuple(dict.fromkeys(map(_closed, readings))), doubt)
 
 
 def reply_start(text: str) -> int:
