@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from curation.graders import Grader, Submission
+from curation.sources.columns.references import LETTERS
 from schemas.records import Grade, GradedTrace, Prompt
 from scorers.answers.compare.choices import options, split_choice
 from scorers.answers.compare.mismatches import TEXT_COMMAND
@@ -22,7 +23,6 @@ from scorers.answers.grade import GRADING, Answer
 from scorers.answers.notation.units import unit_of
 
 VERSION = 1
-LETTERS = "ABCDEFGHIJ"
 LONGEST_CHARACTERS = 600  # of an answer: an option and a reason
 # A dash between a letter and its text: the one of "B - 12 cm".
 _DASH = re.compile(r"^\(?([A-J])\)?\s+[-\u2013\u2014]\s+(?=\S)")
@@ -85,7 +85,7 @@ def _grade(prompt: Prompt, text: str) -> Answer:
         whole = choices.is_whole(line) if above else choices.named(line)
         answer = tidy(line) if whole else conclusion(text, end)
     unparsed = Answer(grade=Grade.UNPARSED, answer=answer, end=end)
-    if wanted is None or answer is None or _ends_in_a_list(text[:end]):
+    if wanted is None or answer is None or _repeats_options(text[:end], said.readings):
         return unparsed
     chosen = choices.stated(said, answer)
     if chosen is None:
@@ -100,9 +100,11 @@ def _is_denied(readings: Sequence[str]) -> bool:
     return any(DENIED.search(reading) for reading in readings[1:2] or readings)
 
 
-def _ends_in_a_list(text: str) -> bool:
-    """Whether the last two lines are two options: the text repeats them, and chooses none."""
+def _repeats_options(text: str, readings: Sequence[str]) -> bool:
+    """Whether the last two lines are two options, and nothing else names one."""
     lines = [line for line in text[-2 * LONGEST_CHARACTERS :].splitlines() if line.strip()]
+    if readings and lines and tidy(lines[-1]) != tidy(readings[0]):
+        return False
     marks = [_LISTED.match(line) for line in lines[-2:]]
     return len(marks) == 2 and all(marks) and marks[0][1] != marks[1][1]  # type: ignore[index]
 

@@ -102,8 +102,8 @@ class NumberGrader(Grader):
         if answer is None or len(answer) > LONGEST_CHARACTERS or _REFUSED.search(found.said):
             return unparsed
         gold = self._read(tidy_gold(gold_text))
-        prose = is_prose(answer)
-        read = self._read(spoken_value(answer) if prose else answer, tidy_gold(gold_text))
+        value = spoken_value(answer) if is_prose(answer) else answer
+        read = self._read(value, tidy_gold(gold_text))
         if read is None or gold is None:
             return unparsed
         grade = self._compare_units(read.unit, gold.unit) or self._compare(read.number, gold.number)

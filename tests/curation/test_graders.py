@@ -57,6 +57,7 @@ CHOICES = {
         r"\boxed{\text{(B) dark red}}",
         "b",
         "Option B",
+        "(A) is too light.\n(B) is correct.",
         "dark red.",
         "The colour is **dark red**.",
         "The answer is B, because it is not light.",
