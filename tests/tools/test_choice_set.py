@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from curation.graders import Submission
+from curation.inspect.terminal_view import facts
 from curation.release.rows import read_rows
 from curation.release.verify import find_problems
 from curation.sources import Row, Source
+from schemas.manifest import Manifest
 from schemas.records import FinishReason, Grade, Prompt, Trace
 from support import plugins
 from support.paths import ROOT
@@ -134,5 +136,6 @@ def test_the_bundled_recipe_releases_every_question(tmp_path: Path) -> None:
         assert row.summary == f"The answer is {row.gold}"
         assert row.gold[:4] in ("(A) ", "(B) ", "(C) ", "(D) ") and row.gold in row.prompt
     assert find_problems(tmp_path / "run") == []
+    assert ("grader", "choice") in list(facts(Manifest.load(tmp_path / "run/manifest.json")))
     card = (tmp_path / "run/release/README.md").read_text("utf-8")
     assert "(grader `choice`)" in card and "math" not in card.partition("## Canvas layout")[0]
