@@ -96,6 +96,24 @@ def check_traces(recipe: Recipe, sources: Sequence[Source]) -> None:
             )
 
 
+def check_labels(recipe: Recipe, sources: Sequence[Source]) -> None:
+    """UserError where the grader trusts labels, and the traces have none."""
+    if recipe.grader.kind != "label":
+        return
+    if recipe.teacher.kind != "recorded" or recipe.teacher.options.get("top_up"):
+        raise UserError(
+            "grader.kind: label trusts the labels of recorded traces, and the teacher writes new "
+            "ones; set teacher.kind=recorded without top_up, or choose another grader"
+        )
+    for source in sources:
+        traces = source.first_traces()
+        if traces and all(trace.correct is None for trace in traces):
+            raise UserError(
+                f"grader.kind: label, and none of the first {len(traces)} traces of "
+                f"{source.label} has a label; name their column in the source's traces.correct"
+            )
+
+
 def part(package: str, spec: Part, where: str) -> Any:
     """A part of a recipe, of the family in `package`; a path in it is found from any folder."""
     options = dict(spec.options)

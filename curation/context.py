@@ -176,6 +176,7 @@ class Job:
         _ = self.grader
         components.check_teacher(self.recipe)
         components.check_traces(self.recipe, self.sources)
+        components.check_labels(self.recipe, self.sources)
         for number, spec in enumerate(self.recipe.filters):
             if spec.kind != "seqdep":
                 continue
