@@ -15,6 +15,7 @@ from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from support.display.invalid_values import explain
 from support.errors import UserError
 from support.paths import ROOT
 
@@ -111,9 +112,9 @@ def build(package: str, kind: str, options: Mapping[str, object], where: str) ->
     except ValidationError as error:
         first = error.errors()[0]
         # A dataclass's own check has no location: its message names the field.
-        place = f"{'.'.join(map(str, first['loc']))}: " if first["loc"] else ""
-        message = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{where}.{place}{message} (kind {kind!r})") from None
+        message = explain(first, ".".join([where, *map(str, first["loc"])] if first["loc"] else []))
+        message = message if first["loc"] else f"{where}.{message}"
+        raise UserError(f"{message} (kind {kind!r})") from None
     except (PydanticUserError, PydanticUndefinedAnnotation) as error:
         fault = f"has options of no known type ({error})"
         raise _faulty(package, kind, f"{where}.kind", fault) from error

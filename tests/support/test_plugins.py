@@ -52,7 +52,7 @@ def test_a_filter_of_another_package_is_built_like_ours(site: Path) -> None:
     assert plugins.effective(FILTERS, "as_module", {}) == {"most": 40}
     assert plugins.build(FILTERS, "short", {"most": 7}, "filters.0").max_total == 7
     assert plugins.build(FILTERS, "as_module", {}, "filters.0").max_total == 40
-    with pytest.raises(UserError, match=r"filters\.0\.most: Input should be .* \(kind 'short'\)"):
+    with pytest.raises(UserError, match=r"^filters\.0\.most is 'x'; give .* \(kind 'short'\)$"):
         plugins.build(FILTERS, "short", {"most": "x"}, "filters.0")
     with pytest.raises(UserError, match=r"filters\.0\.mots: unknown option of 'short'"):
         plugins.build(FILTERS, "short", {"mots": 7}, "filters.0")
