@@ -254,7 +254,7 @@ def test_lm_evals_own_models_are_still_there() -> None:
         ("path=tiny/dlm,rule=fast_dllm,steps=4", "steps: fast_dllm takes as many as it needs"),
         (
             "path=tiny/dlm,rule=ar_order,batch_size=auto",
-            "batch_size is 'auto'; give a whole number",
+            "batch_size is 'auto'; give a whole",
         ),
         ("path=tiny/dlm,rule=ar_order,device=abacus", r"model_args\.device: 'abacus'"),
         ("path=tiny/dlm,rule=ar_order,temperature=-1", "temperature: -1.0 is under 0"),
