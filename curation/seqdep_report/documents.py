@@ -14,7 +14,7 @@ from curation.sources.columns.fields import ABSENT, RawRow, dig, first_present, 
 from curation.sources.columns.gold import SURROGATE
 from curation.sources.readers.choose import choose
 from curation.sources.readers.hub import HubReader
-from curation.sources.readers.reader import Reader, Record
+from curation.sources.readers.reader import Reader, Record, check_encoding, values
 from curation.sources.readers.remote import is_url
 from schemas import canvas
 from support.errors import UserError
@@ -70,7 +70,8 @@ class TextCorpus:
     ) -> None:
         self._reader = _reader(where, config, split, revision)
         self.name = self._reader.name()
-        sample = self._reader.sample(SAMPLE_ROWS)
+        head = self._reader.head(SAMPLE_ROWS)
+        sample = values(head)
         if not sample:
             raise UserError(
                 f"{self.name}: its first {SAMPLE_ROWS} rows hold nothing that can be read as JSON, "
@@ -87,6 +88,7 @@ class TextCorpus:
         require(sample, self.text_column, "--text-column", self.name)
         if self.prompt_column:
             require(sample, self.prompt_column, "--prompt-column", self.name)
+        check_encoding(self._reader, head, self._columns)
         rows = (Record(number=n, where="", value=row) for n, row in enumerate(sample, 1))
         documents = [document for row in rows for document in _of_row(row, self)]
         self.holds_canvases = any(document.paths for document in documents)
@@ -97,9 +99,12 @@ class TextCorpus:
 
     def texts(self) -> Iterator[Document]:
         """Every document in order, streamed."""
-        columns = (self.text_column, self.prompt_column)
-        for record in self._reader.records(tuple(filter(None, columns))):
+        for record in self._reader.records(self._columns):
             yield from _of_row(record, self)
+
+    @property
+    def _columns(self) -> tuple[str, ...]:
+        return tuple(filter(None, (self.text_column, self.prompt_column)))
 
 
 def _reader(where: str, config: str | None, split: str, revision: str | None) -> Reader:
@@ -122,7 +127,7 @@ def _reader(where: str, config: str | None, split: str, revision: str | None) ->
 
 
 def _of_row(record: Record, corpus: TextCorpus) -> Iterator[Document]:
-    if record.value is None:
+    if record.value is None or record.reason:
         yield Document(row=record.number, reason=record.reason, detail=record.detail)
         return
     prompt = dig(record.value, corpus.prompt_column) if corpus.prompt_column else ""
