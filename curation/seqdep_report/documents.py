@@ -22,7 +22,9 @@ from support.errors import UserError
 HUB = "hub:"
 SAMPLE_ROWS = 100
 PROMPT_NAMES = ("prompt", "problem", "question", "instruction")
-TEXT_NAMES = ("text", "response", "generations", "solution", "completion", "output", "answer")
+TEXT_NAMES = (
+    *("text", "response", "generations", "traces", "solution", "completion", "output", "answer"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

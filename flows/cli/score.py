@@ -120,6 +120,17 @@ def score(
     --text-column generations --out openr1.parquet
     """
     from curation.seqdep_report.documents import TextCorpus
+
+    levels = _levels(segments)
+    corpus = TextCorpus(
+        input_,
+        prompt_column=prompt_column,
+        text_column=text_column,
+        no_prompt=no_prompt,
+        config=config,
+        split=split,
+        revision=revision,
+    )
     from curation.seqdep_report.figures import figures
     from curation.seqdep_report.report import note_on
     from curation.seqdep_report.score import check_out, read_scores, score_corpus
@@ -133,16 +144,7 @@ def score(
         keep_part=too_long is TooLong.PART,
         canvas_steps=True,
         siblings=siblings,
-        levels=_levels(segments),
-    )
-    corpus = TextCorpus(
-        input_,
-        prompt_column=prompt_column,
-        text_column=text_column,
-        no_prompt=no_prompt,
-        config=config,
-        split=split,
-        revision=revision,
+        levels=levels,
     )
     check_out(out)
     if Path(input_).is_dir() and Path(input_).resolve() in out.resolve().parents:

@@ -23,6 +23,8 @@ def lines(path: Path, rows: list[Any]) -> str:
 def test_columns_are_found_or_named(tmp_path: Path) -> None:
     where = lines(tmp_path / "a.jsonl", [{"question": "Q", "text": "one. two.", "other": "x"}])
     assert list(TextCorpus(where).texts()) == [Document(row=1, prompt="Q", text="one. two.")]
+    both = lines(tmp_path / "d.jsonl", [{"question": "Q", "answer": "5", "traces": ["a", "b"]}])
+    assert [one.text for one in TextCorpus(both).texts()] == ["a", "b"]
     named = TextCorpus(where, prompt_column="text", text_column="other")
     assert list(named.texts()) == [Document(row=1, prompt="one. two.", text="x")]
     assert next(TextCorpus(where, no_prompt=True).texts()).prompt == ""
