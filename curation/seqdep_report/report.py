@@ -63,7 +63,7 @@ class Inputs:
 
 def report(
     inputs: Inputs,
-    scorer: "Scorer",
+    load_scorer: Callable[[], "Scorer"],
     settings: "SeqDepSettings",
     out: Path,
     *,
@@ -72,14 +72,17 @@ def report(
 ) -> str:
     """Score everything, write the report's files, and return its table as text.
 
-    UserError where the run holds no canvases. Scores that exist already are not computed again.
+    UserError where the run holds no canvases or a corpus lacks a column; the scorer is loaded after
+    these checks. Scores that exist already are not computed again.
     """
+    corpora_to_score = list(_all(inputs, limit))
+    scorer = load_scorer()
     scores: dict[str, list[Path]] = {}
     folder = out / "scores"
     make_folder(folder)
     for old in folder.glob("twin.parquet*"):  # its name in version 0.1
         old.rename(old.with_name(old.name.replace("twin", "own_long_cot", 1)))
-    for name, number, documents, levels in list(_all(inputs, limit)):  # all errors first
+    for name, number, documents, levels in corpora_to_score:
         path = folder / f"{name}{number or ''}.parquet"
         chosen = dataclasses.replace(settings, levels=levels)
         score_corpus(documents, scorer, chosen, path, limit=limit, progress=progress)

@@ -217,7 +217,7 @@ def test_a_report_has_a_table_a_picture_and_its_scores(tmp_path: Path, scorer: S
     inputs = Inputs(run=run_folder, web=str(web), long_cot=(), long_cot_column=None)
 
     def make() -> str:
-        return report(inputs, scorer, SETTINGS, out, limit=50, progress=lambda n: None)
+        return report(inputs, lambda: scorer, SETTINGS, out, limit=50, progress=lambda n: None)
 
     table = make()
     for name in ("web text", "long-CoT form of this corpus", "other prompts", "one path repeated"):
@@ -238,4 +238,4 @@ def test_a_report_has_a_table_a_picture_and_its_scores(tmp_path: Path, scorer: S
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == first
     with pytest.raises(UserError, match="is no run"):
         bad = Inputs(run=web, web=None, long_cot=(), long_cot_column=None)
-        report(bad, scorer, SETTINGS, out, limit=50, progress=lambda n: None)
+        report(bad, lambda: scorer, SETTINGS, out, limit=50, progress=lambda n: None)
