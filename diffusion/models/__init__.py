@@ -57,8 +57,8 @@ class Family(Protocol):
     def special_ids(self, config: Config, tokenizer: Any) -> SpecialIds:
         """The ids of mask and fill; UserError if there is none."""
 
-    def write(self, net: Any, state: State, source: Path, folder: Path) -> None:
-        """Write the weights `state` of `net` into `folder`, named and typed as in `source`."""
+    def write(self, net: Any, state: State, original: Path, folder: Path) -> None:
+        """Write the weights `state` of `net` into `folder`, named and typed as in `original`."""
 
 
 @cache

@@ -61,12 +61,12 @@ def build(folder: Path, architecture: Any, config: Any, rename: Rename, dtype: t
     )
 
 
-def write(state: Mapping[str, Tensor], source: Path, folder: Path, rename: Rename) -> None:
-    """The weights under the names and in the types of the checkpoint in `source`."""
+def write(state: Mapping[str, Tensor], original: Path, folder: Path, rename: Rename) -> None:
+    """Write the weights under the names and in the types of the checkpoint in `original`."""
     weights = {}
-    for name, dtype in header(source).items():
+    for name, dtype in header(original).items():
         ours = rename(name)
-        assert ours is not None, f"{name} was loaded from {source}"
+        assert ours is not None, f"{name} was loaded from {original}"
         weights[name] = state[ours].detach().to("cpu", dtype).contiguous().clone()
     save_torch_state_dict(weights, folder, metadata={"format": "pt"})
 

@@ -62,7 +62,7 @@ def build(folder: Path, config: Config, dtype: torch.dtype, trust: bool) -> Any:
 
 
 def blank(config: Config, dtype: torch.dtype, trust: bool) -> Any:
-    """The network untrained."""
+    """The network with random weights."""
     return _decoder.blank(LlamaForCausalLM, _llama(config), dtype)
 
 
@@ -76,9 +76,9 @@ def special_ids(config: Config, tokenizer: Any) -> SpecialIds:
     return SpecialIds(config.get("mask_token_id", _MASK), config.get("eos_token_id", _EOS))
 
 
-def write(net: Any, state: State, source: Path, folder: Path) -> None:
-    """LLaDA's own layout."""
-    _decoder.write(state, source, folder, rename)
+def write(net: Any, state: State, original: Path, folder: Path) -> None:
+    """Write a trained model in the layout of the `original` directory."""
+    _decoder.write(state, original, folder, rename)
 
 
 def _llama(config: Config) -> LlamaConfig:
