@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diffusion.data.layout import CanvasLayout, Form, Ids, encode, encode_prompt
-from diffusion.data.turns import specials
+from diffusion.data.turns import special_token_ids
 from schemas.arrow import SCHEMA_VERSION
 from schemas.canvas import long_cot
 from support.errors import UserError, first_line
@@ -123,7 +123,7 @@ def encode_rows(
     mask_id: int,
 ) -> Encoded:
     """Rows in a model's tokens: the first `paths` paths of each, in the given form."""
-    special = specials(tokenizer) | {frame.fill_id, mask_id}
+    special = special_token_ids(tokenizer) | {frame.fill_id, mask_id}
     instances: list[Instance] = []
     refused: list[Refusal] = []
     for row in texts:

@@ -13,7 +13,7 @@ import torch
 
 from diffusion import models
 from diffusion.data.layout import CanvasLayout, Form, Ids, layout_of
-from diffusion.data.turns import specials
+from diffusion.data.turns import special_token_ids
 from diffusion.decoding import Rule
 from diffusion.decoding.decode import Decoded, Request, Sampling, decode
 from diffusion.decoding.kv_cache import FAMILIES, CacheSettings
@@ -101,7 +101,7 @@ def texts_of(dlm: Dlm, frame: CanvasLayout, rows: Sequence[Ids]) -> list[tuple[s
 
     Special tokens in it are left out, because a grader would take them for a part of the answer.
     """
-    known = np.array(sorted(specials(dlm.tokenizer)))
+    known = np.array(sorted(special_token_ids(dlm.tokenizer)))
     return [
         tuple(
             str(dlm.tokenizer.decode(ids[~np.isin(ids, known)]))

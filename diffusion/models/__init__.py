@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from transformers.utils import logging
 
-from diffusion.data.turns import turn_ends
+from diffusion.data.turns import turn_end_ids
 from diffusion.models.network import attention
 from diffusion.models.network.denoiser import Denoiser, Dlm
 from scorers.revision import fetched
@@ -123,7 +123,7 @@ def load_model(
         fill_id=ids.fill,
         context=context_of(net),
         folder=folder,
-        turn_ends=turn_ends(folder, config, tokenizer),
+        turn_end_ids=turn_end_ids(folder, config, tokenizer),
     )
 
 

@@ -218,7 +218,7 @@ def test_fill_last_commits_what_is_predicted_to_be_content_first(dlm: Dlm) -> No
     often = Counter(c.token for row in free for c in row.commits).most_common(5)
     looked = sum(_content_was_left(replace(dlm, fill_id=token), frame, asked) for token, _ in often)
     assert looked, "no row was filled"
-    ends = (replace(dlm, turn_ends=frozenset([token])) for token, _ in often)
+    ends = (replace(dlm, turn_end_ids=frozenset([token])) for token, _ in often)
     assert sum(_content_was_left(one, frame, asked) for one in ends), "no turn was ended"
 
 

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from diffusion import models
 from diffusion.data.layout import CanvasLayout, Form, encode
-from diffusion.data.turns import specials
+from diffusion.data.turns import special_token_ids, turn_end_ids
 from diffusion.decoding.decode import Commit, Decoded, Request
 from diffusion.evaluation.evaluate import evaluate_cells
 from diffusion.evaluation.generate import texts_of
@@ -78,7 +78,7 @@ def wider(folder: Path, rows: int) -> Path:
 
 
 def names(dlm: Dlm) -> set[str]:
-    return set(dlm.tokenizer.convert_ids_to_tokens(sorted(dlm.turn_ends)))
+    return set(dlm.tokenizer.convert_ids_to_tokens(sorted(dlm.turn_end_ids)))
 
 
 def test_the_fill_of_these_models_does_not_end_their_turns(folder: Path) -> None:
@@ -93,21 +93,21 @@ def test_the_generation_config_names_one_end_or_several(
 ) -> None:
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
     (copy / "generation_config.json").write_text(json.dumps({"eos_token_id": value}))
-    assert {7, 9} & loaded(copy).turn_ends == set(value if isinstance(value, list) else [value])
+    assert {7, 9} & loaded(copy).turn_end_ids == set(value if isinstance(value, list) else [value])
 
 
 def test_without_a_generation_config_it_is_the_models_own(folder: Path, tmp_path: Path) -> None:
     copy = copy_with(folder, tmp_path / "copy", eos_token_id=[11, 12])
-    assert {11, 12} <= loaded(copy).turn_ends
+    assert {11, 12} <= loaded(copy).turn_end_ids
     (copy / "generation_config.json").write_text(json.dumps({"eos_token_id": None}))
-    assert not {11, 12} & loaded(copy).turn_ends
+    assert not {11, 12} & loaded(copy).turn_end_ids
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("{", "generation_config.json: cannot be read"),
-        ("[]", "generation_config.json: is no mapping"),
+        ("[]", "generation_config.json: is not a JSON object"),
         ('{"eos_token_id": "</s>"}', "generation_config.json: eos_token_id: '</s>' is no token's"),
         ('{"eos_token_id": [2, true]}', "eos_token_id: True is no token's id"),
     ],
@@ -119,6 +119,16 @@ def test_a_damaged_generation_config_is_named(
     (copy / "generation_config.json").write_text(text)
     with pytest.raises(UserError, match=says):
         loaded(copy)
+
+
+def test_a_wrong_id_is_told_with_the_file_that_holds_it(folder: Path, tmp_path: Path) -> None:
+    tokenizer = loaded(folder).tokenizer
+    with pytest.raises(UserError, match=r"/config\.json: eos_token_id: '</s>' is no token's id"):
+        turn_end_ids(tmp_path, {"eos_token_id": "</s>"}, tokenizer)
+    copy = copy_with(folder, tmp_path / "copy", eos_token_id="</s>")
+    with pytest.raises(UserError, match=r"config\.json: .*'eos_token_id'.*; take the file") as told:
+        loaded(copy)
+    assert "\n" not in str(told.value)
 
 
 def test_the_chat_template_shows_what_ends_a_turn(folder: Path, tmp_path: Path) -> None:
@@ -152,7 +162,7 @@ def test_a_text_ends_at_its_fill_or_its_turns_end_and_holds_no_special_token(fol
     ids = [one for slot in row for one in (*slot, *[dlm.fill_id] * (20 - len(slot)))]
     (found,) = texts_of(dlm, frame, [np.array(ids, dtype=np.int32)])
     assert found == ("The answer is 3/4.", "The answer is 5.", "The answer is 6.")
-    assert set(tokens(dlm, f"{FILL}{END}<|im_start|><|mask|>")) == specials(dlm.tokenizer)
+    assert set(tokens(dlm, f"{FILL}{END}<|im_start|><|mask|>")) == special_token_ids(dlm.tokenizer)
 
 
 def written(text: str) -> Any:
@@ -211,8 +221,8 @@ def test_an_answer_before_the_end_of_its_turn_is_right_in_every_form(
 
 def test_a_model_whose_end_is_its_fill_is_read_as_before() -> None:
     dlm = loaded(Path("tiny/dlm"))
-    assert dlm.fill_id in dlm.turn_ends
-    one_end = replace(dlm, turn_ends=frozenset())
+    assert dlm.fill_id in dlm.turn_end_ids
+    one_end = replace(dlm, turn_end_ids=frozenset())
     frame = CanvasLayout(headers=((),), slots=(12,), fill_id=dlm.fill_id)
     ids = np.array(tokens(dlm, "The answer is 6.")[:12], dtype=np.int32)
     row = np.concatenate([ids, np.full(12 - len(ids), dlm.fill_id, np.int32)])

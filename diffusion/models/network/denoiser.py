@@ -103,8 +103,8 @@ class Dlm:
     """A loaded masked-diffusion language model.
 
     `family` is its file under `diffusion/models`, `mask_id` the token that is denoised, `fill_id`
-    the one that fills a slot behind its text, `turn_ends` those that also end an answer, `context`
-    the longest row in tokens (None: no limit), `folder` the directory that it was read from.
+    the one that fills a slot behind its text, `turn_end_ids` those that also end an answer,
+    `context` the longest row in tokens (None: no limit), `folder` the directory of its files.
     """
 
     family: str
@@ -114,9 +114,9 @@ class Dlm:
     fill_id: int
     context: int | None
     folder: Path
-    turn_ends: frozenset[int] = frozenset()
+    turn_end_ids: frozenset[int] = frozenset()
 
     @property
     def end_ids(self) -> frozenset[int]:
         """All tokens that end a text."""
-        return self.turn_ends | {self.fill_id}
+        return self.turn_end_ids | {self.fill_id}
