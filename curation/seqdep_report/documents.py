@@ -29,9 +29,10 @@ TEXT_NAMES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """One document: row and part number of its source, 1-based; `paths` where it is a canvas.
+    """One document; `row` and `part` count from 1: its row in the source, its place in that row.
 
-    Where `reason` is not empty, the document cannot be scored.
+    A canvas has `paths` and a `summary`, any other document a `text`. Where `reason` is not empty,
+    the document cannot be scored.
     """
 
     row: int
@@ -92,14 +93,13 @@ class TextCorpus:
             require(sample, self.prompt_column, "--prompt-column", self.name)
         check_encoding(self._reader, head, self._columns)
         rows = (Record(number=n, where="", value=row) for n, row in enumerate(sample, 1))
-        documents = [document for row in rows for document in _of_row(row, self)]
-        self.holds_canvases = any(document.paths for document in documents)
+        self.begins_with_canvases = any(one.paths for row in rows for one in _of_row(row, self))
 
     def fingerprint(self) -> str:
         """Changes whenever the documents do."""
         return f"{self._reader.fingerprint()}/{self.prompt_column}/{self.text_column}"
 
-    def texts(self) -> Iterator[Document]:
+    def documents(self) -> Iterator[Document]:
         """Every document in order, streamed."""
         for record in self._reader.records(self._columns):
             yield from _of_row(record, self)
@@ -143,7 +143,7 @@ def _of_row(record: Record, corpus: TextCorpus) -> Iterator[Document]:
 
 def document(row: int, part: int, prompt: object, text: object) -> Document:
     """A document of a text, which may be a canvas; with a reason where it cannot be scored."""
-    if isinstance(text, Mapping):  # as in a chat's last turn
+    if isinstance(text, Mapping):  # {"text": …}, or a turn of a chat: {"role": …, "content": …}
         turn: RawRow = text
         text = next((turn[name] for name in ("text", "content") if name in turn), ABSENT)
     make = partial(Document, row=row, part=part)
@@ -151,7 +151,8 @@ def document(row: int, part: int, prompt: object, text: object) -> Document:
         if value is None or value is ABSENT:
             return make(reason=f"missing_{name}", detail=f"there is no {name}")
         if not isinstance(value, str):
-            return make(reason=f"missing_{name}", detail=f"{type(value).__name__}, no text")
+            detail = f"the {name} is {type(value).__name__}, not text"
+            return make(reason=f"missing_{name}", detail=detail)
         if SURROGATE.search(value):
             detail = f"the {name} holds half of a surrogate pair"
             return make(reason="bad_encoding", detail=detail)

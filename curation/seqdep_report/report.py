@@ -115,7 +115,7 @@ def _all(inputs: Inputs, limit: int) -> Iterator[tuple[str, int, Documents, tupl
     if not any((inputs.run / inner).is_dir() for inner in ("release/data", "data")):
         raise UserError(f"{inputs.run}: is no run; give a directory that polytrace build made")
     canvases = TextCorpus(str(inputs.run), prompt_column="prompt", text_column="response")
-    if not canvases.holds_canvases:
+    if not canvases.begins_with_canvases:
         raise UserError(f"{inputs.run}: holds no canvases; give a run that released some")
     if inputs.web is not None:
         yield "web", 0, TextCorpus(inputs.web, no_prompt=True), text_levels

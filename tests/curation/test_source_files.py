@@ -243,7 +243,7 @@ def test_gsm8k_and_scoring_read_csv_by_its_name(tmp_path: Path) -> None:
     path = put(tmp_path / "rows.csv", "question,answer\nWhat is 1 + 1?,#### 2\n")
     assert golds(rows(path, kind="gsm8k")) == ["2"]
     corpus = TextCorpus(str(path), text_column="answer")
-    assert [text.text for text in corpus.texts()] == ["#### 2"]
+    assert [text.text for text in corpus.documents()] == ["#### 2"]
 
 
 # --- files of another kind

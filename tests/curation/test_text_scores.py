@@ -185,9 +185,9 @@ def test_figures_by_hand() -> None:
 
 def test_controls_are_made_of_the_same_paths(tmp_path: Path) -> None:
     corpus = released(tmp_path, 4)
-    own = list(corpus.texts())
-    others = list(Control(corpus, "others", 9).texts())
-    repeated = list(Control(corpus, "repeated", 9).texts())
+    own = list(corpus.documents())
+    others = list(Control(corpus, "others", 9).documents())
+    repeated = list(Control(corpus, "repeated", 9).documents())
     for i, (one, other, same) in enumerate(zip(own, others, repeated, strict=True)):
         assert other.prompt == same.prompt == one.prompt
         assert other.paths == tuple(own[(i + j) % 4].paths[j] for j in range(3))
@@ -196,7 +196,7 @@ def test_controls_are_made_of_the_same_paths(tmp_path: Path) -> None:
 
 
 def test_too_few_prompts_lend_no_paths(tmp_path: Path) -> None:
-    found = list(Control(released(tmp_path, 2), "others", 9).texts())
+    found = list(Control(released(tmp_path, 2), "others", 9).documents())
     assert [one.reason for one in found] == ["too_few_prompts"] * 2
 
 
