@@ -99,7 +99,7 @@ def decode(
         raise ValueError(f"steps: {steps}; this rule needs at least one")
     batch = _Batch(dlm, frame, requests, sampling or Sampling())
     if caching is not None:
-        batch.cache = Cache(caching, rule, batch.mask_C, len(requests))
+        batch.cache = Cache(caching, rule, batch.mask_index_C, len(requests))
     wanted = min(steps, frame.masks) if rule.has_steps else 0
     step = 0
     while batch.rows:
@@ -139,7 +139,7 @@ class _Batch:
         self.at_BC = ((lengths_B - frame.tokens)[:, None] + columns_C).to(self.device)
         self.slot_C = torch.tensor(frame.slot_of(), device=self.device)
         is_mask_C = self.slot_C >= 0
-        self.mask_C = torch.where(is_mask_C, is_mask_C.cumsum(0) - 1, -1)
+        self.mask_index_C = torch.where(is_mask_C, is_mask_C.cumsum(0) - 1, -1)
         self.masked_BC = is_mask_C.repeat(len(empty), 1)
         self.cache: Cache | None = None
         self._drop_finished()
@@ -151,8 +151,8 @@ class _Batch:
             steps=steps,
             masked_BC=self.masked_BC,
             slot_C=self.slot_C,
-            mask_C=self.mask_C,
-            masks=self.frame.masks,
+            mask_index_C=self.mask_index_C,
+            mask_count=self.frame.masks,
             noise=lambda: self._noise(number),
         )
         scope_BC = rule.scope(view)

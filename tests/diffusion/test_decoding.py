@@ -75,8 +75,8 @@ def view(masked: Tensor, slots: Sequence[int], step: int, steps: int, seed: int 
         steps=steps,
         masked_BC=masked,
         slot_C=slot_C,
-        mask_C=torch.where(is_mask_C, is_mask_C.cumsum(0) - 1, -1),
-        masks=int(is_mask_C.sum()),
+        mask_index_C=torch.where(is_mask_C, is_mask_C.cumsum(0) - 1, -1),
+        mask_count=int(is_mask_C.sum()),
         noise=lambda: torch.rand(
             masked.shape, generator=torch.Generator().manual_seed(seed + 1000 * step)
         ),
