@@ -101,7 +101,7 @@ def _ours(case: TrainingCase, model: Any, settings: Settings, pace: Pace) -> Non
         Accelerator(mixed_precision="bf16" if is_half else "no", cpu=case.device == "cpu"),
         Prepared(
             case.dlm_of(model, "masked_lm"),
-            case.frame,
+            case.layout,
             Encoded(instances=case.instances, refused=()),
             _NOTHING,
         ),

@@ -90,7 +90,7 @@ def decode(
     if isinstance(rule, str):
         rule = {"kind": rule}
     chosen: Rule = part(RULES, rule, "rule") if isinstance(rule, Mapping) else rule
-    frame = layout_of(
+    layout = layout_of(
         model.tokenizer,
         model.fill_id,
         form=Form(form),
@@ -105,7 +105,7 @@ def decode(
     for start in range(0, len(requests), batch):
         found += answers(
             model,
-            frame,
+            layout,
             requests[start : start + batch],
             chosen,
             steps=steps,

@@ -113,7 +113,7 @@ class _Work(NamedTuple):
         """Decode and grade one batch."""
         evaluation, system = self.evaluation, self.cell.system
         dlm = self.load(system.model)
-        frame = layout_for(
+        layout = layout_for(
             dlm,
             system.form,
             paths=system.paths,
@@ -122,7 +122,7 @@ class _Work(NamedTuple):
         )
         decoded = answers(
             dlm,
-            frame,
+            layout,
             [Request(p.id, encode_prompt(dlm.tokenizer, p.prompt)) for p in problems],
             system.made_rule(),
             steps=self.cell.steps,
@@ -135,7 +135,7 @@ class _Work(NamedTuple):
             [Attempt(a.scored, p.gold, p.prompt) for a, p in zip(decoded, problems, strict=True)]
         )
         self.bar.update(len(problems))
-        slots = frame.slot_of()
+        slots = layout.slot_of()
         for problem, (texts, row), grade in zip(problems, decoded, grades, strict=True):
             yield DecodedProblem(
                 id=problem.id,

@@ -52,7 +52,7 @@ class Polytrace(LM):  # type: ignore[misc]  # lm_eval is untyped
             _check_device(options.device)
         model = Model(path=options.path, trust_remote_code=options.trust_remote_code)
         self.dlm = load_decoder(model, options.device)
-        self.frame = layout_for(
+        self.layout = layout_for(
             self.dlm,
             options.form,
             paths=options.paths,
@@ -95,10 +95,10 @@ class Polytrace(LM):  # type: ignore[misc]  # lm_eval is untyped
                 batch = longest_first[start : start + options.batch_size]
                 decoded = answers(
                     self.dlm,
-                    self.frame,
+                    self.layout,
                     [prompts[n] for n in batch],
                     self.rule,
-                    steps=options.steps or self.frame.masks,
+                    steps=options.steps or self.layout.masks,
                     sampling=options.sampling,
                     precision=options.precision,
                     where="model_args",

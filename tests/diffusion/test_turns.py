@@ -152,7 +152,7 @@ def test_llada_and_dream_end_their_turns_by_tokens_that_are_not_eos(
 
 def test_a_text_ends_at_its_fill_or_its_turns_end_and_holds_no_special_token(folder: Path) -> None:
     dlm = loaded(folder)
-    frame = CanvasLayout(headers=((), (), ()), slots=(20, 20, 20), fill_id=dlm.fill_id)
+    layout = CanvasLayout(headers=((), (), ()), slots=(20, 20, 20), fill_id=dlm.fill_id)
     parts = (
         f"The answer is 3/4.{END} no{END}",
         f"<|im_start|>The answer<|im_start|> is 5.{FILL} no",
@@ -160,7 +160,7 @@ def test_a_text_ends_at_its_fill_or_its_turns_end_and_holds_no_special_token(fol
     )
     row = [tokens(dlm, part) for part in parts]
     ids = [one for slot in row for one in (*slot, *[dlm.fill_id] * (20 - len(slot)))]
-    (found,) = texts_of(dlm, frame, [np.array(ids, dtype=np.int32)])
+    (found,) = texts_of(dlm, layout, [np.array(ids, dtype=np.int32)])
     assert found == ("The answer is 3/4.", "The answer is 5.", "The answer is 6.")
     assert set(tokens(dlm, f"{FILL}{END}<|im_start|><|mask|>")) == special_token_ids(dlm.tokenizer)
 
@@ -169,15 +169,15 @@ def written(text: str) -> Any:
     """A decoder that writes the same into every slot, from left to right."""
 
     def decode(
-        dlm: Dlm, frame: CanvasLayout, requests: Sequence[Request], *_: Any, **__: Any
+        dlm: Dlm, layout: CanvasLayout, requests: Sequence[Request], *_: Any, **__: Any
     ) -> Any:
         ids = tokens(dlm, text)
-        slots, columns = frame.slot_of(), []
-        for slot, length in enumerate(frame.slots):
+        slots, columns = layout.slot_of(), []
+        for slot, length in enumerate(layout.slots):
             first = slots.index(slot)
             fill = [dlm.fill_id] * (length - len(ids))
             columns += [(first + at, token) for at, token in enumerate([*ids, *fill])]
-        made = np.zeros(frame.tokens, dtype=np.int32)
+        made = np.zeros(layout.tokens, dtype=np.int32)
         for column, token in columns:
             made[column] = token
         commits = tuple(Commit(n, column, 0.5, token) for n, (column, token) in enumerate(columns))
@@ -223,7 +223,9 @@ def test_a_model_whose_end_is_its_fill_is_read_as_before() -> None:
     dlm = loaded(Path("tiny/dlm"))
     assert dlm.fill_id in dlm.turn_end_ids
     one_end = replace(dlm, turn_end_ids=frozenset())
-    frame = CanvasLayout(headers=((),), slots=(12,), fill_id=dlm.fill_id)
+    layout = CanvasLayout(headers=((),), slots=(12,), fill_id=dlm.fill_id)
     ids = np.array(tokens(dlm, "The answer is 6.")[:12], dtype=np.int32)
     row = np.concatenate([ids, np.full(12 - len(ids), dlm.fill_id, np.int32)])
-    assert texts_of(dlm, frame, [row]) == texts_of(one_end, frame, [row]) == [("The answer is 6.",)]
+    assert (
+        texts_of(dlm, layout, [row]) == texts_of(one_end, layout, [row]) == [("The answer is 6.",)]
+    )

@@ -51,18 +51,18 @@ def decoded(
                 for problem in some
             ]
             with torch.autocast("cpu", torch.bfloat16):
-                found += decode(dlm, _frame(dlm), requests, rule, steps=steps, caching=caching)
+                found += decode(dlm, _layout(dlm), requests, rule, steps=steps, caching=caching)
             bar.update(len(some))
     return found
 
 
 def solved(dlm: Dlm, problems: Sequence[Problem], rows: Sequence[Decoded]) -> list[bool]:
     """Which of them are right."""
-    texts = texts_of(dlm, _frame(dlm), [row.ids_C for row in rows])
+    texts = texts_of(dlm, _layout(dlm), [row.ids_C for row in rows])
     return [is_right(text, problem) for (text,), problem in zip(texts, problems, strict=True)]
 
 
-def _frame(dlm: Dlm) -> CanvasLayout:
+def _layout(dlm: Dlm) -> CanvasLayout:
     return CanvasLayout(headers=((),), slots=(CANVAS_MASKS,), fill_id=dlm.fill_id)
 
 
