@@ -31,7 +31,7 @@ class Tracker(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
+class ModelReference:
     """The model that is tuned: a directory or a hub id."""
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -78,7 +78,7 @@ class Settings:
     __pydantic_config__: ClassVar[Any] = STRICT
 
     name: str
-    model: Model
+    model: ModelReference
     corpus: str
     form: Form = Form.CANVAS
     seed: int = 0

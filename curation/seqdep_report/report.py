@@ -15,8 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curation.seqdep_report.controls import Control, compared, sentence
+from curation.seqdep_report.corpus_statistics import (
+    CorpusStatistics,
+    LevelStatistics,
+    as_text,
+    corpus_statistics,
+)
 from curation.seqdep_report.documents import TextCorpus
-from curation.seqdep_report.figures import Figures, LevelFigures, as_text, figures
 from curation.seqdep_report.plot import SeqDepPanel, Series, draw
 from curation.seqdep_report.score import (
     Documents,
@@ -91,7 +96,7 @@ def report(
     def read(name: str) -> Iterator[TextScores]:
         return chain.from_iterable(map(read_scores, scores[name]))
 
-    corpora = {name: figures(read(name)) for name in scores}
+    corpora = {name: corpus_statistics(read(name)) for name in scores}
     note = note_on(scorer)
     title = f"Sequential dependence (SeqDep), scored by {scorer.name}"
     verdict = _verdict(corpora)
@@ -130,7 +135,7 @@ def _all(inputs: Inputs, limit: int) -> Iterator[tuple[str, int, Documents, tupl
 
 
 def _panels(
-    corpora: dict[str, Figures], read: Callable[[str], Iterator[TextScores]]
+    corpora: dict[str, CorpusStatistics], read: Callable[[str], Iterator[TextScores]]
 ) -> Iterator[SeqDepPanel]:
     """One for each corpus at step and window level, and one for the path level."""
     for name in ("web", "long_cot", "own_long_cot", "canvas"):
@@ -149,13 +154,13 @@ def _panels(
     )
 
 
-def _path_levels(corpora: dict[str, Figures]) -> Iterator[tuple[str, LevelFigures]]:
+def _path_levels(corpora: dict[str, CorpusStatistics]) -> Iterator[tuple[str, LevelStatistics]]:
     """The path level of the canvases and of their two controls, each with its name."""
     for name in ("canvas", "others", "repeated"):
         yield from ((name, one) for one in corpora[name].levels if one.level is Level.PATH)
 
 
-def _series(label: str, measured: LevelFigures, scores: Iterator[TextScores]) -> Series:
+def _series(label: str, measured: LevelStatistics, scores: Iterator[TextScores]) -> Series:
     points = []
     for row in scores:
         level: SeqDep | None = getattr(row, measured.level)
@@ -169,7 +174,7 @@ def _series(label: str, measured: LevelFigures, scores: Iterator[TextScores]) ->
     )
 
 
-def _table(corpora: dict[str, Figures]) -> Table:
+def _table(corpora: dict[str, CorpusStatistics]) -> Table:
     return Table(
         header=(
             *("corpus", "level", "documents", "nats a segment (Eq. 4)", "nats a token"),
@@ -189,7 +194,7 @@ def _table(corpora: dict[str, Figures]) -> Table:
     )
 
 
-def _verdict(corpora: dict[str, Figures]) -> str:
+def _verdict(corpora: dict[str, CorpusStatistics]) -> str:
     """The sentence on the path level of the canvases and its two controls."""
     means = {name: level.nats_per_token.mean for name, level in _path_levels(corpora)}
     own, others, repeated = (means.get(name) for name in ("canvas", "others", "repeated"))
@@ -209,7 +214,7 @@ def _page(
     table: str,
     scorer: "Scorer",
     settings: "SeqDepSettings",
-    corpora: dict[str, Figures],
+    corpora: dict[str, CorpusStatistics],
     note: str,
 ) -> str:
     lines: list[str] = [
@@ -237,7 +242,7 @@ def _page(
     return "\n".join(lines) + "\n"
 
 
-def _coverage(corpora: dict[str, Figures]) -> Iterator[str]:
+def _coverage(corpora: dict[str, CorpusStatistics]) -> Iterator[str]:
     """How many documents of each corpus were scored."""
     for name, corpus in corpora.items():
         not_scored = (f"{n} not scored ({reason})" for reason, n in corpus.not_scored.items())

@@ -19,9 +19,9 @@ from lm_eval.utils import simple_parse_args_string
 
 from diffusion.data.layout import Ids, encode, encode_prompt
 from diffusion.decoding.decode import Request
-from diffusion.evaluation.generate import answers, layout_for, load_decoder
+from diffusion.evaluation.answers import answers, layout_for, load_decoder
 from diffusion.lm_eval_model.options import read
-from diffusion.settings import Model
+from diffusion.settings import ModelReference
 from support.display.progress import Progress
 from support.errors import UserError, first_line
 
@@ -50,7 +50,7 @@ class Polytrace(LM):  # type: ignore[misc]  # lm_eval is untyped
         self.options = options
         if options.device is not None:
             _check_device(options.device)
-        model = Model(path=options.path, trust_remote_code=options.trust_remote_code)
+        model = ModelReference(path=options.path, trust_remote_code=options.trust_remote_code)
         self.dlm = load_decoder(model, options.device)
         self.layout = layout_for(
             self.dlm,

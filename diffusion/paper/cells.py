@@ -229,7 +229,7 @@ def _paired(first: dict[Problem, float], second: dict[Problem, float]) -> Interv
     return paired_difference([*first.values()], [second[id_] for id_ in first])
 
 
-def counts(findings: Iterable[EvaluationCell]) -> tuple[int, int]:
+def counts(cells: Iterable[EvaluationCell]) -> tuple[int, int]:
     """The fewest and the most problems of a cell."""
-    numbers = [one.result.count for one in findings]
+    numbers = [one.result.count for one in cells]
     return min(numbers), max(numbers)

@@ -131,7 +131,7 @@ def score(
         split=split,
         revision=revision,
     )
-    from curation.seqdep_report.figures import figures
+    from curation.seqdep_report.corpus_statistics import corpus_statistics
     from curation.seqdep_report.report import note_on
     from curation.seqdep_report.score import check_out, read_scores, score_corpus
     from scorers.seqdep.measurement import SeqDepSettings
@@ -160,7 +160,7 @@ def score(
 
     with say_how_to_resume(), Progress("scored", "texts", total=limit) as bar:
         score_corpus(corpus, scorer, settings, out, limit=limit, progress=bar.update)
-    statistics = figures(read_scores(out))
+    statistics = corpus_statistics(read_scores(out))
     replace_text(out.with_name(out.name + ".figures.json"), statistics.json())
     typer.echo(statistics.text())
     if note := note_on(scorer):

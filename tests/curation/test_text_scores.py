@@ -10,8 +10,8 @@ import pytest
 
 from curation.seqdep_report import score
 from curation.seqdep_report.controls import Control
+from curation.seqdep_report.corpus_statistics import corpus_statistics
 from curation.seqdep_report.documents import TextCorpus
-from curation.seqdep_report.figures import figures
 from curation.seqdep_report.report import Inputs, report
 from curation.seqdep_report.score import TextScores, check_out, read_scores, score_corpus
 from schemas.canvas import render
@@ -173,7 +173,7 @@ def test_figures_by_hand() -> None:
 
     rows = [one(1, (2.0, 4.0), (5, 2, 2)), one(2, (1.0,), (3, 4))]
     rows.append(dataclasses.replace(rows[0], reason="bad", step=None))
-    found = figures(rows)
+    found = corpus_statistics(rows)
     assert (found.documents, found.not_scored) == (2, {"bad": 1})
     (step,) = found.levels
     assert step.nats.mean is not None and step.nats.mean.value == pytest.approx(2.0)

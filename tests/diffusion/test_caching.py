@@ -15,7 +15,7 @@ from diffusion.decoding.kv_cache import CachedPositions, CacheSettings
 from diffusion.decoding.rules.blockwise import Blockwise
 from diffusion.decoding.rules.confidence import Confidence
 from diffusion.decoding.rules.fast_dllm import FastDllm
-from diffusion.evaluation.generate import answers
+from diffusion.evaluation.answers import answers
 from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import Precision
 from support.errors import UserError

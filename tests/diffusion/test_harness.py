@@ -19,7 +19,7 @@ from diffusion.decoding import Rule
 from diffusion.decoding.decode import Request, Sampling, decode
 from diffusion.decoding.rules.ar_order import ArOrder
 from diffusion.decoding.rules.parallel_forced import ParallelForced
-from diffusion.evaluation.generate import layout_for
+from diffusion.evaluation.answers import layout_for
 from support.errors import UserError
 from support.paths import ROOT
 

@@ -18,13 +18,13 @@ from diffusion import models
 from diffusion.data.layout import CanvasLayout, Form, encode
 from diffusion.data.turns import special_token_ids, turn_end_ids
 from diffusion.decoding.decode import Commit, Decoded, Request
+from diffusion.evaluation.answers import texts_of
 from diffusion.evaluation.evaluate import evaluate_cells
-from diffusion.evaluation.generate import texts_of
 from diffusion.evaluation.results import content
 from diffusion.evaluation.settings import Evaluation, System
 from diffusion.models.network.denoiser import Dlm
 from diffusion.paper.cells import EvaluationCells
-from diffusion.settings import Model, Precision
+from diffusion.settings import ModelReference, Precision
 from support.errors import UserError
 from tests.diffusion.checkpoints import copy_with, make
 
@@ -191,10 +191,10 @@ def test_an_answer_before_the_end_of_its_turn_is_right_in_every_form(
 ) -> None:
     """A base model's text, long-CoT, and a canvas's summary and paths; rows keep the raw ids."""
     text = f"The answer is 3/4.{END} 5<|im_start|>{END}"
-    monkeypatch.setattr("diffusion.evaluation.generate.decode", written(text))
+    monkeypatch.setattr("diffusion.evaluation.answers.decode", written(text))
     file = tmp_path / "problems.jsonl"
     file.write_text(json.dumps({"question": "What is 1/2 + 1/4?", "answer": "3/4"}) + "\n")
-    model = Model(path=str(folder))
+    model = ModelReference(path=str(folder))
     evaluation = Evaluation(
         name="turns",
         benchmark={"kind": "tiny", "path": str(file)},

@@ -8,7 +8,7 @@ import pytest
 
 from diffusion import models
 from diffusion.evaluation.settings import RULES, System
-from diffusion.settings import Model
+from diffusion.settings import ModelReference
 from flows.cli.doctor.examine import as_json, examine, text
 from schemas.manifest import Manifest
 from schemas.recipe import load_recipe
@@ -130,7 +130,7 @@ RULE = "from diffusion.decoding.rules.ar_order import ArOrder as build\n"
 def test_a_rule_of_another_package_decodes(site: Path) -> None:
     rules = {"polytrace.rules": {"mine": "acme_parts"}}
     install(site, "acme-parts", "1.0", {"acme_parts.py": RULE}, rules)
-    system = System(name="mine", model=Model(path="x"), rule={"kind": "mine"})
+    system = System(name="mine", model=ModelReference(path="x"), rule={"kind": "mine"})
     assert system.made_rule().has_steps
     origin = plugins.origin(RULES, "mine")
     assert origin is not None and origin.owner == "acme-parts 1.0"

@@ -22,7 +22,7 @@ from diffusion.decoding.decode import Decoded, Request, decode
 from diffusion.decoding.kv_cache import CacheSettings
 from diffusion.decoding.rules.ar_order import ArOrder
 from diffusion.decoding.rules.confidence import Confidence
-from diffusion.evaluation.generate import texts_of
+from diffusion.evaluation.answers import texts_of
 from diffusion.models.network.denoiser import Dlm
 from tools.tiny.families import FAMILIES
 from tools.tiny.measure_teacher import is_right

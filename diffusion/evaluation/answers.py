@@ -20,7 +20,7 @@ from diffusion.decoding.kv_cache import FAMILIES, CacheSettings
 from diffusion.evaluation.computed import default_device
 from diffusion.evaluation.settings import path_tokens
 from diffusion.models.network.denoiser import Dlm
-from diffusion.settings import Model, Precision
+from diffusion.settings import ModelReference, Precision
 from support.errors import UserError
 from support.memory import keep_freed
 
@@ -37,7 +37,7 @@ class DecodedAnswer(NamedTuple):
         return self.texts[-1]
 
 
-def load_decoder(model: Model, device: str | None = None) -> Dlm:
+def load_decoder(model: ModelReference, device: str | None = None) -> Dlm:
     """The model, ready to decode, by default on an accelerator if there is one."""
     device = device or default_device()
     if device == "cpu":
