@@ -25,7 +25,7 @@ from diffusion.evaluation.settings import RULES as FAMILY
 from diffusion.models.network.denoiser import Dlm
 from support import plugins
 from support.errors import UserError
-from tests.diffusion.checkpoints import FAMILIES, make
+from tests.diffusion.checkpoints import FAMILIES, logits_of, make
 
 RULES: tuple[Rule, ...] = (
     ArOrder(),
@@ -96,7 +96,7 @@ def plain(
     ]
     for step in range(steps):
         everywhere = torch.arange(len(ids))
-        logits = dlm.denoiser.logits(ids[None], everywhere).float()
+        logits = logits_of(dlm.denoiser, ids[None], everywhere).float()
         logits[:, dlm.mask_id] = -torch.inf
         best = logits.softmax(-1).max(-1)
         masked = torch.tensor([int(i) == dlm.mask_id for i in ids[begin:]])
@@ -239,7 +239,7 @@ def _content_was_left(dlm: Dlm, layout: CanvasLayout, asked: list[Request]) -> i
             ids[len(one.prompt) + commit.position] = commit.token
         masked = (ids == dlm.mask_id).nonzero().squeeze(1)
         with torch.no_grad():
-            logits = dlm.denoiser.logits(ids[None], masked)
+            logits = logits_of(dlm.denoiser, ids[None], masked)
         logits[:, dlm.mask_id] = -torch.inf
         assert set(logits.argmax(-1).tolist()) <= dlm.end_ids, "content was left"
         looked += 1

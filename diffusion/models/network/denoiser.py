@@ -1,9 +1,9 @@
 """A masked-diffusion language model as the objective and the decoder use it.
 
 In: token ids with masks in them, and the positions to predict. Out: the cross-entropy of those
-positions, or their logits. The head is applied to these positions only, in any transformers model
-whose trunk is its `base_model` and whose head ends in its output embeddings: a hook picks the rows
-from the trunk's output, and the output embeddings are applied here.
+positions, or their features, from which a caller computes logits. The head is applied to these
+positions only, in any transformers model whose trunk is its `base_model` and whose head ends in its
+output embeddings: a hook picks the rows from the trunk's output.
 
 Axes: B rows, T tokens, R predicted positions, H hidden, V vocabulary.
 """
@@ -61,14 +61,6 @@ class Denoiser(nn.Module):
         features_RH = self.features(ids_BT, positions_R, attention_mask_BT)
         bias_V = getattr(head, "bias", None)
         return linear_cross_entropy(features_RH, head.weight, bias_V, targets_R, weights_R)
-
-    def logits(
-        self, ids_BT: Tensor, positions_R: Tensor, attention_mask_BT: Tensor | None = None
-    ) -> Tensor:
-        """Logits [R, V] for `positions_R`, in the model's type."""
-        head = self.net.get_output_embeddings()
-        features_RH = self.features(ids_BT, positions_R, attention_mask_BT)
-        return nn.functional.linear(features_RH, head.weight, getattr(head, "bias", None))
 
     def features(
         self, ids_BT: Tensor, positions_R: Tensor, attention_mask_BT: Tensor | None, **more: Any
