@@ -16,7 +16,7 @@ from diffusion.paper.cells import (
     EvaluationCell,
     EvaluationCells,
     ModelOnBenchmark,
-    counts,
+    fewest_and_most_problems,
     gain,
     gain_of_arness,
 )
@@ -54,7 +54,7 @@ def evaluated_parts(tables: Iterable[Table]) -> tuple[Table, ...]:
 
 def label_of(cells: Sequence[EvaluationCell]) -> str:
     """How many problems a table is about, and whether that makes it a trial."""
-    least, most = counts(cells)
+    least, most = fewest_and_most_problems(cells)
     number = f"n = {least}" if least == most else f"n = {least} to {most}"
     return f"a trial, {number}" if least < SMOKE else number
 
