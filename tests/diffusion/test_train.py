@@ -427,6 +427,8 @@ def test_settings_are_checked(settings: Settings) -> None:
     for name, value in wrong:
         with pytest.raises(ValueError, match=name):
             replace(settings, **{name: value})
+    with pytest.raises(ValueError, match="clip: inf is not a finite number above 0"):
+        replace(settings, clip=float("inf"))
     with pytest.raises(ValueError, match="no name for a folder"):
         replace(settings, name="../up")
 
