@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from support.display.invalid_values import explain
 from support.errors import UserError
@@ -97,13 +97,16 @@ def build(package: str, kind: str, options: Mapping[str, object], where: str) ->
     from pydantic import ConfigDict, TypeAdapter, ValidationError, validate_call
     from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
-    known = tuple(_parameters(package, kind, where))
-    for name in options:
+    known = _parameters(package, kind, where)
+    for name, value in options.items():
         if name not in known:
             raise UserError(
                 f"{where}.{name}: unknown option of {kind!r}; {hint(name, known)}; "
                 f"--set '{where}={{kind: {kind}}}' drops all options of {where}"
             )
+        if isinstance(value, bool) and _is_number(known[name].annotation):  # pydantic makes it 1
+            flag = str(value).lower()
+            raise UserError(f"{where}.{name} is {flag}; give a number (kind {kind!r})")
     make = _make(package, kind, where)
     try:
         if isinstance(make, type):  # a dataclass is its own `build`
@@ -149,6 +152,12 @@ def load(package: str, kind: str, where: str, needs: Iterable[str] = ()) -> Any:
     if missing := [name for name in needs if not hasattr(part, name)]:
         raise _faulty(package, kind, where, f"has no {missing[0]}")
     return part
+
+
+def _is_number(annotation: object) -> bool:
+    """Whether an option is a number and cannot be true or false."""
+    members = [annotation, *get_args(annotation)]
+    return (int in members or float in members) and bool not in members
 
 
 def _make(package: str, kind: str, where: str) -> Any:
