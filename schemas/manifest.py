@@ -37,6 +37,7 @@ from schemas.facts import (
     TraceCounts,
 )
 from schemas.records import Stage
+from support.display.invalid_values import describe
 from support.errors import DamagedError, UserError
 from support.files import replace_text
 
@@ -190,7 +191,7 @@ class Manifest(Fact):
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise DamagedError(f"{path}: {where}: {first['msg']}; {_REMEDY}") from None
+            raise DamagedError(f"{path}: {describe(first, where)}; {_REMEDY}") from None
         as_written_by_0_1 = _text(former.renamed(manifest._facts(), former.FORMER))
         if data not in (manifest.text().encode(), as_written_by_0_1.encode()):
             if manifest.checksum() != stated == _checksum(facts):
