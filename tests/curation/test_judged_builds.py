@@ -125,7 +125,7 @@ def test_a_judged_corpus(server: Loopback, rows: Path, tmp_path: Path) -> None:
         for sentence in outcome.said
     )
     card = (tmp_path / "run" / "release" / "README.md").read_text()
-    assert "- **Grading**: by the grader `judge`;" in card and "- **Judge**: loop," in card
+    assert "asked (grader `judge`);" in card and "- **Judge**: loop," in card
     assert (
         "127.0.0.1" not in card and "math-verify" not in card.split("```")[0].split("## Limits")[0]
     )
@@ -156,7 +156,7 @@ def test_rules_come_first_and_the_judge_gets_the_rest(
     undecided = [t for row in plain[1::2] for t in row["traces"]]
     assert len(server.served()) == len(undecided) == 18
     card = (tmp_path / "run" / "release" / "README.md").read_text()
-    assert "by the first of these that decides: `math`, `judge`" in card
+    assert "(grader `first_of`): `math`, `judge`;" in card
 
 
 def test_a_judge_that_is_not_there_shows_before_any_work(
