@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -29,12 +30,15 @@ from benchmarks.lines import (
 )
 from benchmarks.scale import generate
 from curation.context import Job
+from curation.graders import Submission
 from curation.prompts import prompt_reader
 from curation.prompts.decontaminate import build_index
-from curation.stages import prompt_stage, release_stage, shard_stages, trace_stage
+from curation.run_store import shards
+from curation.stages import fingerprints, prompt_stage, release_stage, shard_stages, trace_stage
 from curation.stages.prompt_stage import SourceIndex
+from schemas import arrow
 from schemas.recipe import Recipe, load_recipe
-from schemas.records import Prompt
+from schemas.records import Prompt, Stage, Trace
 from scorers.answers.grade import GradePool
 from support.paths import ROOT
 
@@ -120,7 +124,10 @@ def _of(recipe: str, run: str) -> Job:
 
 def _warm(recipe: str, run: str) -> None:
     """The verifier is at work, and every worker has come."""
-    _of(recipe, run).graders.grade([("The answer is \\boxed{\\frac12}", "0.5")])
+    job = _of(recipe, run)
+    prompt = replace(next(iter(fingerprints.load_prompts(job, 0))), gold="0.5")
+    trace = next(iter(arrow.records(Trace, shards.read(job.run, Stage.TRACES, 0))))
+    job.grader.grade([Submission(prompt, replace(trace, text="The answer is \\boxed{\\frac12}"))])
     time.sleep(1)
 
 

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from curation import components
 from curation.canvases.assembly import Rules
 from curation.canvases.token_counter import TokenCounter
-from curation.components import FILTERS, SOURCES, part
+from curation.components import FILTERS, GRADERS, SOURCES, part
 from curation.filters import Filter
+from curation.graders import Grader, KeepsReplies
+from curation.sampling.replies import REPLIES, Replies
 from curation.sources import Source
 from curation.teachers import Teacher
 from curation.vllm_servers import servers
 from curation.vllm_servers.servers import Servers
 from schemas.recipe import Part, Recipe
 from schemas.records import Stage
-from scorers.answers.grade import GradePool
 from support.display.progress import Progress
 from support.errors import UserError
 from support.paths import locate
@@ -146,25 +147,36 @@ class Job:
         return StageProgress(shown=self.shown)
 
     @cached_property
-    def graders(self) -> GradePool:
-        """The verifier's processes; started when the first answer needs them."""
-        return GradePool()
+    def grader(self) -> Grader:
+        """The recipe's grader; one that keeps replies has them in the run directory."""
+        grader: Grader = part(GRADERS, self.recipe.grader, "grader")
+        if isinstance(grader, KeepsReplies):
+            grader.keep(self._replies)
+        return grader
+
+    @cached_property
+    def _replies(self) -> Replies:
+        return Replies(self.run / Stage.GRADED / REPLIES)
 
     def close(self) -> None:
-        """Stop the servers, the verifier's processes and the progress bars."""
+        """Stop the servers, what the grader has started, and the progress bars."""
         self.bars.end(*Stage)
         if "_servers" in self.__dict__ and self._servers is not None:
             self._servers.close()
-        if "graders" in self.__dict__:
-            self.graders.close()
+        if "grader" in self.__dict__:
+            self.grader.close()
+        if "_replies" in self.__dict__:
+            self._replies.close()
         if (scorers := self.__dict__.get("scorers")) is not None:
             scorers.close()
 
     def check(self) -> None:
         """Make every part but scorer and servers, so that a mistake shows before any work."""
         _ = (self.sources, self.evaluation, self.teacher, self.counter, self.rules, self.filters)
+        _ = self.grader
         components.check_teacher(self.recipe)
         components.check_traces(self.recipe, self.sources)
+        components.check_labels(self.recipe, self.sources)
         for number, spec in enumerate(self.recipe.filters):
             if spec.kind != "seqdep":
                 continue

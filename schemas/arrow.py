@@ -130,10 +130,13 @@ def under_todays_names(data: pa.Table) -> pa.Table:
 
 
 def records(record: type[R], data: pa.Table, names: Collection[str] | None = None) -> Iterator[R]:
-    """The rows of a table as records, batch by batch; fields not in `names` have their defaults."""
+    """The rows of a table as records, batch by batch; fields not in `names` have their defaults.
+
+    So have fields without a column, which an earlier version did not know.
+    """
     all_hints = _hints(record)  # type: ignore[arg-type]
     data = under_todays_names(data)
-    hints = {name: all_hints[name] for name in names or all_hints}
+    hints = {name: all_hints[name] for name in names or all_hints if name in data.column_names}
     for batch in data.to_batches(max_chunksize=1000):
         columns = [_values(hint, batch.column(name)) for name, hint in hints.items()]
         yield from (
@@ -149,7 +152,9 @@ def _values(hint: Any, column: pa.Array) -> list[Any]:
         lengths = pc.list_value_length(column).to_pylist()
         return [None if n is None else tuple(islice(items, n)) for n in lengths]
     if dataclasses.is_dataclass(inner):
-        hints = _hints(inner)  # type: ignore[arg-type]
+        all_hints = _hints(inner)  # type: ignore[arg-type]
+        names = [former.TODAY.get(field.name, field.name) for field in column.type]
+        hints = {name: all_hints[name] for name in names}
         children = zip(hints.values(), column.flatten(), strict=True)
         rows = zip(*(_values(h, child) for h, child in children), strict=True)
         return [

@@ -1,7 +1,7 @@
 """The recipe: everything that determines a corpus. An unknown key is an error.
 
-Sections that choose a part (`source`, `teacher`, `filters`) hold `kind` and the options of that
-part's `build`. The models also give the JSON schema of the form in Prefect's UI.
+Sections that choose a part (`source`, `teacher`, `grader`, `filters`) hold `kind` and the options
+of that part's `build`. The models also give the JSON schema of the form in Prefect's UI.
 """
 
 import hashlib
@@ -181,6 +181,7 @@ class Recipe(Section):
     source: Many
     decontaminate: Annotated[tuple[Part, ...], BeforeValidator(_as_list)] = ()
     teacher: Part
+    grader: Part = Part(kind="math")
     serve: Serve | None = Field(
         default=None, description="Start the teacher's vLLM servers (default: they run already)."
     )
@@ -229,6 +230,9 @@ class Recipe(Section):
         facts = self.model_dump(mode="json", exclude={"task_runner", "serve", "handoff"})
         if self.serve is not None and (self.serve.model or self.serve.shaping_args()):
             facts["serve"] = {"model": self.serve.model, "args": self.serve.shaping_args()}
+        facts["grader"] = self.shaping_grader()
+        if facts["grader"] == {"kind": "math"}:
+            del facts["grader"]  # what version 0.1 did, so that its digests stay
         if facts["scorer"] is not None:
             facts["scorer"].pop("devices")
         for teacher in (facts["teacher"], facts["teacher"].get("top_up")):
@@ -237,9 +241,27 @@ class Recipe(Section):
                     teacher.pop(name, None)
         return facts
 
+    def shaping_grader(self) -> dict[str, Any]:
+        """The grader's options as plain values, but those that say how a server is reached."""
+        return _without_operational(self.grader.model_dump(mode="json"))
+
     def digest(self) -> str:
         """A hash of every field that shapes the corpus."""
         return digest(former.recipe(self.shaping(), former.FORMER))
+
+
+def _without_operational(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a part without OPERATIONAL ones, also in parts inside it."""
+    kept: dict[str, Any] = {}
+    for name, value in options.items():
+        if name in OPERATIONAL:
+            continue
+        if isinstance(value, Mapping):
+            value = _without_operational(value)
+        elif isinstance(value, list):
+            value = [_without_operational(v) if isinstance(v, Mapping) else v for v in value]
+        kept[name] = value
+    return kept
 
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))

@@ -28,6 +28,7 @@ class FinishReason(StrEnum):
     UNKNOWN = "unknown"  # recorded traces often do not say
     NO_END_OF_THINKING = "no_end_of_thinking"  # `part: after_think`, and there is no `</think>`
     NO_CONTENT = "no_content"  # a server's reply with null where its text should be
+    REFUSED = "refused"  # a judge's server refused the request; the text says why
 
 
 class Stage(StrEnum):
@@ -64,7 +65,9 @@ class Recorded:
 class Prompt:
     """One problem with its gold answer.
 
-    `id` is a hash of the text alone, `row` the 1-based row of `source` it came from.
+    `id` is a hash of the text alone, `row` the 1-based row of `source` it came from. What a grader
+    may need besides the gold: `choices`, the texts of the options in order; `more_golds`, further
+    texts that are right; `tests` of a program, as text.
     """
 
     id: str
@@ -74,6 +77,9 @@ class Prompt:
     row: int
     license: str
     recorded: tuple[Recorded, ...] = ()
+    choices: tuple[str, ...] = ()
+    more_golds: tuple[str, ...] = ()
+    tests: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +121,9 @@ class Canvas:
     """P paths and a summary for one prompt: one training instance (Eq. 5, Li et al. 2026).
 
     `path_tokens` [P] and `summary_tokens` are lengths under the widest of the recipe's tokenizers;
-    `similarity` is the highest similarity of two of its paths, in [0, 1].
+    `similarity` is the highest similarity of two of its paths, in [0, 1]. `answer` is what the
+    summary ends in: the gold answer, as the grader writes it (empty in canvases of version 0.1,
+    whose summaries end in the gold).
     """
 
     prompt: Prompt
@@ -125,6 +133,7 @@ class Canvas:
     path_tokens: tuple[int, ...]
     summary_tokens: int
     similarity: float
+    answer: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,9 +49,9 @@ class Rules:
     summary_template: str
     seed: int
 
-    def summary(self, gold: str) -> str:
-        """The template's summary for a gold answer."""
-        return self.summary_template.replace("{answer}", gold)
+    def summary(self, answer: str) -> str:
+        """The template's summary for a final answer."""
+        return self.summary_template.replace("{answer}", answer)
 
     @classmethod
     def of(cls, recipe: Recipe) -> Self:
@@ -92,7 +92,11 @@ def texts_to_count(prompt: Prompt, traces: Sequence[GradedTrace], rules: Rules) 
 
 
 def assemble(
-    prompt: Prompt, traces: Sequence[GradedTrace], rules: Rules, counter: TokenCounter
+    prompt: Prompt,
+    traces: Sequence[GradedTrace],
+    rules: Rules,
+    counter: TokenCounter,
+    answer: str | None = None,
 ) -> Assembled:
     """Exactly P distinct paths on a canvas, or a rejected prompt.
 
@@ -101,6 +105,7 @@ def assemble(
         traces: its graded traces, in any order, with distinct indices.
         rules: what the group must satisfy.
         counter: counts under the recipe's tokenizers.
+        answer: what the summary ends in (default: the gold); empty where there is no such answer.
     """
     ordered = sorted(traces, key=lambda graded: graded.trace.index)
     indices = [graded.trace.index for graded in ordered]
@@ -113,11 +118,14 @@ def assemble(
     kept = distinct(usable, similarity_KK, rules.similarity, faults)
     survivors = [usable[k] for k in kept]
 
-    summary = rules.summary(prompt.gold)
+    answer = prompt.gold if answer is None else answer
+    summary = rules.summary(answer)
     summary_tokens = counter.count(summary)
     refusal = _refuse_prompt(prompt.text, summary, summary_tokens, rules, counter) or _refuse_group(
         len(ordered), len(usable), survivors, rules
     )
+    if refusal is None and not answer:
+        refusal = Fault("no_final_answer", "no trace is correct, and there is no gold to summarise")
     canvas = None
     if refusal is None:
         among_KK = similarity_KK[np.ix_(kept, kept)]
@@ -127,6 +135,7 @@ def assemble(
         canvas = Canvas(
             prompt=prompt,
             paths=tuple(each.graded for each in paths),
+            answer=answer,
             summary=summary,
             summary_by="template",
             path_tokens=tuple(each.tokens for each in paths),

@@ -129,7 +129,8 @@ def _broken_off(graded: GradedTrace, text: str) -> str | None:
     if not is_unknown or graded.grade is Grade.CORRECT:
         return None
     broken = describe_truncation(text)
-    return broken if broken and extract(text).answer is None else None
+    is_answered = graded.answer is not None or extract(text).answer is not None
+    return None if is_answered else broken
 
 
 def _limit(graded: GradedTrace) -> str:

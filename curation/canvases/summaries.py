@@ -42,10 +42,14 @@ def message(canvas: Canvas, spec: Summary) -> str:
     texts = {
         "problem": canvas.prompt.text,
         "paths": attempts,
-        "answer": canvas.prompt.gold,
-        "closing": spec.text(canvas.prompt.gold),
+        "answer": _answer(canvas),
+        "closing": spec.text(_answer(canvas)),
     }
     return _PLACE.sub(lambda match: texts[match[1]], spec.prompt)
+
+
+def _answer(canvas: Canvas) -> str:
+    return canvas.answer or canvas.prompt.gold
 
 
 def ends_in(text: str, gold: str, closing: str = "") -> bool:
@@ -90,7 +94,7 @@ def best(
     canvas: Canvas, written: Sequence[Trace], rules: Rules, counter: TokenCounter
 ) -> Canvas | None:
     """The canvas with the first summary that is accepted; None if none is."""
-    closing = rules.summary(canvas.prompt.gold)
+    closing = rules.summary(_answer(canvas))
     masks = rules.paths * rules.slot_tokens + rules.summary_tokens
     for trace in sorted(written, key=lambda trace: trace.index):
         text = trace.text.strip()
@@ -98,7 +102,7 @@ def best(
             continue
         if MARKER.search(text) or counter.special(text):
             continue
-        if not ends_in(text, canvas.prompt.gold, closing):
+        if not ends_in(text, _answer(canvas), closing):
             continue
         tokens = counter.count(text)
         better = replace(canvas, summary=text, summary_by=trace.teacher, summary_tokens=tokens)

@@ -8,7 +8,7 @@ duplicate is kept. Traces are counted here too: those of a rejected row, and ent
 traces, have a rejection of their own.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from hashlib import blake2b
 from itertools import islice
@@ -42,6 +42,7 @@ def read_prompts(
     traces: bool,
     limit: int | None,
     editions: Sequence[Sequence[int]] = (),
+    fault: Callable[[Prompt], str] = lambda prompt: "",
 ) -> Iterator[RowOutcome]:
     """Every row of `sources` as a prompt or a rejection, streamed.
 
@@ -52,6 +53,7 @@ def read_prompts(
         limit: most rows read, over all sources and before anything is rejected.
         editions: rows of every source that were read at former times; they come first, in the
             order in which they were read then, and what has been added since comes after them.
+        fault: why a prompt cannot be graded; an empty text where it can be.
 
     Raises:
         UserError: a source cannot be read, or has fewer rows than at a former time.
@@ -61,11 +63,16 @@ def read_prompts(
     seen = SeenPrompts()
     with closing(_rows(sources, traces, limit, editions)) as rows:
         for number, row in islice(rows, limit):
-            yield judge(row, number, sources, index, seen)
+            yield judge(row, number, sources, index, seen, fault)
 
 
 def judge(
-    row: Row, number: int, sources: Sequence[Source], index: EvaluationIndex, seen: SeenPrompts
+    row: Row,
+    number: int,
+    sources: Sequence[Source],
+    index: EvaluationIndex,
+    seen: SeenPrompts,
+    fault: Callable[[Prompt], str],
 ) -> RowOutcome:
     """The outcome of one row of source `number`."""
     source = sources[number]
@@ -73,6 +80,8 @@ def judge(
     apart = 0
     if row.reason:
         outcome: Prompt | Rejection = _reject(row, source, row.reason, row.detail)
+    elif detail := fault(prompt := _prompt(row, source)):
+        outcome = _reject(row, source, "not_gradable", detail)
     elif hit := index.find(row.text):
         outcome = _reject(row, source, hit.reason, hit.detail)
     elif duplicate := seen.add(
@@ -82,7 +91,7 @@ def judge(
         if duplicate.has_other_traces and duplicate.source == number:
             apart = held if duplicate.reason != CONFLICTING else 0
     else:
-        outcome = _prompt(row, source)
+        outcome = prompt
     return RowOutcome(outcome, tuple(_lost(row, outcome)), held, apart)
 
 
@@ -95,6 +104,9 @@ def _prompt(row: Row, source: Source) -> Prompt:
         row=row.number,
         license=row.license or source.license,
         recorded=row.recorded,
+        choices=row.choices,
+        more_golds=row.more_golds,
+        tests=row.tests,
     )
 
 

@@ -123,9 +123,11 @@ def read(run: Path, stage: Stage, index: int, columns: Sequence[str] | None = No
     """The rows of a shard; DamagedError if it cannot be read."""
     path = shard_path(run, stage, index)
     try:
-        is_former = not former.TODAY.keys().isdisjoint(pq.read_schema(path).names)
-        names = former.FORMER if is_former else {}
+        present = pq.read_schema(path).names
+        names = former.FORMER if not former.TODAY.keys().isdisjoint(present) else {}
         wanted = [names.get(name, name) for name in columns] if columns else None
+        if wanted:  # version 0.1 did not write every column
+            wanted = [name for name in wanted if name in present]
         return pq.read_table(path, columns=wanted, page_checksum_verification=True)
     except (OSError, pa.ArrowException, ValueError, LookupError) as error:
         raise DamagedError(f"{path}: cannot be read ({error}); delete it and build again") from None

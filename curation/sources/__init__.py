@@ -20,7 +20,8 @@ class Row:
 
     `number` counts from 1. A row whose `reason` is not empty is rejected with it; `text` and `gold`
     may then be empty. An empty `license` means the source's. `recorded` and `bad_traces` hold all
-    traces of the row, also where it is rejected.
+    traces of the row, also where it is rejected. `choices`, `more_golds` and `tests` are those of a
+    `Prompt`.
     """
 
     number: int
@@ -31,6 +32,9 @@ class Row:
     bad_traces: tuple[BadTrace, ...] = ()
     reason: str = ""
     detail: str = ""
+    choices: tuple[str, ...] = ()
+    more_golds: tuple[str, ...] = ()
+    tests: str = ""
 
 
 class Source(Protocol):

@@ -6,7 +6,8 @@ Checks run in a fixed order and the first fault is the row's reason, so counts a
 
 The options that these kinds share:
 
-    columns            where prompt and gold stand (dotted paths); default: the usual names
+    columns            where prompt and gold stand (dotted paths; default: the usual names), and,
+                       where there are any, license, choices and tests
     gold_after         the gold is what follows the last occurrence of this mark
     traces             where recorded traces stand
     strip_annotations  remove GSM8K's calculator annotations (`<<48/2=24>>`) from recorded traces
@@ -35,12 +36,13 @@ from curation.sources.columns.fields import (
     require,
     require_traces,
 )
-from curation.sources.columns.gold import CONTROL, SURROGATE, read_gold
+from curation.sources.columns.gold import CONTROL, SURROGATE
 from curation.sources.columns.group import grouped
 from curation.sources.columns.reasons import RowFault
+from curation.sources.columns.references import read_references, with_choices
 from curation.sources.columns.self_containment import missing_reference
 from curation.sources.columns.traces import RowTraces, recorded
-from curation.sources.readers.reader import Reader, Record
+from curation.sources.readers.reader import Reader, Record, check_encoding, values
 from schemas.records import Recorded
 from support.errors import UserError
 
@@ -93,6 +95,7 @@ class Tabular:
             [self.label, self.license, self._max_chars, self._strip_annotations],
             self._self_contained,
             [layout.prompt, layout.gold, layout.gold_after, traces, layout.license],
+            *([[layout.choices, layout.tests]] if layout.choices or layout.tests else []),
         )
         text = json.dumps(facts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
@@ -132,7 +135,10 @@ class Tabular:
 
     @cached_property
     def _layout(self) -> SourceLayout:
-        return self._resolve(self._reader.sample(SAMPLE_ROWS), self.label)
+        head = self._reader.head(SAMPLE_ROWS)
+        layout = self._resolve(values(head), self.label)
+        check_encoding(self._reader, head, layout.paths(traces=True))
+        return layout
 
     def _row(self, record: Record, layout: SourceLayout, *, traces: bool) -> Row:
         raw = dig(record.value, layout.prompt)
@@ -141,7 +147,7 @@ class Tabular:
             held = recorded(record.value, layout.traces, strip_annotations=self._strip_annotations)
         row = Row(
             number=record.number,
-            text=raw.strip() if isinstance(raw, str) else "",
+            text=raw.strip() if isinstance(raw, str) and not record.reason else "",
             gold="",
             recorded=held.traces,
             bad_traces=tuple(
@@ -152,20 +158,26 @@ class Tabular:
         def rejected(reason: str, detail: str) -> Row:
             return replace(row, reason=str(reason), detail=f"{record.where}: {detail}")
 
-        if record.value is None:
+        if record.value is None or record.reason:
             return rejected(record.reason, record.detail)
         reason, detail = prompt_fault(raw, self._max_chars)
         if reason:
             return rejected(reason, f"column {layout.prompt!r}: {detail}")
-        value = dig(record.value, layout.gold) if layout.gold else None
-        gold = read_gold(value, layout.gold_after, self._tidy_gold)
-        if gold.reason:
-            column = f"column {layout.gold!r}" if layout.gold else "no column for the gold"
-            return rejected(gold.reason, f"{column}: {gold.detail}")
+        references = read_references(record.value, layout, self._tidy_gold)
+        if references.reason:
+            return rejected(references.reason, references.detail)
+        row = replace(row, text=with_choices(row.text, references.choices))
         if self._self_contained and (missing := missing_reference(row.text)):
             return rejected(RowFault.NOT_SELF_CONTAINED, f"column {layout.prompt!r}: {missing}")
         license = dig(record.value, layout.license) if layout.license else None
-        return replace(row, gold=gold.text, license=license if isinstance(license, str) else "")
+        return replace(
+            row,
+            gold=references.gold,
+            license=license if isinstance(license, str) else "",
+            choices=references.choices,
+            more_golds=references.more_golds,
+            tests=references.tests,
+        )
 
 
 def prompt_fault(raw: object, max_chars: int) -> tuple[str, str]:
@@ -204,14 +216,17 @@ def configured(
             require(sample, chosen.gold, "columns.gold", label)
         if traces is not None:
             require_traces(sample, traces, label)
-        if chosen.license is not None:
-            require(sample, chosen.license, "columns.license", label)
+        for option in ("license", "choices", "tests"):
+            if path := getattr(chosen, option):
+                require(sample, path, f"columns.{option}", label)
         return SourceLayout(
             prompt=prompt,
             gold=chosen.gold or first_present(sample, GOLD_NAMES),
             gold_after=gold_after,
             traces=traces,
             license=chosen.license,
+            choices=chosen.choices,
+            tests=chosen.tests,
         )
 
     return resolve

@@ -88,8 +88,10 @@ def fingerprint(job: Job, stage: Stage, index: int, keys: Collection[str] | None
             facts += [_input(job, Stage.PROMPTS, index), sorted(wanted)]
         case Stage.GRADED:
             facts += [_input(job, Stage.PROMPTS, index), _input(job, Stage.TRACES, index)]
+            facts += _grader_facts(job)
         case Stage.CANVASES:
             facts += [_input(job, Stage.PROMPTS, index), _input(job, Stage.GRADED, index)]
+            facts += _grader_facts(job)
             facts += [repr(job.rules), job.counter.fingerprint()]
         case Stage.SUMMARIES:
             facts += [_input(job, Stage.CANVASES, index), repr(job.rules)]
@@ -107,6 +109,12 @@ def fingerprint(job: Job, stage: Stage, index: int, keys: Collection[str] | None
         case _:
             raise AssertionError(f"{stage} is not made shard by shard")
     return digest(facts)
+
+
+def _grader_facts(job: Job) -> list[object]:
+    """What shapes verdicts; nothing for the grader of version 0.1, whose version is the stage's."""
+    options = job.recipe.shaping_grader()
+    return [] if options == {"kind": "math"} else [options, job.grader.fingerprint()]
 
 
 def _input(job: Job, stage: Stage, index: int) -> str:

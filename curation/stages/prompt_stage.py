@@ -107,6 +107,7 @@ def read_prompts(job: Job) -> SourceIndex:
         traces=_wants_traces(job),
         limit=job.limit,
         editions=[edition.rows for edition in editions],
+        fault=job.grader.fault,
     )
     for number, judged in enumerate(outcomes, 1):
         outcome = judged.outcome
@@ -153,7 +154,7 @@ def read_prompts(job: Job) -> SourceIndex:
             )
             for s, n in zip(job.sources, counts, strict=True)
         ),
-        evaluation=known.found(),
+        evaluation=known.counts(),
         settings=_settings(job),
         editions=editions,
     )
@@ -208,8 +209,8 @@ def previous_index(job: Job) -> SourceIndex | None:
         return None
     if source_index.settings != _settings(job):
         raise UserError(
-            f"{job.run}: grow: decontaminate, shard_rows, the kind of teacher or the version of "
-            f"Polytrace is not that of the corpus so far; {ANEW}"
+            f"{job.run}: grow: decontaminate, shard_rows, the grader, the kind of teacher or the "
+            f"version of Polytrace is not that of the corpus so far; {ANEW}"
         )
     labels = [source.label for source in job.sources]
     for number, source in enumerate(source_index.sources):
@@ -272,6 +273,7 @@ def _settings(job: Job) -> str:
             [source.fingerprint() for source in job.evaluation],
             _wants_traces(job),
             job.recipe.shard_rows,
+            *([] if (grader := job.recipe.shaping_grader()) == {"kind": "math"} else [grader]),
         ]
     )
 

@@ -93,6 +93,7 @@ def canvas(i: int) -> Canvas:
     return Canvas(
         prompt=prompt(i),
         paths=paths,
+        answer=f"{2 * i + 1}",
         summary=f"The final answer is {2 * i + 1}",
         summary_by="template",
         path_tokens=(7 + i % 5, 9, 11),

@@ -58,6 +58,7 @@ def canvas(
     return Canvas(
         prompt=Prompt(id="p", text="?", gold="7", source="s", row=1, license="mit"),
         paths=tuple(paths),
+        answer="1",
         summary="The final answer is 7",
         summary_by="template",
         path_tokens=tuple(path_tokens),

@@ -90,7 +90,7 @@ def test_the_kinds() -> None:
         (b'{"problem": "1 + 1", "answer": 1e999999999}', "damaged_gold", "Decimal"),
         (b'{"problem": "1 + 1", "answer": 1e99999999999999999999}', "damaged_gold", "Decimal"),
         (b'{"problem": "1 + 1", "answer": ' + b"9" * 9000 + b"}", "damaged_gold", "9"),
-        (b'{"problem": "1 + 1", "answer": [2]}', "damaged_gold", "list"),
+        (b'{"problem": "1 + 1", "answer": [2, [3]]}', "damaged_gold", "list"),
         (b'{"problem": "1 + 1", "answer": "' + b"2" * 1001 + b'"}', "damaged_gold", "1001"),
         (b'{"problem": "1 + 1", "answer": "\\\\frac{1"}', "damaged_gold", "braces"),
     ],

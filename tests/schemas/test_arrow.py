@@ -82,6 +82,7 @@ def test_nested_and_null_fields_survive(tmp_path: Path) -> None:
     canvas = Canvas(
         prompt=prompt,
         paths=(graded, graded),
+        answer="1",
         summary="s",
         summary_by="template",
         path_tokens=(1, 1),

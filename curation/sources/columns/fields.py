@@ -41,12 +41,22 @@ class Options(BaseModel):
 class Columns(Options):
     """Where prompt and gold stand; a dotted path leads into nested objects.
 
-    A column that is not named is looked for under the usual names (`PROMPT_NAMES`, `GOLD_NAMES`).
+    A prompt and a gold that are not named are looked for under the usual names (`PROMPT_NAMES`,
+    `GOLD_NAMES`); choices and tests are read where they are named.
     """
 
     prompt: str | None = Field(default=None, min_length=1)
     gold: str | None = Field(default=None, min_length=1)
     license: str | None = Field(default=None, min_length=1, description="Where rows differ.")
+    choices: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The options of a question: a list of texts, a mapping of letters to texts, or "
+        "a mapping with a list `text`.",
+    )
+    tests: str | None = Field(
+        default=None, min_length=1, description="Tests of a program; then no gold is needed."
+    )
 
 
 class TraceColumns(Options):
@@ -91,10 +101,13 @@ class SourceLayout:
     gold_after: str | None = None
     traces: TraceColumns | None = None
     license: str | None = None
+    choices: str | None = None
+    tests: str | None = None
 
     def paths(self, *, traces: bool) -> tuple[str, ...]:
         """Every path that has to be read."""
-        paths = [path for path in (self.prompt, self.gold, self.license) if path]
+        single = (self.prompt, self.gold, self.license, self.choices, self.tests)
+        paths = [path for path in single if path]
         spec = self.traces
         if traces and spec is not None:
             labels = [p for p in (spec.model, spec.correct, spec.finish_reason) if p]

@@ -93,7 +93,8 @@ def _packed(row: Row) -> bytes:
 def _read(spill: IO[bytes], starts: "array[int]", at: int) -> Row:
     spill.seek(starts[at])
     data = zlib.decompress(spill.read(starts[at + 1] - starts[at]))
-    number, text, gold, license, recorded, bad, reason, detail = json.loads(data)
+    number, text, gold, license, recorded, bad, reason, detail, *references = json.loads(data)
+    choices, more_golds, tests = references
     return Row(
         number=number,
         text=text,
@@ -106,4 +107,7 @@ def _read(spill: IO[bytes], starts: "array[int]", at: int) -> Row:
         bad_traces=tuple(BadTrace(*one) for one in bad),
         reason=reason,
         detail=detail,
+        choices=tuple(choices),
+        more_golds=tuple(more_golds),
+        tests=tests,
     )

@@ -16,6 +16,8 @@ class RowFault(StrEnum):
     MISSING_PROMPT = "missing_prompt"  # absent, null, empty, not text, or without letter and digit
     MISSING_GOLD = "missing_gold"  # absent, null, empty, or the mark before it does not occur
     DAMAGED_GOLD = "damaged_gold"  # there, but it cannot be the answer: see `gold.py`
+    BAD_CHOICES = "bad_choices"  # no list of two to ten distinct texts
+    MISSING_TESTS = "missing_tests"  # `columns.tests` is absent, null or empty
     NOT_SELF_CONTAINED = "not_self_contained"  # it points at a drawing, an image or a link it lacks
     GROUPED = "grouped"  # `traces.group`: its traces stand with an earlier row of the same prompt
     NULL_TRACE = "null_trace"  # of a trace: the source holds null in its place

@@ -67,6 +67,7 @@ class EndpointPool:
         self.endpoints: list[Endpoint] = []
         self.fatal: Exception | None = None
         self.on_change: Callable[[], None] = lambda: None
+        self.place = "teacher"  # in the recipe; lines on standard error name it
         self._tasks: list[asyncio.Task[None]] = []
         self._without_metrics: list[Endpoint] = []  # those that a line has been printed for
         self._session: aiohttp.ClientSession | None = None
@@ -144,7 +145,7 @@ class EndpointPool:
                 endpoint.changed.clear()
                 if endpoint.state is BreakerState.DOWN:
                     if endpoint.has_been_up and trial == _TRIAL[0]:
-                        say(f"{endpoint.url} fails ({endpoint.cause}); nothing is sent there")
+                        self._say(f"{endpoint.url} fails ({endpoint.cause}); nothing is sent there")
                         is_reported = True
                     is_first = not endpoint.has_been_up
                     if not is_first:  # a server that says it is well and fails all the same
@@ -162,7 +163,7 @@ class EndpointPool:
                     self._check_rest(endpoint)
                     trial = _TRIAL[0]
                     if is_reported:
-                        say(f"{endpoint.url} is back")
+                        self._say(f"{endpoint.url} is back")
                         is_reported = False
                 self.on_change()
                 with suppress(TimeoutError):
@@ -175,10 +176,10 @@ class EndpointPool:
         is_new = endpoint not in self._without_metrics
         if self._in_flight is None and not endpoint.has_metrics and is_new:
             self._without_metrics.append(endpoint)
-            say(
+            self._say(
                 f"{endpoint.url} tells no load (/metrics of vLLM or SGLang): {endpoint.limit} "
                 f"samples may be in flight now, half after a 429 and slowly more without one; "
-                f"set teacher.in_flight to what it can take"
+                f"set {self.place}.in_flight to what it can take"
             )
 
     def _check_rest(self, endpoint: Endpoint) -> None:
@@ -224,10 +225,14 @@ class EndpointPool:
         """How many endpoints there are beside the one that is named."""
         return f" (and {len(self._urls) - 1} more)" if len(self._urls) > 1 else ""
 
+    def _say(self, line: str) -> None:
+        """A line of its own, above the progress bar."""
+        say(line, self.place)
 
-def say(line: str) -> None:
-    """A line of its own, above the progress bar."""
-    tqdm.write(f"{time.strftime('%H:%M:%S')} teacher: {line}", file=sys.stderr)
+
+def say(line: str, place: str = "teacher") -> None:
+    """A line of its own, above the progress bar; `place` is the part of the recipe."""
+    tqdm.write(f"{time.strftime('%H:%M:%S')} {place}: {line}", file=sys.stderr)
 
 
 def read_key(variable: str | None) -> str | None:

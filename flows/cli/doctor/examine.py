@@ -34,7 +34,13 @@ MOST_ENDPOINTS = 4  # that the screen shows
 COLUMNS, LABEL = 80, 13
 USUAL_GPUS = (1, 8)
 PLUGGABLE = (
-    *("curation.sources", "curation.teachers", "curation.filters", "diffusion.models"),
+    *(
+        "curation.sources",
+        "curation.teachers",
+        "curation.graders",
+        "curation.filters",
+        "diffusion.models",
+    ),
     *("diffusion.decoding.rules", "diffusion.evaluation.benchmarks"),
 )
 # Of a token: its text, in the journal, in five stages and in the release's four forms.

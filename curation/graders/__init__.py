@@ -1,0 +1,71 @@
+"""Graders, one file a kind: they decide whether the answer of a trace is right.
+
+A grader reads a trace and compares its answer with what the prompt holds: the gold, choices, tests.
+Its verdict is one of four: correct, wrong, unparsed (no answer could be read) or timeout.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from curation.sampling.replies import Replies
+from schemas.records import GradedTrace, Prompt, Trace
+from scorers.answers.grade import Answer
+
+
+class Submission(NamedTuple):
+    """What is graded: a trace, and the prompt that it answers."""
+
+    prompt: Prompt
+    trace: Trace
+
+
+class Grader(Protocol):
+    """A rule that grades traces; usable from any thread.
+
+    A verdict depends on its submission and on the options of the grader alone, so that grading
+    while sampling runs and grading afterwards agree.
+    """
+
+    def grade(self, submissions: Sequence[Submission]) -> list[Answer]:
+        """One Answer for each submission, in order. No text of a trace makes it raise."""
+
+    def fault(self, prompt: Prompt) -> str:
+        """Why no trace of this prompt could be graded, as a sentence; empty where it can be."""
+        return ""
+
+    def final_answer(self, prompt: Prompt, correct: Sequence[GradedTrace]) -> str:
+        """What the summary of a canvas ends in: the gold, as it should be written.
+
+        `correct` are the prompt's correct traces; an empty text where there is no such answer.
+        """
+        return prompt.gold
+
+    def fingerprint(self) -> object:
+        """Plain data that changes where a verdict may: a version, and what is installed or asked.
+
+        The options of the recipe are hashed beside it.
+        """
+
+    def close(self) -> None:
+        """End what the grader has started; grading again starts it anew."""
+        return
+
+
+@runtime_checkable
+class KeepsReplies(Protocol):
+    """A grader whose work is paid for or may come out differently next time: it is kept."""
+
+    def keep(self, replies: Replies) -> None:
+        """Look for earlier replies in `replies`, and add new ones; called before `grade`."""
+
+
+@runtime_checkable
+class AsksServer(Protocol):
+    """A grader with a server that others run."""
+
+    def reach(self) -> None:
+        """Ask the server whether it is well.
+
+        Raises ShortError where it does not answer, UserError where it serves another model or
+        wants a key.
+        """

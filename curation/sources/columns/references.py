@@ -1,0 +1,133 @@
+"""What the answer of a row is checked against: its gold, further golds, choices and tests.
+
+In: a row's raw values and the layout of its source. Out: `References`, or the reason why no answer
+could be checked. Choices become a part of the prompt, and the gold of a choice becomes its letter.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from curation.sources.columns.fields import ABSENT, RawRow, SourceLayout, dig, printable
+from curation.sources.columns.gold import SURROGATE, Gold, read_gold
+from curation.sources.columns.reasons import RowFault
+from scorers.answers.compare.choices import options
+
+LETTERS = "ABCDEFGHIJ"
+
+
+class References(NamedTuple):
+    """What a grader compares with, or a reason and a sentence about the column that is at fault."""
+
+    gold: str = ""
+    more_golds: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    tests: str = ""
+    reason: str = ""
+    detail: str = ""
+
+
+class _Choices(NamedTuple):
+    texts: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    detail: str = ""
+
+
+def read_references(
+    row: RawRow, layout: SourceLayout, tidy_gold: Callable[[str], str]
+) -> References:
+    """The references of a row; the first fault decides."""
+    value = dig(row, layout.gold) if layout.gold else ABSENT
+    column = f"column {layout.gold!r}" if layout.gold else "no column for the gold"
+    if layout.tests:
+        return _of_program(value, column, dig(row, layout.tests), layout.tests)
+    if layout.choices:
+        return _of_choice(value, column, dig(row, layout.choices), layout.choices)
+    values = value if isinstance(value, list) and value else [value]
+    golds = [read_gold(one, layout.gold_after, tidy_gold) for one in values]
+    fault = next((gold for gold in golds if gold.reason), None)
+    if fault:
+        return References(reason=fault.reason, detail=f"{column}: {fault.detail}")
+    first, *more = dict.fromkeys(gold.text for gold in golds)
+    return References(gold=first, more_golds=tuple(more))
+
+
+def with_choices(prompt: str, choices: tuple[str, ...]) -> str:
+    """The prompt with its choices below it, unless it lists them already."""
+    listed = [" ".join(text.split()) for text in options(prompt).values()]
+    if not choices or listed == [" ".join(text.split()) for text in choices]:
+        return prompt
+    lines = (f"({letter}) {text}" for letter, text in zip(LETTERS, choices, strict=False))
+    return "\n".join((prompt, *lines))
+
+
+def _of_program(value: object, column: str, tests: object, name: str) -> References:
+    """The tests of a program; its gold is a program that passes them, and may be missing."""
+    if tests is ABSENT or tests is None or tests in ("", [], {}):
+        detail = f"column {name!r}: there is no test"
+        return References(reason=RowFault.MISSING_TESTS, detail=detail)
+    text = tests if isinstance(tests, str) else json.dumps(tests, ensure_ascii=False)
+    gold = value.strip("\n").rstrip() if isinstance(value, str) else ""
+    if SURROGATE.search(text) or SURROGATE.search(gold):
+        detail = f"{column} or column {name!r} holds half of a surrogate pair"
+        return References(reason=RowFault.BAD_ENCODING, detail=detail)
+    return References(gold=gold, tests=text)
+
+
+def _of_choice(value: object, column: str, raw: object, name: str) -> References:
+    """The choices of a question, and the letter of the right one."""
+    choices = _choices(raw)
+    if choices.detail:
+        detail = f"column {name!r}: {choices.detail}"
+        return References(reason=RowFault.BAD_CHOICES, detail=detail)
+    if value is ABSENT or value is None or value == "":
+        return References(reason=RowFault.MISSING_GOLD, detail=f"{column}: there is no gold")
+    letter = _letter(value, choices)
+    if letter is None:
+        detail = f"{column}: the gold {printable(value)!r} names none of the {len(choices.texts)} "
+        return References(reason=RowFault.DAMAGED_GOLD, detail=f"{detail}choices")
+    return References(gold=letter, choices=choices.texts)
+
+
+def _choices(raw: object) -> _Choices:
+    """The texts of choices, and the labels that the data give them."""
+    labels: tuple[str, ...] = ()
+    if isinstance(raw, Mapping):
+        if isinstance(raw.get("text"), list):
+            marks = raw.get("label")
+            labels = tuple(map(str, marks)) if isinstance(marks, list) else ()
+            raw = raw["text"]
+        else:
+            labels, raw = tuple(map(str, raw)), list(raw.values())
+    if not isinstance(raw, list):
+        return _Choices(detail="neither a list nor a mapping of choices")
+    texts: list[str] = []
+    for one in raw:
+        read = read_gold(one, None) if not isinstance(one, str) else Gold(" ".join(one.split()))
+        if read.reason or not read.text or SURROGATE.search(read.text):
+            return _Choices(detail=f"choice {len(texts) + 1} is no text")
+        texts.append(read.text)
+    if not 2 <= len(texts) <= len(LETTERS):
+        return _Choices(detail=f"{len(texts)} choices; between 2 and {len(LETTERS)} can be graded")
+    if len(set(texts)) < len(texts):
+        return _Choices(detail="two choices are the same")
+    if labels and (len(labels) != len(texts) or len(set(labels)) < len(labels)):
+        return _Choices(detail="the labels do not belong to the choices")
+    return _Choices(tuple(texts), labels)
+
+
+def _letter(value: object, choices: _Choices) -> str | None:
+    """The letter of the gold: by label, letter, text, or number from 0; None where it is none."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    text, count = str(value).strip(), len(choices.texts)
+    if text in choices.labels:
+        return LETTERS[choices.labels.index(text)]
+    if isinstance(value, str):
+        bare = text.strip("().: ").upper()
+        if len(bare) == 1 and bare in LETTERS[:count] and not choices.labels:
+            return bare
+        if " ".join(text.split()) in choices.texts:
+            return LETTERS[choices.texts.index(" ".join(text.split()))]
+    is_number = text.isascii() and text.isdecimal() and not choices.labels
+    return LETTERS[int(text)] if is_number and int(text) < count else None

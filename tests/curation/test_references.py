@@ -1,0 +1,105 @@
+"""What answers are checked against: several golds, choices, tests of programs."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from curation.sources import Row, Source
+from support import plugins
+
+
+def rows(tmp_path: Path, *records: object, **options: object) -> list[Row]:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    source: Source = plugins.build(
+        "curation.sources", "jsonl", {"path": str(path), **options}, "source"
+    )
+    return list(source.rows(traces=False))
+
+
+CHOICES = {"columns": {"choices": "choices"}}
+FOUR = ["red", "green", "blue", "grey"]
+ARC = {"text": ["red", "green", "blue"], "label": ["1", "2", "3"]}
+
+
+@pytest.mark.parametrize(
+    ("choices", "gold", "letter"),
+    [
+        (FOUR, 2, "C"),
+        (FOUR, "2", "C"),
+        (FOUR, "C", "C"),
+        (FOUR, "(c)", "C"),
+        (FOUR, "blue", "C"),
+        (ARC, "3", "C"),
+        ({"A": "red", "B": "green", "C": "blue"}, "C", "C"),
+        ({"1": "red", "2": "green", "3": "blue"}, 3, "C"),
+        ([4, 2, 6], "6", "C"),
+    ],
+)
+def test_the_gold_of_a_choice_is_its_letter(
+    tmp_path: Path, choices: object, gold: object, letter: str
+) -> None:
+    row = {"question": "Which colour?", "answer": gold, "choices": choices}
+    (one,) = rows(tmp_path, row, **CHOICES)
+    assert not one.reason and one.gold == letter and len(one.choices) in (3, 4)
+    assert one.text.startswith("Which colour?\n(A) ") and f"({letter}) " in one.text
+
+
+def test_choices_that_the_prompt_lists_are_not_written_twice(tmp_path: Path) -> None:
+    text = "Which? (A) red (B) green"
+    row = {"question": text, "answer": "B", "choices": ["red", "green"]}
+    (one,) = rows(tmp_path, row, **CHOICES)
+    assert one.text == text
+
+
+@pytest.mark.parametrize(
+    ("choices", "gold", "reason"),
+    [
+        (FOUR, 4, "damaged_gold"),
+        (FOUR, "E", "damaged_gold"),
+        (FOUR, "purple", "damaged_gold"),
+        (FOUR, True, "damaged_gold"),
+        (FOUR, None, "missing_gold"),
+        (ARC, "A", "damaged_gold"),
+        (["red"], 0, "bad_choices"),
+        (["red", "red"], 0, "bad_choices"),
+        (["red", ""], 0, "bad_choices"),
+        (["red", None], 0, "bad_choices"),
+        ("red", 0, "bad_choices"),
+        ({"text": ["red", "green"], "label": ["1"]}, "1", "bad_choices"),
+        ([str(n) for n in range(11)], 0, "bad_choices"),
+        (None, 0, "bad_choices"),
+    ],
+)
+def test_a_choice_without_a_right_one_is_rejected(
+    tmp_path: Path, choices: object, gold: object, reason: str
+) -> None:
+    good = {"question": "Which?", "answer": "red", "choices": FOUR}
+    row = {"question": "Which colour?", "answer": gold, "choices": choices}
+    assert [one.reason for one in rows(tmp_path, good, row, **CHOICES)] == ["", reason]
+
+
+def test_any_gold_of_a_list_is_right(tmp_path: Path) -> None:
+    found = rows(
+        tmp_path,
+        {"question": "Who wrote it?", "answer": ["Mark Twain", "Samuel Clemens", "Mark Twain"]},
+        {"question": "Who drew it?", "answer": []},
+        {"question": "Who sang it?", "answer": ["me", None]},
+    )
+    assert (found[0].gold, found[0].more_golds) == ("Mark Twain", ("Samuel Clemens",))
+    assert [row.reason for row in found[1:]] == ["damaged_gold", "missing_gold"]
+
+
+def test_a_program_has_tests_and_may_lack_a_gold(tmp_path: Path) -> None:
+    found = rows(
+        tmp_path,
+        {"question": "Add two numbers.", "tests": ["assert add(1, 2) == 3"]},
+        {"question": "Add.", "tests": "assert add(1, 2) == 3", "answer": "def add(a, b):\n  pass"},
+        {"question": "Add more.", "tests": []},
+        {"question": "Add most.", "tests": "\ud800"},
+        columns={"tests": "tests"},
+    )
+    assert found[0].tests == '["assert add(1, 2) == 3"]' and found[0].gold == ""
+    assert found[1].tests == "assert add(1, 2) == 3" and found[1].gold.startswith("def add")
+    assert [row.reason for row in found[2:]] == ["missing_tests", "bad_encoding"]
