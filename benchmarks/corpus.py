@@ -120,7 +120,8 @@ def _of(recipe: str, run: str) -> Job:
 
 def _warm(recipe: str, run: str) -> None:
     """The verifier is at work, and every worker has come."""
-    _of(recipe, run).graders.grade([("The answer is \\boxed{\\frac12}", "0.5")])
+    # A question that no plain rule decides: SymPy's imports take a second.
+    _of(recipe, run).graders.grade([(r"The answer is \boxed{x^2 - 1}", "(x - 1)(x + 1)")])
     time.sleep(1)
 
 
