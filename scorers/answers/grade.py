@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from threading import Lock
 from typing import NamedTuple, Self
 
@@ -115,6 +116,7 @@ class GradePool:
         return answers
 
 
+@lru_cache(maxsize=8)
 def tidy_gold(gold: str) -> str:
     r"""A gold answer as text: the content of a box or of JSON, without math delimiters."""
     if _DOLLARS.fullmatch(gold.strip()):
@@ -176,7 +178,7 @@ def _without_options(answer: str, gold: str, prompt: str) -> tuple[str, str] | N
     """
     if not prompt:
         return answer, gold
-    listed = {letter: tidy(text) for letter, text in options(prompt).items()}
+    listed = _options(prompt)
     if len(listed) > 1 and gold not in listed.values():
         gold = capital(gold)
         answer = answer if answer in listed.values() else capital(answer)
@@ -201,6 +203,12 @@ def _without_options(answer: str, gold: str, prompt: str) -> tuple[str, str] | N
     if chosen is not None and chosen in listed:
         return listed[chosen], gold
     return answer, gold
+
+
+@lru_cache(maxsize=8)  # the samples of a prompt come together
+def _options(prompt: str) -> dict[str, str]:
+    """The options of a prompt, tidied; not to be changed by a caller."""
+    return {letter: tidy(text) for letter, text in options(prompt).items()}
 
 
 def _is_text_of(answer: str, option: str) -> bool:

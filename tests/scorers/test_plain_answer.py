@@ -148,3 +148,8 @@ def test_whole_numbers_are_compared_as_any_other(one: str, other: str, zeros: st
         assert quick_grade(one, gold) is (
             Grade.CORRECT if one == gold else quick_grade(f"+{one}", gold)
         )
+
+
+def test_a_command_that_is_cut_is_no_two_arguments_of_a_fraction() -> None:
+    assert _brought_together(r"\frac\boxe", "5") == (r"\frac\boxe", "5")
+    assert _brought_together(r"\frac\pi4", "5")[0] == r"\frac{\pi}{4}"

@@ -266,7 +266,7 @@ def choices(text: str) -> list[Announcement]:
 
 def _elsewhere(text: str, lower: str, links: Links) -> list[Announcement]:
     """Announcements in other languages than English; `lower` is the text in lower case."""
-    if not any(word in lower for word in _ELSEWHERE_WORDS):
+    if not any(map(lower.__contains__, _ELSEWHERE_WORDS)):
         return []
     announcements = []
     for match in _ELSEWHERE.finditer(text):
