@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from schemas import former
+from schemas.budget import Budget, Price
 from schemas.canvas import MARKER
 from schemas.section import Section
 from schemas.serve import Serve
@@ -29,6 +30,8 @@ Problem:
 In at most 20 words, say what decides between the attempts, then end with: {closing}"""
 # Options of a teacher that say how it is reached; they do not change what it writes.
 OPERATIONAL = ("endpoints", "in_flight", "timeout_seconds", "patience_seconds", "api_key_env")
+# Keys of a recipe that shape no byte of the corpus (`serve` only in part: see `shaping`).
+SHAPELESS = {"task_runner", "serve", "handoff", "price", "budget"}
 
 
 class Part(BaseModel):
@@ -182,6 +185,10 @@ class Recipe(Section):
     serve: Serve | None = Field(
         default=None, description="Start the teacher's vLLM servers (default: they run already)."
     )
+    price: Price | None = Field(default=None, description="What the teacher's tokens cost.")
+    budget: Budget | None = Field(
+        default=None, description="When sampling ends, with everything kept (default: never)."
+    )
     summary: Summary = Summary()
     groups: Groups = Groups()
     canvas: CanvasSpec = CanvasSpec()
@@ -216,6 +223,8 @@ class Recipe(Section):
             )
         if self.samples is not None and self.samples < self.paths:
             raise ValueError(f"samples is {self.samples}, fewer than paths ({self.paths})")
+        if self.budget is not None and self.budget.money is not None and self.price is None:
+            raise ValueError("budget.money: needs price.prompt and price.completion; set them")
         if self.grow and any(rule.kind == "count" for rule in self.filters):
             raise ValueError(
                 "grow: a corpus that the filter count has filled cannot; leave one out"
@@ -224,7 +233,7 @@ class Recipe(Section):
 
     def shaping(self) -> dict[str, Any]:
         """The fields that shape the corpus, as plain values; not those of where it is built."""
-        facts = self.model_dump(mode="json", exclude={"task_runner", "serve", "handoff"})
+        facts = self.model_dump(mode="json", exclude=SHAPELESS)
         if self.serve is not None and (self.serve.model or self.serve.shaping_args()):
             facts["serve"] = {"model": self.serve.model, "args": self.serve.shaping_args()}
         facts["grader"] = self.shaping_grader()

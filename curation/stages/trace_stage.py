@@ -67,12 +67,12 @@ def sample_traces(job: Job, source_index: SourceIndex) -> None:
         have=have,
         close=close,
         shortfall=shortfall,
+        allowance=job.allowance,
         progress=progress,
     )
     progress.end()
     job.bars.end(Stage.TRACES)
-    if short:
-        raise short_error(short)
+    raise_if_short(job, short)
 
 
 def check_servers(job: Job) -> None:
@@ -94,10 +94,14 @@ def check_servers(job: Job) -> None:
         job.check_servers()
 
 
-def short_error(short: Sequence[Failure]) -> ShortError:
-    """The error for samples that another run may deliver."""
+def raise_if_short(job: Job, short: Sequence[Failure]) -> None:
+    """ShortError where samples are missing that another run may deliver."""
+    if not short:
+        return
+    if job.allowance is not None and job.allowance.is_spent:
+        raise ShortError(job.allowance.sentence())
     first = short[0]
-    return ShortError(
+    raise ShortError(
         f"{len(short)} samples could not be had (first: prompt {first.prompt_id}: {first.reason}: "
         f"{first.detail}); everything else is kept; run the same command again to get the rest"
     )
