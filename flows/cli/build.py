@@ -12,7 +12,8 @@ from flows.runtime.session import prefect
 from support.errors import NothingReleasedError, UserError
 
 if TYPE_CHECKING:
-    from schemas.outcome import Outcome
+    from schemas.budget import Price
+    from schemas.outcome import Outcome, Spending
     from schemas.recipe import Recipe
 
 
@@ -70,12 +71,13 @@ def build(
     outcome = _build(chosen, run, limit)
     outcome = outcome.model_copy(update={"seconds": round(time.monotonic() - began, 1)})
     if json:
-        hidden = {"reused", "said"} if outcome.experiment else {"reused", "said", "experiment"}
+        hidden = {"reused", "said"}
+        hidden |= {name for name in ("experiment", "spent") if getattr(outcome, name) is None}
         typer.echo(outcome.model_dump_json(by_alias=True, exclude=hidden))
         for sentence in outcome.said if outcome.canvases else ():
             typer.echo(sentence, err=True)
     else:
-        _tell(outcome)
+        _tell(outcome, chosen.price)
     if not outcome.canvases:
         from curation.inspect.terminal_view import top_reasons
 
@@ -111,7 +113,7 @@ def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
         return run_build(recipe, run, limit)
 
 
-def _tell(outcome: "Outcome") -> None:
+def _tell(outcome: "Outcome", price: "Price | None") -> None:
     prompts, traces, run = outcome.prompts, outcome.traces, outcome.run_dir
     state = "up to date, nothing to do" if outcome.reused else f"built in {outcome.seconds:.0f} s"
     if not outcome.canvases:
@@ -129,5 +131,13 @@ def _tell(outcome: "Outcome") -> None:
         f"  look     polytrace inspect {run}\n"
         f"  check    polytrace verify {run}{handed}"
     )
+    if outcome.spent is not None:
+        typer.echo(f"  spent    {_spent(outcome.spent, price)}")
     for sentence in outcome.said:
         typer.echo(f"  {sentence}")
+
+
+def _spent(spent: "Spending", price: "Price | None") -> str:
+    tokens = f"{spent.prompt_tokens:,} tokens read and {spent.completion_tokens:,} written"
+    money = "" if price is None else f"{price.amount(spent.money or 0)} for "
+    return f"{money}{tokens} by the teacher, in all builds of this run"

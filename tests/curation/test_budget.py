@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from curation.estimate import estimate_build
 from curation.pipeline import run_build
 from curation.sampling import journal
 from curation.sampling.spending import Tokens, tokens_of_run
@@ -236,3 +237,50 @@ def test_price_and_budget_shape_no_byte(server: Loopback, tmp_path: Path) -> Non
         server, tmp_path, price={"prompt": 1, "completion": 2}, budget={"hours": 5, "money": 1}
     )
     assert limited.digest() == plain.digest() and limited.shaping() == plain.shaping()
+
+
+@pytest.mark.slow
+def test_the_estimate_and_the_build_agree_on_the_money(server: Loopback, tmp_path: Path) -> None:
+    price = {"prompt": 1000, "completion": 3000, "currency": "EUR"}
+    built = recipe(server, tmp_path, price=price, budget={"tokens": 8_000, "hours": 1})
+    tried = estimate_build(built)
+    money, out = tried.money, tried.teacher_tokens
+    assert money is not None and money.low < money.value < money.high
+    assert out.low < out.value < out.high
+    assert tried.paid_prompts == int(PROMPTS * 8_000 / out.value)
+    assert f"pays for about {tried.paid_prompts} of {PROMPTS} prompts" in tried.text()
+    assert built.price is not None
+    assert f"{built.price.amount(money.value)} (95 %: " in tried.text()
+    said = json.loads(tried.json())
+    assert said["currency"] == "EUR" and said["paid_prompts"] == tried.paid_prompts
+    assert said["money_interval"] == [round(money.low, 6), round(money.high, 6)]
+    spent = run_build(recipe(server, tmp_path, price=price), tmp_path / "run").spent
+    assert spent is not None and spent.money is not None
+    assert (spent.prompt_tokens, spent.completion_tokens) == tokens_of_run(tmp_path / "run")
+    assert spent.money == (spent.prompt_tokens * 1000 + spent.completion_tokens * 3000) / 1e6
+    assert abs(spent.money - money.value) < 0.2 * spent.money
+    again = run_build(recipe(server, tmp_path, price=price), tmp_path / "run")
+    assert again.reused and again.spent == spent
+    assert run_build(recipe(server, tmp_path), tmp_path / "run").spent is None
+
+
+def test_recorded_traces_cost_nothing(tmp_path: Path) -> None:
+    texts = [f"First {n}, then {n} again. The answer is 2" for n in range(3)]
+    row = {"prompt": "1 + 1?", "gold": "2", "generations": texts}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    given = {
+        "name": "free",
+        "source": {
+            "kind": "jsonl",
+            "path": str(tmp_path / "rows.jsonl"),
+            "license": "mit",
+            "traces": {"column": "generations"},
+        },
+        "teacher": {"kind": "recorded"},
+        "canvas": {"slot_tokens": 99, "summary_tokens": 9, "tokenizer": "tiny/teacher"},
+        "scorer": None,
+        "price": {"prompt": 1, "completion": 1},
+        "budget": {"tokens": 0},
+    }
+    made = run_build(validate_recipe(given, "r.yaml"), tmp_path / "run")
+    assert made.traces.in_ == 3 and made.spent is not None and made.spent.money == 0
