@@ -53,6 +53,7 @@ def build(
     Examples: polytrace build demo · polytrace build gsm8k_recorded --set source.path=FILE
     """
     from curation.canvases.checks import is_unicode
+    from curation.inspect.few_correct import few_correct, nothing_released
     from schemas.recipe import load_recipe
 
     chosen = load_recipe(find_recipe(recipe, RECIPES), set_ or ())
@@ -79,9 +80,9 @@ def build(
     else:
         _tell(outcome, chosen.price)
     if not outcome.canvases:
-        from curation.inspect.terminal_view import top_reasons
-
-        raise NothingReleasedError(f"nothing was released; top reasons: {top_reasons(run)}")
+        raise NothingReleasedError(nothing_released(run))
+    if advice := few_correct(run):
+        typer.echo(f"  {advice}", err=json)
 
 
 def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
@@ -99,7 +100,7 @@ def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
             pipeline.check_resources(job)
     finally:
         job.close()  # the flow makes its own
-    if earlier is not None and earlier.canvases and not page.is_fresh(run):
+    if earlier is not None and not page.is_fresh(run):
         page.write_report(run / page.REPORT, run)
     if earlier is not None and recipe.handoff is None:
         return earlier
@@ -117,7 +118,12 @@ def _tell(outcome: "Outcome", price: "Price | None") -> None:
     prompts, traces, run = outcome.prompts, outcome.traces, outcome.run_dir
     state = "up to date, nothing to do" if outcome.reused else f"built in {outcome.seconds:.0f} s"
     if not outcome.canvases:
-        typer.echo(f"0 canvases ({state}); every rejection is in {run}/rejected")
+        typer.echo(
+            f"0 canvases ({state}); every rejection is in {run}/rejected\n"
+            f"  page     {run}/report.html (open it in a browser)"
+        )
+        if outcome.spent is not None:
+            typer.echo(f"  spent    {_spent(outcome.spent, price)}")
         return
     handed = f"\n  tables   {outcome.experiment}/report.md" if outcome.experiment else ""
     typer.echo(
