@@ -26,8 +26,11 @@ def nothing_released(run: Path) -> str:
     return "; ".join(filter(None, (reasons, few_correct(run))))
 
 
-def few_correct(run: Path) -> str | None:
-    """The sentence; DamagedError where a shard of grades cannot be read."""
+def few_correct(run: Path, name: str | None = None) -> str | None:
+    """The sentence, with `name` for the run in the command that it advises (default: its path).
+
+    DamagedError where a shard of grades cannot be read.
+    """
     manifest = Manifest.load(run / MANIFEST_FILE)
     if manifest.grades.correct >= LEAST_RIGHT * max(1, manifest.traces.in_):
         return None  # so many are on the canvases alone
@@ -51,7 +54,7 @@ def few_correct(run: Path) -> str | None:
     is_record = manifest.teacher.is_record
     who = "the recorded traces solve" if is_record else "the teacher solves"
     solves = f"{who} {len(solved):,} of {len(problems):,} problems"
-    look = f"look at the answers with `{_command(run, manifest)}`"
+    look = f"look at the answers with `{_command(name or shlex.quote(str(run)), manifest)}`"
     if (unread := grades[Grade.UNPARSED]) >= MOSTLY * graded:
         ask = "" if is_record else 'ask for "The answer is …" in teacher.prompt, '
         more = "" if is_record else "raise teacher.max_tokens, "
@@ -64,10 +67,10 @@ def few_correct(run: Path) -> str | None:
     return f"{solves} ({right}): {look}, then try {stronger}another grader or gold column"
 
 
-def _command(run: Path, manifest: Manifest) -> str:
+def _command(name: str, manifest: Manifest) -> str:
     """The command that shows answers against the gold."""
     reasons = {r.reason: r.count for r in manifest.rejected if _is_of_groups(r.stage, r.kind)}
-    command = f"polytrace inspect {one_line(shlex.quote(str(run)))}"
+    command = f"polytrace inspect {one_line(name)}"
     if not reasons:
         return command
     reason = _REASON if _REASON in reasons else max(reasons, key=lambda name: reasons[name])

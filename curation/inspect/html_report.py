@@ -150,7 +150,7 @@ def corpus_page(run: Path) -> CorpusPage:
         curves=curves,
         siblings=siblings,
         canvases=tuple(_sample(released)),
-        verdict=few_correct(run) or "",
+        verdict=few_correct(run, "RUN") or "",
         examples=() if len(released) else tuple(dropped_examples(released, manifest)),
     )
 

@@ -98,8 +98,11 @@ def inspect(
     is_plain = canvas is None and seed is None and not query.is_search
     if is_plain and corpus.manifest is not None:
         from curation.inspect import terminal_view
+        from curation.inspect.few_correct import few_correct
 
         typer.echo(f"{terminal_view.overview(run)}\n")
+        if sentence := few_correct(run):
+            typer.echo(f"{sentence}\n")
         if not len(corpus):
             typer.echo("no canvas was released")
             return
