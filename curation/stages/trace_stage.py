@@ -127,7 +127,10 @@ class SamplingProgress:
         self._next_look = time_now + LOOK_SECONDS
         rate = now.completion_tokens / max(1e-9, time_now - self._began)
         speed = f"{rate:,.0f} tokens/s" if now.completion_tokens else ""
-        notes = (speed, self._teacher.note, f"{now.failures} failures")
+        allowance = self._job.allowance
+        is_spent = allowance is not None and allowance.is_spent
+        failures = "budget spent" if is_spent else f"{now.failures} failures"
+        notes = (speed, self._teacher.note, failures)
         before, self._last = self._last, now
         done = now.done + now.failures - before.done - before.failures
         more = max(now.wanted, self._expected) - self._total
