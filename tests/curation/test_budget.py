@@ -109,7 +109,7 @@ def goes_on(server: Loopback, folder: Path, limits: list[dict[str, Any]], **more
         have = sampled(folder / "run")
         most = max(map(written, have), default=0)
         read = max((trace.prompt_tokens or 0 for trace in have), default=0)
-        over = IN_FLIGHT  # samples
+        over = IN_FLIGHT + PATHS - 1  # samples: the last request may be for several
         spent = tokens_of_run(folder / "run")
         assert spent == tokens(have)
         if "tokens" in limit:
@@ -131,12 +131,12 @@ def test_a_larger_budget_goes_on_and_makes_the_same_bytes(
     server: Loopback, tmp_path: Path, seed: int
 ) -> None:
     draw = Random(seed)
-    limits: list[dict[str, Any]] = [
-        {"tokens": draw.randrange(0, 16_000)}
-        if draw.random() < 0.6
-        else {"money": draw.random() / 8}
-        for _ in range(4)
+    kinds: list[dict[str, Any]] = [
+        {"tokens": draw.randrange(16_000)},
+        {"money": draw.random() / 8},
+        {"hours": draw.random() / 10_000},
     ]
+    limits = [draw.choice(kinds), {"tokens": draw.randrange(16_000)}, *draw.sample(kinds, 2)]
     more: dict[str, Any] = {"teacher": {"requests": draw.choice(["single", "group"])}}
     if draw.random() < 0.5:
         more["summary"] = {"by": "teacher", "prompt": "{answer} {paths} [gold 17]"}
