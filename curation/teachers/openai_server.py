@@ -65,7 +65,8 @@ def build(
         system: the system message.
         prompt: the user message; `{problem}` in it is the problem's text, `{hint}` the hint.
         hints: method hints; path j gets hint j, and they repeat.
-        part: `after_think` keeps only what follows the last `</think>`.
+        part: `after_think` keeps only what follows the last `</think>`; `answer` does so where
+            thinking is marked, and else keeps everything.
         seeds: send each sample a seed of its own; some servers cannot take them.
         seed: the seeds' seed.
         top_up: at most so many more samples a prompt, where usable and distinct ones lack.
@@ -162,6 +163,7 @@ class OpenAIServer:
         self._sampling, self._new_pool = sampling, new_pool
         self._grouped, self._top_up, self._give_up = grouped, top_up, give_up
         self._pool: EndpointPool | None = None
+        self.place = "teacher"  # in the recipe, as lines on standard error name it
 
     @property
     def note(self) -> str:
@@ -188,6 +190,7 @@ class OpenAIServer:
                 "teacher.endpoints: none; give the address of a server, or add serve: to start one"
             )
         self._pool = self._new_pool()
+        self._pool.place = self.place
         stream = Stream(self._sampling, self._pool, grouped=self._grouped, give_up=self._give_up)
         async with aclosing(stream.run(requests, shortfall)) as outcomes:
             async for outcome in outcomes:

@@ -15,7 +15,7 @@ from scorers.answers.compare.plain_rules import quick_grade, wrap
 from scorers.answers.compare.variables import rename_clashing_letters
 from scorers.answers.extract.final_answer import extract
 from scorers.answers.grade import _brought_together, tidy_gold
-from scorers.answers.verify.math_verify_pool import Question, WorkerPool
+from scorers.answers.verify.math_verify_pool import MathVerifyPool, Question
 
 Samples = Sequence[tuple[str, str, bool | None]]
 
@@ -120,7 +120,7 @@ def test_plain_answers_have_the_verdict_of_math_verify(
         for answer, gold in dict.fromkeys(starmap(_brought_together, pairs))
         if (grade := quick_grade(answer, gold)) is not None
     }
-    workers = WorkerPool(2, 30)
+    workers = MathVerifyPool(2, 30)
     try:
         grades = workers.ask(list(decided))
     finally:

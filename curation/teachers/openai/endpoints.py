@@ -62,6 +62,7 @@ class EndpointPool:
         self.endpoints: list[Endpoint] = []
         self.fatal: Exception | None = None
         self.on_change: Callable[[], None] = lambda: None
+        self.place = "teacher"  # in the recipe; lines on standard error name it
         self._tasks: list[asyncio.Task[None]] = []
         self._without_metrics: list[Endpoint] = []  # those that a line has been printed for
         self._session: aiohttp.ClientSession | None = None
@@ -139,7 +140,7 @@ class EndpointPool:
                 endpoint.changed.clear()
                 if endpoint.state is BreakerState.DOWN:
                     if endpoint.has_been_up and trial == _TRIAL[0]:
-                        _say(f"{endpoint.url} fails ({endpoint.cause}); nothing is sent there")
+                        self._say(f"{endpoint.url} fails ({endpoint.cause}); nothing is sent there")
                         is_reported = True
                     is_first = not endpoint.has_been_up
                     if not is_first:  # a server that says it is well and fails all the same
@@ -157,7 +158,7 @@ class EndpointPool:
                     self._check_rest(endpoint)
                     trial = _TRIAL[0]
                     if is_reported:
-                        _say(f"{endpoint.url} is back")
+                        self._say(f"{endpoint.url} is back")
                         is_reported = False
                 self.on_change()
                 with suppress(TimeoutError):
@@ -170,9 +171,9 @@ class EndpointPool:
         is_new = endpoint not in self._without_metrics
         if self._in_flight is None and not endpoint.has_metrics and is_new:
             self._without_metrics.append(endpoint)
-            _say(
+            self._say(
                 f"{endpoint.url} tells no load (vLLM's /metrics): {endpoint.limit} samples are "
-                f"kept in flight; set teacher.in_flight to what it can take"
+                f"kept in flight; set {self.place}.in_flight to what it can take"
             )
 
     def _check_rest(self, endpoint: Endpoint) -> None:
@@ -218,10 +219,9 @@ class EndpointPool:
         """How many endpoints there are beside the one that is named."""
         return f" (and {len(self._urls) - 1} more)" if len(self._urls) > 1 else ""
 
-
-def _say(line: str) -> None:
-    """A line of its own, above the progress bar."""
-    tqdm.write(f"{time.strftime('%H:%M:%S')} teacher: {line}", file=sys.stderr)
+    def _say(self, line: str) -> None:
+        """A line of its own, above the progress bar."""
+        tqdm.write(f"{time.strftime('%H:%M:%S')} {self.place}: {line}", file=sys.stderr)
 
 
 def read_key(variable: str | None) -> str | None:

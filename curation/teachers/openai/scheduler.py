@@ -18,6 +18,7 @@ from curation.teachers import Request, SampleOutcome, Shortfall
 from curation.teachers.openai.client import BusyError, RejectedError, UnavailableError
 from curation.teachers.openai.endpoint import BreakerState, Endpoint
 from curation.teachers.openai.endpoints import EndpointPool
+from curation.teachers.openai.feed import Feed, NothingYetError
 from curation.teachers.openai.group import Group
 from curation.teachers.openai.inbox import Inbox, Work
 from curation.teachers.openai.wire import BadReplyError, Choice, ServerSampling, choices
@@ -80,6 +81,10 @@ class Stream:
     ) -> AsyncGenerator[SampleOutcome, None]:
         """Every outcome; raises what ends the run early."""
         self._requests, self._shortfall = iter(requests), shortfall
+        if isinstance(requests, Feed):
+            loop = asyncio.get_running_loop()
+            requests.on_request(lambda: loop.call_soon_threadsafe(self._pump))
+            self._has_answered = requests.has_answered
         self._pool.on_change = self._pump
         try:
             self._pump()
@@ -157,8 +162,11 @@ class Stream:
                 self._drop(work)
             if self._is_read or self._is_full or self._judging >= MOST_JUDGING:
                 return None
-            request = next(self._requests, None)
-            if request is None:
+            try:
+                request = next(self._requests)
+            except NothingYetError:
+                return None
+            except StopIteration:
                 self._is_read = True
                 continue
             # A trace under one of our keys: the server took these settings before.

@@ -53,6 +53,10 @@ class Behaviour:
     reasoning: Literal["none", "reasoning", "reasoning_content"] = "none"  # the text's field
     reasoning_only: bool = True  # content is null; else it holds the last line, the answer
 
+    # Pairs of a text and a reply: a prompt that holds the text gets the reply, whatever the seed.
+    # Several replies to one text are given in turn, again and again.
+    script: tuple[tuple[str, str], ...] = ()
+
     # the engine
     max_running: int | None = None  # so many sequences run at once, the rest waits
     kv_when_full: float = 0.5  # the KV cache's use when max_running sequences run
@@ -93,7 +97,8 @@ COUNTERS = (
 def behaviour_of(data: bytes | str) -> Behaviour:
     """The inverse of `Behaviour.json`; TypeError for a field that there is not."""
     row = orjson.loads(data)
-    return Behaviour(**{**row, "models": tuple(row.get("models", ("loop",)))})
+    script = tuple((text, reply) for text, reply in row.get("script", ()))
+    return Behaviour(**{**row, "models": tuple(row.get("models", ("loop",))), "script": script})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 import time
+from collections import Counter
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -65,6 +66,7 @@ class Server:
         self._received = 0
         self._in_flight = 0
         self._unseeded: dict[bytes, int] = {}
+        self._scripted: Counter[str] = Counter()  # replies given, by the text they answer
         self._note()
         self.behave(Behaviour())
 
@@ -145,10 +147,22 @@ class Server:
         return True
 
     def _samples(self, asked: Asked, now: Behaviour, spoilt: str | None) -> list[Sample]:
-        samples = [sample(asked.prompt, asked.context, seed, now) for seed in self._seeds(asked)]
+        if any(text in asked.whole for text, _ in now.script):
+            samples = [self._in_turn(asked, now) for _ in range(asked.n)]
+        else:
+            seeds = self._seeds(asked)
+            samples = [sample(asked.prompt, asked.context, seed, now) for seed in seeds]
         if spoilt == "abort_next":
             return [Sample(text=s.text[: len(s.text) // 2], finish_reason="abort") for s in samples]
         return {"empty_next": [], "fewer_next": samples[:-1]}.get(spoilt or "", samples)
+
+    def _in_turn(self, asked: Asked, now: Behaviour) -> Sample:
+        """The next reply of the script."""
+        text = next(text for text, _ in now.script if text in asked.whole)
+        replies = [reply for one, reply in now.script if one == text]
+        self._scripted[text] += 1
+        reply = replies[(self._scripted[text] - 1) % len(replies)]
+        return Sample(text=reply, finish_reason="stop")
 
     def _seeds(self, asked: Asked) -> list[str]:
         """A name for the randomness of each sibling: vLLM gives sibling i the seed + i."""
