@@ -18,6 +18,7 @@ from curation.components import FILTERS, GRADERS, SOURCES, part
 from curation.filters import Filter
 from curation.graders import Grader, KeepsReplies
 from curation.sampling.replies import REPLIES, Replies
+from curation.sampling.spending import Allowance, tokens_of_run
 from curation.sources import Source
 from curation.teachers import Teacher
 from curation.vllm_servers import servers
@@ -104,6 +105,12 @@ class Job:
         """The teacher of a stage that samples, with its servers running."""
         make = components.summariser if stage is Stage.SUMMARIES else components.teacher
         return make(self.recipe, self._addresses)
+
+    @cached_property
+    def allowance(self) -> Allowance | None:
+        """What the recipe's budget leaves to spend, earlier runs counted; None without a budget."""
+        budget, price = self.recipe.budget, self.recipe.price
+        return Allowance(budget, price, tokens_of_run(self.run)) if budget is not None else None
 
     @property
     def server_failure(self) -> str | None:

@@ -8,7 +8,8 @@ import asyncio
 import json
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from curation import components, pipeline
@@ -16,25 +17,36 @@ from curation.context import Job
 from curation.graders import AsksServer
 from curation.release.token_usage import JudgeUsage, count_judge_usage
 from curation.run_store import shards
+from curation.sampling import journal
+from curation.sampling.spending import SAMPLED, Tokens, tokens_of
 from curation.stages import filter_stage, fingerprints, prompt_stage
 from curation.teachers import ServedTeacher
 from schemas import arrow
+from schemas.budget import Budget, Price
 from schemas.recipe import Recipe
 from schemas.records import Stage, Trace
+from support import stats
 from support.errors import UserError
+from support.stats import Interval
 
 TRIAL = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildEstimate:
-    """Costs measured on `tried` prompts and scaled to `prompts`; times are of this machine."""
+    """Costs measured on `tried` prompts and scaled to `prompts`; times are of this machine.
+
+    `tokens_T` are the tokens of the teacher for each tried prompt, summaries included. Intervals
+    are those of a bootstrap over the tried prompts (95 %).
+    """
 
     rows: int
     prompts: int
     tried: int
     traces: int
-    tokens: int
+    tokens_T: tuple[Tokens, ...]
+    price: Price | None
+    budget: Budget | None
     sampling_seconds: float
     other_seconds: float
     released: int
@@ -47,9 +59,39 @@ class BuildEstimate:
         return JudgeUsage(*(round(count * self.prompts / self.tried) for count in self.judge))
 
     @property
-    def teacher_tokens(self) -> int:
+    def tokens(self) -> int:
+        """Tokens that the teacher wrote for the tried prompts."""
+        return sum(each.completion for each in self.tokens_T)
+
+    @property
+    def teacher_tokens(self) -> Interval:
         """Tokens the teacher will write."""
-        return round(self.tokens * self.prompts / self.tried)
+        return self._scaled([each.completion for each in self.tokens_T])
+
+    @property
+    def money(self) -> Interval | None:
+        """What the teacher's tokens will cost; None without a price."""
+        if self.price is None:
+            return None
+        return self._scaled([self.price.of(*each) for each in self.tokens_T])
+
+    @property
+    def paid_prompts(self) -> int | None:
+        """Prompts that the budget lasts for, if nothing is spent yet; None without a budget."""
+        if self.budget is None:
+            return None
+        hours = self.sampling_seconds * self.prompts / self.tried / 3600
+        costs = (
+            (self.budget.tokens, self.teacher_tokens.value),
+            (self.budget.money, self.money.value if self.money else 0.0),
+            (self.budget.hours, hours),
+        )
+        shares = [limit / cost for limit, cost in costs if limit is not None and cost > 0]
+        return int(self.prompts * min([1.0, *shares]))
+
+    def _scaled(self, values_T: Sequence[float]) -> Interval:
+        """The sum over all prompts."""
+        return Interval(*(value * self.prompts for value in stats.mean(values_T)))
 
     @property
     def hours(self) -> float:
@@ -63,26 +105,44 @@ class BuildEstimate:
 
     def json(self) -> str:
         """The estimate as one object."""
-        return json.dumps(
-            {
-                "prompts": self.prompts,
-                "teacher_tokens": self.teacher_tokens,
-                **self._judge_json(),
-                "hours": round(self.hours, 4),
-                "canvases": self.canvases,
-                "tried": self.tried,
+        tokens, money = self.teacher_tokens, self.money
+        facts: dict[str, object] = {
+            "prompts": self.prompts,
+            "teacher_tokens": round(tokens.value),
+            "teacher_tokens_interval": [round(tokens.low), round(tokens.high)],
+            **self._judge_json(),
+            "hours": round(self.hours, 4),
+            "canvases": self.canvases,
+            "tried": self.tried,
+        }
+        if money is not None and self.price is not None:
+            facts |= {
+                "money": round(money.value, 6),
+                "money_interval": [round(money.low, 6), round(money.high, 6)],
+                "currency": self.price.currency or None,
             }
-        )
+        if self.paid_prompts is not None:
+            facts["paid_prompts"] = self.paid_prompts
+        return json.dumps(facts)
 
     def text(self) -> str:
         """The estimate for people."""
+        tokens, money, paid = self.teacher_tokens, self.money, self.paid_prompts
+        spread = f"(95 %: {tokens.low:,.0f} to {tokens.high:,.0f})"
+        costs = [f"  teacher tokens   {tokens.value:,.0f} {spread}"]
+        if money is not None and self.price is not None:
+            value, low, high = map(self.price.amount, money)
+            costs.append(f"  money            {value} (95 %: {low} to {high})")
+        if paid is not None:
+            number = "all" if paid == self.prompts else f"about {paid:,} of"
+            costs.append(f"  budget           pays for {number} {self.prompts:,} prompts")
         return "\n".join(
             (
                 f"tried {self.tried} prompts: {self.traces} traces, {self.tokens:,} tokens, "
                 f"{self.sampling_seconds:.1f} s of sampling, "
                 f"{self.other_seconds:.1f} s for the rest",
                 f"{self.rows:,} rows hold {self.prompts:,} usable prompts",
-                f"  teacher tokens   {self.teacher_tokens:,}",
+                *costs,
                 *self._judge_lines(),
                 f"  hours            {self.hours:.2f} on this machine",
                 f"  expected yield   {self.canvases:,} canvases "
@@ -116,10 +176,10 @@ def estimate_build(recipe: Recipe, limit: int | None = None) -> BuildEstimate:
         ShortError: none of the teacher's or of the judge's servers answers.
     """
     with tempfile.TemporaryDirectory() as folder:
-        trial = recipe.model_copy(update={"shard_rows": TRIAL})
+        trial = recipe.model_copy(update={"shard_rows": TRIAL, "budget": None})
         job = Job(recipe=trial, run=Path(folder), limit=limit)
         try:
-            return _measure(job)
+            return replace(_measure(job), budget=recipe.budget)
         finally:
             job.close()
 
@@ -140,19 +200,32 @@ def _measure(job: Job) -> BuildEstimate:
         _run(job, source_index, index)
     shard, judged_before = filled[-1], count_judge_usage(job.run)
     sampling_seconds, other_seconds = _run(job, source_index, shard)
+    prompts = fingerprints.load_prompts(job, shard)
     traces = list(arrow.records(Trace, shards.read(job.run, Stage.TRACES, shard)))
     return BuildEstimate(
         rows=source_index.rows,
         prompts=source_index.prompts,
-        tried=len(fingerprints.load_prompts(job, shard)),
+        tried=len(prompts),
         traces=len(traces),
-        tokens=sum(trace.completion_tokens or 0 for trace in traces),
+        tokens_T=_tokens_by_prompt(job, shard, [prompt.id for prompt in prompts]),
+        price=job.recipe.price,
+        budget=None,
         sampling_seconds=sampling_seconds,
         other_seconds=other_seconds,
         released=filter_stage.count_passing(job, shard),
         judge=count_judge_usage(job.run).less(judged_before),
         judge_names=components.judge_names(job.recipe.grader),
     )
+
+
+def _tokens_by_prompt(job: Job, shard: int, prompts: Sequence[str]) -> tuple[Tokens, ...]:
+    """What the teacher has read and written for each prompt of a shard; a record is free."""
+    tokens = dict.fromkeys(prompts, Tokens())
+    for stage in SAMPLED:
+        for path in (job.run / stage).glob(f"{shard:05}.jsonl*"):
+            for trace in journal.read(path).traces:
+                tokens[trace.prompt_id] = tokens[trace.prompt_id].plus(tokens_of(trace))
+    return tuple(tokens.values())
 
 
 def _run(job: Job, source_index: prompt_stage.SourceIndex, index: int) -> tuple[float, float]:

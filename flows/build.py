@@ -118,7 +118,7 @@ def run_stages(recipe: Recipe, run: Path, limit: int | None, watch: Watch = null
     began = time.monotonic()
     experiment = checked(recipe.handoff, run) if recipe.handoff is not None else None
     outcome = _build(recipe, run, limit, watch)
-    if outcome.canvases and not (outcome.reused and is_fresh(run)):
+    if not (outcome.reused and is_fresh(run)):
         show(str(run))
     if experiment is not None and outcome.canvases:
         folder = finetune_eval(experiment, str(run))

@@ -18,7 +18,7 @@ from prefect.events import emit_event
 from prefect.states import Failed
 from pydantic import Field
 
-from curation.inspect import terminal_view
+from curation.inspect.few_correct import nothing_released
 from curation.publish import fsspec_folder, hub
 from curation.publish.plan import check_destination
 from flows.artifacts import key, or_warning, show_corpus, show_page
@@ -80,9 +80,7 @@ def build(
     start = run_stages if chosen.task_runner == "threads" else run_build  # a cluster's own flow
     outcome = start(chosen, run, limit, lambda meter: show_in_ui(progress, meter))
     if not outcome.canvases:
-        raise NothingReleasedError(
-            f"nothing was released; top reasons: {terminal_view.top_reasons(run)}"
-        )
+        raise NothingReleasedError(nothing_released(run))
     show_corpus(run, outcome.seconds, price_per_million_tokens)
     _announce(run)
     return str(run)

@@ -62,7 +62,7 @@ def build(
     >>> run.manifest.prompts.in_
     24
     """
-    from curation.inspect.terminal_view import top_reasons
+    from curation.inspect.few_correct import nothing_released
     from curation.pipeline import run_build
     from flows import page
 
@@ -77,10 +77,10 @@ def build(
         )
     run = Path("runs") / recipe.name if out is None else Path(out)
     outcome = run_build(recipe, run, limit)
-    if not outcome.canvases:
-        raise NothingReleasedError(f"nothing was released; top reasons: {top_reasons(run)}")
     if not page.is_fresh(run):
         page.write_report(run / page.REPORT, run)
+    if not outcome.canvases:
+        raise NothingReleasedError(nothing_released(run))
     return Run(run)
 
 

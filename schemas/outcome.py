@@ -5,6 +5,14 @@ from pydantic import Field
 from schemas.facts import Count, Fact, PromptCounts, TraceCounts
 
 
+class Spending(Fact):
+    """What a teacher has cost a run so far; `money` is None where the recipe has no price."""
+
+    prompt_tokens: Count
+    completion_tokens: Count
+    money: float | None = None
+
+
 class Outcome(Fact):
     """The result of a build: its run directory, counts, and messages."""
 
@@ -15,6 +23,9 @@ class Outcome(Fact):
     seconds: float
     experiment: str | None = Field(
         default=None, description="Directory of the experiment that the release was handed to."
+    )
+    spent: Spending | None = Field(
+        default=None, description="What the teacher cost, where the recipe has a price or a budget."
     )
     said: tuple[str, ...] = Field(default=(), description="Sentences on what its figures can tell.")
     reused: bool = Field(default=False, description="Nothing had to be done.")

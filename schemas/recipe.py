@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from schemas import former
+from schemas.budget import Budget, Price
 from schemas.canvas import MARKER
 from schemas.section import Section
 from schemas.serve import Serve
@@ -32,6 +33,8 @@ OPERATIONAL = (
     *("endpoints", "in_flight", "timeout_seconds", "patience_seconds", "api_key_env"),
     "tokens_field",
 )
+# Keys of a recipe that shape no byte of the corpus (`serve` only in part: see `shaping`).
+SHAPELESS = {"task_runner", "serve", "handoff", "price", "budget"}
 
 
 class Part(BaseModel):
@@ -185,6 +188,10 @@ class Recipe(Section):
     serve: Serve | None = Field(
         default=None, description="Start the teacher's vLLM servers (default: they run already)."
     )
+    price: Price | None = Field(default=None, description="What the teacher's tokens cost.")
+    budget: Budget | None = Field(
+        default=None, description="When sampling ends, with everything kept (default: never)."
+    )
     summary: Summary = Summary()
     groups: Groups = Groups()
     canvas: CanvasSpec = CanvasSpec()
@@ -219,6 +226,8 @@ class Recipe(Section):
             )
         if self.samples is not None and self.samples < self.paths:
             raise ValueError(f"samples is {self.samples}, fewer than paths ({self.paths})")
+        if self.budget is not None and self.budget.money is not None and self.price is None:
+            raise ValueError("budget.money: needs price.prompt and price.completion; set them")
         if self.grow and any(rule.kind == "count" for rule in self.filters):
             raise ValueError(
                 "grow: a corpus that the filter count has filled cannot; leave one out"
@@ -227,7 +236,7 @@ class Recipe(Section):
 
     def shaping(self) -> dict[str, Any]:
         """The fields that shape the corpus, as plain values; not those of where it is built."""
-        facts = self.model_dump(mode="json", exclude={"task_runner", "serve", "handoff"})
+        facts = self.model_dump(mode="json", exclude=SHAPELESS)
         if self.serve is not None and (self.serve.model or self.serve.shaping_args()):
             facts["serve"] = {"model": self.serve.model, "args": self.serve.shaping_args()}
         facts["grader"] = self.shaping_grader()
@@ -235,31 +244,28 @@ class Recipe(Section):
             del facts["grader"]  # what version 0.1 did, so that its digests stay
         if facts["scorer"] is not None:
             facts["scorer"].pop("devices")
-        for teacher in (facts["teacher"], facts["teacher"].get("top_up")):
-            if isinstance(teacher, dict):
-                for name in OPERATIONAL:
-                    teacher.pop(name, None)
+        facts["teacher"] = _shaping(facts["teacher"], is_teacher=True)
         return facts
 
     def shaping_grader(self) -> dict[str, Any]:
         """The grader's options as plain values, but those that say how a server is reached."""
-        return _without_operational(self.grader.model_dump(mode="json"))
+        return _shaping(self.grader.model_dump(mode="json"))
 
     def digest(self) -> str:
         """A hash of every field that shapes the corpus."""
         return digest(former.recipe(self.shaping(), former.FORMER))
 
 
-def _without_operational(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of a part without OPERATIONAL ones, also in parts inside it."""
+def _shaping(options: Mapping[str, Any], *, is_teacher: bool = False) -> dict[str, Any]:
+    """Options of a part without the OPERATIONAL ones of teachers, wherever these stand in it."""
     kept: dict[str, Any] = {}
     for name, value in options.items():
-        if name in OPERATIONAL:
+        if is_teacher and name in OPERATIONAL:
             continue
         if isinstance(value, Mapping):
-            value = _without_operational(value)
+            value = _shaping(value, is_teacher=name in ("teacher", "top_up"))
         elif isinstance(value, list):
-            value = [_without_operational(v) if isinstance(v, Mapping) else v for v in value]
+            value = [_shaping(v) if isinstance(v, Mapping) else v for v in value]
         kept[name] = value
     return kept
 

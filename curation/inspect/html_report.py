@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from curation.inspect.dropped_examples import ExampleView, dropped_examples
+from curation.inspect.few_correct import few_correct
 from curation.inspect.funnel import funnel
 from curation.inspect.terminal_view import MARKS, facts
 from curation.release import reader, statistics
@@ -107,7 +109,11 @@ class CanvasView:
 
 @dataclass(frozen=True, slots=True)
 class CorpusPage:
-    """All values on the page; `manifest` is the checksum of the run's manifest."""
+    """All values on the page; `manifest` is the checksum of the run's manifest.
+
+    `verdict` says that hardly any trace is right, where that is so. There are `examples` of dropped
+    prompts where no canvas was released.
+    """
 
     manifest: str
     name: str
@@ -120,6 +126,8 @@ class CorpusPage:
     curves: tuple[Curve, ...]
     siblings: tuple[tuple[float | None, ...], ...]  # [i][j]: what path j gains from path i
     canvases: tuple[CanvasView, ...]
+    verdict: str
+    examples: tuple[ExampleView, ...]
 
 
 def corpus_page(run: Path) -> CorpusPage:
@@ -142,6 +150,8 @@ def corpus_page(run: Path) -> CorpusPage:
         curves=curves,
         siblings=siblings,
         canvases=tuple(_sample(released)),
+        verdict=few_correct(run, "RUN") or "",
+        examples=() if len(released) else tuple(dropped_examples(released, manifest)),
     )
 
 

@@ -20,13 +20,24 @@ from curation.release.reader import ReleaseReader, begins, holds, selected
 from curation.run_store.shards import shard_path
 from schemas import arrow
 from schemas.manifest import Manifest
-from schemas.records import Rejection, Stage
+from schemas.records import Grade, Rejection, Stage
 from support.display.text import one_line
 from support.errors import UserError
 from support.plugins import hint
 
+END = 300  # characters of a trace's end
 COLUMNS = arrow.schema_of(Rejection).names
 _InShard = tuple[int, Rejection]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenAnswer:
+    """What a trace answered: its number, grade, answer (None if none was read), and its end."""
+
+    index: int
+    grade: Grade
+    answer: str | None
+    end: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,18 +45,21 @@ class RejectedItem:
     """A rejection with the texts of its prompt and trace.
 
     `prompt` and `gold` are None where the prompt never became one, `text` where a whole prompt was
-    dropped or the trace was not kept.
+    dropped or the trace was not kept. `answers` are those of all traces of a prompt that was
+    dropped for its traces.
     """
 
     rejection: Rejection
     prompt: str | None
     gold: str | None
     text: str | None
+    answers: tuple[GivenAnswer, ...] = ()
 
     def fields(self) -> dict[str, object]:
         """All fields in one dictionary."""
         texts = {"prompt": self.prompt, "gold": self.gold, "text": self.text}
-        return asdict(self.rejection) | texts
+        answers = [asdict(answer) for answer in self.answers]
+        return asdict(self.rejection) | texts | {"answers": answers}
 
 
 def find_rejections(corpus: ReleaseReader, query: Query) -> tuple[Iterator[RejectedItem], int]:
@@ -115,6 +129,8 @@ def _with_texts(run: Path, chosen: Iterable[_InShard]) -> Iterator[RejectedItem]
         tables = selected(path, ("id", "text", "gold"), pc.field("id").isin(ids))
         prompts = {row["id"]: row for _, data in tables for row in data.to_pylist()}
         traces = _traces(run, shard, ids) if any(r.index is not None for r in rejections) else {}
+        groups = [r.prompt_id for r in rejections if r.stage is Stage.CANVASES and r.index is None]
+        answers = _answers(run, shard, pa.array(groups, pa.string())) if groups else {}
         for one in rejections:
             prompt = prompts.get(one.prompt_id, {})
             yield RejectedItem(
@@ -125,6 +141,7 @@ def _with_texts(run: Path, chosen: Iterable[_InShard]) -> Iterator[RejectedItem]
                 text=traces.get((one.prompt_id, one.index))
                 if one.stage is not Stage.PROMPTS
                 else None,
+                answers=tuple(answers.get(one.prompt_id, ())) if one.index is None else (),
             )
 
 
@@ -137,3 +154,22 @@ def _traces(run: Path, shard: int, ids: pa.Array) -> dict[tuple[str, int | None]
         for _, data in tables
         for row in data.to_pylist()
     }
+
+
+def _answers(run: Path, shard: int, ids: pa.Array) -> dict[str, list[GivenAnswer]]:
+    """What the traces of these prompts answered, by prompt, in the traces' order."""
+    found: dict[str, list[GivenAnswer]] = {}
+    keep = pc.field("trace", "prompt_id").isin(ids)
+    for _, data in selected(
+        shard_path(run, Stage.GRADED, shard), ("trace", "grade", "answer"), keep
+    ):
+        for row in data.to_pylist():
+            trace = row["trace"]
+            answer = GivenAnswer(
+                index=trace["index"],
+                grade=Grade(row["grade"]),
+                answer=row["answer"],
+                end=trace["text"][-END:],
+            )
+            found.setdefault(trace["prompt_id"], []).append(answer)
+    return found

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.text import Text
 
 from curation.inspect.layout import Part, columns, lines
-from curation.inspect.rejections import RejectedItem
+from curation.inspect.rejections import GivenAnswer, RejectedItem
 from curation.release import statistics
 from curation.release.statistics import Distribution
 from curation.seqdep_report.controls import sentence
@@ -173,11 +173,21 @@ def show_rejection(dropped: RejectedItem, cells: int, *, title: str = "rejected"
     else:
         gold = Part(f"gold answer: {_brief(dropped.gold or '')}", "bold")
         blocks.append(lines([Part(_shown(dropped.prompt)), gold], cells))
+    if dropped.answers:
+        blocks.append(lines([part for one in dropped.answers for part in _answer(one)], cells))
     if dropped.text is not None:
         blocks.append(lines([Part(_shown(dropped.text))], cells))
     elif one.index is not None:
         blocks.append(lines([Part("(the trace was not kept)", "dim")], cells))
     return _ruled(cells, *blocks)
+
+
+def _answer(given: GivenAnswer) -> list[Part]:
+    """What one trace answered; how it ends where no answer was read."""
+    mark, style = MARKS[given.grade]
+    answer = "" if given.answer is None else f": {_brief(given.answer)}"
+    heading = Part(f"trace {given.index + 1}  {mark}{answer}", style)
+    return [heading] if given.answer is not None else [heading, Part(f"… {visible(given.end)}")]
 
 
 def _ruled(cells: int, *blocks: list[Text]) -> Text:

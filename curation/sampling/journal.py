@@ -69,6 +69,12 @@ def read(path: Path) -> JournalContents:
     return JournalContents(traces, damaged, torn, refusals)
 
 
+def lines(path: Path) -> Iterator[bytes]:
+    """Every line of a journal that was written to its end, whole or damaged."""
+    with path.open("rb") as file:
+        yield from (line for line in file if line.endswith(b"\n"))
+
+
 def keys(path: Path) -> Iterator[str]:
     """The key of every line, whole or damaged, without decoding the rest of the line."""
     with path.open("rb") as file:

@@ -12,13 +12,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from threading import Lock
 
 from curation.sampling.journal import COMMIT_SECONDS
 from curation.sampling.shard_state import Sample, Shard, ShardState, open_shard_state
-from curation.teachers import Failure, Request, SampleOutcome, Shortfall, Teacher
+from curation.sampling.spending import SPENT, Allowance
+from curation.teachers import Failure, Request, SampleOutcome, Shortfall, Skipped, Teacher
 from schemas.records import Prompt, Trace
 
 __all__ = ["Close", "FinishedShard", "Have", "Progress", "Report", "Shard", "no_shortfall", "run"]
@@ -77,6 +78,7 @@ def run(
     have: Have,
     close: Close,
     shortfall: Shortfall = no_shortfall,
+    allowance: Allowance | None = None,
     progress: Report | None = None,
 ) -> Progress:
     """Sample every shard, `samples` a prompt, and close each as its last outcome arrives.
@@ -85,8 +87,10 @@ def run(
     only the shards in flight. `have` gives a shard's traces that exist outside its own journal.
     `close` makes a shard durable, one call at a time, from any thread; only after it has returned,
     and with no retryable failure, is the shard's journal in `folder` set aside. `shortfall` says
-    how many spare samples a prompt needs. `progress` is called with every outcome and about twice a
-    second; what it raises ends the run.
+    how many spare samples a prompt needs. Once `allowance` is spent, no further sample is asked for
+    (what is asked for is taken), and shards that lack samples are handed to `close` with retryable
+    failures. `progress` is called with every outcome and about twice a second; what it raises ends
+    the run.
 
     Whatever ends the run early, an error of the teacher too, what has come is committed first. A
     sample that the teacher leaves out becomes a retryable Failure `not_delivered`; a second outcome
@@ -95,7 +99,8 @@ def run(
     runs no event loop.
     """
     report = progress or (lambda progress: None)
-    service = _Service(teacher, samples, folder, have, close, report)
+    paid = None if teacher.is_record else allowance
+    service = _Service(teacher, samples, folder, have, close, report, paid)
     # A full collection over all that is imported halts every connection for a third of a second.
     gc.freeze()
     try:
@@ -114,6 +119,7 @@ class _Service:
     have: Have
     close: Close
     report: Report
+    allowance: Allowance | None
 
     def __post_init__(self) -> None:
         self._counts = dict.fromkeys((field.name for field in fields(Progress)), 0)
@@ -121,6 +127,8 @@ class _Service:
         self._open: dict[int, ShardState] = {}
         self._held = 0  # characters of traces in memory
         self._missing: dict[Sample, ShardState] = {}
+        self._cut: set[str] = set()  # prompts that lack spare samples which nothing is left for
+        self._spares: dict[str, int] = {}  # traces of prompts that came with spare ones
         self._finished: list[ShardState] = []
         self._last_yield = time.monotonic()
         self._closer: asyncio.Task[None] | None = None  # one shard at a time, beside the stream
@@ -130,19 +138,12 @@ class _Service:
         """See the function `run`."""
         # Few threads: each keeps memory of its own, and what they do takes turns anyway.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
-        requests = self._requests(shards)
+        shards = iter(shards)
         try:
-            async with self._committing(), AsyncExitStack() as stack:
-                outcomes = self.teacher.sample(requests, shortfall)
-                if (aclose := getattr(outcomes, "aclose", None)) is not None:
-                    stack.push_async_callback(aclose)
-                async for outcome in outcomes:
-                    self._take(outcome)
-                    await self._relieve()
-                self._give_up()
-                for _ in requests:  # what the teacher did not even ask for is short too
-                    self._give_up()
-                    await self._relieve()
+            async with self._committing():
+                await self._sample(self._requests(shards), shortfall)
+                if self._is_spent():
+                    await self._sample(self._requests(shards, free=True), shortfall)
                 await self._close_all()
                 self.report(self._progress)
         finally:
@@ -151,21 +152,67 @@ class _Service:
             self._release()
         return self._progress
 
-    def _requests(self, shards: Iterable[Shard]) -> Iterator[Request]:
-        """Every prompt in order, shard by shard, also those with nothing missing."""
-        for shard in shards:
+    async def _sample(self, requests: Iterator[Request], shortfall: Shortfall) -> None:
+        """Take every outcome of the teacher; what it leaves out has failed."""
+
+        def affordable(prompt: Prompt, traces: Sequence[Trace]) -> int:
+            lacking = shortfall(prompt, traces)
+            if lacking <= 0 or not self._is_spent():
+                return lacking
+            if (unseen := self._spares.get(prompt.id, 0) - len(traces)) > 0:
+                return min(lacking, unseen)  # there are spare samples, which cost nothing again
+            self._cut.add(prompt.id)
+            return 0
+
+        async with AsyncExitStack() as stack:
+            outcomes = self.teacher.sample(requests, affordable)
+            if (aclose := getattr(outcomes, "aclose", None)) is not None:
+                stack.push_async_callback(aclose)
+            async for outcome in outcomes:
+                self._take(outcome)
+                await self._relieve()
+        self._give_up()
+        for _ in requests:  # what the teacher did not even ask for is short too
+            self._give_up()
+            await self._relieve()
+
+    def _limited(self, request: Request) -> Request:
+        """The request with the budget's end in it."""
+        if (allowance := self.allowance) is None:
+            return request
+        if len(request.have) > request.wanted.required:
+            self._spares[request.prompt.id] = len(request.have)
+        return replace(request, is_stopped=self._is_spent, expect=allowance.expect)
+
+    def _is_spent(self) -> bool:
+        return self.allowance is not None and self.allowance.is_spent
+
+    def _requests(self, shards: Iterator[Shard], *, free: bool = False) -> Iterator[Request]:
+        """Every prompt in order, shard by shard, also those with nothing missing.
+
+        It ends when the budget is spent. Then it is called for the rest of the shards, `free`, and
+        gives those that lack none but spare samples, which are closed where no spare is needed.
+        """
+        while free or not self._is_spent():
+            if (shard := next(shards, None)) is None:
+                return
             wanted = [self.teacher.wanted(prompt, self.samples) for prompt in shard.prompts]
             have = self.have(shard.index)
             open_shard = open_shard_state(shard, wanted, self.teacher, self.folder, have)
             requests = [  # now, while all of the shard's traces are in memory
-                open_shard.request(prompt, position, number)
+                self._limited(open_shard.request(prompt, position, number))
                 for position, (prompt, number) in enumerate(zip(shard.prompts, wanted, strict=True))
             ]
+            if free and (lacking := open_shard.missing - open_shard.spares):
+                self._leave(open_shard.index, min(lacking))
+                continue
             self._enter(open_shard)
             if not open_shard.missing:  # a teacher may skip many such shards in one go
                 self._close(open_shard)
                 self._count_closed(open_shard)
-            yield from requests
+            for request in requests:
+                if not (self._is_spent() and request.lacks_required):
+                    yield request
 
     def _take(self, outcome: SampleOutcome) -> None:
         """Enter an outcome; one for a sample that is not missing is ignored."""
@@ -173,6 +220,8 @@ class _Service:
         open_shard = self._missing.get(sample)
         if open_shard is None:
             return
+        if isinstance(outcome, Skipped) and outcome.prompt_id in self._cut:
+            outcome = _unsent(sample)  # it is needed, but nothing is left for it
         open_shard.enter(outcome)
         del self._missing[sample]
         more = int(sample in open_shard.spares)
@@ -180,6 +229,8 @@ class _Service:
             tokens = outcome.completion_tokens or 0
             self._held += len(outcome.text)
             self._count(wanted=more, done=1, completion_tokens=tokens)
+            if self.allowance is not None:
+                self.allowance.add(outcome)
         elif isinstance(outcome, Failure):
             self._count(wanted=more, failures=1, short=int(outcome.retryable))
         if not open_shard.missing:
@@ -258,6 +309,8 @@ class _Service:
     async def _commit_regularly(self) -> None:
         while True:
             await asyncio.sleep(COMMIT_SECONDS / 2)
+            if self.allowance is not None:
+                self.allowance.look()
             for open_shard in tuple(self._open.values()):
                 loop = asyncio.get_running_loop()
                 await loop.run_in_executor(self._writer, open_shard.journal.commit)
@@ -291,6 +344,11 @@ class _Service:
             self.close(finished)
         open_shard.set_aside()
 
+    def _leave(self, index: int, sample: Sample) -> None:
+        """Leave a shard as it is, because it lacks samples that nothing is left for."""
+        with self._close_lock:
+            self.close(FinishedShard(index=index, traces=(), failures=[_unsent(sample)], keys=()))
+
     def _count_closed(self, open_shard: ShardState) -> None:
         del self._open[open_shard.index]
         self._held -= open_shard.held
@@ -304,3 +362,10 @@ class _Service:
     def _count(self, **more: int) -> None:
         for name, value in more.items():
             self._counts[name] += value
+
+
+def _unsent(sample: Sample) -> Failure:
+    """The outcome of a sample that another run, with a larger budget, asks for."""
+    prompt_id, index = sample
+    detail = "the budget was spent before this sample was asked for"
+    return Failure(prompt_id=prompt_id, index=index, reason=SPENT, detail=detail, retryable=True)

@@ -17,6 +17,7 @@ from curation.release import card, figures, statistics, writer
 from curation.release.rows import read_rows
 from curation.release.token_usage import JudgeUsage, count_judge_usage
 from curation.run_store import shards
+from curation.sampling.spending import spending
 from curation.seqdep_report import controls
 from curation.stages import (
     build_manifest,
@@ -245,11 +246,14 @@ def _outcome(job: Job, manifest: Manifest) -> Outcome:
         measured = manifest.scorer.controls
         idle = controls.idle_filters(measured, job.recipe.filters)
         sentences = (controls.sentence(measured), *idle)
+    recipe = job.recipe
+    is_paid = recipe.price is not None or recipe.budget is not None
     return Outcome(
         run_dir=str(job.run),
         prompts=manifest.prompts,
         traces=manifest.traces,
         canvases=manifest.canvases,
         seconds=0.0,
+        spent=spending(job.run, recipe.price) if is_paid else None,
         said=sentences,
     )

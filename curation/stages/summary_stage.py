@@ -17,7 +17,7 @@ from curation.sampling import service
 from curation.sampling.journal_index import JournalIndex
 from curation.stages import fingerprints
 from curation.stages.prompt_stage import SourceIndex
-from curation.stages.trace_stage import SamplingProgress, short_error
+from curation.stages.trace_stage import SamplingProgress, raise_if_short
 from curation.teachers import Failure
 from schemas import arrow
 from schemas.records import Canvas, Prompt, Stage, Trace
@@ -59,6 +59,8 @@ def write_summaries(job: Job, source_index: SourceIndex) -> None:
         retryable = [failure for failure in shard.failures if failure.retryable]
         short.extend(retryable)
         if retryable:
+            for canvas in _load_assembled(job, shard.index):
+                waiting.pop(canvas.prompt.id, None)
             return
         written: dict[str, list[Trace]] = {}
         for trace in shard.traces:
@@ -82,6 +84,7 @@ def write_summaries(job: Job, source_index: SourceIndex) -> None:
         have=have,
         close=close,
         shortfall=shortfall,
+        allowance=job.allowance,
         progress=SamplingProgress(job, Stage.SUMMARIES, running_teacher),
     )
     job.bars.end(Stage.SUMMARIES)
@@ -91,8 +94,7 @@ def write_summaries(job: Job, source_index: SourceIndex) -> None:
         f"the template stands for the others",
         file=sys.stderr,
     )
-    if short:
-        raise short_error(short)
+    raise_if_short(job, short)
 
 
 def _load_assembled(job: Job, index: int) -> Iterator[Canvas]:

@@ -67,12 +67,12 @@ def sample_traces(job: Job, source_index: SourceIndex) -> None:
         have=have,
         close=close,
         shortfall=shortfall,
+        allowance=job.allowance,
         progress=progress,
     )
     progress.end()
     job.bars.end(Stage.TRACES)
-    if short:
-        raise short_error(short)
+    raise_if_short(job, short)
 
 
 def check_servers(job: Job) -> None:
@@ -94,10 +94,14 @@ def check_servers(job: Job) -> None:
         job.check_servers()
 
 
-def short_error(short: Sequence[Failure]) -> ShortError:
-    """The error for samples that another run may deliver."""
+def raise_if_short(job: Job, short: Sequence[Failure]) -> None:
+    """ShortError where samples are missing that another run may deliver."""
+    if not short:
+        return
+    if job.allowance is not None and job.allowance.is_spent:
+        raise ShortError(job.allowance.sentence())
     first = short[0]
-    return ShortError(
+    raise ShortError(
         f"{len(short)} samples could not be had (first: prompt {first.prompt_id}: {first.reason}: "
         f"{first.detail}); everything else is kept; run the same command again to get the rest"
     )
@@ -123,7 +127,10 @@ class SamplingProgress:
         self._next_look = time_now + LOOK_SECONDS
         rate = now.completion_tokens / max(1e-9, time_now - self._began)
         speed = f"{rate:,.0f} tokens/s" if now.completion_tokens else ""
-        notes = (speed, self._teacher.note, f"{now.failures} failures")
+        allowance = self._job.allowance
+        is_spent = allowance is not None and allowance.is_spent
+        failures = "budget spent" if is_spent else f"{now.failures} failures"
+        notes = (speed, self._teacher.note, failures)
         before, self._last = self._last, now
         done = now.done + now.failures - before.done - before.failures
         more = max(now.wanted, self._expected) - self._total

@@ -40,6 +40,14 @@ SampleOutcome = Trace | Failure | Skipped
 Outcomes = AsyncIterator[SampleOutcome]
 
 
+def _never() -> bool:
+    return False
+
+
+def _ignore(prompt_tokens: int, completion_tokens: int) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One prompt to be sampled.
@@ -48,7 +56,10 @@ class Request:
     batches from the shard. `missing` are the indices, below `wanted.maximum`, of samples without an
     outcome; `have` are the traces that exist; `refusal` is set where the prompt was refused before.
     `keys` holds the key of every sample below `wanted.maximum`. Requests with nothing missing are
-    passed to the teacher, too.
+    passed to the teacher, too. `is_stopped` turns true when the build's budget is spent: then no
+    more requests come, no prompt lacks a trace any more, and what was not sent yet need not be.
+    A teacher that lets replies wait may call `expect` with their tokens, read and written, as they
+    come, so that the budget's end shows before their outcomes are yielded.
     """
 
     prompt: Prompt
@@ -59,6 +70,13 @@ class Request:
     keys: tuple[str, ...]
     have: tuple[Trace, ...] = ()
     refusal: Failure | None = None
+    is_stopped: Callable[[], bool] = _never
+    expect: Callable[[int, int], None] = _ignore
+
+    @property
+    def lacks_required(self) -> bool:
+        """Whether a sample is missing that is wanted in any case."""
+        return any(index < self.wanted.required for index in self.missing)
 
 
 Shortfall = Callable[[Prompt, Sequence[Trace]], int]

@@ -144,7 +144,8 @@ class LocalTeacher:
     async def sample(self, requests: Iterable[Request], shortfall: Shortfall) -> Outcomes:
         """Outcomes block by block, as the samples of a block end."""
         for block in _blocks(requests, self.batch_prompts):
-            if not any(request.missing for request in block):
+            # Half a block, whose other requests did not come, would not be sampled the same again.
+            if block[0].is_stopped() or not any(request.missing for request in block):
                 continue
             outcomes = self._sample_block(block, shortfall)
             # A thread, so that journals are committed while the model computes.

@@ -12,7 +12,8 @@ from flows.runtime.session import prefect
 from support.errors import NothingReleasedError, UserError
 
 if TYPE_CHECKING:
-    from schemas.outcome import Outcome
+    from schemas.budget import Price
+    from schemas.outcome import Outcome, Spending
     from schemas.recipe import Recipe
 
 
@@ -52,6 +53,7 @@ def build(
     Examples: polytrace build demo · polytrace build gsm8k_recorded --set source.path=FILE
     """
     from curation.canvases.checks import is_unicode
+    from curation.inspect.few_correct import few_correct, nothing_released
     from schemas.recipe import load_recipe
 
     chosen = load_recipe(find_recipe(recipe, RECIPES), set_ or ())
@@ -70,16 +72,17 @@ def build(
     outcome = _build(chosen, run, limit)
     outcome = outcome.model_copy(update={"seconds": round(time.monotonic() - began, 1)})
     if json:
-        hidden = {"reused", "said"} if outcome.experiment else {"reused", "said", "experiment"}
+        hidden = {"reused", "said"}
+        hidden |= {name for name in ("experiment", "spent") if getattr(outcome, name) is None}
         typer.echo(outcome.model_dump_json(by_alias=True, exclude=hidden))
         for sentence in outcome.said if outcome.canvases else ():
             typer.echo(sentence, err=True)
     else:
-        _tell(outcome)
+        _tell(outcome, chosen.price)
     if not outcome.canvases:
-        from curation.inspect.terminal_view import top_reasons
-
-        raise NothingReleasedError(f"nothing was released; top reasons: {top_reasons(run)}")
+        raise NothingReleasedError(nothing_released(run))
+    if advice := few_correct(run):
+        typer.echo(f"  {advice}", err=json)
 
 
 def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
@@ -97,7 +100,7 @@ def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
             pipeline.check_resources(job)
     finally:
         job.close()  # the flow makes its own
-    if earlier is not None and earlier.canvases and not page.is_fresh(run):
+    if earlier is not None and not page.is_fresh(run):
         page.write_report(run / page.REPORT, run)
     if earlier is not None and recipe.handoff is None:
         return earlier
@@ -111,11 +114,16 @@ def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
         return run_build(recipe, run, limit)
 
 
-def _tell(outcome: "Outcome") -> None:
+def _tell(outcome: "Outcome", price: "Price | None") -> None:
     prompts, traces, run = outcome.prompts, outcome.traces, outcome.run_dir
     state = "up to date, nothing to do" if outcome.reused else f"built in {outcome.seconds:.0f} s"
     if not outcome.canvases:
-        typer.echo(f"0 canvases ({state}); every rejection is in {run}/rejected")
+        typer.echo(
+            f"0 canvases ({state}); every rejection is in {run}/rejected\n"
+            f"  page     {run}/report.html (open it in a browser)"
+        )
+        if outcome.spent is not None:
+            typer.echo(f"  spent    {_spent(outcome.spent, price)}")
         return
     handed = f"\n  tables   {outcome.experiment}/report.md" if outcome.experiment else ""
     typer.echo(
@@ -129,5 +137,13 @@ def _tell(outcome: "Outcome") -> None:
         f"  look     polytrace inspect {run}\n"
         f"  check    polytrace verify {run}{handed}"
     )
+    if outcome.spent is not None:
+        typer.echo(f"  spent    {_spent(outcome.spent, price)}")
     for sentence in outcome.said:
         typer.echo(f"  {sentence}")
+
+
+def _spent(spent: "Spending", price: "Price | None") -> str:
+    tokens = f"{spent.prompt_tokens:,} tokens read and {spent.completion_tokens:,} written"
+    money = "" if price is None else f"{price.amount(spent.money or 0)} for "
+    return f"{money}{tokens} by the teacher, in all builds of this run"

@@ -106,8 +106,11 @@ def inspect(
     is_overview = canvas is None and seed is None and not query.is_search
     if is_overview and corpus.manifest is not None:
         from curation.inspect import terminal_view
+        from curation.inspect.few_correct import few_correct
 
         typer.echo(f"{terminal_view.overview(run)}\n")
+        if sentence := few_correct(run):
+            typer.echo(f"{sentence}\n")
         if not len(corpus):
             typer.echo("no canvas was released")
             return

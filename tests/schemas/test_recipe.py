@@ -118,6 +118,21 @@ def test_digest_follows_the_corpus_only() -> None:
     assert recipe.digest() == same.digest() != other.digest()
 
 
+def test_a_limit_of_the_grader_shapes_the_corpus_and_an_address_does_not() -> None:
+    def digest(**grader: object) -> str:
+        return Recipe.model_validate({**MINIMAL, "grader": grader}).digest()
+
+    server = {"kind": "openai_server", "model": "m"}
+    judge = {"kind": "judge", "teacher": server}
+    moved = {"kind": "judge", "teacher": {**server, "endpoints": ["http://b/v1"]}}
+    other = {"kind": "judge", "teacher": {**server, "model": "n"}}
+    assert digest(kind="math") == Recipe.model_validate(MINIMAL).digest()
+    assert digest(kind="math", timeout_seconds=1) != digest(kind="math", timeout_seconds=2)
+    assert digest(**judge) == digest(**moved) != digest(**other)
+    both = [digest(kind="first_of", graders=[{"kind": "math"}, one]) for one in (judge, moved)]
+    assert both[0] == both[1]
+
+
 @pytest.mark.parametrize(
     "template", ["The final answer is {answer}", r"so \boxed{{answer}}", "= {answer}."]
 )

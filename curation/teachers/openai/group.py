@@ -25,6 +25,8 @@ class Group:
         self._frontier = request.wanted.required  # samples below it are wanted for certain
         self._most = request.wanted.maximum
         self.refusal: Failure | None = request.refusal  # the server rejects the prompt for good
+        self.is_stopped = request.is_stopped  # nothing more may be sent: the budget is spent
+        self.expect = request.expect
         self._is_closed = False
 
     @property
@@ -80,10 +82,12 @@ class Group:
         self._pending.difference_update(indices)
 
     def rest(self) -> Iterator[Failure | Skipped]:
-        """Outcomes for the samples that are left: refused where wanted, else not needed."""
+        """Outcomes for the samples that are left: not needed, or wanted and refused or not sent."""
         for index in sorted(self._missing):
             if self.refusal and index < self._frontier:
                 yield replace(self.refusal, index=index)
+            elif index < self._frontier:
+                yield self._failure(index, "not_sent", "the budget was spent", retryable=True)
             else:
                 yield Skipped(prompt_id=self.prompt.id, index=index)
         self._missing.clear()

@@ -132,6 +132,8 @@ class Stream:
 
     def _fill(self) -> None:
         while not (self._error or self._pool.fatal or self._is_in_doubt):
+            while self._ready and self._ready[0].group.is_stopped():
+                self._drop(self._ready.popleft())
             if self._is_full:
                 return
             endpoint = self._pool.pick()
@@ -216,6 +218,9 @@ class Stream:
             endpoint.succeed(len(samples))
             self._has_answered = True
             self._settle_refused(began)
+            for choice in samples:
+                written = self._sampling.max_tokens if choice.tokens is None else choice.tokens
+                work.group.expect(choice.prompt_tokens or 0, written)
             self._inbox.put(work, samples)
         finally:
             endpoint.in_flight -= len(work.indices)

@@ -1,0 +1,125 @@
+"""What a teacher has spent, and what the recipe's budget leaves it.
+
+A journal keeps every sample that was ever paid for, so the journals of a run say what it has cost:
+samples of former settings and of earlier runs are in them, recorded traces cost nothing.
+
+Tokens are counted as in `curation/release/token_usage.py`: a prompt once for each of its traces.
+Where one request asks for several samples, servers charge its prompt once, so that the sum is too
+high rather than too low. Where a server does not say how many tokens a sample has, it counts as
+`max_tokens`, the most that it can have.
+"""
+
+import re
+import time
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from curation.sampling import journal
+from schemas.budget import Budget, Price
+from schemas.outcome import Spending
+from schemas.records import Stage, Trace
+
+SAMPLED = (Stage.TRACES, Stage.SUMMARIES)  # the stages that ask the teacher
+SPENT = "budget_spent"  # the reason of samples that were not asked for
+_COUNTS = re.compile(
+    rb'"max_tokens":(?P<most>\d+|null).*'
+    rb'"prompt_tokens":(?P<prompt>\d+|null),"completion_tokens":(?P<completion>\d+|null)'
+)  # within a text every quotation mark has a backslash
+
+
+class Tokens(NamedTuple):
+    """Tokens that a teacher has read and written."""
+
+    prompt: int = 0
+    completion: int = 0
+
+    def plus(self, other: Self) -> "Tokens":
+        """The sum of both."""
+        return Tokens(self.prompt + other.prompt, self.completion + other.completion)
+
+
+def tokens_of(trace: Trace) -> Tokens:
+    """What a trace cost; nothing where it is recorded."""
+    return _tokens(trace.max_tokens, trace.prompt_tokens, trace.completion_tokens)
+
+
+def tokens_of_run(run: Path) -> Tokens:
+    """What all samples in the journals of a run have cost, damaged lines included."""
+    total = Tokens()
+    for stage in SAMPLED:
+        for path in sorted((run / stage).glob("[0-9]*.jsonl*")):
+            for line in journal.lines(path):
+                if match := _COUNTS.search(line):
+                    total = total.plus(_tokens(*map(_number, match.groups())))
+    return total
+
+
+def spending(run: Path, price: Price | None) -> Spending:
+    """What a run has cost so far."""
+    tokens = tokens_of_run(run)
+    return Spending(
+        prompt_tokens=tokens.prompt,
+        completion_tokens=tokens.completion,
+        money=price.of(*tokens) if price is not None else None,
+    )
+
+
+class Allowance:
+    """What a budget leaves to spend; `is_spent` stays true once it is.
+
+    It changes in the loop of the sampling service alone, and is read anywhere.
+    `before` are the tokens of earlier runs. The hours begin when it is made.
+    """
+
+    def __init__(self, budget: Budget, price: Price | None, before: Tokens) -> None:
+        self._budget, self._price = budget, price
+        self._taken = self._expected = before
+        self._began = time.monotonic()
+        self.is_spent = False
+        self.look()
+
+    def add(self, trace: Trace) -> None:
+        """Count a trace that has come."""
+        self._taken = self._taken.plus(tokens_of(trace))
+        self.look()
+
+    def expect(self, prompt_tokens: int, completion_tokens: int) -> None:
+        """Count a sample whose trace will come; `add` counts it once more, but not in the sum."""
+        self._expected = self._expected.plus(Tokens(prompt_tokens, completion_tokens))
+        self.look()
+
+    def look(self) -> None:
+        """See whether the budget is spent by now."""
+        self.is_spent = self.is_spent or bool(self._reached())
+
+    def sentence(self) -> str:
+        """What was spent of what, and what to do."""
+        return (
+            f"the budget is spent ({', '.join(self._reached())}); everything that came is kept; "
+            f"run the same command with a larger budget to go on"
+        )
+
+    def _reached(self) -> list[str]:
+        """Each limit that is reached, in words."""
+        budget, price, reached = self._budget, self._price, []
+        tokens = max(self._taken, self._expected, key=lambda each: each.completion)
+        if budget.tokens is not None and tokens.completion >= budget.tokens:
+            written = f"{tokens.completion:,} of {budget.tokens:,} tokens"
+            reached.append(f"budget.tokens: {written} are written, earlier runs included")
+        if budget.money is not None and price is not None:
+            money = price.of(*tokens)
+            if money >= budget.money:
+                paid = f"{price.amount(money)} of {price.amount(budget.money)}"
+                reached.append(f"budget.money: {paid}, earlier runs included")
+        hours = (time.monotonic() - self._began) / 3600
+        if budget.hours is not None and hours >= budget.hours:
+            reached.append(f"budget.hours: {hours:.2f} of {budget.hours:g} hours of sampling")
+        return reached
+
+
+def _tokens(most: int | None, prompt: int | None, completion: int | None) -> Tokens:
+    return Tokens(prompt or 0, (most or 0) if completion is None else completion)
+
+
+def _number(digits: bytes) -> int | None:
+    return None if digits == b"null" else int(digits)
