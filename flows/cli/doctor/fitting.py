@@ -84,6 +84,7 @@ class Facts:
     teacher: int | None
     has_hub_token: bool
     prefect: str
+    sandbox: str
     endpoints: tuple[Endpoint, ...]
     training: dict[str, dict[int, int]]
     evaluation: dict[str, int]
