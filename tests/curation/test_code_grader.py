@@ -1,20 +1,25 @@
 """The grader of programs: right ones pass, and no program can claim to be right."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from curation.canvases.summaries import ends_in
 from curation.graders import KeepsReplies, Submission
 from curation.graders.code import CodeGrader, build
 from curation.graders.programs.extraction import program_of
 from curation.sampling.journal import keys
 from curation.sampling.replies import Replies
+from schemas.recipe import Summary
 from schemas.records import FinishReason, Grade, GradedTrace, Prompt, Trace
 from support.errors import UserError
+from support.paths import ROOT
 from support.sandbox import Sandbox, SandboxError
+from tools.tiny import programs
 
 ADD = ["assert add(1, 2) == 3", "assert add(2, 2) == 4"]
 MEAN = "def check(candidate):\n    assert abs(candidate([1, 2]) - 1.5) < 1e-6\n"
@@ -277,3 +282,48 @@ def test_a_machine_without_a_sandbox_is_told(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Sandbox, "start", refused)
     with pytest.raises(UserError, match=r"grader\.kind: code needs a sandbox.*not permitted"):
         build()
+
+
+def test_a_program_can_close_a_summary() -> None:
+    template = "The final program is:\n```python\n{answer}\n```"
+    gold = "def add(a, b):\n    return a + b"
+    closing = Summary(template=template).text(gold)
+    assert ends_in(f"Both add.\n{closing}\n", gold, closing)
+    assert not ends_in(closing.replace("+", "-"), gold, closing)
+
+
+def bundled() -> list[dict[str, Any]]:
+    """The rows of the bundled set."""
+    lines = (ROOT / "tiny" / "prompts" / "code.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def disagreements(grader: CodeGrader, rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Traces whose verdict is not the label that they were made with."""
+    mine = [
+        (Submission(prompt(row["tests"], row["problem"], row["program"]), trace(one["text"])), one)
+        for row in rows
+        for one in row["traces"]
+    ]
+    answers = grader.grade([submission for submission, _ in mine])
+    return [
+        one["text"]
+        for answer, (_, one) in zip(answers, mine, strict=True)
+        if (answer.grade is Grade.CORRECT) is not one["correct"]
+    ]
+
+
+def test_the_bundled_set_is_what_its_generator_writes() -> None:
+    rows = bundled()
+    assert len(rows) >= 60
+    assert rows == list(programs.rows("train"))
+    assert not {row["problem"] for row in rows} & {row["problem"] for row in programs.rows("test")}
+
+
+def test_the_bundled_labels_hold(grader: CodeGrader) -> None:
+    assert disagreements(grader, bundled()[::6]) == []
+
+
+@pytest.mark.slow
+def test_all_bundled_labels_hold(grader: CodeGrader) -> None:
+    assert disagreements(grader, bundled()) == []

@@ -18,6 +18,7 @@ SMALL = {
     "demo": "the bundled teacher on the CPU, minutes",
     "miniature": "the same for hours; can be stopped",
     "gsm8k_recorded": "minutes on the CPU; set source.path",
+    "code_recorded": "a minute on the CPU, in a sandbox",
     "recorded_traces": "minutes on the CPU; set source.path",
     "openr1_recorded": "on the CPU; reads the hub",
     "own": "set source.path, and teacher.path to a small model",
