@@ -41,10 +41,13 @@ class Limits:
     processes: int = 8
 
 
+PROBE = Limits(cpu_seconds=5, memory_bytes=256 << 20, wall_seconds=60)
+
+
 class Ran(NamedTuple):
     """How a guest ended: exit status (-n for signal n), processor time, why it was ended early.
 
-    `cut` is "time" (wall-clock), "output", "host" (what runs guests died), or empty. `output` is
+    `cut` is "time" (wall-clock), "output", "host" (it could not be run), or empty. `output` is
     its standard output; bytes that are no UTF-8 are escaped as surrogates.
     """
 
@@ -84,9 +87,12 @@ class Sandbox:
         return [Ran(-9, 0.0, "host", "")] * len(guests)
 
     def start(self) -> None:
-        """Start the process. Raises SandboxError with the reason where that cannot be."""
+        """Start the process and run a program. Raises SandboxError with the reason of a failure."""
         with self._lock:
             self._started()
+        (ran,) = self.run([Guest("print(7)")], PROBE)
+        if ran.output != "7\n":
+            raise SandboxError("a program cannot be started in namespaces of its own")
 
     def close(self) -> None:
         """End the process; the next run starts it anew."""

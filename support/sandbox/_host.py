@@ -311,7 +311,10 @@ def _watch(guests: list[tuple[int, int, int, int]], limits: dict[str, Any]) -> l
             with suppress(ProcessLookupError):  # it ended by itself
                 os.kill(init, signal.SIGKILL)
         os.waitpid(maker, 0)
-        facts = json.loads(os.read(report, 200) or b"null") or [-signal.SIGKILL, 0.0]
+        facts = json.loads(os.read(report, 200) or b"null")
+        if not init or (facts is None and report == ended):
+            why = why or "host"  # it could not be started
+        facts = facts or [-signal.SIGKILL, 0.0]
         output = bytes(text).decode("utf-8", "surrogateescape")
         replies.append({"status": facts[0], "cpu": facts[1], "cut": why, "output": output})
     return replies
