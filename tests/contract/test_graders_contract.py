@@ -14,6 +14,7 @@ from curation.sampling.replies import Replies
 from schemas.records import FinishReason, Grade, GradedTrace, Prompt, Trace
 from scorers.answers.grade import Answer
 from support import plugins
+from support.errors import UserError
 from tests.servers.loopback import Behaviour, Loopback
 
 KINDS = plugins.kinds("curation.graders")
@@ -90,6 +91,13 @@ EXAMPLES = {
         unreadable=trace("The answer is A or B."),
         ungradable=prompt("D", choices=("red", "dark red", "12 cm")),
         ending="(B) dark red",
+    ),
+    "code": Example(
+        prompt=prompt("def add(a, b):\n    return a + b", tests="assert add(1, 2) == 3"),
+        right=trace("```python\ndef add(a, b):\n    return b + a\n```"),
+        wrong=trace("```python\ndef add(a, b):\n    return a - b\n```"),
+        unreadable=trace("Add the two numbers."),
+        ungradable=prompt("", tests="assert True"),
     ),
     "exact": Example(
         prompt=prompt("Mark Twain", more_golds=("Samuel Clemens",)),
@@ -190,7 +198,12 @@ def grader(request: pytest.FixtureRequest, example: Example) -> Iterator[Grader]
 def make(request: pytest.FixtureRequest, kind: str) -> Grader:
     options = EXAMPLES[kind].options
     given = options(request) if callable(options) else options
-    made: Grader = plugins.build("curation.graders", kind, given, "grader")
+    try:
+        made: Grader = plugins.build("curation.graders", kind, given, "grader")
+    except UserError as error:
+        if kind == "code":  # the machine allows no user namespaces
+            pytest.skip(str(error))
+        raise
     if isinstance(made, KeepsReplies):
         made.keep(Replies(request.getfixturevalue("tmp_path")))
     return made

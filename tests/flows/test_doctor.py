@@ -54,6 +54,7 @@ LAPTOP = Facts(
     teacher=11_400_000,
     has_hub_token=False,
     prefect="embedded server, started for each build",
+    sandbox="user namespaces and seccomp, for grader.kind=code",
     endpoints=(),
     training={"llada_nap": {1: 138 * GB, 8: 30 * GB}, "dream_nap": {1: 130 * GB, 8: 24 * GB}},
     evaluation={"llada_nap": 32 * GB, "dream_nap": 30 * GB},

@@ -1,8 +1,7 @@
 """The facts of `polytrace doctor`, and their text and JSON.
 
-`examine` gathers the facts of this machine, and `fitting.py` says which bundled recipes fit it. No
-key is sent or shown. PyTorch is loaded in a process of its own (`_devices.py`), while this one
-looks at the rest.
+`examine` gathers the facts of this machine; `fitting.py` says which bundled recipes fit it. No key
+is sent or shown. A process of its own (`_devices.py`) loads PyTorch, while this one looks around.
 """
 
 import asyncio
@@ -26,6 +25,7 @@ from support.paths import ROOT
 from support.plugins import Plugin, installed
 from support.processes import DEVNULL, PIPE, Child
 from support.redact import public_address
+from support.sandbox import Sandbox, SandboxError
 
 DEVICES = Path(__file__).with_name("_devices.py")
 NEEDED = ("torch", "transformers", "prefect", "datasets", "pyarrow")
@@ -76,6 +76,7 @@ def text(facts: Facts) -> str:
             "hub token",
             "yes" if facts.has_hub_token else "no (to publish, and for private or gated data)",
         ),
+        ("sandbox", facts.sandbox),
         ("prefect", facts.prefect),
         *(("endpoint", _endpoint(one)) for one in facts.endpoints[:MOST_ENDPOINTS]),
     ]
@@ -168,6 +169,7 @@ def examine(endpoints: Sequence[str] = ()) -> Facts:
         driver_gpus=len(visible_gpus(otherwise=lambda: len(gpus))),
         teacher=weights.stat().st_size if weights.is_file() else None,
         has_hub_token=has_hub_token,
+        sandbox=_sandbox(),
         prefect=prefect,
         endpoints=servers,
         training=_training_bytes({*USUAL_GPUS, len(gpus)} - {0}),
@@ -202,6 +204,18 @@ def _has_hub_token() -> bool:
         return get_token() is not None
     except Exception:  # of an exchange or a refresh of tokens: there is none to use
         return False
+
+
+def _sandbox() -> str:
+    """Whether programs can be graded (`grader.kind=code`)."""
+    sandbox = Sandbox()
+    try:
+        sandbox.start()
+    except SandboxError as error:
+        return f"none, so that grader.kind=code does not run: {error}"
+    finally:
+        sandbox.close()
+    return "user namespaces and seccomp, for grader.kind=code"
 
 
 def _prefect() -> str:

@@ -17,7 +17,8 @@ DEMO_MEMORY, DEMO_DISK = 3 * GIB, GB
 SMALL = {
     "demo": "the bundled teacher on the CPU, minutes",
     "miniature": "the same for hours; can be stopped",
-    "choice_recorded": "bundled traces, seconds on the CPU",
+    "choice_recorded": "bundled traces; at most a minute on the CPU",
+    "code_recorded": "bundled traces; at most a minute on the CPU",
     "gsm8k_recorded": "minutes on the CPU; set source.path",
     "recorded_traces": "minutes on the CPU; set source.path",
     "openr1_recorded": "on the CPU; reads the hub",
@@ -85,6 +86,7 @@ class Facts:
     teacher: int | None
     has_hub_token: bool
     prefect: str
+    sandbox: str
     endpoints: tuple[Endpoint, ...]
     training: dict[str, dict[int, int]]
     evaluation: dict[str, int]

@@ -1,0 +1,203 @@
+"""Grade programs: the last fenced block of Python in a trace must pass the tests of its prompt.
+
+`{kind: code, timeout_seconds: 5}`. Programs run in a sandbox (`support/sandbox`). A program that
+reads standard input is judged by what it printed; asserts run in a second sandbox, which calls the
+program's functions in the first one (`programs/_peer.py`), so that a program never sees what is
+expected of it.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import signal
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from curation.graders import Grader, Submission
+from curation.graders.programs.extraction import parsed, program_of
+from curation.graders.programs.tests_of import Tests, tests_of
+from curation.sampling.replies import Replies
+from schemas.records import FinishReason, Grade, GradedTrace, Prompt, Trace
+from scorers.answers.grade import Answer
+from support.errors import UserError
+from support.sandbox import Guest, Limits, Ran, Sandbox, SandboxError
+
+VERSION = 1
+"""Bumped by hand where a verdict may change."""
+PEER = Path(__file__).parent / "programs" / "_peer.py"
+WALL_FACTOR, WALL_MORE = 6.0, 10.0  # the limit is processor time; this is the backstop
+MOST_WORKERS = 8
+
+
+def build(
+    timeout_seconds: Annotated[int, Field(ge=1, le=3600)] = 5,
+    memory_mb: Annotated[int, Field(ge=256, le=65536)] = 1024,
+    language: Literal["python"] = "python",
+) -> Grader:
+    """The grader; `timeout_seconds` of processor time and `memory_mb` of memory a submission."""
+    first = Sandbox()
+    try:
+        first.start()
+    except SandboxError as error:
+        raise UserError(
+            f"grader.kind: code needs a sandbox, and this machine has none ({error}); use Linux "
+            "where unprivileged user namespaces are allowed (in Docker: --security-opt "
+            "seccomp=unconfined), or grade elsewhere and use grader.kind=label"
+        ) from None
+    finally:
+        first.close()
+    return CodeGrader(timeout_seconds, memory_mb)
+
+
+class CodeGrader(Grader):
+    """Grades in as many sandboxes as there are cores; keeps every verdict that it has found."""
+
+    def __init__(self, timeout_seconds: int, memory_mb: int) -> None:
+        self._seconds = timeout_seconds
+        self._memory = memory_mb << 20
+        self._workers = min(MOST_WORKERS, len(os.sched_getaffinity(0)))
+        self._sandboxes: SimpleQueue[Sandbox] = SimpleQueue()
+        for _ in range(self._workers):
+            self._sandboxes.put(Sandbox())
+        self._replies: Replies | None = None
+
+    def keep(self, replies: Replies) -> None:
+        """Look for earlier verdicts in `replies`, and add new ones."""
+        self._replies = replies
+
+    def grade(self, submissions: Sequence[Submission]) -> list[Answer]:
+        """Run each program once: equal programs of a prompt have one verdict."""
+        programs = [program_of(trace.text) for _, trace in submissions]
+        work: dict[str, tuple[str, Prompt]] = {}
+        keys: list[str] = []
+        for (prompt, _), program in zip(submissions, programs, strict=True):
+            key = self._key(program.text, prompt) if program else ""
+            keys.append(key)
+            if program:
+                work[key] = (program.text, prompt)
+        found = self._replies.find(work.keys()) if self._replies else {}
+        grades = {key: Grade(json.loads(kept.text)["grade"]) for key, kept in found.items()}
+        missing = [key for key in work if key not in grades]
+        with ThreadPoolExecutor(self._workers) as pool:
+            verdicts = list(pool.map(lambda key: self._judge(*work[key]), missing))
+        grades.update(zip(missing, verdicts, strict=True))
+        if self._replies and missing:
+            self._replies.add(_reply(key, work[key][1].id, grades[key]) for key in missing)
+        return [
+            Answer(grade=grades[key], answer=program.text, end=program.end)
+            if program
+            else Answer(grade=Grade.UNPARSED, answer=None, end=len(trace.text))
+            for key, program, (_, trace) in zip(keys, programs, submissions, strict=True)
+        ]
+
+    def fault(self, prompt: Prompt) -> str:
+        """No tests, or tests that no program can fail or be asked by."""
+        return tests_of(prompt).fault if prompt.tests else "there are no tests for the grader code"
+
+    def final_answer(self, prompt: Prompt, correct: Sequence[GradedTrace]) -> str:
+        """The gold where it is a whole program, else the shortest correct one."""
+        if prompt.gold and parsed(prompt.gold) is not None:
+            return prompt.gold
+        programs = [one.answer for one in correct if one.answer]
+        return min(programs, key=lambda text: (len(text), text), default="")
+
+    def fingerprint(self) -> object:
+        """The version of this grader."""
+        return VERSION
+
+    def close(self) -> None:
+        """End the sandboxes; those that run end with their run."""
+        for _ in range(self._sandboxes.qsize()):
+            sandbox = self._sandboxes.get()
+            sandbox.close()
+            self._sandboxes.put(sandbox)
+
+    def _key(self, program: str, prompt: Prompt) -> str:
+        facts = [VERSION, self._seconds, self._memory, program]
+        facts += [prompt.tests, prompt.text, prompt.gold]
+        text = json.dumps(facts).encode()
+        return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+    def _judge(self, program: str, prompt: Prompt) -> Grade:
+        if parsed(program) is None:
+            return Grade.WRONG  # a syntax error
+        tests = tests_of(prompt)
+        if tests.fault:
+            return Grade.UNPARSED
+        sandbox = self._sandboxes.get()
+        try:
+            judge = self._by_output if tests.pairs else self._by_asserts
+            return judge(sandbox, program, tests)
+        finally:
+            self._sandboxes.put(sandbox)
+
+    def _by_output(self, sandbox: Sandbox, program: str, tests: Tests) -> Grade:
+        used = 0.0
+        for given, wanted in tests.pairs:
+            limits = self._limits(self._seconds - used)
+            (ran,) = sandbox.run([Guest(program, given)], limits)
+            used += ran.cpu_seconds
+            if _is_late(ran, limits) or used > self._seconds:
+                return Grade.TIMEOUT
+            if ran.status != 0 or ran.cut or _lines(ran.output) != _lines(wanted):
+                return Grade.WRONG
+        return Grade.CORRECT
+
+    def _by_asserts(self, sandbox: Sandbox, program: str, tests: Tests) -> Grade:
+        text, passed = PEER.read_text(encoding="utf-8"), secrets.token_hex(16)
+        request = {"asserts": tests.asserts, "names": tests.names, "modules": tests.modules}
+        limits = self._limits(self._seconds)
+        asserts, ran = sandbox.run(
+            [
+                Guest(text, json.dumps({**request, "passed": passed})),
+                Guest(text, json.dumps({"program": program})),
+            ],
+            limits,
+        )
+        if asserts.output == passed and asserts.status == 0 and not asserts.cut and not ran.cut:
+            return Grade.CORRECT
+        is_late = _is_late(asserts, limits) or _is_late(ran, limits)
+        return Grade.TIMEOUT if is_late else Grade.WRONG
+
+    def _limits(self, seconds: float) -> Limits:
+        return Limits(
+            cpu_seconds=max(seconds, 0.1),
+            memory_bytes=self._memory,
+            wall_seconds=WALL_MORE + WALL_FACTOR * seconds,
+        )
+
+
+def _is_late(ran: Ran, limits: Limits) -> bool:
+    """Whether a time limit ended it, or what runs it died."""
+    is_killed = ran.status == -signal.SIGKILL and ran.cpu_seconds >= limits.cpu_seconds
+    return ran.cut in ("time", "host") or ran.status == -signal.SIGXCPU or is_killed
+
+
+def _lines(text: str) -> list[str]:
+    """Lines without trailing white space; empty ones at the end do not count."""
+    return [line.rstrip() for line in text.rstrip().split("\n")]
+
+
+def _reply(key: str, prompt_id: str, grade: Grade) -> Trace:
+    return Trace(
+        prompt_id=prompt_id,
+        index=0,
+        key=key,
+        text=json.dumps({"grade": grade}),
+        teacher="grader",
+        revision="code",
+        temperature=None,
+        top_p=None,
+        max_tokens=None,
+        seed=None,
+        hint=None,
+        finish_reason=FinishReason.UNKNOWN,
+        prompt_tokens=None,
+        completion_tokens=None,
+    )
