@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from schemas import former
 from schemas.canvas import MARKER
+from schemas.samples import Rounds, Samples
 from schemas.section import Section
 from schemas.serve import Serve
 from support import yaml_file
@@ -105,6 +106,11 @@ class Groups(Section):
         description="Two traces at least this similar are near-duplicates.",
     )
 
+    def need_correct(self, paths: int) -> int:
+        """Correct paths that both limits together ask for."""
+        most_wrong = paths if self.max_wrong is None else min(self.max_wrong, paths)
+        return max(self.min_correct, paths - most_wrong)
+
 
 class CanvasSpec(Section):
     """Budgets in tokens, and the tokenizers in which they are counted (all must fit)."""
@@ -171,8 +177,10 @@ class Recipe(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = 0
     paths: int = Field(default=3, ge=1, le=64, description="P: traces on one canvas.")
-    samples: int | None = Field(
-        default=None, ge=1, description="Traces sampled a prompt (default: paths)."
+    samples: Samples = Field(
+        default=None,
+        description="Traces sampled a prompt (default: paths), or rounds of samples until a "
+        "group stands: per_round, most, until.",
     )
     shard_rows: int = Field(default=500, ge=1, description="Prompts in one shard.")
     source: Many
@@ -214,8 +222,14 @@ class Recipe(Section):
             raise ValueError(
                 f"groups.min_correct is {self.groups.min_correct}, but paths is {self.paths}"
             )
-        if self.samples is not None and self.samples < self.paths:
+        if isinstance(self.samples, int) and self.samples < self.paths:
             raise ValueError(f"samples is {self.samples}, fewer than paths ({self.paths})")
+        if isinstance(self.samples, Rounds) and (
+            fault := self.samples.fault(
+                self.paths, self.groups.need_correct(self.paths), self.groups.max_wrong
+            )
+        ):
+            raise ValueError(fault)
         if self.grow and any(rule.kind == "count" for rule in self.filters):
             raise ValueError(
                 "grow: a corpus that the filter count has filled cannot; leave one out"

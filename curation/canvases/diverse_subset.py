@@ -25,7 +25,11 @@ class SubsetDiversity(NamedTuple):
 
 
 def most_diverse(
-    similarity_KK: NDArray[np.float64], correct: Sequence[bool], size: int, need: int
+    similarity_KK: NDArray[np.float64],
+    correct: Sequence[bool],
+    size: int,
+    need: int,
+    need_other: int = 0,
 ) -> tuple[int, ...]:
     """Positions, ascending, of the most diverse `size` of K with at least `need` correct ones.
 
@@ -34,16 +38,19 @@ def most_diverse(
         correct: [K] whether each is correct.
         size: how many to choose, at most K.
         need: least number of correct ones, at most `size` and at most the correct ones there are.
+        need_other: least number of those that are not; both needs together are at most `size`.
     """
     available = len(correct)
     assert size <= available, f"{size} of {available}"
     assert need <= min(size, sum(correct)), f"{need} correct of {sum(correct)}"
+    others = available - sum(correct)
+    assert need_other <= min(size - need, others), f"{need_other} others of {others}"
     if size == available:
         return tuple(range(size))
     distance_KK = 1.0 - similarity_KK
     if math.comb(available, size) <= EXHAUSTIVE:
-        return exhaustive(distance_KK, correct, size, need)
-    return greedy(distance_KK, correct, size, need)
+        return exhaustive(distance_KK, correct, size, need, need_other)
+    return greedy(distance_KK, correct, size, need, need_other)
 
 
 def diversity(distance_KK: NDArray[np.float64], chosen: Sequence[int]) -> SubsetDiversity:
@@ -55,12 +62,17 @@ def diversity(distance_KK: NDArray[np.float64], chosen: Sequence[int]) -> Subset
 
 
 def exhaustive(
-    distance_KK: NDArray[np.float64], correct: Sequence[bool], size: int, need: int
+    distance_KK: NDArray[np.float64],
+    correct: Sequence[bool],
+    size: int,
+    need: int,
+    need_other: int = 0,
 ) -> tuple[int, ...]:
     """The best subset of all, by trying each."""
     # Lexicographic order, so the first of equals has the lowest positions.
     subsets_CP = np.array(list(combinations(range(len(correct)), size)))
-    subsets_CP = subsets_CP[np.asarray(correct)[subsets_CP].sum(axis=1) >= need]
+    right_C = np.asarray(correct)[subsets_CP].sum(axis=1)
+    subsets_CP = subsets_CP[(right_C >= need) & (right_C <= size - need_other)]
     least_C = np.ones(len(subsets_CP))
     total_C = np.zeros(len(subsets_CP))
     for i, j in combinations(range(size), 2):
@@ -72,16 +84,25 @@ def exhaustive(
 
 
 def greedy(
-    distance_KK: NDArray[np.float64], correct: Sequence[bool], size: int, need: int
+    distance_KK: NDArray[np.float64],
+    correct: Sequence[bool],
+    size: int,
+    need: int,
+    need_other: int = 0,
 ) -> tuple[int, ...]:
     """A good subset: grown from the best pair, the farthest first, then improved by swaps."""
     everyone = range(len(correct))
 
     def joined(base: Sequence[int]) -> tuple[SubsetDiversity, tuple[int, ...]] | None:
         """The best subset of one more than `base` from which `need` can still be reached."""
-        spare = size - len(base) - (need - sum(correct[k] for k in base))  # places for wrong ones
-        candidates = [k for k in everyone if k not in base and (correct[k] or spare > 0)]
-        if spare < 0 or not candidates:
+        right = sum(correct[k] for k in base)
+        free = size - len(base)
+        # Places for those that are not correct, and for those that are.
+        room, room_right = free - (need - right), free - (need_other - (len(base) - right))
+        candidates = [
+            k for k in everyone if k not in base and (room_right > 0 if correct[k] else room > 0)
+        ]
+        if room < 0 or room_right < 0 or not candidates:
             return None
         rest_KR = distance_KK[np.ix_(candidates, list(base))]
         alone = diversity(distance_KK, base)

@@ -18,8 +18,9 @@ from threading import Lock
 
 from curation.sampling.journal import COMMIT_SECONDS
 from curation.sampling.shard_state import Sample, Shard, ShardState, open_shard_state
-from curation.teachers import Failure, Request, SampleOutcome, Shortfall, Teacher
+from curation.teachers import Failure, Request, SampleOutcome, Shortfall, Teacher, budget
 from schemas.records import Prompt, Trace
+from schemas.samples import Rounds
 
 __all__ = ["Close", "FinishedShard", "Have", "Progress", "Report", "Shard", "no_shortfall", "run"]
 
@@ -72,7 +73,7 @@ def run(
     teacher: Teacher,
     shards: Iterable[Shard],
     *,
-    samples: int,
+    samples: int | Rounds,
     folder: Path,
     have: Have,
     close: Close,
@@ -109,7 +110,7 @@ class _Service:
     """The shards in flight; enters every outcome into the state of its shard."""
 
     teacher: Teacher
-    samples: int
+    samples: int | Rounds
     folder: Path
     have: Have
     close: Close
@@ -154,7 +155,7 @@ class _Service:
     def _requests(self, shards: Iterable[Shard]) -> Iterator[Request]:
         """Every prompt in order, shard by shard, also those with nothing missing."""
         for shard in shards:
-            wanted = [self.teacher.wanted(prompt, self.samples) for prompt in shard.prompts]
+            wanted = [budget(self.teacher, prompt, self.samples) for prompt in shard.prompts]
             have = self.have(shard.index)
             open_shard = open_shard_state(shard, wanted, self.teacher, self.folder, have)
             requests = [  # now, while all of the shard's traces are in memory

@@ -5,13 +5,18 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from schemas.records import Prompt, Trace
+from schemas.samples import Rounds
 
 
 class SampleBudget(NamedTuple):
-    """How many samples a prompt gets: `required`, and up to `maximum` while too few are usable."""
+    """How many samples a prompt gets: `required`, and up to `maximum` while too few are usable.
+
+    `per_round` is set where the recipe asks for rounds: then so many more are drawn at a time.
+    """
 
     required: int
     maximum: int
+    per_round: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +67,16 @@ class Request:
 
 
 Shortfall = Callable[[Prompt, Sequence[Trace]], int]
-"""How many usable, distinct traces a prompt still lacks for a canvas; callable in any thread."""
+"""How many more samples a prompt needs, given all of its traces so far; callable in any thread.
+
+That is how many usable, distinct traces it lacks or, where samples are drawn in rounds, the size of
+the next round. It may grade the traces, which can take seconds: see `is_slow`.
+"""
+
+
+def is_slow(shortfall: Shortfall) -> bool:
+    """Whether it grades, so that nothing that must not wait may call it."""
+    return bool(getattr(shortfall, "grades", False))
 
 
 @runtime_checkable
@@ -93,7 +107,10 @@ class Teacher(Protocol):
         """What the teacher is doing now, for the progress bar; may be empty."""
 
     def wanted(self, prompt: Prompt, samples: int) -> SampleBudget:
-        """How many samples this prompt gets when the recipe asks for `samples`."""
+        """How many samples this prompt gets when the recipe asks for `samples`.
+
+        A recipe that samples in rounds asks twice (`budget`): for one round, and for all of them.
+        """
 
     def key(self, prompt: Prompt, index: int) -> str:
         """A hash of all that shapes sample `index`: messages, parameters, seed, model."""
@@ -104,3 +121,16 @@ class Teacher(Protocol):
         Raises ShortError where the model cannot be reached any more, UserError for a mistake in
         the recipe that only the model could tell.
         """
+
+
+def budget(teacher: Teacher, prompt: Prompt, samples: int | Rounds) -> SampleBudget:
+    """How many samples a teacher gives a prompt: the recipe's number, or a first round and more.
+
+    Required is what it would give for one round (recorded traces all count as drawn), maximum what
+    it would give for `most`, but no more than that.
+    """
+    if isinstance(samples, int):
+        return teacher.wanted(prompt, samples)
+    first = teacher.wanted(prompt, samples.per_round).required
+    most = min(teacher.wanted(prompt, samples.most).maximum, samples.most)
+    return SampleBudget(first, max(first, most), samples.per_round)
