@@ -158,8 +158,9 @@ class _Service:
             wanted = [budget(self.teacher, prompt, self.samples) for prompt in shard.prompts]
             have = self.have(shard.index)
             open_shard = open_shard_state(shard, wanted, self.teacher, self.folder, have)
+            in_rounds = isinstance(self.samples, Rounds)
             requests = [  # now, while all of the shard's traces are in memory
-                open_shard.request(prompt, position, number)
+                open_shard.request(prompt, position, number, in_rounds=in_rounds)
                 for position, (prompt, number) in enumerate(zip(shard.prompts, wanted, strict=True))
             ]
             self._enter(open_shard)

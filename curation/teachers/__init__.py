@@ -9,14 +9,10 @@ from schemas.samples import Rounds
 
 
 class SampleBudget(NamedTuple):
-    """How many samples a prompt gets: `required`, and up to `maximum` while too few are usable.
-
-    `per_round` is set where the recipe asks for rounds: then so many more are drawn at a time.
-    """
+    """How many samples a prompt gets: `required`, and up to `maximum` while too few are usable."""
 
     required: int
     maximum: int
-    per_round: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +48,9 @@ class Request:
     `shard` and `position` are the prompt's place in the corpus, so that a teacher can form its
     batches from the shard. `missing` are the indices, below `wanted.maximum`, of samples without an
     outcome; `have` are the traces that exist; `refusal` is set where the prompt was refused before.
-    `keys` holds the key of every sample below `wanted.maximum`. Requests with nothing missing are
-    passed to the teacher, too.
+    `keys` holds the key of every sample below `wanted.maximum`. `in_rounds`: the recipe asks for
+    rounds, so that no more samples may be drawn at a time than the shortfall says. Requests with
+    nothing missing are passed to the teacher, too.
     """
 
     prompt: Prompt
@@ -64,6 +61,7 @@ class Request:
     keys: tuple[str, ...]
     have: tuple[Trace, ...] = ()
     refusal: Failure | None = None
+    in_rounds: bool = False
 
 
 Shortfall = Callable[[Prompt, Sequence[Trace]], int]
@@ -133,4 +131,4 @@ def budget(teacher: Teacher, prompt: Prompt, samples: int | Rounds) -> SampleBud
         return teacher.wanted(prompt, samples)
     first = teacher.wanted(prompt, samples.per_round).required
     most = min(teacher.wanted(prompt, samples.most).maximum, samples.most)
-    return SampleBudget(first, max(first, most), samples.per_round)
+    return SampleBudget(first, max(first, most))

@@ -158,7 +158,7 @@ class LocalTeacher:
         return load_causal_lm(self.path, self.device, self.trust_remote_code)
 
     def _sample_block(self, block: list[Request], shortfall: Shortfall) -> Iterator[SampleOutcome]:
-        if block[0].wanted.per_round is not None:
+        if block[0].in_rounds:
             yield from in_rounds(block, shortfall, self._sample_batch)
             return
         for at, request in enumerate(block):
