@@ -5,7 +5,7 @@ follow Beta(0.5, 0.5) over prompts, a fifth of whose samples repeat another and 
 off; and the bundled model on problems it was not trained on. Twelve samples of every prompt are
 drawn once; every rule is then replayed on them, because a sample's text depends on its own seed
 alone. The fixed allocations choose paths for the same mix. `PER_ROUND` and the numbers of `give_up`
-were chosen on seed 0, which is not measured. Needs no GPU; about ten minutes.
+were chosen in a simulation, before any of these samples was drawn. Needs no GPU; about ten minutes.
 """
 
 import json

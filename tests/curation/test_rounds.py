@@ -16,8 +16,10 @@ from curation.canvases.diverse_subset import exhaustive, greedy
 from curation.canvases.rules import Allocation, Rules
 from curation.canvases.token_counter import TokenCounter
 from curation.context import Job
+from curation.filters import pass_rate
 from curation.graders import Grader, Submission
 from curation.release import verify
+from curation.release.row_checks import row_problems
 from curation.release.rows import read_rows
 from curation.run_store import shards
 from curation.stages import prompt_stage, trace_stage
@@ -47,10 +49,11 @@ from schemas.records import (
     Stage,
     Trace,
 )
-from schemas.samples import Rounds, StopReason
+from schemas.samples import Draws, Rounds, StopReason
 from scorers.answers.grade import Answer
 from support.errors import UserError
 from tests.builds import contents, make
+from tests.curation.samples import canvas, scores, write_run
 from tests.servers.loopback import Behaviour, Loopback
 
 BASE: dict[str, object] = {
@@ -541,3 +544,50 @@ def test_graded_traces_are_those_of_the_batch_stage(server: Loopback, tmp_path: 
                 assert one == while_sampling.pop(one.trace.key)
     job.close()
     assert not while_sampling
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({}, ""),
+        ({"at_least": 0.5}, ""),  # 1 of 2 in the first round
+        ({"at_least": 0.5, "over": "all"}, "pass_rate_below"),  # 2 of 8
+        ({"at_most": 0.4}, "pass_rate_above"),
+        ({"at_most": 0.25, "over": "all"}, ""),
+    ],
+)
+def test_the_filter_reads_the_first_round_unless_told(options: dict[str, Any], reason: str) -> None:
+    draws = Draws(
+        drawn=8,
+        correct=2,
+        first_round_drawn=2,
+        first_round_correct=1,
+        stop_reason=StopReason.MOST_REACHED,
+    )
+    verdict = pass_rate.build(**options).judge(replace(canvas(0), draws=draws), scores(0))
+    assert verdict.reason == reason and verdict.keep is (not reason)
+    unknown = pass_rate.build(**options).judge(canvas(0), scores(0))
+    assert unknown.reason == "pass_rate_unknown"
+    with pytest.raises(UserError, match="give shares from 0"):
+        pass_rate.build(at_least=0.9, at_most=0.1)
+
+
+def test_impossible_counts_in_a_row_are_problems(tmp_path: Path) -> None:
+    draws = Draws(
+        drawn=4,
+        correct=3,
+        first_round_drawn=2,
+        first_round_correct=1,
+        stop_reason=StopReason.GROUP_STANDS,
+    )
+    manifest = write_run(tmp_path / "run", [(replace(canvas(4), draws=draws), scores(4))])
+    (row,) = [r for f in (tmp_path / "run").glob("release/data/*.parquet") for r in read_rows(f)]
+    assert list(row_problems(row, manifest, None)) == []
+    for changes in (
+        {"samples_drawn": 2},
+        {"samples_correct": 0},
+        {"pass_rate": 0.5},
+        {"first_round_correct": 3},
+        {"first_round_drawn": 5},
+    ):
+        assert list(row_problems(replace(row, **changes), manifest, None)), changes
