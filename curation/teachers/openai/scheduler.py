@@ -104,7 +104,8 @@ class Stream:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            self._judges.shutdown(wait=False, cancel_futures=True)
+            # What is being judged is judged to the end: graders are closed after the run.
+            await asyncio.to_thread(self._judges.shutdown, cancel_futures=True)
             await self._pool.close()
 
     def _pump(self) -> None:
