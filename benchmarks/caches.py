@@ -18,9 +18,9 @@ from benchmarks.turns import THREADS
 from diffusion.decoding.decode import Decoded
 from diffusion.decoding.kv_cache import CachedPositions, CacheSettings
 from diffusion.decoding.rules.fast_dllm import FastDllm
-from diffusion.evaluation import generate
+from diffusion.evaluation.answers import load_decoder
 from diffusion.models.network.denoiser import Dlm
-from diffusion.settings import Model
+from diffusion.settings import ModelReference
 from tools.tiny.measure_dlm import BATCH, decoded, solved
 from tools.tiny.problems import Problem, distinct
 
@@ -32,7 +32,7 @@ WAYS = (None, *(CacheSettings(kind=kind) for kind in CachedPositions))
 def main() -> None:
     """Measure and print."""
     torch.set_num_threads(THREADS)
-    dlm = generate.load_decoder(Model(path=str(TINY_DLM)), "cpu")
+    dlm = load_decoder(ModelReference(path=str(TINY_DLM)), "cpu")
     problems = list(islice(distinct(2, "test"), PROBLEMS))
     report("caches", *lines(dlm, problems))
 

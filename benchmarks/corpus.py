@@ -125,9 +125,11 @@ def _of(recipe: str, run: str) -> Job:
 def _warm(recipe: str, run: str) -> None:
     """The verifier is at work, and every worker has come."""
     job = _of(recipe, run)
-    prompt = replace(next(iter(fingerprints.load_prompts(job, 0))), gold="0.5")
+    prompt = replace(next(iter(fingerprints.load_prompts(job, 0))), gold="(x - 1)(x + 1)")
     trace = next(iter(arrow.records(Trace, shards.read(job.run, Stage.TRACES, 0))))
-    job.grader.grade([Submission(prompt, replace(trace, text="The answer is \\boxed{\\frac12}"))])
+    # A question that no plain rule decides: SymPy's imports take a second.
+    answer = r"The answer is \boxed{x^2 - 1}"
+    job.grader.grade([Submission(prompt, replace(trace, text=answer))])
     time.sleep(1)
 
 

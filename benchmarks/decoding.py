@@ -64,7 +64,7 @@ def compare(name: str) -> Iterator[Line]:
         for ours, plain in zip(runs["ours"][-1].tokens, runs["plain"][-1].tokens, strict=True)
         for a, b in zip(ours, plain, strict=True)
     ]
-    tokens = case.batch * case.frame.masks
+    tokens = case.batch * case.layout.masks
     yield ratio_line(
         SPEED[name],
         seconds["plain"],

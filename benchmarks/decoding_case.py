@@ -1,6 +1,6 @@
 """What the decoding benchmark decodes: one entry of `CASES` for each comparison.
 
-Out: a model of the case's size, a frame, and the prompts of one batch, the same in every process.
+Out: a model of the case's size, a layout, and the prompts of one batch, the same in every process.
 Prompts of GSM8K are real ones in the tiny tokenizer's tokens; the tiny DLM's are the tiny
 generator's. A random model's output is made steep, as a trained one's is: else all tokens tie.
 """

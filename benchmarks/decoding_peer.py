@@ -27,12 +27,12 @@ class Batch(NamedTuple):
     attention_mask_BT: Tensor | None
 
 
-def laid(frame: CanvasLayout, requests: Sequence[Request], mask_id: int, device: str) -> Batch:
+def laid(layout: CanvasLayout, requests: Sequence[Request], mask_id: int, device: str) -> Batch:
     """Prompts, headers and masks."""
-    rows = [frame.lay(request.prompt, [_NO_TEXT] * len(frame.slots)) for request in requests]
+    rows = [layout.lay(request.prompt, [_NO_TEXT] * len(layout.slots)) for request in requests]
     ids = [torch.as_tensor(np.where(row.answer_T, mask_id, row.ids_T)).long() for row in rows]
     attention_mask_BT = pad_sequence([torch.ones(len(row), dtype=torch.bool) for row in ids], True)
-    ids_BT = pad_sequence(ids, True, frame.fill_id).to(device)
+    ids_BT = pad_sequence(ids, True, layout.fill_id).to(device)
     return Batch(ids_BT, None if attention_mask_BT.all() else attention_mask_BT.to(device))
 
 

@@ -44,11 +44,11 @@ def main() -> None:
 
 def way(name: str, case: DecodingCase) -> Callable[[], list[list[int]]]:
     """What decodes the batch and returns every row's answer, headers left out."""
-    columns = [n for n, slot in enumerate(case.frame.slot_of()) if slot >= 0]
+    columns = [n for n, slot in enumerate(case.layout.slot_of()) if slot >= 0]
     requests = case.requests
     if name == "plain":
         net = case.net()
-        batch = decoding_peer.laid(case.frame, requests, case.tokenizer.mask_token_id, case.device)
+        batch = decoding_peer.laid(case.layout, requests, case.tokenizer.mask_token_id, case.device)
         at = [len(request.prompt) for request in requests]
 
         def plain() -> list[list[int]]:
@@ -69,7 +69,7 @@ def way(name: str, case: DecodingCase) -> Callable[[], list[list[int]]]:
         rows = [
             row
             for some in batches
-            for row in decode(dlm, case.frame, some, Confidence(), steps=case.steps)
+            for row in decode(dlm, case.layout, some, Confidence(), steps=case.steps)
         ]
         return [row.ids_C[columns].tolist() for row in rows]
 

@@ -8,7 +8,6 @@ import asyncio
 import time
 
 import torch
-from transformers import AutoTokenizer, LlamaForCausalLM
 
 from benchmarks.demo import demo_prompts
 from benchmarks.lines import Line, ratio_line, report
@@ -17,6 +16,7 @@ from curation.teachers import Request, SampleBudget
 from curation.teachers.transformers_local import build
 from schemas.records import Prompt, Trace
 from support.paths import ROOT
+from tools.tiny.measure_teacher import generate, load
 
 PROMPTS, SAMPLES, RUNS, NEW_TOKENS = 32, 6, 3, 72
 FOLDER = ROOT / "tiny" / "teacher"
@@ -72,36 +72,14 @@ def _ours(prompts: list[Prompt], seed: int) -> float:
     return tokens / (time.perf_counter() - began)
 
 
-def _generate(asked: list[Prompt], seed: int) -> float:
-    tokenizer = AutoTokenizer.from_pretrained(FOLDER, padding_side="left")
-    model = LlamaForCausalLM.from_pretrained(FOLDER, dtype=torch.float32).eval()
+def _generate(prompts: list[Prompt], seed: int) -> float:
+    tokenizer, model = load(FOLDER)
     torch.manual_seed(seed)
     began = time.perf_counter()
-    prompts = [
-        tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompt.text}],
-            add_generation_prompt=True,
-            tokenize=False,
-        )
-        for prompt in asked
-    ]
-    batch = tokenizer(
-        prompts,
-        return_tensors="pt",
-        padding=True,
-        add_special_tokens=False,
-        return_token_type_ids=False,
+    questions = [prompt.text for prompt in prompts]
+    new = generate(
+        tokenizer, model, questions, samples=SAMPLES, new_tokens=NEW_TOKENS, temperature=1.0
     )
-    with torch.no_grad():
-        ids = model.generate(
-            **batch,
-            max_new_tokens=NEW_TOKENS,
-            num_return_sequences=SAMPLES,
-            do_sample=True,
-            temperature=1.0,
-            top_k=0,
-        )
-    new = ids[:, batch["input_ids"].shape[1] :]
     tokens = int((new != tokenizer.pad_token_id).sum())
     return tokens / (time.perf_counter() - began)
 

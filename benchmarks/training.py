@@ -59,8 +59,8 @@ def main() -> None:
 
 def check(case: TrainingCase) -> None:
     """Both ways have the same loss on the same masked and padded rows, in float32."""
-    rows = [case.frame.lay(one.prompt, one.texts) for one in case.instances[:4]]
-    ids = case.tokenizer.mask_token_id, case.frame.fill_id
+    rows = [case.layout.lay(one.prompt, one.texts) for one in case.instances[:4]]
+    ids = case.tokenizer.mask_token_id, case.layout.fill_id
     batch = Collator(*ids, shift=case.shift)(rows)
     model = case.model().eval()
     ids_BT, attention_mask_BT = batch["input_ids"], batch["attention_mask"]

@@ -1,6 +1,6 @@
 """What the training benchmark trains, and on what: one entry of `CASES` for each comparison.
 
-Out: a random model of the case's size, a frame, and instances, the same in every process. Long
+Out: a random model of the case's size, a layout, and instances, the same in every process. Long
 prompts and answers of GSM8K are real ones in the tiny tokenizer's tokens; a text longer than its
 slot is cut, which changes no cost. The tiny DLM's rows are the tiny generator's.
 
@@ -59,7 +59,7 @@ class Framed:
         return tokenizer_with_mask()
 
     @cached_property
-    def frame(self) -> CanvasLayout:
+    def layout(self) -> CanvasLayout:
         """Of every row."""
         return layout_of(
             self.tokenizer,
@@ -82,7 +82,7 @@ class Framed:
             denoiser=Denoiser(net, shift=self.shift),
             tokenizer=self.tokenizer,
             mask_id=self.tokenizer.mask_token_id,
-            fill_id=self.frame.fill_id,
+            fill_id=self.layout.fill_id,
             context=None,
             folder=Path(),
         )
@@ -111,7 +111,7 @@ class TrainingCase(Framed):
     @property
     def micro_tokens(self) -> int:
         """What a forward pass of either way may hold."""
-        return self.rows * max(one.tokens(self.frame) for one in self.instances)
+        return self.rows * max(one.tokens(self.layout) for one in self.instances)
 
     def model(self) -> Any:
         """Float32; random but for the tiny DLM."""
@@ -123,7 +123,7 @@ class TrainingCase(Framed):
     def _instance(self, number: int, prompt: str, texts: Sequence[str]) -> Instance:
         cut = (
             encode(self.tokenizer, text)[:length]
-            for text, length in zip(texts, self.frame.slots, strict=True)
+            for text, length in zip(texts, self.layout.slots, strict=True)
         )
         return Instance(str(number), encode_prompt(self.tokenizer, prompt), tuple(cut))
 

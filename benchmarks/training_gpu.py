@@ -37,6 +37,6 @@ def parameters(case: TrainingCase) -> tuple[int, int]:
 def flops_per_useful_token(case: TrainingCase) -> float:
     """Forward and backward: the trunk on whole rows, the output head on half the masks."""
     total, head = parameters(case)
-    row = statistics.fmean(one.tokens(case.frame) for one in case.instances)
+    row = statistics.fmean(one.tokens(case.layout) for one in case.instances)
     useful = statistics.fmean(one.content_tokens for one in case.instances)
-    return 6 * ((total - head) * row + head * case.frame.masks / 2) / useful
+    return 6 * ((total - head) * row + head * case.layout.masks / 2) / useful

@@ -127,8 +127,8 @@ def run(
             report_to="none",
             disable_tqdm=True,
         ),
-        train_dataset=[case.frame.lay(one.prompt, one.texts) for one in case.instances],
-        data_collator=Collator(case.tokenizer.mask_token_id, case.frame.fill_id, shift=case.shift),
+        train_dataset=[case.layout.lay(one.prompt, one.texts) for one in case.instances],
+        data_collator=Collator(case.tokenizer.mask_token_id, case.layout.fill_id, shift=case.shift),
         order=[i for chosen in schedule.batches() for i in chosen],
     )
 

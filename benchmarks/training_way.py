@@ -22,7 +22,7 @@ from benchmarks.memory import forget_peak, peak_mb, resident_mb
 from benchmarks.training_case import CASES, TrainingCase
 from benchmarks.turns import THREADS
 from diffusion.data.corpus import Encoded
-from diffusion.settings import Model, Precision, Settings
+from diffusion.settings import ModelReference, Precision, Settings
 from diffusion.training.prepared import Prepared
 from diffusion.training.trainer import Trainer
 
@@ -73,7 +73,7 @@ def main() -> None:
     case = CASES[sys.argv[2]]
     settings = Settings(
         name="benchmark",
-        model=Model(path=""),
+        model=ModelReference(path=""),
         corpus="",
         form=case.form,
         slot_tokens=case.slot_tokens,
@@ -101,7 +101,7 @@ def _ours(case: TrainingCase, model: Any, settings: Settings, pace: Pace) -> Non
         Accelerator(mixed_precision="bf16" if is_half else "no", cpu=case.device == "cpu"),
         Prepared(
             case.dlm_of(model, "masked_lm"),
-            case.frame,
+            case.layout,
             Encoded(instances=case.instances, refused=()),
             _NOTHING,
         ),

@@ -96,6 +96,24 @@ def check_traces(recipe: Recipe, sources: Sequence[Source]) -> None:
             )
 
 
+def check_labels(recipe: Recipe, sources: Sequence[Source]) -> None:
+    """UserError where the grader trusts labels, and the traces have none."""
+    if recipe.grader.kind != "label":
+        return
+    if recipe.teacher.kind != "recorded" or recipe.teacher.options.get("top_up"):
+        raise UserError(
+            "grader.kind: label trusts the labels of recorded traces, and the teacher writes new "
+            "ones; set teacher.kind=recorded without top_up, or choose another grader"
+        )
+    for source in sources:
+        traces = source.first_traces()
+        if traces and all(trace.correct is None for trace in traces):
+            raise UserError(
+                f"grader.kind: label, and none of the first {len(traces)} traces of "
+                f"{source.label} has a label; name their column in the source's traces.correct"
+            )
+
+
 def part(package: str, spec: Part, where: str) -> Any:
     """A part of a recipe, of the family in `package`; a path in it is found from any folder."""
     options = dict(spec.options)
@@ -106,14 +124,42 @@ def part(package: str, spec: Part, where: str) -> Any:
 
 def of_others(recipe: Recipe) -> list[plugins.Plugin]:
     """The recipe's parts that come from other distributions, as they are installed."""
+    judging = judges(recipe.grader)
     parts = [
         *((SOURCES, one.kind) for one in (*recipe.source, *recipe.decontaminate)),
         *((TEACHERS, one.kind) for one in (recipe.teacher, writer(recipe))),
-        (GRADERS, recipe.grader.kind),
+        *((GRADERS, kind) for kind in (recipe.grader.kind, *grader_kinds(recipe.grader))),
+        *((TEACHERS, one.kind) for one in judging),
         *((FILTERS, one.kind) for one in recipe.filters),
     ]
     origins = (plugins.origin(package, kind) for package, kind in dict.fromkeys(parts))
     return [plugin for plugin in origins if plugin is not None]
+
+
+def grader_kinds(spec: Part) -> list[str]:
+    """The kinds of the graders that decide, in the order in which they are asked."""
+    inside = _graders_inside(spec)
+    return [kind for one in inside for kind in grader_kinds(one)] if inside else [spec.kind]
+
+
+def judges(spec: Part) -> list[Part]:
+    """The teachers that judge traces for a grader, also for those inside it."""
+    below = spec.options.get("teacher")
+    own = [Part.model_validate(below)] if isinstance(below, Mapping) else []
+    return own + [judge for one in _graders_inside(spec) for judge in judges(one)]
+
+
+def judge_names(spec: Part) -> tuple[str, ...]:
+    """The models that judge, each once; of a local directory its last part."""
+    names = (str(judge.options.get("model")) for judge in judges(spec))
+    short = (Path(name).name if Path(name).is_absolute() else name for name in names)
+    return tuple(dict.fromkeys(short))
+
+
+def _graders_inside(spec: Part) -> list[Part]:
+    """The graders that a grader (first_of) asks in turn."""
+    several = spec.options.get("graders")
+    return [Part.model_validate(one) for one in several] if isinstance(several, list) else []
 
 
 def _served_revision(serve: Serve, model: str) -> str:

@@ -17,7 +17,7 @@ from curation.canvases.token_counter import TokenCounter
 from curation.components import FILTERS, GRADERS, SOURCES, part
 from curation.filters import Filter
 from curation.graders import Grader, KeepsReplies
-from curation.sampling.replies import Replies
+from curation.sampling.replies import REPLIES, Replies
 from curation.sources import Source
 from curation.teachers import Teacher
 from curation.vllm_servers import servers
@@ -156,7 +156,7 @@ class Job:
 
     @cached_property
     def _replies(self) -> Replies:
-        return Replies(self.run / Stage.GRADED / "replies")
+        return Replies(self.run / Stage.GRADED / REPLIES)
 
     def close(self) -> None:
         """Stop the servers, what the grader has started, and the progress bars."""
@@ -176,6 +176,7 @@ class Job:
         _ = self.grader
         components.check_teacher(self.recipe)
         components.check_traces(self.recipe, self.sources)
+        components.check_labels(self.recipe, self.sources)
         for number, spec in enumerate(self.recipe.filters):
             if spec.kind != "seqdep":
                 continue

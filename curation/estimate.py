@@ -11,8 +11,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from curation import pipeline
+from curation import components, pipeline
 from curation.context import Job
+from curation.graders import AsksServer
+from curation.release.token_usage import JudgeUsage, count_judge_usage
 from curation.run_store import shards
 from curation.stages import filter_stage, fingerprints, prompt_stage
 from curation.teachers import ServedTeacher
@@ -36,6 +38,13 @@ class BuildEstimate:
     sampling_seconds: float
     other_seconds: float
     released: int
+    judge: JudgeUsage
+    judge_names: tuple[str, ...] = ()
+
+    @property
+    def judge_tokens(self) -> JudgeUsage:
+        """Replies of a judge, and tokens that it will read and write."""
+        return JudgeUsage(*(round(count * self.prompts / self.tried) for count in self.judge))
 
     @property
     def teacher_tokens(self) -> int:
@@ -58,6 +67,7 @@ class BuildEstimate:
             {
                 "prompts": self.prompts,
                 "teacher_tokens": self.teacher_tokens,
+                **self._judge_json(),
                 "hours": round(self.hours, 4),
                 "canvases": self.canvases,
                 "tried": self.tried,
@@ -73,10 +83,26 @@ class BuildEstimate:
                 f"{self.other_seconds:.1f} s for the rest",
                 f"{self.rows:,} rows hold {self.prompts:,} usable prompts",
                 f"  teacher tokens   {self.teacher_tokens:,}",
+                *self._judge_lines(),
                 f"  hours            {self.hours:.2f} on this machine",
                 f"  expected yield   {self.canvases:,} canvases "
                 f"({self.released} of {self.tried} tried prompts)",
             )
+        )
+
+    def _judge_json(self) -> dict[str, int]:
+        if not self.judge.replies:
+            return {}
+        used = self.judge_tokens
+        return {"judge_tokens_read": used.read, "judge_tokens": used.written}
+
+    def _judge_lines(self) -> tuple[str, ...]:
+        if not self.judge.replies:
+            return ()
+        used = self.judge_tokens
+        return (
+            f"  judge tokens     {used.written:,} written, {used.read:,} read, for "
+            f"{used.replies:,} replies of {', '.join(self.judge_names)}",
         )
 
 
@@ -87,7 +113,7 @@ def estimate_build(recipe: Recipe, limit: int | None = None) -> BuildEstimate:
 
     Raises:
         UserError: a mistake in the recipe, or servers of `serve:` that cannot be started.
-        ShortError: none of the teacher's servers answers.
+        ShortError: none of the teacher's or of the judge's servers answers.
     """
     with tempfile.TemporaryDirectory() as folder:
         trial = recipe.model_copy(update={"shard_rows": TRIAL})
@@ -104,13 +130,15 @@ def _measure(job: Job) -> BuildEstimate:
     job.check_servers()
     if isinstance(job.teacher, ServedTeacher):
         asyncio.run(job.teacher.reach())
+    if isinstance(job.grader, AsksServer):
+        job.grader.reach()
     source_index = prompt_stage.read_prompts(job)
     filled = [i for i in range(source_index.shards) if fingerprints.load_prompts(job, i)][:2]
     if not filled:
         raise UserError("nothing to estimate: every row was rejected; build to see the reasons")
     for index in filled[:-1]:
         _run(job, source_index, index)
-    shard = filled[-1]
+    shard, judged_before = filled[-1], count_judge_usage(job.run)
     sampling_seconds, other_seconds = _run(job, source_index, shard)
     traces = list(arrow.records(Trace, shards.read(job.run, Stage.TRACES, shard)))
     return BuildEstimate(
@@ -122,6 +150,8 @@ def _measure(job: Job) -> BuildEstimate:
         sampling_seconds=sampling_seconds,
         other_seconds=other_seconds,
         released=filter_stage.count_passing(job, shard),
+        judge=count_judge_usage(job.run).less(judged_before),
+        judge_names=components.judge_names(job.recipe.grader),
     )
 
 

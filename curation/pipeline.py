@@ -132,6 +132,7 @@ def run_build(recipe: Recipe, run: Path, limit: int | None = None) -> Outcome:
 def check_resources(job: Job) -> None:
     """Try servers, scorer and run directory. Takes seconds, so only where there is work to do."""
     trace_stage.check_servers(job)
+    shard_stages.check_grader(job)
     job.check_scorer()
     with lock(job.run):
         pass  # a directory that is in use, or cannot be written to, shows before the work

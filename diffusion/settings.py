@@ -1,7 +1,7 @@
 """The settings of a fine-tuning, as frozen dataclasses that check their ranges.
 
-Recipes are validated against them by pydantic, but they do not need it: a machine without pydantic
-can train.
+pydantic reads recipes into these classes, but the classes do not import it, so that a machine
+without pydantic can train.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ class Tracker(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
+class ModelReference:
     """The model that is tuned: a directory or a hub id."""
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -42,7 +42,11 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lora:
-    """Train low-rank adapters (peft) instead of all weights; they are merged when it is saved."""
+    """Train low-rank adapters (peft) instead of all weights.
+
+    They are merged into the weights when the model is saved. `modules` are the names of the linear
+    layers that have one.
+    """
 
     __pydantic_config__: ClassVar[Any] = STRICT
 
@@ -62,17 +66,19 @@ class Lora:
 class Settings:
     """A fine-tuning, fully described. The defaults are the paper's (METHOD sections 1 and 4).
 
-    `corpus` is a run, a release, or hub:ORG/NAME; `paths`, `slot_tokens` and `summary_tokens` set
-    the number of masks of either form. `batch` counts instances of an optimiser step over all
-    processes, `micro_tokens` the padded tokens of one forward pass on one device. `warmup` is a
-    share of all steps. `validate_every` and `checkpoint_every` are in steps (0: at the end only),
-    `validation` is the number of validation instances that are looked at.
+    `corpus`: a run, a release, or hub:ORG/NAME; only its first `limit` training rows are used.
+    `paths`, `slot_tokens`, `summary_tokens`: the sizes of a canvas; a long-CoT answer has as many
+    masks as all slots of a canvas. `batch`: instances of an optimiser step, over all processes.
+    `micro_tokens`: the padded tokens of one forward pass on one device. `warmup`: the share of all
+    steps in which the learning rate rises. `clip`: the norm to which gradients are clipped.
+    `validation`: how many validation instances are measured. `validate_every`, `checkpoint_every`:
+    in steps (0: at the end only). `checkpoints`: how many of the latest checkpoints are kept.
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT
 
     name: str
-    model: Model
+    model: ModelReference
     corpus: str
     form: Form = Form.CANVAS
     seed: int = 0
@@ -115,7 +121,8 @@ class Settings:
             _within(name, beta, 0, 0.99999)
         for name in ("learning_rate", "clip"):
             if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
+                value = getattr(self, name)
+                raise ValueError(f"{name}: {value} is not a finite number above 0")
 
     def layout(self, tokenizer: Any, fill_id: int) -> CanvasLayout:
         """The layout of an answer in the tokens of a model."""

@@ -16,7 +16,7 @@ from typing import ClassVar
 from torch import Tensor
 
 import polytrace
-from diffusion.decoding import Order, View, most
+from diffusion.decoding import Order, View, highest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +42,8 @@ class LeftLeaning:
 
     def choose(self, view: View, confidence_BC: Tensor) -> Tensor:
         """What is committed at this step, [B, C]."""
-        lean_C = self.weight * view.mask_C / view.masks
-        return most(confidence_BC - lean_C, view.masked_BC, view.quota)
+        lean_C = self.weight * view.mask_index_C / view.mask_count
+        return highest(confidence_BC - lean_C, view.masked_BC, view.quota)
 
 
 build = LeftLeaning  # a frozen dataclass is its own `build`: its fields are the options

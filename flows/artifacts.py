@@ -89,6 +89,11 @@ def token_rows(
         ("tokens released: paths, under the canvas's widest tokenizer", released.paths),
         ("tokens released: summaries, under the same", released.summaries),
     ]
+    if cost.judge.replies:
+        rows += [
+            (f"tokens read by the judge, over {cost.judge.replies:,} replies", cost.judge.read),
+            ("tokens written by the judge", cost.judge.written),
+        ]
     if cost.uncounted:
         rows.append((f"traces whose tokens nobody counted, of {cost.traces:,}", cost.uncounted))
     if price is not None:

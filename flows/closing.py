@@ -57,13 +57,13 @@ def applies(manifest: Manifest, evaluation: Evaluation) -> bool:
     )
 
 
-def comparison(findings: EvaluationCells) -> Comparison | None:
+def comparison(cells: EvaluationCells) -> Comparison | None:
     """The cells to compare, at the fewest steps; None if one was not evaluated."""
-    for subject in findings.subjects():
-        if steps := findings.steps(subject):
-            base = findings.find(subject, Training.BASE, Order.AO, steps[0])
-            long_cot = findings.find(subject, Training.LONG_COT, Order.AO, steps[0])
-            nap = findings.find(subject, Training.NAP, Order.FORCED, steps[0])
+    for subject in cells.subjects():
+        if steps := cells.steps(subject):
+            base = cells.find(subject, Training.BASE, Order.AO, steps[0])
+            long_cot = cells.find(subject, Training.LONG_COT, Order.AO, steps[0])
+            nap = cells.find(subject, Training.NAP, Order.FORCED, steps[0])
             return Comparison(base, long_cot, nap) if base and long_cot and nap else None
     return None
 

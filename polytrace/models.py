@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from diffusion.decoding import Rule
     from diffusion.decoding.decode import Commit
+    from diffusion.evaluation.answers import DecodedAnswer
     from diffusion.evaluation.arness import Arness
-    from diffusion.evaluation.generate import DecodedAnswer
     from diffusion.evaluation.results import Result
     from diffusion.evaluation.settings import Part
     from diffusion.models.network.denoiser import Dlm
@@ -31,10 +31,10 @@ def load_model(model: str, *, device: str | None = None, trust_remote_code: bool
     >>> model.family, model.context
     ('dream', 1024)
     """
-    from diffusion.evaluation.generate import load_decoder
-    from diffusion.settings import Model
+    from diffusion.evaluation.answers import load_decoder
+    from diffusion.settings import ModelReference
 
-    return load_decoder(Model(path=model, trust_remote_code=trust_remote_code), device)
+    return load_decoder(ModelReference(path=model, trust_remote_code=trust_remote_code), device)
 
 
 def decode(
@@ -83,14 +83,14 @@ def decode(
     """
     from diffusion.data.layout import Form, encode_prompt, layout_of
     from diffusion.decoding.decode import Request, Sampling
-    from diffusion.evaluation.generate import answers
+    from diffusion.evaluation.answers import answers
     from diffusion.evaluation.settings import RULES, part
     from diffusion.settings import Precision
 
     if isinstance(rule, str):
         rule = {"kind": rule}
     chosen: Rule = part(RULES, rule, "rule") if isinstance(rule, Mapping) else rule
-    frame = layout_of(
+    layout = layout_of(
         model.tokenizer,
         model.fill_id,
         form=Form(form),
@@ -105,7 +105,7 @@ def decode(
     for start in range(0, len(requests), batch):
         found += answers(
             model,
-            frame,
+            layout,
             requests[start : start + batch],
             chosen,
             steps=steps,

@@ -37,6 +37,7 @@ from schemas.facts import (
     TraceCounts,
 )
 from schemas.records import Stage
+from support.display.invalid_values import describe
 from support.errors import DamagedError, UserError
 from support.files import replace_text
 
@@ -50,8 +51,8 @@ class Manifest(Fact):
     """All facts of a run. `files` names what is neither a shard nor a release file.
 
     `masks` = `paths` * `slot_tokens` + `summary_tokens` (METHOD section 1), without the
-    `header_tokens`. `build` hashes all that the release was made of; a released file has the build
-    id of its edition in its name.
+    `header_tokens`. `grader` is the kind that graded the traces. `build` hashes all that the
+    release was made of; a released file has the build id of its edition in its name.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -63,6 +64,7 @@ class Manifest(Fact):
     sources: tuple[SourceFacts, ...]
     decontamination: tuple[Decontamination, ...] = ()
     teacher: TeacherFacts
+    grader: str = "math"
     scorer: ScorerFacts | None = None
     tokenizers: tuple[ModelFacts, ...]
     paths: Annotated[int, Field(ge=1)]
@@ -148,7 +150,10 @@ class Manifest(Fact):
         return _text(self._facts())
 
     def _facts(self) -> dict[str, object]:
-        return self.model_dump(mode="json", by_alias=True)
+        facts = self.model_dump(mode="json", by_alias=True)
+        if self.grader == "math":
+            del facts["grader"]  # as manifests without a named grader are, so that those stay whole
+        return facts
 
     def checksum(self) -> str:
         """The SHA-256 of all facts, which the file ends in; it differs between builds."""
@@ -186,7 +191,7 @@ class Manifest(Fact):
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise DamagedError(f"{path}: {where}: {first['msg']}; {_REMEDY}") from None
+            raise DamagedError(f"{path}: {describe(first, where)}; {_REMEDY}") from None
         as_written_by_0_1 = _text(former.renamed(manifest._facts(), former.FORMER))
         if data not in (manifest.text().encode(), as_written_by_0_1.encode()):
             if manifest.checksum() != stated == _checksum(facts):

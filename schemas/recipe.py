@@ -29,7 +29,10 @@ Problem:
 
 In at most 20 words, say what decides between the attempts, then end with: {closing}"""
 # Options of a teacher that say how it is reached; they do not change what it writes.
-OPERATIONAL = ("endpoints", "in_flight", "timeout_seconds", "patience_seconds", "api_key_env")
+OPERATIONAL = (
+    *("endpoints", "in_flight", "timeout_seconds", "patience_seconds", "api_key_env"),
+    "tokens_field",
+)
 
 
 class Part(BaseModel):

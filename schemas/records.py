@@ -30,6 +30,7 @@ class FinishReason(StrEnum):
     UNKNOWN = "unknown"  # recorded traces often do not say
     NO_END_OF_THINKING = "no_end_of_thinking"  # `part: after_think`, and there is no `</think>`
     NO_CONTENT = "no_content"  # a server's reply with null where its text should be
+    REFUSED = "refused"  # a judge's server refused the request; the text says why
 
 
 class Stage(StrEnum):

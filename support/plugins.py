@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
+from support.display.invalid_values import explain
 from support.errors import UserError
 from support.paths import ROOT
 
@@ -96,13 +97,16 @@ def build(package: str, kind: str, options: Mapping[str, object], where: str) ->
     from pydantic import ConfigDict, TypeAdapter, ValidationError, validate_call
     from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
-    known = tuple(_parameters(package, kind, where))
-    for name in options:
+    known = _parameters(package, kind, where)
+    for name, value in options.items():
         if name not in known:
             raise UserError(
                 f"{where}.{name}: unknown option of {kind!r}; {hint(name, known)}; "
                 f"--set '{where}={{kind: {kind}}}' drops all options of {where}"
             )
+        if isinstance(value, bool) and _is_number(known[name].annotation):  # pydantic makes it 1
+            flag = str(value).lower()
+            raise UserError(f"{where}.{name} is {flag}; give a number (kind {kind!r})")
     make = _make(package, kind, where)
     try:
         if isinstance(make, type):  # a dataclass is its own `build`
@@ -111,9 +115,9 @@ def build(package: str, kind: str, options: Mapping[str, object], where: str) ->
     except ValidationError as error:
         first = error.errors()[0]
         # A dataclass's own check has no location: its message names the field.
-        place = f"{'.'.join(map(str, first['loc']))}: " if first["loc"] else ""
-        message = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{where}.{place}{message} (kind {kind!r})") from None
+        message = explain(first, ".".join([where, *map(str, first["loc"])] if first["loc"] else []))
+        message = message if first["loc"] else f"{where}.{message}"
+        raise UserError(f"{message} (kind {kind!r})") from None
     except (PydanticUserError, PydanticUndefinedAnnotation) as error:
         fault = f"has options of no known type ({error})"
         raise _faulty(package, kind, f"{where}.kind", fault) from error
@@ -148,6 +152,12 @@ def load(package: str, kind: str, where: str, needs: Iterable[str] = ()) -> Any:
     if missing := [name for name in needs if not hasattr(part, name)]:
         raise _faulty(package, kind, where, f"has no {missing[0]}")
     return part
+
+
+def _is_number(annotation: object) -> bool:
+    """Whether an option is a number and cannot be true or false."""
+    members = [annotation, *get_args(annotation)]
+    return (int in members or float in members) and bool not in members
 
 
 def _make(package: str, kind: str, where: str) -> Any:

@@ -18,16 +18,17 @@ Say = Callable[[str], None]
 
 def retry(
     attempt: Callable[[], Answer],
-    explain: Callable[[Exception], PolytraceError],
+    as_our_error: Callable[[Exception], PolytraceError],
     *,
     say: Say | None = None,
-    asked: Callable[[Exception], float | None] = lambda error: None,
+    requested_wait: Callable[[Exception], float | None] = lambda error: None,
 ) -> Answer:
     """The result of `attempt`, which is called again after a temporary fault.
 
-    `explain` turns an error of a client into one of ours; a StoppedError is temporary, any other is
-    raised. `say` gets a sentence before each wait. `asked` returns the seconds that the server asks
-    us to wait; they count where they are longer than ours. A PolytraceError is raised at once.
+    `as_our_error` turns an error of a client into one of ours; a StoppedError is temporary, any
+    other is raised. `say` gets a sentence before each wait. `requested_wait` returns the seconds
+    that the server asks us to wait; they count where they are longer than ours. A PolytraceError
+    that `attempt` raises is raised at once.
     """
     for wait in (*WAITS, None):
         try:
@@ -35,12 +36,12 @@ def retry(
         except PolytraceError:
             raise
         except Exception as error:  # clients raise dozens of kinds
-            explained = explain(error)
-            if wait is None or not isinstance(explained, StoppedError):
-                raise explained from None
-            seconds = max(wait, asked(error) or 0)
+            ours = as_our_error(error)
+            if wait is None or not isinstance(ours, StoppedError):
+                raise ours from None
+            seconds = max(wait, requested_wait(error) or 0)
             if say is not None:
-                why = str(explained).removesuffix(GOES_ON)
+                why = str(ours).removesuffix(GOES_ON)
                 say(f"{why}; trying again in {seconds:.0f} s")
             time.sleep(seconds)
     raise AssertionError("unreachable")

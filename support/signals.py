@@ -3,8 +3,20 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+_MORE: list[Callable[[], str]] = []  # what is still to be said of work that others go on with
+
+
+@contextmanager
+def said_when_ended(sentence: Callable[[], str]) -> Iterator[None]:
+    """Print the sentence too, if it is not empty, where a signal ends this process meanwhile."""
+    _MORE.append(sentence)
+    try:
+        yield
+    finally:
+        _MORE.remove(sentence)
 
 
 def stop_at_once(last: Callable[[], None] = lambda: None) -> None:
@@ -30,5 +42,7 @@ def exit_now(code: int, why: str, last: Callable[[], None]) -> None:
     """Print a sentence, call `last`, and end this process without waiting for threads."""
     with suppress(OSError):  # not print: a signal may have interrupted a write to the same buffer
         os.write(2, f"\npolytrace: {why}; the same command goes on\n".encode())
+        for sentence in filter(None, (more() for more in _MORE)):
+            os.write(2, f"polytrace: {sentence}\n".encode())
     last()
     os._exit(code)

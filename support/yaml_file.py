@@ -13,6 +13,7 @@ from typing import Any, TypeVar, get_type_hints
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from support.display.invalid_values import explain
 from support.errors import UserError, first_line
 from support.plugins import hint
 from support.redact import CREDENTIALS
@@ -93,7 +94,7 @@ def validate(
         instance = TypeAdapter(section).validate_python(data)
     except ValidationError as error:
         errors = error.errors()[:5]
-        message = "; ".join(_explain(e, section) for e in errors)
+        message = "; ".join(dict.fromkeys(_explain(e, section) for e in errors))
         raise UserError(f"{_origin(errors, where, overrides)}: {message}") from None
     if (flag := _flag_as_number(data, instance)) is not None:
         raise UserError(f"{where}: {flag} is true or false; give a number")
@@ -190,10 +191,7 @@ def _explain(error: Any, section: type[object]) -> str:
             options = [inner, *getattr(inner, "__args__", ())]
             section = next(o for o in options if isinstance(o, type) and _fields(o))
         return f"{where}: unknown field; {hint(str(error['loc'][-1]), tuple(_fields(section)))}"
-    if error["type"] in ("missing", "missing_argument"):
-        return f"{where}: missing; add it"
-    message: str = error["msg"].removeprefix("Value error, ")
-    return f"{where}: {message}" if where else message
+    return explain(error, where)
 
 
 def _origin(errors: Sequence[Any], where: str, overrides: Sequence[str]) -> str:

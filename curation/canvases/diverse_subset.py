@@ -1,8 +1,11 @@
 """The most diverse P of K traces. In: similarities and which traces are correct. Out: P positions.
 
-Diversity is the max-min criterion: the distance of the closest two of the chosen decides, then the
-mean distance, then the lowest positions. Few subsets are all tried; otherwise the search is greedy
-with swaps, which keeps the same constraint but may miss the optimum.
+Diversity is the max-min criterion: the subset whose two closest traces are farthest apart wins. Of
+equal ones, the subset with the greatest total distance wins, then the one with the lowest
+positions. If there are at most EXHAUSTIVE subsets, all are tried. Otherwise the search is greedy
+with swaps; it too chooses enough correct traces, but may miss the best subset.
+
+Axes: K traces, P chosen, C subsets, R candidates for one more place, B traces chosen so far.
 """
 
 import math
@@ -13,12 +16,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-EXHAUSTIVE = 20_000  # subsets that are tried one by one: a few milliseconds
-_DIGITS = 12  # sums in another order differ in the last bits; that must not break a tie
+EXHAUSTIVE = 20_000  # subsets that are all tried: this takes a few milliseconds
+_DIGITS = 12  # of totals: sums in another order differ in the last bits, and equals must stay equal
 
 
 class SubsetDiversity(NamedTuple):
-    """The least and the total distance of the chosen; compared in this order."""
+    """The least and the total distance between any two of the chosen; compared in this order."""
 
     least: float
     total: float
@@ -68,8 +71,8 @@ def exhaustive(
     need: int,
     need_other: int = 0,
 ) -> tuple[int, ...]:
-    """The best subset of all, by trying each."""
-    # Lexicographic order, so the first of equals has the lowest positions.
+    """The best subset, found by trying all."""
+    # The subsets are in lexicographic order, so the first of equals has the lowest positions.
     subsets_CP = np.array(list(combinations(range(len(correct)), size)))
     right_C = np.asarray(correct)[subsets_CP].sum(axis=1)
     subsets_CP = subsets_CP[(right_C >= need) & (right_C <= size - need_other)]
@@ -90,36 +93,39 @@ def greedy(
     need: int,
     need_other: int = 0,
 ) -> tuple[int, ...]:
-    """A good subset: grown from the best pair, the farthest first, then improved by swaps."""
+    """A good subset: the most distant pair, grown by one trace at a time, improved by swaps."""
     everyone = range(len(correct))
 
-    def joined(base: Sequence[int]) -> tuple[SubsetDiversity, tuple[int, ...]] | None:
-        """The best subset of one more than `base` from which `need` can still be reached."""
+    def grow(base: Sequence[int]) -> tuple[SubsetDiversity, tuple[int, ...]] | None:
+        """`base` and the one trace that makes it most diverse; both needs can still be met.
+
+        None where no trace can be added.
+        """
         right = sum(correct[k] for k in base)
         free = size - len(base)
-        # Places for those that are not correct, and for those that are.
+        # Places that a trace may take that is not correct, and one that is.
         room, room_right = free - (need - right), free - (need_other - (len(base) - right))
         candidates = [
             k for k in everyone if k not in base and (room_right > 0 if correct[k] else room > 0)
         ]
         if room < 0 or room_right < 0 or not candidates:
             return None
-        rest_KR = distance_KK[np.ix_(candidates, list(base))]
-        alone = diversity(distance_KK, base)
-        least_K = np.minimum(rest_KR.min(axis=1, initial=1.0), alone.least)
-        total_K = np.where(least_K == least_K.max(), rest_KR.sum(axis=1).round(_DIGITS), -1.0)
-        subset = tuple(sorted((*base, candidates[int(total_K.argmax())])))
+        to_base_RB = distance_KK[np.ix_(candidates, list(base))]
+        base_diversity = diversity(distance_KK, base)
+        least_R = np.minimum(to_base_RB.min(axis=1, initial=1.0), base_diversity.least)
+        total_R = np.where(least_R == least_R.max(), to_base_RB.sum(axis=1).round(_DIGITS), -1.0)
+        subset = tuple(sorted((*base, candidates[int(total_R.argmax())])))
         return diversity(distance_KK, subset), subset
 
-    starts = (joined(base) for base in ([(k,) for k in everyone] if size > 1 else [()]))
+    starts = (grow(base) for base in ([(k,) for k in everyone] if size > 1 else [()]))
     best, chosen = max(filter(None, starts), key=lambda pair: pair[0])  # first of equals
     while len(chosen) < size:
-        grown = joined(chosen)
+        grown = grow(chosen)
         assert grown is not None, "enough correct ones were asserted by the caller"
         best, chosen = grown
     while True:
         bases = (tuple(k for k in chosen if k != old) for old in chosen)
-        swapped = max(filter(None, map(joined, bases)), key=lambda pair: pair[0])
+        swapped = max(filter(None, map(grow, bases)), key=lambda pair: pair[0])
         if swapped[0] <= best:
             return chosen
         best, chosen = swapped

@@ -10,10 +10,12 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from curation.canvases.word_counts import WordCounts
 from support.errors import UserError, first_line
 from support.paths import locate
 
@@ -40,6 +42,7 @@ class TokenCounter:
         # shard would take a fifth more processor time. A value that the user has set is kept.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         self._tokenizers = [_load(name) for name in tokenizers]
+        self._words = [WordCounts.of(tokenizer) for tokenizer in self._tokenizers]
         texts = {text for name in tokenizers for text in _config_specials(locate(name))}
         for tokenizer in self._tokenizers:
             added = tokenizer.get_added_tokens_decoder().values()
@@ -75,16 +78,14 @@ class TokenCounter:
 
     def _batch(self, texts: Sequence[str]) -> list[int]:
         batch = [_encodable(text) for text in texts]
-        lengths = (
-            [len(e) for e in tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
-            for tokenizer in self._tokenizers
-        )
+        lengths = map(_lengths, self._tokenizers, self._words, repeat(batch))
         return [max(counts) for counts in zip(*lengths, strict=True)]
 
 
 class _Ahead(TokenCounter):
     def __init__(self, counter: TokenCounter, texts: Iterable[str]) -> None:
-        self._tokenizers, self._special = counter._tokenizers, counter._special
+        self._tokenizers, self._words = counter._tokenizers, counter._words
+        self._special = counter._special
         distinct = list(dict.fromkeys(texts))
         self._known = dict(zip(distinct, counter.counts(distinct), strict=True))
 
@@ -105,6 +106,14 @@ def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
         characters += len(text)
     if batch:
         yield batch
+
+
+def _lengths(tokenizer: Tokenizer, words: WordCounts | None, texts: Sequence[str]) -> list[int]:
+    """The number of tokens of each text, by its words where they tell."""
+    counts = [words.count(text) if words else None for text in texts]
+    left = [text for text, count in zip(texts, counts, strict=True) if count is None]
+    encodings = iter(tokenizer.encode_batch_fast(left, add_special_tokens=False) if left else ())
+    return [len(next(encodings)) if count is None else count for count in counts]
 
 
 def _encodable(text: str) -> str:

@@ -57,3 +57,15 @@ class KeepsReplies(Protocol):
 
     def keep(self, replies: Replies) -> None:
         """Look for earlier replies in `replies`, and add new ones; called before `grade`."""
+
+
+@runtime_checkable
+class AsksServer(Protocol):
+    """A grader with a server that others run."""
+
+    def reach(self) -> None:
+        """Ask the server whether it is well.
+
+        Raises ShortError where it does not answer, UserError where it serves another model or
+        wants a key.
+        """

@@ -19,7 +19,7 @@ from curation.release import reader, statistics
 from curation.release.rows import PATH_TOKENS, finite, readable
 from curation.release.statistics import Distribution
 from curation.release.writer import ROW_GROUP
-from curation.seqdep_report.figures import SegmentMeans
+from curation.seqdep_report.corpus_statistics import SegmentMeans
 from schemas import arrow
 from schemas.facts import Rejected
 from schemas.manifest import MANIFEST_FILE, RELEASE_FOLDER, Manifest

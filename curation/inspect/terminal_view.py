@@ -25,7 +25,7 @@ MARKS = {  # text and colour
     Grade.CORRECT: ("✓ correct", "green"),
     Grade.WRONG: ("✗ wrong", "red"),
     Grade.UNPARSED: ("? no answer read", "yellow"),
-    Grade.TIMEOUT: ("? verifier stopped", "yellow"),
+    Grade.TIMEOUT: ("? grading stopped", "yellow"),
 }
 LONGEST = 20_000  # characters of one text that are shown
 BRIEF = 60  # characters of an answer or a name
@@ -73,6 +73,7 @@ def _counts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     )
     numbers = [(grade, getattr(grades, grade)) for grade in Grade]
     yield "paths", ", ".join(f"{n:,} {grade} ({_share(n, grades.total)})" for grade, n in numbers)
+    yield "grader", manifest.grader
 
 
 def _origins(manifest: Manifest) -> Iterator[tuple[str, str]]:

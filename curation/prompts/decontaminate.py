@@ -1,26 +1,26 @@
 """Keep evaluation problems out of the corpus: an index that finds evaluation prompts in texts.
 
-Two rules, on the normal form of `dedup.py`:
+There are two rules, on the normal form of `dedup.py`:
 
 - `contaminated_exact`: the normal forms are equal.
-- `contaminated_ngram`: 8-word overlap. A prompt is rejected if the distinct 8-grams it shares with
-  ONE evaluation prompt are at least a third of either prompt's: a copy inside a longer text has a
-  share of 1 on the evaluation's side, a fragment has it on its own. Drawings (`[asy]…[/asy]`) are
-  left out, because their commands repeat across problems. An evaluation prompt under 8 words (13 of
-  MATH-500) has no 8-gram: it is found where its whole normal form (3 tokens or more) stands inside
-  the text.
+- `contaminated_ngram`: the prompt and ONE evaluation prompt share 8-grams (runs of 8 words), and
+  the shared ones are at least a third of the distinct 8-grams of either prompt. If a text contains
+  an evaluation prompt, all 8-grams of the evaluation prompt are shared; if it is a part of one, all
+  of its own are. Drawings (`[asy]…[/asy]`) are left out, because their commands repeat across
+  problems. An evaluation prompt of fewer than 8 words (13 of MATH-500) has no 8-gram; it is found
+  where its whole normal form, of 3 tokens or more, stands inside the text.
 
-Why a third, and not any single 8-gram. Measured on whole sets:
+Why a third, and not any single 8-gram? Rows found on whole sets, by each rule:
 
-    pool (rows) against evaluation          exact   share ≥ 1/3   any 8-gram
-    GSM8K train (7,473) / GSM8K test            0             3           94
-    MATH train (1,000) / MATH-500               0            16           96
-    recorded traces (450) / both              305             4           14
+    rows, searched for evaluation prompts of    exact   share ≥ 1/3   any 8-gram
+    GSM8K train (7,473) / GSM8K test                0             3           94
+    MATH train (1,000) / MATH-500                   0            16           96
+    recorded traces (450) / both                  305             4           14
 
-Of the 23 found by share, 19 are the same template with other numbers ("arrange the letters of the
-word MADAM / ELLIPSE") and 4 share a long answer format. The rest, from 0.31 down, shares phrases of
-the genre ("express your answer as a common fraction", "how many hours a week does he"):
-any-overlap would cost MATH one row in ten and find no further copy.
+Of the 23 rows found by their share, 19 are the same problem with other numbers or words ("arrange
+the letters of the word MADAM / ELLIPSE") and 4 have a long answer format in common. All others have
+a share of 0.31 or less, and share usual phrases ("express your answer as a common fraction"). To
+reject every shared 8-gram would cost one row in ten of MATH, and find no further copy.
 """
 
 import re
@@ -42,9 +42,9 @@ NGRAM = "contaminated_ngram"
 NGRAM_WORDS = 8
 MIN_SHARE = 1 / 3
 MIN_SHORT_TOKENS = 3
-"""An evaluation prompt of fewer tokens is found by equality alone."""
+"""An evaluation prompt of fewer tokens is found only where a prompt equals it."""
 
-# To the end of the text where it is not closed: no other one behind it is.
+# One that is not closed matches to the end of the text, so that the search ends there.
 _DRAWING = re.compile(r"\[asy\].*?(?:(?P<close>\[/asy\])|\Z)", re.DOTALL | re.IGNORECASE)
 
 
@@ -57,11 +57,13 @@ class Contamination:
 
 
 class EvaluationIndex:
-    """The prompts of evaluation sets, to be asked whether a text holds one of them."""
+    """The prompts of evaluation sets; `find` says whether a text repeats one of them."""
 
     def __init__(self, *, ngram: int = NGRAM_WORDS, min_share: float = MIN_SHARE) -> None:
-        if ngram < 1 or not 0 <= min_share <= 1:
-            raise UserError(f"ngram is {ngram} (at least 1), min_share {min_share} (0 to 1)")
+        if ngram < 1:
+            raise UserError(f"ngram is {ngram}; give at least 1")
+        if not 0 <= min_share <= 1:
+            raise UserError(f"min_share is {min_share}; give a value from 0 to 1")
         self._ngram = ngram
         self._min_share = min_share
         self._places: list[tuple[str, int]] = []  # evaluation prompt -> set, row
@@ -102,8 +104,8 @@ class EvaluationIndex:
         inside = self._short_inside(tokens(text))
         return None if inside is None else self._hit(NGRAM, inside, "holds the whole of {}")
 
-    def found(self) -> tuple[Decontamination, ...]:
-        """Every evaluation set in the order of its first prompt, with what it has found so far."""
+    def counts(self) -> tuple[Decontamination, ...]:
+        """How many texts `find` has found in each evaluation set, in the order of `add`."""
         rows = Counter(source for source, _ in self._places)
         return tuple(
             Decontamination(
@@ -133,7 +135,7 @@ class EvaluationIndex:
         return max(scored, key=lambda one: (one[0], one[1], -one[2]), default=None)
 
     def _short_inside(self, form: tuple[str, ...]) -> int | None:
-        """The first prompt without an n-gram whose whole normal form stands in `form`."""
+        """The first of the prompts too short for an n-gram whose normal form stands in `form`."""
         for at in range(len(form) - 1):
             for short, number in self._short.get(form[at : at + 2], ()):
                 if form[at : at + len(short)] == short:

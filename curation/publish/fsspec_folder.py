@@ -67,7 +67,7 @@ def publish(run: Path, to: str, *, say: Say) -> str:
         items = _compare(release, published, folder)
         say(f"{count_changes(items)} to {folder.url}")
         done = published and (published.complete, published.build, published.recipe)
-        if changes(items) or done != (True, release.build, release.digest):
+        if changes(items) or done != (True, release.build, release.recipe_digest):
             _send(folder, release, items, published)
     return folder.url
 
@@ -215,7 +215,7 @@ def _send(
             FolderIndex(
                 name=release.name,
                 build=release.build,
-                recipe=release.digest,
+                recipe=release.recipe_digest,
                 complete=complete,
                 files=tuple(arrived[path] for path in named),
             )

@@ -2,9 +2,9 @@
 
 In: a run without problems, the dataset's id. Out: one commit after which the dataset holds exactly
 the release's files, and its tags. Files are compared by content, so that the same command continues
-after an interruption, and sends nothing where nothing changed. (`HfApi.upload_folder` is not used:
-where the hub has Xet storage it splits a large folder into several commits, the first of which
-already deletes.)
+after an interruption, and sends nothing where nothing changed. `HfApi.upload_folder` is not used,
+because with Xet storage it splits a large folder into several commits, and its first commit already
+deletes the old files: readers would find an incomplete dataset.
 """
 
 import re
@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curation.publish.hub_client import asked, configure, endpoint, explain, find_token
+from curation.publish.hub_client import (
+    as_our_error,
+    configure,
+    endpoint,
+    find_token,
+    requested_wait,
+)
 from curation.publish.plan import (
     FileAction,
     FileChange,
@@ -56,8 +62,8 @@ def publish(
 
     Without `token`, the environment's is used.
 
-    Raises: UserError for a damaged or empty run, a refused token, a tag in use; StoppedError where
-    the same command continues.
+    Raises: UserError for a damaged or empty run, a refused token, a tag in use; StoppedError after
+    a temporary fault, where running the same command again continues.
     """
     _check_tag_name(tag)
     api = _connect(repo, token)
@@ -69,9 +75,9 @@ def publish(
     with locked_release(run, say) as release:
         return retry(
             lambda: _publish(api, repo, release, public, tag, say),
-            lambda error: explain(error, repo, api.token),
+            lambda error: as_our_error(error, repo, api.token),
             say=say,
-            asked=asked,
+            requested_wait=requested_wait,
         )
 
 
@@ -82,15 +88,15 @@ def dry_run(run: Path, repo: str, *, public: bool, tag: str | None, say: Say) ->
     release = release_of(run, say)
     try:
         remote = _remote_state(api, repo)
-        where = "" if remote else f"{repo} does not exist yet, or is hidden from you\n"
-    except Exception as error:  # of the client; what would be sent can be said all the same
-        remote, where = None, f"{explain(error, repo, api.token)}\n"
+        note = "" if remote else f"{repo} does not exist yet, or is hidden from you\n"
+    except Exception as error:  # the Hub cannot be read: list the files as if it held none
+        remote, note = None, f"{as_our_error(error, repo, api.token)}\n"
     items = _compare(release, remote)
     if remote is not None:
-        _check(repo, remote, items, public, None if tag == release.digest else tag)
-    seen = "public" if public else "private"
-    tags = " and ".join(dict.fromkeys([release.digest, tag or release.digest]))
-    return where + preview(items, f"{_address(api, repo)} ({seen}), tagged {tags}")
+        _refuse_wrong_destination(repo, remote, items, release, public, tag)
+    visibility = "public" if public else "private"
+    tags = " and ".join(_tags(release, tag))
+    return note + preview(items, f"{_address(api, repo)} ({visibility}), tagged {tags}")
 
 
 def _connect(repo: str, token: str | None) -> "HfApi":
@@ -111,7 +117,7 @@ def _address(api: "HfApi", repo: str) -> str:
 def _publish(
     api: "HfApi", repo: str, release: Release, public: bool, tag: str | None, say: Say
 ) -> str:
-    """One attempt; it does not repeat what an interrupted attempt has finished."""
+    """One attempt to publish; what an interrupted attempt has finished is not done again."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     remote = _remote_state(api, repo)
@@ -121,7 +127,7 @@ def _publish(
         if remote is None:
             raise UserError(f"{repo}: was created, but is hidden from this token; check its rights")
     items = _compare(release, remote)
-    _check(repo, remote, items, public, None if tag == release.digest else tag)
+    _refuse_wrong_destination(repo, remote, items, release, public, tag)
     say(f"{count_changes(items)} to {_address(api, repo)}")
     added = [
         CommitOperationAdd(item.path, release.folder / item.path)
@@ -136,16 +142,16 @@ def _publish(
         _disable_xet_where_unknown(api, repo)
         try:
             api.preupload_lfs_files(repo, added, repo_type=KIND, free_memory=False)
-        except Exception as error:  # a PolytraceError is not tried again: the client has tried
-            raise explain(error, repo, api.token) from None
+        except Exception as error:  # as a PolytraceError, because the client has tried again itself
+            raise as_our_error(error, repo, api.token) from None
         commit = api.create_commit(
             repo,
             [*deleted, *added],
-            commit_message=f"Polytrace release {release.build}, recipe {release.digest}",
+            commit_message=f"Polytrace release {release.build}, recipe {release.recipe_digest}",
             repo_type=KIND,
             parent_commit=remote.head,
         ).oid
-    for name in dict.fromkeys([release.digest, tag or release.digest]):
+    for name in _tags(release, tag):
         if remote.tags.get(name) == commit:
             continue
         if name in remote.tags:  # the recipe's own tag moves to the recipe's latest release
@@ -157,7 +163,7 @@ def _publish(
 
 
 def _disable_xet_where_unknown(api: "HfApi", repo: str) -> None:
-    """Turn Xet storage off where the hub has none; the client would use it all the same."""
+    """Turn Xet storage off where the Hub has none, because the client does not look."""
     from huggingface_hub import constants, get_session
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
@@ -194,7 +200,7 @@ def _remote_state(api: "HfApi", repo: str) -> RemoteState | None:
 
 
 def _compare(release: Release, remote: RemoteState | None) -> list[FileChange]:
-    """Compare files by the hash under which the hub stores them: SHA-256 (LFS), or Git's."""
+    """What has to change; files are compared by the Hub's own hash: SHA-256 (LFS), or Git's."""
     from huggingface_hub.utils.sha import git_hash
 
     files = remote.files if remote else {}
@@ -212,17 +218,30 @@ def _check_tag_name(tag: str | None) -> None:
         raise UserError(f"--revision {tag!r}: not a tag; write letters, digits, '.', '-' or '_'")
 
 
-def _check(
-    repo: str, remote: RemoteState, items: list[FileChange], public: bool, tag: str | None
+def _tags(release: Release, tag: str | None) -> list[str]:
+    """The tags of the release: its recipe's digest, and the one that the user names."""
+    return list(dict.fromkeys([release.recipe_digest, tag or release.recipe_digest]))
+
+
+def _refuse_wrong_destination(
+    repo: str,
+    remote: RemoteState,
+    items: list[FileChange],
+    release: Release,
+    public: bool,
+    tag: str | None,
 ) -> None:
-    """UserError before anything is sent, where the dataset is not what was asked for."""
+    """UserError if the dataset is public unasked, or if `tag` is taken; nothing was sent yet.
+
+    The recipe's own tag may stand on an older commit: it moves to the recipe's latest release.
+    """
     if not remote.is_private and not public:
         raise UserError(
             f"{repo}: is public already; add --public to publish there, or choose another --repo"
         )
     if tag in remote.branches:
         raise UserError(f"{repo}: --revision {tag!r} is a branch; choose another name")
-    commit = remote.tags.get(tag or "")
+    commit = remote.tags.get(tag or "") if tag != release.recipe_digest else None
     if commit is not None and (commit != remote.head or changes(items)):
         raise UserError(
             f"{repo}: tag {tag!r} stands on another commit ({commit[:8]}); choose another "

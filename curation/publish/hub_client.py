@@ -93,7 +93,7 @@ def _without_secrets(record: logging.LogRecord) -> bool:
     return True
 
 
-def explain(error: Exception, repo: str, token: str | bool | None) -> PolytraceError:
+def as_our_error(error: Exception, repo: str, token: str | bool | None) -> PolytraceError:
     """An error of the client as one of ours; a StoppedError where another attempt may succeed."""
     import httpx2
     from huggingface_hub.errors import HFValidationError
@@ -135,7 +135,7 @@ def _of_status(status: int, repo: str, detail: str) -> PolytraceError:
     return UserError(f"{repo}: {reason}{detail}")
 
 
-def asked(error: Exception) -> float | None:
+def requested_wait(error: Exception) -> float | None:
     """Seconds that the hub asks to wait; None where it asks for no wait."""
     response = getattr(_root(error), "response", None)
     return None if response is None else _seconds(response)

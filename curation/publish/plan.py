@@ -41,12 +41,12 @@ class FileChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """A run's release: the name, build id and recipe digest; `files` by path in `folder`."""
+    """A run's release; `files` by path in `folder`."""
 
     folder: Path
     name: str
     build: str
-    digest: str
+    recipe_digest: str
     files: dict[str, FileFacts]
 
 
@@ -93,7 +93,7 @@ def release_of(run: Path, say: Say) -> Release:
         folder=folder,
         name=manifest.name,
         build=manifest.build,
-        digest=manifest.recipe_digest,
+        recipe_digest=manifest.recipe_digest,
         files=files,
     )
 

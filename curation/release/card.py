@@ -24,6 +24,20 @@ from support.display.text import one_line, shorten
 from support.paths import locate
 
 TAGS = ("polytrace", "math", "reasoning", "parallel-reasoning", "diffusion-language-model")
+GRADING = {  # by the grader's kind
+    "math": "plain numbers by rules that give math-verify's verdicts, choice letters and "
+    "differences that math-verify passes over by rules of our own, everything else by math-verify, "
+    "against the known answer",
+    "choice": "the letter or the text of the option that a trace names, against the known one "
+    "(grader `choice`)",
+    "exact": "the normalised words of the answer, against the known answers (grader `exact`)",
+    "number": "the value of a number and its unit, within the recipe's tolerance, against the "
+    "known answer (grader `number`)",
+    "label": "the labels that the sources gave their traces, taken over unchecked (grader `label`)",
+    "regex": "what the recipe's pattern finds, against the known answers (grader `regex`)",
+    "code": "the program of a trace, run with the tests of its problem (grader `code`)",
+    "judge": "the verdict of a language model that was asked (grader `judge`)",
+}
 PARTS = {
     "full": "the whole generation",
     "after_think": "only what follows `</think>`",
@@ -77,6 +91,7 @@ def render_card(
         metadata=metadata(manifest, recipe, stats),
         title=_title(recipe),
         served=_served(recipe),
+        grading=_grading(recipe.grader.kind, components.grader_kinds(recipe.grader)),
         part=PARTS.get(manifest.teacher.part, markdown.code(manifest.teacher.part or "")),
         teachers=stats.teachers[:MOST_TEACHERS],
         more_teachers=stats.teachers[MOST_TEACHERS:],
@@ -84,6 +99,8 @@ def render_card(
         more_origins=stats.origins[MOST_ORIGINS:],
         bundled_scorer=recipe.scorer is not None and _is_bundled(recipe.scorer.path),
         path_level=controls.sentence(manifest.scorer.controls) if manifest.scorer else "",
+        graders=components.grader_kinds(recipe.grader),
+        judges=[shorten(name, 120) for name in components.judge_names(recipe.grader)],
         layout=_layout(manifest.paths),
         grades=[(grade.value, getattr(manifest.grades, grade)) for grade in Grade],
         distributions=_distributions(stats),
@@ -107,7 +124,7 @@ class RequestOptions(NamedTuple):
 
 def _served(recipe: Recipe) -> RequestOptions | None:
     spec = components.writer(recipe)
-    if spec.kind != "openai_server":
+    if spec.kind not in ("openai_server", "openai_batch"):
         return None
     options = plugins.effective("curation.teachers", spec.kind, spec.options)
     top_up, hints = options.get("top_up"), options.get("hints")
@@ -139,7 +156,7 @@ def metadata(manifest: Manifest, recipe: Recipe, stats: Stats) -> str:
         pretty_name=_title(recipe),
         size_categories=[_size(manifest.canvases)],
         task_categories=["text-generation"],
-        tags=list(TAGS),
+        tags=[tag for tag in TAGS if tag != "math" or recipe.grader.kind == "math"],
         **extra,
     )
     return data.to_yaml(line_break="\n").rstrip("\n")
@@ -186,6 +203,13 @@ def _sentence(license: licenses.License, recipe: Recipe) -> str:
     if license.name == licenses.SEVERAL:
         return "The rows come under **several licenses**, so the metadata says `other`."
     return f"License of the source: **{markdown.escape(license.name or license.id)}**."
+
+
+def _grading(kind: str, graders: Sequence[str]) -> str:
+    if kind == "first_of":
+        tried = ", ".join(map(markdown.code, graders))
+        return f"the first of these graders that decides (grader `first_of`): {tried}"
+    return GRADING.get(kind, f"by the grader {markdown.code(kind)}")
 
 
 def _layout(paths: int) -> str:

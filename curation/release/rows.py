@@ -45,7 +45,7 @@ def released(canvas: Canvas, scores: Scores) -> Released:
             Message(role="assistant", content=response),
         ),
         long_cot=assembly.long_cot_text(canvas),
-        gold=prompt.gold or canvas.answer,
+        gold=canvas.answer or prompt.gold,
         paths=tuple(
             ReleasedPath(
                 text=path.text,

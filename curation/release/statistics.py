@@ -18,6 +18,7 @@ from curation.release.writer import ROW_GROUP, data_path
 from schemas import arrow, former
 from schemas.facts import Count, Fact, Grades, ReleaseFile
 from schemas.samples import StopReason
+from support.display.invalid_values import describe
 from support.errors import DamagedError
 from support.stats import Histogram
 
@@ -127,8 +128,13 @@ def read_stats(path: Path) -> Stats:
         facts = former.renamed(json.loads(path.read_bytes()))
         return Stats.model_validate_json(json.dumps(facts))
     except (OSError, ValueError, RecursionError) as error:
-        cause = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        cause = _cause(error) if isinstance(error, ValidationError) else str(error)
         raise DamagedError(f"{path}: cannot be read ({cause}); build again") from None
+
+
+def _cause(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return describe(first, ".".join(map(str, first["loc"])))
 
 
 def measure(folder: Path, files: Sequence[ReleaseFile]) -> Stats:

@@ -2,12 +2,13 @@
 
 In: a finished run. Out: `TokenUsage`: sums over the traces that the corpus was made from, whenever
 they were sampled, and over the requested summaries. Requests that were cut off, and samples under
-other settings, are not counted.
+other settings, are not counted. For a judge, all of its replies are counted.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,8 +16,21 @@ import pyarrow.compute as pc
 from curation.release.rows import readable
 from curation.release.writer import ROW_GROUP
 from curation.sampling import journal
+from curation.sampling.replies import REPLIES
 from schemas.manifest import Manifest
 from schemas.records import Stage
+
+
+class JudgeUsage(NamedTuple):
+    """Tokens of a judge, over the `replies` whose tokens its server has counted."""
+
+    replies: int = 0
+    read: int = 0
+    written: int = 0
+
+    def less(self, other: "JudgeUsage") -> "JudgeUsage":
+        """What came on top of `other`."""
+        return JudgeUsage(*(ours - theirs for ours, theirs in zip(self, other, strict=True)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +38,7 @@ class TokenUsage:
     """Tokens of the teacher; `uncounted` of the `traces` have no count, as recorded ones do not.
 
     `read` sums the prompts, once for each trace; `released` of the `written` are on canvases.
+    `judge` is what a judge has read and written, if one grades.
     """
 
     traces: int
@@ -32,6 +47,7 @@ class TokenUsage:
     written: int
     released: int
     summaries: int
+    judge: "JudgeUsage"
 
     @property
     def all_written(self) -> int:
@@ -65,7 +81,20 @@ def count_token_usage(run: Path, manifest: Manifest) -> TokenUsage:
         summaries=sum(
             trace.completion_tokens or 0 for path in journals for trace in journal.read(path).traces
         ),
+        judge=count_judge_usage(run),
     )
+
+
+def count_judge_usage(run: Path) -> JudgeUsage:
+    """Count the tokens of all replies that a run has kept, whatever was asked."""
+    replies = read = written = 0
+    for path in sorted((run / Stage.GRADED / REPLIES).glob("*.jsonl")):
+        for reply in journal.read(path).traces:
+            if reply.completion_tokens is not None:
+                replies += 1
+                read += reply.prompt_tokens or 0
+                written += reply.completion_tokens
+    return JudgeUsage(replies, read, written)
 
 
 def _batches(files: Iterable[Path], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

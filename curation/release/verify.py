@@ -1,7 +1,7 @@
-"""Verify a run (`polytrace verify DIR`): its files, its rows and its sums against the manifest.
+"""Verify a run (`polytrace verify DIR`): its files, rows and totals against the manifest.
 
-In: a run directory. Out: problems, one line each. Damaged journals of shards that are complete are
-listed apart, because the corpus does not need them. Files are hashed before they are parsed, and a
+In: a run directory. Out: problems, one line each. Damaged journals of complete shards are warnings,
+not problems, because the corpus does not need them. Files are hashed before they are parsed, and a
 damaged one is not parsed. Rows are streamed; only ids and row numbers stay in memory.
 """
 
@@ -28,8 +28,8 @@ from support.files import sha256
 
 STATS = f"{RELEASE_FOLDER}/{statistics.STATS_FILE}"
 PICTURES = f"{RELEASE_FOLDER}/{figures.FOLDER}"
-REQUIRED = (f"{RELEASE_FOLDER}/README.md", STATS)  # beside the data
-MOST = 20  # problems of one file that are listed
+REQUIRED = (f"{RELEASE_FOLDER}/README.md", STATS)  # files that every release has beside its data
+MOST_LISTED = 20  # problems of one file
 
 
 @dataclass(slots=True)
@@ -60,14 +60,14 @@ def find_problems(run: Path) -> list[str]:
     return [one_line(problem) for problem in problems]
 
 
-def damaged_journals(run: Path) -> Iterator[str]:
-    """The journals of complete shards that hold damaged lines, one line each."""
+def journal_warnings(run: Path) -> Iterator[str]:
+    """One line for each journal of a complete shard that holds damaged lines."""
     for path in sorted(run.glob("*/*.jsonl.done")):
         reading = journal.read(path)
         if number := reading.damaged + bool(reading.torn):
             yield one_line(
                 f"{path.relative_to(run).as_posix()}: {number} damaged lines (the corpus does not "
-                f"need them: the shard beside it has its samples; is the disk failing?)"
+                "need them: the shard's Parquet file holds its samples; the disk may be failing)"
             )
 
 
@@ -86,7 +86,7 @@ def _damage(run: Path, file: FileFacts) -> str:
 
 
 def _unnamed(run: Path, manifest: Manifest) -> Iterator[str]:
-    """Files of released or rejected rows, and pictures, that the manifest does not name."""
+    """Files that the manifest does not name: of released or rejected rows, pictures, REQUIRED."""
     named = {file.path for file in manifest.named()}
     for folder, kind in (
         (RELEASE_FOLDER, "*.parquet"),
@@ -128,13 +128,13 @@ def _contents(run: Path, manifest: Manifest, damaged: set[str]) -> Iterator[str]
 
 
 def _first(name: str, problems: Iterable[str]) -> Iterator[str]:
-    """At most `MOST` problems, and how many more there are."""
+    """At most MOST_LISTED problems, and a last line with the number of the others."""
     number = 0
     for number, problem in enumerate(problems, 1):
-        if number <= MOST:
+        if number <= MOST_LISTED:
             yield f"{name}: {problem}"
-    if number > MOST:
-        yield f"{name}: and {number - MOST} more problems"
+    if number > MOST_LISTED:
+        yield f"{name}: and {number - MOST_LISTED} more problems"
 
 
 def _shard(run: Path, shard: Shard) -> Iterator[str]:
@@ -176,7 +176,7 @@ def _release_file(
 
 
 def _totals(manifest: Manifest, tally: _Tally) -> Iterator[str]:
-    """Sums over released rows against the manifest."""
+    """Totals over the released rows against the manifest."""
     counts = [
         ("released prompts", len(tally.ids), manifest.prompts.released),
         ("path tokens", tally.path_tokens, manifest.tokens.paths),
@@ -199,7 +199,7 @@ def _stats(run: Path, manifest: Manifest) -> Iterator[str]:
 
 
 def _rejections(run: Path, manifest: Manifest, tally: _Tally) -> Iterator[str]:
-    """Rejected rows against the manifest; a row is either released or rejected, once."""
+    """Rejected rows against the manifest; each row of a source is released or rejected, once."""
     counts: Counter[tuple[str, str, str]] = Counter()
     origins = tally.origins
     for file in manifest.rejections():
@@ -223,7 +223,8 @@ def _rejections(run: Path, manifest: Manifest, tally: _Tally) -> Iterator[str]:
         if counts[key] != stated[key]:
             yield f"{' '.join(key)}: {counts[key]} rows, the manifest has {stated[key]}"
     labels = [source.label for source in manifest.sources]
-    if len(set(labels)) == len(labels):  # two sources of one label have the same row numbers
+    # Rows are told apart by label and number: of two sources with one label, they cannot be.
+    if len(set(labels)) == len(labels):
         for (source, number), times in sorted(origins.items()):
             if times > 1:
                 yield f"{source} row {number} is released or rejected {times} times"

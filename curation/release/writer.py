@@ -53,7 +53,7 @@ def write_release(
     writers = {split: _Writer(data, build, split, rows_per_file) for split in SPLITS}
     with ExitStack() as stack:  # removes unfinished files after an error
         for writer in writers.values():
-            stack.push(writer.open_file)
+            stack.push(writer.resources)
         for canvas, scores in rows:
             writers[split_of(canvas.prompt.id, validation)].add(released(canvas, scores))
         for writer in writers.values():
@@ -66,7 +66,7 @@ class _Writer:
 
     def __init__(self, data: Path, build: str, split: Split, rows_per_file: int) -> None:
         self.files: list[ReleaseFile] = []
-        self.open_file = ExitStack()
+        self.resources = ExitStack()  # the open file, and the move to its name
         self._data, self._build, self._split = data, build, split
         self._rows_per_file = rows_per_file
         self._waiting: list[Released] = []
@@ -93,8 +93,8 @@ class _Writer:
         if not self._waiting:
             return
         if self._parquet is None:
-            part = self.open_file.enter_context(atomic_write(self._file))
-            self._parquet = self.open_file.enter_context(
+            part = self.resources.enter_context(atomic_write(self._file))
+            self._parquet = self.resources.enter_context(
                 pq.ParquetWriter(part, arrow.RELEASE, compression="zstd", write_page_checksum=True)
             )
         table = arrow.table(Released, self._waiting)
@@ -105,7 +105,7 @@ class _Writer:
     def _close(self) -> None:
         if self._parquet is None:
             return
-        self.open_file.close()
+        self.resources.close()
         facts = describe(self._file, f"{RELEASE_FOLDER}/data/{self._file.name}")
         self.files.append(ReleaseFile(split=self._split, rows=self._written, **facts.model_dump()))
         self._parquet, self._written = None, 0

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from curation.teachers import Failure
 from schemas.records import FinishReason, Trace
@@ -75,6 +75,30 @@ def keys(path: Path) -> Iterator[str]:
         for line in file:
             if match := _KEY.search(line):
                 yield match[1].decode("ascii", "replace")
+
+
+class LinePlace(NamedTuple):
+    """The key of a line, and the byte at which the line begins."""
+
+    key: str
+    offset: int
+
+
+def places(path: Path, start: int = 0) -> Iterator[LinePlace]:
+    """Where every whole line from the byte `start` on begins, without decoding its rest."""
+    with path.open("rb") as file:
+        file.seek(start)
+        offset = start
+        for line in file:
+            if line.endswith(b"\n") and (match := _KEY.search(line)):
+                yield LinePlace(match[1].decode("ascii", "replace"), offset)
+            offset += len(line)
+
+
+def read_line(file: BinaryIO, offset: int) -> Trace | Refusal | None:
+    """The entry of the line that begins at a byte; None where it is damaged."""
+    file.seek(offset)
+    return _revive(file.readline())
 
 
 class Journal:

@@ -31,9 +31,9 @@ class Control:
         """Changes whenever the documents do."""
         return f"{self._corpus.fingerprint()}/{self._kind}/{self._limit}"
 
-    def texts(self) -> Iterator[Document]:
+    def documents(self) -> Iterator[Document]:
         """One canvas for each document that is one."""
-        return control_canvases(islice(self._corpus.texts(), self._limit), self._kind)
+        return control_canvases(islice(self._corpus.documents(), self._limit), self._kind)
 
 
 def control_canvases(documents: Iterable[Document], kind: ControlKind) -> Iterator[Document]:

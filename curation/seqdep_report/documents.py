@@ -14,7 +14,7 @@ from curation.sources.columns.fields import ABSENT, RawRow, dig, first_present, 
 from curation.sources.columns.gold import SURROGATE
 from curation.sources.readers.choose import choose
 from curation.sources.readers.hub import HubReader
-from curation.sources.readers.reader import Reader, Record
+from curation.sources.readers.reader import Reader, Record, check_encoding, values
 from curation.sources.readers.remote import is_url
 from schemas import canvas
 from support.errors import UserError
@@ -22,14 +22,17 @@ from support.errors import UserError
 HUB = "hub:"
 SAMPLE_ROWS = 100
 PROMPT_NAMES = ("prompt", "problem", "question", "instruction")
-TEXT_NAMES = ("text", "response", "generations", "solution", "completion", "output", "answer")
+TEXT_NAMES = (
+    *("text", "response", "generations", "traces", "solution", "completion", "output", "answer"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """One document: row and part number of its source, 1-based; `paths` where it is a canvas.
+    """One document; `row` and `part` count from 1: its row in the source, its place in that row.
 
-    Where `reason` is not empty, the document cannot be scored.
+    A canvas has `paths` and a `summary`, any other document a `text`. Where `reason` is not empty,
+    the document cannot be scored.
     """
 
     row: int
@@ -70,7 +73,8 @@ class TextCorpus:
     ) -> None:
         self._reader = _reader(where, config, split, revision)
         self.name = self._reader.name()
-        sample = self._reader.sample(SAMPLE_ROWS)
+        head = self._reader.head(SAMPLE_ROWS)
+        sample = values(head)
         if not sample:
             raise UserError(
                 f"{self.name}: its first {SAMPLE_ROWS} rows hold nothing that can be read as JSON, "
@@ -87,19 +91,22 @@ class TextCorpus:
         require(sample, self.text_column, "--text-column", self.name)
         if self.prompt_column:
             require(sample, self.prompt_column, "--prompt-column", self.name)
+        check_encoding(self._reader, head, self._columns)
         rows = (Record(number=n, where="", value=row) for n, row in enumerate(sample, 1))
-        documents = [document for row in rows for document in _of_row(row, self)]
-        self.holds_canvases = any(document.paths for document in documents)
+        self.begins_with_canvases = any(one.paths for row in rows for one in _of_row(row, self))
 
     def fingerprint(self) -> str:
         """Changes whenever the documents do."""
         return f"{self._reader.fingerprint()}/{self.prompt_column}/{self.text_column}"
 
-    def texts(self) -> Iterator[Document]:
+    def documents(self) -> Iterator[Document]:
         """Every document in order, streamed."""
-        columns = (self.text_column, self.prompt_column)
-        for record in self._reader.records(tuple(filter(None, columns))):
+        for record in self._reader.records(self._columns):
             yield from _of_row(record, self)
+
+    @property
+    def _columns(self) -> tuple[str, ...]:
+        return tuple(filter(None, (self.text_column, self.prompt_column)))
 
 
 def _reader(where: str, config: str | None, split: str, revision: str | None) -> Reader:
@@ -122,7 +129,7 @@ def _reader(where: str, config: str | None, split: str, revision: str | None) ->
 
 
 def _of_row(record: Record, corpus: TextCorpus) -> Iterator[Document]:
-    if record.value is None:
+    if record.value is None or record.reason:
         yield Document(row=record.number, reason=record.reason, detail=record.detail)
         return
     prompt = dig(record.value, corpus.prompt_column) if corpus.prompt_column else ""
@@ -136,7 +143,7 @@ def _of_row(record: Record, corpus: TextCorpus) -> Iterator[Document]:
 
 def document(row: int, part: int, prompt: object, text: object) -> Document:
     """A document of a text, which may be a canvas; with a reason where it cannot be scored."""
-    if isinstance(text, Mapping):  # as in a chat's last turn
+    if isinstance(text, Mapping):  # {"text": …}, or a turn of a chat: {"role": …, "content": …}
         turn: RawRow = text
         text = next((turn[name] for name in ("text", "content") if name in turn), ABSENT)
     make = partial(Document, row=row, part=part)
@@ -144,7 +151,8 @@ def document(row: int, part: int, prompt: object, text: object) -> Document:
         if value is None or value is ABSENT:
             return make(reason=f"missing_{name}", detail=f"there is no {name}")
         if not isinstance(value, str):
-            return make(reason=f"missing_{name}", detail=f"{type(value).__name__}, no text")
+            detail = f"the {name} is {type(value).__name__}, not text"
+            return make(reason=f"missing_{name}", detail=detail)
         if SURROGATE.search(value):
             detail = f"the {name} holds half of a surrogate pair"
             return make(reason="bad_encoding", detail=detail)

@@ -15,8 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curation.seqdep_report.controls import Control, compared, sentence
+from curation.seqdep_report.corpus_statistics import (
+    CorpusStatistics,
+    LevelStatistics,
+    as_text,
+    corpus_statistics,
+)
 from curation.seqdep_report.documents import TextCorpus
-from curation.seqdep_report.figures import Figures, LevelFigures, as_text, figures
 from curation.seqdep_report.plot import SeqDepPanel, Series, draw
 from curation.seqdep_report.score import (
     Documents,
@@ -63,7 +68,7 @@ class Inputs:
 
 def report(
     inputs: Inputs,
-    scorer: "Scorer",
+    load_scorer: Callable[[], "Scorer"],
     settings: "SeqDepSettings",
     out: Path,
     *,
@@ -72,14 +77,17 @@ def report(
 ) -> str:
     """Score everything, write the report's files, and return its table as text.
 
-    UserError where the run holds no canvases. Scores that exist already are not computed again.
+    UserError where the run holds no canvases or a corpus lacks a column; the scorer is loaded after
+    these checks. Scores that exist already are not computed again.
     """
+    corpora_to_score = list(_all(inputs, limit))
+    scorer = load_scorer()
     scores: dict[str, list[Path]] = {}
     folder = out / "scores"
     make_folder(folder)
     for old in folder.glob("twin.parquet*"):  # its name in version 0.1
         old.rename(old.with_name(old.name.replace("twin", "own_long_cot", 1)))
-    for name, number, documents, levels in list(_all(inputs, limit)):  # all errors first
+    for name, number, documents, levels in corpora_to_score:
         path = folder / f"{name}{number or ''}.parquet"
         chosen = dataclasses.replace(settings, levels=levels)
         score_corpus(documents, scorer, chosen, path, limit=limit, progress=progress)
@@ -88,7 +96,7 @@ def report(
     def read(name: str) -> Iterator[TextScores]:
         return chain.from_iterable(map(read_scores, scores[name]))
 
-    corpora = {name: figures(read(name)) for name in scores}
+    corpora = {name: corpus_statistics(read(name)) for name in scores}
     note = note_on(scorer)
     title = f"Sequential dependence (SeqDep), scored by {scorer.name}"
     verdict = _verdict(corpora)
@@ -112,7 +120,7 @@ def _all(inputs: Inputs, limit: int) -> Iterator[tuple[str, int, Documents, tupl
     if not any((inputs.run / inner).is_dir() for inner in ("release/data", "data")):
         raise UserError(f"{inputs.run}: is no run; give a directory that polytrace build made")
     canvases = TextCorpus(str(inputs.run), prompt_column="prompt", text_column="response")
-    if not canvases.holds_canvases:
+    if not canvases.begins_with_canvases:
         raise UserError(f"{inputs.run}: holds no canvases; give a run that released some")
     if inputs.web is not None:
         yield "web", 0, TextCorpus(inputs.web, no_prompt=True), text_levels
@@ -127,7 +135,7 @@ def _all(inputs: Inputs, limit: int) -> Iterator[tuple[str, int, Documents, tupl
 
 
 def _panels(
-    corpora: dict[str, Figures], read: Callable[[str], Iterator[TextScores]]
+    corpora: dict[str, CorpusStatistics], read: Callable[[str], Iterator[TextScores]]
 ) -> Iterator[SeqDepPanel]:
     """One for each corpus at step and window level, and one for the path level."""
     for name in ("web", "long_cot", "own_long_cot", "canvas"):
@@ -146,13 +154,13 @@ def _panels(
     )
 
 
-def _path_levels(corpora: dict[str, Figures]) -> Iterator[tuple[str, LevelFigures]]:
+def _path_levels(corpora: dict[str, CorpusStatistics]) -> Iterator[tuple[str, LevelStatistics]]:
     """The path level of the canvases and of their two controls, each with its name."""
     for name in ("canvas", "others", "repeated"):
         yield from ((name, one) for one in corpora[name].levels if one.level is Level.PATH)
 
 
-def _series(label: str, measured: LevelFigures, scores: Iterator[TextScores]) -> Series:
+def _series(label: str, measured: LevelStatistics, scores: Iterator[TextScores]) -> Series:
     points = []
     for row in scores:
         level: SeqDep | None = getattr(row, measured.level)
@@ -166,7 +174,7 @@ def _series(label: str, measured: LevelFigures, scores: Iterator[TextScores]) ->
     )
 
 
-def _table(corpora: dict[str, Figures]) -> Table:
+def _table(corpora: dict[str, CorpusStatistics]) -> Table:
     return Table(
         header=(
             *("corpus", "level", "documents", "nats a segment (Eq. 4)", "nats a token"),
@@ -186,7 +194,7 @@ def _table(corpora: dict[str, Figures]) -> Table:
     )
 
 
-def _verdict(corpora: dict[str, Figures]) -> str:
+def _verdict(corpora: dict[str, CorpusStatistics]) -> str:
     """The sentence on the path level of the canvases and its two controls."""
     means = {name: level.nats_per_token.mean for name, level in _path_levels(corpora)}
     own, others, repeated = (means.get(name) for name in ("canvas", "others", "repeated"))
@@ -206,7 +214,7 @@ def _page(
     table: str,
     scorer: "Scorer",
     settings: "SeqDepSettings",
-    corpora: dict[str, Figures],
+    corpora: dict[str, CorpusStatistics],
     note: str,
 ) -> str:
     lines: list[str] = [
@@ -234,7 +242,7 @@ def _page(
     return "\n".join(lines) + "\n"
 
 
-def _coverage(corpora: dict[str, Figures]) -> Iterator[str]:
+def _coverage(corpora: dict[str, CorpusStatistics]) -> Iterator[str]:
     """How many documents of each corpus were scored."""
     for name, corpus in corpora.items():
         not_scored = (f"{n} not scored ({reason})" for reason, n in corpus.not_scored.items())

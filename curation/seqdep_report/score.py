@@ -62,7 +62,7 @@ class Documents(Protocol):
     def fingerprint(self) -> str:
         """A text that changes whenever the documents do."""
 
-    def texts(self) -> Iterator[Document]:
+    def documents(self) -> Iterator[Document]:
         """Every document in order."""
 
 
@@ -90,7 +90,7 @@ def score_corpus(
         return
     folder = parts / fingerprint
     make_folder(folder)
-    documents = islice(corpus.texts(), limit)
+    documents = islice(corpus.documents(), limit)
     number = 0
     while batch := list(islice(documents, PART_DOCUMENTS)):
         path = folder / f"{number:06}.parquet"

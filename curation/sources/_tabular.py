@@ -42,7 +42,7 @@ from curation.sources.columns.reasons import RowFault
 from curation.sources.columns.references import read_references, with_choices
 from curation.sources.columns.self_containment import missing_reference
 from curation.sources.columns.traces import RowTraces, recorded
-from curation.sources.readers.reader import Reader, Record
+from curation.sources.readers.reader import Reader, Record, check_encoding, values
 from schemas.records import Recorded
 from support.errors import UserError
 
@@ -135,7 +135,10 @@ class Tabular:
 
     @cached_property
     def _layout(self) -> SourceLayout:
-        return self._resolve(self._reader.sample(SAMPLE_ROWS), self.label)
+        head = self._reader.head(SAMPLE_ROWS)
+        layout = self._resolve(values(head), self.label)
+        check_encoding(self._reader, head, layout.paths(traces=True))
+        return layout
 
     def _row(self, record: Record, layout: SourceLayout, *, traces: bool) -> Row:
         raw = dig(record.value, layout.prompt)
@@ -144,7 +147,7 @@ class Tabular:
             held = recorded(record.value, layout.traces, strip_annotations=self._strip_annotations)
         row = Row(
             number=record.number,
-            text=raw.strip() if isinstance(raw, str) else "",
+            text=raw.strip() if isinstance(raw, str) and not record.reason else "",
             gold="",
             recorded=held.traces,
             bad_traces=tuple(
@@ -155,7 +158,7 @@ class Tabular:
         def rejected(reason: str, detail: str) -> Row:
             return replace(row, reason=str(reason), detail=f"{record.where}: {detail}")
 
-        if record.value is None:
+        if record.value is None or record.reason:
             return rejected(record.reason, record.detail)
         reason, detail = prompt_fault(raw, self._max_chars)
         if reason:

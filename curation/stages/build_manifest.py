@@ -95,6 +95,7 @@ def build_manifest(
         sources=source_index.sources,
         decontamination=source_index.evaluation,
         teacher=_teacher(job),
+        grader=recipe.grader.kind,
         scorer=_scorer(job, controls),
         tokenizers=tuple(
             ModelFacts(name=Path(path).name or path, revision=fingerprints.revision(path))

@@ -154,7 +154,7 @@ def read_prompts(job: Job) -> SourceIndex:
             )
             for s, n in zip(job.sources, counts, strict=True)
         ),
-        evaluation=known.found(),
+        evaluation=known.counts(),
         settings=_settings(job),
         editions=editions,
     )

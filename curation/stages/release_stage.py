@@ -11,9 +11,11 @@ from pathlib import Path
 
 import yaml
 
+from curation import components
 from curation.context import Job
 from curation.release import card, figures, statistics, writer
 from curation.release.rows import read_rows
+from curation.release.token_usage import JudgeUsage, count_judge_usage
 from curation.run_store import shards
 from curation.seqdep_report import controls
 from curation.stages import (
@@ -141,7 +143,20 @@ def make_release(job: Job, source_index: SourceIndex) -> Outcome:
         raise DamagedError(f"{job.run}: the sums do not hold: {'; '.join(problems)}")
     _swap(job.run, fresh)
     manifest.save(job.run / MANIFEST_FILE)
-    return _outcome(job, manifest)
+    outcome = _outcome(job, manifest)
+    return outcome.model_copy(update={"said": (*outcome.said, *_judge_sentence(job))})
+
+
+def _judge_sentence(job: Job) -> Iterator[str]:
+    """What a judge has read and written, if one grades; nothing that its server did not count."""
+    names = components.judge_names(job.recipe.grader)
+    used = count_judge_usage(job.run) if names else JudgeUsage()
+    if used.replies:
+        yield (
+            f"The judge ({', '.join(names)}) has read {used.read:,} tokens and "
+            f"written {used.written:,}, in {used.replies:,} replies; a grade that is the judge's "
+            "may be wrong."
+        )
 
 
 def _former(job: Job) -> Manifest | None:

@@ -8,14 +8,30 @@ from collections.abc import Iterator, Sequence
 
 from curation.canvases import assembly
 from curation.context import Job
-from curation.graders import Submission
+from curation.graders import AsksServer, Submission
 from curation.run_store import shards
 from curation.run_store.shards import ShardMarker
-from curation.stages import fingerprints, sampling_rounds
+from curation.stages import fingerprints, prompt_stage, sampling_rounds
 from schemas import arrow
 from schemas.records import Canvas, Grade, GradedTrace, Rejection, Scores, Stage, Trace
 
 GRADE_BATCH = 256  # traces between two moves of the progress bar
+
+
+def check_grader(job: Job) -> None:
+    """Ask the server of the grader, if it has one, before anything is sampled for it.
+
+    Where all samples are there, grading comes first, and asks by itself if it has to. Raises
+    ShortError where the server does not answer, UserError where it would refuse every request.
+    """
+    if not isinstance(job.grader, AsksServer):
+        return
+    source_index = prompt_stage.up_to_date_index(job)
+    if source_index is None or not all(
+        fingerprints.up_to_date_marker(job, Stage.TRACES, index)
+        for index in range(source_index.shards)
+    ):
+        job.grader.reach()
 
 
 def grade(job: Job, index: int) -> ShardMarker:
@@ -27,8 +43,10 @@ def grade(job: Job, index: int) -> ShardMarker:
     traces = list(arrow.records(Trace, shards.read(job.run, Stage.TRACES, index)))
     job.bars.add(Stage.GRADED, more=len(traces))
     graded: list[GradedTrace] = []
-    for start in range(0, len(traces), GRADE_BATCH):
-        batch = traces[start : start + GRADE_BATCH]
+    # Of a server all is asked at once: the slowest reply of each batch would hold up the next.
+    most = max(1, len(traces)) if isinstance(job.grader, AsksServer) else GRADE_BATCH
+    for start in range(0, len(traces), most):
+        batch = traces[start : start + most]
         submissions = [Submission(prompts[trace.prompt_id], trace) for trace in batch]
         graded += sampling_rounds.graded(job.grader, submissions)
         job.bars.add(Stage.GRADED, len(batch))

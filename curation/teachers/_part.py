@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 from schemas.records import END_OF_THINKING, FinishReason
 
-ReplyPart = Literal["full", "after_think"]
+ReplyPart = Literal["full", "after_think", "answer"]
 
 
 class TraceText(NamedTuple):
@@ -19,9 +19,9 @@ def take(text: str, part: ReplyPart, finish_reason: FinishReason) -> TraceText:
 
     `after_think` is the text after the last `</think>`, stripped. A reply without one, whose
     teacher was cut off while thinking or marks no thinking, gives an empty text and a finish reason
-    that says so.
+    that says so. `answer` is the same, but the whole reply where no thinking is marked.
     """
-    if part == "full":
+    if part == "full" or (part == "answer" and END_OF_THINKING not in text):
         return TraceText(text, finish_reason)
     if END_OF_THINKING not in text:
         return TraceText("", FinishReason.NO_END_OF_THINKING)

@@ -5,26 +5,20 @@ prompt whose traces are empty, truncated, over-long, unusable or equal gets up t
 samples. No server is asked anything before a sample is missing.
 """
 
-import re
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
-from math import isfinite
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
+from typing import Any
 
 from curation.teachers import Outcomes, Request, SampleBudget, Shortfall
 from curation.teachers._part import ReplyPart
 from curation.teachers.openai.client import address
 from curation.teachers.openai.endpoints import EndpointPool, read_key
+from curation.teachers.openai.options import Few, Grouping, check_reaching, server_sampling
+from curation.teachers.openai.request_form import TokensField, first_form
 from curation.teachers.openai.scheduler import Stream
-from curation.teachers.openai.wire import HINT, PROBLEM, SEED_SPACING, UNSTATED, Api, ServerSampling
+from curation.teachers.openai.wire import PROBLEM, UNSTATED, Api, ServerSampling
 from schemas.records import Prompt
 from support.errors import UserError
-
-OURS = ("model", "messages", "prompt", "temperature", "top_p", "max_tokens", "n", "seed", "stop")
-_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
-Few = Annotated[tuple[str, ...], Field(max_length=1000)]
 
 
 def build(
@@ -32,10 +26,11 @@ def build(
     endpoints: str | Few = (),
     revision: str = "",
     api: Api = "chat",
-    requests: Literal["single", "group"] = "single",
+    requests: Grouping = "single",
     temperature: float = 1.0,
     top_p: float = 1.0,
     max_tokens: int = 330,
+    tokens_field: TokensField = "auto",
     stop: Few = (),
     system: str | None = None,
     prompt: str = PROBLEM,
@@ -61,44 +56,30 @@ def build(
         temperature: 0 is greedy.
         top_p: nucleus, in (0, 1].
         max_tokens: of one sample.
+        tokens_field: the request's field for it; `auto` is `max_tokens` until a server refuses that
+            and asks for `max_completion_tokens`.
         stop: stop strings.
         system: the system message.
         prompt: the user message; `{problem}` in it is the problem's text, `{hint}` the hint.
         hints: method hints; path j gets hint j, and they repeat.
-        part: `after_think` keeps only what follows the last `</think>`.
+        part: `after_think` keeps only what follows the last `</think>`; `answer` does so where
+            thinking is marked, and else keeps everything.
         seeds: send each sample a seed of its own; some servers cannot take them.
         seed: the seeds' seed.
         top_up: at most so many more samples a prompt, where usable and distinct ones lack.
-        in_flight: samples in flight at each endpoint; found from its /metrics when not set.
+        in_flight: samples in flight at each endpoint; when not set, it is found from the server's
+            /metrics, or from its answers with 429.
         timeout_seconds: of one request.
         patience_seconds: without any endpoint, until the run ends short; a request that fails
             for a fifth of it, while its server is well, is given up.
         api_key_env: the name of the environment variable that holds the key.
         extra: more fields of the request, such as min_p or chat_template_kwargs.
     """
-    _require(isfinite(temperature) and temperature >= 0, "temperature", "0 (greedy) or more")
-    _require(0 < top_p <= 1, "top_p", "in (0, 1]")
-    _require(max_tokens >= 1, "max_tokens", "at least 1")
-    _require(0 <= top_up < SEED_SPACING // 2, "top_up", f"0 to {SEED_SPACING // 2 - 1}")
-    _require(in_flight is None or in_flight >= 1, "in_flight", "at least 1, or not set")
-    _require(timeout_seconds > 0, "timeout_seconds", "above 0")
-    _require(patience_seconds > 0, "patience_seconds", "above 0")
-    if api_key_env is not None and not _VARIABLE.fullmatch(api_key_env):
-        raise UserError(  # perhaps it is the key itself: not repeated, and kept nowhere
-            "teacher.api_key_env: is no name of an environment variable, such as TEACHER_KEY"
-        )
-    _require(all(stop), "stop", "without empty strings: they would end every trace at once")
-    _require(PROBLEM in prompt, "prompt", f"with {PROBLEM}, the problem's place")
-    _require(bool(hints) or HINT not in prompt, "hints", f"given, since prompt holds {HINT}")
-    _require(all(hint.strip() for hint in hints), "hints", "without empty ones")
-    alike = requests == "group" and temperature == 0
-    _require(not alike, "requests", "single at temperature 0: all samples of a request are alike")
-    for name in extra or {}:
-        _require(name not in OURS, f"extra.{name}", f"set as teacher.{name}, or not at all")
-    sampling = ServerSampling(
-        api=api,
+    sampling = server_sampling(
         model=model,
         revision=revision,
+        api=api,
+        requests=requests,
         temperature=temperature,
         top_p=top_p,
         max_tokens=max_tokens,
@@ -109,7 +90,16 @@ def build(
         part=part,
         seeds=seeds,
         seed=seed,
-        extra=extra or {},
+        extra=extra,
+    )
+    check_reaching(
+        api=api,
+        tokens_field=tokens_field,
+        top_up=top_up,
+        in_flight=in_flight,
+        timeout_seconds=timeout_seconds,
+        patience_seconds=patience_seconds,
+        api_key_env=api_key_env,
     )
     addresses = (endpoints,) if isinstance(endpoints, str) else endpoints
     urls = tuple(dict.fromkeys(map(address, addresses)))
@@ -123,6 +113,7 @@ def build(
             timeout=timeout_seconds,
             patience=patience_seconds,
             key=read_key(api_key_env),
+            form=first_form(tokens_field),
         )
 
     return OpenAIServer(
@@ -132,11 +123,6 @@ def build(
         top_up=top_up,
         give_up=patience_seconds / 5,
     )
-
-
-def _require(holds: bool, field: str, wanted: str) -> None:
-    if not holds:
-        raise UserError(f"teacher.{field}: must be {wanted}")
 
 
 class OpenAIServer:
@@ -162,6 +148,7 @@ class OpenAIServer:
         self._sampling, self._new_pool = sampling, new_pool
         self._grouped, self._top_up, self._give_up = grouped, top_up, give_up
         self._pool: EndpointPool | None = None
+        self.place = "teacher"  # in the recipe, as lines on standard error name it
 
     @property
     def note(self) -> str:
@@ -188,6 +175,7 @@ class OpenAIServer:
                 "teacher.endpoints: none; give the address of a server, or add serve: to start one"
             )
         self._pool = self._new_pool()
+        self._pool.place = self.place
         stream = Stream(self._sampling, self._pool, grouped=self._grouped, give_up=self._give_up)
         async with aclosing(stream.run(requests, shortfall)) as outcomes:
             async for outcome in outcomes:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diffusion.data.layout import CanvasLayout, Form, Ids, encode, encode_prompt
-from diffusion.data.turns import specials
+from diffusion.data.turns import special_token_ids
 from schemas.arrow import SCHEMA_VERSION
 from schemas.canvas import long_cot
 from support.errors import UserError, first_line
@@ -31,9 +31,9 @@ class Instance(NamedTuple):
     prompt: Ids
     texts: tuple[Ids, ...]
 
-    def tokens(self, frame: CanvasLayout) -> int:
+    def tokens(self, layout: CanvasLayout) -> int:
         """Length of its row in tokens."""
-        return len(self.prompt) + frame.tokens
+        return len(self.prompt) + layout.tokens
 
     @property
     def content_tokens(self) -> int:
@@ -114,7 +114,7 @@ def _check(schema: pa.Schema, file: Path) -> None:
 
 def encode_rows(
     texts: Iterator[ReleasedRow],
-    frame: CanvasLayout,
+    layout: CanvasLayout,
     tokenizer: Any,
     *,
     form: Form,
@@ -123,7 +123,7 @@ def encode_rows(
     mask_id: int,
 ) -> Encoded:
     """Rows in a model's tokens: the first `paths` paths of each, in the given form."""
-    special = specials(tokenizer) | {frame.fill_id, mask_id}
+    special = special_token_ids(tokenizer) | {layout.fill_id, mask_id}
     instances: list[Instance] = []
     refused: list[Refusal] = []
     for row in texts:
@@ -138,7 +138,7 @@ def encode_rows(
             encode_prompt(tokenizer, row.prompt),
             tuple(encode(tokenizer, text) for text in slots),
         )
-        refusal = _refusal(instance, frame, special, context, mask_id)
+        refusal = _refusal(instance, layout, special, context, mask_id)
         if refusal is None:
             instances.append(instance)
         else:
@@ -148,24 +148,24 @@ def encode_rows(
 
 def _refusal(
     instance: Instance,
-    frame: CanvasLayout,
+    layout: CanvasLayout,
     special: frozenset[int],
     context: int | None,
     mask_id: int,
 ) -> Refusal | None:
     if mask_id in instance.prompt:
         return Refusal(instance.id, "special_token", "the prompt spells out the mask token")
-    for number, (text, length) in enumerate(zip(instance.texts, frame.slots, strict=True), 1):
+    for number, (text, length) in enumerate(zip(instance.texts, layout.slots, strict=True), 1):
         if len(text) > length:
             detail = f"slot {number}: {len(text)} tokens, {length} fit"
             return Refusal(instance.id, "slot_too_short", detail)
         if not special.isdisjoint(text.tolist()):
             detail = f"slot {number}: its text spells out a special token"
             return Refusal(instance.id, "special_token", detail)
-    tokens = instance.tokens(frame)
+    tokens = instance.tokens(layout)
     if context is not None and tokens > context:
         detail = (
-            f"prompt of {len(instance.prompt)} and answer of {frame.tokens} tokens, "
+            f"prompt of {len(instance.prompt)} and answer of {layout.tokens} tokens, "
             f"the model sees {context}"
         )
         return Refusal(instance.id, "exceeds_context", detail)

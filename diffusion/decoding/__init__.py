@@ -2,7 +2,8 @@
 
 In: a model, a layout, prompts. Out: for every row its tokens, and every commit with its step,
 position, confidence and token. A rule is a frozen dataclass in a file under `rules/` with the
-members of `Rule`. What it commits depends on the masks, the confidences and the step alone.
+members of `Rule`. What it commits depends on its `View`, which has random numbers for rules that
+draw, and on the confidences alone.
 
 Axes: B rows, C columns of a layout (headers and slots), N slots.
 """
@@ -16,7 +17,7 @@ from torch import Tensor
 
 
 class Order(StrEnum):
-    """What a rule is in the paper's tables."""
+    """The rows of the paper's tables; a rule belongs to one of them, or to OTHER."""
 
     AR = "AR order"
     AO = "AO"
@@ -24,50 +25,62 @@ class Order(StrEnum):
     RANDOM = "Random"
     FAST = "Fast-dLLM"
     FORCED = "Parallel-Forced"
-    OTHER = "other"  # a rule of another package, which is in no table of the paper
+    OTHER = "other"  # any rule that is in no table of the paper
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What a rule sees at step `step`, counted from 0, of `steps` (0: as many as it needs).
+    """What a rule sees at step `step`, counted from 0.
 
-    `masked_BC`: still masked. `slot_C`: the slot of each column, -1 in headers. `mask_C`: the
-    column's number among all columns of slots, -1 in headers; `masks` is their number. `noise()`:
-    uniform in [0, 1), [B, C]; the same at every call, different for every row and step.
+    `steps`: how many there are; 0 for a rule without `has_steps`, which goes on until no mask is
+    left. `masked_BC`: whether the position is still masked. `slot_C`: the number of the column's
+    slot, -1 in headers. `mask_index_C`: the columns of slots counted from 0 over the whole layout,
+    -1 in headers. `mask_count`: how many columns of slots there are. `noise()`: random numbers in
+    [0, 1), [B, C], different for every row and step; two calls at one step return the same.
     """
 
     step: int
     steps: int
     masked_BC: Tensor
     slot_C: Tensor
-    mask_C: Tensor
-    masks: int
+    mask_index_C: Tensor
+    mask_count: int
     noise: Callable[[], Tensor]
 
     @property
     def quota(self) -> int:
-        """The step's even share of the masks; over all steps it sums to `masks`."""
-        return (self.step + 1) * self.masks // self.steps - self.step * self.masks // self.steps
+        """How many masks this step commits if all steps share them evenly.
+
+        For rules with `has_steps` alone: without a number of steps there is no share.
+        """
+        before, after = (n * self.mask_count // self.steps for n in (self.step, self.step + 1))
+        return after - before
 
 
 class Rule(Protocol):
     """Decides which positions a step commits."""
 
-    has_steps: ClassVar[bool]  # whether it takes a number of steps; if not, confidences decide it
+    has_steps: ClassVar[bool]  # whether the user sets the number of steps
 
     @property
     def order(self) -> Order:
-        """What it is in the paper's tables."""
+        """The row of the paper's tables that it belongs to."""
 
     def scope(self, view: View) -> Tensor:
-        """Masked positions whose confidence is needed, [B, C] bool; the head is computed there."""
+        """Masked positions whose confidence is needed, [B, C] bool.
+
+        The model's head, which is a large part of the work, is computed at these alone.
+        """
 
     def choose(self, view: View, confidence_BC: Tensor) -> Tensor:
-        """The positions to commit, [B, C] bool, within `scope`; -inf where there is none."""
+        """The positions to commit, [B, C] bool, within `scope`.
+
+        Outside `scope`, `confidence_BC` is -inf.
+        """
 
 
-def most(key_BC: Tensor, among_BC: Tensor, count: int) -> Tensor:
-    """The `count` positions of each row among `among_BC` with the greatest keys, as [B, C] bool.
+def highest(key_BC: Tensor, among_BC: Tensor, count: int) -> Tensor:
+    """The `count` positions of each row among `among_BC` with the highest keys, as [B, C] bool.
 
     Of equal keys the leftmost is chosen. A row with fewer positions gives all of them.
     """

@@ -81,7 +81,7 @@ class Decoded:
 @torch.inference_mode()
 def decode(
     dlm: Dlm,
-    frame: CanvasLayout,
+    layout: CanvasLayout,
     requests: Sequence[Request],
     rule: Rule,
     *,
@@ -97,10 +97,10 @@ def decode(
     """
     if rule.has_steps and steps < 1:
         raise ValueError(f"steps: {steps}; this rule needs at least one")
-    batch = _Batch(dlm, frame, requests, sampling or Sampling())
+    batch = _Batch(dlm, layout, requests, sampling or Sampling())
     if caching is not None:
-        batch.cache = Cache(caching, rule, batch.mask_C, len(requests))
-    wanted = min(steps, frame.masks) if rule.has_steps else 0
+        batch.cache = Cache(caching, rule, batch.mask_index_C, len(requests))
+    wanted = min(steps, layout.masks) if rule.has_steps else 0
     step = 0
     while batch.rows:
         batch.step(rule, step, wanted)
@@ -113,9 +113,9 @@ class _Batch:
     """The state of a decode: the rows that still have masks, and the commits of all."""
 
     def __init__(
-        self, dlm: Dlm, frame: CanvasLayout, requests: Sequence[Request], sampling: Sampling
+        self, dlm: Dlm, layout: CanvasLayout, requests: Sequence[Request], sampling: Sampling
     ) -> None:
-        self.dlm, self.frame, self.sampling = dlm, frame, sampling
+        self.dlm, self.layout, self.sampling = dlm, layout, sampling
         self.device = dlm.denoiser.net.device
         self.ends = torch.tensor(sorted(dlm.end_ids), device=self.device)
         self.names = [request.name for request in requests]
@@ -123,10 +123,10 @@ class _Batch:
         self.nfe = [0] * len(requests)
         self.done: list[Tensor | None] = [None] * len(requests)
         self.rows = list(range(len(requests)))
-        no_texts = [np.zeros(0, dtype=np.int32)] * len(frame.slots)
-        empty = [frame.lay(request.prompt, no_texts) for request in requests]
+        no_texts = [np.zeros(0, dtype=np.int32)] * len(layout.slots)
+        empty = [layout.lay(request.prompt, no_texts) for request in requests]
         longest = max((len(row.ids_T) for row in empty), default=0)
-        ids_BT = np.full((len(empty), longest), frame.fill_id, dtype=np.int64)
+        ids_BT = np.full((len(empty), longest), layout.fill_id, dtype=np.int64)
         for b, row in enumerate(empty):
             ids_BT[b, : len(row.ids_T)] = np.where(row.answer_T, dlm.mask_id, row.ids_T)
         lengths_B = torch.tensor([len(row.ids_T) for row in empty], dtype=torch.long)
@@ -135,11 +135,11 @@ class _Batch:
         self.attention_mask_BT = (
             (torch.arange(longest) < lengths_B[:, None]).to(self.device) if is_padded else None
         )
-        columns_C = torch.arange(frame.tokens)
-        self.at_BC = ((lengths_B - frame.tokens)[:, None] + columns_C).to(self.device)
-        self.slot_C = torch.tensor(frame.slot_of(), device=self.device)
+        columns_C = torch.arange(layout.tokens)
+        self.at_BC = ((lengths_B - layout.tokens)[:, None] + columns_C).to(self.device)
+        self.slot_C = torch.tensor(layout.slot_of(), device=self.device)
         is_mask_C = self.slot_C >= 0
-        self.mask_C = torch.where(is_mask_C, is_mask_C.cumsum(0) - 1, -1)
+        self.mask_index_C = torch.where(is_mask_C, is_mask_C.cumsum(0) - 1, -1)
         self.masked_BC = is_mask_C.repeat(len(empty), 1)
         self.cache: Cache | None = None
         self._drop_finished()
@@ -151,8 +151,8 @@ class _Batch:
             steps=steps,
             masked_BC=self.masked_BC,
             slot_C=self.slot_C,
-            mask_C=self.mask_C,
-            masks=self.frame.masks,
+            mask_index_C=self.mask_index_C,
+            mask_count=self.layout.masks,
             noise=lambda: self._noise(number),
         )
         scope_BC = rule.scope(view)
@@ -258,7 +258,7 @@ class _Batch:
         """All rows, in the order of the requests."""
         rows = []
         for ids_C, commits, nfe in zip(self.done, self.commits, self.nfe, strict=True):
-            assert ids_C is not None and len(commits) == self.frame.masks
+            assert ids_C is not None and len(commits) == self.layout.masks
             ids = ids_C.numpy().astype(np.int32)
             rows.append(Decoded(ids_C=ids, commits=tuple(commits), nfe=nfe))
         return rows

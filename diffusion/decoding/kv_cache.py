@@ -74,13 +74,14 @@ class _Now(NamedTuple):
 class Cache:
     """The keys and values of a batch, [B, heads, T, D], one pair for each layer."""
 
-    def __init__(self, caching: CacheSettings, rule: Rule, mask_C: Tensor, rows: int) -> None:
+    def __init__(self, caching: CacheSettings, rule: Rule, mask_index_C: Tensor, rows: int) -> None:
         caching.check(rule)
         self.caching = caching
-        block = rule.block if isinstance(rule, _HasBlocks) else len(mask_C)  # one, of all masks
-        self.block_C = torch.where(mask_C < 0, -1, mask_C // block)
+        # A rule without blocks has one, of all masks.
+        block = rule.block if isinstance(rule, _HasBlocks) else len(mask_index_C)
+        self.block_C = torch.where(mask_index_C < 0, -1, mask_index_C // block)
         self.layers: list[tuple[Tensor, Tensor]] = []
-        self.block_B = torch.full((rows,), -1, device=mask_C.device)  # at the last whole pass
+        self.block_B = torch.full((rows,), -1, device=mask_index_C.device)  # at the last whole pass
         self.since_B = torch.zeros_like(self.block_B)  # passes since then
         self.now: _Now | None = None
 

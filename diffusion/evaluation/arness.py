@@ -61,14 +61,6 @@ def local_arness(steps_L: Sequence[int], positions_L: Sequence[int], k: int = 1)
     return _local(positions, k)
 
 
-def chance(steps_L: Sequence[int]) -> float:
-    """Expected Global-ARness@1 of uniform random subsets: (1/L) sum of q / (m - q + 1) over steps.
-
-    q positions are committed of m that are masked: the expected leading run of a random subset.
-    """
-    return _chance(np.sort(np.asarray(steps_L, dtype=np.int64)))
-
-
 def _ordered(steps_L: Sequence[int], positions_L: Sequence[int]) -> tuple[Numbers, Numbers]:
     steps = np.asarray(steps_L, dtype=np.int64)
     positions = np.asarray(positions_L, dtype=np.int64)
@@ -90,6 +82,10 @@ def _ranks(positions: Numbers) -> Numbers:
 
 
 def _chance(steps: Numbers) -> float:
+    """Expected Global-ARness@1 of uniform random subsets: (1/L) sum of q / (m - q + 1) over steps.
+
+    q positions are committed of m that are masked: the expected leading run of a random subset.
+    """
     _, quotas = np.unique(steps, return_counts=True)
     masked = len(steps) - np.cumsum(quotas) + quotas  # before each step
     return float((quotas / (masked - quotas + 1)).sum() / len(steps))

@@ -23,13 +23,13 @@ import pyarrow.parquet as pq
 from diffusion import models
 from diffusion.data.layout import encode_prompt
 from diffusion.decoding.decode import Request
+from diffusion.evaluation.answers import answers, layout_for, load_decoder
 from diffusion.evaluation.benchmarks import Problem
 from diffusion.evaluation.computed import computed
-from diffusion.evaluation.generate import answers, layout_for, load_decoder
 from diffusion.evaluation.results import RESULTS, DecodedProblem, Result, result
 from diffusion.evaluation.settings import BENCHMARKS, ROWS_PER_FILE, RULES, Cell, Evaluation, part
 from diffusion.models.network.denoiser import Dlm
-from diffusion.settings import Model, digest_of
+from diffusion.settings import ModelReference, digest_of
 from schemas import arrow
 from scorers.answers.grade import GRADING, Attempt, GradePool
 from scorers.revision import directory_revision
@@ -88,7 +88,7 @@ class _Work(NamedTuple):
 
     evaluation: Evaluation
     cell: Cell
-    load: Callable[[Model], Dlm]
+    load: Callable[[ModelReference], Dlm]
     pool: GradePool
     bar: Progress
 
@@ -113,7 +113,7 @@ class _Work(NamedTuple):
         """Decode and grade one batch."""
         evaluation, system = self.evaluation, self.cell.system
         dlm = self.load(system.model)
-        frame = layout_for(
+        layout = layout_for(
             dlm,
             system.form,
             paths=system.paths,
@@ -122,7 +122,7 @@ class _Work(NamedTuple):
         )
         decoded = answers(
             dlm,
-            frame,
+            layout,
             [Request(p.id, encode_prompt(dlm.tokenizer, p.prompt)) for p in problems],
             system.made_rule(),
             steps=self.cell.steps,
@@ -135,7 +135,7 @@ class _Work(NamedTuple):
             [Attempt(a.scored, p.gold, p.prompt) for a, p in zip(decoded, problems, strict=True)]
         )
         self.bar.update(len(problems))
-        slots = frame.slot_of()
+        slots = layout.slot_of()
         for problem, (texts, row), grade in zip(problems, decoded, grades, strict=True):
             yield DecodedProblem(
                 id=problem.id,

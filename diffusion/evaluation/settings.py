@@ -14,7 +14,7 @@ from diffusion.data.layout import Form
 from diffusion.decoding import Rule
 from diffusion.decoding.decode import Fill, Sampling
 from diffusion.decoding.kv_cache import CacheSettings
-from diffusion.settings import STRICT, Model, Precision, check_name, digest_of
+from diffusion.settings import STRICT, ModelReference, Precision, check_name, digest_of
 from support import plugins
 from support.errors import UserError
 
@@ -46,7 +46,7 @@ class System:
     __pydantic_config__: ClassVar[Any] = STRICT
 
     name: str
-    model: Model
+    model: ModelReference
     rule: dict[str, str | int | float | bool | None]
     form: Form = Form.CANVAS
     paths: int = 3

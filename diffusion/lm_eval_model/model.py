@@ -19,9 +19,9 @@ from lm_eval.utils import simple_parse_args_string
 
 from diffusion.data.layout import Ids, encode, encode_prompt
 from diffusion.decoding.decode import Request
-from diffusion.evaluation.generate import answers, layout_for, load_decoder
+from diffusion.evaluation.answers import answers, layout_for, load_decoder
 from diffusion.lm_eval_model.options import read
-from diffusion.settings import Model
+from diffusion.settings import ModelReference
 from support.display.progress import Progress
 from support.errors import UserError, first_line
 
@@ -50,9 +50,9 @@ class Polytrace(LM):  # type: ignore[misc]  # lm_eval is untyped
         self.options = options
         if options.device is not None:
             _check_device(options.device)
-        model = Model(path=options.path, trust_remote_code=options.trust_remote_code)
+        model = ModelReference(path=options.path, trust_remote_code=options.trust_remote_code)
         self.dlm = load_decoder(model, options.device)
-        self.frame = layout_for(
+        self.layout = layout_for(
             self.dlm,
             options.form,
             paths=options.paths,
@@ -95,10 +95,10 @@ class Polytrace(LM):  # type: ignore[misc]  # lm_eval is untyped
                 batch = longest_first[start : start + options.batch_size]
                 decoded = answers(
                     self.dlm,
-                    self.frame,
+                    self.layout,
                     [prompts[n] for n in batch],
                     self.rule,
-                    steps=options.steps or self.frame.masks,
+                    steps=options.steps or self.layout.masks,
                     sampling=options.sampling,
                     precision=options.precision,
                     where="model_args",

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from transformers.utils import logging
 
-from diffusion.data.turns import turn_ends
+from diffusion.data.turns import turn_end_ids
 from diffusion.models.network import attention
 from diffusion.models.network.denoiser import Denoiser, Dlm
 from scorers.revision import fetched
@@ -57,8 +57,8 @@ class Family(Protocol):
     def special_ids(self, config: Config, tokenizer: Any) -> SpecialIds:
         """The ids of mask and fill; UserError if there is none."""
 
-    def write(self, net: Any, state: State, source: Path, folder: Path) -> None:
-        """Write the weights `state` of `net` into `folder`, named and typed as in `source`."""
+    def write(self, net: Any, state: State, original: Path, folder: Path) -> None:
+        """Write the weights `state` of `net` into `folder`, named and typed as in `original`."""
 
 
 @cache
@@ -123,7 +123,7 @@ def load_model(
         fill_id=ids.fill,
         context=context_of(net),
         folder=folder,
-        turn_ends=turn_ends(folder, config, tokenizer),
+        turn_end_ids=turn_end_ids(folder, config, tokenizer),
     )
 
 

@@ -5,11 +5,13 @@ network with exactly those weights (none missing, left over or of another shape)
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import save_torch_state_dict
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -19,6 +21,17 @@ from support.errors import UserError
 
 Rename = Callable[[str], str | None]
 _SHOWN = 4
+_SHOWN_CHARACTERS = 200  # of another library's message
+
+
+@contextmanager
+def config_faults() -> Iterator[None]:
+    """Raises UserError instead of what a config class says of a value that it does not take."""
+    try:
+        yield
+    except (TypeError, ValueError, StrictDataclassError) as error:
+        fault = " ".join(str(error).split())[:_SHOWN_CHARACTERS]
+        raise UserError(f"config.json: {fault}; take the file of the model's repository") from None
 
 
 def blank(architecture: Any, config: Any, dtype: torch.dtype) -> Any:
@@ -61,12 +74,12 @@ def build(folder: Path, architecture: Any, config: Any, rename: Rename, dtype: t
     )
 
 
-def write(state: Mapping[str, Tensor], source: Path, folder: Path, rename: Rename) -> None:
-    """The weights under the names and in the types of the checkpoint in `source`."""
+def write(state: Mapping[str, Tensor], original: Path, folder: Path, rename: Rename) -> None:
+    """Write the weights under the names and in the types of the checkpoint in `original`."""
     weights = {}
-    for name, dtype in header(source).items():
+    for name, dtype in header(original).items():
         ours = rename(name)
-        assert ours is not None, f"{name} was loaded from {source}"
+        assert ours is not None, f"{name} was loaded from {original}"
         weights[name] = state[ours].detach().to("cpu", dtype).contiguous().clone()
     save_torch_state_dict(weights, folder, metadata={"format": "pt"})
 

@@ -1,7 +1,7 @@
 """Dream: Qwen2 weights without the causal mask, logits shifted by one (METHOD section 5).
 
-In: a Dream directory. Out: transformers' own `Qwen2ForCausalLM`, run bidirectionally; its names are
-Dream's.
+In: a Dream directory. Out: transformers' own `Qwen2ForCausalLM`, run without its causal mask. The
+weights have the same names in Dream's files and in transformers.
 """
 
 from pathlib import Path
@@ -29,7 +29,7 @@ _NEEDED = (
 
 
 def rename(name: str) -> str | None:
-    """Transformers' name of a weight: the same."""
+    """The name that transformers gives a weight of Dream: the same name."""
     return name
 
 
@@ -39,39 +39,43 @@ def build(folder: Path, config: Config, dtype: torch.dtype, trust: bool) -> Any:
 
 
 def blank(config: Config, dtype: torch.dtype, trust: bool) -> Any:
-    """The network untrained."""
+    """The network with random weights."""
     return _decoder.blank(Qwen2ForCausalLM, _qwen2(config), dtype)
 
 
 def tokenizer(folder: Path, trust: bool) -> Any:
-    """Dream's own tokenizer class is Qwen2's under another name: vocabulary and merges are read."""
+    """The tokenizer; Dream's own class is Qwen2's under another name: no remote code is run."""
     fast = (folder / "tokenizer.json").exists()
     return (PreTrainedTokenizerFast if fast else Qwen2Tokenizer).from_pretrained(folder)
 
 
 def special_ids(config: Config, tokenizer: Any) -> SpecialIds:
-    """`<|mask|>` and `<|endoftext|>`, which Dream pads and fills with."""
+    """The ids of `<|mask|>`, and of `<|endoftext|>`, which pads batches and fills slots."""
     return SpecialIds(config.get("mask_token_id", _MASK), config.get("pad_token_id", _PAD))
 
 
-def write(net: Any, state: State, source: Path, folder: Path) -> None:
-    """Dream's own layout."""
-    _decoder.write(state, source, folder, rename)
+def write(net: Any, state: State, original: Path, folder: Path) -> None:
+    """Write a trained model in the layout of the `original` directory."""
+    _decoder.write(state, original, folder, rename)
 
 
 def _qwen2(config: Config) -> Qwen2Config:
     if missing := [key for key in _NEEDED if key not in config]:
-        raise UserError(f"config.json: {', '.join(missing)} missing; take Dream's own")
+        raise UserError(
+            f"config.json: {', '.join(missing)} missing; take the file of the model's repository"
+        )
     if config.get("use_sliding_window") or config.get("rope_scaling"):
         raise UserError(
-            "config.json: use_sliding_window and rope_scaling are not Dream's; take its own"
+            "config.json: use_sliding_window and rope_scaling are not supported, and Dream has "
+            "neither; take the file of the model's repository"
         )
     names = ("num_key_value_heads", "pad_token_id", "bos_token_id", "eos_token_id")
     optional: dict[str, Any] = {name: config.get(name) for name in names}
-    return Qwen2Config(
-        **{key: config[key] for key in _NEEDED if key != "rope_theta"},
-        **optional,
-        hidden_act=config.get("hidden_act", "silu"),
-        rope_parameters={"rope_type": "default", "rope_theta": config["rope_theta"]},
-        tie_word_embeddings=config.get("tie_word_embeddings", False),
-    )
+    with _decoder.config_faults():
+        return Qwen2Config(
+            **{key: config[key] for key in _NEEDED if key != "rope_theta"},
+            **optional,
+            hidden_act=config.get("hidden_act", "silu"),
+            rope_parameters={"rope_type": "default", "rope_theta": config["rope_theta"]},
+            tie_word_embeddings=config.get("tie_word_embeddings", False),
+        )

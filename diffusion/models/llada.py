@@ -62,7 +62,7 @@ def build(folder: Path, config: Config, dtype: torch.dtype, trust: bool) -> Any:
 
 
 def blank(config: Config, dtype: torch.dtype, trust: bool) -> Any:
-    """The network untrained."""
+    """The network with random weights."""
     return _decoder.blank(LlamaForCausalLM, _llama(config), dtype)
 
 
@@ -76,9 +76,9 @@ def special_ids(config: Config, tokenizer: Any) -> SpecialIds:
     return SpecialIds(config.get("mask_token_id", _MASK), config.get("eos_token_id", _EOS))
 
 
-def write(net: Any, state: State, source: Path, folder: Path) -> None:
-    """LLaDA's own layout."""
-    _decoder.write(state, source, folder, rename)
+def write(net: Any, state: State, original: Path, folder: Path) -> None:
+    """Write a trained model in the layout of the `original` directory."""
+    _decoder.write(state, original, folder, rename)
 
 
 def _llama(config: Config) -> LlamaConfig:
@@ -91,20 +91,23 @@ def _llama(config: Config) -> LlamaConfig:
         raise UserError(f"config.json: no LLaDA that a Llama block computes; {'; '.join(wrong)}")
     try:
         width, heads = config["d_model"], config["n_heads"]
-        return LlamaConfig(
-            vocab_size=config.get("embedding_size") or config["vocab_size"],
-            hidden_size=width,
-            intermediate_size=config.get("mlp_hidden_size") or config["mlp_ratio"] * width,
-            num_hidden_layers=config["n_layers"],
-            num_attention_heads=heads,
-            num_key_value_heads=config.get("n_kv_heads") or heads,
-            max_position_embeddings=config["max_sequence_length"],
-            rms_norm_eps=config.get("rms_norm_eps", 1e-5),
-            rope_parameters={"rope_type": "default", "rope_theta": config["rope_theta"]},
-            tie_word_embeddings=config.get("weight_tying", True),
-            pad_token_id=None,
-            bos_token_id=None,
-            eos_token_id=config.get("eos_token_id"),
-        )
+        with _decoder.config_faults():
+            return LlamaConfig(
+                vocab_size=config.get("embedding_size") or config["vocab_size"],
+                hidden_size=width,
+                intermediate_size=config.get("mlp_hidden_size") or config["mlp_ratio"] * width,
+                num_hidden_layers=config["n_layers"],
+                num_attention_heads=heads,
+                num_key_value_heads=config.get("n_kv_heads") or heads,
+                max_position_embeddings=config["max_sequence_length"],
+                rms_norm_eps=config.get("rms_norm_eps", 1e-5),
+                rope_parameters={"rope_type": "default", "rope_theta": config["rope_theta"]},
+                tie_word_embeddings=config.get("weight_tying", True),
+                pad_token_id=None,
+                bos_token_id=None,
+                eos_token_id=config.get("eos_token_id"),
+            )
     except KeyError as error:
-        raise UserError(f"config.json: {error.args[0]} is missing; take LLaDA's own") from None
+        raise UserError(
+            f"config.json: {error.args[0]} is missing; take the file of the model's repository"
+        ) from None

@@ -45,7 +45,7 @@ def build(folder: Path, config: Config, dtype: torch.dtype, trust: bool) -> Any:
 
 
 def blank(config: Config, dtype: torch.dtype, trust: bool) -> Any:
-    """The network untrained."""
+    """The network with random weights."""
     try:
         known = AutoConfig.for_model(**config)
         return AutoModelForMaskedLM.from_config(known, dtype=dtype, trust_remote_code=trust)
@@ -74,9 +74,9 @@ def special_ids(config: Config, tokenizer: Any) -> SpecialIds:
     raise UserError(f"{tokenizer.name_or_path}: its tokenizer has no EOS token to fill with")
 
 
-def write(net: Any, state: State, source: Path, folder: Path) -> None:
-    """Write transformers' own layout, in the types of the checkpoint in `source`."""
-    types = _decoder.header(source)
+def write(net: Any, state: State, original: Path, folder: Path) -> None:
+    """Write transformers' own layout, in the types of the checkpoint in `original`."""
+    types = _decoder.header(original)
     usual = max(set(types.values()), key=list(types.values()).count)
     tied = net.all_tied_weights_keys or {}  # these are saved once, under the other's name
     typed = {
@@ -85,4 +85,4 @@ def write(net: Any, state: State, source: Path, folder: Path) -> None:
         if name not in tied
     }
     net.save_pretrained(folder, state_dict=typed)
-    (folder / "config.json").write_bytes((source / "config.json").read_bytes())
+    (folder / "config.json").write_bytes((original / "config.json").read_bytes())

@@ -74,7 +74,7 @@ class EvaluationCell:
             if (order := order_of(row["steps_K"], row["positions_K"], some))
         }
 
-    def is_like(self, other: "EvaluationCell") -> bool:
+    def is_comparable_with(self, other: "EvaluationCell") -> bool:
         """Whether both decoded as many masks, took tokens in the same way, and computed alike."""
         names = ("masks", "temperature", "fill", "computed")
         return all(getattr(self.result, name) == getattr(other.result, name) for name in names)
@@ -165,7 +165,7 @@ def gain(first: EvaluationCell | None, second: EvaluationCell | None) -> Interva
     Both must have decoded the same problems with the same masks, temperature and fill, and with the
     same device, kernel, type, version of PyTorch and rows at once.
     """
-    if first is None or second is None or not first.is_like(second):
+    if first is None or second is None or not first.is_comparable_with(second):
         return None
     return _paired(first.right, second.right)
 
@@ -177,7 +177,7 @@ def gain_of_arness(
 
     `content`: without commits of fill. None if they do not compare, as in `gain`.
     """
-    if first is None or second is None or not first.is_like(second):
+    if first is None or second is None or not first.is_comparable_with(second):
         return None
     if first.right.keys() != second.right.keys():
         return None
@@ -199,7 +199,7 @@ def change_of_gain(first: CellPair, second: CellPair) -> Interval | None:
     (a, b), (c, d) = first, second
     if a is None or b is None or c is None or d is None:
         return None
-    if not all(a.is_like(one) for one in (b, c, d)):
+    if not all(a.is_comparable_with(one) for one in (b, c, d)):
         return None
     if len({tuple(one.right) for one in (a, b, c, d)}) > 1:
         return None
@@ -229,7 +229,7 @@ def _paired(first: dict[Problem, float], second: dict[Problem, float]) -> Interv
     return paired_difference([*first.values()], [second[id_] for id_ in first])
 
 
-def counts(findings: Iterable[EvaluationCell]) -> tuple[int, int]:
+def fewest_and_most_problems(cells: Iterable[EvaluationCell]) -> tuple[int, int]:
     """The fewest and the most problems of a cell."""
-    numbers = [one.result.count for one in findings]
+    numbers = [one.result.count for one in cells]
     return min(numbers), max(numbers)

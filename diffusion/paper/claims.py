@@ -32,15 +32,15 @@ FEW = 30  # problems; the bootstrap interval of fewer is far too narrow
 _BASE, _LONG_COT, _NAP = Training.BASE, Training.LONG_COT, Training.NAP
 
 
-def claims(findings: EvaluationCells) -> Table:
+def claims(cells: EvaluationCells) -> Table:
     """One row for each claim and subject for which there is something to compare."""
     return Table(
-        title=f"Claims of the paper ({label_of(findings.all)})",
+        title=f"Claims of the paper ({label_of(cells.all)})",
         header=("claim", "model", "difference", "verdict"),
         rows=tuple(
             (claim, name_of(subject), shown, verdict)
-            for subject in findings.subjects()
-            for claim, shown, verdict in _of(findings, subject)
+            for subject in cells.subjects()
+            for claim, shown, verdict in _of(cells, subject)
         ),
         note="Differences of accuracy are in percentage points, those of ARness in shares; with "
         "95 % intervals over problems; a gain must also pass an exact sign test. They say nothing "
@@ -70,10 +70,10 @@ def verdict(difference: Interval, *, rises: bool, count: int, is_sure: bool = Tr
     return "open"
 
 
-def _of(findings: EvaluationCells, subject: ModelOnBenchmark) -> Iterator[tuple[str, str, str]]:
+def _of(cells: EvaluationCells, subject: ModelOnBenchmark) -> Iterator[tuple[str, str, str]]:
     for show, tested in (
-        (points, _accuracies(findings, subject)),
-        (lambda difference: share(difference, "+"), _orders(findings, subject)),
+        (points, _accuracies(cells, subject)),
+        (lambda difference: share(difference, "+"), _orders(cells, subject)),
     ):
         for text, difference, rises, count, is_sure in tested:
             if difference is not None:
@@ -81,10 +81,10 @@ def _of(findings: EvaluationCells, subject: ModelOnBenchmark) -> Iterator[tuple[
                 yield text, show(difference), judged
 
 
-def _accuracies(findings: EvaluationCells, subject: ModelOnBenchmark) -> Iterator[_Claim]:
-    steps = findings.steps(subject)
-    nap = {n: findings.find(subject, _NAP, Order.FORCED, n) for n in steps}
-    long_cot = {n: findings.find(subject, _LONG_COT, Order.AO, n) for n in steps}
+def _accuracies(cells: EvaluationCells, subject: ModelOnBenchmark) -> Iterator[_Claim]:
+    steps = cells.steps(subject)
+    nap = {n: cells.find(subject, _NAP, Order.FORCED, n) for n in steps}
+    long_cot = {n: cells.find(subject, _LONG_COT, Order.AO, n) for n in steps}
     for n in steps:
         yield _gain(f"NAP > Long-CoT at {n} steps", nap[n], long_cot[n], rises=True)
     if len(steps) > 1:
@@ -95,18 +95,18 @@ def _accuracies(findings: EvaluationCells, subject: ModelOnBenchmark) -> Iterato
             f"the gap is wider at {few} steps than at {many}",
             change,
             True,
-            findings.count(subject),
+            cells.count(subject),
             change is not None and sign_test(*wider_and_narrower(*pairs)) < LEVEL,
         )
     for n in steps:
-        base_ao, nap_ao = (findings.find(subject, one, Order.AO, n) for one in (_BASE, _NAP))
-        base_forced = findings.find(subject, _BASE, Order.FORCED, n)
+        base_ao, nap_ao = (cells.find(subject, one, Order.AO, n) for one in (_BASE, _NAP))
+        base_forced = cells.find(subject, _BASE, Order.FORCED, n)
         forced = f"parallel-forced at {n} steps"
         yield _gain(f"{forced} hurts the base model", base_forced, base_ao, rises=False)
         yield _gain(f"{forced} helps NAP", nap[n], nap_ao, rises=True)
     for n in steps:
         by_paths = [
-            findings.find(subject, _NAP, Order.FORCED, n, paths=paths, tuned_paths=paths)
+            cells.find(subject, _NAP, Order.FORCED, n, paths=paths, tuned_paths=paths)
             for paths in (1, 2, 3)
         ]
         for paths in (2, 3):
@@ -124,13 +124,13 @@ def _gain(
     return _Claim(text, difference, rises, first.result.count, is_sure)
 
 
-def _orders(findings: EvaluationCells, subject: ModelOnBenchmark) -> Iterator[_Claim]:
-    for n in findings.steps(subject)[-1:]:
+def _orders(cells: EvaluationCells, subject: ModelOnBenchmark) -> Iterator[_Claim]:
+    for n in cells.steps(subject)[-1:]:
         ao = {
-            training: findings.find(subject, training, Order.AO, n)
+            training: cells.find(subject, training, Order.AO, n)
             for training in (_BASE, _LONG_COT, _NAP)
         }
-        forced = findings.find(subject, _NAP, Order.FORCED, n)
+        forced = cells.find(subject, _NAP, Order.FORCED, n)
         for content, of in ((False, f"at {n} steps"), (True, f"of content at {n} steps")):
             claims = [(f"Long-CoT raises the ARness of AO, {of}", ao[_LONG_COT], ao[_BASE], True)]
             claims += [

@@ -76,7 +76,7 @@ class Evaluated:
 
 def evaluated(run: Path, tokenizers: Mapping[str, Any]) -> Evaluated:
     """What the page shows; words of a system whose name is not in `tokenizers` are dots."""
-    findings = EvaluationCells([run])
+    cells = EvaluationCells([run])
     with TemporaryDirectory() as folder:
         pictures = tuple(
             Picture(
@@ -84,16 +84,16 @@ def evaluated(run: Path, tokenizers: Mapping[str, Any]) -> Evaluated:
                 _data_uri(Path(folder) / f"{one.name}.png") if one.name else None,
                 one.missing,
             )
-            for one in draw(findings, Path(folder))
+            for one in draw(cells, Path(folder))
         )
-    cells = findings.all[:MOST_DECODES]
-    each = min(2, max(1, MOST_DECODES // len(cells)))  # rows of a cell
-    systems = dict.fromkeys(cell.result.system for cell in cells)
+    shown = cells.all[:MOST_DECODES]
+    each = min(2, max(1, MOST_DECODES // len(shown)))  # rows of a cell
+    systems = dict.fromkeys(cell.result.system for cell in shown)
     return Evaluated(
-        evaluated_parts([*tables(findings), claims(findings)]),
+        evaluated_parts([*tables(cells), claims(cells)]),
         pictures,
-        tuple(one for cell in cells for one in _decodes(cell, tokenizers, each)),
-        len(findings.all) - len(cells),
+        tuple(one for cell in shown for one in _decodes(cell, tokenizers, each)),
+        len(cells.all) - len(shown),
         tuple(name for name in systems if name not in tokenizers),
     )
 

@@ -48,16 +48,16 @@ class Panel(NamedTuple):
     draw: Callable[["Axes"], None]
 
 
-def draw(findings: EvaluationCells, folder: Path) -> list[Figure]:
+def draw(cells: EvaluationCells, folder: Path) -> list[Figure]:
     """Draw every figure for which there are cells into `folder`."""
-    label = label_of(findings.all)
+    label = label_of(cells.all)
     figures = []
     for name, caption, panels in (
         ("figure_1", f"Figure 1. Where each step commits, one problem ({label})", _orders),
         ("figure_2", f"Figure 2. Accuracy of base models by decoding order ({label})", _bars),
         ("figure_4", f"Figure 4. ARness before and after Long-CoT fine-tuning ({label})", _changes),
     ):
-        all_ = list(panels(findings))
+        all_ = list(panels(cells))
         drawn = [panel for panel in all_ if panel.points > 1]
         missing = " ".join(
             f"Not drawn, because it has one point: {panel.about}."
@@ -86,11 +86,11 @@ def _save(panels: Sequence[Panel], path: Path, title: str) -> None:
         figure.tight_layout()
 
 
-def _orders(findings: EvaluationCells) -> Iterator[Panel]:
-    for subject in findings.subjects():
-        steps = findings.steps(subject)
+def _orders(cells: EvaluationCells) -> Iterator[Panel]:
+    for subject in cells.subjects():
+        steps = cells.steps(subject)
         for training, order in _SHOWN if steps else ():
-            cell = findings.find(subject, training, order, steps[-1])
+            cell = cells.find(subject, training, order, steps[-1])
             if cell is not None:
                 yield _scatter(cell, f"{subject.base}, {TRAININGS[training]}\n{order}")
 
@@ -121,17 +121,17 @@ def _scatter(cell: EvaluationCell, title: str) -> Panel:
     return Panel(title.replace("\n", ", "), len(points), panel)
 
 
-def _bars(findings: EvaluationCells) -> Iterator[Panel]:
-    subjects = findings.subjects()
+def _bars(cells: EvaluationCells) -> Iterator[Panel]:
+    subjects = cells.subjects()
     for benchmark in dict.fromkeys(subject.benchmark for subject in subjects):
         groups = {
             subject: {
-                order: findings.find(subject, Training.BASE, order, steps[-1]) for order in _ORDERS
+                order: cells.find(subject, Training.BASE, order, steps[-1]) for order in _ORDERS
             }
             for subject in subjects
-            if subject.benchmark == benchmark and (steps := findings.steps(subject))
+            if subject.benchmark == benchmark and (steps := cells.steps(subject))
         }
-        groups = {subject: cells for subject, cells in groups.items() if any(cells.values())}
+        groups = {subject: found for subject, found in groups.items() if any(found.values())}
         if groups:
             yield _grouped(groups)
 
@@ -139,7 +139,7 @@ def _bars(findings: EvaluationCells) -> Iterator[Panel]:
 def _grouped(groups: dict[ModelOnBenchmark, dict[Order, EvaluationCell | None]]) -> Panel:
     def panel(axis: "Axes") -> None:
         for place, (order, colour) in enumerate(_ORDERS.items()):
-            values = [(x, accuracy(cells[order])) for x, cells in enumerate(groups.values())]
+            values = [(x, accuracy(found[order])) for x, found in enumerate(groups.values())]
             known = [(x + 0.26 * (place - 1), one) for x, one in values if one is not None]
             axis.bar(
                 [x for x, _ in known],
@@ -158,8 +158,8 @@ def _grouped(groups: dict[ModelOnBenchmark, dict[Order, EvaluationCell | None]])
 
     bars = [
         f"{name_of(subject)}, {order}"
-        for subject, cells in groups.items()
-        for order, one in cells.items()
+        for subject, found in groups.items()
+        for order, one in found.items()
         if one is not None
     ]
     return Panel("; ".join(bars), len(bars), panel)
@@ -174,13 +174,13 @@ def _errors(values: Sequence[Interval], scale: float) -> list[list[float]] | Non
     ]
 
 
-def _changes(findings: EvaluationCells) -> Iterator[Panel]:
+def _changes(cells: EvaluationCells) -> Iterator[Panel]:
     lines: list[tuple[str, Interval | None, Interval | None, list[float]]] = []
     trainings = (Training.BASE, Training.LONG_COT)
-    for subject in findings.subjects():
-        steps = findings.steps(subject)
+    for subject in cells.subjects():
+        steps = cells.steps(subject)
         before, after = (
-            arness_of(findings.find(subject, one, Order.AO, steps[-1])) if steps else None
+            arness_of(cells.find(subject, one, Order.AO, steps[-1])) if steps else None
             for one in trainings
         )
         known = (in_paper(reference.TABLE_2, subject, (subject.base, one)) for one in trainings)

@@ -16,7 +16,7 @@ from diffusion.paper.cells import (
     EvaluationCell,
     EvaluationCells,
     ModelOnBenchmark,
-    counts,
+    fewest_and_most_problems,
     gain,
     gain_of_arness,
 )
@@ -31,12 +31,12 @@ BENCHMARKS = {"gsm8k": "GSM8K", "math500": "MATH-500", "gpqa": "GPQA", "tiny": "
 TRAININGS = {Training.BASE: "base", Training.LONG_COT: "Long-CoT", Training.NAP: "NAP"}
 
 
-def tables(findings: EvaluationCells) -> list[Table]:
+def tables(cells: EvaluationCells) -> list[Table]:
     """The paper's tables, then one of every cell."""
-    label = label_of(findings.all)
+    label = label_of(cells.all)
     all_ = [
-        *(_table_1(findings), _table_2(findings), *_table_3(findings)),
-        *(_table_4(findings), _table_5(findings), _cells(findings)),
+        *(_table_1(cells), _table_2(cells), *_table_3(cells)),
+        *(_table_4(cells), _table_5(cells), _cells(cells)),
     ]
     return [replace(one, title=f"{one.title} ({label})") for one in all_]
 
@@ -54,7 +54,7 @@ def evaluated_parts(tables: Iterable[Table]) -> tuple[Table, ...]:
 
 def label_of(cells: Sequence[EvaluationCell]) -> str:
     """How many problems a table is about, and whether that makes it a trial."""
-    least, most = counts(cells)
+    least, most = fewest_and_most_problems(cells)
     number = f"n = {least}" if least == most else f"n = {least} to {most}"
     return f"a trial, {number}" if least < SMOKE else number
 
@@ -110,28 +110,28 @@ def in_paper(table: Mapping[K, V], subject: ModelOnBenchmark, key: K) -> V | Non
     return table.get(key) if subject.benchmark == reference.BENCHMARK else None
 
 
-def _most_steps(findings: EvaluationCells, subject: ModelOnBenchmark) -> int | None:
-    steps = findings.steps(subject)
+def _most_steps(cells: EvaluationCells, subject: ModelOnBenchmark) -> int | None:
+    steps = cells.steps(subject)
     return steps[-1] if steps else None
 
 
-def _steps(findings: EvaluationCells) -> str:
+def _steps(cells: EvaluationCells) -> str:
     """The numbers of steps that Tables 1 and 2 show, as a sentence."""
-    steps = [(name_of(one), _most_steps(findings, one)) for one in findings.subjects()]
+    steps = [(name_of(one), _most_steps(cells, one)) for one in cells.subjects()]
     return "Steps: " + ("; ".join(f"{name} {n}" for name, n in steps if n) or "none") + "."
 
 
-def _table_1(findings: EvaluationCells) -> Table:
+def _table_1(cells: EvaluationCells) -> Table:
     rows = []
-    for subject in findings.subjects():
-        steps = _most_steps(findings, subject)
+    for subject in cells.subjects():
+        steps = _most_steps(cells, subject)
         fast_ar = in_paper(reference.TABLE_1_FAST_AR, subject, subject.base)
         for first, order in ((Order.AR, Order.AO), (None, Order.FAST)):
             row = [f"+ {order}" if first is None else name_of(subject)]
             for one in (first, order):
                 cell, theirs = None, fast_ar
                 if one is not None:
-                    cell = findings.find(subject, Training.BASE, one, steps)
+                    cell = cells.find(subject, Training.BASE, one, steps)
                     theirs = in_paper(reference.TABLE_1, subject, (subject.base, one))
                 row += [share(arness_of(cell)), _papers(theirs and theirs.arness, 2)]
                 row += [percent(accuracy(cell)), _papers(theirs and theirs.accuracy)]
@@ -141,7 +141,7 @@ def _table_1(findings: EvaluationCells) -> Table:
         title="Table 1. ARness and accuracy of base models",
         header=("model", *_beside_paper(columns)),
         rows=tuple(rows),
-        note=f"{_steps(findings)} The paper does not say its own, nor its length. Fast-dLLM takes "
+        note=f"{_steps(cells)} The paper does not say its own, nor its length. Fast-dLLM takes "
         "as many steps as it needs; here it has no AR order.",
     )
 
@@ -150,12 +150,12 @@ def _beside_paper(columns: Iterable[str]) -> list[str]:
     return [name for column in columns for name in (column, "paper")]
 
 
-def _table_2(findings: EvaluationCells) -> Table:
+def _table_2(cells: EvaluationCells) -> Table:
     rows = []
-    for subject in findings.subjects():
-        steps = _most_steps(findings, subject)
+    for subject in cells.subjects():
+        steps = _most_steps(cells, subject)
         base, tuned = (
-            findings.find(subject, training, Order.AO, steps)
+            cells.find(subject, training, Order.AO, steps)
             for training in (Training.BASE, Training.LONG_COT)
         )
         before, after = (
@@ -180,17 +180,17 @@ def _table_2(findings: EvaluationCells) -> Table:
         title="Table 2. ARness under AO before and after Long-CoT fine-tuning",
         header=("model", *_beside_paper(("base", "Long-CoT", "change"))),
         rows=tuple(rows),
-        note=f"{_steps(findings)} A model that fills its slot from the far end has a low ARness, "
+        note=f"{_steps(cells)} A model that fills its slot from the far end has a low ARness, "
         "however it writes its text: content alone leaves commits of fill out.",
     )
 
 
-def _table_3(findings: EvaluationCells) -> Iterator[Table]:
+def _table_3(cells: EvaluationCells) -> Iterator[Table]:
     """One for each base model."""
-    subjects = findings.subjects()
+    subjects = cells.subjects()
     for base in dict.fromkeys(subject.base for subject in subjects):
         known = {(b, s) for (name, b, s, _) in reference.TABLE_3 if name == base}
-        ours = {(s.benchmark, n) for s in subjects if s.base == base for n in findings.steps(s)}
+        ours = {(s.benchmark, n) for s in subjects if s.base == base for n in cells.steps(s)}
         rank = {name: number for number, name in enumerate(BENCHMARKS)}
         rows = sorted(known | ours, key=lambda row: (rank.get(row[0], len(rank)), row))
         columns = [*TRAININGS.values(), "NAP - Long-CoT"]
@@ -201,7 +201,7 @@ def _table_3(findings: EvaluationCells) -> Iterator[Table]:
                 *(_beside_paper(columns) if known else columns),
             ),
             rows=tuple(
-                _row_3(findings, ModelOnBenchmark(base, benchmark), steps, has_paper=bool(known))
+                _row_3(cells, ModelOnBenchmark(base, benchmark), steps, has_paper=bool(known))
                 for benchmark, steps in rows
             ),
             note="Base and Long-CoT decode by AO (LLaDA block-wise), NAP parallel-forced.",
@@ -209,18 +209,18 @@ def _table_3(findings: EvaluationCells) -> Iterator[Table]:
 
 
 def _row_3(
-    findings: EvaluationCells, subject: ModelOnBenchmark, steps: int, *, has_paper: bool
+    cells: EvaluationCells, subject: ModelOnBenchmark, steps: int, *, has_paper: bool
 ) -> tuple[str, ...]:
     orders = dict.fromkeys(Training, Order.AO) | {Training.NAP: Order.FORCED}
-    cells = {one: findings.find(subject, one, order, steps) for one, order in orders.items()}
+    found = {one: cells.find(subject, one, order, steps) for one, order in orders.items()}
     theirs = [reference.TABLE_3.get((*subject, steps, training)) for training in orders]
     _, long_cot, nap = theirs
     theirs.append(None if long_cot is None or nap is None else nap - long_cot)
     ours = [
-        *(percent(accuracy(one)) for one in cells.values()),
-        points(gain(cells[Training.NAP], cells[Training.LONG_COT])),
+        *(percent(accuracy(one)) for one in found.values()),
+        points(gain(found[Training.NAP], found[Training.LONG_COT])),
     ]
-    masks = next((one.result.masks for one in cells.values() if one), 1024)
+    masks = next((one.result.masks for one in found.values() if one), 1024)
     texts = ours
     if has_paper:
         pairs = zip(ours, map(_papers, theirs), strict=True)
@@ -229,17 +229,17 @@ def _row_3(
     return (benchmark, str(steps), f"{masks / steps:.1f}", *texts)
 
 
-def _table_4(findings: EvaluationCells) -> Table:
+def _table_4(cells: EvaluationCells) -> Table:
     rows = []
-    for subject in findings.subjects():
+    for subject in cells.subjects():
         known = {n for (b, _, _, n) in reference.TABLE_4 if (b, reference.BENCHMARK) == subject}
-        for steps in sorted(known | set(findings.steps(subject))):
+        for steps in sorted(known | set(cells.steps(subject))):
             row = [name_of(subject), str(steps)]
             for training in (Training.BASE, Training.NAP):
                 for order in (Order.AO, Order.FORCED):
                     key = (subject.base, training, order, steps)
                     theirs = in_paper(reference.TABLE_4, subject, key)
-                    cell = findings.find(subject, training, order, steps)
+                    cell = cells.find(subject, training, order, steps)
                     row += [percent(accuracy(cell)), _papers(theirs)]
             rows.append(tuple(row))
     columns = [f"{one} + {order}" for one in ("base", "NAP") for order in ("AO", "PF")]
@@ -252,16 +252,16 @@ def _table_4(findings: EvaluationCells) -> Table:
     )
 
 
-def _table_5(findings: EvaluationCells) -> Table:
+def _table_5(cells: EvaluationCells) -> Table:
     """A row for the most steps, and for any other number at which several P were decoded."""
     rows = []
-    for subject in findings.subjects():
-        most, last = findings.paths(subject), _most_steps(findings, subject)
-        numbers: list[int | None] = [*findings.steps(subject)]
+    for subject in cells.subjects():
+        most, last = cells.paths(subject), _most_steps(cells, subject)
+        numbers: list[int | None] = [*cells.steps(subject)]
         for steps in numbers or [None]:
             for is_own in (True, False):
-                cells = [
-                    findings.find(
+                found = [
+                    cells.find(
                         *(subject, Training.NAP, Order.FORCED, steps),
                         paths=paths,
                         tuned_paths=paths if is_own else most,
@@ -269,11 +269,11 @@ def _table_5(findings: EvaluationCells) -> Table:
                     for paths in (1, 2, 3)
                 ]
                 is_papers = is_own and steps == last
-                if sum(one is not None for one in cells) < 2 and not is_papers:
+                if sum(one is not None for one in found) < 2 and not is_papers:
                     continue
                 model = "a model for each" if is_own else f"the model of {most} paths"
                 row = [f"{name_of(subject)}: {model}", NONE if steps is None else str(steps)]
-                for paths, one in zip((1, 2, 3), cells, strict=True):
+                for paths, one in zip((1, 2, 3), found, strict=True):
                     key = (subject.base, paths)
                     theirs = in_paper(reference.TABLE_5, subject, key) if is_papers else None
                     row += [percent(accuracy(one)), _papers(theirs)]
@@ -285,7 +285,7 @@ def _table_5(findings: EvaluationCells) -> Table:
     )
 
 
-def _cells(findings: EvaluationCells) -> Table:
+def _cells(cells: EvaluationCells) -> Table:
     def line(one: EvaluationCell) -> tuple[str, ...]:
         cell = one.result
         form = f"canvas, P = {cell.paths}" if cell.form is Form.CANVAS else "text"
@@ -305,17 +305,17 @@ def _cells(findings: EvaluationCells) -> Table:
             *("without an answer", "tokens a step", "content a step", "ARness"),
             *("above chance", "of content", "Local-ARness@1", "ARness in each slot"),
         ),
-        rows=tuple(map(line, findings.all)),
+        rows=tuple(map(line, cells.all)),
         note="ARness is Global-ARness@1, read ascending within a step; above chance: 0 is what "
         "random subsets of the same sizes score, 1 strict left to right. Rows without a readable "
-        f"answer count as wrong. {_computed(findings)}",
+        f"answer count as wrong. {_computed(cells)}",
     )
 
 
-def _computed(findings: EvaluationCells) -> str:
+def _computed(cells: EvaluationCells) -> str:
     """The machine of all cells, or that of each system if there are several."""
     systems: dict[str, list[str]] = {}
-    for one in findings.all:
+    for one in cells.all:
         machine = one.result.computed or "a machine that was not recorded (Polytrace 0.1)"
         systems.setdefault(str(machine), []).append(one.result.system)
     if len(systems) == 1:

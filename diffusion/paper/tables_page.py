@@ -23,19 +23,19 @@ def write_page(runs: Sequence[Path], out: Path, seqdep: Path | None = None) -> P
     """Write the page; UserError if a run holds no results, or `seqdep` is no SeqDep report."""
     if seqdep and (missing := [name for name in _SEQDEP if not (seqdep / name).is_file()]):
         raise UserError(f"{seqdep}: holds no {missing[0]}; make it by polytrace seqdep-report")
-    findings = EvaluationCells(runs)
-    *paper_tables, cells = tables(findings)
+    cells = EvaluationCells(runs)
+    *paper_tables, every_cell = tables(cells)
     out.mkdir(parents=True, exist_ok=True)
-    pictures = [_picture(figure) for figure in draw(findings, out)]
+    pictures = [_picture(figure) for figure in draw(cells, out)]
     parts = [
         "# Tables and figures\n\n"
         "In the form of Li et al. 2026; their figures stand in the columns `paper`, where the "
         "model is theirs. Accuracies are percentages with 95 % intervals (Wilson), differences "
         "have paired bootstrap intervals over problems. `-`: not evaluated.\n",
-        *(table.markdown() for table in (*paper_tables, claims(findings))),
+        *(table.markdown() for table in (*paper_tables, claims(cells))),
         *pictures,
         _corpus(seqdep, out),
-        cells.markdown(),
+        every_cell.markdown(),
     ]
     replace_text(out / PAGE, "\n".join(parts))
     return out / PAGE
@@ -43,8 +43,8 @@ def write_page(runs: Sequence[Path], out: Path, seqdep: Path | None = None) -> P
 
 def in_short(runs: Sequence[Path]) -> str:
     """Tables 1 to 5 and the claims for a terminal: what was evaluated, nothing else."""
-    findings = EvaluationCells(runs)
-    parts = evaluated_parts((*tables(findings)[:-1], claims(findings)))
+    cells = EvaluationCells(runs)
+    parts = evaluated_parts((*tables(cells)[:-1], claims(cells)))
     return "\n\n".join(table.text(gap=3) for table in parts)
 
 

@@ -98,10 +98,10 @@ class Schedule:
 
 
 def mask_step(
-    instances: Sequence[Instance], frame: CanvasLayout, seed: int, step: int
+    instances: Sequence[Instance], layout: CanvasLayout, seed: int, step: int
 ) -> list[Masked]:
     """The instances of a step with their masks and weights."""
-    count, tokens = len(instances), frame.masks
+    count, tokens = len(instances), layout.masks
     return [
         Masked(
             instance=instances[number],
@@ -114,32 +114,32 @@ def mask_step(
 
 
 def pieces(
-    step: Sequence[Masked], frame: CanvasLayout, most_tokens: int, processes: int
+    step: Sequence[Masked], layout: CanvasLayout, most_tokens: int, processes: int
 ) -> list[list[Masked]]:
     """A step cut into pieces of similar length and of at most `most_tokens` padded tokens each.
 
     Their number is a multiple of `processes`; process r takes pieces r, r + processes, … A single
     row longer than `most_tokens` is a piece of its own. With too few rows some pieces are empty.
     """
-    ordered = sorted(step, key=lambda m: -m.instance.tokens(frame))
+    ordered = sorted(step, key=lambda m: -m.instance.tokens(layout))
     number = processes
     while True:
         cut = [
             ordered[len(ordered) * i // number : len(ordered) * (i + 1) // number]
             for i in range(number)
         ]
-        largest = max((len(p) * p[0].instance.tokens(frame) for p in cut if p), default=0)
+        largest = max((len(p) * p[0].instance.tokens(layout) for p in cut if p), default=0)
         if largest <= most_tokens or number >= len(ordered):
             return cut
         number += processes
 
 
-def collate(piece: Sequence[Masked], frame: CanvasLayout, mask_id: int) -> MicroBatch:
+def collate(piece: Sequence[Masked], layout: CanvasLayout, mask_id: int) -> MicroBatch:
     """The tensors of a piece; an empty one is a row of two fill tokens without a mask."""
-    rows = [frame.lay(m.instance.prompt, m.instance.texts) for m in piece]
+    rows = [layout.lay(m.instance.prompt, m.instance.texts) for m in piece]
     lengths = [len(row.ids_T) for row in rows] or [2]
     longest = max(lengths)
-    ids_BT = np.full((len(lengths), longest), frame.fill_id, dtype=np.int64)
+    ids_BT = np.full((len(lengths), longest), layout.fill_id, dtype=np.int64)
     masked_BT = np.zeros_like(ids_BT, dtype=np.bool_)
     content_BT = np.zeros_like(ids_BT, dtype=np.bool_)
     weights_B = np.array([m.weight for m in piece])
@@ -162,6 +162,6 @@ def collate(piece: Sequence[Masked], frame: CanvasLayout, mask_id: int) -> Micro
         weights_R=torch.from_numpy(weights_B[rows_R]),
         rows_R=torch.from_numpy(rows_R),
         is_content_R=torch.from_numpy(content_BT.reshape(-1)[positions_R]),
-        answer_tokens=len(piece) * frame.masks,
+        answer_tokens=len(piece) * layout.masks,
         content_tokens=sum(m.instance.content_tokens for m in piece),
     )

@@ -118,10 +118,10 @@ def estimate(settings: Settings, devices: int, device: str | None) -> Estimate:
     with torch.device("meta"):
         net = family.blank(config, torch.float32, settings.model.trust_remote_code)
     tokenizer, ids = models.tokenizer_of(family, folder, config, settings.model.trust_remote_code)
-    frame = settings.layout(tokenizer, ids.fill)
+    layout = settings.layout(tokenizer, ids.fill)
     encoded = corpus.encode_rows(
         corpus.rows(corpus.locate_release(settings.corpus), "train", settings.limit),
-        frame,
+        layout,
         tokenizer,
         form=settings.form,
         paths=settings.paths,
@@ -130,13 +130,13 @@ def estimate(settings: Settings, devices: int, device: str | None) -> Estimate:
     )
     if not encoded.instances:
         raise NothingReleasedError(f"corpus {settings.corpus}: no instance fits this model")
-    lengths = [instance.tokens(frame) for instance in encoded.instances]
+    lengths = [instance.tokens(layout) for instance in encoded.instances]
     head = net.get_output_embeddings().weight.numel()
     shape = shape_of(net)
     blocks = shape.parameters - net.get_input_embeddings().weight.numel()
     blocks -= 0 if net.config.tie_word_embeddings else head
     trained = shape.parameters if settings.lora is None else _adapters(net, settings)
-    flops = settings.epochs * _flops(net, frame, lengths, blocks, head, settings)
+    flops = settings.epochs * _flops(net, layout, lengths, blocks, head, settings)
     hours, gpu = None, GPUS.get(device or "")
     if gpu is not None:
         is_half = settings.precision is Precision.BFLOAT16
@@ -172,7 +172,7 @@ def shape_of(net: Any) -> Shape:
 
 
 def _flops(
-    net: Any, frame: CanvasLayout, lengths: list[int], blocks: int, head: int, settings: Settings
+    net: Any, layout: CanvasLayout, lengths: list[int], blocks: int, head: int, settings: Settings
 ) -> float:
     """FLOP of one epoch: blocks on all tokens, attention on all pairs, the head on masked tokens.
 
@@ -182,7 +182,7 @@ def _flops(
     pairs = sum(length * length for length in lengths)
     attention = 4.0 * config.num_hidden_layers * config.hidden_size * pairs
     trunk: float = 2.0 * blocks * sum(lengths) + attention
-    heads: float = 2.0 * head * 0.5 * frame.masks * len(lengths)
+    heads: float = 2.0 * head * 0.5 * layout.masks * len(lengths)
     passes = 4.0 if settings.gradient_checkpointing else 3.0
     return passes * trunk + 3.0 * heads
 

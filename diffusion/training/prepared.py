@@ -17,10 +17,10 @@ from support.files import sha256
 
 
 class Prepared(NamedTuple):
-    """A model, the frame of its rows, and both splits of the corpus in its tokens."""
+    """A model, the layout of its rows, and both splits of the corpus in its tokens."""
 
     dlm: Dlm
-    frame: CanvasLayout
+    layout: CanvasLayout
     train: Encoded
     validation: Encoded
 
@@ -53,12 +53,12 @@ def prepare(settings: Settings) -> Prepared:
     if not corpus.files_of(release, "train"):
         raise UserError(f"corpus {settings.corpus}: has no data/train-*.parquet")
     dlm = models.load_model(settings.model.path, trust_remote_code=settings.model.trust_remote_code)
-    frame = settings.layout(dlm.tokenizer, dlm.fill_id)
+    layout = settings.layout(dlm.tokenizer, dlm.fill_id)
 
     def encoded(split: str, limit: int | None) -> Encoded:
         return corpus.encode_rows(
             corpus.rows(release, split, limit),
-            frame,
+            layout,
             dlm.tokenizer,
             form=settings.form,
             paths=settings.paths,
@@ -70,9 +70,9 @@ def prepare(settings: Settings) -> Prepared:
     if not train.instances:
         reasons = ", ".join(f"{reason} {n}" for reason, n in refusals(train).items()) or "no rows"
         raise NothingReleasedError(
-            f"corpus {settings.corpus}: no instance fits this model and frame ({reasons})"
+            f"corpus {settings.corpus}: no instance fits this model and layout ({reasons})"
         )
-    return Prepared(dlm, frame, train, encoded("validation", settings.validation))
+    return Prepared(dlm, layout, train, encoded("validation", settings.validation))
 
 
 def refusals(encoded: Encoded) -> dict[str, int]:

@@ -131,8 +131,8 @@ class Trainer:
         dropout = generator(settings.seed, "dropout", step, accelerator.process_index)
         torch.manual_seed(dropout.initial_seed())
         instances = [self.ready.train.instances[i] for i in chosen]
-        masked = mask_step(instances, self.ready.frame, settings.seed, step)
-        cut = pieces(masked, self.ready.frame, settings.micro_tokens, accelerator.num_processes)
+        masked = mask_step(instances, self.ready.layout, settings.seed, step)
+        cut = pieces(masked, self.ready.layout, settings.micro_tokens, accelerator.num_processes)
         sums = self._backward(cut[accelerator.process_index :: accelerator.num_processes])
         sums[-1] = float(is_asked)
         total = accelerator.reduce(sums, reduction="sum").tolist()
@@ -162,7 +162,7 @@ class Trainer:
         accelerator = self.accelerator
         sums = torch.zeros(_SUMS, dtype=torch.float64, device=accelerator.device)
         for number, piece in enumerate(mine, 1):
-            batch = collate(piece, self.ready.frame, self.ready.dlm.mask_id).to(accelerator.device)
+            batch = collate(piece, self.ready.layout, self.ready.dlm.mask_id).to(accelerator.device)
             # Whole gradients of a sharded model do not fit: its shards are summed at every piece.
             is_summed = self.is_sharded or number == len(mine)
             with nullcontext() if is_summed else accelerator.no_sync(self.model):
@@ -185,7 +185,7 @@ class Trainer:
         buckets = validate(
             self.model,
             self.ready.validation.instances,
-            self.ready.frame,
+            self.ready.layout,
             self.ready.dlm.mask_id,
             self.settings.micro_tokens,
             self.accelerator,
@@ -241,11 +241,11 @@ class Trainer:
         return start
 
     def _announce(self, start: int) -> None:
-        frame = self.ready.frame
+        layout = self.ready.layout
         self.say(
             f"{_account(self.ready.train)}\n"
             f"validation: {_account(self.ready.validation)}\n"
-            f"a row: prompt, {frame.masks} masks and {frame.header_tokens} header tokens; "
+            f"a row: prompt, {layout.masks} masks and {layout.header_tokens} header tokens; "
             f"{self.schedule.steps} steps of {self.settings.batch} instances\n"
             f"{self.ready.dlm.family}: {self.trained:,} of {self.parameters:,} parameters trained, "
             f"{self.accelerator.num_processes} x {self.accelerator.device.type}"
@@ -272,8 +272,8 @@ class Trainer:
             instances=len(train.instances),
             refused=refusals(train),
             validation_refused=refusals(self.ready.validation),
-            masks=self.ready.frame.masks,
-            header_tokens=self.ready.frame.header_tokens,
+            masks=self.ready.layout.masks,
+            header_tokens=self.ready.layout.header_tokens,
             steps=self.schedule.steps,
             loss=line.loss,
             validation=buckets,

@@ -48,18 +48,18 @@ class Buckets:
 def validate(
     model: Any,
     instances: Sequence[Instance],
-    frame: CanvasLayout,
+    layout: CanvasLayout,
     mask_id: int,
     micro_tokens: int,
     accelerator: Any,
 ) -> Buckets:
     """The mean losses of `instances`; every process computes its share, and all get the result."""
-    masked = mask_step(instances, frame, seed=0, step=0)
-    cut = pieces(masked, frame, micro_tokens, accelerator.num_processes)
+    masked = mask_step(instances, layout, seed=0, step=0)
+    cut = pieces(masked, layout, micro_tokens, accelerator.num_processes)
     sums = torch.zeros(2 * 2 * BUCKETS + 1, dtype=torch.float64, device=accelerator.device)
     model.eval()
     for piece in cut[accelerator.process_index :: accelerator.num_processes]:
-        batch = collate(piece, frame, mask_id).to(accelerator.device)
+        batch = collate(piece, layout, mask_id).to(accelerator.device)
         total, nats_R = model(*batch.inputs)
         sums[-1] += total.double()
         bucket_B = [min(BUCKETS - 1, int(m.p * BUCKETS)) for m in piece]

@@ -28,31 +28,38 @@ def inspect(
     canvas: Annotated[
         str | None,
         typer.Option(
-            help="Show the canvas with this number, from 0, or whose id begins with this."
+            help="Show this one canvas: its number, counted from 0, or an unambiguous beginning of "
+            "its id."
         ),
     ] = None,
     id_: Annotated[
-        str | None, typer.Option("--id", help="Show the canvas whose id is, or begins with, this.")
+        str | None, typer.Option("--id", help="Search: canvases whose id begins with this.")
     ] = None,
     grep: Annotated[
         str | None,
-        typer.Option(help="Show canvases whose prompt holds this text, in upper or lower case."),
+        typer.Option(help="Search: canvases whose prompt contains this text, ignoring case."),
     ] = None,
     reason: Annotated[
         str | None,
         typer.Option(
-            help="Show prompts and traces that were rejected for this reason, not canvases."
+            help="Instead of canvases, show the prompts and traces rejected for this reason."
         ),
     ] = None,
     seqdep_above: Annotated[
         float | None,
-        typer.Option(help="Show canvases with a higher SeqDep (nats a token), the highest first."),
+        typer.Option(
+            help="Search: canvases with a higher SeqDep (nats a token), the highest first."
+        ),
     ] = None,
     seqdep_below: Annotated[
-        float | None, typer.Option(help="Show canvases with a lower SeqDep, the lowest first.")
+        float | None, typer.Option(help="Search: canvases with a lower SeqDep, the lowest first.")
     ] = None,
     level: Annotated[
-        Level | None, typer.Option(help="The level of SeqDep that is meant (default: path).")
+        Level | None,
+        typer.Option(
+            help="The level for --seqdep-above/-below (default: path); only together with one of "
+            "them."
+        ),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Choose canvases at random, with this seed.")
@@ -64,10 +71,11 @@ def inspect(
 ) -> None:
     """Show what a run made: canvases with their paths side by side, and what was rejected.
 
-    Without options it prints counts, yields, reasons for rejections, and the first canvas. You can
-    combine search options. Paths are shown side by side on a terminal, and one below the other in a
-    pipe unless COLUMNS gives its width. Long texts are cut for display, but not with --json.
-    NO_COLOR switches colours off.
+    Without options it prints counts, yields, reasons for rejections, and the first canvas. --id,
+    --grep and the SeqDep bounds can be combined; --canvas and --seed cannot be combined with a
+    search. Paths are shown side by side if the terminal is wide enough, and stacked when the output
+    is not a terminal, unless the environment variable COLUMNS is set. Long texts are cut for
+    display, but not with --json. NO_COLOR switches colours off.
 
     Examples: polytrace inspect runs/demo · polytrace inspect runs/demo --grep "apples" --limit 3 ·
     polytrace inspect runs/demo --seqdep-above 0.1 · polytrace inspect runs/demo --reason duplicate
@@ -95,8 +103,8 @@ def inspect(
             typer.echo(dumps(record, default=str))  # ASCII: no control sequence reaches a terminal
         return
     console = Console(color_system=None if os.environ.get("NO_COLOR") else "auto", highlight=False)
-    is_plain = canvas is None and seed is None and not query.is_search
-    if is_plain and corpus.manifest is not None:
+    is_overview = canvas is None and seed is None and not query.is_search
+    if is_overview and corpus.manifest is not None:
         from curation.inspect import terminal_view
 
         typer.echo(f"{terminal_view.overview(run)}\n")
@@ -122,19 +130,19 @@ def _records(corpus: "ReleaseReader", query: "Query") -> Iterator[dict[str, obje
 
 
 def _shown(corpus: "ReleaseReader", query: "Query", console: "Console") -> Iterator["Text"]:
-    """What matches, laid out for display, and how many more match."""
+    """What matches, laid out for display, and a last line with the total, if some are not shown."""
     from rich.text import Text
 
     from curation.inspect.terminal_view import show, show_rejection
 
-    cells = console.width
+    width = console.width
     shown: Iterable[Text]
     if query.reason is not None:
         from curation.inspect.rejections import find_rejections
 
         dropped, total = find_rejections(corpus, query)
         shown = (
-            show_rejection(one, cells, title=f"rejected {n:,} of {total:,}")
+            show_rejection(one, width, title=f"rejected {n:,} of {total:,}")
             for n, one in enumerate(dropped, 1)
         )
     else:
@@ -146,11 +154,11 @@ def _shown(corpus: "ReleaseReader", query: "Query", console: "Console") -> Itera
         places, total = find(corpus, query)
         abreast = console.is_terminal or "COLUMNS" in os.environ
         shown = (
-            show(row, cells, title=f"canvas {place.number} of {len(corpus):,}", abreast=abreast)
+            show(row, width, title=f"canvas {place.number} of {len(corpus):,}", abreast=abreast)
             for place, table in rows(places)
             for row in arrow.records(Released, table)
         )
     for number, text in enumerate(shown):
-        yield Text.assemble((f"{'═' * cells}\n" if number else "", "dim"), text)
+        yield Text.assemble((f"{'═' * width}\n" if number else "", "dim"), text)
     if query.is_search and total > query.limit:
         yield Text(f"\n{query.limit:,} of {total:,} that match; more with --limit", "dim")

@@ -120,7 +120,18 @@ def score(
     --text-column generations --out openr1.parquet
     """
     from curation.seqdep_report.documents import TextCorpus
-    from curation.seqdep_report.figures import figures
+
+    levels = _levels(segments)
+    corpus = TextCorpus(
+        input_,
+        prompt_column=prompt_column,
+        text_column=text_column,
+        no_prompt=no_prompt,
+        config=config,
+        split=split,
+        revision=revision,
+    )
+    from curation.seqdep_report.corpus_statistics import corpus_statistics
     from curation.seqdep_report.report import note_on
     from curation.seqdep_report.score import check_out, read_scores, score_corpus
     from scorers.seqdep.measurement import SeqDepSettings
@@ -133,16 +144,7 @@ def score(
         keep_part=too_long is TooLong.PART,
         canvas_steps=True,
         siblings=siblings,
-        levels=_levels(segments),
-    )
-    corpus = TextCorpus(
-        input_,
-        prompt_column=prompt_column,
-        text_column=text_column,
-        no_prompt=no_prompt,
-        config=config,
-        split=split,
-        revision=revision,
+        levels=levels,
     )
     check_out(out)
     if Path(input_).is_dir() and Path(input_).resolve() in out.resolve().parents:
@@ -158,7 +160,7 @@ def score(
 
     with say_how_to_resume(), Progress("scored", "texts", total=limit) as bar:
         score_corpus(corpus, scorer, settings, out, limit=limit, progress=bar.update)
-    statistics = figures(read_scores(out))
+    statistics = corpus_statistics(read_scores(out))
     replace_text(out.with_name(out.name + ".figures.json"), statistics.json())
     typer.echo(statistics.text())
     if note := note_on(scorer):

@@ -1,5 +1,6 @@
 """The command `polytrace seqdep-report`: the paper's Figures 3 and 7 for a run."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -65,7 +66,6 @@ def seqdep_report(
     from curation.seqdep_report.report import Inputs, report
     from scorers.seqdep.measurement import SeqDepSettings
 
-    scorer = load_scorer(model, prompt, device, trust_remote_code)
     settings = SeqDepSettings(
         batch_tokens=batch_tokens,
         step_tokens=step_tokens,
@@ -79,7 +79,8 @@ def seqdep_report(
     from support.display.progress import Progress
 
     with say_how_to_resume(), Progress("scored", "texts") as bar:
-        text = report(inputs, scorer, settings, out, limit=limit, progress=bar.update)
+        load = partial(load_scorer, model, prompt, device, trust_remote_code)
+        text = report(inputs, load, settings, out, limit=limit, progress=bar.update)
     typer.echo(text)
     typer.echo(f"report   {out}/report.md\npicture  {out}/seqdep.png, {out}/seqdep.svg")
     typer.echo(f"figures  {out}/figures.json\nscores   {out}/scores")

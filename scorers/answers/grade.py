@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from threading import Lock
 from typing import NamedTuple, Self
 
@@ -28,7 +29,7 @@ from scorers.answers.extract.announced_value import OPPOSITES, is_prose, spoken_
 from scorers.answers.extract.conclusion import conclusion, yes_or_no
 from scorers.answers.extract.final_answer import extract
 from scorers.answers.notation.units import spelled_power
-from scorers.answers.verify.math_verify_pool import Question, WorkerPool
+from scorers.answers.verify.math_verify_pool import MathVerifyPool, Question
 
 GRADING = 4
 """Bumped by hand where a verdict may change: shards and cells that it shaped are graded again."""
@@ -75,7 +76,7 @@ class GradePool:
         if not timeout_seconds > 0:
             raise ValueError(f"timeout_seconds: {timeout_seconds} is not above 0")
         self._lock = Lock()
-        self._pool = WorkerPool(workers or min(8, os.cpu_count() or 1), timeout_seconds)
+        self._pool = MathVerifyPool(workers or min(8, os.cpu_count() or 1), timeout_seconds)
 
     def __enter__(self) -> Self:
         return self
@@ -90,10 +91,20 @@ class GradePool:
 
     def grade(self, items: Sequence[Attempt | tuple[str, str]]) -> list[Answer]:
         """One Answer for each (text, gold) or Attempt, in order. No text makes it raise."""
+        return self._decided([_first_answer(Attempt(*item)) for item in items])
+
+    def compare(self, pairs: Sequence[tuple[str, str]]) -> list[Grade]:
+        """The grade of each (answer, gold), where the answer was found by other means."""
+        found = [Answer(grade=Grade.UNPARSED, answer=tidy(answer), end=0) for answer, _ in pairs]
+        golds = [tidy_gold(gold) for _, gold in pairs]
+        decided = [_compared(one, gold, "") for one, gold in zip(found, golds, strict=True)]
+        return [answer.grade for answer in self._decided(decided)]
+
+    def _decided(self, firsts: Sequence["_First"]) -> list[Answer]:
+        """The answers, with the grades of those that math-verify is asked about."""
         answers: list[Answer] = []
         indices_of: dict[Question, list[int]] = {}
-        for index, item in enumerate(items):
-            first, question = _first_answer(Attempt(*item))
+        for index, (first, question) in enumerate(firsts):
             answers.append(first)
             if question is not None:
                 indices_of.setdefault(question, []).append(index)
@@ -107,6 +118,7 @@ class GradePool:
         return answers
 
 
+@lru_cache(maxsize=8)
 def tidy_gold(gold: str) -> str:
     r"""A gold answer as text: the content of a box or of JSON, without math delimiters."""
     if _DOLLARS.fullmatch(gold.strip()):
@@ -116,20 +128,27 @@ def tidy_gold(gold: str) -> str:
     return boxed or tidy(named[1] if named else gold)
 
 
-def _first_answer(attempt: Attempt) -> tuple[Answer, Question | None]:
-    """The answer as far as it is graded without math-verify, and the question for it, if any."""
+_First = tuple[Answer, Question | None]
+"""An answer as far as it is graded without math-verify, and the question for it, if any."""
+
+
+def _first_answer(attempt: Attempt) -> _First:
     extracted = extract(attempt.text)
     answer, end = extracted.answer, extracted.end
     expected = tidy_gold(attempt.gold)
     if answer is None and not extracted.given_up:
         conclude = yes_or_no if expected.casefold() in OPPOSITES else conclusion
         answer = conclude(attempt.text, end)
-    unparsed = Answer(grade=Grade.UNPARSED, answer=answer, end=end)
+    return _compared(Answer(grade=Grade.UNPARSED, answer=answer, end=end), expected, attempt.prompt)
+
+
+def _compared(unparsed: Answer, expected: str, prompt: str) -> _First:
+    answer, end = unparsed.answer, unparsed.end
     if answer is None or not expected:
         return unparsed, None
     if is_prose(answer) and not is_prose(expected):
         answer = spoken_value(answer)
-    compared = _without_options(answer, expected, attempt.prompt)
+    compared = _without_options(answer, expected, prompt)
     if compared is None:
         return unparsed, None
     read, expected = compared
@@ -161,7 +180,7 @@ def _without_options(answer: str, gold: str, prompt: str) -> tuple[str, str] | N
     """
     if not prompt:
         return answer, gold
-    listed = {letter: tidy(text) for letter, text in options(prompt).items()}
+    listed = _options(prompt)
     if len(listed) > 1 and gold not in listed.values():
         gold = capital(gold)
         answer = answer if answer in listed.values() else capital(answer)
@@ -186,6 +205,12 @@ def _without_options(answer: str, gold: str, prompt: str) -> tuple[str, str] | N
     if chosen is not None and chosen in listed:
         return listed[chosen], gold
     return answer, gold
+
+
+@lru_cache(maxsize=8)  # the samples of a prompt come together
+def _options(prompt: str) -> dict[str, str]:
+    """The options of a prompt, tidied; not to be changed by a caller."""
+    return {letter: tidy(text) for letter, text in options(prompt).items()}
 
 
 def _is_text_of(answer: str, option: str) -> bool:

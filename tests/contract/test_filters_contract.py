@@ -39,13 +39,27 @@ def make(kind: str, options: dict[str, object]) -> Filter:
     return made
 
 
+TEXTS = (
+    "First 3 + 4 = 7.\n\nThe answer is 7.",
+    "See https://example.org/proof for the proof.",
+    "7",
+    "Let $x = 7$. Then\n$$x^2 = 49.$$",
+    "答案是 7。",
+    "```python\nprint(3 + 4)\n```",
+    "Wait, that is wrong. " * 20,
+)
+"""Texts of paths: sentences, a link, digits only, a formula, another script, code, a repetition."""
+
+
 def instance(number: int) -> tuple[Canvas, Scores]:
     """Canvas `number` of a small corpus that varies in everything a filter may read."""
+    said = [f"In {j} steps: 7" for j in range(3)]
+    said[number % 3] = TEXTS[number % len(TEXTS)]
     trace = Trace(
         prompt_id=f"p{number}",
         index=0,
         key="k",
-        text="a",
+        text="",
         teacher="t",
         revision="r",
         temperature=None,
@@ -53,17 +67,27 @@ def instance(number: int) -> tuple[Canvas, Scores]:
         max_tokens=None,
         seed=None,
         hint=None,
-        finish_reason=FinishReason.STOP,
+        finish_reason=FinishReason.LENGTH if number % 6 == 5 else FinishReason.STOP,
         prompt_tokens=None,
         completion_tokens=None,
     )
     grades = [Grade.CORRECT if j < number % 4 else Grade.WRONG for j in range(3)]
     canvas = Canvas(
         prompt=Prompt(
-            id=f"p{number}", text="?", gold="7", source="s", row=number + 1, license="mit"
+            id=f"p{number}",
+            text="What is 3 + 4? " * (1 + number % 3),
+            gold="7",
+            source=f"s{number % 2}",
+            row=number + 1,
+            license="mit",
         ),
         paths=tuple(
-            GradedTrace(trace=replace(trace, index=j), text=f"path {j}", grade=grade, answer=None)
+            GradedTrace(
+                trace=replace(trace, index=j, text=said[j]),
+                text=said[j],
+                grade=grade,
+                answer="7" if grade is Grade.CORRECT else ("8", "9", None)[j],
+            )
             for j, grade in enumerate(grades)
         ),
         answer="1",

@@ -12,6 +12,7 @@ from support import plugins
 KINDS = plugins.kinds("curation.teachers")
 OPTIONS: dict[str, dict[str, object]] = {
     "openai_server": {"model": "m", "endpoints": ["http://127.0.0.1:9/v1"]},
+    "openai_batch": {"model": "m", "endpoints": ["http://127.0.0.1:9/v1"]},
     "recorded": {},
     "transformers_local": {"path": "tiny/teacher"},
 }

@@ -19,7 +19,7 @@ from curation.prompts.dedup import prompt_id
 from curation.sampling.journal import read
 from curation.sampling.service import FinishedShard, Progress, Shard, no_shortfall, run
 from curation.teachers import Failure, Shortfall
-from curation.teachers.openai.load_limit import START
+from curation.teachers.openai.load_limit import START, UNKNOWN
 from curation.teachers.openai.wire import BadReplyError, Choice, ServerSampling, choices
 from curation.teachers.openai_server import OpenAIServer, build
 from schemas.records import FinishReason, Prompt, Trace
@@ -479,14 +479,80 @@ def test_concurrency_is_found_from_the_metrics(server: Loopback, tmp_path: Path)
     assert 70 <= settled[len(settled) // 2] <= 200
 
 
-def test_without_metrics_it_says_how_many_are_in_flight(
+def test_the_gauges_of_sglang_steer_as_well(server: Loopback, tmp_path: Path) -> None:
+    server.set(Behaviour(latency_s=0.3, max_running=100, gauges="sglang"))
+    end, _ = sample(made(server, in_flight=None), tmp_path, shards(count=2, size=200))
+    assert end.done == 1200
+    assert max(one.in_flight for one in server.served()) > 3 * UNKNOWN  # its gauges were read
+
+
+def test_without_metrics_it_says_so_and_grows_slowly(
     server: Loopback, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.set(Behaviour(latency_s=0.02, metrics=False))
     end, _ = sample(made(server, in_flight=None), tmp_path, shards(2, 200))
     assert end.done == 1200
-    assert max(one.in_flight for one in server.served()) == 64
+    flights = [one.in_flight for one in server.served()]
+    assert max(flights[:UNKNOWN]) == UNKNOWN < max(flights) <= UNKNOWN + 1200 // UNKNOWN
     assert capsys.readouterr().err.count("set teacher.in_flight") == 1
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_server_with_a_hard_limit_is_found_out(server: Loopback, tmp_path: Path, n: int) -> None:
+    """So many at once and no more: nothing is lost or charged, and few requests are refused."""
+    server.set(Behaviour(latency_s=0.01, metrics=False, most_at_once=8, retry_after="0.05"))
+    teacher = made(server, in_flight=None, requests="group" if n == 3 else "single")
+    end, closed = sample(teacher, tmp_path, shards(1, 200))
+    assert_whole(end, closed, 600)
+    served = server.served()
+    assert Counter(one.status for one in served)[200] == 600 // n
+    begun = served[len(served) // 3 :]
+    refused = sum(one.status == 429 for one in begun)
+    assert refused <= 0.2 * len(begun)  # without this rule: seven of eight
+    held = sorted(one.in_flight for one in begun)
+    assert 3 <= held[len(held) // 2] <= 9  # near the eight that it takes
+
+
+def test_a_server_with_a_hard_rate_is_found_out(server: Loopback, tmp_path: Path) -> None:
+    server.set(Behaviour(latency_s=0.1, metrics=False, most_a_second=200, retry_after="0.05"))
+    end, closed = sample(made(server, in_flight=None), tmp_path, shards(1, 200))
+    assert_whole(end, closed, 600)
+    statuses = Counter(one.status for one in server.served())
+    assert statuses[200] == 600 and 0 < statuses[429] <= 200
+
+
+def test_a_limit_set_by_hand_is_kept(server: Loopback, tmp_path: Path) -> None:
+    server.set(Behaviour(latency_s=0.02, metrics=False, fail_next=4, fail_status=429))
+    assert_whole(*sample(made(server, in_flight=8), tmp_path))
+    last = [one.in_flight for one in server.served()][-40:]
+    assert max(last) == 8
+
+
+@pytest.mark.parametrize("requests", ["single", "group"])
+def test_a_server_that_wants_another_field_gets_it(
+    server: Loopback, tmp_path: Path, undisturbed: list[Trace], requests: str
+) -> None:
+    """As OpenAI's newer models: nothing is charged to a prompt, and the server is asked once."""
+    server.set(Behaviour(refused_fields=("max_tokens", "top_p"), latency_s=0.02))
+    end, closed = sample(made(server, requests=requests), tmp_path)
+    assert_whole(end, closed)
+    assert [t.text for t in closed.all] == [t.text for t in undisturbed]
+    served = server.served()
+    refused = [one for one in served if one.status != 200]
+    assert {one.status for one in refused} == {400}
+    assert len(refused) <= 2 * 8  # those that were under way as it was learned
+    assert "max_completion_tokens" in served[-1].fields
+    assert not {"max_tokens", "top_p"} & set(served[-1].fields)
+
+
+def test_the_field_that_a_recipe_names_is_the_only_one(server: Loopback, tmp_path: Path) -> None:
+    server.set(Behaviour(refused_fields=("max_tokens",)))
+    with pytest.raises(UserError, match="Use 'max_completion_tokens' instead"):
+        sample(made(server, tokens_field="max_tokens"), tmp_path)
+    server.forget()
+    named = made(server, tokens_field="max_completion_tokens")
+    assert_whole(*sample(named, tmp_path))
+    assert {one.status for one in server.served()} == {200}
 
 
 def test_a_prompt_that_was_refused_last_time_does_not_stop_the_rest(

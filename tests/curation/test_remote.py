@@ -119,7 +119,7 @@ def test_a_whole_bucket_is_a_folder(s3: S3Server) -> None:
 def test_any_text_is_scored_from_there(s3: S3Server) -> None:
     corpus = TextCorpus(put(s3, "x.jsonl", jsonl()))
     assert corpus.name == "x.jsonl"
-    assert len(list(corpus.texts())) == len(GOOD)
+    assert len(list(corpus.documents())) == len(GOOD)
 
 
 @pytest.mark.parametrize("scheme", ["memory", "file"])

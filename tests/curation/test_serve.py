@@ -169,7 +169,7 @@ with Servers(spec, "m", "m", folder / "logs", gpus=(), timeouts=timeouts) as ser
         from scorers.answers.grade import GradePool
         pool = GradePool(workers=1)
         pool.grade([("\\\\boxed{{\\\\sqrt{{16}}}}", "4")])
-        worker = pool._pool._workers[0].process.pid
+        worker = pool._pool.workers._workers[0].process.pid
     forked = os.fork()
     if forked == 0:
         time.sleep(300)
@@ -423,7 +423,7 @@ def test_a_grading_worker_holds_no_pipe_of_a_server(bench: Bench) -> None:
     with bench.servers() as servers, GradePool(workers=1) as pool:
         servers.start()
         pool.grade([(r"\boxed{\sqrt{16}}", "4")])
-        worker = pool._pool._workers[0].process.pid
+        worker = pool._pool.workers._workers[0].process.pid
         process = servers._servers[0]._process
         assert process is not None
         pipe = os.readlink(f"/proc/self/fd/{process._control.fileno()}")

@@ -243,7 +243,7 @@ def test_gsm8k_and_scoring_read_csv_by_its_name(tmp_path: Path) -> None:
     path = put(tmp_path / "rows.csv", "question,answer\nWhat is 1 + 1?,#### 2\n")
     assert golds(rows(path, kind="gsm8k")) == ["2"]
     corpus = TextCorpus(str(path), text_column="answer")
-    assert [text.text for text in corpus.texts()] == ["#### 2"]
+    assert [text.text for text in corpus.documents()] == ["#### 2"]
 
 
 # --- files of another kind
@@ -285,3 +285,41 @@ def test_a_build_of_one_ends_before_any_work(tmp_path: Path) -> None:
     )
     assert ran.returncode == 2 and not run.exists()
     assert ran.stderr.count("\n") == 1 and "rows.jsonl: is UTF-16" in ran.stderr
+
+
+# --- other encodings
+
+FRENCH = [{"problem": f"Léa a {n} pommes. Et après ?", "answer": f"{n}"} for n in range(1, 6)]
+
+
+def latin_1(rows: list[dict[str, str]], kind: str) -> bytes:
+    if kind == "csv":
+        lines = ["problem,answer", *(f"{row['problem']},{row['answer']}" for row in rows)]
+    else:
+        lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    return "".join(f"{line}\n" for line in lines).encode("latin-1")
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_a_file_in_another_encoding_is_told_at_once(tmp_path: Path, kind: str) -> None:
+    path = put(tmp_path / f"french.{kind}", latin_1(FRENCH, kind))
+    with pytest.raises(UserError) as caught:
+        rows(path, kind=kind)
+    said = str(caught.value)
+    assert "is not UTF-8, as in 5 of the first 5 rows" in said
+    assert "iconv -f WINDOWS-1252 -t UTF-8" in said and "\n" not in said
+    put(path, latin_1(FRENCH, kind).decode("latin-1"))
+    assert golds(rows(path, kind=kind)) == ["1", "2", "3", "4", "5"]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_a_few_rows_in_another_encoding_cost_no_other(tmp_path: Path, kind: str) -> None:
+    plain = [{"problem": f"{n} + 1?", "answer": f"{n + 1}"} for n in range(2)]
+    path = put(tmp_path / f"mixed.{kind}", latin_1([*plain, *FRENCH[:2]], kind))
+    assert [row.reason for row in rows(path, kind=kind)] == ["", "", *["bad_encoding"] * 2]
+
+
+def test_an_encoding_matters_in_the_columns_in_use_alone(tmp_path: Path) -> None:
+    text = "problem,answer,author\n" + "".join(f"{n} + 1?,{n + 1},Léa\n" for n in range(3))
+    path = put(tmp_path / "authors.csv", text.encode("latin-1"))
+    assert golds(rows(path, kind="csv")) == ["1", "2", "3"]

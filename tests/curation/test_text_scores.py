@@ -10,8 +10,8 @@ import pytest
 
 from curation.seqdep_report import score
 from curation.seqdep_report.controls import Control
+from curation.seqdep_report.corpus_statistics import corpus_statistics
 from curation.seqdep_report.documents import TextCorpus
-from curation.seqdep_report.figures import figures
 from curation.seqdep_report.report import Inputs, report
 from curation.seqdep_report.score import TextScores, check_out, read_scores, score_corpus
 from schemas.canvas import render
@@ -173,7 +173,7 @@ def test_figures_by_hand() -> None:
 
     rows = [one(1, (2.0, 4.0), (5, 2, 2)), one(2, (1.0,), (3, 4))]
     rows.append(dataclasses.replace(rows[0], reason="bad", step=None))
-    found = figures(rows)
+    found = corpus_statistics(rows)
     assert (found.documents, found.not_scored) == (2, {"bad": 1})
     (step,) = found.levels
     assert step.nats.mean is not None and step.nats.mean.value == pytest.approx(2.0)
@@ -185,9 +185,9 @@ def test_figures_by_hand() -> None:
 
 def test_controls_are_made_of_the_same_paths(tmp_path: Path) -> None:
     corpus = released(tmp_path, 4)
-    own = list(corpus.texts())
-    others = list(Control(corpus, "others", 9).texts())
-    repeated = list(Control(corpus, "repeated", 9).texts())
+    own = list(corpus.documents())
+    others = list(Control(corpus, "others", 9).documents())
+    repeated = list(Control(corpus, "repeated", 9).documents())
     for i, (one, other, same) in enumerate(zip(own, others, repeated, strict=True)):
         assert other.prompt == same.prompt == one.prompt
         assert other.paths == tuple(own[(i + j) % 4].paths[j] for j in range(3))
@@ -196,7 +196,7 @@ def test_controls_are_made_of_the_same_paths(tmp_path: Path) -> None:
 
 
 def test_too_few_prompts_lend_no_paths(tmp_path: Path) -> None:
-    found = list(Control(released(tmp_path, 2), "others", 9).texts())
+    found = list(Control(released(tmp_path, 2), "others", 9).documents())
     assert [one.reason for one in found] == ["too_few_prompts"] * 2
 
 
@@ -217,7 +217,7 @@ def test_a_report_has_a_table_a_picture_and_its_scores(tmp_path: Path, scorer: S
     inputs = Inputs(run=run_folder, web=str(web), long_cot=(), long_cot_column=None)
 
     def make() -> str:
-        return report(inputs, scorer, SETTINGS, out, limit=50, progress=lambda n: None)
+        return report(inputs, lambda: scorer, SETTINGS, out, limit=50, progress=lambda n: None)
 
     table = make()
     for name in ("web text", "long-CoT form of this corpus", "other prompts", "one path repeated"):
@@ -238,4 +238,4 @@ def test_a_report_has_a_table_a_picture_and_its_scores(tmp_path: Path, scorer: S
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == first
     with pytest.raises(UserError, match="is no run"):
         bad = Inputs(run=web, web=None, long_cot=(), long_cot_column=None)
-        report(bad, scorer, SETTINGS, out, limit=50, progress=lambda n: None)
+        report(bad, lambda: scorer, SETTINGS, out, limit=50, progress=lambda n: None)

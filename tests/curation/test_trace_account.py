@@ -238,6 +238,29 @@ def test_memory_does_not_grow_with_the_traces() -> None:
 # --- every trace of a file
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_traces_of_a_row_that_is_not_utf_8_are_counted(tmp_path: Path, kind: str) -> None:
+    rows = [
+        {"problem": problem(n), "gold": f"{2 * n + 3}", "one": trace(n, 0), "two": trace(n, 1)}
+        for n in range(1, 6)
+    ]
+    rows[1]["problem"] += " Léa?"
+    rows[2]["two"] += " Léa."
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    if kind == "csv":
+        lines = [",".join(rows[0]), *(",".join(f'"{v}"' for v in row.values()) for row in rows)]
+    path = tmp_path / f"rows.{kind}"
+    path.write_bytes("".join(f"{line}\n" for line in lines).encode("latin-1"))
+    spec = "source.traces={columns: {a: one, b: two}}"
+    manifest = built(tmp_path, path, f"source.kind={kind}", spec, "paths=2")
+    assert manifest.traces.in_ == 10
+    assert reasons(manifest) == {
+        ("prompt", "bad_encoding"): 2,
+        ("trace", "prompt_rejected"): 3,
+        ("trace", "bad_encoding"): 1,
+    }
+
+
 def test_traces_of_rejected_rows_and_null_traces_are_counted(tmp_path: Path) -> None:
     held = [trace(1, way) for way in range(3)]
     rows = [

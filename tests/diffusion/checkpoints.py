@@ -10,8 +10,10 @@ import pyarrow.parquet as pq
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn.functional import linear
 from transformers import ModernBertConfig, ModernBertForMaskedLM, PreTrainedTokenizerFast
 
+from diffusion.models.network.denoiser import Denoiser
 from schemas.arrow import RELEASE
 from schemas.canvas import long_cot, render
 from tools.tiny.train_dlm import tokenizer_with_mask
@@ -208,3 +210,15 @@ def write_corpus(
         table = pa.Table.from_pylist([row(i) for i in range(start, start + count)], schema=schema)
         pq.write_table(table, data / f"{split}-0000-00000.parquet")
     return folder
+
+
+def logits_of(
+    denoiser: Denoiser,
+    ids_BT: Tensor,
+    positions_R: Tensor,
+    attention_mask_BT: Tensor | None = None,
+) -> Tensor:
+    """Logits [R, V] for `positions_R`, in the model's type."""
+    head = denoiser.net.get_output_embeddings()
+    features_RH = denoiser.features(ids_BT, positions_R, attention_mask_BT)
+    return linear(features_RH, head.weight, getattr(head, "bias", None))

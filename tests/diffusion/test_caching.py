@@ -15,7 +15,7 @@ from diffusion.decoding.kv_cache import CachedPositions, CacheSettings
 from diffusion.decoding.rules.blockwise import Blockwise
 from diffusion.decoding.rules.confidence import Confidence
 from diffusion.decoding.rules.fast_dllm import FastDllm
-from diffusion.evaluation.generate import answers
+from diffusion.evaluation.answers import answers
 from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import Precision
 from support.errors import UserError
@@ -66,13 +66,13 @@ class PlainCache:
 
 @torch.no_grad()
 def plain(
-    dlm: Dlm, frame: CanvasLayout, request: Request, caching: CacheSettings, threshold: float
+    dlm: Dlm, layout: CanvasLayout, request: Request, caching: CacheSettings, threshold: float
 ) -> Any:
     """Fast-dLLM on one row in blocks of 5."""
-    row = frame.lay(request.prompt, [np.zeros(0, np.int32)] * len(frame.slots))
+    row = layout.lay(request.prompt, [np.zeros(0, np.int32)] * len(layout.slots))
     ids = torch.from_numpy(np.where(row.answer_T, dlm.mask_id, row.ids_T).astype(np.int64))
-    begin, everywhere = len(ids) - frame.tokens, torch.arange(len(ids))
-    masks = [begin + c for c, slot in enumerate(frame.slot_of()) if slot >= 0]
+    begin, everywhere = len(ids) - layout.tokens, torch.arange(len(ids))
+    masks = [begin + c for c, slot in enumerate(layout.slot_of()) if slot >= 0]
     blocks = [masks[i : i + 5] for i in range(0, len(masks), 5)]
     cache, step, commits, head = PlainCache(), 0, [], dlm.denoiser.net.get_output_embeddings()
     for n, block in enumerate(blocks):
@@ -113,49 +113,49 @@ def plain(
 def test_each_equals_a_plain_row_that_keeps_the_same(
     dlm: Dlm, kind: CachedPositions, refresh: int
 ) -> None:
-    frame, asked = canvas(dlm), requests(dlm)
+    layout, asked = canvas(dlm), requests(dlm)
     caching = CacheSettings(kind=kind, refresh=refresh)
     rule = FastDllm(threshold=0.015, block=5)
-    together = decode(dlm, frame, asked, rule, caching=caching)
+    together = decode(dlm, layout, asked, rule, caching=caching)
     for request, row in zip(asked, together, strict=True):
         found = sorted((c.step, c.position, c.token) for c in row.commits)
-        assert found == plain(dlm, frame, request, caching, 0.015)
+        assert found == plain(dlm, layout, request, caching, 0.015)
         assert row.nfe == 1 + max(c.step for c in row.commits)
     passes = {row.nfe for row in together}
-    assert len(passes) > 1 and max(passes) < frame.masks, "rows leave, and commit several at once"
+    assert len(passes) > 1 and max(passes) < layout.masks, "rows leave, and commit several at once"
 
 
 def test_a_cache_changes_what_is_decoded(dlm: Dlm) -> None:
-    frame, asked = canvas(dlm), requests(dlm)
+    layout, asked = canvas(dlm), requests(dlm)
     for kind, rule in (
         (CachedPositions.DUAL, FastDllm(threshold=0.9, block=5)),
         (CachedPositions.PREFIX, Blockwise(block=8)),
         (CachedPositions.PROMPT, Confidence()),
     ):
         exact, kept = (
-            decode(dlm, frame, asked, rule, steps=23, caching=caching)
+            decode(dlm, layout, asked, rule, steps=23, caching=caching)
             for caching in (None, CacheSettings(kind=kind))
         )
         assert [row.commits for row in exact] != [row.commits for row in kept]
-        assert all(len(row.commits) == frame.masks for row in kept)
+        assert all(len(row.commits) == layout.masks for row in kept)
 
 
 def test_blocks_of_one_mask_are_exact(dlm: Dlm) -> None:
-    frame, asked = canvas(dlm), requests(dlm)
+    layout, asked = canvas(dlm), requests(dlm)
     rule = FastDllm(block=1)
-    exact = decode(dlm, frame, asked, rule)
+    exact = decode(dlm, layout, asked, rule)
     for kind in CachedPositions:
-        kept = decode(dlm, frame, asked, rule, caching=CacheSettings(kind=kind))
+        kept = decode(dlm, layout, asked, rule, caching=CacheSettings(kind=kind))
         for one, other in zip(exact, kept, strict=True):
             assert one.ids_C.tolist() == other.ids_C.tolist()
 
 
 def test_mistakes_are_named(dlm: Dlm, tmp_path: Any) -> None:
-    frame, asked = canvas(dlm), requests(dlm)
+    layout, asked = canvas(dlm), requests(dlm)
     rule: Rule = Confidence()
     for kind in (CachedPositions.PREFIX, CachedPositions.DUAL):
         with pytest.raises(ValueError, match=f"cache: {kind} is of rules with blocks"):
-            decode(dlm, frame, asked, rule, steps=4, caching=CacheSettings(kind=kind))
+            decode(dlm, layout, asked, rule, steps=4, caching=CacheSettings(kind=kind))
     with pytest.raises(ValueError, match="refresh: -1 is under 0"):
         CacheSettings(kind=CachedPositions.DUAL, refresh=-1)
     other = models.load_model(str(make("masked_lm", tmp_path)))

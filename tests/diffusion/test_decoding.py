@@ -25,7 +25,7 @@ from diffusion.evaluation.settings import RULES as FAMILY
 from diffusion.models.network.denoiser import Dlm
 from support import plugins
 from support.errors import UserError
-from tests.diffusion.checkpoints import FAMILIES, make
+from tests.diffusion.checkpoints import FAMILIES, logits_of, make
 
 RULES: tuple[Rule, ...] = (
     ArOrder(),
@@ -75,8 +75,8 @@ def view(masked: Tensor, slots: Sequence[int], step: int, steps: int, seed: int 
         steps=steps,
         masked_BC=masked,
         slot_C=slot_C,
-        mask_C=torch.where(is_mask_C, is_mask_C.cumsum(0) - 1, -1),
-        masks=int(is_mask_C.sum()),
+        mask_index_C=torch.where(is_mask_C, is_mask_C.cumsum(0) - 1, -1),
+        mask_count=int(is_mask_C.sum()),
         noise=lambda: torch.rand(
             masked.shape, generator=torch.Generator().manual_seed(seed + 1000 * step)
         ),
@@ -85,30 +85,30 @@ def view(masked: Tensor, slots: Sequence[int], step: int, steps: int, seed: int 
 
 @torch.no_grad()
 def plain(
-    dlm: Dlm, frame: CanvasLayout, request: Request, steps: int, joint: bool | None
+    dlm: Dlm, layout: CanvasLayout, request: Request, steps: int, joint: bool | None
 ) -> list[Any]:
     """One row with full-vocabulary logits; AO, or parallel-forced where `joint` says which."""
-    row = frame.lay(request.prompt, [np.zeros(0, np.int32)] * len(frame.slots))
+    row = layout.lay(request.prompt, [np.zeros(0, np.int32)] * len(layout.slots))
     ids = torch.from_numpy(np.where(row.answer_T, dlm.mask_id, row.ids_T).astype(np.int64))
-    begin, commits = len(ids) - frame.tokens, []
+    begin, commits = len(ids) - layout.tokens, []
     slots = [
-        n for n, h in enumerate(frame.headers) for n in (*[-1] * len(h), *[n] * frame.slots[n])
+        n for n, h in enumerate(layout.headers) for n in (*[-1] * len(h), *[n] * layout.slots[n])
     ]
     for step in range(steps):
         everywhere = torch.arange(len(ids))
-        logits = dlm.denoiser.logits(ids[None], everywhere).float()
+        logits = logits_of(dlm.denoiser, ids[None], everywhere).float()
         logits[:, dlm.mask_id] = -torch.inf
         best = logits.softmax(-1).max(-1)
         masked = torch.tensor([int(i) == dlm.mask_id for i in ids[begin:]])
         if joint is None:
-            m = frame.masks
-            shares = [((step + 1) * m // steps - step * m // steps, list(range(frame.tokens)))]
+            m = layout.masks
+            shares = [((step + 1) * m // steps - step * m // steps, list(range(layout.tokens)))]
         else:
             now = quotas(
                 view(masked[None], slots, step, steps), Summary.JOINT if joint else Summary.AFTER
             )
             shares = [
-                (quota, [c for c in range(frame.tokens) if slots[c] == slot])
+                (quota, [c for c in range(layout.tokens) if slots[c] == slot])
                 for slot, quota in enumerate(now)
             ]
         for share, columns in shares:
@@ -129,14 +129,14 @@ def short(row: Decoded) -> list[Any]:
 @pytest.mark.parametrize("steps", [1, 5, 13, 31, 1000])
 @pytest.mark.parametrize("joint", [None, False, True])
 def test_the_loop_equals_a_plain_one(dlm: Dlm, steps: int, joint: bool | None) -> None:
-    frame = canvas(dlm)
+    layout = canvas(dlm)
     rule = (
         Confidence()
         if joint is None
         else ParallelForced(summary=Summary.JOINT if joint else Summary.AFTER)
     )
-    (row,) = decode(dlm, frame, requests(dlm, 1), rule, steps=steps)
-    assert short(row) == plain(dlm, frame, requests(dlm, 1)[0], min(steps, frame.masks), joint)
+    (row,) = decode(dlm, layout, requests(dlm, 1), rule, steps=steps)
+    assert short(row) == plain(dlm, layout, requests(dlm, 1)[0], min(steps, layout.masks), joint)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=repr)
@@ -144,12 +144,12 @@ def test_the_loop_equals_a_plain_one(dlm: Dlm, steps: int, joint: bool | None) -
 def test_rows_of_an_uneven_batch_decode_as_they_do_alone(
     dlm: Dlm, rule: Rule, temperature: float
 ) -> None:
-    frame, sampling = canvas(dlm), Sampling(temperature=temperature, seed=3)
+    layout, sampling = canvas(dlm), Sampling(temperature=temperature, seed=3)
     asked = requests(dlm)
     assert len({len(one.prompt) for one in asked}) > 1
-    together = decode(dlm, frame, asked, rule, steps=11, sampling=sampling)
+    together = decode(dlm, layout, asked, rule, steps=11, sampling=sampling)
     for one, row in zip(asked, together, strict=True):
-        (alone,) = decode(dlm, frame, [one], rule, steps=11, sampling=sampling)
+        (alone,) = decode(dlm, layout, [one], rule, steps=11, sampling=sampling)
         assert short(alone) == short(row)
         assert alone.nfe == row.nfe
         assert [c.confidence for c in alone.commits] == pytest.approx(
@@ -159,44 +159,44 @@ def test_rows_of_an_uneven_batch_decode_as_they_do_alone(
 
 @pytest.mark.parametrize("rule", RULES, ids=repr)
 def test_every_mask_is_committed_once_in_as_many_steps_as_asked(dlm: Dlm, rule: Rule) -> None:
-    frame = canvas(dlm)
+    layout = canvas(dlm)
     for steps in (1, 2, 3, 10, 30, 31, 99):
-        for row in decode(dlm, frame, requests(dlm, 2), rule, steps=steps):
+        for row in decode(dlm, layout, requests(dlm, 2), rule, steps=steps):
             positions = [c.position for c in row.commits]
-            assert len(set(positions)) == len(positions) == frame.masks
+            assert len(set(positions)) == len(positions) == layout.masks
             used = {c.step for c in row.commits}
             assert row.nfe == len(used)
             if rule.has_steps:
-                assert used == set(range(min(steps, frame.masks)))
+                assert used == set(range(min(steps, layout.masks)))
             assert dlm.mask_id not in row.ids_C
             assert all(0 <= c.confidence <= 1 for c in row.commits)
-            empty = frame.lay(requests(dlm, 1)[0].prompt, [np.zeros(0, np.int32)] * 4)
-            heads = ~empty.answer_T[-frame.tokens :]
-            assert (row.ids_C[heads] == empty.ids_T[-frame.tokens :][heads]).all()
+            empty = layout.lay(requests(dlm, 1)[0].prompt, [np.zeros(0, np.int32)] * 4)
+            heads = ~empty.answer_T[-layout.tokens :]
+            assert (row.ids_C[heads] == empty.ids_T[-layout.tokens :][heads]).all()
             assert all(row.ids_C[c.position] == c.token for c in row.commits)
 
 
 def test_ar_order_goes_from_left_to_right_and_random_does_not(dlm: Dlm) -> None:
-    frame = canvas(dlm)
+    layout = canvas(dlm)
     for steps in (8, 31):
-        for row in decode(dlm, frame, requests(dlm), ArOrder(), steps=steps):
+        for row in decode(dlm, layout, requests(dlm), ArOrder(), steps=steps):
             order = [c.position for c in row.commits]
             assert order == sorted(order)
             assert global_arness([c.step for c in row.commits], order) == 1.0
         orders = [
             [c.position for c in row.commits]
-            for row in decode(dlm, frame, requests(dlm), RandomOrder(), steps=steps)
+            for row in decode(dlm, layout, requests(dlm), RandomOrder(), steps=steps)
         ]
         assert all(order != sorted(order) for order in orders)
         assert orders[0] != orders[1], "each row has an order of its own"
 
 
 def test_seeds_and_only_seeds_change_what_is_sampled(dlm: Dlm) -> None:
-    frame, rule = canvas(dlm), Confidence()
+    layout, rule = canvas(dlm), Confidence()
 
     def sampled(seed: int) -> list[Any]:
         rows = decode(
-            dlm, frame, requests(dlm), rule, steps=9, sampling=Sampling(temperature=1.0, seed=seed)
+            dlm, layout, requests(dlm), rule, steps=9, sampling=Sampling(temperature=1.0, seed=seed)
         )
         return [short(row) for row in rows]
 
@@ -205,39 +205,41 @@ def test_seeds_and_only_seeds_change_what_is_sampled(dlm: Dlm) -> None:
 
 
 def test_low_temperatures_approach_the_greedy_tokens(dlm: Dlm) -> None:
-    frame, asked = canvas(dlm), requests(dlm)
-    cold = decode(dlm, frame, asked, Confidence(), steps=6, sampling=Sampling(temperature=1e-4))
-    greedy = decode(dlm, frame, asked, Confidence(), steps=6)
+    layout, asked = canvas(dlm), requests(dlm)
+    cold = decode(dlm, layout, asked, Confidence(), steps=6, sampling=Sampling(temperature=1e-4))
+    greedy = decode(dlm, layout, asked, Confidence(), steps=6)
     assert [short(row) for row in cold] == [short(row) for row in greedy]
 
 
 def test_fill_last_commits_what_is_predicted_to_be_content_first(dlm: Dlm) -> None:
     """Tokens that the model predicts often stand for fill; they come when nothing else is left."""
-    frame, asked = canvas(dlm), requests(dlm)
-    free = decode(dlm, frame, asked, Confidence(), steps=31)
+    layout, asked = canvas(dlm), requests(dlm)
+    free = decode(dlm, layout, asked, Confidence(), steps=31)
     often = Counter(c.token for row in free for c in row.commits).most_common(5)
-    looked = sum(_content_was_left(replace(dlm, fill_id=token), frame, asked) for token, _ in often)
+    looked = sum(
+        _content_was_left(replace(dlm, fill_id=token), layout, asked) for token, _ in often
+    )
     assert looked, "no row was filled"
-    ends = (replace(dlm, turn_ends=frozenset([token])) for token, _ in often)
-    assert sum(_content_was_left(one, frame, asked) for one in ends), "no turn was ended"
+    ends = (replace(dlm, turn_end_ids=frozenset([token])) for token, _ in often)
+    assert sum(_content_was_left(one, layout, asked) for one in ends), "no turn was ended"
 
 
-def _content_was_left(dlm: Dlm, frame: CanvasLayout, asked: list[Request]) -> int:
+def _content_was_left(dlm: Dlm, layout: CanvasLayout, asked: list[Request]) -> int:
     """How many rows were filled; none may be while another token is predicted anywhere."""
     looked = 0
     sampling = Sampling(fill=Fill.LAST)
-    rows = decode(dlm, frame, asked, Confidence(), steps=31, sampling=sampling)
+    rows = decode(dlm, layout, asked, Confidence(), steps=31, sampling=sampling)
     for one, row in zip(asked, rows, strict=True):
         first = next((c for c in row.commits if c.token in dlm.end_ids), None)
         if first is None:
             continue
-        blank = frame.lay(one.prompt, [np.zeros(0, np.int32)] * len(frame.slots))
+        blank = layout.lay(one.prompt, [np.zeros(0, np.int32)] * len(layout.slots))
         ids = torch.from_numpy(np.where(blank.answer_T, dlm.mask_id, blank.ids_T).astype(np.int64))
         for commit in row.commits[: first.step]:
             ids[len(one.prompt) + commit.position] = commit.token
         masked = (ids == dlm.mask_id).nonzero().squeeze(1)
         with torch.no_grad():
-            logits = dlm.denoiser.logits(ids[None], masked)
+            logits = logits_of(dlm.denoiser, ids[None], masked)
         logits[:, dlm.mask_id] = -torch.inf
         assert set(logits.argmax(-1).tolist()) <= dlm.end_ids, "content was left"
         looked += 1
@@ -324,27 +326,27 @@ def test_paths_go_on_together_where_a_step_has_a_token_for_each_and_else_in_turn
 
 
 def test_a_step_of_three_tokens_goes_on_in_every_path(dlm: Dlm) -> None:
-    frame = canvas(dlm, slot=12, summary=3)
-    (row,) = decode(dlm, frame, requests(dlm, 1), ParallelForced(), steps=13)
-    of_slot = {column: slot for slot, columns in enumerate(_columns(frame)) for column in columns}
+    layout = canvas(dlm, slot=12, summary=3)
+    (row,) = decode(dlm, layout, requests(dlm, 1), ParallelForced(), steps=13)
+    of_slot = {column: slot for slot, columns in enumerate(_columns(layout)) for column in columns}
     for step in range(12):
         assert {of_slot[c.position] for c in row.commits if c.step == step} == {0, 1, 2}
     assert {of_slot[c.position] for c in row.commits if c.step == 12} == {3}
 
 
-def _columns(frame: CanvasLayout) -> list[range]:
+def _columns(layout: CanvasLayout) -> list[range]:
     at, found = 0, []
-    for head, length in zip(frame.headers, frame.slots, strict=True):
+    for head, length in zip(layout.headers, layout.slots, strict=True):
         found.append(range(at + len(head), at + len(head) + length))
         at += len(head) + length
     return found
 
 
 def test_what_a_slot_says_ends_before_its_first_fill(dlm: Dlm) -> None:
-    frame = canvas(dlm, slot=5, summary=3)
+    layout = canvas(dlm, slot=5, summary=3)
     text = np.array([50, 51], dtype=np.int32)
-    row = frame.lay(requests(dlm, 1)[0].prompt, [text, text[:0], text[:1], np.array([60, 61, 62])])
-    found = frame.contents(row.ids_T[-frame.tokens :])
+    row = layout.lay(requests(dlm, 1)[0].prompt, [text, text[:0], text[:1], np.array([60, 61, 62])])
+    found = layout.contents(row.ids_T[-layout.tokens :])
     assert [one.tolist() for one in found] == [[50, 51], [], [50], [60, 61, 62]]
 
 

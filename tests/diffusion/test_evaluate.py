@@ -19,7 +19,7 @@ from diffusion.evaluation.evaluate import evaluate_cells
 from diffusion.evaluation.results import DecodedProblem, read_results, read_rows, result
 from diffusion.evaluation.settings import Cell, Evaluation, System
 from diffusion.paper.cells import EvaluationCells
-from diffusion.settings import Model, Precision
+from diffusion.settings import ModelReference, Precision
 from schemas.records import Grade
 from support.errors import DamagedError, UserError
 from support.paths import ROOT
@@ -42,7 +42,7 @@ def evaluation(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         for n in range(9)
     ]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    path = Model(path=str(model))
+    path = ModelReference(path=str(model))
     return Evaluation(
         name="small",
         benchmark={"kind": "tiny", "path": str(file)},
@@ -108,7 +108,7 @@ def test_a_stop_costs_only_what_was_not_written(
             raise KeyboardInterrupt
         return decode(*args, **kwargs)
 
-    monkeypatch.setattr("diffusion.evaluation.generate.decode", stopped)
+    monkeypatch.setattr("diffusion.evaluation.answers.decode", stopped)
     with pytest.raises(KeyboardInterrupt):
         evaluate_cells(evaluation, tmp_path / "parts", say=lambda _: None)
     assert not list((tmp_path / "parts").rglob("*.part"))
@@ -182,7 +182,7 @@ def test_a_cell_of_another_machine_is_decoded_anew(
         calls["decode"] += 1
         return decode(*args, **kwargs)
 
-    monkeypatch.setattr("diffusion.evaluation.generate.decode", counted)
+    monkeypatch.setattr("diffusion.evaluation.answers.decode", counted)
     other = lambda *of: replace(computed(*of), **{field: value})  # noqa: E731
     monkeypatch.setattr("diffusion.evaluation.evaluate.computed", other)
     (result_,) = evaluate_cells(small, tmp_path, say=lambda _: None)
@@ -228,7 +228,7 @@ def test_cells_in_folders_are_read_and_become_files(
     rights = [one.right for one in EvaluationCells([tmp_path / "run"]).all]
     in_folders(tmp_path / "run")
     assert [one.right for one in EvaluationCells([tmp_path / "run"]).all] == rights
-    monkeypatch.delattr("diffusion.evaluation.generate.decode")
+    monkeypatch.delattr("diffusion.evaluation.answers.decode")
     evaluate_cells(evaluation, tmp_path / "run", say=lambda _: None)
     assert files(tmp_path / "run") == before
 

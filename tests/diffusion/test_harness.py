@@ -19,7 +19,7 @@ from diffusion.decoding import Rule
 from diffusion.decoding.decode import Request, Sampling, decode
 from diffusion.decoding.rules.ar_order import ArOrder
 from diffusion.decoding.rules.parallel_forced import ParallelForced
-from diffusion.evaluation.generate import layout_for
+from diffusion.evaluation.answers import layout_for
 from support.errors import UserError
 from support.paths import ROOT
 
@@ -101,12 +101,12 @@ def asked(context: str, **generation: Any) -> Any:
     )
 
 
-def decoded(model: Any, frame: Any, rule: Rule, questions: Sequence[str], steps: int) -> list[str]:
+def decoded(model: Any, layout: Any, rule: Rule, questions: Sequence[str], steps: int) -> list[str]:
     """The last slot's texts, straight from the loop."""
     tokenizer = model.dlm.tokenizer
     requests = [Request("", encode_prompt(tokenizer, question)) for question in questions]
-    made = decode(model.dlm, frame, requests, rule, steps=steps, sampling=Sampling())
-    return [tokenizer.decode(frame.contents(row.ids_C)[-1]) for row in made]
+    made = decode(model.dlm, layout, requests, rule, steps=steps, sampling=Sampling())
+    return [tokenizer.decode(layout.contents(row.ids_C)[-1]) for row in made]
 
 
 @pytest.mark.slow
@@ -114,9 +114,9 @@ def test_results_are_those_of_the_decoder(
     model: Any, manager: Any, rows: list[dict[str, str]]
 ) -> None:
     results = run("polytrace", manager, model_args=AR, batch_size=2)
-    frame = layout_for(model.dlm, Form.LONG_COT, paths=1, masks=56, summary_tokens=0)
-    assert (frame.headers, frame.slots) == (((),), (56,))
-    expected = decoded(model, frame, ArOrder(), [row["question"] for row in rows], steps=56)
+    layout = layout_for(model.dlm, Form.LONG_COT, paths=1, masks=56, summary_tokens=0)
+    assert (layout.headers, layout.slots) == (((),), (56,))
+    expected = decoded(model, layout, ArOrder(), [row["question"] for row in rows], steps=56)
     expected = [text.partition("\n\n")[0] for text in expected]  # the task's stop string
     assert texts(results) == expected
     said = [re.search(r"The answer is (-?[0-9]+)", text) for text in expected]
@@ -132,12 +132,12 @@ def test_results_are_those_of_the_decoder(
 
 def test_of_a_canvas_the_summary_is_returned(manager: Any, rows: list[dict[str, str]]) -> None:
     made = harness.Polytrace.create_from_arg_string(NAP)
-    frame = layout_for(made.dlm, Form.CANVAS, paths=2, masks=44, summary_tokens=8)
-    assert frame.slots == (18, 18, 8) == made.frame.slots
+    layout = layout_for(made.dlm, Form.CANVAS, paths=2, masks=44, summary_tokens=8)
+    assert layout.slots == (18, 18, 8) == made.layout.slots
     rule = ParallelForced(summary=made.rule.summary)
     assert made.rule == rule
     assert rule != ParallelForced()
-    expected = decoded(made, frame, rule, [row["question"] for row in rows], steps=9)
+    expected = decoded(made, layout, rule, [row["question"] for row in rows], steps=9)
     assert texts(run(made, manager)) == expected
 
 
@@ -248,11 +248,14 @@ def test_lm_evals_own_models_are_still_there() -> None:
         ("path=tiny/dlm,rule=ar_order,mask=4", "mask: no option; did you mean 'masks'"),
         ("path=tiny/dlm,rule=blockwise,blok=4", "blok: no option; did you mean 'block'"),
         ("path=tiny/dlm,rule=blockwise,block=0", r"model_args\.block: 0 is under 1"),
-        ("path=tiny/dlm,rule=ar_order,form=cot", "form: Input should be 'canvas' or 'long_cot'"),
+        ("path=tiny/dlm,rule=ar_order,form=cot", "form is 'cot'; give 'canvas' or 'long_cot'"),
         ("path=tiny/dlm,rule=ar_order,masks=40,paths=9", "masks: 40 leave nothing for 9 paths"),
         ("path=tiny/dlm,rule=ar_order,steps=0", "steps: 0 is not at least 1"),
         ("path=tiny/dlm,rule=fast_dllm,steps=4", "steps: fast_dllm takes as many as it needs"),
-        ("path=tiny/dlm,rule=ar_order,batch_size=auto", "batch_size: Input should be a valid int"),
+        (
+            "path=tiny/dlm,rule=ar_order,batch_size=auto",
+            "batch_size is 'auto'; give a whole",
+        ),
         ("path=tiny/dlm,rule=ar_order,device=abacus", r"model_args\.device: 'abacus'"),
         ("path=tiny/dlm,rule=ar_order,temperature=-1", "temperature: -1.0 is under 0"),
     ],

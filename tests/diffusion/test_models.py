@@ -13,7 +13,7 @@ from diffusion import models
 from diffusion.models.network.denoiser import Dlm
 from support.errors import UserError
 from tests.diffusion import checkpoints
-from tests.diffusion.checkpoints import FAMILIES, make, weights_of
+from tests.diffusion.checkpoints import FAMILIES, logits_of, make, weights_of
 
 
 def ids(rows: int = 2, tokens: int = 12) -> Tensor:
@@ -23,7 +23,7 @@ def ids(rows: int = 2, tokens: int = 12) -> Tensor:
 def everywhere(dlm: Dlm, ids_BT: Tensor, attention_mask_BT: Tensor | None = None) -> Tensor:
     rows, tokens = ids_BT.shape
     with torch.no_grad():
-        logits = dlm.denoiser.logits(ids_BT, torch.arange(rows * tokens), attention_mask_BT)
+        logits = logits_of(dlm.denoiser, ids_BT, torch.arange(rows * tokens), attention_mask_BT)
     return logits.reshape(rows, tokens, -1)
 
 
@@ -73,7 +73,7 @@ def test_logits_of_some_positions_are_those_of_all(family: str, tmp_path: Path) 
     with torch.no_grad():
         logits_BTV = everywhere(dlm, ids_BT)
         positions_R = torch.tensor([0, 3, 12, 17])
-        some_RV = dlm.denoiser.logits(ids_BT, positions_R)
+        some_RV = logits_of(dlm.denoiser, ids_BT, positions_R)
         again = models.families()[family].build(
             tmp_path, models.read_config(tmp_path), torch.float32, False
         )

@@ -22,13 +22,13 @@ def dlm(request: pytest.FixtureRequest, tmp_path: Path) -> Dlm:
 
 
 def data(dlm: Dlm, folder: Path, form: Form, rows: int = 5) -> tuple[CanvasLayout, list[Instance]]:
-    frame = layout_of(
+    layout = layout_of(
         dlm.tokenizer, dlm.fill_id, form=form, paths=3, slot_tokens=30, summary_tokens=12
     )
     release = write_corpus(folder, rows=rows, validation=1)
     encoded = corpus.encode_rows(
         corpus.rows(release, "train"),
-        frame,
+        layout,
         dlm.tokenizer,
         form=form,
         paths=3,
@@ -36,11 +36,11 @@ def data(dlm: Dlm, folder: Path, form: Form, rows: int = 5) -> tuple[CanvasLayou
         mask_id=dlm.mask_id,
     )
     assert not encoded.refused
-    return frame, list(encoded.instances)
+    return layout, list(encoded.instances)
 
 
 def reference(
-    dlm: Dlm, frame: CanvasLayout, masked: list[Masked], *, shift: bool
+    dlm: Dlm, layout: CanvasLayout, masked: list[Masked], *, shift: bool
 ) -> tuple[Tensor, list[Tensor]]:
     """`1/B sum_b 1/L_b sum_masked CE / p_b` with whole [T, V] logits, row by row, and autograd."""
     net = models.families()[dlm.family].build(
@@ -48,7 +48,7 @@ def reference(
     )
     total = torch.zeros((), dtype=torch.float64)
     for m in masked:
-        row = frame.lay(m.instance.prompt, m.instance.texts)
+        row = layout.lay(m.instance.prompt, m.instance.texts)
         target_T = torch.from_numpy(row.ids_T).long()
         answer = torch.from_numpy(row.answer_T).nonzero().squeeze(1)
         hidden = answer[m.mask_L]
@@ -65,11 +65,11 @@ def reference(
 
 
 def ours(
-    dlm: Dlm, frame: CanvasLayout, masked: list[Masked], most_tokens: int, processes: int = 1
+    dlm: Dlm, layout: CanvasLayout, masked: list[Masked], most_tokens: int, processes: int = 1
 ) -> tuple[Tensor, list[Tensor]]:
     total = torch.zeros((), dtype=torch.float64)
-    for piece in pieces(masked, frame, most_tokens, processes):
-        b = collate(piece, frame, dlm.mask_id)
+    for piece in pieces(masked, layout, most_tokens, processes):
+        b = collate(piece, layout, dlm.mask_id)
         part = dlm.denoiser(
             b.ids_BT, b.positions_R, b.targets_R, b.weights_R, b.attention_mask_BT
         ).total
@@ -83,10 +83,10 @@ def ours(
 def test_loss_and_gradient_are_those_of_the_formula(
     dlm: Dlm, form: Form, most_tokens: int, tmp_path: Path
 ) -> None:
-    frame, instances = data(dlm, tmp_path, form)
-    masked = mask_step(instances, frame, seed=3, step=7)
-    expected, gradients = reference(dlm, frame, masked, shift=dlm.family == "dream")
-    total, found = ours(dlm, frame, masked, most_tokens)
+    layout, instances = data(dlm, tmp_path, form)
+    masked = mask_step(instances, layout, seed=3, step=7)
+    expected, gradients = reference(dlm, layout, masked, shift=dlm.family == "dream")
+    total, found = ours(dlm, layout, masked, most_tokens)
     torch.testing.assert_close(total, expected, rtol=1e-10, atol=1e-12)
     assert len(found) == len(gradients)
     for one, other in zip(found, gradients, strict=True):
@@ -94,20 +94,20 @@ def test_loss_and_gradient_are_those_of_the_formula(
 
 
 def test_a_dropped_or_added_shift_is_noticed(dlm: Dlm, tmp_path: Path) -> None:
-    frame, instances = data(dlm, tmp_path, Form.CANVAS)
-    masked = mask_step(instances, frame, seed=3, step=7)
-    wrong, _ = reference(dlm, frame, masked, shift=dlm.family != "dream")
-    total, _ = ours(dlm, frame, masked, 10_000)
+    layout, instances = data(dlm, tmp_path, Form.CANVAS)
+    masked = mask_step(instances, layout, seed=3, step=7)
+    wrong, _ = reference(dlm, layout, masked, shift=dlm.family != "dream")
+    total, _ = ours(dlm, layout, masked, 10_000)
     assert abs(float(total - wrong)) > 1e-3
 
 
 def test_more_pieces_and_processes_change_nothing_but_rounding(dlm: Dlm, tmp_path: Path) -> None:
-    frame, instances = data(dlm, tmp_path, Form.CANVAS)
-    masked = mask_step(instances, frame, seed=0, step=0)
-    one, first = ours(dlm, frame, masked, 10_000)
+    layout, instances = data(dlm, tmp_path, Form.CANVAS)
+    masked = mask_step(instances, layout, seed=0, step=0)
+    one, first = ours(dlm, layout, masked, 10_000)
     first = [gradient.clone() for gradient in first]
     dlm.denoiser.zero_grad()
-    many, second = ours(dlm, frame, masked, 10_000, processes=8)  # more processes than rows
+    many, second = ours(dlm, layout, masked, 10_000, processes=8)  # more processes than rows
     torch.testing.assert_close(one, many, rtol=1e-12, atol=0)
     for a, b in zip(first, second, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-13)
@@ -116,25 +116,25 @@ def test_more_pieces_and_processes_change_nothing_but_rounding(dlm: Dlm, tmp_pat
 def test_a_step_without_a_masked_token_is_zero_and_has_zero_gradients(
     dlm: Dlm, tmp_path: Path
 ) -> None:
-    frame, instances = data(dlm, tmp_path, Form.CANVAS, rows=2)
+    layout, instances = data(dlm, tmp_path, Form.CANVAS, rows=2)
     unmasked = [
-        Masked(instance=i, mask_L=torch.zeros(frame.masks, dtype=torch.bool), p=0.001, weight=1.0)
+        Masked(instance=i, mask_L=torch.zeros(layout.masks, dtype=torch.bool), p=0.001, weight=1.0)
         for i in instances
     ]
-    total, gradients = ours(dlm, frame, unmasked, 10_000)
+    total, gradients = ours(dlm, layout, unmasked, 10_000)
     assert float(total) == 0.0
     assert all(g is None or not g.any() for g in gradients)
 
 
 def test_only_slots_are_masked_and_fill_is_part_of_the_target(dlm: Dlm, tmp_path: Path) -> None:
-    frame, instances = data(dlm, tmp_path, Form.CANVAS, rows=1)
+    layout, instances = data(dlm, tmp_path, Form.CANVAS, rows=1)
     (instance,) = instances
     full = Masked(
-        instance=instance, mask_L=torch.ones(frame.masks, dtype=torch.bool), p=1.0, weight=1.0
+        instance=instance, mask_L=torch.ones(layout.masks, dtype=torch.bool), p=1.0, weight=1.0
     )
-    b = collate([full], frame, dlm.mask_id)
-    row = frame.lay(instance.prompt, instance.texts)
-    assert len(b.positions_R) == frame.masks == 102
+    b = collate([full], layout, dlm.mask_id)
+    row = layout.lay(instance.prompt, instance.texts)
+    assert len(b.positions_R) == layout.masks == 102
     assert int(b.is_content_R.sum()) == instance.content_tokens
     kept = dlm.tokenizer.decode(b.ids_BT[0][b.ids_BT[0] != dlm.mask_id])
     assert kept.endswith(

@@ -37,24 +37,24 @@ def any_of(flag):
     return float(found) > 0
 
 def data(dlm):
-    frame = layout_of(dlm.tokenizer, dlm.fill_id, form=Form.CANVAS, paths=3, slot_tokens=30,
+    layout = layout_of(dlm.tokenizer, dlm.fill_id, form=Form.CANVAS, paths=3, slot_tokens=30,
                      summary_tokens=12)
     rows = corpus.rows(Path(release), "train")
-    found = corpus.encode_rows(rows, frame, dlm.tokenizer, form=Form.CANVAS, paths=3, context=None,
+    found = corpus.encode_rows(rows, layout, dlm.tokenizer, form=Form.CANVAS, paths=3, context=None,
                                mask_id=dlm.mask_id)
-    return frame, mask_step(found.instances[:6], frame, 0, 0)
+    return layout, mask_step(found.instances[:6], layout, 0, 0)
 
-def backward(dlm, cut, frame, factor):
+def backward(dlm, cut, layout, factor):
     for piece in cut:
-        b = collate(piece, frame, dlm.mask_id)
+        b = collate(piece, layout, dlm.mask_id)
         total = dlm.denoiser(
             b.ids_BT, b.positions_R, b.targets_R, b.weights_R, b.attention_mask_BT
         ).total
         (total * factor).backward()
 
 whole = models.load_model(folder)
-frame, masked = data(whole)
-backward(whole, [masked], frame, 1)
+layout, masked = data(whole)
+backward(whole, [masked], layout, 1)
 expected = {n: p.grad for n, p in whole.denoiser.named_parameters()}
 
 dlm = models.load_model(folder)
@@ -65,7 +65,7 @@ for module in dlm.denoiser.modules():
         fully_shard(module, mesh=mesh)
 fully_shard(dlm.denoiser, mesh=mesh)
 optimizer = torch.optim.AdamW(dlm.denoiser.parameters(), lr=1e-3, fused=True)
-backward(dlm, pieces(masked, frame, 10_000, world)[rank::world], frame, world)
+backward(dlm, pieces(masked, layout, 10_000, world)[rank::world], layout, world)
 for name, parameter in dlm.denoiser.named_parameters():
     assert isinstance(parameter.grad, DTensor)
     torch.testing.assert_close(parameter.grad.full_tensor(), expected[name], rtol=1e-4, atol=1e-6)
@@ -77,7 +77,7 @@ checkpoint.save_checkpoint(Path(out), place, dlm.denoiser, optimizer, process=ra
 saved = {n: p.to_local().clone() for n, p in dlm.denoiser.named_parameters()}
 moments = {n: optimizer.state[p]["exp_avg"].to_local().clone()
            for n, p in dlm.denoiser.named_parameters()}
-backward(dlm, pieces(masked, frame, 10_000, world)[rank::world], frame, world)
+backward(dlm, pieces(masked, layout, 10_000, world)[rank::world], layout, world)
 optimizer.step()
 found = checkpoint.latest(Path(out))
 checkpoint.load_checkpoint(found, dlm.denoiser, optimizer, place, process=rank)

@@ -24,7 +24,7 @@ from diffusion.paper.claims import claims, verdict
 from diffusion.paper.figures import draw
 from diffusion.paper.tables import tables
 from diffusion.paper.tables_page import in_short, write_page
-from diffusion.settings import Model, Precision
+from diffusion.settings import ModelReference, Precision
 from support.errors import UserError
 from support.paths import ROOT
 from support.stats import Interval
@@ -41,7 +41,7 @@ def small(recipe: str, folder: Path, **changes: Any) -> Evaluation:
     family = "llada" if recipe == "paper_llada" else "dream"
     names = sorted({system.model.path for system in read.systems})
     models = {
-        name: Model(path=str(make(family, folder / f"{recipe}-{number}", seed=number)))
+        name: ModelReference(path=str(make(family, folder / f"{recipe}-{number}", seed=number)))
         for number, name in enumerate(names)
     }
     systems = tuple(
@@ -79,8 +79,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def test_every_row_of_the_paper_is_there_and_ran(runs: list[Path]) -> None:
-    findings = EvaluationCells(runs)
-    one, two, llada, dream, tiny, four, five, everything = tables(findings)
+    cells = EvaluationCells(runs)
+    one, two, llada, dream, tiny, four, five, everything = tables(cells)
     assert [row[0] for row in one.rows] == [
         *("LLaDA-8B, GSM8K", "+ Fast-dLLM", "Dream-7B, GSM8K", "+ Fast-dLLM"),
         *("tiny, tiny problems", "+ Fast-dLLM"),
@@ -119,15 +119,15 @@ def test_every_row_of_the_paper_is_there_and_ran(runs: list[Path]) -> None:
     ]
     (own,) = (row for row in five.rows if row[:2] == ("LLaDA-8B, GSM8K: a model for each", "28"))
     assert all("[" in row for row in (own[2], own[4], own[6])) and own[7] != "-"
-    assert len(everything.rows) == len(findings.all) == 2 * (11 * 2 + 1) + 9 * 2 + 1
-    assert all("(a trial, n = 5)" in table.title for table in tables(findings))
+    assert len(everything.rows) == len(cells.all) == 2 * (11 * 2 + 1) + 9 * 2 + 1
+    assert all("(a trial, n = 5)" in table.title for table in tables(cells))
 
 
 def test_cells_are_what_was_found_and_pairs_are_of_the_same_problems(runs: list[Path]) -> None:
-    findings = EvaluationCells(runs)
+    cells = EvaluationCells(runs)
     subject = ModelOnBenchmark("tiny", "tiny")
-    found = findings.find(subject, Training.NAP, Order.FORCED, 28)
-    other = findings.find(subject, Training.LONG_COT, Order.AO, 28)
+    found = cells.find(subject, Training.NAP, Order.FORCED, 28)
+    other = cells.find(subject, Training.LONG_COT, Order.AO, 28)
     assert found is not None and other is not None
     assert found.result.system == "NAP + PF" and other.result.system == "Long-CoT + AO"
     assert sum(found.right.values()) == found.result.right
@@ -135,11 +135,9 @@ def test_cells_are_what_was_found_and_pairs_are_of_the_same_problems(runs: list[
     assert gain(found, found) == (0.0, 0.0, 0.0)
     assert gain_of_arness(found, other) is not None
     assert change_of_gain((found, other), (found, other)) == (0.0, 0.0, 0.0)
-    theirs = findings.find(
-        ModelOnBenchmark(reference.DREAM, "gsm8k"), Training.NAP, Order.FORCED, 28
-    )
+    theirs = cells.find(ModelOnBenchmark(reference.DREAM, "gsm8k"), Training.NAP, Order.FORCED, 28)
     assert gain(found, theirs) is None and gain(found, None) is None
-    assert findings.find(subject, Training.NAP, Order.FORCED, 5) is None
+    assert cells.find(subject, Training.NAP, Order.FORCED, 5) is None
 
 
 def test_one_cell_of_a_table_is_one_cell(runs: list[Path]) -> None:
@@ -148,23 +146,23 @@ def test_one_cell_of_a_table_is_one_cell(runs: list[Path]) -> None:
 
 
 def test_ao_is_block_wise_only_where_nothing_else_is(runs: list[Path]) -> None:
-    findings = EvaluationCells(runs[2:])
+    cells = EvaluationCells(runs[2:])
     subject = ModelOnBenchmark("tiny", "tiny")
-    confidence = findings.find(subject, Training.BASE, Order.AO, 28)
+    confidence = cells.find(subject, Training.BASE, Order.AO, 28)
     assert confidence is not None
     other = dataclasses.replace(confidence.result, order=Order.BLOCKWISE, system="block-wise")
     blockwise = EvaluationCell(confidence.run, other)
-    findings.all.append(blockwise)
-    assert findings.find(subject, Training.BASE, Order.AO, 28) is confidence
-    findings.all = [one for one in findings.all if one.result.order is not Order.AO]
-    assert findings.find(subject, Training.BASE, Order.AO, 28) is blockwise
+    cells.all.append(blockwise)
+    assert cells.find(subject, Training.BASE, Order.AO, 28) is confidence
+    cells.all = [one for one in cells.all if one.result.order is not Order.AO]
+    assert cells.find(subject, Training.BASE, Order.AO, 28) is blockwise
 
 
 def test_what_was_decoded_otherwise_is_not_compared(runs: list[Path]) -> None:
-    findings = EvaluationCells(runs)
+    cells = EvaluationCells(runs)
     subject = ModelOnBenchmark("tiny", "tiny")
-    first = findings.find(subject, Training.NAP, Order.FORCED, 28)
-    second = findings.find(subject, Training.LONG_COT, Order.AO, 28)
+    first = cells.find(subject, Training.NAP, Order.FORCED, 28)
+    second = cells.find(subject, Training.LONG_COT, Order.AO, 28)
     assert first is not None and second is not None and gain(first, second) is not None
     changes: list[dict[str, Any]] = [
         {"masks": 64},
@@ -181,25 +179,25 @@ def test_what_was_decoded_otherwise_is_not_compared(runs: list[Path]) -> None:
 
 
 def test_the_table_of_all_cells_says_what_computed_them(runs: list[Path]) -> None:
-    findings = EvaluationCells(runs[2:])
-    first = findings.all[0]
-    assert f"Computed on {first.result.computed}." in tables(findings)[-1].note
+    cells = EvaluationCells(runs[2:])
+    first = cells.all[0]
+    assert f"Computed on {first.result.computed}." in tables(cells)[-1].note
     other = dataclasses.replace(first.result, device_name="another")
-    findings.all[0] = EvaluationCell(first.run, other)
-    note = tables(findings)[-1].note
+    cells.all[0] = EvaluationCell(first.run, other)
+    note = tables(cells)[-1].note
     assert f"on {other.computed}: {other.system};" in note
     assert note.endswith("Only cells that were computed alike are compared.")
 
 
 def test_a_picture_of_one_point_is_words(runs: list[Path], tmp_path: Path) -> None:
     """A base model under one order is one bar; one order alone is nothing to look at."""
-    findings = EvaluationCells(runs[2:])
-    findings.all = [
+    cells = EvaluationCells(runs[2:])
+    cells.all = [
         one
-        for one in findings.all
+        for one in cells.all
         if (one.result.training, one.result.order) == (Training.BASE, Order.AO)
     ]
-    drawn = {figure.caption.partition(".")[0]: figure for figure in draw(findings, tmp_path)}
+    drawn = {figure.caption.partition(".")[0]: figure for figure in draw(cells, tmp_path)}
     bars = drawn["Figure 2"]
     assert bars.name is None
     assert bars.missing == "Not drawn, because it has one point: tiny, tiny problems, AO."

@@ -18,7 +18,7 @@ import torch
 
 from diffusion import models
 from diffusion.data.layout import Form
-from diffusion.settings import Lora, Model, Precision, Settings, Tracker
+from diffusion.settings import Lora, ModelReference, Precision, Settings, Tracker
 from diffusion.training import checkpoint
 from diffusion.training.train import fine_tune
 from schemas.arrow import RELEASE
@@ -30,13 +30,13 @@ SCRIPT = """
 import json, resource, sys
 from pathlib import Path
 from diffusion.data.layout import Form
-from diffusion.settings import Lora, Model, Precision, Settings, Tracker
+from diffusion.settings import Lora, ModelReference, Precision, Settings, Tracker
 from diffusion.training.train import fine_tune
 from support.errors import PolytraceError
 facts = json.loads(sys.argv[1])
 if len(sys.argv) > 3:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
-facts["model"] = Model(**facts["model"])
+facts["model"] = ModelReference(**facts["model"])
 facts["form"], facts["precision"] = Form(facts["form"]), Precision(facts["precision"])
 facts["betas"] = tuple(facts["betas"])
 try:
@@ -61,7 +61,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def settings(model: Path, corpus: Path) -> Settings:
     return Settings(
         name="small",
-        model=Model(path=str(model)),
+        model=ModelReference(path=str(model)),
         corpus=str(corpus),
         slot_tokens=30,
         summary_tokens=12,
@@ -134,7 +134,7 @@ def test_every_family_is_trained_and_saved_in_its_own_layout(
     source = make(family, tmp_path / "model", torch.bfloat16)
     chosen = replace(
         settings,
-        model=Model(path=str(source)),
+        model=ModelReference(path=str(source)),
         epochs=1,
         precision=Precision.BFLOAT16,
         gradient_checkpointing=True,
@@ -225,7 +225,9 @@ def test_lora_trains_adapters_alone_and_saves_them_merged(
 ) -> None:
     source = make("llada", tmp_path / "model")
     chosen = replace(
-        settings, model=Model(path=str(source)), lora=Lora(rank=2, modules=("q_proj", "v_proj"))
+        settings,
+        model=ModelReference(path=str(source)),
+        lora=Lora(rank=2, modules=("q_proj", "v_proj")),
     )
     summary = fine_tune(chosen, tmp_path / "run")
     assert summary.trained_parameters == 2 * 2 * 2 * (32 + 32)
@@ -425,6 +427,8 @@ def test_settings_are_checked(settings: Settings) -> None:
     for name, value in wrong:
         with pytest.raises(ValueError, match=name):
             replace(settings, **{name: value})
+    with pytest.raises(ValueError, match="clip: inf is not a finite number above 0"):
+        replace(settings, clip=float("inf"))
     with pytest.raises(ValueError, match="no name for a folder"):
         replace(settings, name="../up")
 

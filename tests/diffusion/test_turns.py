@@ -16,15 +16,15 @@ from transformers import PreTrainedTokenizerFast
 
 from diffusion import models
 from diffusion.data.layout import CanvasLayout, Form, encode
-from diffusion.data.turns import specials
+from diffusion.data.turns import special_token_ids, turn_end_ids
 from diffusion.decoding.decode import Commit, Decoded, Request
+from diffusion.evaluation.answers import texts_of
 from diffusion.evaluation.evaluate import evaluate_cells
-from diffusion.evaluation.generate import texts_of
 from diffusion.evaluation.results import content
 from diffusion.evaluation.settings import Evaluation, System
 from diffusion.models.network.denoiser import Dlm
 from diffusion.paper.cells import EvaluationCells
-from diffusion.settings import Model, Precision
+from diffusion.settings import ModelReference, Precision
 from support.errors import UserError
 from tests.diffusion.checkpoints import copy_with, make
 
@@ -78,7 +78,7 @@ def wider(folder: Path, rows: int) -> Path:
 
 
 def names(dlm: Dlm) -> set[str]:
-    return set(dlm.tokenizer.convert_ids_to_tokens(sorted(dlm.turn_ends)))
+    return set(dlm.tokenizer.convert_ids_to_tokens(sorted(dlm.turn_end_ids)))
 
 
 def test_the_fill_of_these_models_does_not_end_their_turns(folder: Path) -> None:
@@ -93,21 +93,21 @@ def test_the_generation_config_names_one_end_or_several(
 ) -> None:
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
     (copy / "generation_config.json").write_text(json.dumps({"eos_token_id": value}))
-    assert {7, 9} & loaded(copy).turn_ends == set(value if isinstance(value, list) else [value])
+    assert {7, 9} & loaded(copy).turn_end_ids == set(value if isinstance(value, list) else [value])
 
 
 def test_without_a_generation_config_it_is_the_models_own(folder: Path, tmp_path: Path) -> None:
     copy = copy_with(folder, tmp_path / "copy", eos_token_id=[11, 12])
-    assert {11, 12} <= loaded(copy).turn_ends
+    assert {11, 12} <= loaded(copy).turn_end_ids
     (copy / "generation_config.json").write_text(json.dumps({"eos_token_id": None}))
-    assert not {11, 12} & loaded(copy).turn_ends
+    assert not {11, 12} & loaded(copy).turn_end_ids
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("{", "generation_config.json: cannot be read"),
-        ("[]", "generation_config.json: is no mapping"),
+        ("[]", "generation_config.json: is not a JSON object"),
         ('{"eos_token_id": "</s>"}', "generation_config.json: eos_token_id: '</s>' is no token's"),
         ('{"eos_token_id": [2, true]}', "eos_token_id: True is no token's id"),
     ],
@@ -119,6 +119,16 @@ def test_a_damaged_generation_config_is_named(
     (copy / "generation_config.json").write_text(text)
     with pytest.raises(UserError, match=says):
         loaded(copy)
+
+
+def test_a_wrong_id_is_told_with_the_file_that_holds_it(folder: Path, tmp_path: Path) -> None:
+    tokenizer = loaded(folder).tokenizer
+    with pytest.raises(UserError, match=r"/config\.json: eos_token_id: '</s>' is no token's id"):
+        turn_end_ids(tmp_path, {"eos_token_id": "</s>"}, tokenizer)
+    copy = copy_with(folder, tmp_path / "copy", eos_token_id="</s>")
+    with pytest.raises(UserError, match=r"config\.json: .*'eos_token_id'.*; take the file") as told:
+        loaded(copy)
+    assert "\n" not in str(told.value)
 
 
 def test_the_chat_template_shows_what_ends_a_turn(folder: Path, tmp_path: Path) -> None:
@@ -142,7 +152,7 @@ def test_llada_and_dream_end_their_turns_by_tokens_that_are_not_eos(
 
 def test_a_text_ends_at_its_fill_or_its_turns_end_and_holds_no_special_token(folder: Path) -> None:
     dlm = loaded(folder)
-    frame = CanvasLayout(headers=((), (), ()), slots=(20, 20, 20), fill_id=dlm.fill_id)
+    layout = CanvasLayout(headers=((), (), ()), slots=(20, 20, 20), fill_id=dlm.fill_id)
     parts = (
         f"The answer is 3/4.{END} no{END}",
         f"<|im_start|>The answer<|im_start|> is 5.{FILL} no",
@@ -150,24 +160,24 @@ def test_a_text_ends_at_its_fill_or_its_turns_end_and_holds_no_special_token(fol
     )
     row = [tokens(dlm, part) for part in parts]
     ids = [one for slot in row for one in (*slot, *[dlm.fill_id] * (20 - len(slot)))]
-    (found,) = texts_of(dlm, frame, [np.array(ids, dtype=np.int32)])
+    (found,) = texts_of(dlm, layout, [np.array(ids, dtype=np.int32)])
     assert found == ("The answer is 3/4.", "The answer is 5.", "The answer is 6.")
-    assert set(tokens(dlm, f"{FILL}{END}<|im_start|><|mask|>")) == specials(dlm.tokenizer)
+    assert set(tokens(dlm, f"{FILL}{END}<|im_start|><|mask|>")) == special_token_ids(dlm.tokenizer)
 
 
 def written(text: str) -> Any:
     """A decoder that writes the same into every slot, from left to right."""
 
     def decode(
-        dlm: Dlm, frame: CanvasLayout, requests: Sequence[Request], *_: Any, **__: Any
+        dlm: Dlm, layout: CanvasLayout, requests: Sequence[Request], *_: Any, **__: Any
     ) -> Any:
         ids = tokens(dlm, text)
-        slots, columns = frame.slot_of(), []
-        for slot, length in enumerate(frame.slots):
+        slots, columns = layout.slot_of(), []
+        for slot, length in enumerate(layout.slots):
             first = slots.index(slot)
             fill = [dlm.fill_id] * (length - len(ids))
             columns += [(first + at, token) for at, token in enumerate([*ids, *fill])]
-        made = np.zeros(frame.tokens, dtype=np.int32)
+        made = np.zeros(layout.tokens, dtype=np.int32)
         for column, token in columns:
             made[column] = token
         commits = tuple(Commit(n, column, 0.5, token) for n, (column, token) in enumerate(columns))
@@ -181,10 +191,10 @@ def test_an_answer_before_the_end_of_its_turn_is_right_in_every_form(
 ) -> None:
     """A base model's text, long-CoT, and a canvas's summary and paths; rows keep the raw ids."""
     text = f"The answer is 3/4.{END} 5<|im_start|>{END}"
-    monkeypatch.setattr("diffusion.evaluation.generate.decode", written(text))
+    monkeypatch.setattr("diffusion.evaluation.answers.decode", written(text))
     file = tmp_path / "problems.jsonl"
     file.write_text(json.dumps({"question": "What is 1/2 + 1/4?", "answer": "3/4"}) + "\n")
-    model = Model(path=str(folder))
+    model = ModelReference(path=str(folder))
     evaluation = Evaluation(
         name="turns",
         benchmark={"kind": "tiny", "path": str(file)},
@@ -211,9 +221,11 @@ def test_an_answer_before_the_end_of_its_turn_is_right_in_every_form(
 
 def test_a_model_whose_end_is_its_fill_is_read_as_before() -> None:
     dlm = loaded(Path("tiny/dlm"))
-    assert dlm.fill_id in dlm.turn_ends
-    one_end = replace(dlm, turn_ends=frozenset())
-    frame = CanvasLayout(headers=((),), slots=(12,), fill_id=dlm.fill_id)
+    assert dlm.fill_id in dlm.turn_end_ids
+    one_end = replace(dlm, turn_end_ids=frozenset())
+    layout = CanvasLayout(headers=((),), slots=(12,), fill_id=dlm.fill_id)
     ids = np.array(tokens(dlm, "The answer is 6.")[:12], dtype=np.int32)
     row = np.concatenate([ids, np.full(12 - len(ids), dlm.fill_id, np.int32)])
-    assert texts_of(dlm, frame, [row]) == texts_of(one_end, frame, [row]) == [("The answer is 6.",)]
+    assert (
+        texts_of(dlm, layout, [row]) == texts_of(one_end, layout, [row]) == [("The answer is 6.",)]
+    )

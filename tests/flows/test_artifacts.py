@@ -12,7 +12,7 @@ import pytest
 from curation.context import StageProgress
 from curation.inspect import html_report
 from curation.inspect.funnel import funnel
-from curation.release.token_usage import TokenUsage, count_token_usage
+from curation.release.token_usage import JudgeUsage, TokenUsage, count_token_usage
 from flows import artifacts, progress
 from flows.artifacts import stage_rows, token_rows
 from flows.progress import Meter, show_in_ui
@@ -167,12 +167,28 @@ def test_tokens_are_the_teachers_own_and_cost_what_was_written(tmp_path: Path) -
     manifest = samples.write_run(tmp_path, samples.corpus(8))
     found = count_token_usage(tmp_path, manifest)
     assert found == TokenUsage(
-        traces=24, uncounted=0, read=24 * 20, written=24 * 30, released=24 * 30, summaries=0
+        traces=24,
+        uncounted=0,
+        read=24 * 20,
+        written=24 * 30,
+        released=24 * 30,
+        summaries=0,
+        judge=JudgeUsage(),
     )
-    some = TokenUsage(traces=9, uncounted=2, read=5, written=700, released=300, summaries=300)
+    some = TokenUsage(
+        traces=9,
+        uncounted=2,
+        read=5,
+        written=700,
+        released=300,
+        summaries=300,
+        judge=JudgeUsage(replies=4, read=90, written=12),
+    )
     rows = token_rows(some, TokenCounts(paths=250, summaries=9), 0.5)
     numbers = {row["what"]: row["number"] for row in rows}
     assert numbers["… of them rejected"] == 400
+    assert numbers["tokens read by the judge, over 4 replies"] == 90
+    assert numbers["tokens written by the judge"] == 12
     assert numbers["traces whose tokens nobody counted, of 9"] == 2
     assert numbers["cost of what was written, at 0.5 a million"] == 0.0005
     assert not [

@@ -173,9 +173,9 @@ def test_what_is_too_small_is_said() -> None:
 )
 def test_it_is_one_screen(facts: Facts) -> None:
     """What is said of endpoints comes on top: two lines for each of four."""
-    assert len(text(replace(facts, endpoints=())).splitlines()) <= 30
+    assert len(text(replace(facts, endpoints=())).splitlines()) <= 32
     lines = text(facts).splitlines()
-    assert len(lines) <= 30 + 9
+    assert len(lines) <= 32 + 9
     assert max(map(len, lines)) <= 80
 
 

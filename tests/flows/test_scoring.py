@@ -56,6 +56,21 @@ def test_mistakes_are_named(
     assert code == 2 and message in err
 
 
+def test_the_columns_are_looked_for_before_the_model(tmp_path: Path, texts: Path) -> None:
+    options = ("--model", "gone", "--input", str(texts), "--out", "out.parquet")
+    code, _, err = run("score", *options, "--text-column", "txt", cwd=tmp_path)
+    assert code == 2 and "no column 'txt'" in err and "gone" not in err
+
+
+def test_a_report_reads_its_corpora_before_the_model(tmp_path: Path, texts: Path) -> None:
+    writer.write_release(
+        tmp_path / "run", samples.BUILD, samples.corpus(2), validation=0, rows_per_file=9
+    )
+    options = ("--model", "gone", "--long-cot", str(texts), "--long-cot-column", "txt")
+    code, _, err = run("seqdep-report", "run", *options, "--out", "report", cwd=tmp_path)
+    assert code == 2 and "no column 'txt'" in err and "gone" not in err
+
+
 def test_nothing_to_score_is_no_success(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text('{"text": ""}\n')
     options = ("--model", "tiny/teacher", "--input", "in.jsonl", "--out", "out.jsonl")

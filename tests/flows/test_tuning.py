@@ -68,7 +68,7 @@ def test_a_corpus_that_was_built_anew_is_noticed(tmp_path: Path) -> None:
         ("epochs=0", "epochs: 0 is not at least 1"),
         ("epoch=2", "did you mean 'epochs'?"),
         ("model.pth=x", "did you mean 'path'?"),
-        ("form=grid", "form: Input should be 'canvas' or 'long_cot'"),
+        ("form=grid", "form is 'grid'; give 'canvas' or 'long_cot'"),
         ("corpus=nowhere", "no such folder"),
         ("model.path=nowhere/at all", "is no local directory"),
         ("lora.rank=0", "lora.rank: 0 is not at least 1"),

@@ -16,7 +16,8 @@ def test_every_part_can_be_built_from_keywords(family: str) -> None:
     found = plugins.kinds(family)
     assert found
     named = {kind: plugins.options(family, kind, "x") for kind in found}
-    assert all(named.values()) or family.endswith("rules")  # some rules have nothing to choose
+    # Some rules and graders have nothing to choose.
+    assert all(named.values()) or family.endswith(("rules", "graders"))
 
 
 def test_the_issue_names_these_kinds() -> None:
@@ -36,7 +37,11 @@ def test_the_issue_names_these_kinds() -> None:
         ("_tabular", {}, "no source '_tabular'"),
         ("jsonl", {"pth": "x"}, "source.pth: unknown option of 'jsonl'; did you mean 'path'?"),
         ("jsonl", {"pth": "x"}, "--set 'source={kind: jsonl}' drops all options of source"),
-        ("jsonl", {"path": ["x"]}, "source.path"),
+        ("jsonl", {"path": ["x"]}, "source.path is a list; give a text (kind 'jsonl')"),
+        ("jsonl", {"path": "x", "max_chars": True}, "source.max_chars is true; give a number"),
+        ("jsonl", {"path": "x", "max_chars": "many"}, "source.max_chars is 'many'; give a whole"),
+        ("csv", {"path": "x", "delimiter": True}, "source.delimiter is true; give a text"),
+        ("jsonl", {}, "source.path: missing; add it"),
     ],
 )
 def test_mistakes_are_named(kind: str, options: dict[str, object], says: str) -> None:

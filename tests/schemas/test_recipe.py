@@ -34,8 +34,15 @@ def test_defaults_are_the_papers(minimal: Path) -> None:
     [
         ("canvas.slot_token=3", "canvas.slot_token: unknown field; did you mean 'slot_tokens'?"),
         ("pats=3", "pats: unknown field; did you mean 'paths'?"),
-        ("paths=0", "paths: Input should be greater than or equal to 1"),
-        ("paths=three", "--set paths=three: paths: Input should be a valid integer"),
+        ("paths=0", "paths is 0; give 1 or more"),
+        ("paths=three", "--set paths=three: paths is 'three'; give a whole number"),
+        ("paths=99", "paths is 99; give 64 or less"),
+        ("groups.similarity=high", "groups.similarity is 'high'; give a number"),
+        ("summary.by=me", "summary.by is 'me'; give 'template' or 'teacher'"),
+        ("groups=3", "groups is 3; give a mapping of keys"),
+        ("name=2026", "name is 2026; give a text in quotes"),
+        ("grow=perhaps", "grow is 'perhaps'; give true or false"),
+        ("teacher={path: x}", "teacher.kind: missing; add it"),
         ("groups.min_correct=4", "groups.min_correct is 4, but paths is 3"),
         ("samples=2", "samples is 2, fewer than paths (3)"),
         ("summary.template=none", "must end in {answer}"),
@@ -62,9 +69,9 @@ def test_mistakes_are_named(minimal: Path, override: str, says: str) -> None:
 
 def test_the_file_is_named_for_its_own_mistakes(minimal: Path) -> None:
     minimal.write_text(minimal.read_text() + "\nseed: none\n")
-    with pytest.raises(UserError, match=r"^\S*r\.yaml: seed: Input should be"):
+    with pytest.raises(UserError, match=r"^\S*r\.yaml: seed is 'none'; give a whole number"):
         load_recipe(minimal, ["paths=2"])
-    with pytest.raises(UserError, match=r"^\S*r\.yaml: .*seed: .*paths: |paths: .*seed: "):
+    with pytest.raises(UserError, match=r"^\S*r\.yaml: .*(seed is .*paths is|paths is .*seed is)"):
         load_recipe(minimal, ["paths=two"])
 
 

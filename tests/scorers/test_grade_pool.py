@@ -46,7 +46,7 @@ def test_plain_items_start_no_process() -> None:
             Answer(grade=Grade.WRONG, answer="6", end=4),
         ]
         assert pool.grade([]) == []
-        assert pool._pool._workers == []
+        assert pool._pool.workers._workers == []
 
 
 def test_a_worker_that_dies_loses_nothing_and_any_thread_may_grade() -> None:
@@ -58,7 +58,7 @@ def test_a_worker_that_dies_loses_nothing_and_any_thread_may_grade() -> None:
         worker = None
         while worker is None or worker.question is None:
             time.sleep(0.05)
-            worker = next(iter(pool._pool._workers), None)
+            worker = next(iter(pool._pool.workers._workers), None)
         os.kill(worker.process.pid, signal.SIGKILL)
         thread.join(60)
     assert [answer.grade for answer in answers] == [Grade.TIMEOUT, Grade.CORRECT]
@@ -83,7 +83,7 @@ sys.path.insert(0, {str(ROOT)!r})
 from scorers.answers.grade import GradePool
 pool = GradePool(workers=1, timeout_seconds=1)
 print(pool.grade([("\\\\boxed{{\\\\sqrt{{16}}}}", "4")])[0].grade, flush=True)
-print(pool._pool._workers[0].process.pid, flush=True)
+print(pool._pool.workers._workers[0].process.pid, flush=True)
 pool.grade([({TOWER!r}, "5")])
 """
 

@@ -15,7 +15,7 @@ from scorers.answers.compare.plain_rules import quick_grade, wrap
 from scorers.answers.compare.variables import rename_clashing_letters
 from scorers.answers.extract.final_answer import extract
 from scorers.answers.grade import _brought_together, tidy_gold
-from scorers.answers.verify.math_verify_pool import Question, WorkerPool
+from scorers.answers.verify.math_verify_pool import MathVerifyPool, Question
 
 Samples = Sequence[tuple[str, str, bool | None]]
 
@@ -120,7 +120,7 @@ def test_plain_answers_have_the_verdict_of_math_verify(
         for answer, gold in dict.fromkeys(starmap(_brought_together, pairs))
         if (grade := quick_grade(answer, gold)) is not None
     }
-    workers = WorkerPool(2, 30)
+    workers = MathVerifyPool(2, 30)
     try:
         grades = workers.ask(list(decided))
     finally:
@@ -148,3 +148,8 @@ def test_whole_numbers_are_compared_as_any_other(one: str, other: str, zeros: st
         assert quick_grade(one, gold) is (
             Grade.CORRECT if one == gold else quick_grade(f"+{one}", gold)
         )
+
+
+def test_a_command_that_is_cut_is_no_two_arguments_of_a_fraction() -> None:
+    assert _brought_together(r"\frac\boxe", "5") == (r"\frac\boxe", "5")
+    assert _brought_together(r"\frac\pi4", "5")[0] == r"\frac{\pi}{4}"

@@ -19,11 +19,11 @@ from scorers.seqdep.measurement import (
     ScoredInstance,
     SeqDepSettings,
     measure,
-    measure_separately,
 )
 from scorers.seqdep.packing import Document, Segment, score_documents
 from support.errors import UserError
 from tests.scorers import small_models
+from tests.scorers.reference import measure_separately
 
 A = "3 * 12 = 36\n36 + 24 = 60\nThe answer is 60."
 B = "He has 3.5 boxes.  So 60 apples.\n\nThe answer is 60."

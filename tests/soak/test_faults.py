@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from curation.release.verify import damaged_journals, find_problems
+from curation.release.verify import find_problems, journal_warnings
 from support.paths import ROOT
 from tests.builds import contents, make
 from tests.flows.commands import start
@@ -226,9 +226,9 @@ def test_a_flipped_bit_in_the_journal_of_a_closed_shard(sampled: Path, tmp_path:
     """Its Parquet stands for it: the journal is damaged, and the corpus is whole."""
     run = tmp_path / "run"
     shutil.copytree(sampled, run)
-    assert list(damaged_journals(run)) == []
+    assert list(journal_warnings(run)) == []
     flip(run / "traces/00001.jsonl.done", random.Random(4))
-    assert ["traces/00001.jsonl.done" in line for line in damaged_journals(run)] == [True]
+    assert ["traces/00001.jsonl.done" in line for line in journal_warnings(run)] == [True]
     seen = times(run, ("traces", "graded", "canvases", "scored"))
     sample(run)
     assert same(run, sampled) and find_problems(run) == []

@@ -8,7 +8,7 @@ import pytest
 
 from diffusion import models
 from diffusion.evaluation.settings import RULES, System
-from diffusion.settings import Model
+from diffusion.settings import ModelReference
 from flows.cli.doctor.examine import as_json, examine, text
 from schemas.manifest import Manifest
 from schemas.recipe import load_recipe
@@ -52,7 +52,7 @@ def test_a_filter_of_another_package_is_built_like_ours(site: Path) -> None:
     assert plugins.effective(FILTERS, "as_module", {}) == {"most": 40}
     assert plugins.build(FILTERS, "short", {"most": 7}, "filters.0").max_total == 7
     assert plugins.build(FILTERS, "as_module", {}, "filters.0").max_total == 40
-    with pytest.raises(UserError, match=r"filters\.0\.most: Input should be .* \(kind 'short'\)"):
+    with pytest.raises(UserError, match=r"^filters\.0\.most is 'x'; give .* \(kind 'short'\)$"):
         plugins.build(FILTERS, "short", {"most": "x"}, "filters.0")
     with pytest.raises(UserError, match=r"filters\.0\.mots: unknown option of 'short'"):
         plugins.build(FILTERS, "short", {"mots": 7}, "filters.0")
@@ -130,7 +130,7 @@ RULE = "from diffusion.decoding.rules.ar_order import ArOrder as build\n"
 def test_a_rule_of_another_package_decodes(site: Path) -> None:
     rules = {"polytrace.rules": {"mine": "acme_parts"}}
     install(site, "acme-parts", "1.0", {"acme_parts.py": RULE}, rules)
-    system = System(name="mine", model=Model(path="x"), rule={"kind": "mine"})
+    system = System(name="mine", model=ModelReference(path="x"), rule={"kind": "mine"})
     assert system.made_rule().has_steps
     origin = plugins.origin(RULES, "mine")
     assert origin is not None and origin.owner == "acme-parts 1.0"

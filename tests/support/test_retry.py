@@ -22,7 +22,7 @@ class Flaky:
         return self.calls
 
 
-def explain(error: Exception) -> PolytraceError:
+def as_our_error(error: Exception) -> PolytraceError:
     said = f"there: {error}"
     return StoppedError(said + GOES_ON) if isinstance(error, OSError) else UserError(said)
 
@@ -36,7 +36,7 @@ def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_what_passes_is_tried_again_and_told(waited: list[float]) -> None:
     said: list[str] = []
-    assert retry(Flaky(OSError("cut"), OSError("cut")), explain, say=said.append) == 3
+    assert retry(Flaky(OSError("cut"), OSError("cut")), as_our_error, say=said.append) == 3
     assert waited == [1, 2]
     assert said == ["there: cut; trying again in 1 s", "there: cut; trying again in 2 s"]
 
@@ -44,7 +44,7 @@ def test_what_passes_is_tried_again_and_told(waited: list[float]) -> None:
 def test_what_stays_ends_after_five_calls(waited: list[float]) -> None:
     attempt = Flaky(*[OSError("cut")] * 9)
     with pytest.raises(StoppedError, match=r"^there: cut; the same command goes on$"):
-        retry(attempt, explain)
+        retry(attempt, as_our_error)
     assert attempt.calls == 5
     assert waited == [1, 2, 4, 8]
 
@@ -53,13 +53,15 @@ def test_what_stays_ends_after_five_calls(waited: list[float]) -> None:
 def test_nothing_else_is_tried_again(error: Exception, waited: list[float]) -> None:
     attempt = Flaky(error)
     with pytest.raises(PolytraceError):
-        retry(attempt, explain)
+        retry(attempt, as_our_error)
     assert (attempt.calls, waited) == (1, [])
 
 
 def test_a_server_may_ask_for_more(waited: list[float]) -> None:
     asked = iter([30, None, 0.5])
-    retry(Flaky(OSError(), OSError(), OSError()), explain, asked=lambda _: next(asked))
+    retry(
+        Flaky(OSError(), OSError(), OSError()), as_our_error, requested_wait=lambda _: next(asked)
+    )
     assert waited == [30, 2, 4]
 
 

@@ -22,7 +22,7 @@ from diffusion.decoding.decode import Decoded, Request, decode
 from diffusion.decoding.kv_cache import CacheSettings
 from diffusion.decoding.rules.ar_order import ArOrder
 from diffusion.decoding.rules.confidence import Confidence
-from diffusion.evaluation.generate import texts_of
+from diffusion.evaluation.answers import texts_of
 from diffusion.models.network.denoiser import Dlm
 from tools.tiny.families import FAMILIES
 from tools.tiny.measure_teacher import is_right
@@ -51,18 +51,18 @@ def decoded(
                 for problem in some
             ]
             with torch.autocast("cpu", torch.bfloat16):
-                found += decode(dlm, _frame(dlm), requests, rule, steps=steps, caching=caching)
+                found += decode(dlm, _layout(dlm), requests, rule, steps=steps, caching=caching)
             bar.update(len(some))
     return found
 
 
 def solved(dlm: Dlm, problems: Sequence[Problem], rows: Sequence[Decoded]) -> list[bool]:
     """Which of them are right."""
-    texts = texts_of(dlm, _frame(dlm), [row.ids_C for row in rows])
+    texts = texts_of(dlm, _layout(dlm), [row.ids_C for row in rows])
     return [is_right(text, problem) for (text,), problem in zip(texts, problems, strict=True)]
 
 
-def _frame(dlm: Dlm) -> CanvasLayout:
+def _layout(dlm: Dlm) -> CanvasLayout:
     return CanvasLayout(headers=((),), slots=(CANVAS_MASKS,), fill_id=dlm.fill_id)
 
 

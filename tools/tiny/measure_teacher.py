@@ -7,11 +7,14 @@ counts when its last line is "The answer is N." with the right N.
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 from tools.tiny.families import FAMILIES
@@ -35,40 +38,59 @@ def is_right(text: str, problem: Problem) -> bool:
     return text.strip().splitlines()[-1:] == [f"The answer is {problem.answer}."]
 
 
+def load(folder: Path) -> tuple[Any, Any]:
+    """The tokenizer and the model in `folder`."""
+    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    return tokenizer, LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+
+def generate(
+    tokenizer: Any,
+    model: Any,
+    questions: Sequence[str],
+    *,
+    samples: int,
+    new_tokens: int,
+    temperature: float,
+) -> Tensor:
+    """New token ids, `samples` rows for each question; temperature 0 is greedy."""
+    prompts = [
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": question}], add_generation_prompt=True, tokenize=False
+        )
+        for question in questions
+    ]
+    batch = tokenizer(
+        prompts,
+        return_tensors="pt",
+        padding=True,
+        add_special_tokens=False,
+        return_token_type_ids=False,
+    )
+    sampling = {"temperature": temperature, "top_k": 0} if temperature else {}
+    with torch.no_grad():
+        ids: Tensor = model.generate(
+            **batch,
+            max_new_tokens=new_tokens,
+            num_return_sequences=samples,
+            do_sample=temperature > 0,
+            **sampling,
+        )
+    return ids[:, batch["input_ids"].shape[1] :]
+
+
 def measure(folder: Path, problems: int, samples: int, seed: int = 0) -> Measured:
     """Sample the model in `folder`."""
-    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
-    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer, model = load(folder)
     held_out = tuple(islice(distinct(2, "test"), problems))
     torch.manual_seed(seed)
 
-    def answers(chunk: tuple[Problem, ...], times: int, do_sample: bool) -> list[str]:
-        prompts = [
-            tokenizer.apply_chat_template(
-                [{"role": "user", "content": problem.question}],
-                add_generation_prompt=True,
-                tokenize=False,
-            )
-            for problem in chunk
-        ]
-        batch = tokenizer(
-            prompts,
-            return_tensors="pt",
-            padding=True,
-            add_special_tokens=False,
-            return_token_type_ids=False,
+    def answers(chunk: tuple[Problem, ...], times: int, temperature: float) -> list[str]:
+        questions = [problem.question for problem in chunk]
+        ids = generate(
+            tokenizer, model, questions, samples=times, new_tokens=96, temperature=temperature
         )
-        how = {"do_sample": True, "temperature": 1.0, "top_k": 0} if do_sample else {}
-        with torch.no_grad():
-            ids = model.generate(
-                **batch,
-                max_new_tokens=96,
-                num_return_sequences=times,
-                **(how or {"do_sample": False}),
-            )
-        texts: list[str] = tokenizer.batch_decode(
-            ids[:, batch["input_ids"].shape[1] :], skip_special_tokens=True
-        )
+        texts: list[str] = tokenizer.batch_decode(ids, skip_special_tokens=True)
         return texts
 
     greedy: list[bool] = []
@@ -76,9 +98,9 @@ def measure(folder: Path, problems: int, samples: int, seed: int = 0) -> Measure
     differing = 0
     for start in range(0, problems, 50):
         chunk = held_out[start : start + 50]
-        texts = answers(chunk, 1, do_sample=False)
+        texts = answers(chunk, 1, temperature=0.0)
         greedy += [is_right(text, problem) for text, problem in zip(texts, chunk, strict=True)]
-        many = answers(chunk, samples, do_sample=True)
+        many = answers(chunk, samples, temperature=1.0)
         for i, problem in enumerate(chunk):
             mine = many[i * samples : (i + 1) * samples]
             sampled.append(tuple(is_right(text, problem) for text in mine))

@@ -122,7 +122,7 @@ def _fault(text: object, spec: TraceColumns) -> BadTrace | None:
     if not isinstance(text, str):
         return BadTrace(RowFault.TRACE_NOT_TEXT, f"{type(text).__name__}, not text")
     if SURROGATE.search(text):
-        return BadTrace(RowFault.BAD_ENCODING, "it holds half of a surrogate pair")
+        return BadTrace(RowFault.BAD_ENCODING, "it is not UTF-8, or holds half of a surrogate pair")
     if "\0" in text:
         return BadTrace(RowFault.CONTROL_CHARACTERS, "it holds U+0000")
     return None

@@ -38,13 +38,13 @@ class CsvReader(FileReader):
         """Every row below a header."""
         number = 0
         for file in self._files:
-            for record in _rows(file, self._delimiter, number, paths or ()):
+            for record in _rows(file, self._delimiter, number, paths):
                 number = record.number
                 yield record
 
 
 def _rows(
-    file: File, delimiter: str | None, before: int, paths: tuple[str, ...]
+    file: File, delimiter: str | None, before: int, paths: tuple[str, ...] | None
 ) -> Iterator[Record]:
     """The rows of one file; `before` is the number of rows in the files before it."""
     csv.field_size_limit(MAX_ROW_BYTES)  # of the whole process, which reads CSV nowhere else
@@ -72,10 +72,11 @@ def _rows(
                 detail = f"{len(fields)} fields, and the header names {len(header)}"
             row = dict(zip(header, fields, strict=False))
             reason: str = RowFault.BROKEN_CSV if detail else ""
-            if not reason and any(SURROGATE.search(row.get(path, "")) for path in paths):
+            value = None if reason else row
+            used = row if paths is None else paths
+            if value and any(SURROGATE.search(value.get(path, "")) for path in used):
                 reason, detail = RowFault.BAD_ENCODING, "a text is not UTF-8"
             where = f"{name}, row {number - before}"
-            value = None if reason else row
             yield Record(number=number, where=where, value=value, reason=reason, detail=detail)
 
 

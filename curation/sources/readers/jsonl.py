@@ -7,6 +7,7 @@ several lines, are read value by value; files of other kinds are refused.
 
 import json
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
 from typing import BinaryIO
@@ -63,11 +64,11 @@ def _of_values(file: File, before: int) -> Generator[Record, None, int]:
         try:
             for number, (value, is_text) in enumerate(values(stream), 1):
                 where = f"{name}, element {number}"
+                record = _record(value, before + number, where)
                 if not is_text:
                     detail = "its text is not UTF-8"
-                    yield _bad(before + number, where, RowFault.BAD_ENCODING, detail)
-                else:
-                    yield _record(value, before + number, where)
+                    record = replace(record, reason=RowFault.BAD_ENCODING, detail=detail)
+                yield record
         except BrokenError as error:
             raise UserError(
                 f"{name}: broken after element {number}: {error}; mend it, or write it as JSON "
@@ -113,9 +114,14 @@ def parse(raw: bytes | None, number: int, where: str) -> Record:
     if raw is None:
         return _bad(number, where, RowFault.TOO_LONG, f"the line has over {MAX_LINE_BYTES} bytes")
     try:
-        text = raw.decode("utf-8")
+        return _parsed(raw.decode("utf-8"), number, where)
     except UnicodeDecodeError as error:
-        return _bad(number, where, RowFault.BAD_ENCODING, f"byte {error.start + 1} is not UTF-8")
+        record = _parsed(raw.decode("utf-8", "surrogateescape"), number, where)
+        detail = f"byte {error.start + 1} is not UTF-8"
+        return replace(record, reason=RowFault.BAD_ENCODING, detail=detail)
+
+
+def _parsed(text: str, number: int, where: str) -> Record:
     try:
         value = loads(text.rstrip("\r\n"))  # where a line breaks off is its end, not the next
     except json.JSONDecodeError as error:

@@ -36,7 +36,7 @@ class ParquetReader(FileReader):
         super().__init__(path, SUFFIXES)
 
     def records(self, paths: tuple[str, ...] | None) -> Iterator[Record]:
-        """Every row; one with a value in use that cannot be decoded has a reason instead."""
+        """Every row; one with a value in use that cannot be decoded has a reason."""
         number = 0
         for file in self._files:
             for row, (value, fault) in enumerate(_rows(file, paths), 1):
@@ -45,7 +45,7 @@ class ParquetReader(FileReader):
                 yield Record(
                     number=number,
                     where=f"{printable(file.name)}, row {row}",
-                    value=None if reason else value,
+                    value=value,
                     reason=reason,
                     detail=detail,
                 )

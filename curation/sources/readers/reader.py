@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from curation.sources.columns.fields import RawRow, printable
+from curation.sources.columns.reasons import RowFault
 from curation.sources.readers import remote
 from curation.sources.readers.remote import RemoteFile
 from support.errors import UserError
@@ -23,9 +24,11 @@ F = TypeVar("F", Path, RemoteFile)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One raw row: its value, or the reason why it could not be read.
+    """One raw row: its value, and the reason why it cannot be used, if there is one.
 
     `number` counts from 1 over all files of a source; `where` names file and line for messages.
+    `value` is None where the row could not be split into columns. Beside a reason it tells only
+    which traces the row holds.
     """
 
     number: int
@@ -56,8 +59,11 @@ class Reader(ABC):
 
     def sample(self, rows: int) -> list[RawRow]:
         """The values among the first `rows` records, with all their columns."""
-        records = islice(self.records(None), rows)
-        return [record.value for record in records if record.value is not None]
+        return values(self.head(rows))
+
+    def head(self, rows: int) -> list[Record]:
+        """The first `rows` records, with all their columns."""
+        return list(islice(self.records(None), rows))
 
 
 class FileReader(Reader):
@@ -77,6 +83,33 @@ class FileReader(Reader):
     def fingerprint(self) -> str:
         """The sha256 of the files, see `digest_files`."""
         return digest_files(self._files)
+
+
+def values(records: Sequence[Record]) -> list[RawRow]:
+    """The values of those records that could be split into columns."""
+    return [record.value for record in records if record.value is not None]
+
+
+def check_encoding(reader: Reader, head: Sequence[Record], paths: tuple[str, ...]) -> None:
+    """UserError if most of the first records, `head`, are not UTF-8 in the columns `paths`.
+
+    Where one row in many is not UTF-8, only that row is rejected.
+    """
+    if not _mostly_undecodable(head):
+        return
+    used = list(islice(reader.records(paths), len(head)))
+    if bad := _mostly_undecodable(used):
+        raise UserError(
+            f"{bad[0].where}: {bad[0].detail}, as in {len(bad)} of the first {len(used)} rows; the "
+            "file may be in Windows-1252 or Latin-1; write it anew: "
+            "iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW"
+        )
+
+
+def _mostly_undecodable(records: Sequence[Record]) -> list[Record]:
+    """The rows that are not UTF-8, if they are more than half of all records."""
+    bad = [r for r in records if r.reason == RowFault.BAD_ENCODING and r.value is not None]
+    return bad if 2 * len(bad) > len(records) else []
 
 
 def find_files(path: str, suffixes: tuple[str, ...]) -> tuple[File, ...]:

@@ -186,13 +186,13 @@ def with_retries(attempt: Callable[[], Answer], what: str, say: Say | None = Non
     Raises UserError for what only the user can mend, StoppedError where the same command goes on.
     """
 
-    def explain(error: Exception) -> PolytraceError:
+    def as_our_error(error: Exception) -> PolytraceError:
         if type(error).__name__ == "FileExpired":  # of s3fs: the file has another ETag now
             return _changed(what)
         message = f"{what}: {describe_fault(error)}"
         return StoppedError(message + GOES_ON) if _passes(error) else UserError(message)
 
-    return retry(attempt, explain, say=say)
+    return retry(attempt, as_our_error, say=say)
 
 
 def describe_fault(error: Exception) -> str:

@@ -8,13 +8,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
 import orjson
 
 from support.display.text import one_line
-from support.errors import UserError
+from support.errors import PolytraceError, ShortError, UserError
+from support.files import is_disk_fault
 from support.redact import hide_secrets, public_address
 from support.retry import retry_after
 
@@ -25,9 +26,18 @@ PROBE_SECONDS = 10.0
 LONGEST_RETRY_AFTER = 86_400.0
 MB = 10**6
 MOST_PAGE = 16 * MB  # metrics of vLLM take about one
+PROMPT_FAULTS = (400, 413, 422)  # of a request: perhaps it is the prompt that is refused
+_CONTEXT = (
+    "context length",
+    "context size",
+    "context_length",
+    "maximum model length",
+    "max_model_len",
+    "too long",
+)
 MOST_REPLY = 512 * MB  # a million tokens take some four, more where a server adds its own fields
 _OVERLOADED = 529  # not in HTTPStatus; several gateways use it
-_SERVER_FAULTS = {408, 409, 425, _OVERLOADED, 500, *range(502, 512), *range(520, 528)}
+SERVER_FAULTS = {408, 409, 425, _OVERLOADED, 500, *range(502, 512), *range(520, 528)}
 
 
 class UnavailableError(Exception):
@@ -69,8 +79,12 @@ class Connection(NamedTuple):
         """A text of the server's without the key, which it may repeat."""
         return hide_secrets(text, self.key)
 
+    def clean(self, text: str) -> str:
+        """A text of the server's as a part of a message: one line without the key, cut."""
+        return one_line(self.hide(text))[:300]  # hidden first, or a part of it might be left
+
     def _reason(self, error: Exception) -> str:
-        return _cut(self.hide(_reason(error)))
+        return self.clean(_reason(error))
 
     @property
     def root(self) -> str:
@@ -91,24 +105,46 @@ class Connection(NamedTuple):
         except TimeoutError:
             raise UnavailableError(late, is_timeout=True) from None
         except (aiohttp.ClientError, OSError) as error:
+            if is_disk_fault(error):  # a download that does not fit says nothing of the server
+                raise
             raise UnavailableError(self._reason(error)) from None
 
-    async def post(self, path: str, body: bytes) -> bytes:
+    async def post(self, path: str, body: "bytes | aiohttp.FormData") -> bytes:
         """The reply to one request; UnavailableError, BusyError or RejectedError else."""
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json"} if isinstance(body, bytes) else {}
         with self._explained("no answer within teacher.timeout_seconds"):
             async with self.session.post(
                 self.url + path, data=body, headers=headers, allow_redirects=False
             ) as reply:
                 content = await _read(reply, MOST_REPLY)
+        self._check(reply, content)
+        return content
+
+    async def download(self, path: str, file: BinaryIO) -> None:
+        """Write the content of a page of any length to a file; the errors of `post`."""
+        import aiohttp
+
+        seconds = self.session.timeout.total  # for each piece: the whole may take hours
+        timeout = aiohttp.ClientTimeout(sock_connect=10, sock_read=seconds)
+        with self._explained("no answer within teacher.timeout_seconds"):
+            async with self.session.get(
+                self.url + path, timeout=timeout, allow_redirects=False
+            ) as reply:
+                if reply.status != HTTPStatus.OK:
+                    self._check(reply, await _read(reply, MOST_PAGE))
+                async for chunk in reply.content.iter_any():
+                    file.write(chunk)
+
+    def _check(self, reply: "aiohttp.ClientResponse", content: bytes) -> None:
+        """The error of a reply with another status than 200."""
         if reply.status == HTTPStatus.OK:
-            return content
-        message = _cut(self.hide(_message(content) or reply.reason or "no reason given"))
+            return
+        message = self.clean(error_message(content) or reply.reason or "no reason given")
         if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
             seconds = retry_after(reply.headers.get("Retry-After"))
             bounded = 1.0 if seconds is None else min(max(0.0, seconds), LONGEST_RETRY_AFTER)
             raise BusyError(bounded)
-        if reply.status in _SERVER_FAULTS or reply.status < HTTPStatus.MULTIPLE_CHOICES:
+        if reply.status in SERVER_FAULTS or reply.status < HTTPStatus.MULTIPLE_CHOICES:
             raise UnavailableError(f"HTTP {reply.status}: {message}")
         raise RejectedError(reply.status, message)
 
@@ -150,7 +186,7 @@ def address(endpoint: str) -> str:
     return endpoint.rstrip("/") + ("" if parts.path.strip("/") else "/v1")
 
 
-def _message(content: bytes) -> str:
+def error_message(content: bytes) -> str:
     """What an error reply says."""
     try:
         data = orjson.loads(content)
@@ -159,11 +195,6 @@ def _message(content: bytes) -> str:
         return message if isinstance(message, str) else str(data.get("detail", message))
     except (orjson.JSONDecodeError, AttributeError):
         return "" if content.lstrip().startswith(b"<") else content.decode("utf-8", "replace")
-
-
-def _cut(text: str) -> str:
-    """A text on one line, cut; keys are hidden before, or a part of one might be left."""
-    return one_line(text)[:300]
 
 
 def _reason(error: Exception) -> str:
@@ -178,3 +209,23 @@ def _reason(error: Exception) -> str:
         number = error.os_error.errno
         return os.strerror(number).lower() if number else str(error)
     return str(error) or type(error).__name__
+
+
+def is_too_long(status: int, message: str) -> bool:
+    """Whether a refusal says that the prompt does not fit the model's context."""
+    says_so = any(words in message.lower() for words in _CONTEXT)
+    return says_so or status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
+def ending(status: int, message: str) -> PolytraceError:
+    """The error that ends the run because the reply would be the same for every prompt."""
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return UserError(f"teacher.api_key_env: {message}; name a variable with a key")
+    if status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+        return UserError(f"teacher.endpoints, teacher.model or teacher.api: {message}")
+    if status < HTTPStatus.BAD_REQUEST:
+        return UserError(f"teacher.endpoints: {message}; name the address that it sends to")
+    return ShortError(
+        f"teacher.endpoints: {message}; everything that came is kept; mend that and run the "
+        f"same command again"
+    )

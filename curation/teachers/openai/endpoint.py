@@ -1,6 +1,7 @@
 """One OpenAI-compatible server: how many samples it takes at once, and whether it can be reached.
 
-Both are learned from the outcomes of requests and from the server's own metrics. The circuit
+Both are learned from the outcomes of requests and from the server's own metrics; so is which fields
+its requests carry. The circuit
 breaker: an endpoint is UP until a connection is refused or three requests in a row fail. Then it is
 DOWN, and nothing is sent. When its health check succeeds again it is on TRIAL: one request is sent,
 whose success makes it UP. A server that was gone gets half of its former load for a minute, because
@@ -12,11 +13,15 @@ import re
 import time
 from enum import Enum, auto
 from http import HTTPStatus
+from math import inf
 
 import orjson
 
 from curation.teachers.openai import load_limit
-from curation.teachers.openai.client import Connection, UnavailableError
+from curation.teachers.openai.client import Connection, RejectedError, UnavailableError
+from curation.teachers.openai.load_limit import Window
+from curation.teachers.openai.request_form import STANDARD, RequestForm, adapted
+from curation.teachers.openai.wire import ServerSampling
 from support.errors import UserError
 
 CEILING_SECONDS = 60.0  # how long a server that died gets half of what it had
@@ -34,16 +39,24 @@ class BreakerState(Enum):
 
 
 class Endpoint:
-    """A server; `limit` bounds the samples in flight. None: it is measured, up to `most`."""
+    """A server; `limit` bounds the samples in flight. None: it is found, up to `most`.
+
+    `form` are the fields of its requests, until it refuses one.
+    """
 
     def __init__(
-        self, connection: Connection, limit: int | None, most: int = load_limit.MOST
+        self,
+        connection: Connection,
+        limit: int | None,
+        most: int = load_limit.MOST,
+        form: RequestForm = STANDARD,
     ) -> None:
         self.connection = connection
         self.url = connection.url
+        self.form = form
         self._set_by_hand = limit
         self._most = most
-        self._limit = min(most, limit or load_limit.UNKNOWN)
+        self._window = Window(min(most, limit or load_limit.UNKNOWN), -inf)
         self._ceiling: tuple[int, float] | None = None  # samples, and since when
         self._had = 0  # samples in flight when it went down; 0 once the ceiling is set
         self.state = BreakerState.DOWN
@@ -66,6 +79,19 @@ class Endpoint:
         """Samples that may be in flight now."""
         return min(self._limit, self._ceiling[0]) if self._ceiling else self._limit
 
+    @property
+    def _limit(self) -> int:
+        return int(self._window.limit)
+
+    @_limit.setter
+    def _limit(self, limit: int) -> None:
+        self._window = self._window._replace(limit=limit)
+
+    @property
+    def _is_steered(self) -> bool:
+        """Whether replies alone say how much the server takes."""
+        return self._set_by_hand is None and not self.has_metrics
+
     def room(self) -> float:
         """The free share of the limit, in (0, 1]; 0 where nothing may be sent."""
         if self.state is BreakerState.TRIAL:
@@ -74,8 +100,10 @@ class Endpoint:
             return 0.0
         return max(0.0, 1 - self.in_flight / self.limit)
 
-    def succeed(self) -> None:
-        """An answer came."""
+    def succeed(self, samples: int = 0) -> None:
+        """An answer came, with so many samples."""
+        if self._is_steered and self.in_flight >= 0.9 * self.limit:  # else the limit holds nobody
+            self._window = load_limit.after_reply(self._window, samples, self._most)
         self.last_success = time.monotonic()
         self._failures = 0
         self.busy_since, self._busy = None, 0
@@ -98,14 +126,18 @@ class Endpoint:
             self.state, self.cause = BreakerState.DOWN, str(cause)
             self.changed.set()
 
-    def rest(self, seconds: float) -> float:
-        """The server asks for `seconds` of rest; returns how long it gets.
+    def rest(self, seconds: float, *, sent: float) -> float:
+        """The server asks for `seconds` of rest (429); returns how long it gets.
+
+        `sent` is when the request was sent. Without metrics the limit shrinks as well.
 
         The rest grows with the number of such answers in a row.
         """
         now = time.monotonic()
         self.busy_since = now if self.busy_since is None else self.busy_since
         self._busy += 1
+        if self._is_steered:
+            self._window = load_limit.after_429(self._window, sent, now)
         seconds = max(seconds, min(LONGEST_REST, SHORTEST_REST * 2 ** min(self._busy // 64, 10)))
         self.paused_until = max(self.paused_until, now + seconds)
         self._failures = 0
@@ -116,6 +148,17 @@ class Endpoint:
     def not_tried(self) -> None:
         """The request that was to be the trial was never sent."""
         self._is_tried = False
+
+    def adapt(self, refusal: RejectedError, sampling: ServerSampling) -> RequestForm:
+        """The form of the next request after a refusal, which may be the same."""
+        self.form = adapted(
+            self.form,
+            refusal.status,
+            str(refusal),
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+        )
+        return self.form
 
     def begin(self, samples: int) -> None:
         """A request for so many samples is sent."""

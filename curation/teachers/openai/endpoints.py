@@ -19,6 +19,7 @@ from tqdm import tqdm
 from curation.teachers.openai import load_limit
 from curation.teachers.openai.client import Connection
 from curation.teachers.openai.endpoint import BreakerState, Endpoint
+from curation.teachers.openai.request_form import STANDARD, RequestForm
 from support.errors import ShortError, UserError
 
 if TYPE_CHECKING:
@@ -38,10 +39,12 @@ class EndpointPool:
         urls: base addresses.
         model: the model they must serve, and its revision ("": any).
         revision: see `model`.
-        in_flight: samples in flight at each endpoint; None: found from its metrics.
+        in_flight: samples in flight at each endpoint; None: found from its metrics, or from
+            its answers with 429.
         timeout: seconds one request may take.
         patience: seconds without any endpoint after which the run ends short.
         key: sent as a bearer token; in no message and no log.
+        form: the fields of the first request.
     """
 
     def __init__(
@@ -54,14 +57,17 @@ class EndpointPool:
         timeout: float,
         patience: float,
         key: str | None,
+        form: RequestForm = STANDARD,
     ) -> None:
         self._urls = urls
+        self._form = form
         self._model, self._revision = model, revision
         self._in_flight, self._timeout, self._patience = in_flight, timeout, patience
         self._key = key
         self.endpoints: list[Endpoint] = []
         self.fatal: Exception | None = None
         self.on_change: Callable[[], None] = lambda: None
+        self.place = "teacher"  # in the recipe; lines on standard error name it
         self._tasks: list[asyncio.Task[None]] = []
         self._without_metrics: list[Endpoint] = []  # those that a line has been printed for
         self._session: aiohttp.ClientSession | None = None
@@ -103,7 +109,7 @@ class EndpointPool:
             headers=headers,
         )
         connections = [Connection(self._session, url, self._key) for url in self._urls]
-        self.endpoints = [Endpoint(one, self._in_flight, most) for one in connections]
+        self.endpoints = [Endpoint(one, self._in_flight, most, self._form) for one in connections]
 
     async def close(self) -> None:
         """Leave nothing running."""
@@ -139,7 +145,7 @@ class EndpointPool:
                 endpoint.changed.clear()
                 if endpoint.state is BreakerState.DOWN:
                     if endpoint.has_been_up and trial == _TRIAL[0]:
-                        _say(f"{endpoint.url} fails ({endpoint.cause}); nothing is sent there")
+                        self._say(f"{endpoint.url} fails ({endpoint.cause}); nothing is sent there")
                         is_reported = True
                     is_first = not endpoint.has_been_up
                     if not is_first:  # a server that says it is well and fails all the same
@@ -157,7 +163,7 @@ class EndpointPool:
                     self._check_rest(endpoint)
                     trial = _TRIAL[0]
                     if is_reported:
-                        _say(f"{endpoint.url} is back")
+                        self._say(f"{endpoint.url} is back")
                         is_reported = False
                 self.on_change()
                 with suppress(TimeoutError):
@@ -170,9 +176,10 @@ class EndpointPool:
         is_new = endpoint not in self._without_metrics
         if self._in_flight is None and not endpoint.has_metrics and is_new:
             self._without_metrics.append(endpoint)
-            _say(
-                f"{endpoint.url} tells no load (vLLM's /metrics): {endpoint.limit} samples are "
-                f"kept in flight; set teacher.in_flight to what it can take"
+            self._say(
+                f"{endpoint.url} tells no load (/metrics of vLLM or SGLang): {endpoint.limit} "
+                f"samples may be in flight now, half after a 429 and slowly more without one; "
+                f"set {self.place}.in_flight to what it can take"
             )
 
     def _check_rest(self, endpoint: Endpoint) -> None:
@@ -218,10 +225,14 @@ class EndpointPool:
         """How many endpoints there are beside the one that is named."""
         return f" (and {len(self._urls) - 1} more)" if len(self._urls) > 1 else ""
 
+    def _say(self, line: str) -> None:
+        """A line of its own, above the progress bar."""
+        say(line, self.place)
 
-def _say(line: str) -> None:
-    """A line of its own, above the progress bar."""
-    tqdm.write(f"{time.strftime('%H:%M:%S')} teacher: {line}", file=sys.stderr)
+
+def say(line: str, place: str = "teacher") -> None:
+    """A line of its own, above the progress bar; `place` is the part of the recipe."""
+    tqdm.write(f"{time.strftime('%H:%M:%S')} {place}: {line}", file=sys.stderr)
 
 
 def read_key(variable: str | None) -> str | None:

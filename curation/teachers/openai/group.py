@@ -18,6 +18,7 @@ class Group:
 
     def __init__(self, request: Request) -> None:
         self.prompt: Prompt = request.prompt
+        self.keys = request.keys
         self._traces = {trace.index: trace for trace in request.have}
         self._missing = set(request.missing)
         self._pending: set[int] = set()
@@ -37,6 +38,10 @@ class Group:
         fresh = [] if self.refusal else sorted(due - self._pending)
         self._pending.update(fresh)
         return fresh
+
+    def is_pending(self, index: int) -> bool:
+        """Whether this sample was requested and has not come."""
+        return index in self._pending
 
     def traces(self) -> Sequence[Trace]:
         """The traces that count, by index: those below the frontier."""

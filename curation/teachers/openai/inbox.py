@@ -28,6 +28,10 @@ class Work:
     attempts: int = 0
     since: float | None = None  # when it failed first
 
+    def pending(self) -> list[int]:
+        """The samples of it that have not come."""
+        return [index for index in self.indices if self.group.is_pending(index)]
+
 
 class Inbox:
     """Replies in the order in which they came; `samples` counts the choices in them."""

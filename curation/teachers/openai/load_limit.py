@@ -1,21 +1,37 @@
-"""How many requests a server should hold, from its own metrics, as pure functions.
+"""How many samples a server should hold at once, as pure functions.
 
-The text of vLLM's `/metrics` and the present limit give the next limit. A server is saturated when
-requests wait in it. A few should always wait, so that it never idles between two replies; more than
-a few only delay every reply.
+The text of the `/metrics` of vLLM or SGLang and the present limit give the next limit. A server is
+saturated when requests wait in it. A few should always wait, so that it never idles between two
+replies; more than a few only delay every reply.
+
+Where a server shows no metrics, its replies steer, as TCP's congestion control does (additive
+increase, multiplicative decrease; Chiu and Jain 1989): the limit grows by one with each full round
+of replies, and is halved by a 429, once for all requests that were under way then.
 """
 
 import re
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, nextafter
+from typing import NamedTuple
 
 START = 256  # samples in flight at first: what vLLM runs at once by default, or less
 UNKNOWN = 64  # at a server that tells no load
 MOST = 4096
 _LINE = re.compile(
-    r"^vllm:(num_requests_running|num_requests_waiting|kv_cache_usage_perc|gpu_cache_usage_perc)"
+    r"^(vllm:num_requests_running|vllm:num_requests_waiting"
+    r"|vllm:kv_cache_usage_perc|vllm:gpu_cache_usage_perc"
+    r"|sglang:num_running_reqs|sglang:num_queue_reqs|sglang:token_usage)"
     r"(?:\{[^}]*\})?\s+([0-9.eE+-]+)",
     re.MULTILINE,
+)
+# The gauges of one server: what runs, what waits, and the names of the KV cache's use.
+_GAUGES = (
+    (
+        "vllm:num_requests_running",
+        "vllm:num_requests_waiting",
+        ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"),
+    ),
+    ("sglang:num_running_reqs", "sglang:num_queue_reqs", ("sglang:token_usage",)),
 )
 _FULL = 0.95  # of the KV cache: more sequences would only evict one another
 
@@ -30,7 +46,7 @@ class Load:
 
 
 def parse(metrics: str) -> Load | None:
-    """The load in Prometheus text, summed over engines; None where it is not vLLM's."""
+    """The load in Prometheus text, summed over engines; None where no gauge of ours is in it."""
     values: dict[str, list[float]] = {}
     for name, number in _LINE.findall(metrics):
         try:
@@ -40,14 +56,15 @@ def parse(metrics: str) -> Load | None:
         if not isfinite(value):
             return None
         values.setdefault(name, []).append(value)
-    if "num_requests_running" not in values or "num_requests_waiting" not in values:
-        return None
-    usage = values.get("kv_cache_usage_perc", values.get("gpu_cache_usage_perc", [0.0]))
-    return Load(
-        running=int(sum(values["num_requests_running"])),
-        waiting=int(sum(values["num_requests_waiting"])),
-        kv_usage=max(usage),
-    )
+    for running, waiting, usages in _GAUGES:
+        if running in values and waiting in values:
+            usage = next((values[name] for name in usages if name in values), [0.0])
+            return Load(
+                running=int(sum(values[running])),
+                waiting=int(sum(values[waiting])),
+                kv_usage=max(usage),
+            )
+    return None
 
 
 def next_limit(limit: int, in_flight: int, load: Load, *, is_near: bool) -> int:
@@ -64,3 +81,31 @@ def next_limit(limit: int, in_flight: int, load: Load, *, is_near: bool) -> int:
     if load.waiting == 0 and is_used and load.kv_usage < _FULL:
         return min(MOST, limit + max(1, limit // (8 if is_near else 2)))
     return limit
+
+
+class Window(NamedTuple):
+    """A limit of samples in flight that replies steer, and when it was last halved (seconds)."""
+
+    limit: float
+    halved_at: float
+
+
+def after_reply(window: Window, samples: int, most: int) -> Window:
+    """Additive increase: a whole round of replies without a 429 adds one sample.
+
+    `samples` came with this reply. A window above `most` stays as it is.
+    """
+    limit = max(1.0, window.limit)
+    return window._replace(limit=max(limit, min(float(most), limit + samples / limit)))
+
+
+def after_429(window: Window, sent: float, now: float) -> Window:
+    """Multiplicative decrease: half, for the first 429 to a request that was sent since the last.
+
+    `sent` is when the refused request was sent. What was sent before the last decrease says
+    nothing about the limit that holds since.
+    """
+    if sent < window.halved_at:
+        return window
+    # A request that is sent in the same tick of the clock as the decrease comes after it.
+    return Window(max(1.0, window.limit / 2), max(now, nextafter(sent, float("inf"))))

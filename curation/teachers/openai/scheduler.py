@@ -12,17 +12,24 @@ from collections import deque
 from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from http import HTTPStatus
 from typing import NamedTuple
 
 from curation.teachers import Request, SampleOutcome, Shortfall, is_slow
-from curation.teachers.openai.client import BusyError, RejectedError, UnavailableError
+from curation.teachers.openai.client import (
+    PROMPT_FAULTS,
+    BusyError,
+    RejectedError,
+    UnavailableError,
+    ending,
+    is_too_long,
+)
 from curation.teachers.openai.endpoint import BreakerState, Endpoint
 from curation.teachers.openai.endpoints import EndpointPool
+from curation.teachers.openai.feed import Feed, NothingYetError
 from curation.teachers.openai.group import Group
 from curation.teachers.openai.inbox import Inbox, Work
 from curation.teachers.openai.wire import BadReplyError, Choice, ServerSampling, choices
-from support.errors import PolytraceError, ShortError, UserError
+from support.errors import UserError
 
 ATTEMPTS = 5  # failures charged to one request, until it may be given up
 LONGEST_PAUSE = 30.0
@@ -31,15 +38,6 @@ JUDGES = 16  # threads in which traces are judged: graders may wait for processe
 MOST_JUDGING = 64  # groups whose traces are judged at a time; no more requests are read then
 MOST_WAITING = 2048  # samples that wait to be taken; no more are requested then
 MOST_REFUSED = 8  # prompts refused and no later request answered: perhaps the recipe is refused
-PROMPT_FAULTS = (400, 413, 422)
-CONTEXT = (
-    "context length",
-    "context size",
-    "context_length",
-    "maximum model length",
-    "max_model_len",
-    "too long",
-)
 
 
 class _Refusal(NamedTuple):
@@ -83,6 +81,10 @@ class Stream:
     ) -> AsyncGenerator[SampleOutcome, None]:
         """Every outcome; raises what ends the run early."""
         self._requests, self._shortfall = iter(requests), shortfall
+        if isinstance(requests, Feed):
+            loop = asyncio.get_running_loop()
+            requests.on_request(lambda: loop.call_soon_threadsafe(self._pump))
+            self._has_answered = requests.has_answered
         self._pool.on_change = self._pump
         try:
             self._pump()
@@ -160,8 +162,11 @@ class Stream:
                 self._drop(work)
             if self._is_read or self._is_full or self._judging >= MOST_JUDGING:
                 return None
-            request = next(self._requests, None)
-            if request is None:
+            try:
+                request = next(self._requests)
+            except NothingYetError:
+                return None
+            except StopIteration:
                 self._is_read = True
                 continue
             # A trace under one of our keys: the server took these settings before.
@@ -186,12 +191,13 @@ class Stream:
     async def _perform(self, work: Work, endpoint: Endpoint) -> None:
         """One request and what comes of it."""
         began, is_trial = time.monotonic(), endpoint.state is BreakerState.TRIAL
+        prompt, form, is_vllm = work.group.prompt, endpoint.form, endpoint.is_vllm
         try:
-            body = self._sampling.body(work.group.prompt, work.indices, is_vllm=endpoint.is_vllm)
+            body = self._sampling.body(prompt, work.indices, is_vllm=is_vllm, form=form)
             reply = await endpoint.connection.post(self._path, body)
             samples = choices(reply, len(work.indices), self._sampling.part)
         except BusyError as busy:
-            pause = endpoint.rest(busy.seconds)
+            pause = endpoint.rest(busy.seconds, sent=began)
             asyncio.get_running_loop().call_later(pause, self._pump)
             self._ready.append(work)
         except BadReplyError as bad:
@@ -204,12 +210,15 @@ class Stream:
             self._again(work, error, charged=is_trial or others_succeeded)
         except RejectedError as error:
             endpoint.succeed()
-            self._reject(work, endpoint, error)
+            if endpoint.adapt(error, self._sampling) == form:
+                self._reject(work, endpoint, error)
+            else:  # the request's fields were refused: the next one has others
+                self._ready.appendleft(work)
         except TypeError as error:  # a lone surrogate, which no JSON carries; nothing was sent
             endpoint.not_tried()
             self._refuse(work, "prompt_not_encodable", f"not UTF-8: {error}")
         else:
-            endpoint.succeed()
+            endpoint.succeed(len(samples))
             self._has_answered = True
             self._settle_refused(began)
             self._inbox.put(work, samples)
@@ -258,27 +267,12 @@ class Stream:
         """Handle a reply that refuses this prompt, or the recipe."""
         if error.status not in PROMPT_FAULTS:
             message = f"{endpoint.url} answers {error.status}: {error}"
-            self._error = self._ending(error.status, message)
-        elif error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or any(
-            words in str(error).lower() for words in CONTEXT
-        ):
+            self._error = ending(error.status, message)
+        elif is_too_long(error.status, str(error)):
             self._refuse(work, "context_length", str(error))
         else:  # perhaps not this prompt is refused but the recipe: wait for the next answer
             message = f"HTTP {error.status}: {error}"
             self._refused.append(_Refusal(work, message, time.monotonic()))
-
-    def _ending(self, status: int, message: str) -> PolytraceError:
-        """The error that ends the run because the reply would be the same for every prompt."""
-        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            return UserError(f"teacher.api_key_env: {message}; name a variable with a key")
-        if status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
-            return UserError(f"teacher.endpoints, teacher.model or teacher.api: {message}")
-        if status < HTTPStatus.BAD_REQUEST:
-            return UserError(f"teacher.endpoints: {message}; name the address that it sends to")
-        return ShortError(
-            f"teacher.endpoints: {message}; everything that came is kept; mend that and run the "
-            f"same command again"
-        )
 
     def _settle_refused(self, sent: float) -> None:
         """A request sent at the time `sent` was answered: earlier refusals concern their prompts.

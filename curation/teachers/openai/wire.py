@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 import orjson
 
 from curation.teachers._part import ReplyPart, TraceText, take
+from curation.teachers.openai.request_form import STANDARD, RequestForm
 from schemas.recipe import digest
 from schemas.records import END_OF_THINKING, FinishReason, Prompt, Trace
 
@@ -147,7 +148,14 @@ class ServerSampling:
             completion_tokens=choice.tokens,
         )
 
-    def body(self, prompt: Prompt, indices: Sequence[int], *, is_vllm: bool) -> bytes:
+    def body(
+        self,
+        prompt: Prompt,
+        indices: Sequence[int],
+        *,
+        is_vllm: bool,
+        form: RequestForm = STANDARD,
+    ) -> bytes:
         """The JSON of one request for `indices`."""
         message = self.message(prompt, indices[0])
         body: dict[str, Any] = {"model": self.model}
@@ -159,9 +167,11 @@ class ServerSampling:
         body |= {
             "temperature": self.temperature,
             "top_p": self.top_p,
-            "max_tokens": self.max_tokens,
+            form.tokens_field: self.max_tokens,
             "n": len(indices),
         }
+        for name in form.left_out:
+            del body[name]
         if self.stop:
             body["stop"] = list(self.stop)
         if (seed := self.sample_seed(prompt, indices[0])) is not None:
@@ -176,11 +186,16 @@ class ServerSampling:
 def choices(reply: bytes, requested: int, part: ReplyPart) -> list[Choice]:
     """The samples of a reply, at most `requested`; BadReplyError where there are none."""
     try:
-        data = _parse(reply)
+        data = parse(reply)
     except ValueError:
         raise BadReplyError(f"no JSON: {reply[:80]!r}") from None
+    return choices_of(data, requested, part)
+
+
+def choices_of(data: object, requested: int, part: ReplyPart) -> list[Choice]:
+    """`choices`, of a reply whose JSON is read already."""
     if not isinstance(data, dict) or not isinstance(data.get("choices"), list):
-        raise BadReplyError(f"no choices: {reply[:80]!r}")
+        raise BadReplyError(f"no choices: {str(data)[:80]!r}")
     raw_choices = data["choices"][:requested]
     if not raw_choices:
         raise BadReplyError("the list of choices is empty")
@@ -200,7 +215,8 @@ def choices(reply: bytes, requested: int, part: ReplyPart) -> list[Choice]:
     return whole
 
 
-def _parse(reply: bytes) -> Any:
+def parse(reply: bytes) -> Any:
+    """JSON of a server's; ValueError where it is none."""
     try:
         return orjson.loads(reply)
     except orjson.JSONDecodeError:  # it takes no half of a surrogate pair, which a text may hold

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from diffusion.decoding import Order, View, most
+from diffusion.decoding import Order, View, highest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +44,14 @@ class Blockwise:
     def choose(self, view: View, confidence_BC: Tensor) -> Tensor:
         """The step's share of masks, block by block from the left."""
         key_BC = view.noise() if self.is_random else confidence_BC
-        block_C = view.mask_C // self.block
+        block_C = view.mask_index_C // self.block
         # Keys lie in [-2, 1]: a block further left always comes first.
         shifted_BC = key_BC.clamp(min=-2.0).double() - 4.0 * block_C
-        return most(shifted_BC, view.masked_BC, view.quota)
+        return highest(shifted_BC, view.masked_BC, view.quota)
 
     def _before(self, view: View) -> Tensor:
         """How many masks are left in the blocks before each column's, [B, C]."""
-        block_C = view.mask_C // self.block
+        block_C = view.mask_index_C // self.block
         masked_BC = view.masked_BC.long()
         counts_BK = masked_BC.new_zeros(len(masked_BC), int(block_C.max()) + 2)
         counts_BK.index_add_(1, block_C + 1, masked_BC)  # headers have no block: -1, and no masks

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from diffusion.decoding import Order, View, most
+from diffusion.decoding import Order, View, highest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class Confidence:
 
     def choose(self, view: View, confidence_BC: Tensor) -> Tensor:
         """The most confident."""
-        return most(confidence_BC, view.masked_BC, view.quota)
+        return highest(confidence_BC, view.masked_BC, view.quota)
 
 
 build = Confidence

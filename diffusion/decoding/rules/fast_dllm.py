@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from diffusion.decoding import Order, View, most
+from diffusion.decoding import Order, View, highest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class FastDllm:
 
     def scope(self, view: View) -> Tensor:
         """The leftmost unfinished block of each row."""
-        block_C = view.mask_C // self.block
+        block_C = view.mask_index_C // self.block
         last = int(block_C.max()) + 1
         first_B1 = torch.where(view.masked_BC, block_C, last).amin(1, keepdim=True)
         return view.masked_BC & (block_C == first_B1)
@@ -38,7 +38,7 @@ class FastDllm:
     def choose(self, view: View, confidence_BC: Tensor) -> Tensor:
         """All above the threshold, and the highest of each row."""
         scope_BC = self.scope(view)
-        return (scope_BC & (confidence_BC > self.threshold)) | most(confidence_BC, scope_BC, 1)
+        return (scope_BC & (confidence_BC > self.threshold)) | highest(confidence_BC, scope_BC, 1)
 
 
 build = FastDllm

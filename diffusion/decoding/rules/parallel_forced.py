@@ -17,7 +17,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from diffusion.decoding import Order, View, most
+from diffusion.decoding import Order, View, highest
 
 
 class Summary(StrEnum):
@@ -48,7 +48,7 @@ class ParallelForced:
         for slot, quota in enumerate(quotas(view, self.summary)):
             if quota:
                 among_BC = view.masked_BC & (view.slot_C == slot)
-                chosen_BC |= most(confidence_BC, among_BC, quota)
+                chosen_BC |= highest(confidence_BC, among_BC, quota)
         return chosen_BC
 
 

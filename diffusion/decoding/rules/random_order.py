@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from diffusion.decoding import Order, View, most
+from diffusion.decoding import Order, View, highest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +17,7 @@ class RandomOrder:
 
     def scope(self, view: View) -> Tensor:
         """The positions that will be committed."""
-        return most(view.noise(), view.masked_BC, view.quota)
+        return highest(view.noise(), view.masked_BC, view.quota)
 
     def choose(self, view: View, confidence_BC: Tensor) -> Tensor:
         """The same positions, for any confidences."""

@@ -1,9 +1,9 @@
 """A masked-diffusion language model as the objective and the decoder use it.
 
 In: token ids with masks in them, and the positions to predict. Out: the cross-entropy of those
-positions, or their logits. The head is applied to these positions only, in any transformers model
-whose trunk is its `base_model` and whose head ends in its output embeddings: a hook picks the rows
-from the trunk's output, and the output embeddings are applied here.
+positions, or their features, from which a caller computes logits. The head is applied to these
+positions only, in any transformers model whose trunk is its `base_model` and whose head ends in its
+output embeddings: a hook picks the rows from the trunk's output.
 
 Axes: B rows, T tokens, R predicted positions, H hidden, V vocabulary.
 """
@@ -62,14 +62,6 @@ class Denoiser(nn.Module):
         bias_V = getattr(head, "bias", None)
         return linear_cross_entropy(features_RH, head.weight, bias_V, targets_R, weights_R)
 
-    def logits(
-        self, ids_BT: Tensor, positions_R: Tensor, attention_mask_BT: Tensor | None = None
-    ) -> Tensor:
-        """Logits [R, V] for `positions_R`, in the model's type."""
-        head = self.net.get_output_embeddings()
-        features_RH = self.features(ids_BT, positions_R, attention_mask_BT)
-        return nn.functional.linear(features_RH, head.weight, getattr(head, "bias", None))
-
     def features(
         self, ids_BT: Tensor, positions_R: Tensor, attention_mask_BT: Tensor | None, **more: Any
     ) -> Tensor:
@@ -103,8 +95,8 @@ class Dlm:
     """A loaded masked-diffusion language model.
 
     `family` is its file under `diffusion/models`, `mask_id` the token that is denoised, `fill_id`
-    the one that fills a slot behind its text, `turn_ends` those that also end an answer, `context`
-    the longest row in tokens (None: no limit), `folder` the directory that it was read from.
+    the one that fills a slot behind its text, `turn_end_ids` those that also end an answer,
+    `context` the longest row in tokens (None: no limit), `folder` the directory of its files.
     """
 
     family: str
@@ -114,9 +106,9 @@ class Dlm:
     fill_id: int
     context: int | None
     folder: Path
-    turn_ends: frozenset[int] = frozenset()
+    turn_end_ids: frozenset[int] = frozenset()
 
     @property
     def end_ids(self) -> frozenset[int]:
         """All tokens that end a text."""
-        return self.turn_ends | {self.fill_id}
+        return self.turn_end_ids | {self.fill_id}

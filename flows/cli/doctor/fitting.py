@@ -17,6 +17,7 @@ DEMO_MEMORY, DEMO_DISK = 3 * GIB, GB
 SMALL = {
     "demo": "the bundled teacher on the CPU, minutes",
     "miniature": "the same for hours; can be stopped",
+    "choice_recorded": "bundled traces, seconds on the CPU",
     "gsm8k_recorded": "minutes on the CPU; set source.path",
     "recorded_traces": "minutes on the CPU; set source.path",
     "openr1_recorded": "on the CPU; reads the hub",

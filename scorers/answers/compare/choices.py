@@ -51,6 +51,14 @@ def capital(text: str) -> str:
     return f"{match[1].upper()}{text[1:]}" if match else text
 
 
+def split_choice(text: str) -> tuple[str, str] | None:
+    """The letter of a choice and what stands behind it: ("B", "12 cm") for "(B) 12 cm"."""
+    match = _choice_in(capital(text))
+    if match:
+        return _letter(match), str(match["rest"]).strip()
+    return (text.strip().upper(), "") if _BARE_SMALL.fullmatch(text.strip()) else None
+
+
 def compare_choices(answer: str, gold: str) -> Grade | None:
     """The verdict on two choices, by their letters, and by their texts where both give one.
 

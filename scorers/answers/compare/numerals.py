@@ -68,7 +68,9 @@ _LARGEST_DECIMAL = 10**9
 _TINY = Fraction(1, 1000)
 
 
-class _Number(NamedTuple):
+class Number(NamedTuple):
+    """A plain number; `percent` where a per cent sign stands behind `value`."""
+
     value: Fraction
     decimal: bool
     percent: bool
@@ -85,7 +87,7 @@ def compare_numbers(answer: str, gold: str) -> Grade | None:
         if _MAYBE_LIST.fullmatch(gold):
             return Grade.UNPARSED
         gold = gold.replace(",", ".")
-    one, other = _number(answer), _number(gold)
+    one, other = read_number(answer), read_number(gold)
     if one is None or other is None:
         return None
     if one.percent is not other.percent:
@@ -136,7 +138,7 @@ def compare_other_bases(answer: str, gold: str) -> Grade | None:
     return Grade.UNPARSED if re.search(r"\b0[xXbBoO][0-9]", answer + " " + gold) else None
 
 
-def _compare_with_percentage(one: _Number, other: _Number) -> Grade | None:
+def _compare_with_percentage(one: Number, other: Number) -> Grade | None:
     percentage, bare = (one, other) if one.percent else (other, one)
     values = percentage.value, percentage.value / 100
     distance = min(abs(bare.value - value) for value in values)
@@ -146,7 +148,7 @@ def _compare_with_percentage(one: _Number, other: _Number) -> Grade | None:
     return None if rounded and distance <= _SURELY_DIFFERENT else Grade.WRONG
 
 
-def _number(text: str) -> _Number | None:
+def read_number(text: str) -> Number | None:
     """`text` as a plain number with an optional currency sign, per cent sign or unit."""
     text = without_unit(text.replace("{,}", ",").replace(r"\!", "")).replace(r"\$", "", 1).strip()
     text = _CURRENCY.sub("", text.removeprefix("+"), count=1)
@@ -159,10 +161,10 @@ def _number(text: str) -> _Number | None:
         if len(top) > _EXACT_DIGITS or len(bottom) > _EXACT_DIGITS or int(bottom) == 0:
             return None
         sign = -1 if fraction["sign"] else 1
-        return _Number(Fraction(sign * int(top), int(bottom)), False, False, len(top))
+        return Number(Fraction(sign * int(top), int(bottom)), False, False, len(top))
     if power := _POWER_OF_TEN.fullmatch(text):
         value = Fraction(10) ** int(power["a"] or power["b"])
-        return _Number(-value if power["sign"] == "-" else value, False, False, 1)
+        return Number(-value if power["sign"] == "-" else value, False, False, 1)
     decimal = _DECIMAL.fullmatch(text)
     if not decimal or len(decimal["digits"]) > MOST_DIGITS:
         return None
@@ -171,16 +173,16 @@ def _number(text: str) -> _Number | None:
         value *= Fraction(10) ** int(decimal["a"] or decimal["b"])
     digits = sum(character.isdigit() for character in decimal["digits"].lstrip("0."))
     point = decimal["point"] is not None or decimal["bare"] is not None
-    return _Number(value, point, decimal["percent"] is not None, digits)
+    return Number(value, point, decimal["percent"] is not None, digits)
 
 
-def _mixed_number(mixed: re.Match[str]) -> _Number | None:
+def _mixed_number(mixed: re.Match[str]) -> Number | None:
     """The value of a mixed number such as "3 1/2"; None where the fraction is improper."""
     top, bottom = int(mixed["a"] or mixed["c"]), int(mixed["b"] or mixed["d"])
     if not 0 < top < bottom:
         return None
     sign = -1 if mixed["sign"] else 1
-    return _Number(
+    return Number(
         sign * (int(mixed["whole"]) + Fraction(top, bottom)), False, bool(mixed["percent"]), 1
     )
 

@@ -73,7 +73,7 @@ _EQUATIONS = re.compile(
 _ONE_EQUATION = re.compile(r"[A-Za-z](?:_\{?[0-9A-Za-z]\}?)?=[^=<>]+")
 # A fraction whose arguments may stand without braces: `\frac\pi4`.
 _FRACTION = re.compile(
-    r"\\[dt]?frac(?P<arguments>(?:\s?(?:\{[^{}]*\}|\\[A-Za-z]+|[0-9A-Za-z])){2})"
+    r"\\[dt]?frac(?P<arguments>(?:\s?(?:\{[^{}]*\}|\\[A-Za-z]++|[0-9A-Za-z])){2})"
 )
 # One argument of such a fraction: `{2}`, `\pi`, "4".
 _ARGUMENT = re.compile(r"\{([^{}]*)\}|(\\[A-Za-z]+|[0-9A-Za-z])")

@@ -145,22 +145,25 @@ _ASKED = re.compile(r"[^.!\n]{0,40}\?")
 # A word that begins no answer: the "correct" of "The answer is correct".
 _NOT_AN_ANSWER = re.compile(
     r">{1,2}[ \t]*final answer"
-    r"|(?:in)?correct\b|wrong\b|right\b|not\b|given\b|found\b|obtained\b|the\b|that\b|as\b|to\b|in\b"
-    r"|what\b|how\b|we\b|you\b|now\b|below\b|above\b",
+    r"|(?:in)?correct\b|wrong\b|right\b|not\b|given\b|found\b|obtained\b|what\b|how\b|below\b|above\b",
     re.IGNORECASE,
 )
+# A word that begins no value, and may begin an answer in words: the "the" of "the Indian Ocean".
+_NOT_A_VALUE = re.compile(r"(?:the|that|as|to|in|we|you|now)\b", re.IGNORECASE)
 
 
 class Announcement(NamedTuple):
     """An announced answer, and where its announcement starts and stops in the text.
 
-    `sure` where it is the final answer and cannot be the result of a step.
+    `sure` where it is the final answer and cannot be the result of a step. `said` are the words
+    that `answer` was read from, where they are more than the answer.
     """
 
     start: int
     stop: int
     answer: str
     sure: bool
+    said: str = ""
 
 
 def hashes(text: str) -> list[Announcement]:
@@ -184,12 +187,17 @@ def hashes(text: str) -> list[Announcement]:
             few = len(answer.split()) <= _HASH_WORDS
             is_announced = mark.start() >= last_line and few and not _TITLE.match(answer)
         if answer and is_announced:
-            announcements.append(Announcement(mark.start(), mark.end(), answer, True))
+            announcements.append(
+                Announcement(mark.start(), mark.end(), answer, True, mark["value"])
+            )
     return announcements
 
 
-def phrases(text: str) -> list[Announcement]:
-    """Announcing phrases in order, whose answer is mathematical, short, or the end of the text."""
+def phrases(text: str, in_words: bool = False) -> list[Announcement]:
+    """Announcing phrases in order, whose answer is mathematical, short, or the end of the text.
+
+    `in_words`: the answer may be words that begin no value, such as "the Indian Ocean".
+    """
     matches = list(_LINE.finditer(text)) if _LINE_HEAD.search(text) else []
     lower = text.lower()
     if "answer" in lower or not text.isascii():  # "an\u017fwer" is one to `re.IGNORECASE`
@@ -213,9 +221,13 @@ def phrases(text: str) -> list[Announcement]:
             words <= _MOST_WORDS and not text[match.end("value") :].strip(CLOSING)
         )
         plausible = short or is_mathematical(answer) or _SEVERAL_CHOICES.match(answer)
-        if plausible and not _NOT_AN_ANSWER.match(answer) and not PLACEHOLDER.fullmatch(answer):
+        if _NOT_AN_ANSWER.match(answer) or (not in_words and _NOT_A_VALUE.match(answer)):
+            continue
+        if plausible and not PLACEHOLDER.fullmatch(answer):
             sure = match.re is _PHRASE and bool(match["final"] or match["head"])
-            announcements.append(Announcement(match.start(), match.end("value"), answer, sure))
+            announcements.append(
+                Announcement(match.start(), match.end("value"), answer, sure, match["value"])
+            )
     return sorted([*announcements, *_elsewhere(text, lower, links)])
 
 
@@ -254,14 +266,16 @@ def choices(text: str) -> list[Announcement]:
 
 def _elsewhere(text: str, lower: str, links: Links) -> list[Announcement]:
     """Announcements in other languages than English; `lower` is the text in lower case."""
-    if not any(word in lower for word in _ELSEWHERE_WORDS):
+    if not any(map(lower.__contains__, _ELSEWHERE_WORDS)):
         return []
     announcements = []
     for match in _ELSEWHERE.finditer(text):
         answer = announced_value(text, match.start("value"), match.end("value"), links)
         answer = tidy(_TOKEN_BEHIND.sub("", answer))
         if answer and (is_mathematical(answer) or len(answer.split()) <= 3):
-            announcements.append(Announcement(match.start(), match.end(), answer, False))
+            announcements.append(
+                Announcement(match.start(), match.end(), answer, False, match["value"])
+            )
     return announcements
 
 

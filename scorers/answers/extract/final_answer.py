@@ -12,7 +12,7 @@ but a choice; a text that is nothing but an answer. All patterns are linear in t
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from schemas.records import END_OF_THINKING
 from scorers.answers.compare.plain_rules import PLACEHOLDER, tidy
@@ -76,33 +76,39 @@ class Extracted:
 
     `answer` is None where nothing announces one (the grader then takes the last formula or number
     of the text, but for an answer that is `given_up`); `end` is a number of characters:
-    `text[:end]` is the solution without run-on.
+    `text[:end]` is the solution without run-on. `said` are the words that the answer was read from
+    (the rest of the line behind a phrase, what a box or tag holds), and `stop` is where they end in
+    the text; empty and 0 where nothing is announced.
     """
 
     answer: str | None
     end: int
     given_up: bool = False
+    said: str = ""
+    stop: int = 0
 
 
-def extract(text: str) -> Extracted:
+def extract(text: str, *, in_words: bool = False) -> Extracted:
     """The final answer of `text`, and where its solution ends.
 
-    The text behind the last `</think>` is read first, because thoughts may announce an answer that
-    the reply does not give.
+    `in_words`: "The answer is the Indian Ocean" announces one, although it is no value. The text
+    behind the last `</think>` is read first, because thoughts may announce an answer that the reply
+    does not give.
     """
     start = text.rfind(END_OF_THINKING) + len(END_OF_THINKING)
     if start < len(END_OF_THINKING) or not text[start:].strip():
-        return _extracted(text)
-    reply = _extracted(text[start:])
+        return _extracted(text, in_words)
+    reply = _extracted(text[start:], in_words)
     if reply.answer is not None or reply.given_up:
-        return Extracted(answer=reply.answer, end=start + reply.end, given_up=reply.given_up)
+        return replace(reply, end=start + reply.end, stop=start + reply.stop)
     if (value := conclusion(text[start:], reply.end)) is not None:
         return Extracted(answer=value, end=start + reply.end)
-    return _extracted(text)
+    return _extracted(text, in_words)
 
 
-def _extracted(text: str) -> Extracted:
-    tags, boxes, marks, spoken = _tags(text), _boxes(text), hashes(text), phrases(text)
+def _extracted(text: str, in_words: bool) -> Extracted:
+    tags, boxes, marks = _tags(text), _boxes(text), hashes(text)
+    spoken = phrases(text, in_words)
     announced = [*tags, *boxes, *marks, *spoken]
     end = end_of_solution(
         text,
@@ -111,7 +117,7 @@ def _extracted(text: str) -> Extracted:
         last_start=max((each.start for each in announced), default=None),
     )
     if kept := [tag for tag in tags if tag.start < end]:
-        return Extracted(answer=kept[-1].answer, end=end)
+        return _announced(kept[-1], end)
     boxes = _joined(text, [box for box in boxes if box.stop <= end])
     exact = [
         phrase
@@ -145,8 +151,13 @@ def _extracted(text: str) -> Extracted:
             or _is_taken_back(text, last, end)
         ):
             return Extracted(answer=None, end=end, given_up=True)
-        return Extracted(answer=last.answer, end=end)
-    return Extracted(answer=_last_choice(text[:end]) or _nothing_else(text[:end]), end=end)
+        return _announced(last, end)
+    alone = _last_choice(text[:end]) or _nothing_else(text[:end])
+    return Extracted(answer=alone, end=end, said=alone or "", stop=end if alone else 0)
+
+
+def _announced(last: Announcement, end: int) -> Extracted:
+    return Extracted(answer=last.answer, end=end, said=last.said or last.answer, stop=last.stop)
 
 
 def _is_taken_back(text: str, announced: Announcement, end: int) -> bool:
@@ -174,24 +185,27 @@ def _tags(text: str) -> list[Announcement]:
         if not tag["end"]:
             opening = tag
         elif opening is not None:
-            if answer := _tagged(text[opening.end() : tag.start()]):
-                tags.append(Announcement(opening.start(), tag.end(), answer, True))
+            answer, said = _tagged(text[opening.end() : tag.start()])
+            if answer:
+                tags.append(Announcement(opening.start(), tag.end(), answer, True, said))
             opening = None
     if opening is not None and len(text) - opening.end() <= _UNCLOSED_CHARACTERS:
         inside = text[opening.end() :].strip()
-        if "\n" not in inside and (answer := _tagged(inside)):
-            tags.append(Announcement(opening.start(), len(text), answer, True))
+        answer, said = ("", "") if "\n" in inside else _tagged(inside)
+        if answer:
+            tags.append(Announcement(opening.start(), len(text), answer, True, said))
     return tags
 
 
-def _tagged(inside: str) -> str:
-    """The answer that a tag holds: what is announced in it, or all of it."""
+def _tagged(inside: str) -> tuple[str, str]:
+    """The answer that a tag holds, and its words: what is announced in it, or all of it."""
     if PLACEHOLDER.fullmatch(inside):
-        return ""
+        return "", ""
     if announced := _joined(inside, _boxes(inside)) or hashes(inside) or phrases(inside):
         kept = announced[-1]
-        return tidy(inside) if _is_taken_back(inside, kept, len(inside)) else kept.answer
-    return tidy(inside)
+        if not _is_taken_back(inside, kept, len(inside)):
+            return kept.answer, kept.said
+    return tidy(inside), inside
 
 
 def _boxes(text: str) -> list[Announcement]:
@@ -215,7 +229,7 @@ def _boxes(text: str) -> list[Announcement]:
                 continue
             answer = "" if PLACEHOLDER.fullmatch(text[inside]) else tidy(text[inside])
             if answer:
-                boxes.append(Announcement(start, brace.end(), answer, True))
+                boxes.append(Announcement(start, brace.end(), answer, True, text[inside]))
     bare = (Announcement(box.start(), box.end(), box[1], True) for box in _BARE_BOX.finditer(text))
     return sorted([*boxes, *bare])
 
@@ -232,7 +246,9 @@ def _joined(text: str, boxes: list[Announcement]) -> list[Announcement]:
         run.append(box)
     answers = ", ".join(dict.fromkeys(box.answer for box in reversed(run)))
     start, stop = run[-1].start, run[0].stop
-    return [Announcement(start, stop, with_surroundings(text, start, stop, answers), True)]
+    whole = with_surroundings(text, start, stop, answers)
+    said = run[0].said if whole == run[0].answer else ""
+    return [Announcement(start, stop, whole, True, said)]
 
 
 def _last_choice(text: str) -> str | None:

@@ -167,11 +167,27 @@ def have_different_units(one: str, other: str) -> bool:
         return False
     if "degree" in names and set(names) & set(_SCALES_OF_DEGREES.values()):
         return False  # "20 degrees" of a scale that the problem names
-    return any(
-        name.split()[-1] in CANONICAL.values() or _MEASURE_LIKE.search(name)
-        for name in names
-        if name
-    )
+    return any(is_measure(name) for name in names if name)
+
+
+def unit_of(text: str) -> str | None:
+    """The unit that stands at a value, in one spelling: "dollar" of `$5`, "metre" of "5 m".
+
+    A currency, a measure or any noun; None where there is none.
+    """
+    signs = {name for word in _CURRENCY.findall(text) if (name := _CURRENCY_WORDS.get(word))}
+    return signs.pop() if len(signs) == 1 else _unit_name(text)
+
+
+def is_measure(unit: str) -> bool:
+    """Whether a unit, as `unit_of` names it, is a measure or a currency and no other noun."""
+    known = unit.split()[-1] in CANONICAL.values() or is_currency(unit)
+    return known or _MEASURE_LIKE.search(unit) is not None
+
+
+def is_currency(unit: str) -> bool:
+    """Whether a unit, as `unit_of` names it, is a currency."""
+    return unit in _CURRENCY_WORDS.values()
 
 
 def _unit_name(text: str) -> str | None:

@@ -1,184 +1,38 @@
-"""Worker processes that run math-verify and can be killed without harm.
+"""math-verify in worker processes (`worker_pool.py`).
 
 In: questions (answer and gold, both as math-verify reads them). Out: a grade for each, in their
 order; TIMEOUT for a question whose worker was killed or died.
-
-Each worker is a fresh interpreter that speaks JSON lines: no fork (the caller may have threads), no
-re-import of the caller's `__main__`, no pickle. Workers start when the first question comes. They
-have a session of their own, so that Ctrl-C reaches the caller alone, which then ends them; they end
-with the caller when it is killed.
 """
 
-import json
-import os
-import selectors
-import sys
-import time
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from schemas.records import Grade
-from support.processes import DEVNULL, PIPE, Child
+from scorers.answers.verify.worker_pool import LOST, WorkerPool
 
 WORKER = Path(__file__).with_name("_math_verify_worker.py")
-
-START_SECONDS = 120.0  # to import sympy on a busy machine
-WALL_FACTOR = 6.0  # the limit is processor time; this much wall-clock time is the backstop
-QUESTIONS_PER_WORKER = 64  # fewer are not worth the start of another worker
-QUESTIONS_BEFORE_RENEWAL = 5000  # bounds what the verifier's caches hold
-STARTS = 3
 # A worker's verdict is None where one of the two could not be read, or not all of it.
-_GRADES = {True: Grade.CORRECT, False: Grade.WRONG, None: Grade.UNPARSED}
+_GRADES = {True: Grade.CORRECT, False: Grade.WRONG, None: Grade.UNPARSED, LOST: Grade.TIMEOUT}
 
 
 class Question(NamedTuple):
-    """What math-verify compares; both texts are bounded by the caller (a pipe holds 64 KiB)."""
+    """What math-verify compares; both texts are bounded by the caller."""
 
     answer: str
     gold: str
 
 
-class _Worker:
-    """One process with at most one question in flight."""
-
-    def __init__(self, timeout_seconds: float) -> None:
-        self.process = Child[bytes](
-            [sys.executable, "-P", str(WORKER), str(timeout_seconds)],
-            grace=0.0,
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=DEVNULL,
-            env={**os.environ, "PYTHONHASHSEED": "0"},
-            bufsize=0,
-        )
-        self.wall_seconds = timeout_seconds * WALL_FACTOR
-        self.deadline = time.monotonic() + START_SECONDS
-        self.ready = False
-        self.question: int | None = None
-        self.asked = 0
-        self._received = b""
-
-    def fileno(self) -> int:
-        """The pipe of replies, for the selector."""
-        assert self.process.stdout is not None
-        return self.process.stdout.fileno()
-
-    def ask(self, index: int, question: Question) -> None:
-        """Send a question. A worker that is dead already shows it at its other pipe."""
-        assert self.process.stdin is not None
-        self.question, self.asked = index, self.asked + 1
-        self.deadline = time.monotonic() + self.wall_seconds
-        data = memoryview((json.dumps(question) + "\n").encode("ascii"))
-        try:
-            while data:
-                data = data[self.process.stdin.write(data) :]
-        except BrokenPipeError:
-            return
-
-    def read(self) -> bytes | None:
-        """A whole line, b"" for none yet, None at the end of the output. Called when readable."""
-        received = os.read(self.fileno(), 1 << 16)
-        self._received += received
-        if not received:
-            return None
-        if not self._received.endswith(b"\n"):
-            return b""
-        line, self._received = self._received, b""
-        return line
-
-    def kill(self) -> None:
-        """SIGKILL, and reap."""
-        self.process.kill()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            assert pipe is not None
-            pipe.close()
-
-
-class WorkerPool:
+class MathVerifyPool:
     """Up to `limit` workers; not safe for several threads at once (the caller holds a lock)."""
 
     def __init__(self, limit: int, timeout_seconds: float) -> None:
-        self._limit = limit
-        self._timeout_seconds = timeout_seconds
-        self._workers: list[_Worker] = []
-        self._failed_starts = 0
+        self.workers = WorkerPool(WORKER, limit, timeout_seconds)
 
     def ask(self, questions: Sequence[Question]) -> list[Grade]:
-        """One grade a question, in order; TIMEOUT where the worker was killed or died.
-
-        Raises RuntimeError if workers cannot be started at all.
-        """
-        grades = [Grade.TIMEOUT] * len(questions)
-        waiting = deque(range(len(questions)))
-        try:
-            while waiting or any(worker.question is not None for worker in self._workers):
-                self._start(len(waiting))
-                for worker in self._workers:
-                    if waiting and worker.ready and worker.question is None:
-                        index = waiting.popleft()
-                        worker.ask(index, questions[index])
-                for worker in self._wait():
-                    self._receive(worker, grades)
-                self._kill_overdue()
-        except BaseException:  # Ctrl-C as well: no question may be left in flight
-            self.close()
-            raise
-        return grades
+        """One grade a question, in order. RuntimeError if workers cannot be started at all."""
+        return [_GRADES[verdict] for verdict in self.workers.ask(questions)]
 
     def close(self) -> None:
         """Kill all workers; they hold no state, and start again with the next question."""
-        while self._workers:
-            self._workers.pop().kill()
-
-    def _start(self, waiting: int) -> None:
-        """As many workers as the waiting questions are worth; some may still be starting."""
-        wanted = min(self._limit, -(-waiting // QUESTIONS_PER_WORKER))
-        while len(self._workers) < wanted:
-            self._workers.append(_Worker(self._timeout_seconds))
-
-    def _wait(self) -> list[_Worker]:
-        """The workers with something to read, after at most the time to the next deadline."""
-        with selectors.DefaultSelector() as selector:
-            busy = [w for w in self._workers if not w.ready or w.question is not None]
-            for worker in busy:
-                selector.register(worker, selectors.EVENT_READ, worker)
-            left = min((worker.deadline for worker in busy), default=0.0) - time.monotonic()
-            return [key.data for key, _ in selector.select(max(left, 0.0))]
-
-    def _receive(self, worker: _Worker, grades: list[Grade]) -> None:
-        line = worker.read()
-        if line == b"":
-            return
-        if line is None:
-            self._lose(worker)
-        elif not worker.ready:
-            worker.ready, self._failed_starts = True, 0
-        else:
-            assert worker.question is not None
-            (verdict,) = json.loads(line)
-            grades[worker.question] = _GRADES[verdict]
-            worker.question = None
-            if worker.asked >= QUESTIONS_BEFORE_RENEWAL:
-                self._workers.remove(worker)
-                worker.kill()
-
-    def _kill_overdue(self) -> None:
-        now = time.monotonic()
-        for worker in list(self._workers):
-            if (not worker.ready or worker.question is not None) and worker.deadline < now:
-                self._lose(worker)
-
-    def _lose(self, worker: _Worker) -> None:
-        """Drop a dead or overdue worker; its question keeps the grade TIMEOUT."""
-        self._workers.remove(worker)
-        worker.kill()
-        if not worker.ready:
-            self._failed_starts += 1
-            if self._failed_starts >= STARTS:
-                raise RuntimeError(
-                    f"the grading worker does not start (exit status {worker.process.returncode}); "
-                    f"`{sys.executable} -P {WORKER} 5` shows why"
-                )
+        self.workers.close()

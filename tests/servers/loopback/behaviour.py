@@ -29,6 +29,10 @@ class Behaviour:
     health: int = 200
     outage_s: float = 0.0  # from the moment it is set everything answers 503, /health too
 
+    most_at_once: int | None = None  # completions inside the server; one more gets a 429
+    most_a_second: int | None = None  # completions that arrive within a second; so here
+    refused_fields: tuple[str, ...] = ()  # of completions: OpenAI's 400 for an unsupported one
+
     # the next requests
     reset_next: int = 0  # the connection is reset
     hang_next: int = 0  # no answer until the client goes away
@@ -53,10 +57,15 @@ class Behaviour:
     reasoning: Literal["none", "reasoning", "reasoning_content"] = "none"  # the text's field
     reasoning_only: bool = True  # content is null; else it holds the last line, the answer
 
+    # Pairs of a text and a reply: a prompt that holds the text gets the reply, whatever the seed.
+    # Several replies to one text are given in turn, again and again.
+    script: tuple[tuple[str, str], ...] = ()
+
     # the engine
     max_running: int | None = None  # so many sequences run at once, the rest waits
     kv_when_full: float = 0.5  # the KV cache's use when max_running sequences run
     metrics: bool = True  # else /metrics is 404
+    gauges: Literal["vllm", "sglang"] = "vllm"  # whose names /metrics has
     models: tuple[str, ...] = ("loop",)
     root: str | None = None  # what /v1/models says the model was loaded from
 
@@ -93,7 +102,9 @@ COUNTERS = (
 def behaviour_of(data: bytes | str) -> Behaviour:
     """The inverse of `Behaviour.json`; TypeError for a field that there is not."""
     row = orjson.loads(data)
-    return Behaviour(**{**row, "models": tuple(row.get("models", ("loop",)))})
+    lists = {name: tuple(row[name]) for name in ("models", "refused_fields") if name in row}
+    script = tuple((text, reply) for text, reply in row.get("script", ()))
+    return Behaviour(**{**row, **lists, "script": script})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,13 +124,14 @@ class Served:
     prompt: str  # the last user message or the prompt, its first 200 characters
     digest: str  # of the whole body
     in_flight: int  # completion requests inside the server as it arrived, this one included
+    fields: tuple[str, ...] = ()  # of the request, by name
 
 
 def served_of(log: bytes) -> list[Served]:
     """Read a server's log in order of arrival: a line as a request arrives, one as it ends.
 
-    `[id, arrived, n, seed, in_flight, digest, prompt]`, `[id, ended, status]`; `[]` is a start of
-    the server, after which ids begin anew. A torn last line is left out.
+    `[id, arrived, n, seed, in_flight, digest, prompt, fields]`, `[id, ended, status]`; `[]` is a
+    start of the server, after which ids begin anew. A torn last line is left out.
     """
     found: list[Served] = []
     places: dict[int, int] = {}
@@ -130,7 +142,7 @@ def served_of(log: bytes) -> list[Served]:
             case [number, ended, status]:
                 if (at := places.pop(number, None)) is not None:
                     found[at] = replace(found[at], ended=ended, status=status)
-            case [number, arrived, n, seed, in_flight, digest, prompt]:
+            case [number, arrived, n, seed, in_flight, digest, prompt, fields]:
                 places[number] = len(found)
                 found.append(
                     Served(
@@ -142,6 +154,7 @@ def served_of(log: bytes) -> list[Served]:
                         prompt=prompt,
                         digest=digest,
                         in_flight=in_flight,
+                        fields=tuple(fields),
                     )
                 )
     return found

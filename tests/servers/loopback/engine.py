@@ -14,6 +14,12 @@ _GAUGES = (
     ("vllm:num_requests_waiting_by_reason", "Number of waiting requests by reason."),
     ("vllm:kv_cache_usage_perc", "KV-cache usage. 1 means 100 percent usage."),
 )
+# Those of SGLang (python/sglang/srt/metrics/collector.py).
+_SGLANG = (
+    ("sglang:num_running_reqs", "The number of running requests."),
+    ("sglang:num_queue_reqs", "The number of requests in the waiting queue."),
+    ("sglang:token_usage", "The token usage."),
+)
 
 
 class Engine:
@@ -59,6 +65,8 @@ class Engine:
 
     def metrics(self, behaviour: Behaviour) -> str:
         """The gauges in Prometheus' text form."""
+        if behaviour.gauges == "sglang":
+            return self._sglang_metrics(behaviour)
         labels = f'engine="0",model_name="{behaviour.models[0]}"'
         full = self.running / self._limit if self._limit else 0.0
         values = (
@@ -74,4 +82,14 @@ class Engine:
         for (name, text), series in zip(_GAUGES, values, strict=True):
             lines += (f"# HELP {name} {text}", f"# TYPE {name} gauge")
             lines += (f"{name}{{{keys}}} {float(value)}" for keys, value in series)
+        return "\n".join(lines) + "\n"
+
+    def _sglang_metrics(self, behaviour: Behaviour) -> str:
+        labels = f'model_name="{behaviour.models[0]}",tp_rank="0"'
+        full = self.running / self._limit if self._limit else 0.0
+        values = (self.running, self.waiting, full * behaviour.kv_when_full)
+        lines: list[str] = []
+        for (name, text), value in zip(_SGLANG, values, strict=True):
+            lines += (f"# HELP {name} {text}", f"# TYPE {name} gauge")
+            lines.append(f"{name}{{{labels}}} {float(value)}")
         return "\n".join(lines) + "\n"

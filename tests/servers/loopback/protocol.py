@@ -32,6 +32,7 @@ class Asked:
     seed: int | None
     greedy: bool
     digest: bytes  # of the body
+    fields: tuple[str, ...]  # their names
 
 
 def asked_of(body: bytes, *, chat: bool) -> Asked:
@@ -50,6 +51,7 @@ def asked_of(body: bytes, *, chat: bool) -> Asked:
             seed=None if row.get("seed") is None else int(row["seed"]),
             greedy=row.get("temperature") == 0,
             digest=blake2b(body, digest_size=8).digest(),
+            fields=tuple(row),
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadRequestError(f"the request cannot be read: {error!r}") from error
@@ -87,6 +89,23 @@ def too_long_body(asked: Asked, limit: int) -> bytes:
         f"tokens. Please reduce the length of the input prompt. "
         f"(parameter=input_tokens, value={length})",
         "input_tokens",
+    )
+
+
+def unsupported_body(field: str) -> bytes:
+    """OpenAI's refusal of a field that a model does not take."""
+    message = f"Unsupported parameter: '{field}' is not supported with this model."
+    if field == "max_tokens":
+        message += " Use 'max_completion_tokens' instead."
+    return orjson.dumps(
+        {
+            "error": {
+                "message": message,
+                "type": "invalid_request_error",
+                "param": field,
+                "code": "unsupported_parameter",
+            }
+        }
     )
 
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 import time
+from collections import Counter, deque
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -25,6 +26,7 @@ from tests.servers.loopback.protocol import (
     error_body,
     models_body,
     too_long_body,
+    unsupported_body,
 )
 from tests.servers.loopback.text import Sample, sample, share
 
@@ -64,7 +66,10 @@ class Server:
         self._engine = Engine()
         self._received = 0
         self._in_flight = 0
+        self._admitted = 0  # completions that the engine has
         self._unseeded: dict[bytes, int] = {}
+        self._arrivals: deque[float] = deque()  # of the last second, those that were let in
+        self._scripted: Counter[str] = Counter()  # replies given, by the text they answer
         self._note()
         self.behave(Behaviour())
 
@@ -96,7 +101,7 @@ class Server:
         self._received += 1
         self._in_flight += 1
         prompt = asked.prompt[:200].encode("utf-8", "replace").decode()
-        line = (asked.n, asked.seed, self._in_flight, asked.digest.hex(), prompt)
+        line = (asked.n, asked.seed, self._in_flight, asked.digest.hex(), prompt, asked.fields)
         self._note(number, time.monotonic(), *line)
         answer = None
         try:
@@ -123,6 +128,8 @@ class Server:
             os.kill(os.getpid(), signal.SIGKILL)
         if now.status is not None:
             return _error(now.status, "as told", now.retry_after)
+        if self._is_too_much(now):
+            return _error(429, "Rate limit reached", now.retry_after)
         if self._due("reset_next"):
             return None
         if self._due("hang_next"):
@@ -132,10 +139,28 @@ class Server:
         if (refusal := _refusal(asked, now)) is not None:
             return refusal
         spoilt = next((name for name in COUNTERS[3:] if self._due(name)), None)
-        await self._engine.run(asked.n, _seconds(asked, now))
+        self._admitted += 1
+        try:
+            await self._engine.run(asked.n, _seconds(asked, now))
+        finally:
+            self._admitted -= 1
         if spoilt == "malformed_next":
             return Answer(200, b'{"id": "chatcmpl-0", "choices": [{"index": 0, "mess')
         return Answer(200, answer_body(asked, self._samples(asked, now, spoilt), now))
+
+    def _is_too_much(self, now: Behaviour) -> bool:
+        """Whether one more completion is over a limit; one that is not counts from now on."""
+        if now.most_at_once is not None and self._admitted >= now.most_at_once:
+            return True
+        if now.most_a_second is None:
+            return False
+        moment = time.monotonic()
+        while self._arrivals and self._arrivals[0] < moment - 1:
+            self._arrivals.popleft()
+        if len(self._arrivals) >= now.most_a_second:
+            return True
+        self._arrivals.append(moment)
+        return False
 
     def _due(self, counter: str) -> bool:
         """Whether a counter strikes this request."""
@@ -145,10 +170,22 @@ class Server:
         return True
 
     def _samples(self, asked: Asked, now: Behaviour, spoilt: str | None) -> list[Sample]:
-        samples = [sample(asked.prompt, asked.context, seed, now) for seed in self._seeds(asked)]
+        if any(text in asked.whole for text, _ in now.script):
+            samples = [self._in_turn(asked, now) for _ in range(asked.n)]
+        else:
+            seeds = self._seeds(asked)
+            samples = [sample(asked.prompt, asked.context, seed, now) for seed in seeds]
         if spoilt == "abort_next":
             return [Sample(text=s.text[: len(s.text) // 2], finish_reason="abort") for s in samples]
         return {"empty_next": [], "fewer_next": samples[:-1]}.get(spoilt or "", samples)
+
+    def _in_turn(self, asked: Asked, now: Behaviour) -> Sample:
+        """The next reply of the script."""
+        text = next(text for text, _ in now.script if text in asked.whole)
+        replies = [reply for one, reply in now.script if one == text]
+        self._scripted[text] += 1
+        reply = replies[(self._scripted[text] - 1) % len(replies)]
+        return Sample(text=reply, finish_reason="stop")
 
     def _seeds(self, asked: Asked) -> list[str]:
         """A name for the randomness of each sibling: vLLM gives sibling i the seed + i."""
@@ -203,6 +240,9 @@ def _refusal(asked: Asked, now: Behaviour) -> Answer | None:
     if asked.model not in now.models:
         message = f"The model `{asked.model}` does not exist."
         return Answer(404, error_body(404, "NotFoundError", message, "model"))
+    for field in now.refused_fields:
+        if field in asked.fields:
+            return Answer(400, unsupported_body(field))
     if now.context_limit is not None and len(asked.whole) > now.context_limit:
         return Answer(400, too_long_body(asked, now.context_limit))
     if now.refuse_substring is not None and now.refuse_substring in asked.whole:

@@ -13,14 +13,14 @@ import torch
 
 from diffusion import models
 from diffusion.data.layout import CanvasLayout, Form, Ids, layout_of
-from diffusion.data.turns import specials
+from diffusion.data.turns import special_token_ids
 from diffusion.decoding import Rule
 from diffusion.decoding.decode import Decoded, Request, Sampling, decode
 from diffusion.decoding.kv_cache import FAMILIES, CacheSettings
 from diffusion.evaluation.computed import default_device
 from diffusion.evaluation.settings import path_tokens
 from diffusion.models.network.denoiser import Dlm
-from diffusion.settings import Model, Precision
+from diffusion.settings import ModelReference, Precision
 from support.errors import UserError
 from support.memory import keep_freed
 
@@ -37,7 +37,7 @@ class DecodedAnswer(NamedTuple):
         return self.texts[-1]
 
 
-def load_decoder(model: Model, device: str | None = None) -> Dlm:
+def load_decoder(model: ModelReference, device: str | None = None) -> Dlm:
     """The model, ready to decode, by default on an accelerator if there is one."""
     device = device or default_device()
     if device == "cpu":
@@ -65,7 +65,7 @@ def layout_for(
 
 def answers(
     dlm: Dlm,
-    frame: CanvasLayout,
+    layout: CanvasLayout,
     requests: Sequence[Request],
     rule: Rule,
     *,
@@ -76,10 +76,10 @@ def answers(
     caching: CacheSettings | None = None,
 ) -> list[DecodedAnswer]:
     """Decode one batch; `where` names it in the UserError for a row that exceeds the context."""
-    longest = max(len(request.prompt) for request in requests) + frame.tokens
+    longest = max(len(request.prompt) for request in requests) + layout.tokens
     if dlm.context is not None and longest > dlm.context:
         raise UserError(
-            f"{where}: a prompt and {frame.tokens} answer tokens are {longest} tokens, and the "
+            f"{where}: a prompt and {layout.tokens} answer tokens are {longest} tokens, and the "
             f"model sees {dlm.context}; lower masks"
         )
     if caching is not None and dlm.family not in FAMILIES:
@@ -90,22 +90,22 @@ def answers(
     device = dlm.denoiser.net.device.type
     with torch.autocast(device, torch.bfloat16) if is_half else nullcontext():
         decoded = decode(
-            dlm, frame, requests, rule, steps=steps, sampling=sampling, caching=caching
+            dlm, layout, requests, rule, steps=steps, sampling=sampling, caching=caching
         )
-    texts = texts_of(dlm, frame, [one.ids_C for one in decoded])
+    texts = texts_of(dlm, layout, [one.ids_C for one in decoded])
     return [DecodedAnswer(*pair) for pair in zip(texts, decoded, strict=True)]
 
 
-def texts_of(dlm: Dlm, frame: CanvasLayout, rows: Sequence[Ids]) -> list[tuple[str, ...]]:
+def texts_of(dlm: Dlm, layout: CanvasLayout, rows: Sequence[Ids]) -> list[tuple[str, ...]]:
     """The text of every slot of decoded rows [C], up to its fill or the end of the turn.
 
     Special tokens in it are left out, because a grader would take them for a part of the answer.
     """
-    known = np.array(sorted(specials(dlm.tokenizer)))
+    known = np.array(sorted(special_token_ids(dlm.tokenizer)))
     return [
         tuple(
             str(dlm.tokenizer.decode(ids[~np.isin(ids, known)]))
-            for ids in frame.contents(ids_C, dlm.end_ids)
+            for ids in layout.contents(ids_C, dlm.end_ids)
         )
         for ids_C in rows
     ]

@@ -1,6 +1,6 @@
 """The scores of a corpus summarised: means, curves over length, means by segment.
 
-In: scores of documents. Out: `Figures`, as JSON and as text for a terminal.
+In: scores of documents. Out: `CorpusStatistics`, as JSON and as text for a terminal.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ class AtIndex:
 
 
 @dataclass(frozen=True, slots=True)
-class LevelFigures:
+class LevelStatistics:
     """One level: curves of nats a segment (Eq. 4) and of nats a token, and means by index."""
 
     level: Level
@@ -39,7 +39,7 @@ class LevelFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class CorpusStatistics:
     """A corpus: documents scored, partly scored (`cut`), not scored; and each level's figures."""
 
     documents: int
@@ -49,7 +49,7 @@ class Figures:
     sibling_gain: float | None  # nats a token from one other path, mean over pairs
     near_copies: int  # canvases that hold some
     not_scored: dict[str, int]
-    levels: tuple[LevelFigures, ...]
+    levels: tuple[LevelStatistics, ...]
 
     def json(self) -> str:
         """All figures."""
@@ -121,7 +121,7 @@ class _Points(NamedTuple):
     nats_per_token: "array[float]"
 
 
-def figures(scores: Iterable[TextScores]) -> Figures:
+def corpus_statistics(scores: Iterable[TextScores]) -> CorpusStatistics:
     """The figures of all scores, which are streamed: three numbers a document and level stay."""
     reasons: Counter[str] = Counter()
     points: dict[Level, _Points] = {}
@@ -149,7 +149,7 @@ def figures(scores: Iterable[TextScores]) -> Figures:
             columns.nats.append(level.nats)
             columns.nats_per_token.append(level.nats_per_token)
             means.add(level.level, level.gains, level.tokens)
-    return Figures(
+    return CorpusStatistics(
         documents=documents,
         cut=cut,
         canvases=canvases,
@@ -158,7 +158,7 @@ def figures(scores: Iterable[TextScores]) -> Figures:
         near_copies=copies,
         not_scored=dict(reasons),
         levels=tuple(
-            LevelFigures(
+            LevelStatistics(
                 level=level,
                 nats=curve(points[level].nats, points[level].tokens),
                 nats_per_token=curve(points[level].nats_per_token, points[level].tokens),
