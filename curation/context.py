@@ -12,7 +12,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 from curation import components
-from curation.canvases.assembly import Rules
+from curation.canvases.rules import Rules
 from curation.canvases.token_counter import TokenCounter
 from curation.components import FILTERS, GRADERS, SOURCES, part
 from curation.filters import Filter

@@ -172,8 +172,23 @@ RELEASE = schema_of(Released)
 """One released instance. `messages` is read by TRL and dLLM, `prompt` and `response` by the public
 NAP trainer; `paths.trace` is the provenance of every path."""
 
+ADDED = (
+    *("samples_drawn", "samples_correct", "stop_reason"),
+    *("pass_rate", "pass_rate_low", "pass_rate_high"),
+    *("first_round_drawn", "first_round_correct"),
+)
+"""Columns that releases of earlier versions lack."""
+
+WITHOUT_DRAWS = pa.schema(
+    [field for field in RELEASE if field.name not in ADDED], metadata=RELEASE.metadata
+)
+"""A release from before samples were counted."""
+
 FORMER_RELEASE = pa.schema(
-    [field.with_name(former.FORMER.get(field.name, field.name)) for field in RELEASE],
+    [field.with_name(former.FORMER.get(field.name, field.name)) for field in WITHOUT_DRAWS],
     metadata=RELEASE.metadata,
 )
 """The same as version 0.1 released it."""
+
+RELEASES = (RELEASE, WITHOUT_DRAWS, FORMER_RELEASE)
+"""All that are read and verified, the one that is written first."""

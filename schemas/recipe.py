@@ -15,7 +15,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from schemas import former
 from schemas.budget import Budget, Price
 from schemas.canvas import MARKER
-from schemas.section import Section
+from schemas.samples import Rounds, Samples
+from schemas.section import Section, shaping_options
 from schemas.serve import Serve
 from support import yaml_file
 
@@ -28,11 +29,6 @@ Problem:
 {paths}
 
 In at most 20 words, say what decides between the attempts, then end with: {closing}"""
-# Options of a teacher that say how it is reached; they do not change what it writes.
-OPERATIONAL = (
-    *("endpoints", "in_flight", "timeout_seconds", "patience_seconds", "api_key_env"),
-    "tokens_field",
-)
 # Keys of a recipe that shape no byte of the corpus (`serve` only in part: see `shaping`).
 SHAPELESS = {"task_runner", "serve", "handoff", "price", "budget"}
 
@@ -111,6 +107,11 @@ class Groups(Section):
         description="Two traces at least this similar are near-duplicates.",
     )
 
+    def need_correct(self, paths: int) -> int:
+        """Correct paths that both limits together ask for."""
+        most_wrong = paths if self.max_wrong is None else min(self.max_wrong, paths)
+        return max(self.min_correct, paths - most_wrong)
+
 
 class CanvasSpec(Section):
     """Budgets in tokens, and the tokenizers in which they are counted (all must fit)."""
@@ -177,8 +178,10 @@ class Recipe(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = 0
     paths: int = Field(default=3, ge=1, le=64, description="P: traces on one canvas.")
-    samples: int | None = Field(
-        default=None, ge=1, description="Traces sampled a prompt (default: paths)."
+    samples: Samples = Field(
+        default=None,
+        description="Traces sampled a prompt (default: paths), or rounds of samples until a "
+        "group stands: per_round, most, until.",
     )
     shard_rows: int = Field(default=500, ge=1, description="Prompts in one shard.")
     source: Many
@@ -224,10 +227,16 @@ class Recipe(Section):
             raise ValueError(
                 f"groups.min_correct is {self.groups.min_correct}, but paths is {self.paths}"
             )
-        if self.samples is not None and self.samples < self.paths:
+        if isinstance(self.samples, int) and self.samples < self.paths:
             raise ValueError(f"samples is {self.samples}, fewer than paths ({self.paths})")
         if self.budget is not None and self.budget.money is not None and self.price is None:
             raise ValueError("budget.money: needs price.prompt and price.completion; set them")
+        if isinstance(self.samples, Rounds) and (
+            fault := self.samples.fault(
+                self.paths, self.groups.need_correct(self.paths), self.groups.max_wrong
+            )
+        ):
+            raise ValueError(fault)
         if self.grow and any(rule.kind == "count" for rule in self.filters):
             raise ValueError(
                 "grow: a corpus that the filter count has filled cannot; leave one out"
@@ -244,30 +253,16 @@ class Recipe(Section):
             del facts["grader"]  # what version 0.1 did, so that its digests stay
         if facts["scorer"] is not None:
             facts["scorer"].pop("devices")
-        facts["teacher"] = _shaping(facts["teacher"], is_teacher=True)
+        facts["teacher"] = shaping_options(facts["teacher"], is_teacher=True)
         return facts
 
     def shaping_grader(self) -> dict[str, Any]:
         """The grader's options as plain values, but those that say how a server is reached."""
-        return _shaping(self.grader.model_dump(mode="json"))
+        return shaping_options(self.grader.model_dump(mode="json"))
 
     def digest(self) -> str:
         """A hash of every field that shapes the corpus."""
         return digest(former.recipe(self.shaping(), former.FORMER))
-
-
-def _shaping(options: Mapping[str, Any], *, is_teacher: bool = False) -> dict[str, Any]:
-    """Options of a part without the OPERATIONAL ones of teachers, wherever these stand in it."""
-    kept: dict[str, Any] = {}
-    for name, value in options.items():
-        if is_teacher and name in OPERATIONAL:
-            continue
-        if isinstance(value, Mapping):
-            value = _shaping(value, is_teacher=name in ("teacher", "top_up"))
-        elif isinstance(value, list):
-            value = [_shaping(v) if isinstance(v, Mapping) else v for v in value]
-        kept[name] = value
-    return kept
 
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from schemas.samples import Draws, StopReason
+
 
 class Grade(StrEnum):
     """The grade of a trace's answer."""
@@ -123,7 +125,7 @@ class Canvas:
     `path_tokens` [P] and `summary_tokens` are lengths under the widest of the recipe's tokenizers;
     `similarity` is the highest similarity of two of its paths, in [0, 1]. `answer` is what the
     summary ends in: the gold answer, as the grader writes it (empty in canvases of version 0.1,
-    whose summaries end in the gold).
+    whose summaries end in the gold). `draws` is None in canvases of earlier versions.
     """
 
     prompt: Prompt
@@ -134,6 +136,7 @@ class Canvas:
     summary_tokens: int
     similarity: float
     answer: str = ""
+    draws: Draws | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +212,8 @@ class Released:
 
     `seqdep_*`, `sibling_gains` (a token) and `summary_gain_nats` are in nats and None where nothing
     was measured; `seqdep_is_cut` says that some of it was measured on a part of the text only.
+    `pass_rate` is the share of right samples among all that were drawn, with its 95 % interval; the
+    last eight fields are None in releases of earlier versions.
     """
 
     id: str
@@ -244,6 +249,14 @@ class Released:
     source: str
     source_row: int
     license: str
+    samples_drawn: int | None = None
+    samples_correct: int | None = None
+    stop_reason: StopReason | None = None
+    pass_rate: float | None = None
+    pass_rate_low: float | None = None
+    pass_rate_high: float | None = None
+    first_round_drawn: int | None = None
+    first_round_correct: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

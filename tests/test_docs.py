@@ -15,8 +15,12 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
+from curation.pipeline import run_build
+from curation.release.rows import read_rows
+from curation.release.verify import find_problems
 from flows import cli
 from schemas.recipe import load_recipe
+from schemas.samples import StopReason
 
 ROOT = Path(__file__).resolve().parents[1]
 FRONT = ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "SECURITY.md")
@@ -40,6 +44,22 @@ def test_no_bundled_recipe_filters_by_path_level() -> None:
 def test_the_readme_claims_no_independence_that_the_controls_do_not_show() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "hardly depend" not in readme and "polytrace seqdep-report runs/demo" in readme
+
+
+@pytest.mark.slow
+def test_the_recipe_of_rounds_builds_what_its_page_says(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "sampling.md").read_text(encoding="utf-8")
+    section = page.partition("## How many samples a prompt gets")[2]
+    text = next(body for language, body in _BLOCK.findall(section) if language == "yaml")
+    assert len(text.splitlines()) == 10
+    recipe = tmp_path / "mixed.yaml"
+    recipe.write_text(text)
+    run = tmp_path / "run"
+    run_build(load_recipe(recipe), run, 10)
+    assert find_problems(run) == []
+    rows = [row for file in run.glob("release/data/*.parquet") for row in read_rows(file)]
+    assert rows and all(0 < row.correct_paths < 3 for row in rows)
+    assert {row.stop_reason for row in rows} == {StopReason.GROUP_STANDS}
 
 
 def commands(text: str) -> Iterator[list[str]]:

@@ -19,59 +19,20 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curation.canvases.checks import Fault, Usable, head_of, is_unicode, screen
 from curation.canvases.diverse_subset import most_diverse
+from curation.canvases.rules import Rules
 from curation.canvases.token_counter import TokenCounter
 from schemas.canvas import MARKER, long_cot, render
-from schemas.recipe import Recipe
 from schemas.records import Canvas, GradedTrace, Prompt, Rejection, Stage
 from scorers.similarity import matrix
 
 MOST_COMPARED = 500
 """Traces of a prompt that are compared with each other: time and memory grow with the square."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """What a group must satisfy; the recipe's fields of the same names."""
-
-    paths: int
-    min_correct: int
-    max_wrong: int | None
-    similarity: float
-    slot_tokens: int
-    summary_tokens: int
-    summary_template: str
-    seed: int
-
-    def summary(self, answer: str) -> str:
-        """The template's summary for a final answer."""
-        return self.summary_template.replace("{answer}", answer)
-
-    @classmethod
-    def of(cls, recipe: Recipe) -> Self:
-        """The rules of a recipe."""
-        return cls(
-            paths=recipe.paths,
-            min_correct=recipe.groups.min_correct,
-            max_wrong=recipe.groups.max_wrong,
-            similarity=recipe.groups.similarity,
-            slot_tokens=recipe.canvas.slot_tokens,
-            summary_tokens=recipe.canvas.summary_tokens,
-            summary_template=recipe.summary.template,
-            seed=recipe.seed,
-        )
-
-    @property
-    def need_correct(self) -> int:
-        """Correct paths that both limits together ask for."""
-        most_wrong = self.paths if self.max_wrong is None else min(self.max_wrong, self.paths)
-        return max(self.min_correct, self.paths - most_wrong)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +58,8 @@ def assemble(
     rules: Rules,
     counter: TokenCounter,
     answer: str | None = None,
+    *,
+    is_refused: bool = False,
 ) -> Assembled:
     """Exactly P distinct paths on a canvas, or a rejected prompt.
 
@@ -106,6 +69,7 @@ def assemble(
         rules: what the group must satisfy.
         counter: counts under the recipe's tokenizers.
         answer: what the summary ends in (default: the gold); empty where there is no such answer.
+        is_refused: whether the teacher refused samples of this prompt.
     """
     ordered = sorted(traces, key=lambda graded: graded.trace.index)
     indices = [graded.trace.index for graded in ordered]
@@ -118,6 +82,10 @@ def assemble(
     kept = distinct(usable, similarity_KK, rules.similarity, faults)
     survivors = [usable[k] for k in kept]
 
+    correct = [each.correct for each in survivors]
+    plan = rules.allocation
+    draws = plan.draws(ordered, correct, is_refused=is_refused) if plan else None
+
     answer = prompt.gold if answer is None else answer
     summary = rules.summary(answer)
     summary_tokens = counter.count(summary)
@@ -129,8 +97,7 @@ def assemble(
     canvas = None
     if refusal is None:
         among_KK = similarity_KK[np.ix_(kept, kept)]
-        correct = [each.correct for each in survivors]
-        chosen = most_diverse(among_KK, correct, rules.paths, rules.need_correct)
+        chosen = most_diverse(among_KK, correct, rules.paths, *rules.mix(correct))
         paths = _shuffled(prompt.id, [survivors[k] for k in chosen], rules.seed)
         canvas = Canvas(
             prompt=prompt,
@@ -143,11 +110,15 @@ def assemble(
             similarity=max(
                 (float(among_KK[pair]) for pair in combinations(chosen, 2)), default=0.0
             ),
+            draws=draws,
         )
         if refusal := _refuse_long_cot(canvas, rules, counter):
             canvas = None
     if canvas is None:
         assert refusal is not None
+        if draws and plan and plan.rounds:
+            detail = f"{draws.correct} of {draws.drawn} samples are right ({draws.stop_reason})"
+            refusal = refusal._replace(detail=f"{refusal.detail}; {detail}")
         fault, unused = Fault("prompt_rejected", f"{refusal.reason}: {refusal.detail}"), survivors
     else:
         names = ", ".join(str(survivors[k].number) for k in chosen)

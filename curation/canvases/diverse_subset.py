@@ -28,7 +28,11 @@ class SubsetDiversity(NamedTuple):
 
 
 def most_diverse(
-    similarity_KK: NDArray[np.float64], correct: Sequence[bool], size: int, need: int
+    similarity_KK: NDArray[np.float64],
+    correct: Sequence[bool],
+    size: int,
+    need: int,
+    need_other: int = 0,
 ) -> tuple[int, ...]:
     """Positions, ascending, of the most diverse `size` of K with at least `need` correct ones.
 
@@ -37,16 +41,19 @@ def most_diverse(
         correct: [K] whether each is correct.
         size: how many to choose, at most K.
         need: least number of correct ones, at most `size` and at most the correct ones there are.
+        need_other: least number of those that are not; both needs together are at most `size`.
     """
     available = len(correct)
     assert size <= available, f"{size} of {available}"
     assert need <= min(size, sum(correct)), f"{need} correct of {sum(correct)}"
+    others = available - sum(correct)
+    assert need_other <= min(size - need, others), f"{need_other} others of {others}"
     if size == available:
         return tuple(range(size))
     distance_KK = 1.0 - similarity_KK
     if math.comb(available, size) <= EXHAUSTIVE:
-        return exhaustive(distance_KK, correct, size, need)
-    return greedy(distance_KK, correct, size, need)
+        return exhaustive(distance_KK, correct, size, need, need_other)
+    return greedy(distance_KK, correct, size, need, need_other)
 
 
 def diversity(distance_KK: NDArray[np.float64], chosen: Sequence[int]) -> SubsetDiversity:
@@ -58,12 +65,17 @@ def diversity(distance_KK: NDArray[np.float64], chosen: Sequence[int]) -> Subset
 
 
 def exhaustive(
-    distance_KK: NDArray[np.float64], correct: Sequence[bool], size: int, need: int
+    distance_KK: NDArray[np.float64],
+    correct: Sequence[bool],
+    size: int,
+    need: int,
+    need_other: int = 0,
 ) -> tuple[int, ...]:
     """The best subset, found by trying all."""
     # The subsets are in lexicographic order, so the first of equals has the lowest positions.
     subsets_CP = np.array(list(combinations(range(len(correct)), size)))
-    subsets_CP = subsets_CP[np.asarray(correct)[subsets_CP].sum(axis=1) >= need]
+    right_C = np.asarray(correct)[subsets_CP].sum(axis=1)
+    subsets_CP = subsets_CP[(right_C >= need) & (right_C <= size - need_other)]
     least_C = np.ones(len(subsets_CP))
     total_C = np.zeros(len(subsets_CP))
     for i, j in combinations(range(size), 2):
@@ -75,20 +87,28 @@ def exhaustive(
 
 
 def greedy(
-    distance_KK: NDArray[np.float64], correct: Sequence[bool], size: int, need: int
+    distance_KK: NDArray[np.float64],
+    correct: Sequence[bool],
+    size: int,
+    need: int,
+    need_other: int = 0,
 ) -> tuple[int, ...]:
     """A good subset: the most distant pair, grown by one trace at a time, improved by swaps."""
     everyone = range(len(correct))
 
     def grow(base: Sequence[int]) -> tuple[SubsetDiversity, tuple[int, ...]] | None:
-        """`base` and the one trace that makes it most diverse; `need` can still be met afterwards.
+        """`base` and the one trace that makes it most diverse; both needs can still be met.
 
         None where no trace can be added.
         """
-        missing = need - sum(correct[k] for k in base)
-        spare = size - len(base) - missing  # places that a wrong trace may take
-        candidates = [k for k in everyone if k not in base and (correct[k] or spare > 0)]
-        if spare < 0 or not candidates:
+        right = sum(correct[k] for k in base)
+        free = size - len(base)
+        # Places that a trace may take that is not correct, and one that is.
+        room, room_right = free - (need - right), free - (need_other - (len(base) - right))
+        candidates = [
+            k for k in everyone if k not in base and (room_right > 0 if correct[k] else room > 0)
+        ]
+        if room < 0 or room_right < 0 or not candidates:
             return None
         to_base_RB = distance_KK[np.ix_(candidates, list(base))]
         base_diversity = diversity(distance_KK, base)

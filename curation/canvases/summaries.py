@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from curation.canvases import assembly
-from curation.canvases.assembly import Rules
 from curation.canvases.checks import is_unicode
+from curation.canvases.rules import Rules
 from curation.canvases.token_counter import TokenCounter
 from schemas.canvas import MARKER
 from schemas.recipe import Summary

@@ -1,14 +1,15 @@
 """How many more traces a prompt needs for a canvas, while its teacher can still be asked.
 
 The rules are those of assembling (`checks.py`, `assembly.py`): an empty, truncated, over-long or
-broken trace, and the near-copy of a sibling, do not count. Answers are not graded here, because
-wrong paths belong on canvases too.
+broken trace, and the near-copy of a sibling, do not count. Where a recipe names a number of
+samples, answers are not graded, because wrong paths belong on canvases too; in rounds they are.
 """
 
 from collections.abc import Sequence
 
-from curation.canvases.assembly import Rules, compared, distinct
+from curation.canvases.assembly import compared, distinct
 from curation.canvases.checks import screen
+from curation.canvases.rules import Rules
 from curation.canvases.token_counter import TokenCounter
 from schemas.records import Grade, GradedTrace, Trace
 from scorers.answers.extract.final_answer import extract
@@ -26,6 +27,20 @@ def missing_traces(traces: Sequence[Trace], rules: Rules, counter: TokenCounter)
     similarity_KK = matrix([each.graded.text for each in usable])
     kept = distinct(usable, similarity_KK, rules.similarity, {})
     return max(0, rules.paths - len(kept))
+
+
+def next_round(traces: Sequence[GradedTrace], rules: Rules, counter: TokenCounter) -> int:
+    """How many samples the next round of a prompt has; 0 where it gets no more.
+
+    `traces` are all that came, graded. The answer is that of assembling them: `stop_reason`.
+    """
+    allocation = rules.allocation
+    assert allocation is not None and allocation.rounds
+    usable = compared(screen(traces, rules.slot_tokens, counter, {}), {})
+    similarity_KK = matrix([each.graded.text for each in usable])
+    kept = distinct(usable, similarity_KK, rules.similarity, {})
+    reason = allocation.stop_reason(len(traces), [usable[k].correct for k in kept])
+    return 0 if reason else allocation.per_round
 
 
 def _up_to_answer(text: str) -> str:

@@ -229,6 +229,8 @@ def _distributions(stats: Stats) -> list[tuple[str, Distribution]]:
         ("SeqDep of windows (`long_cot`), nats", stats.seqdep_window_nats),
         ("SeqDep of windows (`long_cot`), nats a token", stats.seqdep_window_nats_per_token),
         ("gain of the summary, nats", stats.summary_gain_nats),
+        ("samples drawn for a prompt", stats.samples_drawn),
+        ("pass rate of a prompt", stats.pass_rate),
     ]
 
 

@@ -76,7 +76,7 @@ def _dataset(where: Path) -> tuple[Path, ...]:
 
 
 def _require_columns(path: Path, names: set[str]) -> None:
-    if missing := [name for name in arrow.RELEASE.names if name not in names]:
+    if missing := [name for name in arrow.WITHOUT_DRAWS.names if name not in names]:
         raise UserError(
             f"{path}: has no column {missing[0]!r}, so polytrace did not release it; "
             "give a run directory or its release folder"

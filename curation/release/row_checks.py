@@ -18,6 +18,7 @@ def row_problems(row: Released, manifest: Manifest, recipe: Recipe | None) -> It
     yield from _paths(row, manifest)
     if row.summary_tokens > manifest.summary_tokens:
         yield f"summary of {row.summary_tokens} tokens in a slot of {manifest.summary_tokens}"
+    yield from _draws(row)
     if row.source not in {source.label for source in manifest.sources}:
         yield f"source {row.source!r} is not in the manifest"
     scorer = (row.scorer, row.scorer_revision)
@@ -62,6 +63,23 @@ def _paths(row: Released, manifest: Manifest) -> Iterator[str]:
             yield f"path {number} is no part of its trace"
     if row.seqdep_path_gains is not None and len(row.seqdep_path_gains) != len(row.paths) - 1:
         yield f"{len(row.seqdep_path_gains)} path gains for {len(row.paths)} paths"
+
+
+def _draws(row: Released) -> Iterator[str]:
+    """Every path was drawn, and so was every right one; the pass rate is that of the counts."""
+    drawn, correct = row.samples_drawn, row.samples_correct
+    if drawn is None or correct is None:
+        return
+    others = drawn - correct
+    if len(row.paths) > drawn or row.correct_paths > correct:
+        yield f"{correct} of {drawn} samples are right, fewer than stand on the canvas"
+    if len(row.paths) - row.correct_paths > others:
+        yield f"{others} of {drawn} samples are not right, fewer than stand on the canvas"
+    if row.pass_rate != correct / drawn:
+        yield f"pass_rate is {row.pass_rate}, but {correct} of {drawn} samples are right"
+    first, right = row.first_round_drawn or 0, row.first_round_correct or 0
+    if not (right <= first <= drawn and right <= correct):
+        yield f"the first round has {right} of {first} right, all rounds {correct} of {drawn}"
 
 
 def _closes(row: Released, recipe: Recipe | None) -> bool:

@@ -22,7 +22,9 @@ from schemas.records import (
     Scores,
     SeqDep,
 )
+from schemas.samples import Draws
 from support.errors import DamagedError, first_line
+from support.stats import wilson
 
 PATH_TOKENS = "paths.list.element.tokens"  # tokens of every path, as Parquet names the column
 
@@ -71,7 +73,25 @@ def released(canvas: Canvas, scores: Scores) -> Released:
         source=prompt.source,
         source_row=prompt.row,
         license=prompt.license,
+        **_draws(canvas.draws),
     )
+
+
+def _draws(draws: Draws | None) -> dict[str, Any]:
+    """The columns of what was sampled; none where it is not known."""
+    if draws is None:
+        return {}
+    rate = wilson(draws.correct, draws.drawn)
+    return {
+        "samples_drawn": draws.drawn,
+        "samples_correct": draws.correct,
+        "stop_reason": draws.stop_reason,
+        "pass_rate": rate.value,
+        "pass_rate_low": rate.low,
+        "pass_rate_high": rate.high,
+        "first_round_drawn": draws.first_round_drawn,
+        "first_round_correct": draws.first_round_correct,
+    }
 
 
 def _seqdep(level: Level, scores: SeqDep | None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from curation.release.rows import PATH_TOKENS
 from curation.release.writer import ROW_GROUP, data_path
 from schemas import arrow, former
 from schemas.facts import Count, Fact, Grades, ReleaseFile
+from schemas.samples import StopReason
 from support.display.invalid_values import describe
 from support.errors import DamagedError
 from support.stats import Histogram
@@ -24,6 +25,7 @@ from support.stats import Histogram
 STATS_FILE = "stats.json"
 DIGITS = 4
 SHARES = {"min": 0.0, "p05": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95, "max": 1.0}
+_STOP = "stop_reason"
 _LICENSE = ("license", "licence")  # the latter in a release of version 0.1
 
 
@@ -49,6 +51,13 @@ class Bin(Fact):
     rows: Count
 
 
+class StopBin(Fact):
+    """Why sampling stopped for `rows` rows."""
+
+    reason: StopReason
+    rows: Count
+
+
 class Origin(Fact):
     """Rows from one source under one license."""
 
@@ -70,6 +79,7 @@ class Stats(Fact):
 
     `teachers` are those of the rows, the one with the most paths first; `cut_paths` end before
     their traces do (at the answer); `written_summaries` are a teacher's, the others the template's.
+    The last three are empty for a release of an earlier version.
     """
 
     rows: Count
@@ -91,6 +101,9 @@ class Stats(Fact):
     seqdep_window_nats: Distribution
     seqdep_window_nats_per_token: Distribution
     summary_gain_nats: Distribution
+    samples_drawn: Distribution = Distribution(count=0, missing=0)
+    pass_rate: Distribution = Distribution(count=0, missing=0)
+    stop_reasons: tuple[StopBin, ...] = ()
 
     def of(self, column: str) -> Distribution:
         """The spread of a column of numbers, named as Parquet does."""
@@ -129,9 +142,10 @@ def measure(folder: Path, files: Sequence[ReleaseFile]) -> Stats:
     splits, origins = Counter[str](), Counter[tuple[str, str]]()
     correct, grades = Counter[int](), Counter[str]()
     teachers, cut_paths, written = Counter[tuple[str, str]](), 0, 0
+    stops = Counter[str]()
     path_tokens = Histogram(DIGITS)
     columns = {name: Histogram(DIGITS) for name in COLUMNS}
-    wanted = [*COLUMNS, "correct_paths", "source", *_LICENSE, "summary_by"]
+    wanted = [*COLUMNS, "correct_paths", "source", *_LICENSE, "summary_by", _STOP]
     wanted += [f"paths.list.element.{name}" for name in ("grade", "tokens", "text")]
     wanted += [f"paths.list.element.trace.{name}" for name in ("teacher", "revision", "text")]
     for file in files:
@@ -139,8 +153,10 @@ def measure(folder: Path, files: Sequence[ReleaseFile]) -> Stats:
         with pq.ParquetFile(data_path(folder, file)) as parquet:
             for read in parquet.iter_batches(ROW_GROUP, columns=wanted):
                 batch = arrow.under_todays_names(read)
-                for name, histogram in columns.items():
-                    histogram.add(batch.column(name).to_pylist())
+                for name in columns.keys() & set(batch.schema.names):
+                    columns[name].add(batch.column(name).to_pylist())
+                if _STOP in batch.schema.names:
+                    stops.update(filter(None, batch.column(_STOP).to_pylist()))
                 paths = batch.column("paths").flatten()
                 path_tokens.add(paths.field("tokens").to_pylist())
                 grades.update(paths.field("grade").to_pylist())
@@ -169,6 +185,9 @@ def measure(folder: Path, files: Sequence[ReleaseFile]) -> Stats:
         written_summaries=written,
         grades=Grades(**grades),
         correct_paths=tuple(Bin(value=value, rows=n) for value, n in sorted(correct.items())),
+        stop_reasons=tuple(
+            StopBin(reason=StopReason(reason), rows=n) for reason, n in sorted(stops.items())
+        ),
         path_tokens=_distribution(path_tokens),
         **{name: _distribution(histogram) for name, histogram in columns.items()},
     )

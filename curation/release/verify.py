@@ -154,8 +154,8 @@ def _release_file(
     number = 0
     try:
         schema = pq.read_schema(path)
-        known = (arrow.RELEASE, arrow.FORMER_RELEASE)
-        if not any(schema.equals(one) and schema.metadata == one.metadata for one in known):
+        known = any(schema.equals(s) and schema.metadata == s.metadata for s in arrow.RELEASES)
+        if not known:
             yield f"columns differ from schema version {arrow.SCHEMA_VERSION}"
             return
         for number, row in enumerate(read_rows(path), 1):

@@ -73,7 +73,7 @@ def write(
     marker_path = _marker_path(run, stage, index)
     marker_path.unlink(missing_ok=True)
     files = [write_table(run, shard_path(run, stage, index), data)]
-    rejected = run / "rejected" / f"{stage}-{index:05d}.parquet"
+    rejected = _rejected_path(run, stage, index)
     if rejections:
         files.append(write_table(run, rejected, arrow.table(Rejection, rejections)))
     else:
@@ -87,6 +87,18 @@ def write(
     )
     replace_text(marker_path, with_checksum(marker))
     return marker
+
+
+def rejections(run: Path, stage: Stage, index: int) -> list[Rejection]:
+    """What was rejected as a shard was made; DamagedError if it cannot be read."""
+    path = _rejected_path(run, stage, index)
+    try:
+        if not path.exists():
+            return []
+        data = pq.read_table(path, page_checksum_verification=True)
+    except (OSError, pa.ArrowException, ValueError, LookupError) as error:
+        raise DamagedError(f"{path}: cannot be read ({error}); delete it and build again") from None
+    return list(arrow.records(Rejection, data))
 
 
 def count_reasons(rejections: Iterable[Rejection]) -> tuple[Rejected, ...]:
@@ -204,6 +216,10 @@ def _as_written_by_0_1(facts: Fact) -> str:
 
 def _checksum(facts: Fact) -> str:
     return hashlib.sha256(facts.model_dump_json().encode()).hexdigest()
+
+
+def _rejected_path(run: Path, stage: Stage, index: int) -> Path:
+    return run / "rejected" / f"{stage}-{index:05d}.parquet"
 
 
 def _marker_path(run: Path, stage: Stage, index: int) -> Path:

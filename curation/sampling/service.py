@@ -19,8 +19,18 @@ from threading import Lock
 from curation.sampling.journal import COMMIT_SECONDS
 from curation.sampling.shard_state import Sample, Shard, ShardState, open_shard_state
 from curation.sampling.spending import SPENT, Allowance
-from curation.teachers import Failure, Request, SampleOutcome, Shortfall, Skipped, Teacher
+from curation.teachers import (
+    Failure,
+    Request,
+    SampleOutcome,
+    Shortfall,
+    Skipped,
+    Teacher,
+    is_slow,
+    sample_budget,
+)
 from schemas.records import Prompt, Trace
+from schemas.samples import Rounds
 
 __all__ = ["Close", "FinishedShard", "Have", "Progress", "Report", "Shard", "no_shortfall", "run"]
 
@@ -73,7 +83,7 @@ def run(
     teacher: Teacher,
     shards: Iterable[Shard],
     *,
-    samples: int,
+    samples: int | Rounds,
     folder: Path,
     have: Have,
     close: Close,
@@ -114,7 +124,7 @@ class _Service:
     """The shards in flight; enters every outcome into the state of its shard."""
 
     teacher: Teacher
-    samples: int
+    samples: int | Rounds
     folder: Path
     have: Have
     close: Close
@@ -164,6 +174,7 @@ class _Service:
             self._cut.add(prompt.id)
             return 0
 
+        affordable.grades = is_slow(shortfall)  # type: ignore[attr-defined]
         async with AsyncExitStack() as stack:
             outcomes = self.teacher.sample(requests, affordable)
             if (aclose := getattr(outcomes, "aclose", None)) is not None:
@@ -196,11 +207,12 @@ class _Service:
         while free or not self._is_spent():
             if (shard := next(shards, None)) is None:
                 return
-            wanted = [self.teacher.wanted(prompt, self.samples) for prompt in shard.prompts]
+            wanted = [sample_budget(self.teacher, prompt, self.samples) for prompt in shard.prompts]
             have = self.have(shard.index)
             open_shard = open_shard_state(shard, wanted, self.teacher, self.folder, have)
+            in_rounds = isinstance(self.samples, Rounds)
             requests = [  # now, while all of the shard's traces are in memory
-                self._limited(open_shard.request(prompt, position, number))
+                self._limited(open_shard.request(prompt, position, number, in_rounds=in_rounds))
                 for position, (prompt, number) in enumerate(zip(shard.prompts, wanted, strict=True))
             ]
             if free and (lacking := open_shard.missing - open_shard.spares):

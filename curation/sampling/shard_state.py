@@ -56,7 +56,9 @@ class ShardState:
     _failures: dict[Sample, Failure]
     is_spilled: bool = False
 
-    def request(self, prompt: Prompt, position: int, wanted: SampleBudget) -> Request:
+    def request(
+        self, prompt: Prompt, position: int, wanted: SampleBudget, *, in_rounds: bool = False
+    ) -> Request:
         """The request to a teacher for one prompt."""
         samples = [(prompt.id, index) for index in range(wanted.maximum)]
         keys = tuple(self.keys[sample] for sample in samples)
@@ -71,6 +73,7 @@ class ShardState:
             keys=keys,
             have=tuple(trace for trace in have if trace is not None),
             refusal=next((refusal for refusal in refusals if refusal is not None), None),
+            in_rounds=in_rounds,
         )
 
     def enter(self, outcome: SampleOutcome) -> None:

@@ -11,9 +11,11 @@ from pathlib import Path
 from curation.context import Job
 from curation.run_store import shards
 from curation.run_store.shards import ShardMarker
+from curation.teachers import sample_budget
 from schemas import arrow
 from schemas.recipe import Recipe, digest
 from schemas.records import Prompt, Stage
+from schemas.samples import Rounds
 from scorers.answers.grade import GRADING
 from scorers.revision import directory_revision
 from support.paths import locate
@@ -60,7 +62,7 @@ def trace_keys(job: Job, index: int) -> frozenset[str]:
     return frozenset(
         job.teacher.key(prompt, i)
         for prompt in load_prompts(job, index)
-        for i in range(job.teacher.wanted(prompt, samples).maximum)
+        for i in range(sample_budget(job.teacher, prompt, samples).maximum)
     )
 
 
@@ -86,13 +88,17 @@ def fingerprint(job: Job, stage: Stage, index: int, keys: Collection[str] | None
         case Stage.TRACES:
             wanted = trace_keys(job, index) if keys is None else set(keys)
             facts += [_input(job, Stage.PROMPTS, index), sorted(wanted)]
+            if allocation := _allocation(job):  # grading anew asks no teacher: no grader's facts
+                rules = job.rules
+                facts += [*allocation, rules.similarity, rules.slot_tokens]
+                facts.append(job.counter.fingerprint())
         case Stage.GRADED:
             facts += [_input(job, Stage.PROMPTS, index), _input(job, Stage.TRACES, index)]
             facts += _grader_facts(job)
         case Stage.CANVASES:
             facts += [_input(job, Stage.PROMPTS, index), _input(job, Stage.GRADED, index)]
             facts += _grader_facts(job)
-            facts += [repr(job.rules), job.counter.fingerprint()]
+            facts += [repr(job.rules), job.counter.fingerprint(), *_allocation(job)]
         case Stage.SUMMARIES:
             facts += [_input(job, Stage.CANVASES, index), repr(job.rules)]
             facts += [job.counter.fingerprint(), recipe.summary.model_dump(mode="json")]
@@ -109,6 +115,11 @@ def fingerprint(job: Job, stage: Stage, index: int, keys: Collection[str] | None
         case _:
             raise AssertionError(f"{stage} is not made shard by shard")
     return digest(facts)
+
+
+def _allocation(job: Job) -> list[object]:
+    """What decides how many rounds a prompt gets; nothing where a recipe names a number."""
+    return [repr(job.rules.allocation)] if isinstance(job.recipe.samples, Rounds) else []
 
 
 def _grader_facts(job: Job) -> list[object]:

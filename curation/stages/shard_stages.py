@@ -11,7 +11,7 @@ from curation.context import Job
 from curation.graders import AsksServer, Submission
 from curation.run_store import shards
 from curation.run_store.shards import ShardMarker
-from curation.stages import fingerprints, prompt_stage
+from curation.stages import fingerprints, prompt_stage, sampling_rounds
 from schemas import arrow
 from schemas.records import Canvas, Grade, GradedTrace, Rejection, Scores, Stage, Trace
 
@@ -47,11 +47,8 @@ def grade(job: Job, index: int) -> ShardMarker:
     most = max(1, len(traces)) if isinstance(job.grader, AsksServer) else GRADE_BATCH
     for start in range(0, len(traces), most):
         batch = traces[start : start + most]
-        answers = job.grader.grade([Submission(prompts[t.prompt_id], t) for t in batch])
-        graded += [
-            GradedTrace(trace=t, text=t.text[: a.end], grade=a.grade, answer=a.answer)
-            for t, a in zip(batch, answers, strict=True)
-        ]
+        submissions = [Submission(prompts[trace.prompt_id], trace) for trace in batch]
+        graded += sampling_rounds.graded(job.grader, submissions)
         job.bars.add(Stage.GRADED, len(batch))
     data = arrow.table(GradedTrace, graded)
     return shards.write(job.run, Stage.GRADED, index, fingerprint, data, ())
@@ -68,6 +65,7 @@ def assemble(job: Job, index: int) -> ShardMarker:
     canvases: list[Canvas] = []
     rejections: list[Rejection] = []
     prompts = fingerprints.load_bare_prompts(job, index)  # the chosen traces will be on the canvas
+    refused = {one.prompt_id for one in shards.rejections(job.run, Stage.TRACES, index)}
     job.bars.add(Stage.CANVASES, more=len(prompts))
     pairs = [(prompt, by_prompt.get(prompt.id, [])) for prompt in prompts]
     texts = (text for pair in pairs for text in assembly.texts_to_count(*pair, job.rules))
@@ -75,7 +73,8 @@ def assemble(job: Job, index: int) -> ShardMarker:
     for prompt, traces in pairs:
         correct = [graded for graded in traces if graded.grade is Grade.CORRECT]
         answer = job.grader.final_answer(prompt, correct)
-        group = assembly.assemble(prompt, traces, job.rules, counter, answer)
+        is_refused = prompt.id in refused
+        group = assembly.assemble(prompt, traces, job.rules, counter, answer, is_refused=is_refused)
         rejections.extend(group.rejections)
         if group.canvas is not None:
             canvases.append(group.canvas)

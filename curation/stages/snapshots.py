@@ -64,9 +64,10 @@ def check_unchanged(job: Job, released: Manifest) -> None:
 def check_build(job: Job, build: str, span: range) -> None:
     """UserError where a released edition would have another build id.
 
-    A release of version 0.1 is accepted: its rows come under today's names, and a new build id.
+    A release of an earlier version is accepted: its rows come under today's columns, and a new
+    build id.
     """
-    if build not in (_build(job, span), _build(job, span, arrow.FORMER_RELEASE)):
+    if build not in (_build(job, span, columns) for columns in arrow.RELEASES):
         raise UserError(
             f"{job.run}: grow: what was released was made with another name, other filters, other "
             f"settings of release or another Polytrace: take back what was changed, or {ANEW}"

@@ -14,9 +14,11 @@ from curation.sampling import service
 from curation.sampling.journal_index import JournalIndex
 from curation.stages import fingerprints, prompt_stage
 from curation.stages.prompt_stage import SourceIndex
+from curation.stages.sampling_rounds import RoundShortfall
 from curation.teachers import Failure, Teacher
 from schemas import arrow
 from schemas.records import Prompt, Rejection, Stage, Trace
+from schemas.samples import Rounds
 from support.errors import ShortError
 from support.files import sha256
 from support.memory import release_unused
@@ -46,8 +48,12 @@ def sample_traces(job: Job, source_index: SourceIndex) -> None:
             fingerprints.trace_keys(job, index) - {t.key for t in traces}
         )
 
-    def shortfall(prompt: Prompt, traces: Sequence[Trace]) -> int:
+    def lacking(prompt: Prompt, traces: Sequence[Trace]) -> int:
         return missing_traces(traces, rules, counter)
+
+    samples = job.recipe.samples or job.recipe.paths
+    in_rounds = isinstance(samples, Rounds)
+    shortfall = RoundShortfall(job.grader, rules, counter) if in_rounds else lacking
 
     def close(shard: service.FinishedShard) -> None:
         retryable = [failure for failure in shard.failures if failure.retryable]
@@ -56,8 +62,8 @@ def sample_traces(job: Job, source_index: SourceIndex) -> None:
             _close_traces(job, shard)
 
     teacher = job.running_teacher(Stage.TRACES)
-    samples = job.recipe.samples or job.recipe.paths
-    expected = source_index.prompts * samples * len(todo) // source_index.shards
+    first = samples.per_round if isinstance(samples, Rounds) else samples
+    expected = source_index.prompts * first * len(todo) // source_index.shards
     progress = SamplingProgress(job, Stage.TRACES, teacher, expected)
     service.run(
         teacher,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from schemas.records import Prompt, Trace
+from schemas.samples import Rounds
 
 
 class SampleBudget(NamedTuple):
@@ -55,11 +56,12 @@ class Request:
     `shard` and `position` are the prompt's place in the corpus, so that a teacher can form its
     batches from the shard. `missing` are the indices, below `wanted.maximum`, of samples without an
     outcome; `have` are the traces that exist; `refusal` is set where the prompt was refused before.
-    `keys` holds the key of every sample below `wanted.maximum`. Requests with nothing missing are
-    passed to the teacher, too. `is_stopped` turns true when the build's budget is spent: then no
-    more requests come, no prompt lacks a trace any more, and what was not sent yet need not be.
-    A teacher that lets replies wait may call `expect` with their tokens, read and written, as they
-    come, so that the budget's end shows before their outcomes are yielded.
+    `keys` holds the key of every sample below `wanted.maximum`. `in_rounds`: the recipe asks for
+    rounds, so that no more samples may be drawn at a time than the shortfall says. Requests with
+    nothing missing are passed to the teacher, too. `is_stopped` turns true when the build's budget
+    is spent: then no more requests come, no prompt lacks a trace any more, and what was not sent
+    yet need not be. A teacher that lets replies wait may call `expect` with their tokens, read and
+    written, as they come, so that the budget's end shows before their outcomes are yielded.
     """
 
     prompt: Prompt
@@ -70,6 +72,7 @@ class Request:
     keys: tuple[str, ...]
     have: tuple[Trace, ...] = ()
     refusal: Failure | None = None
+    in_rounds: bool = False
     is_stopped: Callable[[], bool] = _never
     expect: Callable[[int, int], None] = _ignore
 
@@ -80,7 +83,16 @@ class Request:
 
 
 Shortfall = Callable[[Prompt, Sequence[Trace]], int]
-"""How many usable, distinct traces a prompt still lacks for a canvas; callable in any thread."""
+"""How many more samples a prompt needs, given all of its traces so far; callable in any thread.
+
+That is how many usable, distinct traces it lacks or, where samples are drawn in rounds, the size of
+the next round. It may grade the traces, which can take seconds: see `is_slow`.
+"""
+
+
+def is_slow(shortfall: Shortfall) -> bool:
+    """Whether it grades, so that nothing that must not wait may call it."""
+    return bool(getattr(shortfall, "grades", False))
 
 
 @runtime_checkable
@@ -111,7 +123,10 @@ class Teacher(Protocol):
         """What the teacher is doing now, for the progress bar; may be empty."""
 
     def wanted(self, prompt: Prompt, samples: int) -> SampleBudget:
-        """How many samples this prompt gets when the recipe asks for `samples`."""
+        """How many samples this prompt gets when the recipe asks for `samples`.
+
+        A recipe that samples in rounds asks twice (`budget`): for one round, and for all of them.
+        """
 
     def key(self, prompt: Prompt, index: int) -> str:
         """A hash of all that shapes sample `index`: messages, parameters, seed, model."""
@@ -122,3 +137,16 @@ class Teacher(Protocol):
         Raises ShortError where the model cannot be reached any more, UserError for a mistake in
         the recipe that only the model could tell.
         """
+
+
+def sample_budget(teacher: Teacher, prompt: Prompt, samples: int | Rounds) -> SampleBudget:
+    """How many samples a teacher gives a prompt: the recipe's number, or a first round and more.
+
+    Required is what it would give for one round (recorded traces all count as drawn), maximum what
+    it would give for `most`, but no more than that.
+    """
+    if isinstance(samples, int):
+        return teacher.wanted(prompt, samples)
+    first = teacher.wanted(prompt, samples.per_round).required
+    most = min(teacher.wanted(prompt, samples.most).maximum, samples.most)
+    return SampleBudget(first, max(first, most))

@@ -3,7 +3,8 @@
 Batches are fixed blocks of consecutive positions of a shard and always hold every sample of their
 prompts. A block with one sample missing is sampled whole again and only the missing samples are
 yielded, so that a resumed run writes the same bytes. A block with nothing missing is skipped, and
-the weights are loaded for the first block that is sampled.
+the weights are loaded for the first block that is sampled. Where a recipe samples in rounds, a
+batch is one round of a block (`local/rounds.py`).
 """
 
 import asyncio
@@ -30,6 +31,7 @@ from curation.teachers.local.causal_lm import (
     cut_at_stop,
     load_causal_lm,
 )
+from curation.teachers.local.rounds import Batch, Round, in_rounds, is_lacking
 from schemas.recipe import digest
 from schemas.records import FinishReason, Prompt, Trace
 from scorers.revision import directory_revision
@@ -118,7 +120,7 @@ class LocalTeacher:
         return int.from_bytes(blake2b(name, digest_size=8).digest(), "big") >> 1
 
     def wanted(self, prompt: Prompt, samples: int) -> SampleBudget:
-        """As many as the recipe asks for: a block is sampled whole, so there are no spares."""
+        """As many as the recipe asks for: there are no spares but in rounds."""
         return SampleBudget(samples, samples)
 
     def key(self, prompt: Prompt, index: int) -> str:
@@ -157,33 +159,37 @@ class LocalTeacher:
         return load_causal_lm(self.path, self.device, self.trust_remote_code)
 
     def _sample_block(self, block: list[Request], shortfall: Shortfall) -> Iterator[SampleOutcome]:
-        from curation.teachers.local.decode import PendingSample, sample
-
+        if block[0].in_rounds:
+            yield from in_rounds(block, shortfall, self._sample_batch)
+            return
         for at, request in enumerate(block):
             spares = [index for index in request.missing if index >= request.wanted.required]
             if spares and not shortfall(request.prompt, request.have):
                 yield from (Skipped(prompt_id=request.prompt.id, index=index) for index in spares)
                 firm = (index for index in request.missing if index not in spares)
                 block[at] = replace(request, missing=tuple(firm))
-        if not any(request.missing for request in block):
-            return
+        batch = [Round(request, range(request.wanted.maximum)) for request in block]
+        if is_lacking(batch):
+            yield from self._sample_batch(batch)
+
+    def _sample_batch(self, batch: Batch) -> Iterator[SampleOutcome]:
+        """Sample the batch whole, and yield what is missing."""
+        from curation.teachers.local.decode import PendingSample, sample
+
         model = self._model
-        fitting: list[tuple[Request, list[int]]] = []
-        for request in block:
-            ids, failures = self._encode(request, model)
+        fitting: list[tuple[Round, list[int]]] = []
+        for one in batch:
+            ids, failures = self._encode(one, model)
             yield from failures
             if ids:
-                fitting.append((request, ids))
-        samples = [
-            (at, n)
-            for at, (request, _) in enumerate(fitting)
-            for n in range(request.wanted.maximum)
-        ]
+                fitting.append((one, ids))
+        samples = [(at, n) for at, (one, _) in enumerate(fitting) for n in one.indices]
         if not samples:
             return
         rows = [
             PendingSample(
-                prompt=at, uniforms=self._uniforms(fitting[at][0].prompt, n, len(fitting[at][1]))
+                prompt=at,
+                uniforms=self._uniforms(fitting[at][0].request.prompt, n, len(fitting[at][1])),
             )
             for at, n in samples
         ]
@@ -197,21 +203,21 @@ class LocalTeacher:
             is_stopped=model.stop_test(self.stop),
         ):
             at, index = samples[sampled.row]
-            request, ids = fitting[at]
+            (request, _), ids = fitting[at]
             if index in request.missing:
                 text, is_cut = cut_at_stop(model.decode(sampled.ids, before=ids[-1]), self.stop)
                 reason = FinishReason.STOP if is_cut else sampled.finish_reason
                 yield self._trace(request.prompt, index, text, reason, len(ids), sampled.tokens)
 
-    def _encode(self, request: Request, model: CausalLM) -> tuple[list[int], list[Failure]]:
-        """The prompt's ids, or none and a failure for each missing sample."""
+    def _encode(self, one: Round, model: CausalLM) -> tuple[list[int], list[Failure]]:
+        """The prompt's ids, or none and a failure for each missing sample of the batch."""
         try:
-            ids = model.encode(self.message(request.prompt))
+            ids = model.encode(self.message(one.request.prompt))
         except UnicodeEncodeError as error:
-            return [], _failures(request, "prompt_not_encodable", f"not UTF-8: {error.reason}")
+            return [], _failures(one, "prompt_not_encodable", f"not UTF-8: {error.reason}")
         if model.context is not None and len(ids) >= model.context:
             detail = f"{len(ids)} tokens leave no room in a context of {model.context}"
-            return [], _failures(request, "prompt_too_long", detail)
+            return [], _failures(one, "prompt_too_long", detail)
         return ids, []
 
     def _uniforms(self, prompt: Prompt, index: int, prompt_tokens: int) -> list[float]:
@@ -269,10 +275,15 @@ def _blocks(requests: Iterable[Request], size: int) -> Iterator[list[Request]]:
         yield block
 
 
-def _failures(request: Request, reason: str, detail: str) -> list[Failure]:
+def _failures(one: Round, reason: str, detail: str) -> list[Failure]:
     return [
         Failure(
-            prompt_id=request.prompt.id, index=index, reason=reason, detail=detail, retryable=False
+            prompt_id=one.request.prompt.id,
+            index=index,
+            reason=reason,
+            detail=detail,
+            retryable=False,
         )
-        for index in request.missing
+        for index in one.request.missing
+        if index in one.indices
     ]

@@ -20,6 +20,7 @@ from schemas.records import (
     Trace,
     Verdict,
 )
+from schemas.samples import Draws, StopReason
 from support import plugins
 
 KINDS = plugins.kinds("curation.filters")
@@ -95,6 +96,13 @@ def instance(number: int) -> tuple[Canvas, Scores]:
         path_tokens=(5 + 30 * number, 20, 10 + 20 * number),
         summary_tokens=5,
         similarity=number / 20,
+        draws=Draws(
+            drawn=20,
+            correct=number,
+            first_round_drawn=4,
+            first_round_correct=number // 5,
+            stop_reason=StopReason.MOST_REACHED,
+        ),
     )
     level = {
         at: SeqDep(level=at, nats=float(number), nats_per_token=number / 20, gains=(), tokens=(1,))

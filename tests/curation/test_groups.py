@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from curation.canvases.assembly import (
     MOST_COMPARED,
     Assembled,
-    Rules,
     assemble,
     long_cot_text,
     response,
 )
+from curation.canvases.rules import Rules
 from curation.canvases.token_counter import TokenCounter
 from schemas.canvas import long_cot, parse
 from schemas.recipe import Recipe

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from curation.canvases.assembly import Rules
+from curation.canvases.rules import Rules
 from curation.canvases.summaries import best, ends_in, message
 from curation.canvases.token_counter import TokenCounter
 from schemas.recipe import Summary

@@ -10,10 +10,11 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import NamedTuple
 
-from curation.teachers import Request, SampleOutcome, Shortfall
+from curation.teachers import Request, SampleOutcome, Shortfall, is_slow
 from curation.teachers.openai.client import (
     PROMPT_FAULTS,
     BusyError,
@@ -33,6 +34,7 @@ from support.errors import UserError
 ATTEMPTS = 5  # failures charged to one request, until it may be given up
 LONGEST_PAUSE = 30.0
 LONG_CHARACTERS = 20_000  # of a prompt's traces; longer ones are judged in a thread
+JUDGES = 16  # threads in which traces are judged: graders may wait for processes or servers
 MOST_JUDGING = 64  # groups whose traces are judged at a time; no more requests are read then
 MOST_WAITING = 2048  # samples that wait to be taken; no more are requested then
 MOST_REFUSED = 8  # prompts refused and no later request answered: perhaps the recipe is refused
@@ -68,6 +70,7 @@ class Stream:
         self._is_read = False
         self._open = 0  # groups that are not decided yet
         self._judging = 0  # groups of these whose traces are judged in a thread
+        self._judges = ThreadPoolExecutor(JUDGES)  # no thread starts before it is needed
         self._later = 0  # works that are sent again after a pause
         self._has_answered = False
         self._refused: list[_Refusal] = []
@@ -103,6 +106,8 @@ class Stream:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            # What is being judged is judged to the end: graders are closed after the run.
+            await asyncio.to_thread(self._judges.shutdown, cancel_futures=True)
             await self._pool.close()
 
     def _pump(self) -> None:
@@ -314,7 +319,8 @@ class Stream:
         """All requested samples have come: request spare ones if needed, or finish the group."""
         while group.may_widen():
             traces = group.traces()
-            if sum(len(trace.text) for trace in traces) > LONG_CHARACTERS:
+            is_long = sum(len(trace.text) for trace in traces) > LONG_CHARACTERS
+            if is_long or is_slow(self._shortfall):
                 self._judging += 1
                 self._start(self._judge(group))
                 return
@@ -325,8 +331,9 @@ class Stream:
         self._open -= 1
 
     async def _judge(self, group: Group) -> None:
-        """`_settle` for long texts, in a thread, because they would block every connection."""
-        lacking = await asyncio.to_thread(self._shortfall, group.prompt, group.traces())
+        """`_settle` for long texts and graders, in a thread: they would block every connection."""
+        judged = self._judges.submit(self._shortfall, group.prompt, group.traces())
+        lacking = await asyncio.wrap_future(judged)
         self._judging -= 1
         if not self._widen(group, lacking):
             self._settle(group)

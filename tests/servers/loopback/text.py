@@ -2,7 +2,8 @@
 
 The text of a sample depends on the messages and on `seed + i` alone, as in vLLM, whose sibling `i`
 of a request draws with seed + i: seeds that overlap give the same text twice. It reads like a short
-solution and ends in an answer; a prompt that holds `[gold 17]` gets 17 four times out of five.
+solution and ends in an answer; a prompt that holds `[gold 17]` gets 17 four times out of five, one
+that holds `[right 0.3]` as well gets it in that share of its samples.
 """
 
 import re
@@ -14,6 +15,7 @@ from tests.servers.loopback.behaviour import Behaviour
 CHARS_PER_TOKEN = 4
 _GOLD = re.compile(r"\[gold ([^\]]*)\]")
 _RIGHT_SHARE = 0.8
+_RIGHT = re.compile(r"\[right ([0-9.]+)\]")
 _SENTENCES = (
     "Start with the %d that are given and add the other %d, which makes %d in all.",
     "There are %d in the first part and %d in the second, so %d together.",
@@ -79,6 +81,7 @@ def _answer(prompt: str, state: int) -> str:
     other = str(state % 997)
     if not gold:
         return other
-    if (state >> 11) % 1000 < 1000 * _RIGHT_SHARE:
+    right = _RIGHT.search(prompt)
+    if (state >> 11) % 1000 < 1000 * (float(right[1]) if right else _RIGHT_SHARE):
         return str(gold[-1])
     return other if other != gold[-1] else f"{other}1"
