@@ -27,8 +27,7 @@ from curation.run_store import shards
 from curation.stages import prompt_stage, shard_stages, trace_stage
 from schemas import arrow
 from schemas.recipe import Recipe, validate_recipe
-from schemas.records import Grade, GradedTrace, Prompt, Stage
-from schemas.samples import Draws
+from schemas.records import Draws, Grade, GradedTrace, Prompt, Stage
 from tests.servers.loopback import Behaviour, Loopback
 
 SEEDS = (1, 2, 3)

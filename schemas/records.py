@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from schemas.samples import Draws, StopReason
-
 
 class Grade(StrEnum):
     """The grade of a trace's answer."""
@@ -51,6 +49,33 @@ class Level(StrEnum):
     PATH = "path"
     STEP = "step"
     WINDOW = "window"
+
+
+class StopReason(StrEnum):
+    """Why no more samples of a prompt were drawn."""
+
+    FIXED = "fixed"  # the recipe's number of samples
+    TOPPED_UP = "topped_up"  # the same, and spare ones for those that were unusable or alike
+    RECORDED = "recorded"  # the source's own traces, and no others
+    GROUP_STANDS = "group_stands"  # enough distinct traces, in the wanted mix
+    MOST_REACHED = "most_reached"
+    GIVEN_UP = "given_up"  # none of a kind that the mix asks for, after `give_up` samples
+    REFUSED = "refused"  # the teacher would not answer the prompt
+    GRADED_AGAIN = "graded_again"  # its group stood by the verdicts of an earlier grader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draws:
+    """How many samples of a prompt were drawn, and how many of them are right.
+
+    The first round is drawn whatever comes of it; what follows depends on what came before.
+    """
+
+    drawn: int
+    correct: int
+    first_round_drawn: int
+    first_round_correct: int
+    stop_reason: StopReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

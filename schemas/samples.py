@@ -1,8 +1,6 @@
-"""How many samples a prompt gets (a number, or rounds until its group stands), and what it got."""
+"""How many samples a prompt gets: a number, or rounds until its group stands."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import (
@@ -110,30 +108,3 @@ def _number_or_rounds(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
 
 Samples = Annotated[Annotated[int, Field(ge=1)] | Rounds | None, WrapValidator(_number_or_rounds)]
 """A number of samples, or rounds; None is the default."""
-
-
-class StopReason(StrEnum):
-    """Why no more samples of a prompt were drawn."""
-
-    FIXED = "fixed"  # the recipe's number of samples
-    TOPPED_UP = "topped_up"  # the same, and spare ones for those that were unusable or alike
-    RECORDED = "recorded"  # the source's own traces, and no others
-    GROUP_STANDS = "group_stands"  # enough distinct traces, in the wanted mix
-    MOST_REACHED = "most_reached"
-    GIVEN_UP = "given_up"  # none of a kind that the mix asks for, after `give_up` samples
-    REFUSED = "refused"  # the teacher would not answer the prompt
-    GRADED_AGAIN = "graded_again"  # its group stood by the verdicts of an earlier grader
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draws:
-    """How many samples of a prompt were drawn, and how many of them are right.
-
-    The first round is drawn whatever comes of it; what follows depends on what came before.
-    """
-
-    drawn: int
-    correct: int
-    first_round_drawn: int
-    first_round_correct: int
-    stop_reason: StopReason

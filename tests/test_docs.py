@@ -20,7 +20,7 @@ from curation.release.rows import read_rows
 from curation.release.verify import find_problems
 from flows import cli
 from schemas.recipe import load_recipe
-from schemas.samples import StopReason
+from schemas.records import StopReason
 
 ROOT = Path(__file__).resolve().parents[1]
 FRONT = ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "SECURITY.md")

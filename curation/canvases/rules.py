@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from schemas.recipe import Recipe
-from schemas.records import Grade, GradedTrace
-from schemas.samples import Draws, Rounds, StopReason
+from schemas.records import Draws, Grade, GradedTrace, StopReason
+from schemas.samples import Rounds
 
 RECORDED = "recorded"  # the revision of traces that a source holds
 

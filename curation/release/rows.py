@@ -14,6 +14,7 @@ from curation.canvases import assembly
 from schemas import arrow
 from schemas.records import (
     Canvas,
+    Draws,
     Grade,
     Level,
     Message,
@@ -22,7 +23,6 @@ from schemas.records import (
     Scores,
     SeqDep,
 )
-from schemas.samples import Draws
 from support.errors import DamagedError, first_line
 from support.stats import wilson
 

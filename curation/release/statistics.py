@@ -17,7 +17,7 @@ from curation.release.rows import PATH_TOKENS
 from curation.release.writer import ROW_GROUP, data_path
 from schemas import arrow, former
 from schemas.facts import Count, Fact, Grades, ReleaseFile
-from schemas.samples import StopReason
+from schemas.records import StopReason
 from support.display.invalid_values import describe
 from support.errors import DamagedError
 from support.stats import Histogram

@@ -10,6 +10,7 @@ import yaml
 from curation.filters import Filter
 from schemas.records import (
     Canvas,
+    Draws,
     FinishReason,
     Grade,
     GradedTrace,
@@ -17,10 +18,10 @@ from schemas.records import (
     Prompt,
     Scores,
     SeqDep,
+    StopReason,
     Trace,
     Verdict,
 )
-from schemas.samples import Draws, StopReason
 from support import plugins
 
 KINDS = plugins.kinds("curation.filters")

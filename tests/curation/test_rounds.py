@@ -39,6 +39,7 @@ from curation.teachers.local.rounds import Batch, in_rounds
 from schemas import arrow
 from schemas.recipe import Recipe, validate_recipe
 from schemas.records import (
+    Draws,
     FinishReason,
     Grade,
     GradedTrace,
@@ -47,9 +48,10 @@ from schemas.records import (
     Rejection,
     Released,
     Stage,
+    StopReason,
     Trace,
 )
-from schemas.samples import Draws, Rounds, StopReason
+from schemas.samples import Rounds
 from scorers.answers.grade import Answer
 from support.errors import UserError
 from tests.builds import contents, make

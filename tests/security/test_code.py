@@ -27,6 +27,13 @@ YAML = {"load_all", "full_load", "full_load_all", "unsafe_load", "unsafe_load_al
 LOADERS = {"Loader", "FullLoader", "UnsafeLoader", "CLoader", "CFullLoader", "CUnsafeLoader"}
 CALLED = {"eval", "exec", "compile", "__import__"}
 SHELL = {"os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"}
+# The first two run programs of others, in the sandbox that they are a part of; the third runs the
+# programs that it has written itself.
+RUN_PROGRAMS = (
+    "support/sandbox/_host.py",
+    "curation/graders/programs/_peer.py",
+    "tools/tiny/programs.py",
+)
 TRUE_NOWHERE = {"shell", "trust_remote_code", "allow_pickle"}
 
 
@@ -76,6 +83,8 @@ def _is_true(node: ast.AST | None) -> bool:
 def test_no_module_runs_what_it_reads() -> None:
     assert len(FILES) > 200
     found = {file: faults(file.read_text(encoding="utf-8")) for file in FILES}
+    for name in RUN_PROGRAMS:
+        assert {what.split(": ")[1] for what in found.pop(ROOT / name)} <= CALLED
     assert not {file: what for file, what in found.items() if what}
 
 
