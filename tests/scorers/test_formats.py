@@ -191,6 +191,22 @@ def test_another_value_is_never_correct(pool: GradePool, gold: str, answers: lis
 
 
 @pytest.mark.parametrize(
+    ("text", "grade"),
+    [
+        ("The answer is 5, which is wrong.", Grade.UNPARSED),
+        ("Most people say that the answer is 5.\nThe answer is 6.", Grade.WRONG),
+        ("We can say the answer is 5.", Grade.CORRECT),
+        ("Réponse finale\u00a0: 5\nMerci, 7 fois.", Grade.CORRECT),
+        ("Réponse\u202f:\u202f5\nMerci, 7 fois.", Grade.CORRECT),
+        ("Re\u0301ponse finale : 5\nMerci, 7 fois.", Grade.CORRECT),
+    ],
+)
+def test_whose_answer_it_is_and_where_it_stands(pool: GradePool, text: str, grade: Grade) -> None:
+    (answer,) = pool.grade([(text, "5")])
+    assert answer.grade is grade, answer.answer
+
+
+@pytest.mark.parametrize(
     ("gold", "answer"),
     [
         ("2**10", "1024"),

@@ -99,7 +99,8 @@ _CLAUSE = re.compile(r"[.!?;\n]")
 # Words that make the answer another's: the "if the" of "if the answer is 12", "a common wrong".
 _NOT_MINE = re.compile(
     r"\bsub-$|\b(?:wrong|incorrect|expected|intermediate|another|other|his|her|their|seems?"
-    r"|says|said|thinks|thought|claims|claimed|glance,?|step [0-9]+"
+    r"|says|(?:some|many|most|others|people|they) say|said|thinks|thought|claims|claimed"
+    r"|glance,?|step [0-9]+"
     r"|students?['\u2019]s?|common|previous|suppose|assume"
     r"|if|(?:might|may|could|would) (?:think|say|guess)|tempting to say"
     r"|(?:half|third|quarter|fifth|sum|product|difference|square|cube|opposite|negative|reciprocal"
@@ -122,21 +123,23 @@ _TOKEN_BEHIND = re.compile(r"\s*<[/|\uff5c]?[A-Za-z_\u2581]{1,20}[|\uff5c]?>$")
 _SEVERAL_CHOICES = re.compile(r"\(?[A-J]\)?,")
 # An announcement in another language, with a verb or a colon: "Respuesta: 18".
 _ELSEWHERE = re.compile(
-    r"(?:\b(?:respuesta|r[ée]ponse|risposta|resposta|antwort|odpowied[źz]|ответ|antwoord|svar|cevap)"
+    r"(?:\b(?:respuesta|r(?:é|e\u0301?)ponse|risposta|resposta|antwort|odpowied[źz]|ответ|antwoord"
+    r"|svar|cevap)"
     r"(?:[ \t](?:final|correcta|correcte|finale|finais|corretta|correta|richtige))?"
-    r"[ \t*]{0,4}(?::|=|\b(?:es|est|ist|è|é|jest|is|är|er)\b)"
+    r"[ \t\u00a0\u202f*]{0,4}(?::|=|\b(?:es|est|ist|è|é|jest|is|är|er)\b)"
     r"(?:[ \t*]{1,4}(?:la|el|le|der|die|das|a|o)(?:[ \t](?:opción|option|opção|lettre|letra))?"
     r"(?=[ \t*(]{1,4}[A-J]\b))?"
     r"(?:[ \t](?:donc|alors|entonces|portanto|quindi|also|daher|somit),?)?"
     r"|故?(?:应|應)?[选選](?:择|擇)?[ \t]?[:：]?(?=[ \t]?\(?[A-J](?![A-Za-z]))"
     r"|(?:【答案】[ \t]?[:：]?|(?:答案|答え|回答|正解|정답)[ \t]?"
     r"(?:(?:应该|應該)?(?:是|为|為|选择|選擇|选|選|は|은|는)[ \t]?[:：]?|[:：])))"
-    r"[ \t*]{0,6}(?P<value>[^\n。，；]{1,300})",
+    r"[ \t\u00a0\u202f*]{0,6}(?P<value>[^\n。，；]{1,300})",
     re.IGNORECASE,
 )
 # One of these stands in every match; to look for them first is many times faster.
 _ELSEWHERE_WORDS = (
-    *("respuesta", "reponse", "réponse", "risposta", "resposta", "antwort", "antwoord", "svar"),
+    *("respuesta", "reponse", "réponse", "re\u0301ponse", "risposta", "resposta", "antwort"),
+    *("antwoord", "svar"),
     *("cevap", "odpowied", "ответ", "答", "正解", "정답", "选", "選"),
 )
 

@@ -23,7 +23,7 @@ _CORRECTION = re.compile(
     r"\b(?:gives|get|yields|makes)\b|perd[oó]n\b|\u043f\u043e\u0434\u043e\u0436\u0434\u0438\u0442\u0435|edit:"
     r"|(?:up)?on re-?examination|re-?reading\b|let me re-?check: "
     r"|(?:but )?the (?:problem|question) asks for|that ignores\b"
-    r"|(?:this|that|it)(?: is|'s| was) (?:wrong|incorrect|not (?:right|correct)))",
+    r"|(?:this|that|it|which)(?: is|'s| was) (?:wrong|incorrect|not (?:right|correct)))",
     re.IGNORECASE,
 )
 # A word that may also open a check, so that a sentence must give another answer: "However".
