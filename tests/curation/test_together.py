@@ -25,7 +25,7 @@ from tests.builds import contents
 from tests.curation.test_budget import BUILD, PROMPTS, recipe, sampled
 from tests.servers.loopback import Behaviour, Loopback
 
-ROUNDS = {"per_round": 2, "most": 8, "until": {"correct": [2, None], "give_up": 4}}
+ROUNDS: dict[str, Any] = {"per_round": 2, "most": 8, "until": {"correct": [2, None], "give_up": 4}}
 SCRIPT = (("is 17", "VERDICT: CORRECT"), ("TRACE", "VERDICT: INCORRECT"))
 pytestmark = pytest.mark.slow
 
