@@ -24,6 +24,7 @@ from schemas.records import Trace
 from support.errors import ShortError, UserError
 from support.paths import ROOT
 from tests.builds import contents
+from tests.servers.batches import BatchServer
 from tests.servers.loopback import Behaviour, Loopback
 
 PROMPTS, PATHS, IN_FLIGHT = 40, 3, 8
@@ -51,7 +52,10 @@ def server(loopback: Loopback) -> Loopback:
 
 
 def recipe(
-    server: Loopback, folder: Path, teacher: dict[str, Any] | None = None, **more: Any
+    server: Loopback | BatchServer,
+    folder: Path,
+    teacher: dict[str, Any] | None = None,
+    **more: Any,
 ) -> Recipe:
     file = folder / "prompts.jsonl"
     rows = [{"prompt": f"What is {n} + {n * n}?", "gold": "17"} for n in range(PROMPTS)]

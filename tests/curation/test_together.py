@@ -23,9 +23,11 @@ from support.errors import ShortError
 from support.paths import ROOT
 from tests.builds import contents
 from tests.curation.test_budget import BUILD, PROMPTS, recipe, sampled
+from tests.servers.batches import BatchServer
 from tests.servers.loopback import Behaviour, Loopback
 
 ROUNDS: dict[str, Any] = {"per_round": 2, "most": 8, "until": {"correct": [2, None], "give_up": 4}}
+BATCHES = {"kind": "openai_batch", "in_flight": 2000}
 SCRIPT = (("is 17", "VERDICT: CORRECT"), ("TRACE", "VERDICT: INCORRECT"))
 pytestmark = pytest.mark.slow
 
@@ -52,9 +54,11 @@ def grader(request: pytest.FixtureRequest, judge: Loopback) -> dict[str, Any]:
     return {"kind": "judge", "teacher": served, "prompt": template}
 
 
-def in_rounds(teacher: Loopback, folder: Path, grader: dict[str, Any], **more: Any) -> Recipe:
+def in_rounds(
+    server: Loopback | BatchServer, folder: Path, grader: dict[str, Any], **more: Any
+) -> Recipe:
     groups = {"min_correct": 2}
-    return recipe(teacher, folder, samples=ROUNDS, groups=groups, grader=grader, **more)
+    return recipe(server, folder, samples=ROUNDS, groups=groups, grader=grader, **more)
 
 
 def replies(run: Path) -> list[str]:
@@ -114,3 +118,16 @@ def test_kill_after_kill(teacher: Loopback, grader: dict[str, Any], tmp_path: Pa
     assert contents(run / "release") == contents(tmp_path / "whole" / "release")
     journaled = [trace.key for trace in sampled(run)]
     assert len(journaled) == len({*journaled})
+
+
+def test_rounds_are_batches(tmp_path: Path) -> None:
+    """Each round of all prompts is a batch of its own, and none is sent twice."""
+    (folder := tmp_path / "server").mkdir()
+    with BatchServer(folder) as server:
+        chosen = in_rounds(server, tmp_path, {"kind": "math"}, teacher=BATCHES)
+        run_build(chosen, tmp_path / "run")
+        sizes = [batch.total for batch in server.batches]
+    keys = [trace.key for trace in sampled(tmp_path / "run")]
+    assert sum(sizes) == len(keys) == len({*keys})
+    assert sizes[0] == 2 * PROMPTS and len(sizes) <= 4
+    assert find_problems(tmp_path / "run") == []
