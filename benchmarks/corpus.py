@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -33,12 +33,10 @@ from curation.context import Job
 from curation.graders import Submission
 from curation.prompts import prompt_reader
 from curation.prompts.decontaminate import build_index
-from curation.run_store import shards
-from curation.stages import fingerprints, prompt_stage, release_stage, shard_stages, trace_stage
+from curation.stages import prompt_stage, release_stage, shard_stages, trace_stage
 from curation.stages.prompt_stage import SourceIndex
-from schemas import arrow
 from schemas.recipe import Recipe, load_recipe
-from schemas.records import Prompt, Stage, Trace
+from schemas.records import FinishReason, Prompt, Trace
 from scorers.answers.grade import GradePool
 from support.paths import ROOT
 
@@ -124,12 +122,14 @@ def _of(recipe: str, run: str) -> Job:
 
 def _warm(recipe: str, run: str) -> None:
     """The verifier is at work, and every worker has come."""
-    job = _of(recipe, run)
-    prompt = replace(next(iter(fingerprints.load_prompts(job, 0))), gold="(x - 1)(x + 1)")
-    trace = next(iter(arrow.records(Trace, shards.read(job.run, Stage.TRACES, 0))))
+    prompt = Prompt(id="", text="", gold="(x - 1)(x + 1)", source="", row=1, license="")
     # A question that no plain rule decides: SymPy's imports take a second.
-    answer = r"The answer is \boxed{x^2 - 1}"
-    job.grader.grade([Submission(prompt, replace(trace, text=answer))])
+    unknown = dict.fromkeys(field.name for field in fields(Trace))
+    given = {"index": 0, "key": "", "prompt_id": "", "teacher": "", "revision": ""}
+    text = r"The answer is \boxed{x^2 - 1}"
+    stop = FinishReason.STOP
+    trace = Trace(**{**unknown, **given, "text": text, "finish_reason": stop})  # type: ignore[arg-type]
+    _of(recipe, run).grader.grade([Submission(prompt, trace)])
     time.sleep(1)
 
 
