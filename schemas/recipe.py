@@ -248,17 +248,21 @@ class Recipe(Section):
         facts = self.model_dump(mode="json", exclude=SHAPELESS)
         if self.serve is not None and (self.serve.model or self.serve.shaping_args()):
             facts["serve"] = {"model": self.serve.model, "args": self.serve.shaping_args()}
-        facts["grader"] = self.shaping_grader()
-        if facts["grader"] == {"kind": "math"}:
-            del facts["grader"]  # what version 0.1 did, so that its digests stay
+        del facts["grader"]
+        if (grader := self.shaping_grader()) is not None:
+            facts["grader"] = grader
         if facts["scorer"] is not None:
             facts["scorer"].pop("devices")
         facts["teacher"] = shaping_options(facts["teacher"], is_teacher=True)
         return facts
 
-    def shaping_grader(self) -> dict[str, Any]:
-        """The grader's options as plain values, but those that say how a server is reached."""
-        return shaping_options(self.grader.model_dump(mode="json"))
+    def shaping_grader(self) -> dict[str, Any] | None:
+        """The grader's options as plain values, but those that say how a server is reached.
+
+        None for the grader of version 0.1, which stands in no digest of that version.
+        """
+        options = shaping_options(self.grader.model_dump(mode="json"))
+        return None if options == {"kind": "math"} else options
 
     def digest(self) -> str:
         """A hash of every field that shapes the corpus."""

@@ -273,7 +273,7 @@ def _settings(job: Job) -> str:
             [source.fingerprint() for source in job.evaluation],
             _wants_traces(job),
             job.recipe.shard_rows,
-            *([] if (grader := job.recipe.shaping_grader()) == {"kind": "math"} else [grader]),
+            *([] if (grader := job.recipe.shaping_grader()) is None else [grader]),
         ]
     )
 

@@ -11,10 +11,11 @@ import pytest
 
 from curation.graders import Grader, KeepsReplies, Submission
 from curation.sampling.replies import Replies
-from schemas.records import FinishReason, Grade, GradedTrace, Prompt, Trace
+from schemas.records import Grade, GradedTrace, Prompt, Trace
 from scorers.answers.grade import Answer
 from support import plugins
 from support.errors import UserError
+from tests.curation.samples import bare_trace
 from tests.servers.loopback import Behaviour, Loopback
 
 KINDS = plugins.kinds("curation.graders")
@@ -26,23 +27,7 @@ def prompt(gold: str, text: str = "Which one is it?", **more: Any) -> Prompt:
 
 
 def trace(text: str, correct: bool | None = None) -> Trace:
-    return Trace(
-        prompt_id="p",
-        index=0,
-        key="k",
-        text=text,
-        teacher="t",
-        revision="r",
-        temperature=None,
-        top_p=None,
-        max_tokens=None,
-        seed=None,
-        hint=None,
-        finish_reason=FinishReason.STOP,
-        prompt_tokens=None,
-        completion_tokens=None,
-        recorded_correct=correct,
-    )
+    return bare_trace(text, recorded_correct=correct)
 
 
 @dataclass(frozen=True, kw_only=True)

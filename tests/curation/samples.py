@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -48,6 +49,27 @@ from support.files import replace_text
 P = 3
 BUILD = "0123456789ab"
 GRADES = (Grade.CORRECT, Grade.WRONG, Grade.UNPARSED, Grade.TIMEOUT)
+
+
+def bare_trace(text: str, **changes: Any) -> Trace:
+    """A trace of which nothing but its text is known."""
+    given: dict[str, Any] = {
+        "prompt_id": "p",
+        "index": 0,
+        "key": "k",
+        "text": text,
+        "teacher": "t",
+        "revision": "r",
+        "temperature": None,
+        "top_p": None,
+        "max_tokens": None,
+        "seed": None,
+        "hint": None,
+        "finish_reason": FinishReason.STOP,
+        "prompt_tokens": None,
+        "completion_tokens": None,
+    }
+    return Trace(**(given | changes))
 
 
 def prompt(i: int) -> Prompt:

@@ -15,10 +15,11 @@ from curation.graders.programs.extraction import program_of
 from curation.sampling.journal import keys
 from curation.sampling.replies import Replies
 from schemas.recipe import Summary
-from schemas.records import FinishReason, Grade, GradedTrace, Prompt, Trace
+from schemas.records import Grade, GradedTrace, Prompt, Trace
 from support.errors import UserError
 from support.paths import ROOT
 from support.sandbox import Sandbox, SandboxError
+from tests.curation.samples import bare_trace
 from tools.tiny import programs
 
 ADD = ["assert add(1, 2) == 3", "assert add(2, 2) == 4"]
@@ -42,22 +43,7 @@ def prompt(tests: object, text: str = "Write it.", gold: str = "") -> Prompt:
 
 
 def trace(text: str) -> Trace:
-    return Trace(
-        prompt_id="p",
-        index=0,
-        key="k",
-        text=text,
-        teacher="t",
-        revision="",
-        temperature=None,
-        top_p=None,
-        max_tokens=None,
-        seed=None,
-        hint=None,
-        finish_reason=FinishReason.STOP,
-        prompt_tokens=None,
-        completion_tokens=None,
-    )
+    return bare_trace(text)
 
 
 def fenced(program: str) -> str:

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from curation.graders import Grader, Submission
-from schemas.records import FinishReason, Grade, Prompt, Trace
+from schemas.records import Grade, Prompt
 from scorers.answers.grade import Answer
 from support import plugins
 from support.errors import UserError
+from tests.curation.samples import bare_trace
 
 
 def make(kind: str, **options: object) -> Grader:
@@ -18,22 +19,7 @@ def make(kind: str, **options: object) -> Grader:
 
 def submission(text: str, gold: str, prompt: str = "Which?", **more: Any) -> Submission:
     problem = Prompt(id="p", text=prompt, gold=gold, source="s", row=1, license="mit", **more)
-    trace = Trace(
-        prompt_id="p",
-        index=0,
-        key="k",
-        text=text,
-        teacher="t",
-        revision="r",
-        temperature=None,
-        top_p=None,
-        max_tokens=None,
-        seed=None,
-        hint=None,
-        finish_reason=FinishReason.STOP,
-        prompt_tokens=None,
-        completion_tokens=None,
-    )
+    trace = bare_trace(text)
     return Submission(problem, trace)
 
 

@@ -6,26 +6,12 @@ import pytest
 
 from curation.canvases.checks import Fault, screen
 from curation.canvases.token_counter import TokenCounter
-from schemas.records import FinishReason, Grade, GradedTrace, Trace
+from schemas.records import FinishReason, Grade, GradedTrace
+from tests.curation.samples import bare_trace
 
 
 def faults_of(text: str, grade: Grade, finish: FinishReason, tokenizer: Path) -> list[Fault]:
-    trace = Trace(
-        prompt_id="p1",
-        index=0,
-        key="k",
-        text=text,
-        teacher="t",
-        revision="r",
-        temperature=None,
-        top_p=None,
-        max_tokens=None,
-        seed=None,
-        hint=None,
-        finish_reason=finish,
-        prompt_tokens=None,
-        completion_tokens=None,
-    )
+    trace = bare_trace(text, finish_reason=finish)
     graded = GradedTrace(trace=trace, text=text, grade=grade, answer=None)
     faults: dict[int, Fault] = {}
     usable = screen([graded], 1000, TokenCounter([str(tokenizer)]), faults)
