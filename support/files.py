@@ -30,24 +30,27 @@ def is_disk_fault(error: BaseException) -> bool:
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yields a path beside `path`; the file written there replaces `path` when the block ends.
 
-    It is synced before it is renamed. Where the block raises, or the disk fails, it is deleted and
-    `path` stays as it was.
+    It is synced before it is renamed, unless it need not be `durable`: then a power cut may leave a
+    damaged file. Where the block raises, or the disk fails, it is deleted and `path` stays as it
+    was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + PART)
     part.unlink(missing_ok=True)  # a link there would be written through
     try:
         yield part
-        fsync(part)
+        if durable:
+            fsync(part)
         part.replace(path)
     except BaseException:
         with suppress(OSError):
             part.unlink(missing_ok=True)
         raise
-    fsync(path.parent)
+    if durable:
+        fsync(path.parent)
 
 
 @contextmanager
@@ -75,9 +78,9 @@ def replace_folder(part: Path, path: Path) -> None:
     fsync(path.parent)
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Write a small text file atomically and durably."""
-    with atomic_write(path) as part:
+def replace_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Write a small text file atomically; `durable` as for `atomic_write`."""
+    with atomic_write(path, durable=durable) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
 
 

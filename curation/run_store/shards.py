@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from schemas import arrow, former
-from schemas.facts import Fact, FileFacts, Kind, Rejected
+from schemas.facts import Fact, FileFacts, Kind, Rejected, Shard
 from schemas.records import Rejection, Stage
 from support.errors import DamagedError
-from support.files import atomic_write, replace_text, sha256
+from support.files import atomic_write, fsync, replace_text, sha256
 
 ROW_GROUP = 256
 F = TypeVar("F", bound=Fact)
@@ -68,14 +68,21 @@ def write(
     fingerprint: str,
     data: pa.Table,
     rejections: Sequence[Rejection],
+    *,
+    durable: bool = True,
 ) -> ShardMarker:
-    """Write a shard, its rejections and, last, its marker; each is replaced atomically."""
+    """Write a shard, its rejections and, last, its marker; each is replaced atomically.
+
+    A shard that is not `durable` may be damaged by a power cut before `make_durable`. Its marker
+    tells, because it holds the hashes, and the next build makes the shard again.
+    """
     marker_path = _marker_path(run, stage, index)
     marker_path.unlink(missing_ok=True)
-    files = [write_table(run, shard_path(run, stage, index), data)]
+    files = [write_table(run, shard_path(run, stage, index), data, durable=durable)]
     rejected = _rejected_path(run, stage, index)
     if rejections:
-        files.append(write_table(run, rejected, arrow.table(Rejection, rejections)))
+        table = arrow.table(Rejection, rejections)
+        files.append(write_table(run, rejected, table, durable=durable))
     else:
         rejected.unlink(missing_ok=True)
     marker = ShardMarker(
@@ -85,8 +92,17 @@ def write(
         files=tuple(files),
         rejected=count_reasons(rejections),
     )
-    replace_text(marker_path, with_checksum(marker))
+    replace_text(marker_path, with_checksum(marker), durable=durable)
     return marker
+
+
+def make_durable(run: Path, files: Iterable[Shard]) -> None:
+    """Force the named files, and their shards' markers, to the disk, whether they were or not."""
+    paths = {path for f in files for path in (run / f.path, _marker_path(run, f.stage, f.index))}
+    for path in sorted(paths):
+        fsync(path)
+    for folder in sorted({path.parent for path in paths}):
+        fsync(folder)
 
 
 def rejections(run: Path, stage: Stage, index: int) -> list[Rejection]:
@@ -113,9 +129,9 @@ def count_reasons(rejections: Iterable[Rejection]) -> tuple[Rejected, ...]:
     )
 
 
-def write_table(run: Path, path: Path, data: pa.Table) -> File:
+def write_table(run: Path, path: Path, data: pa.Table, *, durable: bool = True) -> File:
     """Write one Parquet file (zstd, page checksums), atomically."""
-    with atomic_write(path) as part:
+    with atomic_write(path, durable=durable) as part:
         pq.write_table(
             data,
             part,
@@ -135,12 +151,13 @@ def read(run: Path, stage: Stage, index: int, columns: Sequence[str] | None = No
     """The rows of a shard; DamagedError if it cannot be read."""
     path = shard_path(run, stage, index)
     try:
-        present = pq.read_schema(path).names
-        names = former.FORMER if not former.TODAY.keys().isdisjoint(present) else {}
-        wanted = [names.get(name, name) for name in columns] if columns else None
-        if wanted:  # version 0.1 did not write every column
-            wanted = [name for name in wanted if name in present]
-        return pq.read_table(path, columns=wanted, page_checksum_verification=True)
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            present = file.schema_arrow.names
+            names = former.FORMER if not former.TODAY.keys().isdisjoint(present) else {}
+            wanted = [names.get(name, name) for name in columns] if columns else None
+            if wanted:  # version 0.1 did not write every column
+                wanted = [name for name in wanted if name in present]
+            return file.read(wanted, use_threads=False)  # a shard is too small for threads
     except (OSError, pa.ArrowException, ValueError, LookupError) as error:
         raise DamagedError(f"{path}: cannot be read ({error}); delete it and build again") from None
 

@@ -142,6 +142,7 @@ def make_release(job: Job, source_index: SourceIndex) -> Outcome:
     manifest = manifest.model_copy(update={"files": (*manifest.files, *named)})
     if problems := manifest.check():
         raise DamagedError(f"{job.run}: the sums do not hold: {'; '.join(problems)}")
+    shards.make_durable(job.run, manifest.shards)
     _swap(job.run, fresh)
     manifest.save(job.run / MANIFEST_FILE)
     outcome = _outcome(job, manifest)

@@ -51,7 +51,8 @@ def grade(job: Job, index: int) -> ShardMarker:
         graded += sampling_rounds.graded(job.grader, submissions)
         job.bars.add(Stage.GRADED, len(batch))
     data = arrow.table(GradedTrace, graded)
-    return shards.write(job.run, Stage.GRADED, index, fingerprint, data, ())
+    # It is made again from what is there in a second, so nothing waits for the disk.
+    return shards.write(job.run, Stage.GRADED, index, fingerprint, data, (), durable=False)
 
 
 def assemble(job: Job, index: int) -> ShardMarker:
@@ -80,7 +81,9 @@ def assemble(job: Job, index: int) -> ShardMarker:
             canvases.append(group.canvas)
         job.bars.add(Stage.CANVASES, 1)
     data = arrow.table(Canvas, canvases)
-    return shards.write(job.run, Stage.CANVASES, index, fingerprint, data, rejections)
+    return shards.write(
+        job.run, Stage.CANVASES, index, fingerprint, data, rejections, durable=False
+    )
 
 
 def score(job: Job, index: int) -> ShardMarker:

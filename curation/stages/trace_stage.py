@@ -174,7 +174,8 @@ def _close_traces(job: Job, shard: service.FinishedShard) -> None:
     ]
     fingerprint = fingerprints.fingerprint(job, Stage.TRACES, index, shard.keys)
     data = arrow.table(Trace, shard.traces)
-    shards.write(job.run, Stage.TRACES, index, fingerprint, data, rejections)
+    durable = not job.teacher.is_record
+    shards.write(job.run, Stage.TRACES, index, fingerprint, data, rejections, durable=durable)
     release_unused()
 
 

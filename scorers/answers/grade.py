@@ -180,7 +180,8 @@ def _without_options(answer: str, gold: str, prompt: str) -> tuple[str, str] | N
     """
     if not prompt:
         return answer, gold
-    listed = _options(prompt)
+    if not (listed := _options(prompt)):
+        return answer, gold
     if len(listed) > 1 and gold not in listed.values():
         gold = capital(gold)
         answer = answer if answer in listed.values() else capital(answer)

@@ -1,15 +1,20 @@
 """Shards: atomic, marked, fingerprinted, locked."""
 
 import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
 
+from curation.pipeline import run_build
 from curation.run_store import shards
 from schemas import arrow
+from schemas.manifest import Manifest
+from schemas.recipe import load_recipe
 from schemas.records import Prompt, Rejection, Stage
 from support.errors import DamagedError, UserError
 from support.files import lock
+from support.paths import ROOT
 
 
 def prompt(i: int) -> Prompt:
@@ -139,3 +144,35 @@ def test_surplus_files_without_a_mark_go_too(tmp_path: Path) -> None:
     (tmp_path / "prompts/00002.json").unlink()
     shards.drop_after(tmp_path, Stage.PROMPTS, 1)
     assert not list(tmp_path.rglob("*00002*"))
+
+
+def test_what_a_power_cut_took_is_made_again_with_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = load_recipe(ROOT / "flows/recipes/choice_recorded.yaml", ["scorer=null"])
+    synced: set[int] = set()
+    on_disk: list[bool] = []
+    real_sync, real_save = os.fsync, Manifest.save
+
+    def sync(handle: int) -> None:
+        synced.add(os.fstat(handle).st_ino)
+        real_sync(handle)
+
+    def save(manifest: Manifest, path: Path) -> None:
+        made = [path.parent / file.path for file in manifest.shards]
+        made += [file.with_suffix(".json") for file in made if file.parent.name != "rejected"]
+        on_disk.extend(file.stat().st_ino in synced for file in made)
+        real_save(manifest, path)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(Manifest, "save", save)
+    first = run_build(recipe, tmp_path / "run", limit=20)
+    assert on_disk and all(on_disk), "what a manifest names is on the disk before it"
+
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    before = {path: path.read_bytes() for path in files if path.suffix in (".parquet", ".json")}
+    (tmp_path / "run" / "manifest.json").unlink()
+    for stage in (Stage.GRADED, Stage.CANVASES):  # as a cut would leave what was not forced
+        shards.shard_path(tmp_path / "run", stage, 0).write_bytes(b"")
+    assert run_build(recipe, tmp_path / "run", limit=20) == first
+    assert {path: path.read_bytes() for path in before} == before
