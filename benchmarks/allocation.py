@@ -34,6 +34,7 @@ SEEDS = (1, 2, 3)
 FIXED = (3, 6, 12)
 MOST = 12
 PER_ROUND = 1
+PRIOR = (0.5, 0.5)  # of the served prompts' pass rates: a beta distribution
 TEXTS = Behaviour(duplicate_share=0.2, length_share=0.05)
 SERVED_PROMPTS, LOCAL_PROMPTS = 500, 100
 
@@ -211,7 +212,7 @@ def made_recipe(folder: Path, seed: int, url: str | None, samples: object, promp
         canvas, path = {"slot_tokens": 400, "summary_tokens": 12}, str(folder / "prompts.jsonl")
         with Path(path).open("w") as file:
             for n in range(prompts):
-                right = f"[gold {2 * n}] [right {rng.betavariate(0.5, 0.5):.3f}]"
+                right = f"[gold {2 * n}] [right {rng.betavariate(*PRIOR):.3f}]"
                 row = {"question": f"What is {n} + {n}? {right}", "answer": str(2 * n)}
                 file.write(json.dumps(row) + "\n")
     return validate_recipe(
