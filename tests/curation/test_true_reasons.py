@@ -127,6 +127,7 @@ def test_recorded_traces_of_the_same_model_are_no_answers_of_the_server(
         run_build(built, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_spent_budget_finishes_a_local_run_in_rounds_that_lacks_nothing(tmp_path: Path) -> None:
     run_build(local(tmp_path, samples=ROUNDS), tmp_path / "run", 6)
     whole, samples = contents(tmp_path / "run" / "release"), len(sampled(tmp_path / "run"))
