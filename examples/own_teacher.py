@@ -11,10 +11,19 @@ and write in a recipe: `teacher: {kind: adder, slips: 0.2}`.
 
 import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from random import Random
 
-from curation.teachers import Failure, Outcomes, Request, SampleBudget, Shortfall, Teacher
+from curation.teachers import (
+    Failure,
+    Outcomes,
+    Request,
+    SampleBudget,
+    SampleOutcome,
+    Shortfall,
+    Teacher,
+)
+from curation.teachers.local.rounds import Batch, sample_block
 from schemas.recipe import digest
 from schemas.records import FinishReason, Prompt, Trace
 from support.errors import UserError
@@ -32,7 +41,7 @@ class Adder:
         self._slips, self._seed = slips, seed
 
     def wanted(self, prompt: Prompt, samples: int) -> SampleBudget:
-        """As many samples as the recipe asks for; none beyond these."""
+        """As many samples as the recipe asks for; in rounds, these are the samples of one round."""
         return SampleBudget(required=samples, maximum=samples)
 
     def key(self, prompt: Prompt, index: int) -> str:
@@ -40,21 +49,31 @@ class Adder:
         return digest([self.name, self.revision, self._slips, self._seed, prompt.id, index])
 
     async def sample(self, requests: Iterable[Request], shortfall: Shortfall) -> Outcomes:
-        """One outcome for every missing sample, a trace or a failure; nothing is made up."""
+        """One outcome for every missing sample.
+
+        `sample_block` asks the shortfall which prompts of a batch need another round of samples, if
+        the recipe samples in rounds. Here, each prompt is a batch of its own.
+        """
         for request in requests:
-            for index in request.missing:
-                text = self._written(request.prompt, index)
-                yield (
-                    self._trace(request, index, text)
-                    if text
-                    else Failure(
+            for outcome in sample_block([request], shortfall, self._write):
+                yield outcome
+
+    def _write(self, batch: Batch) -> Iterator[SampleOutcome]:
+        """The samples of a batch that are missing, as traces or failures; nothing is made up."""
+        for request, indices in batch:
+            for index in indices:
+                if index not in request.missing:
+                    continue
+                if text := self._written(request.prompt, index):
+                    yield self._trace(request, index, text)
+                else:
+                    yield Failure(
                         prompt_id=request.prompt.id,
                         index=index,
                         reason="no_numbers",
                         detail="the problem holds fewer than two numbers",
                         retryable=False,
                     )
-                )
 
     def _written(self, prompt: Prompt, index: int) -> str:
         numbers = [int(found) for found in re.findall(r"[0-9]+(?= apples)", prompt.text)]

@@ -1,5 +1,6 @@
 """Every file of `examples/` runs by itself, and its parts work from recipes once installed."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -77,6 +78,37 @@ def test_a_recipe_of_installed_parts_needs_no_model(installed: Path) -> None:
     assert ("polytrace-examples", "1.0") in {(p.name, p.version) for p in run.manifest.packages}
     with pytest.raises(polytrace.UserError, match=r"teacher\.slips: 2\.0 is no share"):
         polytrace.build(recipe, "teacher.slips=2", out="runs/other")
+
+
+def test_an_installed_teacher_draws_in_rounds(installed: Path) -> None:
+    recipe = installed / "rounds.yaml"
+    recipe.write_text(
+        "name: mine\nscorer: null\ncanvas: {slot_tokens: 64}\n"
+        "samples: {per_round: 1, most: 9, until: {correct: [1, 2], give_up: 5}}\n"
+        "source: {kind: sums, count: 20}\nteacher: {kind: adder, slips: 0.2}\n"
+    )
+    run = polytrace.build(recipe)
+    assert run.verify() == []
+    drawn = set(run.canvases()["samples_drawn"])
+    assert drawn <= set(range(3, 10)) and len(drawn) > 2
+
+
+def test_a_teacher_that_draws_no_rounds_is_refused(
+    installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_teacher = importlib.import_module("own_teacher")
+
+    def all_at_once(block: Any, shortfall: Any, sample: Any) -> Any:
+        return sample([(one, range(one.wanted.maximum)) for one in block])
+
+    monkeypatch.setattr(own_teacher, "sample_block", all_at_once)
+    recipe = installed / "rounds.yaml"
+    recipe.write_text(
+        "name: mine\nscorer: null\ncanvas: {slot_tokens: 64}\nsamples: {per_round: 1, most: 9}\n"
+        "source: {kind: sums, count: 20}\nteacher: {kind: adder}\n"
+    )
+    with pytest.raises(polytrace.UserError, match="the teacher adder does not draw in rounds"):
+        polytrace.build(recipe)
 
 
 def test_an_installed_rule_is_evaluated_beside_the_tables(installed: Path) -> None:

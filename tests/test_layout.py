@@ -22,7 +22,6 @@ MOST_LINES = 300  # of a module
 LONG = {  # each is to be divided
     "curation/graders/programs/_peer.py",
     "support/sandbox/_host.py",
-    "curation/sampling/service.py",
     "curation/teachers/openai/scheduler.py",
     "diffusion/paper/tables.py",
     "diffusion/training/trainer.py",

@@ -92,7 +92,7 @@ class Allocation:
     def _reason(
         self, drawn: int, recorded: int, kept: Sequence[bool], is_refused: bool
     ) -> StopReason:
-        if recorded == drawn and recorded:
+        if recorded == drawn and not is_refused:  # also where a source has no trace of the prompt
             return StopReason.RECORDED
         if self.rounds:
             otherwise = StopReason.REFUSED if is_refused else StopReason.GRADED_AGAIN

@@ -32,9 +32,10 @@ class PassRateFilter(Filter):
         if not drawn:
             return Verdict(False, "pass_rate_unknown", "the first round has no sample")
         found = f"{correct} of {drawn} samples are right"
-        if correct < self.at_least * drawn:
+        share = correct / drawn  # a product would round 7 of 25 away from 0.28
+        if share < self.at_least:
             return Verdict(False, "pass_rate_below", f"{found}, at least {self.at_least} wanted")
-        if correct > self.at_most * drawn:
+        if share > self.at_most:
             return Verdict(False, "pass_rate_above", f"{found}, at most {self.at_most} allowed")
         return Verdict(True)
 

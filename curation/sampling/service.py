@@ -3,30 +3,32 @@
 Shards of prompts and a teacher come in. Every shard is closed once, with all its traces in order,
 as soon as its last outcome has come. Samples that exist (those of `have`, and those in
 the shard's journal) are never requested again; new ones are journaled within a quarter of a second.
-`shard_state.py` keeps the state of one shard.
+`shard_state.py` keeps the state of one shard, `limits.py` says what may still be asked for, and
+`closing.py` closes shards.
 """
 
 import asyncio
 import gc
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from dataclasses import dataclass, fields, replace
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass, fields
 from pathlib import Path
-from threading import Lock
 
-from curation.sampling.journal import COMMIT_SECONDS
+from curation.sampling.closing import Close, Closer, FinishedShard, Have
+from curation.sampling.committing import committing
+from curation.sampling.journal import Journal
+from curation.sampling.limits import Limits
 from curation.sampling.shard_state import Sample, Shard, ShardState, open_shard_state
-from curation.sampling.spending import SPENT, Allowance
+from curation.sampling.spending import Allowance
 from curation.teachers import (
     Failure,
     Request,
     SampleOutcome,
     Shortfall,
-    Skipped,
     Teacher,
-    is_slow,
+    recorded_samples,
     sample_budget,
 )
 from schemas.records import Prompt, Trace
@@ -35,7 +37,6 @@ from schemas.samples import Rounds
 __all__ = ["Close", "FinishedShard", "Have", "Progress", "Report", "Shard", "no_shortfall", "run"]
 
 YIELD_SECONDS = 0.05  # longest that outcomes are taken before the other tasks get a turn
-MOST_FINISHED = 2  # shards that may wait to be closed; with more, no outcome is taken
 THREADS = 2  # of the default executor: closing shards, and what teachers hand to threads
 HELD_CHARACTERS = 64_000_000  # of traces in memory; beyond it the largest open shard spills
 
@@ -59,18 +60,6 @@ class Progress:
     damaged: int = 0  # journal lines that could not be read
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FinishedShard:
-    """A shard whose last outcome has come; `keys` are those of every sample it may want."""
-
-    index: int
-    traces: Sequence[Trace]
-    failures: Sequence[Failure]
-    keys: Collection[str]
-
-
-Have = Callable[[int], Sequence[Trace]]
-Close = Callable[[FinishedShard], None]
 Report = Callable[[Progress], None]
 
 
@@ -110,7 +99,7 @@ def run(
     """
     report = progress or (lambda progress: None)
     paid = None if teacher.is_record else allowance
-    service = _Service(teacher, samples, folder, have, close, report, paid)
+    service = _Service(teacher, samples, folder, have, close, report, Limits(paid))
     # A full collection over all that is imported halts every connection for a third of a second.
     gc.freeze()
     try:
@@ -129,20 +118,16 @@ class _Service:
     have: Have
     close: Close
     report: Report
-    allowance: Allowance | None
+    limits: Limits
 
     def __post_init__(self) -> None:
         self._counts = dict.fromkeys((field.name for field in fields(Progress)), 0)
-        self._close_lock = Lock()
+        self._in_rounds = isinstance(self.samples, Rounds)
         self._open: dict[int, ShardState] = {}
         self._held = 0  # characters of traces in memory
         self._missing: dict[Sample, ShardState] = {}
-        self._cut: set[str] = set()  # prompts that lack spare samples which nothing is left for
-        self._spares: dict[str, int] = {}  # traces of prompts that came with spare ones
-        self._finished: list[ShardState] = []
         self._last_yield = time.monotonic()
-        self._closer: asyncio.Task[None] | None = None  # one shard at a time, beside the stream
-        self._writer = ThreadPoolExecutor(1)  # for commits alone: nothing may keep them waiting
+        self._closer = Closer(self.have, self.close, self._closed)
 
     async def run(self, shards: Iterable[Shard], shortfall: Shortfall) -> Progress:
         """See the function `run`."""
@@ -150,33 +135,21 @@ class _Service:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
         shards = iter(shards)
         try:
-            async with self._committing():
+            async with committing(self._journals, self._tick):
                 await self._sample(self._requests(shards), shortfall)
-                if self._is_spent():
+                if self.limits.is_spent():
                     await self._sample(self._requests(shards, free=True), shortfall)
-                await self._close_all()
+                await self._closer.close_all()
                 self.report(self._progress)
         finally:
-            if self._closer is not None:  # a shard that is being closed is closed to the end
-                await asyncio.wait([self._closer])
+            await self._closer.wait()  # a shard that is being closed is closed to the end
             self._release()
         return self._progress
 
     async def _sample(self, requests: Iterator[Request], shortfall: Shortfall) -> None:
         """Take every outcome of the teacher; what it leaves out has failed."""
-
-        def affordable(prompt: Prompt, traces: Sequence[Trace]) -> int:
-            lacking = shortfall(prompt, traces)
-            if lacking <= 0 or not self._is_spent():
-                return lacking
-            if (unseen := self._spares.get(prompt.id, 0) - len(traces)) > 0:
-                return min(lacking, unseen)  # there are spare samples, which cost nothing again
-            self._cut.add(prompt.id)
-            return 0
-
-        affordable.grades = is_slow(shortfall)  # type: ignore[attr-defined]
         async with AsyncExitStack() as stack:
-            outcomes = self.teacher.sample(requests, affordable)
+            outcomes = self.teacher.sample(requests, self.limits.shortfall(shortfall))
             if (aclose := getattr(outcomes, "aclose", None)) is not None:
                 stack.push_async_callback(aclose)
             async for outcome in outcomes:
@@ -187,44 +160,45 @@ class _Service:
             self._give_up()
             await self._relieve()
 
-    def _limited(self, request: Request) -> Request:
-        """The request with the budget's end in it."""
-        if (allowance := self.allowance) is None:
-            return request
-        if len(request.have) > request.wanted.required:
-            self._spares[request.prompt.id] = len(request.have)
-        return replace(request, is_stopped=self._is_spent, expect=allowance.expect)
-
-    def _is_spent(self) -> bool:
-        return self.allowance is not None and self.allowance.is_spent
-
     def _requests(self, shards: Iterator[Shard], *, free: bool = False) -> Iterator[Request]:
         """Every prompt in order, shard by shard, also those with nothing missing.
 
         It ends when the budget is spent. Then it is called for the rest of the shards, `free`, and
-        gives those that lack none but spare samples, which are closed where no spare is needed.
+        gives those that lack none but spare samples and recorded ones. They are closed where no
+        spare sample is needed.
         """
-        while free or not self._is_spent():
+        while free or not self.limits.is_spent():
             if (shard := next(shards, None)) is None:
                 return
-            wanted = [sample_budget(self.teacher, prompt, self.samples) for prompt in shard.prompts]
-            have = self.have(shard.index)
-            open_shard = open_shard_state(shard, wanted, self.teacher, self.folder, have)
-            in_rounds = isinstance(self.samples, Rounds)
-            requests = [  # now, while all of the shard's traces are in memory
-                self._limited(open_shard.request(prompt, position, number, in_rounds=in_rounds))
-                for position, (prompt, number) in enumerate(zip(shard.prompts, wanted, strict=True))
-            ]
-            if free and (lacking := open_shard.missing - open_shard.spares):
-                self._leave(open_shard.index, min(lacking))
+            open_shard, requests = self._opened(shard)
+            if free and (lacking := next((one for one in requests if one.lacks_required), None)):
+                self._closer.leave(open_shard.index, (lacking.prompt.id, min(lacking.missing)))
                 continue
             self._enter(open_shard)
             if not open_shard.missing:  # a teacher may skip many such shards in one go
-                self._close(open_shard)
-                self._count_closed(open_shard)
+                self._closer.close_now(open_shard)
             for request in requests:
-                if not (self._is_spent() and request.lacks_required):
+                if not (self.limits.is_spent() and request.lacks_required):
                     yield request
+
+    def _opened(self, shard: Shard) -> tuple[ShardState, list[Request]]:
+        """The state of a shard, and its requests, made while all of its traces are in memory."""
+        wanted = [sample_budget(self.teacher, prompt, self.samples) for prompt in shard.prompts]
+        have = self.have(shard.index)
+        open_shard = open_shard_state(shard, wanted, self.teacher, self.folder, have)
+        requests = [
+            self.limits.request(
+                open_shard.request(
+                    prompt,
+                    position,
+                    number,
+                    recorded=recorded_samples(self.teacher, prompt),
+                    in_rounds=self._in_rounds,
+                )
+            )
+            for position, (prompt, number) in enumerate(zip(shard.prompts, wanted, strict=True))
+        ]
+        return open_shard, requests
 
     def _take(self, outcome: SampleOutcome) -> None:
         """Enter an outcome; one for a sample that is not missing is ignored."""
@@ -232,8 +206,7 @@ class _Service:
         open_shard = self._missing.get(sample)
         if open_shard is None:
             return
-        if isinstance(outcome, Skipped) and outcome.prompt_id in self._cut:
-            outcome = _unsent(sample)  # it is needed, but nothing is left for it
+        outcome = self.limits.outcome(outcome)
         open_shard.enter(outcome)
         del self._missing[sample]
         more = int(sample in open_shard.spares)
@@ -241,12 +214,12 @@ class _Service:
             tokens = outcome.completion_tokens or 0
             self._held += len(outcome.text)
             self._count(wanted=more, done=1, completion_tokens=tokens)
-            if self.allowance is not None:
-                self.allowance.add(outcome)
+            if more and self._in_rounds:
+                self.limits.check_round(outcome)
         elif isinstance(outcome, Failure):
             self._count(wanted=more, failures=1, short=int(outcome.retryable))
         if not open_shard.missing:
-            self._finished.append(open_shard)
+            self._closer.add(open_shard)
         self.report(self._progress)
 
     def _give_up(self) -> None:
@@ -268,12 +241,7 @@ class _Service:
         if now - self._last_yield > YIELD_SECONDS:  # a teacher may never wait
             await asyncio.sleep(0)
             self._last_yield = now
-        closer = self._closer
-        if closer is not None and (closer.done() or len(self._finished) > MOST_FINISHED):
-            await closer
-            self._closer = None
-        if self._finished and self._closer is None:
-            self._closer = asyncio.create_task(self._close_next(self._finished.pop(0)))
+        await self._closer.relieve()
         if self._held > HELD_CHARACTERS:
             growing = [open_shard for open_shard in self._open.values() if open_shard.missing]
             if len(growing) > 1 and not self.teacher.is_record:
@@ -281,52 +249,18 @@ class _Service:
                 self._held -= largest.held
                 largest.spill()
 
-    async def _close_all(self) -> None:
-        """Close what is finished, to the last."""
-        while self._finished or self._closer is not None:
-            if self._closer is not None:
-                await self._closer
-            self._closer = None
-            await self._relieve()
-
-    async def _close_next(self, open_shard: ShardState) -> None:
-        await asyncio.to_thread(self._close, open_shard)
-        self._count_closed(open_shard)
-
-    @asynccontextmanager
-    async def _committing(self) -> AsyncIterator[None]:
-        """Commit all open journals in the background; a disk that fails ends the run."""
-        caller = asyncio.current_task()
-        assert caller is not None
-        committer = asyncio.create_task(self._commit_regularly())
-        committer.add_done_callback(lambda done: None if done.cancelled() else caller.cancel())
-        try:
-            yield
-        except asyncio.CancelledError:
-            if committer.done() and not committer.cancelled():
-                caller.uncancel()
-                committer.result()  # raises what stopped it
-            raise
-        finally:
-            committer.cancel()
-            await asyncio.wait([committer])
+    def _journals(self) -> list[Journal]:
+        return [open_shard.journal for open_shard in self._open.values()]
 
     def _release(self) -> None:
         """Commit and close the journals of all shards that are still open."""
         with ExitStack() as stack:
-            stack.callback(self._writer.shutdown)
-            for open_shard in self._open.values():
-                stack.callback(open_shard.journal.close)
+            for journal in self._journals():
+                stack.callback(journal.close)
 
-    async def _commit_regularly(self) -> None:
-        while True:
-            await asyncio.sleep(COMMIT_SECONDS / 2)
-            if self.allowance is not None:
-                self.allowance.look()
-            for open_shard in tuple(self._open.values()):
-                loop = asyncio.get_running_loop()
-                await loop.run_in_executor(self._writer, open_shard.journal.commit)
-            self.report(self._progress)
+    def _tick(self) -> None:
+        self.limits.look()
+        self.report(self._progress)
 
     def _enter(self, open_shard: ShardState) -> None:
         if open_shard.index in self._open or not open_shard.missing.isdisjoint(self._missing):
@@ -343,25 +277,7 @@ class _Service:
             damaged=open_shard.damaged,
         )
 
-    def _close(self, open_shard: ShardState) -> None:
-        open_shard.journal.close()
-        with self._close_lock:
-            have = self.have(open_shard.index) if open_shard.is_spilled else ()
-            finished = FinishedShard(
-                index=open_shard.index,
-                traces=open_shard.traces(have),
-                failures=open_shard.failures(),
-                keys=open_shard.keys.values(),
-            )
-            self.close(finished)
-        open_shard.set_aside()
-
-    def _leave(self, index: int, sample: Sample) -> None:
-        """Leave a shard as it is, because it lacks samples that nothing is left for."""
-        with self._close_lock:
-            self.close(FinishedShard(index=index, traces=(), failures=[_unsent(sample)], keys=()))
-
-    def _count_closed(self, open_shard: ShardState) -> None:
+    def _closed(self, open_shard: ShardState) -> None:
         del self._open[open_shard.index]
         self._held -= open_shard.held
         self._count(shards=1)
@@ -374,10 +290,3 @@ class _Service:
     def _count(self, **more: int) -> None:
         for name, value in more.items():
             self._counts[name] += value
-
-
-def _unsent(sample: Sample) -> Failure:
-    """The outcome of a sample that another run, with a larger budget, asks for."""
-    prompt_id, index = sample
-    detail = "the budget was spent before this sample was asked for"
-    return Failure(prompt_id=prompt_id, index=index, reason=SPENT, detail=detail, retryable=True)

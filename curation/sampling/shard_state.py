@@ -57,7 +57,13 @@ class ShardState:
     is_spilled: bool = False
 
     def request(
-        self, prompt: Prompt, position: int, wanted: SampleBudget, *, in_rounds: bool = False
+        self,
+        prompt: Prompt,
+        position: int,
+        wanted: SampleBudget,
+        *,
+        recorded: int = 0,
+        in_rounds: bool = False,
     ) -> Request:
         """The request to a teacher for one prompt."""
         samples = [(prompt.id, index) for index in range(wanted.maximum)]
@@ -73,6 +79,7 @@ class ShardState:
             keys=keys,
             have=tuple(trace for trace in have if trace is not None),
             refusal=next((refusal for refusal in refusals if refusal is not None), None),
+            recorded=recorded,
             in_rounds=in_rounds,
         )
 

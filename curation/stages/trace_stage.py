@@ -13,6 +13,7 @@ from curation.run_store import shards
 from curation.sampling import service
 from curation.sampling.journal_index import JournalIndex
 from curation.stages import fingerprints, prompt_stage
+from curation.stages.drawn_samples import DrawnSamples
 from curation.stages.prompt_stage import SourceIndex
 from curation.stages.sampling_rounds import RoundShortfall
 from curation.teachers import Failure, Teacher
@@ -54,11 +55,14 @@ def sample_traces(job: Job, source_index: SourceIndex) -> None:
     samples = job.recipe.samples or job.recipe.paths
     in_rounds = isinstance(samples, Rounds)
     shortfall = RoundShortfall(job.grader, rules, counter) if in_rounds else lacking
+    drawn = DrawnSamples(shortfall, job.teacher, samples)
 
     def close(shard: service.FinishedShard) -> None:
         retryable = [failure for failure in shard.failures if failure.retryable]
         short.extend(retryable)
         if not retryable:
+            if not job.teacher.is_record:
+                shard = drawn.of(shard, lambda: fingerprints.load_prompts(job, shard.index))
             _close_traces(job, shard)
 
     teacher = job.running_teacher(Stage.TRACES)
@@ -72,7 +76,7 @@ def sample_traces(job: Job, source_index: SourceIndex) -> None:
         folder=job.run / Stage.TRACES,
         have=have,
         close=close,
-        shortfall=shortfall,
+        shortfall=drawn,
         allowance=job.allowance,
         progress=progress,
     )

@@ -56,12 +56,13 @@ class Request:
     `shard` and `position` are the prompt's place in the corpus, so that a teacher can form its
     batches from the shard. `missing` are the indices, below `wanted.maximum`, of samples without an
     outcome; `have` are the traces that exist; `refusal` is set where the prompt was refused before.
-    `keys` holds the key of every sample below `wanted.maximum`. `in_rounds`: the recipe asks for
-    rounds, so that no more samples may be drawn at a time than the shortfall says. Requests with
-    nothing missing are passed to the teacher, too. `is_stopped` turns true when the build's budget
-    is spent: then no more requests come, no prompt lacks a trace any more, and what was not sent
-    yet need not be. A teacher that lets replies wait may call `expect` with their tokens, read and
-    written, as they come, so that the budget's end shows before their outcomes are yielded.
+    `keys` holds the key of every sample below `wanted.maximum`. The samples below `recorded` are in
+    the prompt's record, and cost nothing. `in_rounds`: the recipe asks for rounds, so that no more
+    samples may be drawn at a time than the shortfall says. Requests with nothing missing are passed
+    to the teacher, too. `is_stopped` turns true when the build's budget is spent: then no more
+    requests come, no prompt lacks a trace any more, and what was not sent yet need not be. A
+    teacher that lets replies wait may call `expect` with their tokens, read and written, as they
+    come, so that the budget's end shows before their outcomes are yielded.
     """
 
     prompt: Prompt
@@ -72,14 +73,15 @@ class Request:
     keys: tuple[str, ...]
     have: tuple[Trace, ...] = ()
     refusal: Failure | None = None
+    recorded: int = 0
     in_rounds: bool = False
     is_stopped: Callable[[], bool] = _never
     expect: Callable[[int, int], None] = _ignore
 
     @property
     def lacks_required(self) -> bool:
-        """Whether a sample is missing that is wanted in any case."""
-        return any(index < self.wanted.required for index in self.missing)
+        """Whether a sample is missing that is wanted in any case, and has to be drawn."""
+        return any(self.recorded <= index < self.wanted.required for index in self.missing)
 
 
 Shortfall = Callable[[Prompt, Sequence[Trace]], int]
@@ -104,6 +106,14 @@ class ServedTeacher(Protocol):
 
         Raises ShortError where none of them answers, UserError where one serves another model.
         """
+
+
+@runtime_checkable
+class HoldsRecord(Protocol):
+    """A teacher that may draw samples beside those that a prompt's source has recorded."""
+
+    def recorded(self, prompt: Prompt) -> int:
+        """How many samples of a prompt are recorded; they come first."""
 
 
 class Teacher(Protocol):
@@ -137,6 +147,11 @@ class Teacher(Protocol):
         Raises ShortError where the model cannot be reached any more, UserError for a mistake in
         the recipe that only the model could tell.
         """
+
+
+def recorded_samples(teacher: Teacher, prompt: Prompt) -> int:
+    """How many samples of a prompt its teacher does not draw, because they are recorded."""
+    return teacher.recorded(prompt) if isinstance(teacher, HoldsRecord) else 0
 
 
 def sample_budget(teacher: Teacher, prompt: Prompt, samples: int | Rounds) -> SampleBudget:

@@ -45,6 +45,10 @@ class RecordedTeacher:
         """What the other teacher does."""
         return self._served.note if self._served else ""
 
+    def recorded(self, prompt: Prompt) -> int:
+        """All of them."""
+        return len(prompt.recorded)
+
     def wanted(self, prompt: Prompt, samples: int) -> SampleBudget:
         """All recorded traces, whatever the recipe asks for: a canvas chooses among them."""
         recorded = len(prompt.recorded)

@@ -9,7 +9,7 @@ batch is one round of a block (`local/rounds.py`).
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -22,7 +22,6 @@ from curation.teachers import (
     SampleBudget,
     SampleOutcome,
     Shortfall,
-    Skipped,
 )
 from curation.teachers._part import ReplyPart, take
 from curation.teachers.local.causal_lm import (
@@ -31,7 +30,7 @@ from curation.teachers.local.causal_lm import (
     cut_at_stop,
     load_causal_lm,
 )
-from curation.teachers.local.rounds import Batch, Round, in_rounds, is_lacking
+from curation.teachers.local.rounds import Batch, Round, sample_block, sample_nothing
 from schemas.recipe import digest
 from schemas.records import FinishReason, Prompt, Trace
 from scorers.revision import directory_revision
@@ -146,10 +145,13 @@ class LocalTeacher:
     async def sample(self, requests: Iterable[Request], shortfall: Shortfall) -> Outcomes:
         """Outcomes block by block, as the samples of a block end."""
         for block in _blocks(requests, self.batch_prompts):
+            is_stopped = block[0].is_stopped()
             # Half a block, whose other requests did not come, would not be sampled the same again.
-            if block[0].is_stopped() or not any(request.missing for request in block):
+            is_cut = is_stopped and any(request.lacks_required for request in block)
+            if is_cut or not any(request.missing for request in block):
                 continue
-            outcomes = self._sample_block(block, shortfall)
+            sample = sample_nothing if is_stopped else self._sample_batch
+            outcomes = sample_block(block, shortfall, sample)
             # A thread, so that journals are committed while the model computes.
             while (outcome := await asyncio.to_thread(next, outcomes, None)) is not None:
                 yield outcome
@@ -157,20 +159,6 @@ class LocalTeacher:
     @cached_property
     def _model(self) -> CausalLM:
         return load_causal_lm(self.path, self.device, self.trust_remote_code)
-
-    def _sample_block(self, block: list[Request], shortfall: Shortfall) -> Iterator[SampleOutcome]:
-        if block[0].in_rounds:
-            yield from in_rounds(block, shortfall, self._sample_batch)
-            return
-        for at, request in enumerate(block):
-            spares = [index for index in request.missing if index >= request.wanted.required]
-            if spares and not shortfall(request.prompt, request.have):
-                yield from (Skipped(prompt_id=request.prompt.id, index=index) for index in spares)
-                firm = (index for index in request.missing if index not in spares)
-                block[at] = replace(request, missing=tuple(firm))
-        batch = [Round(request, range(request.wanted.maximum)) for request in block]
-        if is_lacking(batch):
-            yield from self._sample_batch(batch)
 
     def _sample_batch(self, batch: Batch) -> Iterator[SampleOutcome]:
         """Sample the batch whole, and yield what is missing."""

@@ -196,7 +196,7 @@ def stopped(server: BatchServer, folder: Path, in_flight: int, ending: signal.Si
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    while sum(one.total for one in server.batches) < 60 or server.batches[-1].looks < 1:
+    while sum(one.total for one in server.batches) < 60 or server.batches[-1].looks < 2:
         assert child.poll() is None
         time.sleep(0.02)
     child.send_signal(ending)

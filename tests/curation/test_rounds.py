@@ -574,6 +574,23 @@ def test_the_filter_reads_the_first_round_unless_told(options: dict[str, Any], r
         pass_rate.build(at_least=0.9, at_most=0.1)
 
 
+@pytest.mark.parametrize(
+    ("correct", "drawn"), [(7, 25), (29, 100), (55, 100), (15, 22), (0, 3), (3, 3)]
+)
+def test_the_limits_of_the_filter_are_inclusive(correct: int, drawn: int) -> None:
+    """0.28 x 25 is 7.000000000000001 in floating point."""
+    share = correct / drawn
+    draws = Draws(
+        drawn=drawn,
+        correct=correct,
+        first_round_drawn=drawn,
+        first_round_correct=correct,
+        stop_reason=StopReason.FIXED,
+    )
+    rule = pass_rate.build(at_least=share, at_most=share)
+    assert rule.judge(replace(canvas(0), draws=draws), scores(0)).keep
+
+
 def test_impossible_counts_in_a_row_are_problems(tmp_path: Path) -> None:
     draws = Draws(
         drawn=4,

@@ -1,12 +1,13 @@
-"""A block of prompts sampled in rounds, for teachers that sample in batches.
+"""A block of prompts, sampled in rounds or at once, for teachers that sample in batches.
 
-In: the requests of a block, and a function that samples a batch. Out: outcomes. A batch holds one
-round of every prompt that still needs one. That follows from the traces of earlier rounds alone,
-whether they come now or came in an earlier run, so a resumed run samples the same batches.
+In: the requests of a block, and a function that samples a batch. Out: outcomes. In rounds, a batch
+holds one round of every prompt that still needs one. That follows from the traces of earlier rounds
+alone, whether they come now or came in an earlier run, so a resumed run samples the same batches.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import NamedTuple
 
 from curation.teachers import Failure, Request, SampleOutcome, Shortfall, Skipped
@@ -23,6 +24,8 @@ class Round(NamedTuple):
 
 
 Batch = Sequence[Round]
+SampleBatch = Callable[[Batch], Iterator[SampleOutcome]]
+"""Samples a batch whole, and yields what is missing."""
 
 
 def is_lacking(batch: Batch) -> bool:
@@ -30,10 +33,34 @@ def is_lacking(batch: Batch) -> bool:
     return any(set(one.indices).intersection(one.request.missing) for one in batch)
 
 
+def sample_block(
+    block: Sequence[Request], shortfall: Shortfall, sample: SampleBatch
+) -> Iterator[SampleOutcome]:
+    """Every outcome of a block, in rounds or at once, whose batches `sample` samples."""
+    if block[0].in_rounds:
+        yield from in_rounds(block, shortfall, sample)
+        return
+    batch = []
+    for request in block:
+        spares = [index for index in request.missing if index >= request.wanted.required]
+        if spares and not shortfall(request.prompt, request.have):
+            yield from (Skipped(prompt_id=request.prompt.id, index=index) for index in spares)
+            firm = (index for index in request.missing if index not in spares)
+            request = replace(request, missing=tuple(firm))
+        batch.append(Round(request, range(request.wanted.maximum)))
+    if is_lacking(batch):
+        yield from sample(batch)
+
+
+def sample_nothing(batch: Batch) -> Iterator[SampleOutcome]:
+    """What samples a batch once the budget is spent: the block shows who needs nothing more."""
+    return iter(())
+
+
 def in_rounds(
     block: Sequence[Request],
     shortfall: Shortfall,
-    sample: Callable[[Batch], Iterator[SampleOutcome]],
+    sample: SampleBatch,
 ) -> Iterator[SampleOutcome]:
     """Every outcome of the block; `sample` yields those of a batch that are missing."""
     traces = {request.prompt.id: {t.index: t for t in request.have} for request in block}

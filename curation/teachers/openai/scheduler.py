@@ -171,8 +171,7 @@ class Stream:
             except StopIteration:
                 self._is_read = True
                 continue
-            # A trace under one of our keys: the server took these settings before.
-            self._has_answered |= any(t.teacher == self._sampling.name for t in request.have)
+            self._has_answered |= any(map(self._sampling.has_made, request.have))
             if request.missing:
                 self._open += 1
                 group = Group(request)

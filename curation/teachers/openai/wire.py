@@ -129,6 +129,10 @@ class ServerSampling:
                 batches.append((index,))
         return batches
 
+    def has_made(self, trace: Trace) -> bool:
+        """Whether a trace that a request has came of these settings; recorded ones did not."""
+        return (trace.teacher, trace.revision) == (self.name, self.revision or UNSTATED)
+
     def trace(self, prompt: Prompt, index: int, choice: Choice) -> Trace:
         """The trace of a reply."""
         return Trace(

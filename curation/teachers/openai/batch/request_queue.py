@@ -14,7 +14,7 @@ MOST_BYTES = 200_000_000  # of a file: the same
 
 
 class InputFile(NamedTuple):
-    """The file of a batch, the requests in it, and those of prompts that are refused."""
+    """The file of a batch, the requests in it, and those that are not sent: see `Group.rest`."""
 
     data: bytes
     works: list[Work]
@@ -50,7 +50,8 @@ class RequestQueue:
         size = samples = 0
         while self._works and len(works) < MOST_REQUESTS and samples < most:
             work = self._works[0]
-            line = None if work.group.refusal else self._line(work, form)
+            is_over = work.group.refusal or work.group.is_stopped()
+            line = None if is_over else self._line(work, form)
             if line is not None and works and size + len(line) > MOST_BYTES:
                 break
             self._works.popleft()

@@ -119,8 +119,7 @@ class BatchStream:
             if request is None:
                 self._is_read = True
                 continue
-            # A trace under one of our keys: the server took these settings before.
-            self._has_answered |= any(t.teacher == self._sampling.name for t in request.have)
+            self._has_answered |= any(map(self._sampling.has_made, request.have))
             if request.missing:
                 group = Group(request)
                 if not await self._ask(group):
