@@ -149,6 +149,17 @@ def judges(spec: Part) -> list[Part]:
     return own + [judge for one in _graders_inside(spec) for judge in judges(one)]
 
 
+def check_price(recipe: Recipe) -> None:
+    """UserError where a judge grades, its tokens are to be paid for, and their price is unknown."""
+    budget, price = recipe.budget, recipe.price
+    is_limited = budget is not None and budget.money is not None
+    if is_limited and judges(recipe.grader) and price is not None and price.judge is None:
+        raise UserError(
+            "budget.money: a judge grades, and its price is not known; set price.judge.prompt and "
+            "price.judge.completion (0 for a server of your own)"
+        )
+
+
 def judge_names(spec: Part) -> tuple[str, ...]:
     """The models that judge, each once; of a local directory its last part."""
     names = (str(judge.options.get("model")) for judge in judges(spec))

@@ -17,8 +17,8 @@ from curation.canvases.token_counter import TokenCounter
 from curation.components import FILTERS, GRADERS, SOURCES, part
 from curation.filters import Filter
 from curation.graders import Grader, KeepsReplies
-from curation.sampling.replies import REPLIES, Replies
-from curation.sampling.spending import Allowance, tokens_of_run
+from curation.sampling.replies import Replies
+from curation.sampling.spending import REPLIES, Allowance, judge_tokens_of_run, tokens_of_run
 from curation.sources import Source
 from curation.teachers import Teacher
 from curation.vllm_servers import servers
@@ -109,8 +109,10 @@ class Job:
     @cached_property
     def allowance(self) -> Allowance | None:
         """What the recipe's budget leaves to spend, earlier runs counted; None without a budget."""
-        budget, price = self.recipe.budget, self.recipe.price
-        return Allowance(budget, price, tokens_of_run(self.run)) if budget is not None else None
+        if (budget := self.recipe.budget) is None:
+            return None
+        judged = judge_tokens_of_run(self.run)
+        return Allowance(budget, self.recipe.price, tokens_of_run(self.run), judged)
 
     @property
     def server_failure(self) -> str | None:
@@ -163,7 +165,7 @@ class Job:
 
     @cached_property
     def _replies(self) -> Replies:
-        return Replies(self.run / Stage.GRADED / REPLIES)
+        return Replies(self.run / Stage.GRADED / REPLIES, self.allowance)
 
     def close(self) -> None:
         """Stop the servers, what the grader has started, and the progress bars."""
@@ -182,6 +184,7 @@ class Job:
         _ = (self.sources, self.evaluation, self.teacher, self.counter, self.rules, self.filters)
         _ = self.grader
         components.check_teacher(self.recipe)
+        components.check_price(self.recipe)
         components.check_traces(self.recipe, self.sources)
         components.check_labels(self.recipe, self.sources)
         for number, spec in enumerate(self.recipe.filters):

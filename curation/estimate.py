@@ -15,10 +15,10 @@ from pathlib import Path
 from curation import components, pipeline
 from curation.context import Job
 from curation.graders import AsksServer
-from curation.release.token_usage import JudgeUsage, count_judge_usage
+from curation.release.token_usage import counted_replies
 from curation.run_store import shards
 from curation.sampling import journal
-from curation.sampling.spending import SAMPLED, Tokens, tokens_of
+from curation.sampling.spending import SAMPLED, Tokens, sum_of, tokens_of
 from curation.stages import filter_stage, fingerprints, prompt_stage
 from curation.teachers import ServedTeacher
 from schemas import arrow
@@ -36,8 +36,9 @@ TRIAL = 20
 class BuildEstimate:
     """Costs measured on `tried` prompts and scaled to `prompts`; times are of this machine.
 
-    `tokens_T` are the tokens of the teacher for each tried prompt, summaries included. Intervals
-    are those of a bootstrap over the tried prompts (95 %).
+    `tokens_T` are the tokens of the teacher for each tried prompt, summaries included, `judged_R`
+    those of each reply of a judge. Intervals are those of a bootstrap over the tried prompts, and
+    over the replies (95 %); that of the money joins the ends of both.
     """
 
     rows: int
@@ -50,13 +51,20 @@ class BuildEstimate:
     sampling_seconds: float
     other_seconds: float
     released: int
-    judge: JudgeUsage
+    judged_R: tuple[Tokens, ...]
     judge_names: tuple[str, ...] = ()
 
     @property
-    def judge_tokens(self) -> JudgeUsage:
-        """Replies of a judge, and tokens that it will read and write."""
-        return JudgeUsage(*(round(count * self.prompts / self.tried) for count in self.judge))
+    def judge_tokens(self) -> Interval:
+        """Tokens a judge will write."""
+        return self._of_replies([each.completion for each in self.judged_R])
+
+    def _of_replies(self, values_R: Sequence[float]) -> Interval:
+        """The sum over the replies for all prompts; nothing without a judge."""
+        if not values_R:
+            return Interval(0.0, 0.0, 0.0)
+        replies = len(values_R) * self.prompts / self.tried
+        return Interval(*(value * replies for value in stats.mean(values_R)))
 
     @property
     def tokens(self) -> int:
@@ -70,10 +78,12 @@ class BuildEstimate:
 
     @property
     def money(self) -> Interval | None:
-        """What the teacher's tokens will cost; None without a price."""
+        """What the tokens of teacher and judge will cost; None without a price."""
         if self.price is None:
             return None
-        return self._scaled([self.price.of(*each) for each in self.tokens_T])
+        teacher = self._scaled([self.price.of(*each) for each in self.tokens_T])
+        judge = self._of_replies([self.price.of_judge(*each) for each in self.judged_R])
+        return Interval(*(one + other for one, other in zip(teacher, judge, strict=True)))
 
     @property
     def paid_prompts(self) -> int | None:
@@ -82,7 +92,7 @@ class BuildEstimate:
             return None
         hours = self.sampling_seconds * self.prompts / self.tried / 3600
         costs = (
-            (self.budget.tokens, self.teacher_tokens.value),
+            (self.budget.tokens, self.teacher_tokens.value + self.judge_tokens.value),
             (self.budget.money, self.money.value if self.money else 0.0),
             (self.budget.hours, hours),
         )
@@ -150,19 +160,30 @@ class BuildEstimate:
             )
         )
 
-    def _judge_json(self) -> dict[str, int]:
-        if not self.judge.replies:
+    @property
+    def _judge_read(self) -> int:
+        return round(sum_of(self.judged_R).prompt * self.prompts / self.tried)
+
+    def _judge_json(self) -> dict[str, object]:
+        if not self.judged_R:
             return {}
-        used = self.judge_tokens
-        return {"judge_tokens_read": used.read, "judge_tokens": used.written}
+        written = self.judge_tokens
+        return {
+            "judge_tokens_read": self._judge_read,
+            "judge_tokens": round(written.value),
+            "judge_tokens_interval": [round(written.low), round(written.high)],
+        }
 
     def _judge_lines(self) -> tuple[str, ...]:
-        if not self.judge.replies:
+        if not self.judged_R:
             return ()
-        used = self.judge_tokens
+        written, replies = self.judge_tokens, len(self.judged_R) * self.prompts / self.tried
+        unknown = self.price is not None and self.price.judge is None
         return (
-            f"  judge tokens     {used.written:,} written, {used.read:,} read, for "
-            f"{used.replies:,} replies of {', '.join(self.judge_names)}",
+            f"  judge tokens     {written.value:,.0f} (95 %: {written.low:,.0f} to "
+            f"{written.high:,.0f}) written, {self._judge_read:,} read, for {replies:,.0f} replies "
+            f"of {', '.join(self.judge_names)}"
+            + ("; not in the money, because price.judge is not set" if unknown else ""),
         )
 
 
@@ -198,7 +219,7 @@ def _measure(job: Job) -> BuildEstimate:
         raise UserError("nothing to estimate: every row was rejected; build to see the reasons")
     for index in filled[:-1]:
         _run(job, source_index, index)
-    shard, judged_before = filled[-1], count_judge_usage(job.run)
+    shard, judged_before = filled[-1], {reply.key for reply in counted_replies(job.run)}
     sampling_seconds, other_seconds = _run(job, source_index, shard)
     prompts = fingerprints.load_prompts(job, shard)
     traces = list(arrow.records(Trace, shards.read(job.run, Stage.TRACES, shard)))
@@ -213,7 +234,9 @@ def _measure(job: Job) -> BuildEstimate:
         sampling_seconds=sampling_seconds,
         other_seconds=other_seconds,
         released=filter_stage.count_passing(job, shard),
-        judge=count_judge_usage(job.run).less(judged_before),
+        judged_R=tuple(
+            tokens_of(reply) for reply in counted_replies(job.run) if reply.key not in judged_before
+        ),
         judge_names=components.judge_names(job.recipe.grader),
     )
 

@@ -1,4 +1,4 @@
-"""What a teacher's tokens cost, and how much of them a build may spend.
+"""What the tokens of a teacher and a judge cost, and how much a build may spend on them.
 
 Both are sections of a recipe. They shape no byte of the corpus: they say when sampling ends.
 """
@@ -8,12 +8,24 @@ from pydantic import Field
 from schemas.section import Section
 
 
-class Price(Section):
-    """Money for a million tokens that the teacher reads (`prompt`) and writes (`completion`)."""
+class TokenPrice(Section):
+    """Money for a million tokens that a model reads (`prompt`) and writes (`completion`)."""
 
     prompt: float = Field(ge=0, allow_inf_nan=False, description="For a million tokens it reads.")
     completion: float = Field(
         ge=0, allow_inf_nan=False, description="For a million tokens that it writes."
+    )
+
+    def of(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """The money that so many tokens cost."""
+        return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
+
+
+class Price(TokenPrice):
+    """The teacher's prices, and those of a judge."""
+
+    judge: TokenPrice | None = Field(
+        default=None, description="The prices of a judge that grades: `prompt` and `completion`."
     )
     currency: str = Field(
         default="",
@@ -22,9 +34,9 @@ class Price(Section):
         description="The currency's name, which is only printed.",
     )
 
-    def of(self, prompt_tokens: float, completion_tokens: float) -> float:
-        """The money that so many tokens cost."""
-        return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
+    def of_judge(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """The money that so many tokens of a judge cost; nothing where no price is known."""
+        return self.judge.of(prompt_tokens, completion_tokens) if self.judge else 0.0
 
     def amount(self, money: float) -> str:
         """An amount of money as text, with its currency: `0.0123 USD`."""
@@ -36,13 +48,15 @@ class Budget(Section):
     """When sampling ends; whatever is reached first. A key that is not set sets no limit."""
 
     tokens: int | None = Field(
-        default=None, ge=0, description="Tokens that the teacher may write, earlier runs included."
+        default=None,
+        ge=0,
+        description="Tokens that teacher and judge may write, earlier runs included.",
     )
     money: float | None = Field(
         default=None,
         ge=0,
         allow_inf_nan=False,
-        description="Money for what it reads and writes, earlier runs included; needs `price`.",
+        description="Money for what they read and write, earlier runs included; needs `price`.",
     )
     hours: float | None = Field(
         default=None,

@@ -6,10 +6,12 @@ from schemas.facts import Count, Fact, PromptCounts, TraceCounts
 
 
 class Spending(Fact):
-    """What a teacher has cost a run so far; `money` is None where the recipe has no price."""
+    """What a teacher and a judge have cost a run so far; `money` is None without a price."""
 
     prompt_tokens: Count
     completion_tokens: Count
+    judge_prompt_tokens: Count = 0
+    judge_completion_tokens: Count = 0
     money: float | None = None
 
 
@@ -25,7 +27,8 @@ class Outcome(Fact):
         default=None, description="Directory of the experiment that the release was handed to."
     )
     spent: Spending | None = Field(
-        default=None, description="What the teacher cost, where the recipe has a price or a budget."
+        default=None,
+        description="What teacher and judge cost, where the recipe has a price or a budget.",
     )
     said: tuple[str, ...] = Field(default=(), description="Sentences on what its figures can tell.")
     reused: bool = Field(default=False, description="Nothing had to be done.")

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 from curation.release.rows import readable
 from curation.release.writer import ROW_GROUP
 from curation.sampling import journal
-from curation.sampling.replies import REPLIES
+from curation.sampling.spending import REPLIES, sum_of, tokens_of
 from schemas.manifest import Manifest
-from schemas.records import Stage
+from schemas.records import Stage, Trace
 
 
 class JudgeUsage(NamedTuple):
@@ -27,10 +27,6 @@ class JudgeUsage(NamedTuple):
     replies: int = 0
     read: int = 0
     written: int = 0
-
-    def less(self, other: "JudgeUsage") -> "JudgeUsage":
-        """What came on top of `other`."""
-        return JudgeUsage(*(ours - theirs for ours, theirs in zip(self, other, strict=True)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,14 +83,19 @@ def count_token_usage(run: Path, manifest: Manifest) -> TokenUsage:
 
 def count_judge_usage(run: Path) -> JudgeUsage:
     """Count the tokens of all replies that a run has kept, whatever was asked."""
-    replies = read = written = 0
-    for path in sorted((run / Stage.GRADED / REPLIES).glob("*.jsonl")):
-        for reply in journal.read(path).traces:
-            if reply.completion_tokens is not None:
-                replies += 1
-                read += reply.prompt_tokens or 0
-                written += reply.completion_tokens
-    return JudgeUsage(replies, read, written)
+    replies = counted_replies(run)
+    tokens = sum_of(map(tokens_of, replies))
+    return JudgeUsage(len(replies), tokens.prompt, tokens.completion)
+
+
+def counted_replies(run: Path) -> list[Trace]:
+    """The replies of judges that a run has kept, as far as the server has counted their tokens."""
+    return [
+        reply
+        for path in sorted((run / Stage.GRADED / REPLIES).glob("*.jsonl"))
+        for reply in journal.read(path).traces
+        if reply.completion_tokens is not None
+    ]
 
 
 def _batches(files: Iterable[Path], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from curation.sampling.shard_state import Sample
-from curation.sampling.spending import SPENT, Allowance
+from curation.sampling.spending import SPENT, Allowance, BudgetSpentError
 from curation.teachers import Failure, Request, SampleOutcome, Shortfall, Skipped, is_slow
 from schemas.records import Prompt, Trace
 from support.errors import UserError
@@ -46,7 +46,11 @@ class Limits:
 
         def affordable(prompt: Prompt, traces: Sequence[Trace]) -> int:
             self._has_asked = True
-            lacking = shortfall(prompt, traces)
+            try:
+                lacking = shortfall(prompt, traces)
+            except BudgetSpentError:  # a judge was to say what it lacks
+                self._cut.add(prompt.id)
+                return 0
             if lacking <= 0 or not self.is_spent():
                 return lacking
             # Spare samples that exist cost nothing again. Half a round of them is none: whoever

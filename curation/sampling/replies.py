@@ -16,17 +16,21 @@ from numpy.typing import NDArray
 
 from curation.sampling import journal
 from curation.sampling.journal import Journal
+from curation.sampling.spending import Allowance
 from schemas.records import Trace
 
-REPLIES = "replies"  # their folder in that of the graded traces
 MOST_HELD = 4096  # new replies in memory
 
 
 class Replies:
-    """The replies in a folder; safe to use from several threads."""
+    """The replies in a folder; safe to use from several threads.
 
-    def __init__(self, folder: Path) -> None:
+    `allowance` is what a budget leaves for replies that are paid for; None without a budget.
+    """
+
+    def __init__(self, folder: Path, allowance: Allowance | None = None) -> None:
         self._folder = folder
+        self.allowance = allowance
         self._lock = Lock()
         self._places: _LinePlaces | None = None
         self._new: dict[str, Trace] = {}
@@ -48,6 +52,8 @@ class Replies:
             for trace in replies:
                 self._new[trace.key] = trace
                 self._journal.append(trace)
+                if self.allowance is not None:
+                    self.allowance.add_reply(trace)
             self._journal.commit()
             if len(self._new) > MOST_HELD:
                 self._indexed = places.add(self._journal.path, self._indexed)

@@ -1,7 +1,8 @@
-"""What a teacher has spent, and what the recipe's budget leaves it.
+"""What a teacher and a judge have spent, and what the recipe's budget leaves them.
 
-A journal keeps every sample that was ever paid for, so the journals of a run say what it has cost:
-samples of former settings and of earlier runs are in them, recorded traces cost nothing.
+Journals keep every sample and every reply of a judge that was ever paid for, so the journals of a
+run say what it has cost: those of former settings and of earlier runs are in them, and recorded
+traces cost nothing.
 
 Tokens are counted as in `curation/release/token_usage.py`: a prompt once for each of its traces.
 Where one request asks for several samples, servers charge its prompt once, so that the sum is too
@@ -11,14 +12,19 @@ high rather than too low. Where a server does not say how many tokens a sample h
 
 import re
 import time
+from collections.abc import Iterable
+from functools import reduce
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple, Self
 
 from curation.sampling import journal
 from schemas.budget import Budget, Price
 from schemas.outcome import Spending
 from schemas.records import Stage, Trace
+from support.errors import ShortError
 
+REPLIES = "replies"  # the folder of a judge's replies, in that of the graded traces
 SAMPLED = (Stage.TRACES, Stage.SUMMARIES)  # the stages that ask the teacher
 SPENT = "budget_spent"  # the reason of samples that were not asked for
 _COUNTS = re.compile(
@@ -28,7 +34,7 @@ _COUNTS = re.compile(
 
 
 class Tokens(NamedTuple):
-    """Tokens that a teacher has read and written."""
+    """Tokens that a model has read and written."""
 
     prompt: int = 0
     completion: int = 0
@@ -38,6 +44,14 @@ class Tokens(NamedTuple):
         return Tokens(self.prompt + other.prompt, self.completion + other.completion)
 
 
+NOTHING = Tokens()
+
+
+def sum_of(several: Iterable[Tokens]) -> Tokens:
+    """The sum of all."""
+    return reduce(Tokens.plus, several, NOTHING)
+
+
 def tokens_of(trace: Trace) -> Tokens:
     """What a trace cost; nothing where it is recorded."""
     return _tokens(trace.max_tokens, trace.prompt_tokens, trace.completion_tokens)
@@ -45,47 +59,82 @@ def tokens_of(trace: Trace) -> Tokens:
 
 def tokens_of_run(run: Path) -> Tokens:
     """What all samples in the journals of a run have cost, damaged lines included."""
+    folders = [run / stage for stage in SAMPLED]
+    return _tokens_in(path for f in folders for path in sorted(f.glob("[0-9]*.jsonl*")))
+
+
+def judge_tokens_of_run(run: Path) -> Tokens:
+    """What all replies of judges that a run has kept have cost."""
+    return _tokens_in(sorted((run / Stage.GRADED / REPLIES).glob("*.jsonl")))
+
+
+def _tokens_in(journals: Iterable[Path]) -> Tokens:
     total = Tokens()
-    for stage in SAMPLED:
-        for path in sorted((run / stage).glob("[0-9]*.jsonl*")):
-            for line in journal.lines(path):
-                if match := _COUNTS.search(line):
-                    total = total.plus(_tokens(*map(_number, match.groups())))
+    for path in journals:
+        for line in journal.lines(path):
+            if match := _COUNTS.search(line):
+                total = total.plus(_tokens(*map(_number, match.groups())))
     return total
 
 
 def spending(run: Path, price: Price | None) -> Spending:
     """What a run has cost so far."""
-    tokens = tokens_of_run(run)
+    tokens, judged = tokens_of_run(run), judge_tokens_of_run(run)
     return Spending(
         prompt_tokens=tokens.prompt,
         completion_tokens=tokens.completion,
-        money=price.of(*tokens) if price is not None else None,
+        judge_prompt_tokens=judged.prompt,
+        judge_completion_tokens=judged.completion,
+        money=price.of(*tokens) + price.of_judge(*judged) if price is not None else None,
     )
 
 
-class Allowance:
-    """What a budget leaves to spend; `is_spent` stays true once it is.
+class BudgetSpentError(ShortError):
+    """A judge was to be asked, and the budget is spent."""
 
-    It changes in the loop of the sampling service alone, and is read anywhere.
-    `before` are the tokens of earlier runs. The hours begin when it is made.
+
+class Allowance:
+    """What a budget leaves to spend, for teacher and judge together; safe to use from any thread.
+
+    `is_spent` stays true once it is. `before` and `judged` are the tokens of earlier runs. The
+    hours begin when it is made.
     """
 
-    def __init__(self, budget: Budget, price: Price | None, before: Tokens) -> None:
+    def __init__(
+        self, budget: Budget, price: Price | None, before: Tokens, judged: Tokens = NOTHING
+    ) -> None:
         self._budget, self._price = budget, price
         self._taken = self._expected = before
+        self._judged = self._expected_judged = judged
+        self._lock = Lock()
         self._began = time.monotonic()
         self.is_spent = False
         self.look()
 
     def add(self, trace: Trace) -> None:
         """Count a trace that has come."""
-        self._taken = self._taken.plus(tokens_of(trace))
+        with self._lock:
+            self._taken = self._taken.plus(tokens_of(trace))
+        self.look()
+
+    def add_reply(self, reply: Trace) -> None:
+        """Count a reply of the judge."""
+        with self._lock:
+            self._judged = self._judged.plus(tokens_of(reply))
+        self.look()
+
+    def expect_reply(self, prompt_tokens: int, completion_tokens: int) -> None:
+        """Count a reply that will be kept; `add_reply` counts it once more, as `add` does."""
+        with self._lock:
+            self._expected_judged = self._expected_judged.plus(
+                Tokens(prompt_tokens, completion_tokens)
+            )
         self.look()
 
     def expect(self, prompt_tokens: int, completion_tokens: int) -> None:
         """Count a sample whose trace will come; `add` counts it once more, but not in the sum."""
-        self._expected = self._expected.plus(Tokens(prompt_tokens, completion_tokens))
+        with self._lock:
+            self._expected = self._expected.plus(Tokens(prompt_tokens, completion_tokens))
         self.look()
 
     def look(self) -> None:
@@ -103,11 +152,13 @@ class Allowance:
         """Each limit that is reached, in words."""
         budget, price, reached = self._budget, self._price, []
         tokens = max(self._taken, self._expected, key=lambda each: each.completion)
-        if budget.tokens is not None and tokens.completion >= budget.tokens:
-            written = f"{tokens.completion:,} of {budget.tokens:,} tokens"
-            reached.append(f"budget.tokens: {written} are written, earlier runs included")
+        judged = max(self._judged, self._expected_judged, key=lambda each: each.completion)
+        written = tokens.completion + judged.completion
+        if budget.tokens is not None and written >= budget.tokens:
+            of_all = f"{written:,} of {budget.tokens:,} tokens"
+            reached.append(f"budget.tokens: {of_all} are written, earlier runs included")
         if budget.money is not None and price is not None:
-            money = price.of(*tokens)
+            money = price.of(*tokens) + price.of_judge(*judged)
             if money >= budget.money:
                 paid = f"{price.amount(money)} of {price.amount(budget.money)}"
                 reached.append(f"budget.money: {paid}, earlier runs included")

@@ -145,5 +145,10 @@ def _tell(outcome: "Outcome", price: "Price | None") -> None:
 
 def _spent(spent: "Spending", price: "Price | None") -> str:
     tokens = f"{spent.prompt_tokens:,} tokens read and {spent.completion_tokens:,} written"
+    tokens += " by the teacher"
     money = "" if price is None else f"{price.amount(spent.money or 0)} for "
-    return f"{money}{tokens} by the teacher, in all builds of this run"
+    if spent.judge_completion_tokens:
+        judged = f"{spent.judge_prompt_tokens:,} read and {spent.judge_completion_tokens:,} written"
+        unknown = " (price.judge is not set: they are not in the sum)"
+        tokens += f", {judged} by the judge{unknown if price and price.judge is None else ''}"
+    return f"{money}{tokens}, in all builds of this run"

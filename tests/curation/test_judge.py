@@ -16,7 +16,7 @@ import pytest
 from curation.graders import Submission
 from curation.graders.judge import JudgeGrader
 from curation.graders.judging import question, verdict
-from curation.release.token_usage import JudgeUsage, count_judge_usage
+from curation.release.token_usage import count_judge_usage
 from curation.sampling import journal
 from curation.sampling.replies import Replies
 from schemas.records import FinishReason, Grade, Prompt, Trace
@@ -211,7 +211,6 @@ def test_verdicts_of_a_mixed_batch(server: Loopback, judges: Judges) -> None:
     usage = count_judge_usage(judges.run)
     assert usage.replies == 4 and usage.written == sum(t.completion_tokens or 0 for t in kept)
     assert usage.read == sum(t.prompt_tokens or 0 for t in kept) > 4 * 100
-    assert usage.less(usage) == JudgeUsage()
 
 
 def test_what_a_trace_says_is_not_what_the_judge_says(server: Loopback, judges: Judges) -> None:

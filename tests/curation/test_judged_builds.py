@@ -23,6 +23,7 @@ from curation.release.verify import find_problems
 from curation.sampling import journal
 from schemas.manifest import MANIFEST_FILE, Manifest
 from schemas.recipe import Recipe, load_recipe
+from schemas.records import Trace
 from support.errors import ShortError, UserError
 from support.paths import ROOT
 from tests.builds import RECIPES, contents, rejected
@@ -89,10 +90,15 @@ def chosen(rows: Path, server: Loopback, *overrides: str, **teacher: Any) -> Rec
     )
 
 
-def replies(run: Path) -> list[str]:
-    """Their keys, without the sign that the server has answered."""
+def kept_traces(run: Path) -> list[Trace]:
+    """The replies, without the sign that the server has answered."""
     files = sorted((run / "graded" / "replies").glob("*.jsonl"))
-    return [t.key for file in files for t in journal.read(file).traces if t.prompt_id]
+    return [t for file in files for t in journal.read(file).traces if t.prompt_id]
+
+
+def replies(run: Path) -> list[str]:
+    """Their keys."""
+    return [reply.key for reply in kept_traces(run)]
 
 
 def assert_judged(run: Path) -> Manifest:
@@ -249,12 +255,63 @@ def test_an_estimate_counts_the_judges_tokens(server: Loopback, rows: Path, tmp_
                     json.dumps({**row, "problem": f"{copy}: {row['problem']}", "traces": traces})
                     + "\n"
                 )
-    found = estimate.estimate_build(chosen(many, server))
-    assert found.judge.replies == 60 and found.judge_tokens.replies == 144
-    assert found.judge_tokens.read > found.judge_tokens.written > 144
-    said = f"judge tokens     {found.judge_tokens.written:,} written"
-    assert said in found.text() and "for 144 replies of loop" in found.text()
-    assert json.loads(found.json())["judge_tokens"] == found.judge_tokens.written
+    prices = "price={prompt: 0, completion: 0, judge: {prompt: 2, completion: 500}}"
+    recipe = chosen(many, server, prices)
+    found = estimate.estimate_build(recipe)
+    outcome = run_build(recipe, tmp_path / "run")
+    assert outcome.spent is not None and outcome.spent.money is not None
+    written = outcome.spent.judge_completion_tokens
+    tokens, money = found.judge_tokens, found.money
+    assert len(found.judged_R) == 60 and tokens.low <= written <= tokens.high
+    assert money is not None and money.low <= outcome.spent.money <= money.high
+    assert f"judge tokens     {tokens.value:,.0f} (95 %: " in found.text()
+    assert "for 144 replies of loop\n" in found.text()
+    facts = json.loads(found.json())
+    assert facts["judge_tokens"] == round(tokens.value)
+    assert facts["money"] == round(money.value, 6) > 0
+    unpriced = estimate.estimate_build(chosen(many, server, "price={prompt: 1, completion: 1}"))
+    assert "not in the money, because price.judge is not set" in unpriced.text()
+
+
+@pytest.mark.parametrize("limit", [{"tokens": 60}, {"money": 0.03}])
+def test_a_budget_ends_a_judge_and_a_larger_one_goes_on(
+    server: Loopback, rows: Path, tmp_path: Path, limit: dict[str, float]
+) -> None:
+    run, in_flight = tmp_path / "run", 4
+    prices = "price={prompt: 1, completion: 1, judge: {prompt: 0, completion: 500}}"
+    server.set(Behaviour(script=SCRIPT, latency_s=0.01))
+
+    def with_budget(budget: dict[str, float]) -> Recipe:
+        return chosen(rows, server, prices, f"budget={json.dumps(budget)}", in_flight=in_flight)
+
+    (name,) = limit
+    with pytest.raises(ShortError, match=rf"^the budget is spent \(budget\.{name}: "):
+        run_build(with_budget(limit), run)
+    kept = replies(run)
+    written = [t.completion_tokens or 0 for t in kept_traces(run)]
+    share = 1 if name == "tokens" else 2000
+    spent = sum(written) / share
+    assert limit[name] <= spent <= limit[name] + in_flight * max(written) / share
+    assert 0 < len(kept) == sum(one.status == 200 for one in server.served()) < TRACES
+    with pytest.raises(ShortError, match="the budget is spent"):
+        run_build(with_budget(limit), run)
+    assert replies(run) == kept, "what is spent is not spent again"
+    outcome = run_build(with_budget({name: 1e9 if name == "money" else 10**9}), run)
+    assert_judged(run)
+    assert len(server.served()) == TRACES == len(replies(run))
+    assert outcome.spent is not None
+    assert outcome.spent.completion_tokens == 0, "recorded traces cost nothing"
+    assert outcome.spent.judge_completion_tokens == count_judge_usage(run).written
+    assert outcome.spent.money == pytest.approx(count_judge_usage(run).written * 500 / 1e6)
+
+
+def test_a_budget_of_money_needs_the_price_of_the_judge(
+    server: Loopback, rows: Path, tmp_path: Path
+) -> None:
+    recipe = chosen(rows, server, "price={prompt: 1, completion: 1}", "budget={money: 1}")
+    with pytest.raises(UserError, match=r"price\.judge\.prompt and price\.judge\.completion"):
+        run_build(recipe, tmp_path / "run")
+    assert not server.served()
 
 
 def blocks(page: str, language: str) -> list[str]:

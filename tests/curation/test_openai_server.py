@@ -493,7 +493,8 @@ def test_without_metrics_it_says_so_and_grows_slowly(
     end, _ = sample(made(server, in_flight=None), tmp_path, shards(2, 200))
     assert end.done == 1200
     flights = [one.in_flight for one in server.served()]
-    assert max(flights[:UNKNOWN]) == UNKNOWN < max(flights) <= UNKNOWN + 1200 // UNKNOWN
+    # On a busy machine a reply may come before the last of the first requests is sent.
+    assert UNKNOWN - 16 <= max(flights[:UNKNOWN]) <= UNKNOWN < max(flights) <= UNKNOWN + 1200 // UNKNOWN
     assert capsys.readouterr().err.count("set teacher.in_flight") == 1
 
 

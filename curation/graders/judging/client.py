@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from curation.sampling.replies import Replies
 from curation.sampling.service import no_shortfall
+from curation.sampling.spending import BudgetSpentError
 from curation.teachers import Failure, Request, SampleBudget, SampleOutcome
 from curation.teachers.openai.feed import Feed
 from curation.teachers.openai_server import OpenAIServer
@@ -64,7 +65,8 @@ class JudgeClient:
     def ask(self, votes: Collection[Vote]) -> dict[Vote, Trace]:
         """The reply to every vote; a refused one has the finish reason `refused`.
 
-        Raises ShortError where a reply could not be had: everything that came is kept.
+        Raises ShortError where a reply could not be had, BudgetSpentError where nothing is left for
+        it: everything that came is kept.
         """
         kept = self._kept
         prompts = {vote.question: _prompt(vote.question) for vote in votes}
@@ -108,6 +110,8 @@ class JudgeClient:
             return {}
         if self._error is not None:
             raise self._error
+        if (allowance := self._kept.allowance) is not None and allowance.is_spent:
+            raise BudgetSpentError(allowance.sentence())
         if self._thread is None:
             self._start()
         futures: dict[Vote, Future[Trace]] = {}
@@ -122,14 +126,19 @@ class JudgeClient:
         return futures
 
     def _question(self, prompt: Prompt, numbers: Sequence[int]) -> Request:
-        most = max(numbers) + 1
-        return Request(
+        most, allowance = max(numbers) + 1, self._kept.allowance
+        request = Request(
             prompt=prompt,
             shard=0,
             position=0,
             wanted=SampleBudget(most, most),
             missing=tuple(numbers),
             keys=tuple(self._teacher.key(prompt, number) for number in range(most)),
+        )
+        if allowance is None:
+            return request
+        return replace(
+            request, is_stopped=lambda: allowance.is_spent, expect=allowance.expect_reply
         )
 
     def _start(self) -> None:
@@ -197,6 +206,7 @@ class JudgeClient:
                     answers[0],
                     prompt_id="",
                     key=self.settings,
+                    max_tokens=None,
                     prompt_tokens=None,
                     completion_tokens=None,
                 )
@@ -219,6 +229,9 @@ class JudgeClient:
         if isinstance(outcome, Trace):
             return outcome
         assert isinstance(outcome, Failure), "every vote is wanted"
+        allowance = self._kept.allowance
+        if outcome.retryable and allowance is not None and allowance.is_spent:
+            return BudgetSpentError(allowance.sentence())
         if outcome.retryable:
             return ShortError(
                 f"grader: a verdict could not be had ({outcome.reason}: {outcome.detail}); "

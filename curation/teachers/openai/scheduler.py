@@ -159,7 +159,7 @@ class Stream:
         while True:
             while self._ready:
                 work = self._ready.popleft()
-                if not work.group.refusal:
+                if not (work.group.refusal or work.group.is_stopped()):
                     return work
                 self._drop(work)
             if self._is_read or self._is_full or self._judging >= MOST_JUDGING:
