@@ -10,6 +10,7 @@ import yaml
 from curation.pipeline import run_build
 from curation.release.rows import read_rows
 from curation.release.verify import find_problems
+from curation.sources import Source
 from schemas.recipe import load_recipe
 from schemas.records import Grade
 from support import plugins
@@ -89,3 +90,12 @@ def test_another_grader_changes_grades_and_keeps_every_trace(
     assert rejected(run)["prompt", "too_few_correct"] == 1
     again = run_build(load_recipe(recipe), run)
     assert again.canvases == 10 and contents(run / "traces") == before
+
+
+def test_the_table_of_the_page_has_ten_questions_with_four_options() -> None:
+    columns = {"prompt": "question", "gold": "answer", "choices": ["A", "B", "C", "D"]}
+    options = {"path": str(ROOT / "docs/graders/science.csv"), "columns": columns}
+    source: Source = plugins.build("curation.sources", "csv", options, "source")
+    rows = list(source.rows(traces=False))
+    assert len(rows) == 10 and not any(row.reason for row in rows)
+    assert all(len(row.choices) == 4 and row.gold in "ABCD" for row in rows)

@@ -243,8 +243,9 @@ def _histogram(title: str, values: Floats, spread: Distribution) -> Histogram | 
     if title.startswith("Samples") and ordered[0] == ordered[-1]:  # the recipe's number
         return None
     low, high = float(ordered[len(ordered) // 100]), float(ordered[-1 - len(ordered) // 100])
-    width, bars = (high - low) / BARS or 1.0, BARS
+    width, bars, step = (high - low) / BARS or 1.0, BARS, 0
     if title.startswith(("Tokens", "Samples")):  # whole numbers
+        step = 1  # from the last number of a bar to the first of the next
         width = float(math.ceil((high - low + 1) / BARS))
         bars = math.ceil((high - low + 1) / width)
     edges: Floats = low + width * np.arange(bars + 1, dtype=np.float64)
@@ -252,7 +253,7 @@ def _histogram(title: str, values: Floats, spread: Distribution) -> Histogram | 
     ends = edges.tolist()
     return Histogram(
         title,
-        tuple(Bar(ends[k], ends[k + 1], n, n / max(rows)) for k, n in enumerate(rows)),
+        tuple(Bar(ends[k], ends[k + 1] - step, n, n / max(rows)) for k, n in enumerate(rows)),
         spread.count,
         spread.missing,
         spread.p50,

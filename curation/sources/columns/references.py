@@ -127,7 +127,10 @@ def _choices(raw: object) -> _Choices:
         else:
             labels, raw = tuple(map(str, raw)), list(raw.values())
     if not isinstance(raw, list):
-        return _Choices(detail="neither a list nor a mapping of choices")
+        return _Choices(
+            detail="neither a list nor a mapping of choices (in CSV they are written as JSON, or "
+            "columns.choices names a column for each)"
+        )
     texts: list[str] = []
     for one in raw:
         read = read_gold(one, None) if not isinstance(one, str) else Gold(" ".join(one.split()))
