@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from curation.context import Job
 from curation.pipeline import run_build
 from curation.release.rows import read_rows
 from curation.release.verify import find_problems
-from curation.sources import Source
 from schemas.recipe import load_recipe
 from schemas.records import Grade
 from support import plugins
@@ -24,7 +24,7 @@ RECIPES = {
     yaml.safe_load(text)["grader"]["kind"]: text
     for page in PAGES
     for text in RECIPE.findall(page.read_text(encoding="utf-8"))
-    if "grader:" in text
+    if "grader:" in text and "science.csv" not in text
 }
 
 
@@ -92,10 +92,15 @@ def test_another_grader_changes_grades_and_keeps_every_trace(
     assert again.canvases == 10 and contents(run / "traces") == before
 
 
-def test_the_table_of_the_page_has_ten_questions_with_four_options() -> None:
-    columns = {"prompt": "question", "gold": "answer", "choices": ["A", "B", "C", "D"]}
-    options = {"path": str(ROOT / "docs/graders/science.csv"), "columns": columns}
-    source: Source = plugins.build("curation.sources", "csv", options, "source")
+def test_the_first_recipe_reads_ten_questions_with_four_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    page = (ROOT / "docs" / "graders.md").read_text(encoding="utf-8")
+    (tmp_path / "recipe.yaml").write_text(RECIPE.findall(page)[0], encoding="utf-8")
+    job = Job(recipe=load_recipe(tmp_path / "recipe.yaml"), run=tmp_path / "run", shown=False)
+    job.check()
+    (source,) = job.sources
     rows = list(source.rows(traces=False))
     assert len(rows) == 10 and not any(row.reason for row in rows)
-    assert all(len(row.choices) == 4 and row.gold in "ABCD" for row in rows)
+    assert all(len(row.choices) == 4 and row.gold in tuple("ABCD") for row in rows)
