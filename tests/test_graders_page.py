@@ -11,7 +11,7 @@ from curation.context import Job
 from curation.pipeline import run_build
 from curation.release.rows import read_rows
 from curation.release.verify import find_problems
-from schemas.recipe import load_recipe
+from schemas.recipe import load_recipe, validate_recipe
 from schemas.records import Grade
 from support import plugins
 from support.errors import UserError
@@ -104,3 +104,35 @@ def test_the_first_recipe_reads_ten_questions_with_four_options(
     rows = list(source.rows(traces=False))
     assert len(rows) == 10 and not any(row.reason for row in rows)
     assert all(len(row.choices) == 4 and row.gold in tuple("ABCD") for row in rows)
+
+
+def test_a_table_with_a_verdict_of_people_in_each_row_becomes_a_corpus(tmp_path: Path) -> None:
+    ways = ("Think of the shelf where it stands.", "Its first page names one.", "By its style.")
+    rows = ["question,gold,trace,verdict"]
+    for book in range(10):
+        for way, verdict in zip(ways, ("yes", "no", "perhaps"), strict=True):
+            rows.append(f"Who wrote book {book}?,A. Writer,{way} It was A. Writer.,{verdict}")
+    (tmp_path / "labelled.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    recipe = validate_recipe(
+        {
+            "name": "labelled",
+            "source": {
+                "kind": "csv",
+                "path": str(tmp_path / "labelled.csv"),
+                "traces": {"column": "trace", "correct": "verdict", "group": "prompt"},
+            },
+            "teacher": {"kind": "recorded"},
+            "grader": {"kind": "label"},
+            "scorer": None,
+        },
+        "recipe.yaml",
+    )
+    outcome = run_build(recipe, tmp_path / "run")
+    assert outcome.canvases == 10 and outcome.prompts.in_ == 30
+    assert outcome.said == (
+        "20 of the rejected rows repeat the prompt of an earlier row, which has their traces "
+        "(reason grouped)",
+    )
+    released = [r for file in tmp_path.glob("run/release/data/*.parquet") for r in read_rows(file)]
+    grades = Counter(path.grade for row in released for path in row.paths)
+    assert grades == {Grade.CORRECT: 10, Grade.WRONG: 10, Grade.UNPARSED: 10}
