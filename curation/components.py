@@ -110,7 +110,8 @@ def check_labels(recipe: Recipe, sources: Sequence[Source]) -> None:
         if traces and all(trace.correct is None for trace in traces):
             raise UserError(
                 f"grader.kind: label, and none of the first {len(traces)} traces of "
-                f"{source.label} has a label; name their column in the source's traces.correct"
+                f"{source.label} has a label that can be read; source.traces.correct must name a "
+                "column with true or false, yes or no, correct or wrong, or 1 or 0"
             )
 
 

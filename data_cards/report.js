@@ -34,6 +34,7 @@ function canvas() {
   });
   const foot = make("div", undefined, "panel");
   foot.append(make("h3", "summary"), make("div", one.summary, "text"));
+  if (one.samples) foot.append(make("p", one.samples, "quiet"));
   if (one.seqdep) foot.append(make("p", `SeqDep, nats a token: ${one.seqdep}`, "quiet"));
   box.append(head, paths, foot);
 }

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from curation.context import Job
 from curation.pipeline import run_build
 from curation.release.rows import read_rows
 from curation.release.verify import find_problems
-from schemas.recipe import load_recipe
+from schemas.recipe import load_recipe, validate_recipe
 from schemas.records import Grade
 from support import plugins
 from support.errors import UserError
@@ -23,7 +24,7 @@ RECIPES = {
     yaml.safe_load(text)["grader"]["kind"]: text
     for page in PAGES
     for text in RECIPE.findall(page.read_text(encoding="utf-8"))
-    if "grader:" in text
+    if "grader:" in text and "science.csv" not in text
 }
 
 
@@ -89,3 +90,49 @@ def test_another_grader_changes_grades_and_keeps_every_trace(
     assert rejected(run)["prompt", "too_few_correct"] == 1
     again = run_build(load_recipe(recipe), run)
     assert again.canvases == 10 and contents(run / "traces") == before
+
+
+def test_the_first_recipe_reads_ten_questions_with_four_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    page = (ROOT / "docs" / "graders.md").read_text(encoding="utf-8")
+    (tmp_path / "recipe.yaml").write_text(RECIPE.findall(page)[0], encoding="utf-8")
+    job = Job(recipe=load_recipe(tmp_path / "recipe.yaml"), run=tmp_path / "run", shown=False)
+    job.check()
+    (source,) = job.sources
+    rows = list(source.rows(traces=False))
+    assert len(rows) == 10 and not any(row.reason for row in rows)
+    assert all(len(row.choices) == 4 and row.gold in tuple("ABCD") for row in rows)
+
+
+def test_a_table_with_a_verdict_of_people_in_each_row_becomes_a_corpus(tmp_path: Path) -> None:
+    ways = ("Think of the shelf where it stands.", "Its first page names one.", "By its style.")
+    rows = ["question,gold,trace,verdict"]
+    for book in range(10):
+        for way, verdict in zip(ways, ("yes", "no", "perhaps"), strict=True):
+            rows.append(f"Who wrote book {book}?,A. Writer,{way} It was A. Writer.,{verdict}")
+    (tmp_path / "labelled.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    recipe = validate_recipe(
+        {
+            "name": "labelled",
+            "source": {
+                "kind": "csv",
+                "path": str(tmp_path / "labelled.csv"),
+                "traces": {"column": "trace", "correct": "verdict", "group": "prompt"},
+            },
+            "teacher": {"kind": "recorded"},
+            "grader": {"kind": "label"},
+            "scorer": None,
+        },
+        "recipe.yaml",
+    )
+    outcome = run_build(recipe, tmp_path / "run")
+    assert outcome.canvases == 10 and outcome.prompts.in_ == 30
+    assert outcome.said == (
+        "20 of the rejected rows repeat the prompt of an earlier row, which has their traces "
+        "(reason grouped)",
+    )
+    released = [r for file in tmp_path.glob("run/release/data/*.parquet") for r in read_rows(file)]
+    grades = Counter(path.grade for row in released for path in row.paths)
+    assert grades == {Grade.CORRECT: 10, Grade.WRONG: 10, Grade.UNPARSED: 10}

@@ -76,7 +76,7 @@ class NumberGrader(Grader):
         if gold is None:
             return (
                 f"the gold {prompt.gold[:60]!r} is no number; where a unit stands behind it that "
-                "is not known here, name it in grader.unit"
+                "is not known here, name it in grader.unit, or in the question if units differ"
             )
         if self._unit and self._compare_units(gold.unit, gold.unit) is not None:
             return f"the gold {prompt.gold[:60]!r} has another unit than grader.unit={self._unit}"

@@ -23,7 +23,17 @@ _REASON = "too_few_correct"
 def nothing_released(run: Path) -> str:
     """Why a run released nothing, as one line."""
     reasons = f"nothing was released; top reasons: {top_reasons(run)}"
-    return "; ".join(filter(None, (reasons, few_correct(run))))
+    return f"{reasons}; {few_correct(run) or _look(run)}"
+
+
+def _look(run: Path) -> str:
+    """The command that shows what was rejected most."""
+    prompts = [one for one in Manifest.load(run / MANIFEST_FILE).rejected if one.kind == "prompt"]
+    command = f"polytrace inspect {one_line(shlex.quote(str(run)))}"
+    if prompts:
+        most = max(prompts, key=lambda one: one.count)
+        command += f" --reason {shlex.quote(one_line(most.reason))} --limit 5"
+    return f"see why with `{command}`"
 
 
 def few_correct(run: Path, name: str | None = None) -> str | None:

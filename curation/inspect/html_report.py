@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from curation.inspect import draws
 from curation.inspect.dropped_examples import ExampleView, dropped_examples
 from curation.inspect.few_correct import few_correct
 from curation.inspect.funnel import funnel
@@ -41,6 +42,8 @@ _TITLES = {
     "seqdep_window_nats_per_token": "SeqDep of windows, nats a token",
     "summary_gain_nats": "What the paths tell of the summary, nats",
     "similarity": "Highest similarity of two paths",
+    "samples_drawn": "Samples drawn for a prompt",
+    "pass_rate": "Share of a prompt's samples that are right",
 }
 
 
@@ -105,6 +108,7 @@ class CanvasView:
     paths: tuple[PathView, ...]
     summary: str
     seqdep: str
+    samples: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +144,7 @@ def corpus_page(run: Path) -> CorpusPage:
         name=visible(manifest.name),
         notice=visible(manifest.notice or ""),
         has_scorer=manifest.scorer is not None,
-        facts=tuple((name, visible(value)) for name, value in facts(manifest)),
+        facts=tuple((name, visible(value)) for name, value in _facts(run, manifest)),
         funnel=tuple(_funnel(manifest)),
         reasons=tuple(
             one.model_copy(update={"reason": visible(one.reason)})
@@ -153,6 +157,14 @@ def corpus_page(run: Path) -> CorpusPage:
         verdict=few_correct(run, "RUN") or "",
         examples=() if len(released) else tuple(dropped_examples(released, manifest)),
     )
+
+
+def _facts(run: Path, manifest: Manifest) -> Iterator[tuple[str, str]]:
+    yield from facts(manifest)
+    if manifest.release:
+        yield from draws.of_release(
+            statistics.read_stats(run / RELEASE_FOLDER / statistics.STATS_FILE)
+        )
 
 
 def _funnel(manifest: Manifest) -> Iterator[FunnelStep]:
@@ -180,7 +192,8 @@ def _measured(
         with readable(path) as parquet:
             for batch in parquet.iter_batches(ROW_GROUP, columns=wanted):
                 for name, batches in values.items():
-                    batches.append(finite(batch, name))
+                    if name == PATH_TOKENS or name in batch.schema.names:
+                        batches.append(finite(batch, name))
                 for level in Level:
                     gains = batch.column(f"seqdep_{level}_gains").to_pylist()
                     tokens = batch.column(f"seqdep_{level}_tokens").to_pylist()
@@ -190,6 +203,7 @@ def _measured(
     histograms = (
         _histogram(title, np.concatenate(values[name]), stats.of(name))
         for name, title in _TITLES.items()
+        if values[name]  # releases of earlier versions lack what was drawn
     )
     return (
         tuple(one for one in histograms if one is not None),
@@ -226,9 +240,12 @@ def _histogram(title: str, values: Floats, spread: Distribution) -> Histogram | 
     if spread.p50 is None:
         return None
     ordered = np.sort(values)
+    if title.startswith("Samples") and ordered[0] == ordered[-1]:  # the recipe's number
+        return None
     low, high = float(ordered[len(ordered) // 100]), float(ordered[-1 - len(ordered) // 100])
-    width, bars = (high - low) / BARS or 1.0, BARS
-    if title.startswith("Tokens"):  # whole numbers
+    width, bars, step = (high - low) / BARS or 1.0, BARS, 0
+    if title.startswith(("Tokens", "Samples")):  # whole numbers
+        step = 1  # from the last number of a bar to the first of the next
         width = float(math.ceil((high - low + 1) / BARS))
         bars = math.ceil((high - low + 1) / width)
     edges: Floats = low + width * np.arange(bars + 1, dtype=np.float64)
@@ -236,7 +253,7 @@ def _histogram(title: str, values: Floats, spread: Distribution) -> Histogram | 
     ends = edges.tolist()
     return Histogram(
         title,
-        tuple(Bar(ends[k], ends[k + 1], n, n / max(rows)) for k, n in enumerate(rows)),
+        tuple(Bar(ends[k], ends[k + 1] - step, n, n / max(rows)) for k, n in enumerate(rows)),
         spread.count,
         spread.missing,
         spread.p50,
@@ -265,6 +282,7 @@ def _shown(row: Released) -> CanvasView:
         paths=tuple(map(_path, row.paths)),
         summary=_text(row.summary),
         seqdep=", ".join(seqdep),
+        samples=draws.of_row(row),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.text import Text
 
+from curation.inspect import draws
 from curation.inspect.layout import Part, columns, lines
 from curation.inspect.rejections import GivenAnswer, RejectedItem
 from curation.release import statistics
@@ -73,7 +74,7 @@ def _counts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     )
     numbers = [(grade, getattr(grades, grade)) for grade in Grade]
     yield "paths", ", ".join(f"{n:,} {grade} ({_share(n, grades.total)})" for grade, n in numbers)
-    yield "grader", manifest.grader
+    yield "grader", draws.grader(manifest.grader)
 
 
 def _origins(manifest: Manifest) -> Iterator[tuple[str, str]]:
@@ -99,6 +100,7 @@ def _measured(run: Path, manifest: Manifest) -> Iterator[tuple[str, str]]:
     if not manifest.release:
         return
     stats = statistics.read_stats(run / RELEASE_FOLDER / statistics.STATS_FILE)
+    yield from draws.of_release(stats)
     yield "path tokens", _spread(stats.path_tokens)
     yield "SeqDep path", _spread(stats.seqdep_path_nats_per_token, " nats a token")
     yield "SeqDep step", _spread(stats.seqdep_step_nats_per_token, " nats a token (long-CoT form)")
@@ -152,6 +154,7 @@ def show(row: Released, cells: int, *, title: str = "canvas", abreast: bool = Tr
         lines(
             [
                 Part(f"gold answer: {_brief(row.gold)}   ({correct})", "bold"),
+                *map(Part, filter(None, [draws.of_row(row)])),
                 Part(_seqdep(row)),
                 Part(f"similarity of the two most alike paths: {row.similarity:.2f}"),
             ],

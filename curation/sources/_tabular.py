@@ -216,8 +216,9 @@ def configured(
             require(sample, chosen.gold, "columns.gold", label)
         if traces is not None:
             require_traces(sample, traces, label)
-        for option in ("license", "choices", "tests"):
-            if path := getattr(chosen, option):
+        named = [("license", chosen.license), ("tests", chosen.tests)]
+        for option, path in [*named, *(("choices", path) for path in chosen.choice_columns)]:
+            if path:
                 require(sample, path, f"columns.{option}", label)
         return SourceLayout(
             prompt=prompt,

@@ -19,6 +19,7 @@ from curation.release.token_usage import JudgeUsage, count_judge_usage
 from curation.run_store import shards
 from curation.sampling.spending import spending
 from curation.seqdep_report import controls
+from curation.sources.columns.reasons import RowFault
 from curation.stages import (
     build_manifest,
     filter_stage,
@@ -247,6 +248,12 @@ def _outcome(job: Job, manifest: Manifest) -> Outcome:
         measured = manifest.scorer.controls
         idle = controls.idle_filters(measured, job.recipe.filters)
         sentences = (controls.sentence(measured), *idle)
+    joined = sum(one.count for one in manifest.rejected if one.reason == RowFault.GROUPED)
+    if joined:
+        sentences += (
+            f"{joined:,} of the rejected rows repeat the prompt of an earlier row, which has their "
+            "traces (reason grouped)",
+        )
     recipe = job.recipe
     is_paid = recipe.price is not None or recipe.budget is not None
     return Outcome(

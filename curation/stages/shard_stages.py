@@ -92,7 +92,8 @@ def score(job: Job, index: int) -> ShardMarker:
     if marker := shards.matching_marker(job.run, Stage.SCORED, index, fingerprint):
         return marker
     canvases = list(load_canvases(job, index))
-    job.bars.add(Stage.SCORED, more=len(canvases))
+    if job.recipe.scorer is not None:
+        job.bars.add(Stage.SCORED, more=len(canvases))
     data = arrow.table(Scores, _scores(job, canvases))
     return shards.write(job.run, Stage.SCORED, index, fingerprint, data, ())
 

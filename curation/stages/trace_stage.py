@@ -140,12 +140,13 @@ class SamplingProgress:
         allowance = self._job.allowance
         is_spent = allowance is not None and allowance.is_spent
         failures = "budget spent" if is_spent else f"{now.failures} failures"
+        done = now.done + now.failures - now.short  # what another run may deliver is not done
         notes = (speed, self._teacher.note, failures)
         before, self._last = self._last, now
-        done = now.done + now.failures - before.done - before.failures
+        moved = done - (before.done + before.failures - before.short)
         more = max(now.wanted, self._expected) - self._total
         self._total += more
-        self._job.bars.add(self._stage, done, more=more, note=", ".join(filter(None, notes)))
+        self._job.bars.add(self._stage, moved, more=more, note=", ".join(filter(None, notes)))
 
     def end(self) -> None:
         """Every sample has been requested: the bar's total will not grow."""

@@ -77,7 +77,7 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
         elif self._is_log and not self._is_logged:
-            self._log()
+            self._log(is_over=True)
 
     def __enter__(self) -> Self:
         return self
@@ -85,15 +85,15 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _log(self) -> None:
+    def _log(self, *, is_over: bool = False) -> None:
         self._written, self._is_logged = time.monotonic(), True
-        print(self._line(), file=sys.stderr, flush=True)
+        print(self._line(is_over), file=sys.stderr, flush=True)
 
-    def _line(self) -> str:
+    def _line(self, is_over: bool) -> str:
         """Such as `scored: 147 of 308 canvases in 0:32, about 0:35 left`."""
         seconds, new = self.seconds, self._done - self._start
         of = "" if self._total is None else f" of {self._total:,}"
-        left = 0 if self._total is None else self._total - self._done
+        left = 0 if self._total is None or is_over else self._total - self._done
         about = f", about {_clock(seconds * left / new)} left" if left > 0 and new > 0 else ""
         note = f", {self._note}" if self._note else ""
         return f"{self._title}: {self._done:,}{of} {self._unit} in {_clock(seconds)}{about}{note}"

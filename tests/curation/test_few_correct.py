@@ -73,6 +73,13 @@ def test_wrong_answers_are_told_from_answers_that_nobody_could_read(tmp_path: Pa
     )
 
 
+def test_a_run_without_prompts_says_which_command_shows_why(tmp_path: Path) -> None:
+    run = built(tmp_path, WRONG, grader={"kind": "choice"})
+    said = nothing_released(run)
+    assert said.startswith("nothing was released; top reasons: prompts not_gradable (10); see why")
+    assert said.endswith(f"`polytrace inspect {run} --reason not_gradable --limit 5`")
+
+
 @pytest.mark.parametrize(
     "texts", [WRONG[:6], [*WRONG, RIGHT[0]], RIGHT], ids=["too few", "some are right", "all right"]
 )

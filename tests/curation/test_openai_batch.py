@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,22 +15,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.prompts.dedup import prompt_id
-from curation.sampling.service import FinishedShard, Progress, Shard, no_shortfall, run
-from curation.teachers import Failure, Shortfall, openai_server, recorded
+from curation.sampling.service import Progress, Shard, no_shortfall
+from curation.teachers import Shortfall, openai_server, recorded
 from curation.teachers.openai.batch import api as batch_api
 from curation.teachers.openai.batch import known, request_queue, stream
 from curation.teachers.openai.batch.lines import custom_id, samples_of
 from curation.teachers.openai.client import UnavailableError
 from curation.teachers.openai_batch import OpenAIBatch, build
 from schemas.recipe import Part
-from schemas.records import FinishReason, Prompt, Recorded, Trace
+from schemas.records import FinishReason, Recorded
 from support.errors import ShortError, UserError
 from support.paths import ROOT
+from tests.curation.served_runs import Closed, P, by_prompt, prompt, shards, usable
+from tests.curation.served_runs import sample as sampled
 from tests.servers.batches import BatchServer
 from tests.servers.loopback import Behaviour, Loopback
-
-P = 3
 
 
 @pytest.fixture
@@ -43,50 +42,14 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchSer
         yield started
 
 
-def prompt(text: str) -> Prompt:
-    return Prompt(id=prompt_id(text), text=text, gold="1", source="s", row=1, license="l")
-
-
-def shards(count: int = 2, size: int = 10) -> list[Shard]:
-    return [
-        Shard(index=s, prompts=[prompt(f"What is {s} + {n}?") for n in range(size)])
-        for s in range(count)
-    ]
-
-
-class Closed:
-    """What came."""
-
-    def __init__(self) -> None:
-        self.traces: dict[int, list[Trace]] = {}
-        self.failures: list[Failure] = []
-
-    def close(self, shard: FinishedShard) -> None:
-        self.traces[shard.index] = list(shard.traces)
-        self.failures += shard.failures
-
-    @property
-    def all(self) -> list[Trace]:
-        return [trace for index in sorted(self.traces) for trace in self.traces[index]]
-
-
 def sample(
     teacher: Any,
     folder: Path,
     parts: Iterable[Shard] | None = None,
     shortfall: Shortfall = no_shortfall,
 ) -> tuple[Progress, Closed]:
-    closed = Closed()
-    end = run(
-        teacher,
-        shards() if parts is None else parts,
-        samples=P,
-        folder=folder / "journals",
-        have=lambda index: (),
-        close=closed.close,
-        shortfall=shortfall,
-    )
-    return end, closed
+    """Two shards, unless others are given; the server has its files beside the journals."""
+    return sampled(teacher, folder / "journals", parts or shards(2), shortfall)
 
 
 def made(server: BatchServer, **options: Any) -> OpenAIBatch:
@@ -147,16 +110,11 @@ def test_files_stay_below_the_limits(
     monkeypatch.setattr(request_queue, "MOST_REQUESTS", 25)
     monkeypatch.setattr(request_queue, "MOST_BYTES", 5_000)
     long = [Shard(index=9, prompts=[prompt("long " * 1000)])]
-    end, closed = sample(made(server), tmp_path, shards() + long)
+    end, closed = sample(made(server), tmp_path, shards(2) + long)
     assert (end.done, end.failures, end.short) == (60, 3, 0)
     assert {failure.reason for failure in closed.failures} == {"context_length"}
     sizes = [(server.folder / one.input_file).stat().st_size for one in server.batches]
     assert max(sizes) <= 5_000 and max(one.total for one in server.batches) <= 25
-
-
-def usable(one: Prompt, traces: Sequence[Trace]) -> int:
-    whole = {t.text for t in traces if t.text and t.finish_reason is FinishReason.STOP}
-    return max(0, P - len(whole))
 
 
 @pytest.mark.parametrize("requests", ["single", "group"])
@@ -167,11 +125,8 @@ def test_unusable_siblings_are_topped_up_by_a_later_batch(
     end, closed = sample(made(server, requests=requests, top_up=4), tmp_path, shortfall=usable)
     assert end.failures == 0 and 60 < end.done <= 20 * (P + 4)
     assert len(server.batches) > 1 and once(server)
-    groups: dict[str, list[Trace]] = {}
-    for trace in closed.all:
-        groups.setdefault(trace.prompt_id, []).append(trace)
     assert all(
-        not usable(prompt("x"), traces) or len(traces) == P + 4 for traces in groups.values()
+        not usable(prompt("x"), traces) or len(traces) == P + 4 for traces in by_prompt(closed.all)
     )
 
 

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
@@ -15,18 +15,15 @@ from typing import Any
 
 import pytest
 
-from curation.prompts.dedup import prompt_id
 from curation.sampling.journal import read
-from curation.sampling.service import FinishedShard, Progress, Shard, no_shortfall, run
-from curation.teachers import Failure, Shortfall
+from curation.sampling.service import Progress, Shard, run
 from curation.teachers.openai.load_limit import START, UNKNOWN
 from curation.teachers.openai.wire import BadReplyError, Choice, ServerSampling, choices
 from curation.teachers.openai_server import OpenAIServer, build
-from schemas.records import FinishReason, Prompt, Trace
+from schemas.records import FinishReason, Trace
 from support.errors import ShortError, UserError
+from tests.curation.served_runs import Closed, P, by_prompt, prompt, sample, shards, usable
 from tests.servers.loopback import Behaviour, Loopback
-
-P = 3
 
 
 @pytest.fixture(scope="module")
@@ -43,52 +40,6 @@ def server(loopback: Loopback) -> Loopback:
     loopback.set(Behaviour())
     loopback.forget()
     return loopback
-
-
-def prompt(text: str) -> Prompt:
-    return Prompt(id=prompt_id(text), text=text, gold="1", source="s", row=1, license="l")
-
-
-def shards(count: int = 3, size: int = 10) -> list[Shard]:
-    return [
-        Shard(index=s, prompts=[prompt(f"What is {s} + {n}?") for n in range(size)])
-        for s in range(count)
-    ]
-
-
-class Closed:
-    """What came, shard by shard."""
-
-    def __init__(self) -> None:
-        self.traces: dict[int, list[Trace]] = {}
-        self.failures: list[Failure] = []
-
-    def close(self, shard: FinishedShard) -> None:
-        self.traces[shard.index] = list(shard.traces)
-        self.failures += shard.failures
-
-    @property
-    def all(self) -> list[Trace]:
-        return [trace for index in sorted(self.traces) for trace in self.traces[index]]
-
-
-def sample(
-    teacher: OpenAIServer,
-    folder: Path,
-    parts: Iterable[Shard] | None = None,
-    shortfall: Shortfall = no_shortfall,
-) -> tuple[Progress, Closed]:
-    closed = Closed()
-    end = run(
-        teacher,
-        shards() if parts is None else parts,
-        samples=P,
-        folder=folder,
-        have=lambda index: (),
-        close=closed.close,
-        shortfall=shortfall,
-    )
-    return end, closed
 
 
 def made(server: Loopback, **options: Any) -> OpenAIServer:
@@ -407,12 +358,6 @@ def test_thinking_that_stands_apart_is_read(
     assert all(t.text.startswith("The answer is") for t in after)
 
 
-def usable(prompt: Prompt, traces: Sequence[Trace]) -> int:
-    """P whole and distinct texts are wanted."""
-    whole = {t.text for t in traces if t.text and t.finish_reason is FinishReason.STOP}
-    return max(0, P - len(whole))
-
-
 @pytest.mark.parametrize("requests", ["single", "group"])
 def test_unusable_siblings_are_topped_up_within_bounds(
     server: Loopback, tmp_path: Path, requests: str
@@ -421,10 +366,7 @@ def test_unusable_siblings_are_topped_up_within_bounds(
     teacher = made(server, top_up=4, requests=requests)
     end, closed = sample(teacher, tmp_path, shortfall=usable)
     assert end.failures == 0 and 90 < end.done <= 30 * (P + 4) and end.wanted == end.done
-    groups: dict[str, list[Trace]] = {}
-    for trace in closed.all:
-        groups.setdefault(trace.prompt_id, []).append(trace)
-    for traces in groups.values():
+    for traces in by_prompt(closed.all):
         assert [t.index for t in traces] == list(range(len(traces)))
         enough = not usable(prompt("x"), traces)
         assert enough or len(traces) == P + 4
@@ -494,8 +436,9 @@ def test_without_metrics_it_says_so_and_grows_slowly(
     assert end.done == 1200
     flights = [one.in_flight for one in server.served()]
     # On a busy machine a reply may come before the last of the first requests is sent.
-    assert UNKNOWN - 16 <= max(flights[:UNKNOWN]) <= UNKNOWN < max(flights) <= UNKNOWN + 1200 // UNKNOWN
-    assert capsys.readouterr().err.count("set teacher.in_flight") == 1
+    assert UNKNOWN - 16 <= max(flights[:UNKNOWN]) <= UNKNOWN
+    assert UNKNOWN < max(flights) <= UNKNOWN + 1200 // UNKNOWN
+    assert capsys.readouterr().err.count("teacher.in_flight sets a number") == 1
 
 
 @pytest.mark.parametrize("n", [1, 3])

@@ -7,6 +7,7 @@ import pytest
 
 from curation.sources import Row, Source
 from support import plugins
+from support.errors import UserError
 
 
 def rows(tmp_path: Path, *records: object, **options: object) -> list[Row]:
@@ -78,6 +79,36 @@ def test_a_choice_without_a_right_one_is_rejected(
     good = {"question": "Which?", "answer": "red", "choices": FOUR}
     row = {"question": "Which colour?", "answer": gold, "choices": choices}
     assert [one.reason for one in rows(tmp_path, good, row, **CHOICES)] == ["", reason]
+
+
+@pytest.mark.parametrize(
+    ("table", "choices", "letters"),
+    [
+        ('question;options;answer\nWhich?;["red", "blue, dark"];B\n', "options", ["B"]),
+        ('question;options;answer\nWhich?;{"x": "red", "y": "blue"};y\n', "options", ["B"]),
+        ("question,A,B,C,answer\nOne?,red,blue,grey,B\nTwo?,red,blue,,red\n", "ABC", ["B", "A"]),
+        ("question,first,second,answer\nOne?,red,blue,B\nTwo?,red,blue,0\n", None, ["B", "A"]),
+        ("question,1,2,answer\nOne?,red,blue,1\nTwo?,red,blue,0\n", "12", ["A", ""]),
+        ("question,B,A,answer\nOne?,red,blue,A\n", "BA", ["B"]),  # the column that is named A
+    ],
+)
+def test_choices_of_a_table_are_json_or_a_column_each(
+    tmp_path: Path, table: str, choices: str | None, letters: list[str]
+) -> None:
+    (tmp_path / "rows.csv").write_text(table)
+    named = ["first", "second"] if choices is None else choices
+    columns = {"choices": named if named == "options" else list(named)}
+    options = {"path": str(tmp_path / "rows.csv"), "columns": columns}
+    source: Source = plugins.build("curation.sources", "csv", options, "source")
+    found = list(source.rows(traces=False))
+    assert [one.gold for one in found] == letters
+    assert all("\n(A) red\n(B) blue" in one.text for one in found if one.gold)
+
+
+def test_a_column_of_a_choice_that_is_not_there_is_named(tmp_path: Path) -> None:
+    row = {"question": "Which?", "answer": "A", "A": "red", "B": "blue"}
+    with pytest.raises(UserError, match=r"columns.choices: no column 'C'"):
+        rows(tmp_path, row, columns={"choices": ["A", "B", "C"]})
 
 
 def test_any_gold_of_a_list_is_right(tmp_path: Path) -> None:

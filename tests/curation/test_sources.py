@@ -426,6 +426,23 @@ def test_a_list_column_with_aligned_labels(tmp_path: Path) -> None:
     assert {t.model for t in only.recorded} == {"m"}
 
 
+@pytest.mark.parametrize(
+    ("written", "label"),
+    [
+        *((word, True) for word in ("true", "TRUE", "yes", " Correct ", "right", "1")),
+        *((word, False) for word in ("false", "No", "incorrect", "wrong", "0")),
+        *((word, None) for word in ("", "maybe", "2", "0.9", "not correct")),
+    ],
+)
+def test_a_label_of_csv_is_a_word(tmp_path: Path, written: str, label: bool | None) -> None:
+    path = tmp_path / "labelled.csv"
+    path.write_text(f"question,answer,trace,verdict\nWhich?,red,It is red.,{written}\n")
+    (row,) = read(
+        "csv", with_traces=True, path=str(path), traces={"column": "trace", "correct": "verdict"}
+    )
+    assert [trace.correct for trace in row.recorded] == [label]
+
+
 @pytest.mark.parametrize("labels", [None, [True], [True, False, True], "yes", {}, 3])
 def test_labels_that_cannot_be_aligned_are_left_out(tmp_path: Path, labels: object) -> None:
     found = recorded(tmp_path, {"g": ["a", "b"], "ok": labels}, column="g", correct="ok")

@@ -47,7 +47,7 @@ def test_a_total_may_grow_or_be_unknown(capsys: pytest.CaptureFixture[str]) -> N
         traces.update(3, more=1)
     assert capsys.readouterr().err.splitlines() == [
         "a line of its own",
-        "traces: 3 of 6 traces in 0:00, about 0:00 left",
+        "traces: 3 of 6 traces in 0:00",
         "read: 1,200 rows in 0:00",
     ]
 

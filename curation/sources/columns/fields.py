@@ -6,7 +6,7 @@ the only shape that every file format shares; `dig` takes one value out by a dot
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -19,6 +19,8 @@ ABSENT: Final = object()
 """What `dig` returns where a path leads nowhere; None is a value."""
 
 SHOWN_NAMES = 40
+
+_Path = Annotated[str, Field(min_length=1)]
 
 
 class Options(BaseModel):
@@ -48,15 +50,20 @@ class Columns(Options):
     prompt: str | None = Field(default=None, min_length=1)
     gold: str | None = Field(default=None, min_length=1)
     license: str | None = Field(default=None, min_length=1, description="Where rows differ.")
-    choices: str | None = Field(
+    choices: _Path | Annotated[tuple[_Path, ...], Field(min_length=2)] | None = Field(
         default=None,
-        min_length=1,
-        description="The options of a question: a list of texts, a mapping of letters to texts, or "
-        "a mapping with a list `text`.",
+        description="The options of a question: a column with a list of texts, a mapping of "
+        "letters to texts, or a mapping with a list `text`, in CSV as JSON; or several columns, "
+        "one for each option.",
     )
     tests: str | None = Field(
         default=None, min_length=1, description="Tests of a program; then no gold is needed."
     )
+
+    @property
+    def choice_columns(self) -> tuple[str, ...]:
+        """The column of all options, or those of each."""
+        return (self.choices,) if isinstance(self.choices, str) else self.choices or ()
 
 
 class TraceColumns(Options):
@@ -101,12 +108,13 @@ class SourceLayout:
     gold_after: str | None = None
     traces: TraceColumns | None = None
     license: str | None = None
-    choices: str | None = None
+    choices: str | tuple[str, ...] | None = None
     tests: str | None = None
 
     def paths(self, *, traces: bool) -> tuple[str, ...]:
         """Every path that has to be read."""
-        single = (self.prompt, self.gold, self.license, self.choices, self.tests)
+        choices = (self.choices,) if isinstance(self.choices, str) else self.choices or ()
+        single = (self.prompt, self.gold, self.license, *choices, self.tests)
         paths = [path for path in single if path]
         spec = self.traces
         if traces and spec is not None:

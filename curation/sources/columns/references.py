@@ -42,7 +42,7 @@ def read_references(
     if layout.tests:
         return _of_program(value, column, dig(row, layout.tests), layout.tests)
     if layout.choices:
-        return _of_choice(value, column, dig(row, layout.choices), layout.choices)
+        return _of_choice(value, column, row, layout.choices)
     values = value if isinstance(value, list) and value else [value]
     golds = [read_gold(one, layout.gold_after, tidy_gold) for one in values]
     fault = next((gold for gold in golds if gold.reason), None)
@@ -74,11 +74,16 @@ def _of_program(value: object, column: str, tests: object, name: str) -> Referen
     return References(gold=gold, tests=text)
 
 
-def _of_choice(value: object, column: str, raw: object, name: str) -> References:
-    """The choices of a question, and the letter of the right one."""
-    choices = _choices(raw)
+def _of_choice(value: object, column: str, row: RawRow, names: str | tuple[str, ...]) -> References:
+    """The choices of a question, in one column or in one each, and the letter of the right one."""
+    if isinstance(names, str):
+        name = f"column {names!r}"
+        choices = _choices(_unpacked(dig(row, names)))
+    else:
+        name = f"columns {', '.join(names)}"
+        choices = _choices(_one_each(row, names))
     if choices.detail:
-        detail = f"column {name!r}: {choices.detail}"
+        detail = f"{name}: {choices.detail}"
         return References(reason=RowFault.BAD_CHOICES, detail=detail)
     if value is ABSENT or value is None or value == "":
         return References(reason=RowFault.MISSING_GOLD, detail=f"{column}: there is no gold")
@@ -87,6 +92,28 @@ def _of_choice(value: object, column: str, raw: object, name: str) -> References
         detail = f"{column}: the gold {printable(value)!r} names none of the {len(choices.texts)} "
         return References(reason=RowFault.DAMAGED_GOLD, detail=f"{detail}choices")
     return References(gold=letter, choices=choices.texts)
+
+
+def _unpacked(raw: object) -> object:
+    """A list or a mapping that is written as JSON, as CSV has to; anything else as it is."""
+    if not isinstance(raw, str) or not raw.lstrip().startswith(("[", "{")):
+        return raw
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return raw
+
+
+def _one_each(row: RawRow, names: tuple[str, ...]) -> object:
+    """The choices of several columns; the last ones may be empty, for questions with fewer.
+
+    Names of one character, such as A or 1, are labels, and a gold names one of them.
+    """
+    texts = [dig(row, name) for name in names]
+    while texts and (texts[-1] is ABSENT or texts[-1] in (None, "")):
+        texts.pop()
+    is_labelled = all(len(name) == 1 for name in names)
+    return dict(zip(names, texts, strict=False)) if is_labelled else texts
 
 
 def _choices(raw: object) -> _Choices:
@@ -100,7 +127,10 @@ def _choices(raw: object) -> _Choices:
         else:
             labels, raw = tuple(map(str, raw)), list(raw.values())
     if not isinstance(raw, list):
-        return _Choices(detail="neither a list nor a mapping of choices")
+        return _Choices(
+            detail="neither a list nor a mapping of choices (in CSV they are written as JSON, or "
+            "columns.choices names a column for each)"
+        )
     texts: list[str] = []
     for one in raw:
         read = read_gold(one, None) if not isinstance(one, str) else Gold(" ".join(one.split()))

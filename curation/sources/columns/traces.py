@@ -28,6 +28,11 @@ _FINISH = {
     "max_tokens": FinishReason.LENGTH,
 }
 
+_LABELS = {  # a label in words: in CSV every value is text
+    **dict.fromkeys(("true", "yes", "correct", "right", "1"), True),
+    **dict.fromkeys(("false", "no", "incorrect", "wrong", "0"), False),
+}
+
 
 class RowTraces(NamedTuple):
     """The traces of a row, and the entries that cannot be traces."""
@@ -135,6 +140,13 @@ def _trace(entry: _Entry, model_name: str | None, strip_annotations: bool) -> Re
     return Recorded(
         text=without_annotations(text) if strip_annotations else text,
         model=str(model) if is_name and model else model_name,
-        correct=bool(correct) if isinstance(correct, int) and correct in (0, 1) else None,
+        correct=_verdict(correct),
         finish_reason=_FINISH.get(str(finish_reason), FinishReason.UNKNOWN),
     )
+
+
+def _verdict(label: object) -> bool | None:
+    """A source's label as true or false; None where it is neither."""
+    if isinstance(label, str):
+        return _LABELS.get(label.strip().casefold())
+    return bool(label) if isinstance(label, int) and label in (0, 1) else None

@@ -177,9 +177,10 @@ class EndpointPool:
         if self._in_flight is None and not endpoint.has_metrics and is_new:
             self._without_metrics.append(endpoint)
             self._say(
-                f"{endpoint.url} tells no load (/metrics of vLLM or SGLang): {endpoint.limit} "
-                f"samples may be in flight now, half after a 429 and slowly more without one; "
-                f"set {self.place}.in_flight to what it can take"
+                f"{endpoint.url} does not report its load (vLLM and SGLang do, at /metrics), so "
+                f"{endpoint.limit} samples are in flight at first, half as many after each answer "
+                "with 429 (too many requests), and slowly more while there is none; "
+                f"{self.place}.in_flight sets a number of your own"
             )
 
     def _check_rest(self, endpoint: Endpoint) -> None:
