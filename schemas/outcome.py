@@ -6,10 +6,14 @@ from schemas.facts import Count, Fact, PromptCounts, TraceCounts
 
 
 class Spending(Fact):
-    """What a teacher has cost a run so far; `money` is None where the recipe has no price."""
+    """What a teacher has cost a run so far; `money` is None where the recipe has no price.
+
+    Of `uncounted` samples the server did not tell the tokens: each counts as `max_tokens`.
+    """
 
     prompt_tokens: Count
     completion_tokens: Count
+    uncounted: Count = 0
     money: float | None = None
 
 

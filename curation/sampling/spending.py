@@ -6,11 +6,12 @@ samples of former settings and of earlier runs are in them, recorded traces cost
 Tokens are counted as in `curation/release/token_usage.py`: a prompt once for each of its traces.
 Where one request asks for several samples, servers charge its prompt once, so that the sum is too
 high rather than too low. Where a server does not say how many tokens a sample has, it counts as
-`max_tokens`, the most that it can have.
+`max_tokens`, the most that it can have, and a prompt whose tokens it does not tell as nothing.
 """
 
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -21,10 +22,12 @@ from schemas.records import Stage, Trace
 
 SAMPLED = (Stage.TRACES, Stage.SUMMARIES)  # the stages that ask the teacher
 SPENT = "budget_spent"  # the reason of samples that were not asked for
-_COUNTS = re.compile(
+_LINE = re.compile(
     rb'"max_tokens":(?P<most>\d+|null).*'
     rb'"prompt_tokens":(?P<prompt>\d+|null),"completion_tokens":(?P<completion>\d+|null)'
 )  # within a text every quotation mark has a backslash
+
+_Counts = tuple[int | None, int | None, int | None]
 
 
 class Tokens(NamedTuple):
@@ -43,23 +46,29 @@ def tokens_of(trace: Trace) -> Tokens:
     return _tokens(trace.max_tokens, trace.prompt_tokens, trace.completion_tokens)
 
 
+def is_uncounted(trace: Trace) -> bool:
+    """Whether a trace was sampled, and nobody knows how many tokens it has."""
+    return trace.max_tokens is not None and trace.completion_tokens is None
+
+
 def tokens_of_run(run: Path) -> Tokens:
     """What all samples in the journals of a run have cost, damaged lines included."""
     total = Tokens()
-    for stage in SAMPLED:
-        for path in sorted((run / stage).glob("[0-9]*.jsonl*")):
-            for line in journal.lines(path):
-                if match := _COUNTS.search(line):
-                    total = total.plus(_tokens(*map(_number, match.groups())))
+    for counts in _counts(run):
+        total = total.plus(_tokens(*counts))
     return total
 
 
 def spending(run: Path, price: Price | None) -> Spending:
     """What a run has cost so far."""
-    tokens = tokens_of_run(run)
+    tokens, uncounted = Tokens(), 0
+    for most, prompt, completion in _counts(run):
+        tokens = tokens.plus(_tokens(most, prompt, completion))
+        uncounted += most is not None and completion is None
     return Spending(
         prompt_tokens=tokens.prompt,
         completion_tokens=tokens.completion,
+        uncounted=uncounted,
         money=price.of(*tokens) if price is not None else None,
     )
 
@@ -115,6 +124,16 @@ class Allowance:
         if budget.hours is not None and hours >= budget.hours:
             reached.append(f"budget.hours: {hours:.2f} of {budget.hours:g} hours of sampling")
         return reached
+
+
+def _counts(run: Path) -> Iterator[_Counts]:
+    """`max_tokens`, and the tokens read and written, of every sample in the journals of a run."""
+    for stage in SAMPLED:
+        for path in sorted((run / stage).glob("[0-9]*.jsonl*")):
+            for line in journal.lines(path):
+                if match := _LINE.search(line):
+                    most, prompt, completion = map(_number, match.groups())
+                    yield most, prompt, completion
 
 
 def _tokens(most: int | None, prompt: int | None, completion: int | None) -> Tokens:

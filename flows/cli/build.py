@@ -146,4 +146,9 @@ def _tell(outcome: "Outcome", price: "Price | None") -> None:
 def _spent(spent: "Spending", price: "Price | None") -> str:
     tokens = f"{spent.prompt_tokens:,} tokens read and {spent.completion_tokens:,} written"
     money = "" if price is None else f"{price.amount(spent.money or 0)} for "
-    return f"{money}{tokens} by the teacher, in all builds of this run"
+    unknown = ""
+    if spent.uncounted:
+        unknown = (
+            f"; the server told no tokens of {spent.uncounted:,} samples, which count as max_tokens"
+        )
+    return f"{money}{tokens} by the teacher, in all builds of this run{unknown}"
