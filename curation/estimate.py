@@ -8,7 +8,7 @@ import asyncio
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from curation.graders import AsksServer
 from curation.release.token_usage import counted_replies
 from curation.run_store import shards
 from curation.sampling import journal
-from curation.sampling.spending import SAMPLED, Tokens, sum_of, tokens_of
+from curation.sampling.spending import SAMPLED, Tokens, is_uncounted, sum_of, tokens_of
 from curation.stages import filter_stage, fingerprints, prompt_stage
 from curation.teachers import ServedTeacher
 from schemas import arrow
@@ -37,8 +37,9 @@ class BuildEstimate:
     """Costs measured on `tried` prompts and scaled to `prompts`; times are of this machine.
 
     `tokens_T` are the tokens of the teacher for each tried prompt, summaries included, `judged_R`
-    those of each reply of a judge. Intervals are those of a bootstrap over the tried prompts, and
-    over the replies (95 %); that of the money joins the ends of both.
+    those of each reply of a judge. Of `uncounted` samples the server told none: each counts as
+    `max_tokens`. Intervals are those of a bootstrap over the tried prompts, and over the replies
+    (95 %); that of the money joins the ends of both.
     """
 
     rows: int
@@ -48,6 +49,7 @@ class BuildEstimate:
     tokens_T: tuple[Tokens, ...]
     price: Price | None
     budget: Budget | None
+    uncounted: int
     sampling_seconds: float
     other_seconds: float
     released: int
@@ -140,6 +142,11 @@ class BuildEstimate:
         tokens, money, paid = self.teacher_tokens, self.money, self.paid_prompts
         spread = f"(95 %: {tokens.low:,.0f} to {tokens.high:,.0f})"
         costs = [f"  teacher tokens   {tokens.value:,.0f} {spread}"]
+        if self.uncounted:
+            costs.append(
+                f"                   the server told none of {self.uncounted:,} samples, which "
+                "count as max_tokens"
+            )
         if money is not None and self.price is not None:
             value, low, high = map(self.price.amount, money)
             costs.append(f"  money            {value} (95 %: {low} to {high})")
@@ -229,6 +236,7 @@ def _measure(job: Job) -> BuildEstimate:
         tried=len(prompts),
         traces=len(traces),
         tokens_T=_tokens_by_prompt(job, shard, [prompt.id for prompt in prompts]),
+        uncounted=sum(map(is_uncounted, _sampled(job, shard))),
         price=job.recipe.price,
         budget=None,
         sampling_seconds=sampling_seconds,
@@ -244,11 +252,16 @@ def _measure(job: Job) -> BuildEstimate:
 def _tokens_by_prompt(job: Job, shard: int, prompts: Sequence[str]) -> tuple[Tokens, ...]:
     """What the teacher has read and written for each prompt of a shard; a record is free."""
     tokens = dict.fromkeys(prompts, Tokens())
+    for trace in _sampled(job, shard):
+        tokens[trace.prompt_id] = tokens[trace.prompt_id].plus(tokens_of(trace))
+    return tuple(tokens.values())
+
+
+def _sampled(job: Job, shard: int) -> Iterator[Trace]:
+    """All samples of a shard."""
     for stage in SAMPLED:
         for path in (job.run / stage).glob(f"{shard:05}.jsonl*"):
-            for trace in journal.read(path).traces:
-                tokens[trace.prompt_id] = tokens[trace.prompt_id].plus(tokens_of(trace))
-    return tuple(tokens.values())
+            yield from journal.read(path).traces
 
 
 def _run(job: Job, source_index: prompt_stage.SourceIndex, index: int) -> tuple[float, float]:

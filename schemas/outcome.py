@@ -6,12 +6,16 @@ from schemas.facts import Count, Fact, PromptCounts, TraceCounts
 
 
 class Spending(Fact):
-    """What a teacher and a judge have cost a run so far; `money` is None without a price."""
+    """What a teacher and a judge have cost a run so far; `money` is None without a price.
+
+    Of `uncounted` samples the server did not tell the tokens: each counts as `max_tokens`.
+    """
 
     prompt_tokens: Count
     completion_tokens: Count
     judge_prompt_tokens: Count = 0
     judge_completion_tokens: Count = 0
+    uncounted: Count = 0
     money: float | None = None
 
 

@@ -74,6 +74,8 @@ class Closer:
         """Wait for the shard that is being closed, whatever comes of it."""
         if self._task is not None:
             await asyncio.wait([self._task])
+            if not self._task.cancelled():
+                self._task.exception()  # another error ends the run; asyncio is not to print this
 
     async def _close_next(self, shard: ShardState) -> None:
         await asyncio.to_thread(self._write, shard)

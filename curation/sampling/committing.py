@@ -29,7 +29,7 @@ async def committing(
         raise
     finally:
         committer.cancel()
-        await asyncio.wait([committer])
+        await asyncio.gather(committer, return_exceptions=True)
 
 
 async def _commit_regularly(

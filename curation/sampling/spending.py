@@ -7,12 +7,12 @@ traces cost nothing.
 Tokens are counted as in `curation/release/token_usage.py`: a prompt once for each of its traces.
 Where one request asks for several samples, servers charge its prompt once, so that the sum is too
 high rather than too low. Where a server does not say how many tokens a sample has, it counts as
-`max_tokens`, the most that it can have.
+`max_tokens`, the most that it can have, and a prompt whose tokens it does not tell as nothing.
 """
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import reduce
 from pathlib import Path
 from threading import Lock
@@ -27,10 +27,12 @@ from support.errors import ShortError
 REPLIES = "replies"  # the folder of a judge's replies, in that of the graded traces
 SAMPLED = (Stage.TRACES, Stage.SUMMARIES)  # the stages that ask the teacher
 SPENT = "budget_spent"  # the reason of samples that were not asked for
-_COUNTS = re.compile(
+_LINE = re.compile(
     rb'"max_tokens":(?P<most>\d+|null).*'
     rb'"prompt_tokens":(?P<prompt>\d+|null),"completion_tokens":(?P<completion>\d+|null)'
 )  # within a text every quotation mark has a backslash
+
+_Counts = tuple[int | None, int | None, int | None]
 
 
 class Tokens(NamedTuple):
@@ -57,34 +59,34 @@ def tokens_of(trace: Trace) -> Tokens:
     return _tokens(trace.max_tokens, trace.prompt_tokens, trace.completion_tokens)
 
 
+def is_uncounted(trace: Trace) -> bool:
+    """Whether a trace was sampled, and nobody knows how many tokens it has."""
+    return trace.max_tokens is not None and trace.completion_tokens is None
+
+
 def tokens_of_run(run: Path) -> Tokens:
     """What all samples in the journals of a run have cost, damaged lines included."""
-    folders = [run / stage for stage in SAMPLED]
-    return _tokens_in(path for f in folders for path in sorted(f.glob("[0-9]*.jsonl*")))
+    return sum_of(_tokens(*counts) for counts in _counts(_samples_of(run)))
 
 
 def judge_tokens_of_run(run: Path) -> Tokens:
     """What all replies of judges that a run has kept have cost."""
-    return _tokens_in(sorted((run / Stage.GRADED / REPLIES).glob("*.jsonl")))
-
-
-def _tokens_in(journals: Iterable[Path]) -> Tokens:
-    total = Tokens()
-    for path in journals:
-        for line in journal.lines(path):
-            if match := _COUNTS.search(line):
-                total = total.plus(_tokens(*map(_number, match.groups())))
-    return total
+    replies = sorted((run / Stage.GRADED / REPLIES).glob("*.jsonl"))
+    return sum_of(_tokens(*counts) for counts in _counts(replies))
 
 
 def spending(run: Path, price: Price | None) -> Spending:
     """What a run has cost so far."""
-    tokens, judged = tokens_of_run(run), judge_tokens_of_run(run)
+    tokens, uncounted, judged = NOTHING, 0, judge_tokens_of_run(run)
+    for most, prompt, completion in _counts(_samples_of(run)):
+        tokens = tokens.plus(_tokens(most, prompt, completion))
+        uncounted += most is not None and completion is None
     return Spending(
         prompt_tokens=tokens.prompt,
         completion_tokens=tokens.completion,
         judge_prompt_tokens=judged.prompt,
         judge_completion_tokens=judged.completion,
+        uncounted=uncounted,
         money=price.of(*tokens) + price.of_judge(*judged) if price is not None else None,
     )
 
@@ -166,6 +168,20 @@ class Allowance:
         if budget.hours is not None and hours >= budget.hours:
             reached.append(f"budget.hours: {hours:.2f} of {budget.hours:g} hours of sampling")
         return reached
+
+
+def _samples_of(run: Path) -> Iterator[Path]:
+    for stage in SAMPLED:
+        yield from sorted((run / stage).glob("[0-9]*.jsonl*"))
+
+
+def _counts(journals: Iterable[Path]) -> Iterator[_Counts]:
+    """`max_tokens`, and the tokens read and written, of every sample or reply in journals."""
+    for path in journals:
+        for line in journal.lines(path):
+            if match := _LINE.search(line):
+                most, prompt, completion = map(_number, match.groups())
+                yield most, prompt, completion
 
 
 def _tokens(most: int | None, prompt: int | None, completion: int | None) -> Tokens:

@@ -149,6 +149,11 @@ def _spent(spent: "Spending", price: "Price | None") -> str:
     money = "" if price is None else f"{price.amount(spent.money or 0)} for "
     if spent.judge_completion_tokens:
         judged = f"{spent.judge_prompt_tokens:,} read and {spent.judge_completion_tokens:,} written"
-        unknown = " (price.judge is not set: they are not in the sum)"
-        tokens += f", {judged} by the judge{unknown if price and price.judge is None else ''}"
-    return f"{money}{tokens}, in all builds of this run"
+        unpriced = " (price.judge is not set: they are not in the sum)"
+        tokens += f", {judged} by the judge{unpriced if price and price.judge is None else ''}"
+    unknown = ""
+    if spent.uncounted:
+        unknown = (
+            f"; the server told no tokens of {spent.uncounted:,} samples, which count as max_tokens"
+        )
+    return f"{money}{tokens}, in all builds of this run{unknown}"

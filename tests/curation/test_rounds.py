@@ -1,10 +1,12 @@
 """Samples in rounds: when a prompt has enough, what is drawn, and that later stages agree."""
 
 import asyncio
+import gc
 import json
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,7 +55,7 @@ from schemas.records import (
 )
 from schemas.samples import Rounds
 from scorers.answers.grade import Answer
-from support.errors import UserError
+from support.errors import ShortError, UserError
 from tests.builds import contents, make
 from tests.curation.samples import canvas, scores, write_run
 from tests.servers.loopback import Behaviour, Loopback
@@ -479,6 +481,31 @@ def test_a_slow_grader_grades_several_groups_outside_the_loop(
     assert grader.most > 2  # at a time
     assert threading.get_ident() not in grader.threads
     assert len(grader.seen) == len(set(grader.seen))
+
+
+class Gone(Counting):
+    """Cannot grade, as when a judge's server is gone: all that wait learn it at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._wait = threading.Barrier(8)
+
+    def grade(self, submissions: Sequence[Submission]) -> list[Answer]:
+        with suppress(threading.BrokenBarrierError):
+            self._wait.wait(2)
+        raise ShortError("grader: gone")
+
+
+def test_a_grader_that_fails_in_many_threads_is_told_once(
+    server: Loopback, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The errors of all other groups are no tracebacks on the screen."""
+    job = served_job(tmp_path / "gone", server.url)
+    job.__dict__["grader"] = Gone()
+    with pytest.raises(ShortError, match="grader: gone"):
+        traces_of(job)
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
 
 
 def test_another_until_draws_more_and_pays_for_none_twice(server: Loopback, tmp_path: Path) -> None:

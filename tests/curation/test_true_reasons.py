@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from curation.estimate import estimate_build
 from curation.pipeline import run_build
 from curation.teachers.openai.batch import known
 from schemas import arrow
@@ -168,6 +169,20 @@ def test_the_record_needs_no_budget(server: Loopback, tmp_path: Path) -> None:
     with pytest.raises(ShortError, match="the budget is spent"):
         run_build(built, tmp_path / "run")
     assert server.served() == []
+
+
+def test_tokens_that_nobody_counted_are_said(server: Loopback, tmp_path: Path) -> None:
+    """The server tells one sum for all samples of a request."""
+    price = {"prompt": 1, "completion": 2}
+    counted = run_build(recipe(server, tmp_path, price=price), tmp_path / "counted").spent
+    teacher = {"requests": "group"}
+    spent = run_build(recipe(server, tmp_path, teacher, price=price), tmp_path / "run").spent
+    assert counted is not None and spent is not None
+    assert (counted.uncounted, spent.uncounted) == (0, PATHS * PROMPTS)
+    tried = estimate_build(recipe(server, tmp_path, teacher, price=price))
+    assert tried.uncounted == PATHS * 20
+    assert f"the server told none of {PATHS * 20} samples" in tried.text()
+    assert "told none" not in estimate_build(recipe(server, tmp_path, price=price)).text()
 
 
 def test_a_budget_that_ends_within_a_round_closes_no_prompt(

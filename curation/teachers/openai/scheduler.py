@@ -186,7 +186,8 @@ class Stream:
     def _end(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            self._error = self._error or task.exception()
+            error = task.exception()  # in any case: asyncio prints one that nobody has looked at
+            self._error = self._error or error
             self._pump()
 
     async def _perform(self, work: Work, endpoint: Endpoint) -> None:
