@@ -163,9 +163,10 @@ def distinct(
 ) -> list[int]:
     """Positions, ascending, without near-duplicates among them; the others to `faults`."""
     kept: list[int] = []
+    rows: list[list[float]] = similarity_KK.tolist()  # read one by one, which NumPy does slowly
     for k in _preferred(usable):
-        nearest = max(kept, key=lambda j: (similarity_KK[k, j], -j), default=None)
-        value = 0.0 if nearest is None else float(similarity_KK[k, nearest])
+        nearest = max(kept, key=lambda j: (rows[k][j], -j), default=None)
+        value = 0.0 if nearest is None else rows[k][nearest]
         if nearest is None or value < threshold:
             kept.append(k)
         elif value == 1.0:

@@ -126,11 +126,10 @@ def _broken_off(graded: GradedTrace, text: str) -> str | None:
     Only the text can show it, so a correct trace, or one that announces an answer, counts as whole.
     """
     is_unknown = graded.trace.finish_reason is FinishReason.UNKNOWN
-    if not is_unknown or graded.grade is Grade.CORRECT:
+    if not is_unknown or graded.grade is Grade.CORRECT or graded.answer is not None:
         return None
     broken = describe_truncation(text)
-    is_answered = graded.answer is not None or extract(text).answer is not None
-    return None if is_answered else broken
+    return broken if broken and extract(text).answer is None else None
 
 
 def _limit(graded: GradedTrace) -> str:
