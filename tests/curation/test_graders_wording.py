@@ -1,0 +1,79 @@
+"""Everyday wording that graders read, and wording that names an answer without giving it."""
+
+import pytest
+
+from tests.curation.test_graders import graded, make
+
+ORGANELLES = ("mitochondria", "ribosome", "nucleus", "Golgi apparatus")
+CHOSEN = (
+    "I choose option B because A is wrong.",
+    "I choose B since it makes proteins.",
+    "My choice is B.",
+    "I would say B.",
+    "(B) is the answer.",
+    "The correct one is B.",
+)
+NOT_CHOSEN = (
+    "I choose B because of A or C.",
+    "I choose option B because A is wrong. Wait, C is better.",
+    "B is the answer to another question.",
+    "You might choose B because A is wrong.",
+    "I don't think the answer is B.",
+    "I do not believe that the answer is B.",
+    "The least likely answer is B.",
+    "The worst answer is B.",
+    "B?",
+)
+
+
+@pytest.mark.parametrize("text", CHOSEN)
+def test_a_choice_in_everyday_words_is_read(text: str) -> None:
+    assert graded(make("choice"), text, "B", choices=ORGANELLES).grade == "correct"
+    assert graded(make("choice"), text, "C", choices=ORGANELLES).grade == "wrong"
+
+
+@pytest.mark.parametrize("text", NOT_CHOSEN)
+def test_a_choice_that_is_only_named_is_not_read(text: str) -> None:
+    assert graded(make("choice"), text, "B", choices=ORGANELLES).grade == "unparsed"
+
+
+@pytest.mark.parametrize("kind", ["math", "number"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Some say the answer is 5.",
+        "Others believe that the answer is 5.",
+        "My friend told me it is 5.",
+        "He claims that x is 5.",
+        "It is said that the answer is 5.",
+        "According to Bob, the answer is 5.",
+        "Suppose the answer is 5.",
+        "Half the answer is 5.",
+    ],
+)
+def test_a_value_that_another_names_is_no_answer(kind: str, text: str) -> None:
+    grader = make(kind)
+    assert graded(grader, text, "5").grade == "unparsed"
+    grader.close()
+
+
+@pytest.mark.parametrize("kind", ["math", "choice"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(A) mitochondria\n(B) ribosome\n(C) nucleus\n(D) Golgi apparatus",
+        "A) mitochondria\nB) ribosome\nC) nucleus\nD) Golgi apparatus",
+        "(A)\n(B)\n(C)\n(D)",
+        "A\nB\nC\nD",
+    ],
+)
+def test_the_last_line_of_a_list_of_options_is_no_answer(kind: str, text: str) -> None:
+    grader = make(kind)
+    assert graded(grader, text, "D", choices=ORGANELLES).grade == "unparsed"
+    assert graded(grader, f"{text}\n\n(D)", "D", choices=ORGANELLES).grade == "correct"
+    grader.close()
+
+
+def test_a_question_is_no_answer_and_a_token_of_a_template_is_no_word() -> None:
+    assert graded(make("exact", answer="last_line"), "Well.\nParis?", "Paris").grade == "unparsed"
+    assert graded(make("exact"), "Answer: Paris</s>", "Paris").grade == "correct"
