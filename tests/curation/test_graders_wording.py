@@ -77,3 +77,35 @@ def test_the_last_line_of_a_list_of_options_is_no_answer(kind: str, text: str) -
 def test_a_question_is_no_answer_and_a_token_of_a_template_is_no_word() -> None:
     assert graded(make("exact", answer="last_line"), "Well.\nParis?", "Paris").grade == "unparsed"
     assert graded(make("exact"), "Answer: Paris</s>", "Paris").grade == "correct"
+
+
+LAYOUTS = {
+    "bold": "**A.** {}\n**B.** {}\n**C.** {}\n**D.** {}",
+    "list": "- A. {}\n- B. {}\n- C. {}\n- D. {}",
+    "square": "[A] {}\n[B] {}\n[C] {}\n[D] {}",
+    "dashes": "A - {}\nB - {}\nC - {}\nD - {}",
+    "wide stops": "A\uff0e{}\nB\uff0e{}\nC\uff0e{}\nD\uff0e{}",
+    "commas": "A\u3001{}\nB\u3001{}\nC\u3001{}\nD\u3001{}",
+    "wide brackets": "\uff08A\uff09{}\n\uff08B\uff09{}\n\uff08C\uff09{}\n\uff08D\uff09{}",
+    "before the question": "Options:\nA. {}\nB. {}\nC. {}\nD. {}\n\nQuestion: which is it?",
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_options_are_read_in_the_layouts_of_prompts(layout: str) -> None:
+    asked = LAYOUTS[layout].format(*ORGANELLES)
+    prompt = asked if "?" in asked else f"Which organelle makes proteins?\n{asked}"
+    for text, verdict in (
+        ("The answer is B.", "correct"),
+        ("The answer is ribosome.", "correct"),
+        ("(B) ribosome", "correct"),
+        ("The answer is nucleus.", "wrong"),
+        ("The answer is Golgi apparatus.", "wrong"),
+        ("The answer is (A) ribosome.", "unparsed"),
+    ):
+        assert graded(make("choice"), text, "B", prompt=prompt).grade == verdict, text
+
+
+def test_names_with_initials_before_a_question_are_no_options() -> None:
+    prompt = "A. Smith has 12 apples.\nB. Jones has 7.\nWho has more?"
+    assert graded(make("choice"), "The answer is A.", "A", prompt=prompt).grade == "unparsed"
