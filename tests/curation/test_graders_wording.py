@@ -109,3 +109,67 @@ def test_options_are_read_in_the_layouts_of_prompts(layout: str) -> None:
 def test_names_with_initials_before_a_question_are_no_options() -> None:
     prompt = "A. Smith has 12 apples.\nB. Jones has 7.\nWho has more?"
     assert graded(make("choice"), "The answer is A.", "A", prompt=prompt).grade == "unparsed"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The answer is B, not A.",
+        "The answer is B rather than A or C.",
+        "The answer is not A but B.",
+        "not A but B",
+        "B (not the nucleus)",
+        "The answer is B because A is wrong.",
+        "The answer is B because A, C and D make no proteins.",
+        "The answer is B: it makes proteins.",
+        "The answer is letter B.",
+        "[B]",
+        "It's B.",
+        "It is the ribosome.",
+        "Answer: ribosome (B)",
+        "The answer is the ribosome, option B.",
+        "Answer: B (ribosome)",
+        "Answer: B/ribosome",
+        "The answer is \uff22.",
+        "\u7b54\u6848\uff1a\uff08B\uff09",
+        "The answer is B \u2705",
+    ],
+)
+def test_contrasts_reasons_and_forms_of_an_option_are_read(text: str) -> None:
+    assert graded(make("choice"), text, "B", choices=ORGANELLES).grade == "correct"
+    assert graded(make("choice"), text, "D", choices=ORGANELLES).grade == "wrong"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The answer is B, not B.",
+        "The answer is B rather than C, or D.",
+        "not A but B or C",
+        "Not only A but also B",
+        "The answer is B because C is correct.",
+        "B because B is wrong.",
+        "I choose B because, well, C.",
+        "I choose B because nucleus is right.",
+        "The answer is B: wrong.",
+        "B: nucleus",
+        "nucleus (B)",
+        "The answer is B, which is the nucleus.",
+        "The answer is B. Wait, no.",
+        "If A is wrong, the answer is B.",
+        "A or B is correct.",
+        "B is the answer I like least.",
+        r"\boxed{A} \boxed{B}",
+        "~~B~~",
+        "B \u274c",
+    ],
+)
+def test_an_option_beside_another_or_taken_back_is_not_read(text: str) -> None:
+    assert graded(make("choice"), text, "B", choices=ORGANELLES).grade == "unparsed"
+
+
+@pytest.mark.parametrize("text", ["H2O", "H\u2082O", "$H_2O$", r"\text{H}_2\text{O}", "$H_{2}O$"])
+def test_lowered_numbers_of_an_option_are_read(text: str) -> None:
+    choices = ("CO2", "H2O", "HO", "H2O2")
+    assert graded(make("choice"), f"The answer is {text}.", "B", choices=choices).grade == "correct"
+    assert graded(make("choice"), f"The answer is {text}.", "C", choices=choices).grade == "wrong"

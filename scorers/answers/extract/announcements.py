@@ -1,7 +1,6 @@
 r"""Announcements of an answer in a text: "#### 18", "The answer is 18", "Option B is correct".
 
-In: a text. Out: `Announcement` values with the answer as text, in order of their place. All
-patterns are linear in the text.
+In: a text. Out: `Announcement` values in order of their place. All patterns are linear in the text.
 """
 
 # ruff: noqa: RUF001 (marks of other scripts)
@@ -63,11 +62,13 @@ _NAMED_BEFORE = re.compile(
 # The words behind a letter that call it right: the ") is correct" of "(D) is correct".
 _CORRECT_BEHIND = re.compile(
     r"\)?\*{0,2}[ \t]{1,3}is[ \t]{1,3}(?:(?:the|our) )?(?:(?:only|most) )?"
-    r"(?:correct|right|best|appropriate|(?<=the )answer)\b(?! ?\?)"
+    r"(?:correct|right|best|appropriate|(?<=the )answer(?=[\s*]*(?:[.,;!\n]|$)))\b(?! ?\?)"
     r"(?![ \t]+(?:only|if|when|for|to|unless|but|part|known|case)\b)"
 )
 # What may stand before such a letter: the "Option (" of "Option (D) is correct".
 _CORRECT_BEFORE = re.compile(r"(?:(?i:option|choice|answer) )?\(?$")
+# Another letter before one: the "A or" of "A or B is correct".
+_ALTERNATIVE = re.compile(r"(?<![A-Za-z])[A-J]\)?,? (?:or|and|nor) (?:option |choice )?\(?$")
 # The words before a letter that its writer means: "I think it's ", "So the answer is ".
 _MEANT_BEFORE = re.compile(
     r"(?<![A-Za-z])(?:(?:I|[Ww]e)(?:['\u2019](?:d|ll)| would| will)?"
@@ -76,8 +77,7 @@ _MEANT_BEFORE = re.compile(
     r"(?:(?:it|that|this)(?:['\u2019]s| is| must be) )?(?:the )?(?:answer is )?"
     r"(?:(?:option|choice|letter) )?\(?$"
 )
-# The end of a sentence or line behind such a letter, or a reason: the full stop of "I think it's
-# B.", the "because" of "I choose B because A is too light".
+# The end of a sentence behind such a letter, or a reason: the "because" of "I choose B because".
 _MEANT_BEHIND = re.compile(
     r"\)?\*{0,2}(?=[.;!](?![ \t]+(?:is|was|[Nn]o|[Ww]ait)\b)|[ \t]*(?:\n|$)"
     r"|,?[ \t]+(?:because|since)\b(?![^\n]*\b(?:or|but|if|unless|either)\b))"
@@ -252,23 +252,25 @@ def choices(text: str) -> list[Announcement]:
     for letter in _LONE_LETTER.finditer(text):
         before = text[max(0, letter.start() - _CONTEXT) : letter.start()]
         behind = text[letter.end() : letter.end() + _CONTEXT]
-        answer, stop = letter[0], letter.end()
+        answer, stop, said = letter[0], letter.end(), ""
         correct = _CORRECT_BEHIND.match(behind)
         if named := _NAMED_BEFORE.search(before):
             rest = behind.split("\n", 1)[0].split(".", 1)[0].lstrip(")*:. ")
             answer = tidy(f"({answer}) {rest}") if rest else answer
         elif correct:
-            named = _CORRECT_BEFORE.search(before)
+            named = None if _ALTERNATIVE.search(before) else _CORRECT_BEFORE.search(before)
             stop += correct.end()
         elif _MEANT_BEHIND.match(behind):
             named = _MEANT_BEFORE.search(before)
+            if "because" in behind or "since" in behind:  # a reason, which may speak for another
+                said = text[letter.start() : letter.end() + _REMARK].split("\n", 1)[0]
         clause = _CLAUSE.split(before)[-1]
         clause = clause if correct else clause.rsplit(",", 1)[-1]
         if not named or _DENIED.search(clause) or _SUPPOSED.search(before[: named.start()]):
             continue
         another = _BUT_ANOTHER.search(text, letter.end(), letter.end() + _REMARK)
         if not another or another["other"] == letter[0]:
-            announcements.append(Announcement(letter.start(), stop, answer, False))
+            announcements.append(Announcement(letter.start(), stop, answer, False, said))
     return announcements
 
 
