@@ -24,6 +24,7 @@ from scorers.answers.extract.final_answer import extract
 from scorers.answers.grade import GRADING, Answer, tidy_gold
 from scorers.answers.notation.unicode_math import to_latex
 from scorers.answers.notation.units import is_currency, is_measure, unit_of
+from support.errors import UserError
 
 VERSION = 1
 LONGEST_CHARACTERS = 300
@@ -35,10 +36,11 @@ _ABOUT = re.compile(r"(?:approximately|about|roughly|around|\\approx|\\sim|~)\s*
 _REFUSED = re.compile(r"\b(?:which|that|this|it) (?:is|was) (?:wrong|incorrect|false|not)\b", re.I)
 
 Tolerance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 
 
 def build(
-    atol: Tolerance = 0.0, rtol: Tolerance = 0.0, unit: str | None = None, percent: bool = False
+    atol: Tolerance = 0.0, rtol: Share = 0.0, unit: str | None = None, percent: bool = False
 ) -> Grader:
     """The grader.
 
@@ -48,6 +50,13 @@ def build(
         unit: the unit of every gold, which an answer may leave out; any other unit is wrong.
         percent: 28% is 0.28.
     """
+    if unit is not None and re.match(r"\s*(?:[0-9]|$)", unit):
+        raise UserError(f"grader.unit is {unit!r}; give a unit such as km, or take it out")
+    if percent and unit is not None:
+        raise UserError(
+            "grader.percent: 28% is 0.28, so that golds have no unit; take out grader.unit, or "
+            "grader.percent"
+        )
     return NumberGrader(atol, rtol, (unit or "").strip(), percent)
 
 
