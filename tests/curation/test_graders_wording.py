@@ -173,3 +173,48 @@ def test_lowered_numbers_of_an_option_are_read(text: str) -> None:
     choices = ("CO2", "H2O", "HO", "H2O2")
     assert graded(make("choice"), f"The answer is {text}.", "B", choices=choices).grade == "correct"
     assert graded(make("choice"), f"The answer is {text}.", "C", choices=choices).grade == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        ("forty-two", "correct"),
+        ("So she has forty-two apples.", "correct"),
+        ("She buys some.\n\nSo there are forty-two.", "correct"),
+        ("forty-one", "wrong"),
+        ("There are not forty-two.", "unparsed"),
+        ("There may be forty-two.", "unparsed"),
+        ("There are at least forty-two.", "unparsed"),
+        ("forty-two or forty-three", "unparsed"),
+        ("There are forty-two hundred.", "unparsed"),
+    ],
+)
+def test_a_last_number_in_words_is_read(text: str, verdict: str) -> None:
+    assert graded(make("number"), text, "42").grade == verdict
+
+
+def test_degrees_per_cent_and_dollars_are_units() -> None:
+    for text in ("50 \u00b0C", "50\u00b0C", "50 degrees Celsius", "50"):
+        assert (
+            graded(make("number", unit="\u00b0C"), f"The answer is {text}.", "50").grade
+            == "correct"
+        )
+    assert (
+        graded(make("number", unit="\u00b0C"), "The answer is 50 \u00b0F.", "50").grade == "wrong"
+    )
+    assert graded(make("number"), "The answer is 28 per cent.", "28%").grade == "correct"
+    assert graded(make("number", unit="\u20ac"), "The answer is $5.", "5").grade == "unparsed"
+    assert graded(make("number", unit="kg"), "The answer is $5$ kg.", "5").grade == "correct"
+
+
+@pytest.mark.parametrize(
+    ("gold", "text"),
+    [
+        ("O'Brien", "O\u2019Brien"),
+        ("Rock 'n' Roll", "Rock \u2019n\u2019 Roll"),
+        ("well-known", "well\u2011known"),
+    ],
+)
+def test_typeset_apostrophes_and_hyphens_are_those_that_are_typed(gold: str, text: str) -> None:
+    assert graded(make("exact"), f"The answer is {text}.", gold).grade == "correct"
+    assert graded(make("exact"), f"The answer is {gold}.", text).grade == "correct"

@@ -30,7 +30,7 @@ _DOUBT = re.compile(
     r"\?|n['\u2019]t\b|\b(?:nothing|candidates|unable|page|step|case|figure|problem|section"
     r"|example|theorem|lemma|not|no|never|cannot|pas|nicht|keine?|non(?!-)|n\u00e3o|\u043d\u0435"
     r"|neither|nor|none|wrong|incorrect|mistake|but|although|at first|thought|guess|instead"
-    r"|however|wait|maybe|perhaps|should(?! (?:pay|get|receive|buy|choose|charge|sell|use)\b)"
+    r"|however|wait|may ?be|perhaps|should(?! (?:pay|get|receive|buy|choose|charge|sell|use)\b)"
     r"|would|could|might|at least|at most|more than(?! the)|less than|fewer than|greater than"
     r"|between|negative|minus|either|or|unless|if|respectively|congruent|divisible|divides"
     r"|a divisor|ends in|up to)\b|\u2261|\u4e0d\u662f|\u5e76\u975e|\u3067\u306f\u3042\u308a",
