@@ -16,7 +16,7 @@ from curation.canvases.rules import Rules
 from curation.canvases.token_counter import TokenCounter
 from curation.components import FILTERS, GRADERS, SOURCES, part
 from curation.filters import Filter
-from curation.graders import Grader, KeepsReplies
+from curation.graders import Grader, KeepsReplies, check
 from curation.sampling.replies import Replies
 from curation.sampling.spending import REPLIES, Allowance, judge_tokens_of_run, tokens_of_run
 from curation.sources import Source
@@ -159,6 +159,7 @@ class Job:
     def grader(self) -> Grader:
         """The recipe's grader; one that keeps replies has them in the run directory."""
         grader: Grader = part(GRADERS, self.recipe.grader, "grader")
+        check(grader)
         if isinstance(grader, KeepsReplies):
             grader.keep(self._replies)
         return grader

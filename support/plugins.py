@@ -69,6 +69,8 @@ def origin(package: str, kind: str) -> Plugin | None:
 def hint(name: str, choices: Iterable[str], shown: Iterable[str] = ()) -> str:
     """The choices (as `shown`), and the closest one first when there is one."""
     choices = tuple(choices)
+    if not choices:
+        return "there are none"
     close = get_close_matches(name, choices, n=1)
     meant = f"did you mean {close[0]!r}? " if close else ""
     return f"{meant}choices: {', '.join(tuple(shown) or choices)}"

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from curation.sampling.replies import Replies
-from schemas.records import GradedTrace, Prompt, Trace
+from schemas.records import Grade, GradedTrace, Prompt, Trace
 from scorers.answers.grade import Answer
+from support.errors import PolytraceError, UserError, first_line
 
 
 class Submission(NamedTuple):
@@ -49,6 +50,52 @@ class Grader(Protocol):
     def close(self) -> None:
         """End what the grader has started; grading again starts it anew."""
         return
+
+
+_METHODS = ("grade", "fault", "final_answer", "fingerprint", "close")
+
+
+def check(grader: object) -> None:
+    """UserError where a part that is used as a grader is none; it may come from another package."""
+    if lacks := [name for name in _METHODS if not callable(getattr(grader, name, None))]:
+        raise UserError(
+            f"grader.kind: {_name(grader)} has no method {lacks[0]}; it must be a Grader as "
+            "curation.graders defines it; update or uninstall its package"
+        )
+
+
+def verdicts(grader: Grader, submissions: Sequence[Submission]) -> list[Answer]:
+    """What `grader.grade` returns, once it is checked: one Answer for each submission.
+
+    Raises UserError where it is anything else, or where a grader of another package fails.
+    """
+    try:
+        found = list(grader.grade(submissions))
+    except PolytraceError:
+        raise
+    except Exception as error:
+        if type(grader).__module__.startswith("curation."):
+            raise
+        what = f"{type(error).__name__}: {first_line(error)}"
+        raise UserError(_faulty(grader, f"failed while it graded ({what})")) from error
+    if len(found) != len(submissions):
+        fault = f"gave {len(found)} verdicts for {len(submissions)} traces, and must give one each"
+        raise UserError(_faulty(grader, fault))
+    for answer, (_, trace) in zip(found, submissions, strict=True):
+        if not isinstance(answer, Answer) or not isinstance(answer.grade, Grade):
+            raise UserError(_faulty(grader, f"gave {str(answer)[:60]!r}, which is no Answer"))
+        if not 0 <= answer.end <= len(trace.text):
+            fault = f"ended a trace of {len(trace.text)} characters at {answer.end}"
+            raise UserError(_faulty(grader, fault))
+    return found
+
+
+def _faulty(grader: object, fault: str) -> str:
+    return f"grader.kind: {_name(grader)} {fault}; update its package, or choose another grader"
+
+
+def _name(grader: object) -> str:
+    return f"{type(grader).__module__}.{type(grader).__qualname__}"
 
 
 @runtime_checkable

@@ -2,8 +2,9 @@
 
 In: JSON lines `[pattern, is_first, text]`. Out: JSON lines `[answer]`: what the group of the last
 match holds (of the first, where `is_first`), or the whole match of a pattern without a group; null
-where nothing matches. A question may use `argv[1]` seconds of processor time; then the kernel kills
-the process (SIGPROF), because Python's matching cannot be interrupted in another way.
+where nothing matches. Matches of no text are passed over. A question may use `argv[1]` seconds of
+processor time; then the kernel kills the process (SIGPROF), because Python's matching cannot be
+interrupted in another way.
 """
 
 import json
@@ -25,6 +26,8 @@ def main(seconds: float) -> None:
         signal.setitimer(signal.ITIMER_PROF, seconds)
         found = None
         for match in re.finditer(pattern, text):  # compiled once: `re` keeps patterns
+            if not match[0]:  # a pattern such as "[0-9]*$" also matches behind what it finds
+                continue
             found = match[1] if match.re.groups else match[0]
             if is_first:
                 break

@@ -13,8 +13,9 @@ from curation.graders import Grader, Submission
 from curation.sources.columns.references import LETTERS
 from schemas.records import Grade, GradedTrace, Prompt
 from scorers.answers.compare.choices import options, split_choice
-from scorers.answers.compare.mismatches import TEXT_COMMAND
+from scorers.answers.compare.contrasts import contrast, reasoned
 from scorers.answers.compare.numerals import compare_numbers
+from scorers.answers.compare.option_forms import letter_and_text, level, plain
 from scorers.answers.compare.plain_rules import quick_grade, tidy
 from scorers.answers.compare.words import holds, normal
 from scorers.answers.extract.conclusion import conclusion
@@ -26,6 +27,26 @@ VERSION = 1
 LONGEST_CHARACTERS = 600  # of an answer: an option and a reason
 # A dash between a letter and its text: the one of "B - 12 cm".
 _DASH = re.compile(r"^\(?([A-J])\)?\s+[-\u2013\u2014]\s+(?=\S)")
+# The words before the answer of a reply of one line: the "It is" of "It is B."
+_LEAD = re.compile(
+    r"(?:(?:so|thus|hence|therefore),? )?(?:it(?:['\u2019]s| is| must be)"
+    r"|the (?:correct |right |best )?(?:answer|option|choice) is) ",
+    re.IGNORECASE,
+)
+# The head of a sentence that only supposes: the "If" of "If A is wrong, the answer is B."
+_SUPPOSED = re.compile(
+    r"(?:^|[.!?\n]\s)\s*(?:if|unless|assuming|suppose|supposing)\b[^.!?\n]*$", re.I
+)
+# A doubt that takes an answer back and names no other: "Wait, no."
+_TAKEN_BACK = re.compile(
+    r"\b(?:no(?=[\s,.!]*$|[,.!])|nope|wrong|incorrect|mistaken?|unsure"
+    r"|not (?:right|correct|sure|true))\b",
+    re.IGNORECASE,
+)
+# Two boxes side by side, which name two options where they differ: `\boxed{A} \boxed{B}`.
+_TWO_BOXES = re.compile(r"\\boxed\s?\{([^{}]{1,80})\}[\s,;$/]*\\boxed\s?\{([^{}]{1,80})\}")
+# A claim that an option is right: the "is right" of "because A is right".
+_RIGHT = re.compile(r"\b(?:right|correct|true|best|better)\b", re.IGNORECASE)
 # The mark of an option at the head of a line: "(B) red", "- B. red".
 _LISTED = re.compile(r"[\s*_-]*\(?([A-J])[).:]")
 # What may follow an option's text: the reason of "12 cm, because 3 * 4 = 12".
@@ -82,10 +103,15 @@ def _grade(prompt: Prompt, text: str) -> Answer:
     wanted = choices.named(prompt.gold)
     if not said.readings and not said.found.given_up:  # its last line may be an option, or a value
         above, _, line = text[reply_start(text) : end].strip().rpartition("\n")
-        whole = choices.is_whole(line) if above else choices.named(line)
+        whole = choices.is_whole(line) if above else choices.read(line)
         answer = tidy(line) if whole else conclusion(text, end)
     unparsed = Answer(grade=Grade.UNPARSED, answer=answer, end=end)
     if wanted is None or answer is None or _repeats_options(text[:end], said.readings):
+        return unparsed
+    boxes = _TWO_BOXES.search(text, max(0, said.found.stop - 200), said.found.stop)
+    if boxes and boxes[1] != boxes[2]:
+        return unparsed
+    if said.readings and _SUPPOSED.search(_before(text[: said.found.stop], said.readings[0])):
         return unparsed
     chosen = choices.stated(said, answer)
     if chosen is None:
@@ -98,6 +124,12 @@ def _grade(prompt: Prompt, text: str) -> Answer:
 def _is_denied(readings: Sequence[str]) -> bool:
     """Whether the first sentence of an announcement may say the opposite: "B, which is wrong"."""
     return any(DENIED.search(reading) for reading in readings[1:2] or readings)
+
+
+def _before(text: str, reading: str) -> str:
+    """What stands before an announcement in its line."""
+    start = text.rfind(reading)
+    return text[text.rfind("\n", 0, start) + 1 : start] if start >= 0 else ""
 
 
 def _repeats_options(text: str, readings: Sequence[str]) -> bool:
@@ -124,22 +156,62 @@ class _OptionSet:
         # "Red" and "red!" may both be options; then more of a text must be the same.
         forms = [normal(text, squad=True) for text in listed.values()]
         self._loosely = all(forms) and len(set(forms)) == len(forms)
+        self._is_level = len({level(form) for form in forms}) == len(forms)
         self._forms = {letter: self._form(text) for letter, text in listed.items()}
 
     def stated(self, said: Statement, answer: str) -> tuple[str, str] | None:
         """The letter of the one option that an announcement names, and the words that name it."""
-        for reading in said.readings:
-            if letter := self.named(reading):
+        attempts = [(way, one) for way in (self.named, self.read) for one in said.readings]
+        for way, reading in attempts:
+            if letter := way(reading):
                 read = tidy(reading)
+                if reading == said.readings[-1] and self._aside_differs(said.readings, letter):
+                    return None
                 break
         else:
             # The answer as mathematics reads it is a part of the words around it.
-            letter, read = self.named(answer), answer
+            letter, read = self.read(answer), answer
             if letter and (self._others(said.readings[:2], letter) or _is_denied(said.readings)):
                 return None
         if not letter or self._others((said.doubt,), letter):
             return None
+        if _TAKEN_BACK.search(said.doubt) and letter not in self._mentioned(said.doubt):
+            return None
         return letter, read
+
+    def read(self, text: str) -> str | None:
+        """The letter of the one option that `text` names, beside what it is not, or why."""
+        if letter := self.named(text):
+            return letter
+        if lead := _LEAD.match(text):
+            return self.read(text[lead.end() :])
+        if parts := contrast(text):
+            letter, others = self.named(parts.kept), set(map(self.named, parts.denied))
+            return letter if letter and not others & {letter, None} else None
+        if because := reasoned(text):
+            kept, reason = because
+            letter = self.named(kept)
+            return letter if letter and self._is_reason(reason, letter) else None
+        return None
+
+    def _is_reason(self, reason: str, letter: str) -> bool:
+        """Whether a reason speaks for an option: it denies every other that it names."""
+        named, denies = set(self._mentioned(reason)), DENIED.search(reason) is not None
+        if letter in named and denies:
+            return False
+        return named <= {letter} or (denies and not _RIGHT.search(reason))
+
+    def _aside_differs(self, readings: Sequence[str], letter: str) -> bool:
+        """Whether the aside that the last reading lacks speaks for another: "B, the red one"."""
+        if len(readings) < 2:
+            return False
+        first = readings[-2]
+        aside = first[len(readings[-1]) :] if first.startswith(readings[-1]) else ""
+        if not re.match(r"[\s,;(\u2013\u2014]", aside):
+            return False  # another sentence
+        if re.match(r"\W*(?:because|since|as)\b", aside, re.IGNORECASE):
+            return not self._is_reason(aside, letter)
+        return self._others((aside,), letter)
 
     def is_whole(self, line: str) -> bool:
         """Whether a line is the letter of an option and its text, and nothing else."""
@@ -148,17 +220,27 @@ class _OptionSet:
 
     def named(self, text: str) -> str | None:
         """The letter of the one option that all of `text` names; None for none, or several."""
-        text = tidy(TEXT_COMMAND.sub(r"\1", text))
+        text = plain(text)
         if not text or len(text) > LONGEST_CHARACTERS:
             return None
         by_text = self._letters_of(text)
         choice = split_choice(_DASH.sub(r"\1. ", text))
         if choice is None or choice[0] not in self._texts:
-            return by_text.pop() if len(by_text) == 1 else None
+            return by_text.pop() if len(by_text) == 1 else self._named_twice(text)
         letter, rest = choice
         if by_text - {letter}:
             return None  # a letter that is also the text of another option
-        return letter if not rest or self._is_text_of(rest, letter) else None
+        fits = not rest or self._is_text_of(rest, letter) or self._named_twice(text) == letter
+        return letter if fits else None
+
+    def _named_twice(self, text: str) -> str | None:
+        """The letter of an option that is named by its text and by its letter: "red (B)"."""
+        both = letter_and_text(text)
+        if not both:
+            return None
+        letter, own = both
+        named = self._letters_of(own) or self._letters_of(f"the {own}")
+        return letter if named == {letter} else None
 
     def _is_text_of(self, rest: str, letter: str) -> bool:
         """Whether what follows a letter is the text of its option, with a reason at most."""
@@ -180,6 +262,7 @@ class _OptionSet:
         return {letter for letter, own in self._texts.items() if _is_same_value(text, own)}
 
     def _form(self, text: str) -> str:
+        text = level(text) if self._is_level else text
         return normal(text, squad=self._loosely, case=not self._loosely)
 
     def _others(self, texts: Sequence[str], letter: str) -> bool:

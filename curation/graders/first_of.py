@@ -7,7 +7,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
-from curation.graders import AsksServer, Grader, KeepsReplies, Submission
+from curation.graders import AsksServer, Grader, KeepsReplies, Submission, check, verdicts
 from curation.graders._naming import named
 from curation.sampling.replies import Replies
 from schemas.recipe import Part
@@ -24,7 +24,9 @@ def build(graders: tuple[Part, ...]) -> Grader:
     built: list[Grader] = []
     for number, spec in enumerate(graders):
         with _at(number):
-            built.append(plugins.build("curation.graders", spec.kind, spec.options, "grader"))
+            one = plugins.build("curation.graders", spec.kind, spec.options, "grader")
+            check(one)
+            built.append(one)
     return FirstOf(built)
 
 
@@ -46,7 +48,7 @@ class FirstOf(Grader):
             if not asked:
                 continue
             with _at(number):
-                given = grader.grade([submissions[i] for i in asked])
+                given = verdicts(grader, [submissions[i] for i in asked])
             for i, answer in zip(asked, given, strict=True):
                 if _is_decided(answer):
                     answers[i] = answer

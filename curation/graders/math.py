@@ -5,13 +5,18 @@ values cannot be compared by simple rules, math-verify decides.
 """
 
 from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
 
 from curation.graders import Grader, Submission
 from schemas.records import Prompt
 from scorers.answers.grade import GRADING, Answer, Attempt, GradePool
 
 
-def build(timeout_seconds: float = 5.0) -> Grader:
+def build(
+    timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0,
+) -> Grader:
     """The grader; `timeout_seconds` of processor time are allowed for comparing one answer."""
     return MathGrader(timeout_seconds)
 

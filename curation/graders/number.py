@@ -21,9 +21,12 @@ from scorers.answers.compare.rewriting import rewritten
 from scorers.answers.extract.announced_value import is_prose, spoken_value
 from scorers.answers.extract.conclusion import conclusion
 from scorers.answers.extract.final_answer import extract
+from scorers.answers.extract.statements import reply_start
 from scorers.answers.grade import GRADING, Answer, tidy_gold
+from scorers.answers.notation.number_words import in_figures
 from scorers.answers.notation.unicode_math import to_latex
 from scorers.answers.notation.units import is_currency, is_measure, unit_of
+from support.errors import UserError
 
 VERSION = 1
 LONGEST_CHARACTERS = 300
@@ -31,14 +34,17 @@ _DEGREES = {"celsius", "fahrenheit", "kelvin"}  # "degree" alone may be any of t
 _PERCENT = ("%", "percent", "per cent")
 # A word before a rounded number: the "about" of "about 9.8".
 _ABOUT = re.compile(r"(?:approximately|about|roughly|around|\\approx|\\sim|~)\s*(?=[-+$\\.0-9])")
+# An amount of dollars, where no second sign makes a formula of it: "$5".
+_DOLLARS = re.compile(r"^[^$]*\$\s?[0-9][^$]*$")
 # A clause that calls an announced number wrong: the ", which is wrong" behind it.
 _REFUSED = re.compile(r"\b(?:which|that|this|it) (?:is|was) (?:wrong|incorrect|false|not)\b", re.I)
 
 Tolerance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 
 
 def build(
-    atol: Tolerance = 0.0, rtol: Tolerance = 0.0, unit: str | None = None, percent: bool = False
+    atol: Tolerance = 0.0, rtol: Share = 0.0, unit: str | None = None, percent: bool = False
 ) -> Grader:
     """The grader.
 
@@ -48,7 +54,22 @@ def build(
         unit: the unit of every gold, which an answer may leave out; any other unit is wrong.
         percent: 28% is 0.28.
     """
+    if unit is not None and re.match(r"\s*(?:[0-9]|$)", unit):
+        raise UserError(f"grader.unit is {unit!r}; give a unit such as km, or take it out")
+    if percent and unit is not None:
+        raise UserError(
+            "grader.percent: 28% is 0.28, so that golds have no unit; take out grader.unit, or "
+            "grader.percent"
+        )
     return NumberGrader(atol, rtol, (unit or "").strip(), percent)
+
+
+def _spelled(text: str) -> str | None:
+    """The last value of a text whose last paragraph has one number, in words: "forty-two"."""
+    start = reply_start(text)
+    paragraph = text[start:].strip().rsplit("\n\n", 1)[-1]
+    written = in_figures(paragraph) if len(paragraph) <= LONGEST_CHARACTERS else None
+    return conclusion(written, len(written)) if written else None
 
 
 class _Quantity(NamedTuple):
@@ -97,9 +118,11 @@ class NumberGrader(Grader):
         found = extract(text)
         answer = found.answer
         if answer is None and not found.given_up:
-            answer = conclusion(text, found.end)
+            answer = conclusion(text, found.end) or _spelled(text[: found.end])
         unparsed = Answer(grade=Grade.UNPARSED, answer=answer, end=found.end)
         if answer is None or len(answer) > LONGEST_CHARACTERS or _REFUSED.search(found.said):
+            return unparsed
+        if self._unit and self._named() != "dollar" and _DOLLARS.search(found.said):
             return unparsed
         gold = self._read(tidy_gold(gold_text))
         value = spoken_value(answer) if is_prose(answer) else answer
@@ -133,11 +156,12 @@ class NumberGrader(Grader):
         return Grade.WRONG if is_measure(given) else Grade.UNPARSED
 
     def _named(self) -> str:
-        return unit_of(f"1 {self._unit}") or self._unit
+        written = f"1 {self._unit}"
+        return unit_of(written) or unit_of(to_latex(written) or written) or self._unit
 
     def _read(self, text: str, beside: str = "") -> _Quantity | None:
         """A text as a number and its unit; `beside` is the gold, which may want a decimal."""
-        plain = to_latex(text) or text
+        plain = (to_latex(text) or text).replace("per cent", "percent")
         if (self._atol or self._rtol) and (about := _ABOUT.match(plain)):
             plain = plain[about.end() :]
         plain = right_side(rewritten(one_side(plain, beside) if beside else plain), beside)

@@ -33,7 +33,7 @@ def build(
     first: bool = False,
     compare: Literal["text", "math"] = "text",
     case: bool = False,
-    timeout_seconds: Annotated[float, Field(gt=0)] = 2.0,
+    timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2.0,
 ) -> Grader:
     """The grader.
 
@@ -53,6 +53,10 @@ def build(
             f"grader.pattern: {pattern!r} has {groups} groups, and the answer is one; write the "
             "others as (?:…)"
         )
+    if not pattern.strip():
+        raise UserError("grader.pattern: empty; give a pattern that finds the answer")
+    if compare == "math" and case:
+        raise UserError("grader.case: counts with compare: text alone; take it out")
     return RegexGrader(pattern, first, compare == "math", case, timeout_seconds)
 
 

@@ -32,6 +32,7 @@ _LINE = re.compile(
     rb'"prompt_tokens":(?P<prompt>\d+|null),"completion_tokens":(?P<completion>\d+|null)'
 )  # within a text every quotation mark has a backslash
 
+_SIGN = b'"prompt_id":""'  # of the line that says that a judge's server has answered before
 _Counts = tuple[int | None, int | None, int | None]
 
 
@@ -72,7 +73,7 @@ def tokens_of_run(run: Path) -> Tokens:
 def judge_tokens_of_run(run: Path) -> Tokens:
     """What all replies of judges that a run has kept have cost."""
     replies = sorted((run / Stage.GRADED / REPLIES).glob("*.jsonl"))
-    return sum_of(_tokens(*counts) for counts in _counts(replies))
+    return sum_of(_tokens(*counts) for counts in _counts(replies, but=_SIGN))
 
 
 def spending(run: Path, price: Price | None) -> Spending:
@@ -99,7 +100,7 @@ class Allowance:
     """What a budget leaves to spend, for teacher and judge together; safe to use from any thread.
 
     `is_spent` stays true once it is. `before` and `judged` are the tokens of earlier runs. The
-    hours begin when it is made.
+    hours begin with the first look.
     """
 
     def __init__(
@@ -109,9 +110,8 @@ class Allowance:
         self._taken = self._expected = before
         self._judged = self._expected_judged = judged
         self._lock = Lock()
-        self._began = time.monotonic()
-        self.is_spent = False
-        self.look()
+        self._began: float | None = None
+        self.is_spent = bool(self._reached())
 
     def add(self, trace: Trace) -> None:
         """Count a trace that has come."""
@@ -140,7 +140,8 @@ class Allowance:
         self.look()
 
     def look(self) -> None:
-        """See whether the budget is spent by now."""
+        """See whether the budget is spent by now; the first look begins the hours."""
+        self._began = self._began or time.monotonic()
         self.is_spent = self.is_spent or bool(self._reached())
 
     def sentence(self) -> str:
@@ -164,7 +165,7 @@ class Allowance:
             if money >= budget.money:
                 paid = f"{price.amount(money)} of {price.amount(budget.money)}"
                 reached.append(f"budget.money: {paid}, earlier runs included")
-        hours = (time.monotonic() - self._began) / 3600
+        hours = (time.monotonic() - self._began) / 3600 if self._began is not None else 0.0
         if budget.hours is not None and hours >= budget.hours:
             reached.append(f"budget.hours: {hours:.2f} of {budget.hours:g} hours of sampling")
         return reached
@@ -175,11 +176,14 @@ def _samples_of(run: Path) -> Iterator[Path]:
         yield from sorted((run / stage).glob("[0-9]*.jsonl*"))
 
 
-def _counts(journals: Iterable[Path]) -> Iterator[_Counts]:
-    """`max_tokens`, and the tokens read and written, of every sample or reply in journals."""
+def _counts(journals: Iterable[Path], but: bytes | None = None) -> Iterator[_Counts]:
+    """`max_tokens`, and the tokens read and written, of every sample or reply in journals.
+
+    Lines that hold `but` are left out.
+    """
     for path in journals:
         for line in journal.lines(path):
-            if match := _LINE.search(line):
+            if (match := _LINE.search(line)) and not (but and but in line):
                 most, prompt, completion = map(_number, match.groups())
                 yield most, prompt, completion
 

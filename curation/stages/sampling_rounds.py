@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from curation.canvases import top_up
 from curation.canvases.rules import Rules
 from curation.canvases.token_counter import TokenCounter
-from curation.graders import Grader, Submission
+from curation.graders import Grader, Submission, verdicts
 from schemas.records import GradedTrace, Prompt, Trace
 
 
@@ -18,7 +18,7 @@ def graded(grader: Grader, submissions: Sequence[Submission]) -> list[GradedTrac
     """The traces with their verdicts, each text up to the end of its answer."""
     return [
         GradedTrace(trace=one.trace, text=one.trace.text[: a.end], grade=a.grade, answer=a.answer)
-        for one, a in zip(submissions, grader.grade(submissions), strict=True)
+        for one, a in zip(submissions, verdicts(grader, submissions), strict=True)
     ]
 
 

@@ -5,15 +5,20 @@ could be checked. Choices become a part of the prompt, and the gold of a choice 
 """
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from curation.sources.columns.fields import ABSENT, RawRow, SourceLayout, dig, printable
 from curation.sources.columns.gold import SURROGATE, Gold, read_gold
 from curation.sources.columns.reasons import RowFault
 from scorers.answers.compare.choices import options
+from scorers.answers.compare.words import normal
 
 LETTERS = "ABCDEFGHIJ"
+_LABELS = ("label", "key", "id")  # of a choice that is a mapping, beside its text
+# A choice with its letter: "A)21", "(b) red".
+_MARKED = re.compile(r"\(?([A-Ja-j])[).:]\s*(?P<text>\S.*)")
 
 
 class References(NamedTuple):
@@ -31,6 +36,7 @@ class _Choices(NamedTuple):
     texts: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     detail: str = ""
+    numbers: bool = False  # a gold that is a number may be one of them, or a position
 
 
 def read_references(
@@ -87,11 +93,16 @@ def _of_choice(value: object, column: str, row: RawRow, names: str | tuple[str, 
         return References(reason=RowFault.BAD_CHOICES, detail=detail)
     if value is ABSENT or value is None or value == "":
         return References(reason=RowFault.MISSING_GOLD, detail=f"{column}: there is no gold")
-    letter = _letter(value, choices)
-    if letter is None:
-        detail = f"{column}: the gold {printable(value)!r} names none of the {len(choices.texts)} "
-        return References(reason=RowFault.DAMAGED_GOLD, detail=f"{detail}choices")
-    return References(gold=letter, choices=choices.texts)
+    letters = _letters(value, choices)
+    if len(letters) != 1:
+        names = f"names none of the {len(choices.texts)} choices"
+        if letters:
+            names = f"may mean choice {' or '.join(letters)}; write the text of the choice"
+            if isinstance(value, str):
+                names = f"may mean choice {' or '.join(letters)}; write the number, from 0"
+        detail = f"{column}: the gold {printable(value)!r} {names}"
+        return References(reason=RowFault.DAMAGED_GOLD, detail=detail)
+    return References(gold=letters[0], choices=choices.texts)
 
 
 def _unpacked(raw: object) -> object:
@@ -119,6 +130,11 @@ def _one_each(row: RawRow, names: tuple[str, ...]) -> object:
 def _choices(raw: object) -> _Choices:
     """The texts of choices, and the labels that the data give them."""
     labels: tuple[str, ...] = ()
+    if isinstance(raw, list) and raw and all(isinstance(one, Mapping) for one in raw):
+        mark = next((key for key in _LABELS if all(key in one for one in raw)), "")
+        raw = {"text": [one.get("text") for one in raw]} | (
+            {"label": [one[mark] for one in raw]} if mark else {}
+        )
     if isinstance(raw, Mapping):
         if isinstance(raw.get("text"), list):
             marks = raw.get("label")
@@ -131,6 +147,7 @@ def _choices(raw: object) -> _Choices:
             detail="neither a list nor a mapping of choices (in CSV they are written as JSON, or "
             "columns.choices names a column for each)"
         )
+    numbers = all(not isinstance(one, str) for one in raw)
     texts: list[str] = []
     for one in raw:
         read = read_gold(one, None) if not isinstance(one, str) else Gold(" ".join(one.split()))
@@ -143,21 +160,46 @@ def _choices(raw: object) -> _Choices:
         return _Choices(detail="two choices are the same")
     if labels and (len(labels) != len(texts) or len(set(labels)) < len(labels)):
         return _Choices(detail="the labels do not belong to the choices")
-    return _Choices(tuple(texts), labels)
+    return _Choices(_without_marks(texts), labels, numbers=numbers)
 
 
-def _letter(value: object, choices: _Choices) -> str | None:
-    """The letter of the gold: by label, letter, text, or number from 0; None where it is none."""
+def _without_marks(texts: Sequence[str]) -> tuple[str, ...]:
+    """The texts without the letters that each begins with, as in "A)21", "B)21.5"."""
+    marks = [_MARKED.match(text) for text in texts]
+    if all(mark and mark[1] == letter for mark, letter in zip(marks, LETTERS, strict=False)):
+        bare = tuple(mark["text"] for mark in marks if mark)
+        return bare if len(set(bare)) == len(bare) else tuple(texts)
+    return tuple(texts)
+
+
+def _letters(value: object, choices: _Choices) -> list[str]:
+    """What the gold may name: a label, else a letter or a text, else a number from 0."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
     if isinstance(value, bool) or not isinstance(value, str | int):
-        return None
-    text, count = str(value).strip(), len(choices.texts)
+        return []
+    text, count = " ".join(str(value).split()), len(choices.texts)
     if text in choices.labels:
-        return LETTERS[choices.labels.index(text)]
+        return [LETTERS[choices.labels.index(text)]]
     if isinstance(value, str):
-        bare = text.strip("().: ").upper()
-        if len(bare) == 1 and bare in LETTERS[:count] and not choices.labels:
-            return bare
-        if " ".join(text.split()) in choices.texts:
-            return LETTERS[choices.texts.index(" ".join(text.split()))]
+        names = [label.upper() for label in choices.labels] or list(LETTERS[:count])
+        if found := _named(text, names, choices.texts):
+            return found
     is_number = text.isascii() and text.isdecimal() and not choices.labels
-    return LETTERS[int(text)] if is_number and int(text) < count else None
+    positions = {LETTERS[int(text)]} if is_number and int(text) < count else set()
+    if choices.numbers and text in choices.texts:
+        positions.add(LETTERS[choices.texts.index(text)])
+    return sorted(positions)
+
+
+def _named(text: str, names: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """The letters of the choices whose name or text, or both, `text` is: "b", "red", "(B) red"."""
+    found = []
+    for letter, name, own in zip(LETTERS, names, texts, strict=False):
+        mark = _MARKED.match(text)
+        both = mark and mark[1].upper() == name and normal(mark["text"]) == normal(own)
+        if text.strip("().: ").upper() == name or text == own or both:
+            found.append(letter)
+    return found or [
+        letter for letter, own in zip(LETTERS, texts, strict=False) if normal(text) == normal(own)
+    ]

@@ -25,8 +25,18 @@ _ANOTHER_CHOICE = re.compile(
     r"|(?:or|and)\s+\(?[A-J](?![A-Za-z]))"
 )
 
-# The mark of an option: "(A)", "A)", "A.", "A:", also in `\textbf{(A)}\ 12` or "A)12".
-_MARK = re.compile(r"(?<![A-Za-z0-9\\])\(?([A-J])(?:\)|[.:](?=[\s}\\~]))\}?")
+# The mark of an option: "(A)", "A)", "A.", "A:", also in `\textbf{(A)}\ 12`, "A)12", "**A.** red",
+# and with the wide signs of Chinese, behind which no space stands.
+_MARK = re.compile(
+    r"(?<![A-Za-z0-9\\])[(\uff08]?([A-J])(?:[)\uff09\uff0e\u3001\uff1a]|[.:](?=[\s}\\~]|\*\*\s))\}?"
+)
+# Marks that count only at the head of a line: "[A] red", "A - red".
+_SQUARE_MARK = re.compile(r"^[ \t]*\[([A-J])\](?=[ \t])", re.MULTILINE)
+_DASHED_MARK = re.compile(r"^[ \t]*([A-J])[ \t][-\u2013\u2014](?=[ \t])", re.MULTILINE)
+# The mark of an item of a list before the next option: the "-" of "- A. red".
+_BULLET = re.compile(r"\n[ \t]*[-*\u2022][ \t]*$")
+# A heading of options, behind which a question may follow: "Options:".
+_HEADING = re.compile(r"\b(?:options|choices)\b[^\n:]{0,20}:[\s*]*$", re.IGNORECASE)
 # The mark of an option in a small letter: "(a) ", "a) ".
 _SMALL_MARK = re.compile(r"(?<![A-Za-z0-9\\])\(?([a-j])\)(?=[\s}\\~])\}?")
 # A small letter that begins a choice: that of "b) 4".
@@ -87,7 +97,8 @@ def text_of(choice: str) -> str:
 
 def options(prompt: str) -> dict[str, str]:
     """The options that a prompt lists, by letter: the last run of A, B, … in it; {} for none."""
-    return _listed(prompt, _MARK) or _listed(prompt, _SMALL_MARK)
+    marks = (_MARK, _SMALL_MARK, _SQUARE_MARK, _DASHED_MARK)
+    return next(filter(None, (_listed(prompt, mark) for mark in marks)), {})
 
 
 def _listed(prompt: str, pattern: re.Pattern[str]) -> dict[str, str]:
@@ -98,7 +109,10 @@ def _listed(prompt: str, pattern: re.Pattern[str]) -> dict[str, str]:
         elif run and ord(mark[1]) == ord(run[-1][1]) + 1:
             run.append(mark)
     # The question may follow: "A. Smith has 12 apples.\nB. Jones has 7.\nHow many?"
-    if len(run) < 2 or "?" in prompt[run[-1].end() :].partition("\n")[2]:
+    if len(run) < 2:
+        return {}
+    asks = "?" in prompt[run[-1].end() :].partition("\n")[2]
+    if asks and not _HEADING.search(prompt[: run[0].start()][-60:]):
         return {}
     stops = [*(mark.start() for mark in run[1:]), len(prompt)]
     listed = {}
@@ -106,6 +120,7 @@ def _listed(prompt: str, pattern: re.Pattern[str]) -> dict[str, str]:
         text = prompt[mark.end() : min(stop, mark.end() + _LONGEST_OPTION)]
         if stop == len(prompt):
             text = text.split("\n", 1)[0]
+        text = _BULLET.sub("", text)
         listed[mark[1].upper()] = _BETWEEN.sub(" ", text).strip(" \t\n\r,;.'\"]$")
     return listed
 

@@ -28,6 +28,8 @@ _PUNCTUATION = re.compile(
 )
 # The hyphen of a compound, for which a space may stand: "well-known".
 _HYPHEN = re.compile(r"(?<=[^\W\d_]{2})-(?=[^\W\d_]{2})")
+# Signs of typesetting, as they are typed: curved apostrophes, hyphens that never break.
+_TYPED = {0x2018: "'", 0x2019: "'", 0x2010: "-", 0x2011: "-"}
 # Characters whose compatibility form is another text: 10² is not 102, and ½ is not 1/2 beside a 3.
 _MEANT = ("<super>", "<sub>", "<fraction>", "<circle>", "<square>")
 
@@ -42,7 +44,7 @@ def normal(text: str, *, case: bool = False, squad: bool = False) -> str:
     """
     if not text.isascii():
         text = "".join(map(_compatible, unicodedata.normalize("NFC", text)))
-        text = unicodedata.normalize("NFC", text)
+        text = unicodedata.normalize("NFC", text).translate(_TYPED)
     text = _bare(" ".join(TEXT_COMMAND.sub(r"\1", text).split()))
     if not case:
         text = text.casefold()

@@ -1,7 +1,6 @@
 r"""Announcements of an answer in a text: "#### 18", "The answer is 18", "Option B is correct".
 
-In: a text. Out: `Announcement` values with the answer as text, in order of their place. All
-patterns are linear in the text.
+In: a text. Out: `Announcement` values in order of their place. All patterns are linear in the text.
 """
 
 # ruff: noqa: RUF001 (marks of other scripts)
@@ -57,27 +56,31 @@ _PHRASE = re.compile(
 _LONE_LETTER = re.compile(r"(?<![A-Za-z\\])[A-J](?![A-Za-z])")
 # The words before a letter that name it: "the correct option is (".
 _NAMED_BEFORE = re.compile(
-    r"(?<![A-Za-z])(?:(?i:correct|right|best|appropriate|final|the)) (?i:option|choice|letter)"
+    r"(?<![A-Za-z])(?:(?i:correct|right|best|appropriate|final|the)) (?i:option|choice|letter|one)"
     r"[ \t]{1,3}(?:is|must be)[ \t:*]{1,6}\(?$"
 )
 # The words behind a letter that call it right: the ") is correct" of "(D) is correct".
 _CORRECT_BEHIND = re.compile(
     r"\)?\*{0,2}[ \t]{1,3}is[ \t]{1,3}(?:(?:the|our) )?(?:(?:only|most) )?"
-    r"(?:correct|right|best|appropriate)\b(?! ?\?)"
-    r"(?![ \t]+(?:only|if|when|for|unless|but|part|known|case)\b)"
+    r"(?:correct|right|best|appropriate|(?<=the )answer(?=[\s*]*(?:[.,;!\n]|$)))\b(?! ?\?)"
+    r"(?![ \t]+(?:only|if|when|for|to|unless|but|part|known|case)\b)"
 )
 # What may stand before such a letter: the "Option (" of "Option (D) is correct".
 _CORRECT_BEFORE = re.compile(r"(?:(?i:option|choice|answer) )?\(?$")
+# Another letter before one: the "A or" of "A or B is correct".
+_ALTERNATIVE = re.compile(r"(?<![A-Za-z])[A-J]\)?,? (?:or|and|nor) (?:option |choice )?\(?$")
 # The words before a letter that its writer means: "I think it's ", "So the answer is ".
 _MEANT_BEFORE = re.compile(
     r"(?<![A-Za-z])(?:(?:I|[Ww]e)(?:['\u2019](?:d|ll)| would| will)?"
-    r" (?:think|believe|guess|choose|pick|select|go with)|(?i:so|thus|hence|therefore),?)[ \t]"
+    r" (?:think|believe|guess|choose|pick|select|say|go with)|(?i:so|thus|hence|therefore),?"
+    r"|[Mm]y (?:choice|pick) is)[ \t]"
     r"(?:(?:it|that|this)(?:['\u2019]s| is| must be) )?(?:the )?(?:answer is )?"
     r"(?:(?:option|choice|letter) )?\(?$"
 )
-# The end of a sentence or line behind such a letter: the full stop of "I think it's B."
+# The end of a sentence behind such a letter, or a reason: the "because" of "I choose B because".
 _MEANT_BEHIND = re.compile(
-    r"\)?\*{0,2}(?=[.;!](?![ \t]+(?:is|was|[Nn]o|[Ww]ait)\b)|[ \t]*(?:\n|$))"
+    r"\)?\*{0,2}(?=[.;!](?![ \t]+(?:is|was|[Nn]o|[Ww]ait)\b)|[ \t]*(?:\n|$)"
+    r"|,?[ \t]+(?:because|since)\b(?![^\n]*\b(?:or|but|if|unless|either)\b))"
 )
 # A clause that names another letter: the "but C" of "but C is better".
 _BUT_ANOTHER = re.compile(
@@ -98,13 +101,15 @@ _DENIED = re.compile(
 _CLAUSE = re.compile(r"[.!?;\n]")
 # Words that make the answer another's: the "if the" of "if the answer is 12", "a common wrong".
 _NOT_MINE = re.compile(
-    r"\bsub-$|\b(?:wrong|incorrect|expected|intermediate|another|other|his|her|their|seems?"
-    r"|says|(?:some|many|most|others|people|they) say|said|thinks|thought|claims|claimed"
-    r"|glance,?|step [0-9]+"
+    r"\bsub-$|\b(?:wrong|incorrect|worst|least(?: [a-z]+)?|expected|intermediate|another"
+    r"|other|his|her|their|seems?|says|said"
+    r"|(?:some|many|most|others|people|they) (?:say|think|believe|claim)|thinks|thought"
+    r"|claims|claimed|glance,?|step [0-9]+|according to [A-Z][a-z]+,"
+    r"|(?:do|does|did)(?:n['\u2019]t| not) (?:think|believe|say)"
     r"|students?['\u2019]s?|common|previous|suppose|assume"
     r"|if|(?:might|may|could|would) (?:think|say|guess)|tempting to say"
     r"|(?:half|third|quarter|fifth|sum|product|difference|square|cube|opposite|negative|reciprocal"
-    r"|inverse|percent|multiple|rest|part|digits?) of|twice|double|triple|times)"
+    r"|inverse|percent|multiple|rest|part|digits?) of|half|twice|double|triple|times)"
     r"(?: that)?(?: the| an?| all| both)?[ \t*]{1,3}$",
     re.IGNORECASE,
 )
@@ -118,7 +123,7 @@ _SUPPOSED = re.compile(
 CLOSING = " \t\r\n\"'`*"
 _MOST_WORDS = 30  # of an answer in words at the end of a text
 # A token of a chat template that ends a text: "</s>", "<|im_end|>".
-_TOKEN_BEHIND = re.compile(r"\s*<[/|\uff5c]?[A-Za-z_\u2581]{1,20}[|\uff5c]?>$")
+TOKEN_BEHIND = re.compile(r"\s*<[/|\uff5c]?[A-Za-z_\u2581]{1,20}[|\uff5c]?>$")
 # The first of several choices: the "A," of "A, C".
 _SEVERAL_CHOICES = re.compile(r"\(?[A-J]\)?,")
 # An announcement in another language, with a verb or a colon: "Respuesta: 18".
@@ -179,7 +184,7 @@ def hashes(text: str) -> list[Announcement]:
     last_line = text.rfind("\n", 0, len(text.rstrip())) + 1
     announcements = []
     for mark in _HASHES.finditer(text):
-        answer = tidy(_TOKEN_BEHIND.sub("", mark["value"].rstrip()))
+        answer = tidy(TOKEN_BEHIND.sub("", mark["value"].rstrip()))
         line_start = text.rfind("\n", 0, mark.start()) + 1
         heads_line = not text[line_start : mark.start()].strip()
         if heads_line and mark.start() - line_start > _INDENT:
@@ -215,7 +220,7 @@ def phrases(text: str, in_words: bool = False) -> list[Announcement]:
             continue
         if "would" in match[0] and _is_supposed(text, match.start(), match.end()):
             continue
-        answer = tidy(_TOKEN_BEHIND.sub("", answer))
+        answer = tidy(TOKEN_BEHIND.sub("", answer))
         if answer.count("}") > answer.count("{"):
             inner = answer.removeprefix("}").removesuffix("}").strip()
             answer = tidy(inner) if re.search(r"\w", inner) else answer
@@ -247,23 +252,25 @@ def choices(text: str) -> list[Announcement]:
     for letter in _LONE_LETTER.finditer(text):
         before = text[max(0, letter.start() - _CONTEXT) : letter.start()]
         behind = text[letter.end() : letter.end() + _CONTEXT]
-        answer, stop = letter[0], letter.end()
+        answer, stop, said = letter[0], letter.end(), ""
         correct = _CORRECT_BEHIND.match(behind)
         if named := _NAMED_BEFORE.search(before):
             rest = behind.split("\n", 1)[0].split(".", 1)[0].lstrip(")*:. ")
             answer = tidy(f"({answer}) {rest}") if rest else answer
         elif correct:
-            named = _CORRECT_BEFORE.search(before)
+            named = None if _ALTERNATIVE.search(before) else _CORRECT_BEFORE.search(before)
             stop += correct.end()
         elif _MEANT_BEHIND.match(behind):
             named = _MEANT_BEFORE.search(before)
+            if "because" in behind or "since" in behind:  # a reason, which may speak for another
+                said = text[letter.start() : letter.end() + _REMARK].split("\n", 1)[0]
         clause = _CLAUSE.split(before)[-1]
         clause = clause if correct else clause.rsplit(",", 1)[-1]
         if not named or _DENIED.search(clause) or _SUPPOSED.search(before[: named.start()]):
             continue
         another = _BUT_ANOTHER.search(text, letter.end(), letter.end() + _REMARK)
         if not another or another["other"] == letter[0]:
-            announcements.append(Announcement(letter.start(), stop, answer, False))
+            announcements.append(Announcement(letter.start(), stop, answer, False, said))
     return announcements
 
 
@@ -274,7 +281,7 @@ def _elsewhere(text: str, lower: str, links: Links) -> list[Announcement]:
     announcements = []
     for match in _ELSEWHERE.finditer(text):
         answer = announced_value(text, match.start("value"), match.end("value"), links)
-        answer = tidy(_TOKEN_BEHIND.sub("", answer))
+        answer = tidy(TOKEN_BEHIND.sub("", answer))
         if answer and (is_mathematical(answer) or len(answer.split()) <= 3):
             announcements.append(
                 Announcement(match.start(), match.end(), answer, False, match["value"])

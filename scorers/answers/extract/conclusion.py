@@ -30,16 +30,30 @@ _DOUBT = re.compile(
     r"\?|n['\u2019]t\b|\b(?:nothing|candidates|unable|page|step|case|figure|problem|section"
     r"|example|theorem|lemma|not|no|never|cannot|pas|nicht|keine?|non(?!-)|n\u00e3o|\u043d\u0435"
     r"|neither|nor|none|wrong|incorrect|mistake|but|although|at first|thought|guess|instead"
-    r"|however|wait|maybe|perhaps|should(?! (?:pay|get|receive|buy|choose|charge|sell|use)\b)"
+    r"|however|wait|may ?be|perhaps|should(?! (?:pay|get|receive|buy|choose|charge|sell|use)\b)"
     r"|would|could|might|at least|at most|more than(?! the)|less than|fewer than|greater than"
     r"|between|negative|minus|either|or|unless|if|respectively|congruent|divisible|divides"
     r"|a divisor|ends in|up to)\b|\u2261|\u4e0d\u662f|\u5e76\u975e|\u3067\u306f\u3042\u308a",
     re.IGNORECASE,
 )
+# A claim of somebody else: the "Some say" of "Some say the answer is 5."
+_CLAIMED = re.compile(
+    r"(?:^|[,;:(]\s*|\b(?:and|but|that) )[\s*_]*(?:(?:some|many|most|other)(?: people| students)?"
+    r"|people|others|they|someone|somebody|he|she|(?:you|one|we) (?:may|might|could)|it is|it was"
+    r"|my [a-z]+|a (?:friend|student|classmate))"
+    r" (?:(?:may|might|would|could) )?(?:say|says|said|think|thinks|thought|believe|believes"
+    r"|believed|claim|claims|claimed|guess|guesses|guessed|tell me|tells me|told me|argue|argues)"
+    r"(?: that)? (?:[a-z]|the answer|it|this|there) (?:is|are|was|were)\b"
+    r"|\baccording to (?!the\b|our\b|this\b|that\b|these\b)[^,]{1,30}, "
+    r"(?:[a-z]|the answer|it) (?:is|was)\b"
+    r"|^[\s*_]*(?:suppose|assume|assuming|imagine)\b",
+    re.IGNORECASE,
+)
 # An operation on a value that is named: "Twice that number is 17", "half of the answer is 18".
 _OPERATION = re.compile(
     r"\btwice\b|\btimes (?:the answer|that|this)\b"
-    r"|\b(?:half|third|quarter|sum|product|difference|square|opposite) of (?:the|that|this)\b",
+    r"|\b(?:half|third|quarter|sum|product|difference|square|opposite) of (?:the|that|this)\b"
+    r"|\b(?:half|double) the answer\b",
     re.IGNORECASE,
 )
 # A word that changes the last figure afterwards: the "half" of "Then she spends half".
@@ -124,7 +138,11 @@ def conclusion(text: str, end: int) -> str | None:
         return None
     if len(sentences) > 1 and _ITEM.fullmatch(last.strip()):
         return None  # "4.", the head of an item that was not written
-    if _OPERATION.search(last) or not _VALUE.search(_CLAUSE_BEFORE.sub("", last)):
+    if (
+        _CLAIMED.search(last)
+        or _OPERATION.search(last)
+        or not _VALUE.search(_CLAUSE_BEFORE.sub("", last))
+    ):
         return None
     if bold := bold_value(last):
         return bold

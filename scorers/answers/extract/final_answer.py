@@ -53,6 +53,9 @@ _LONE_CHOICE = re.compile(
     r"|would|not|true|false|wrong|right|correct|incorrect|because|since|if|and|or)\b)[^\n]{1,60})"
 )
 
+# The mark of an option at the head of a line: "(B) red", "B. red", "B" alone.
+_LISTED = re.compile(r"[\s*_-]*\(?([A-J])(?:[).:]|[*_ \t]*$)")
+
 # A denial directly behind an answer: the ". That is wrong" of "It is 5. That is wrong".
 _DENIED_AT_ONCE = re.compile(
     r"[\s$)]*(?:[.!]\s*(?:hmm,? |but )?(?:that|this|it) )?(?:is|was)(?: a)? "
@@ -252,9 +255,17 @@ def _joined(text: str, boxes: list[Announcement]) -> list[Announcement]:
 
 
 def _last_choice(text: str) -> str | None:
-    """The last line, where it is a choice and nothing else: "(B)", "**C**", "D) 12"."""
-    line = text.rstrip().rsplit("\n", 1)[-1]
-    return tidy(line) if _LONE_CHOICE.fullmatch(line) else None
+    """The last line, where it is a choice and nothing else: "(B)", "**C**", "D) 12".
+
+    Not where the line above is the choice before it: a list of options names none of them.
+    """
+    above, _, line = text.rstrip().rpartition("\n")
+    if not _LONE_CHOICE.fullmatch(line):
+        return None
+    marks = [_LISTED.match(each) for each in (above.rstrip().rpartition("\n")[2], line)]
+    if marks[0] and marks[1] and ord(marks[0][1]) + 1 == ord(marks[1][1]):
+        return None
+    return tidy(line)
 
 
 def _nothing_else(text: str) -> str | None:

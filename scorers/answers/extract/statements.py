@@ -9,6 +9,7 @@ import re
 from typing import NamedTuple
 
 from schemas.records import END_OF_THINKING
+from scorers.answers.extract.announcements import TOKEN_BEHIND
 from scorers.answers.extract.final_answer import Extracted, extract
 
 _REACH = 1000
@@ -69,11 +70,11 @@ def statement(text: str) -> Statement:
     found = extract(text, in_words=True)
     if not found.said or found.stop <= reply_start(text):
         return Statement(found, ())
-    said = found.said.strip()
+    said = TOKEN_BEHIND.sub("", found.said.strip())
     cut = _SENTENCE.search(said)
     first, rest = (said[: cut.start()], said[cut.end() :]) if cut else (said, "")
     behind = f"{rest}{text[found.stop : found.end]}"[:_REACH]
-    readings = [said, first]
+    readings = [said] if cut and cut[0] == "?" and not rest.strip() else [said, first]
     aside = _ASIDE.search(first)
     if aside and not (_HEDGED if aside["why"] else DENIED).search(first, aside.start()):
         readings.append(first[: aside.start()])

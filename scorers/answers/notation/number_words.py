@@ -21,6 +21,29 @@ _SCALES = {"thousand": 1000, "million": 1_000_000}
 _WORD = re.compile(r"[a-z]+")
 
 
+# A run of words that may be a number: "forty-two", "one hundred and one".
+_RUN = re.compile(
+    rf"(?<![A-Za-z-])(?:{'|'.join((*_FIRST_WORDS, *_TENS_WORDS))})"
+    rf"(?:(?: and |[ -])(?:{'|'.join((*_FIRST_WORDS, *_TENS_WORDS, 'hundred', *_SCALES))}))*"
+    r"(?![A-Za-z-])",
+    re.IGNORECASE,
+)
+
+
+def in_figures(text: str) -> str | None:
+    """`text` with the one number that it spells as figures: "She has 42" for "She has forty-two".
+
+    None where it holds figures, no number in words, or several; "one" may be any noun.
+    """
+    runs = list(_RUN.finditer(text))
+    if len(runs) != 1 or re.search(r"[0-9]", text) or runs[0][0].lower() == "one":
+        return None
+    value = spelled_number(runs[0][0])
+    if value is None:
+        return None
+    return f"{text[: runs[0].start()]}{value}{text[runs[0].end() :]}"
+
+
 def spelled_number(text: str) -> int | None:
     """The number that `text` spells, all of it; None for any other text."""
     text = text.strip().lower()
