@@ -3,8 +3,9 @@
 The best rule that looks at the grades of a prompt's samples, found by dynamic programming. Before
 each sample, it weighs the chance that the group will stand against the cost of the samples until
 then. The cost at which a prompt is just not worth beginning is the most canvases a sample
-(Dinkelbach's method for ratios). A sample is cut off with the probability `CUT`; with `SHARED` it
-is the text that all such samples of a prompt have in common, and counts once.
+(Dinkelbach's method for ratios). A second figure is the cheapest rule that gives a canvas to as
+many prompts as a fixed number of samples does. A sample is cut off with the probability `CUT`;
+with `SHARED` it is the text that all such samples of a prompt have in common, and counts once.
 
 `python -m benchmarks.allocation_ceiling`, for the loopback teacher of `allocation.py`; a second.
 """
@@ -46,6 +47,26 @@ def best_rule(stands: Stands, alpha: float, beta: float, most: int) -> Outcome:
         cost = rate
         outcome = _begun(stands, alpha, beta, most, cost)
     return outcome
+
+
+def cheapest_rule(stands: Stands, alpha: float, beta: float, most: int, share: float) -> Outcome:
+    """The outcome of the rule with the fewest samples that gives a canvas to `share` of prompts.
+
+    The lower the cost of a sample, the more prompts get a canvas. Where `share` lies between the
+    outcomes of two rules, some prompts are drawn by the one and some by the other.
+    """
+    low, high = 0.0, 1.0
+    more, fewer = (_begun(stands, alpha, beta, most, cost) for cost in (low, high))
+    while high - low > 1e-6:
+        cost = (low + high) / 2
+        outcome = _begun(stands, alpha, beta, most, cost)
+        if outcome.canvases >= share:
+            low, more = cost, outcome
+        else:
+            high, fewer = cost, outcome
+    part = (share - fewer.canvases) / (more.canvases - fewer.canvases)
+    samples = fewer.samples + part * (more.samples - fewer.samples)
+    return Outcome(share - low * samples, share, samples)
 
 
 def fixed(stands: Stands, alpha: float, beta: float, n: int) -> Outcome:
@@ -120,6 +141,16 @@ def ceilings(mix: Mix) -> Iterator[Line]:
         digits=2,
         baseline=f"the best: {best.canvases:.0%} of prompts, {best.samples:.1f} samples; {said}",
     )
+    for n, one in outcomes.items():
+        cheapest = cheapest_rule(stands, *PRIOR, MOST, one.canvases)
+        yield median_line(
+            f"samples_at_equal_share_of_prompts_ceiling_loopback_{mix.name}_{n}",
+            [n / cheapest.samples],
+            f"ratio of fixed n = {n} to the best rule, samples a prompt",
+            digits=2,
+            baseline=f"{one.canvases:.0%} of prompts get a canvas by both; the best rule draws "
+            f"{cheapest.samples:.1f} samples",
+        )
 
 
 if __name__ == "__main__":
