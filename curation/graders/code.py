@@ -28,9 +28,14 @@ from scorers.answers.grade import Answer
 from support.errors import UserError
 from support.sandbox import Guest, Limits, Ran, Sandbox, SandboxError
 
-VERSION = 1
+VERSION = 2
 """Bumped by hand where a verdict may change."""
-PEER = Path(__file__).parent / "programs" / "_peer.py"
+_PROGRAMS = Path(__file__).parent / "programs"
+PEER = (_PROGRAMS / "_peer.py").read_text(encoding="utf-8")
+PEER_MODULES = tuple(
+    (f"curation.graders.programs.{name}", (_PROGRAMS / f"{name}.py").read_text(encoding="utf-8"))
+    for name in ("_plain", "_handle")
+)
 WALL_FACTOR, WALL_MORE = 6.0, 10.0  # the limit is processor time; this is the backstop
 MOST_WORKERS = 8
 
@@ -150,13 +155,13 @@ class CodeGrader(Grader):
         return Grade.CORRECT
 
     def _by_asserts(self, sandbox: Sandbox, program: str, tests: Tests) -> Grade:
-        text, passed = PEER.read_text(encoding="utf-8"), secrets.token_hex(16)
-        request = {"asserts": tests.asserts, "names": tests.names, "modules": tests.modules}
+        passed = secrets.token_hex(16)
+        request = {**tests._asdict(), "passed": passed}
         limits = self._limits(self._seconds)
         asserts, ran = sandbox.run(
             [
-                Guest(text, json.dumps({**request, "passed": passed})),
-                Guest(text, json.dumps({"program": program})),
+                Guest(PEER, json.dumps(request), PEER_MODULES),
+                Guest(PEER, json.dumps({"program": program}), PEER_MODULES),
             ],
             limits,
         )

@@ -23,10 +23,14 @@ TRIES = 3
 
 
 class Guest(NamedTuple):
-    """A program's text, and what it reads from standard input."""
+    """A program's text, what it reads from standard input, and modules that it may import.
+
+    `modules` are pairs of a dotted name and a text.
+    """
 
     text: str
     input: str = ""
+    modules: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

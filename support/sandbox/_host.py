@@ -223,6 +223,9 @@ def _guest(length: int, output: int, ready: int, link: int, limits: dict[str, An
     _restrict(limits)
     random.seed(0)
     sys.argv = ["program.py"]
+    for name, text in payload["modules"]:
+        sys.modules[name] = types.ModuleType(name)
+        exec(compile(text, f"{name}.py", "exec"), vars(sys.modules[name]))
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module
     exec(compile(payload["text"], "program.py", "exec"), module.__dict__)
