@@ -20,7 +20,6 @@ PACKAGES = (
 MOST_MODULES = 12  # in a folder
 MOST_LINES = 300  # of a module
 LONG = {  # each is to be divided
-    "support/sandbox/_host.py",
     "curation/sampling/service.py",
     "curation/teachers/openai/scheduler.py",
     "diffusion/paper/tables.py",

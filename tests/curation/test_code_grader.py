@@ -16,9 +16,10 @@ from curation.sampling.journal import keys
 from curation.sampling.replies import Replies
 from schemas.recipe import Summary
 from schemas.records import Grade, GradedTrace, Prompt, Trace
+from support import plugins
 from support.errors import UserError
 from support.paths import ROOT
-from support.sandbox import Sandbox, SandboxError
+from support.sandbox import Isolation, isolation
 from tests.curation.samples import bare_trace
 from tools.tiny import programs
 
@@ -251,7 +252,7 @@ def test_the_program_does_not_hold_the_tests(grader: CodeGrader) -> None:
     program = (
         "import gc\n"
         "def f(x):\n"
-        "    found = [o for o in gc.get_objects() if 'treasure' in str(o)[:10000]]\n"
+        "    found = [o for o in gc.get_objects() if ''.join(['trea', 'sure']) in str(o)]\n"
         "    return ''.join(['trea', 'sure', '77']) if found else 'none'\n"
     )
     assert graded(grader, program, prompt(["assert f(1) == 'treasure77'"])) is Grade.WRONG
@@ -381,12 +382,48 @@ def test_the_final_answer_is_a_program(grader: CodeGrader) -> None:
 
 
 def test_a_machine_without_a_sandbox_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(self: Sandbox) -> None:
-        raise SandboxError("unshare: Operation not permitted")
-
-    monkeypatch.setattr(Sandbox, "start", refused)
-    with pytest.raises(UserError, match=r"grader\.kind: code needs a sandbox.*not permitted"):
+    broken = Isolation("user namespaces", ("/bin/false",))
+    monkeypatch.setattr(isolation, "candidates", lambda: iter([broken]))
+    with pytest.raises(UserError, match=r"grader\.kind: code needs .*allow_weak_sandbox=true"):
         build()
+    weak = build(timeout_seconds=1, allow_weak_sandbox=True)
+    assert isinstance(weak, CodeGrader)
+    assert "files of this user" in weak.warning
+    try:
+        assert graded(weak, "def add(a, b): return a + b", prompt(ADD)) is Grade.CORRECT
+        assert graded(weak, "def add(a, b): return a - b", prompt(ADD)) is Grade.WRONG
+        assert graded(weak, "print(input())", prompt([{"input": "1", "output": "1"}])) is (
+            Grade.CORRECT
+        )
+    finally:
+        weak.close()
+
+
+def test_a_verdict_of_a_weak_sandbox_counts_there_alone(grader: CodeGrader) -> None:
+    weak = CodeGrader(1, 1024, isolation.WEAK)
+    assert weak._key("x = 1", prompt(ADD)) != grader._key("x = 1", prompt(ADD))
+    assert grader.warning == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"timeout_seconds": 0}, "timeout_seconds"),
+        ({"timeout_seconds": "fast"}, "timeout_seconds"),
+        ({"timeout_seconds": None}, "timeout_seconds"),
+        ({"timeout_seconds": float("nan")}, "timeout_seconds"),
+        ({"memory_mb": 1}, "memory_mb"),
+        ({"memory_mb": [1024]}, "memory_mb"),
+        ({"language": "rust"}, "language"),
+        ({"language": {}}, "language"),
+        ({"allow_weak_sandbox": "perhaps"}, "allow_weak_sandbox"),
+        ({"weak": True}, "weak"),
+    ],
+)
+def test_wrong_options_are_one_sentence(options: dict[str, object], field: str) -> None:
+    with pytest.raises(UserError) as error:
+        plugins.build("curation.graders", "code", options, "grader")
+    assert f"grader.{field}" in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_program_can_close_a_summary() -> None:
