@@ -29,7 +29,7 @@ def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     except SandboxError as error:
         pytest.skip(f"no sandbox: {error}")
     # The kernel does not count the processes of root, which bubblewrap does not change to another.
-    if lacks == ("the number of processes and threads",) and os.geteuid() == 0:
+    if lacks == ("the number of processes",) and os.geteuid() == 0:
         isolation = isolation._replace(lacks=lacks)
     else:
         assert lacks == ()
