@@ -16,6 +16,8 @@ from schemas.records import Grade
 from support import plugins
 from support.errors import UserError
 from support.paths import ROOT
+from support.sandbox import SandboxError
+from support.sandbox.isolation import find
 from tests.builds import contents, rejected
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -32,14 +34,19 @@ def test_every_kind_is_in_the_table() -> None:
     page = (ROOT / "docs" / "graders.md").read_text(encoding="utf-8")
     for kind in plugins.kinds("curation.graders"):
         assert re.search(rf"^\| \[?`{kind}`", page, re.MULTILINE), kind
-    assert {"choice", "exact", "number", "regex", "label"} <= RECIPES.keys()
+    assert {"choice", "code", "exact", "number", "regex", "label"} <= RECIPES.keys()
 
 
-@pytest.mark.parametrize("kind", ["choice", "exact", "label", "number", "regex"])
+@pytest.mark.parametrize("kind", ["choice", "code", "exact", "label", "number", "regex"])
 def test_a_recipe_of_the_page_builds_a_corpus_from_ten_rows(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
+    if kind == "code":
+        try:
+            find(allow_weak=False)
+        except SandboxError as error:
+            pytest.skip(f"no sandbox: {error}")
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(RECIPES[kind], encoding="utf-8")
     assert len(RECIPES[kind].splitlines()) <= 12

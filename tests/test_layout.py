@@ -20,8 +20,6 @@ PACKAGES = (
 MOST_MODULES = 12  # in a folder
 MOST_LINES = 300  # of a module
 LONG = {  # each is to be divided
-    "curation/graders/programs/_peer.py",
-    "support/sandbox/_host.py",
     "curation/teachers/openai/scheduler.py",
     "diffusion/paper/tables.py",
     "diffusion/training/trainer.py",

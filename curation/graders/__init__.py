@@ -107,6 +107,15 @@ class KeepsReplies(Protocol):
 
 
 @runtime_checkable
+class Warns(Protocol):
+    """A grader that may have to say something about how it grades on this machine."""
+
+    @property
+    def warning(self) -> str:
+        """A sentence for the end of a build; empty where there is nothing to say."""
+
+
+@runtime_checkable
 class AsksServer(Protocol):
     """A grader with a server that others run."""
 

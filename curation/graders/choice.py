@@ -23,7 +23,7 @@ from scorers.answers.extract.statements import DENIED, Statement, reply_start, s
 from scorers.answers.grade import GRADING, Answer
 from scorers.answers.notation.units import unit_of
 
-VERSION = 1
+VERSION = 2
 LONGEST_CHARACTERS = 600  # of an answer: an option and a reason
 # A dash between a letter and its text: the one of "B - 12 cm".
 _DASH = re.compile(r"^\(?([A-J])\)?\s+[-\u2013\u2014]\s+(?=\S)")

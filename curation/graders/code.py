@@ -26,11 +26,17 @@ from curation.sampling.replies import Replies
 from schemas.records import FinishReason, Grade, GradedTrace, Prompt, Trace
 from scorers.answers.grade import Answer
 from support.errors import UserError
-from support.sandbox import Guest, Limits, Ran, Sandbox, SandboxError
+from support.sandbox import Guest, Isolation, Limits, Ran, Sandbox, SandboxError
+from support.sandbox.isolation import find
 
-VERSION = 1
+VERSION = 2
 """Bumped by hand where a verdict may change."""
-PEER = Path(__file__).parent / "programs" / "_peer.py"
+_PROGRAMS = Path(__file__).parent / "programs"
+PEER = (_PROGRAMS / "_peer.py").read_text(encoding="utf-8")
+PEER_MODULES = tuple(
+    (f"curation.graders.programs.{name}", (_PROGRAMS / f"{name}.py").read_text(encoding="utf-8"))
+    for name in ("_plain", "_handle")
+)
 WALL_FACTOR, WALL_MORE = 6.0, 10.0  # the limit is processor time; this is the backstop
 MOST_WORKERS = 8
 
@@ -39,37 +45,48 @@ def build(
     timeout_seconds: Annotated[int, Field(ge=1, le=3600)] = 5,
     memory_mb: Annotated[int, Field(ge=256, le=65536)] = 1024,
     language: Literal["python"] = "python",
+    allow_weak_sandbox: bool = False,
 ) -> Grader:
-    """The grader; `timeout_seconds` of processor time and `memory_mb` of memory a submission."""
-    first = Sandbox()
+    """The grader; `timeout_seconds` of processor time and `memory_mb` of memory a submission.
+
+    `allow_weak_sandbox` runs programs where not everything can be enforced; `warning` says what.
+    """
     try:
-        first.start()
+        isolation = find(allow_weak=allow_weak_sandbox)
     except SandboxError as error:
         raise UserError(
             f"grader.kind: code needs a sandbox, and this machine has none ({error}); use Linux "
             "where unprivileged user namespaces are allowed (in Docker: --security-opt "
-            "seccomp=unconfined), or grade elsewhere and use grader.kind=label"
+            "seccomp=unconfined), install bubblewrap, grade elsewhere and use grader.kind=label, "
+            "or set grader.allow_weak_sandbox=true if you trust the programs"
         ) from None
-    finally:
-        first.close()
-    return CodeGrader(timeout_seconds, memory_mb)
+    return CodeGrader(timeout_seconds, memory_mb, isolation)
 
 
 class CodeGrader(Grader):
     """Grades in as many sandboxes as there are cores; keeps every verdict that it has found."""
 
-    def __init__(self, timeout_seconds: int, memory_mb: int) -> None:
+    def __init__(self, timeout_seconds: int, memory_mb: int, isolation: Isolation) -> None:
+        self._isolation = isolation
         self._seconds = timeout_seconds
         self._memory = memory_mb << 20
-        self._workers = min(MOST_WORKERS, len(os.sched_getaffinity(0)))
+        self._workers = min(MOST_WORKERS, _cores())
         self._sandboxes: SimpleQueue[Sandbox] = SimpleQueue()
         for _ in range(self._workers):
-            self._sandboxes.put(Sandbox())
+            self._sandboxes.put(Sandbox(isolation))
         self._replies: Replies | None = None
 
     def keep(self, replies: Replies) -> None:
         """Look for earlier verdicts in `replies`, and add new ones."""
         self._replies = replies
+
+    @property
+    def warning(self) -> str:
+        """What is not enforced on this machine, as a sentence; empty if everything is."""
+        if not self._isolation.is_weak:
+            return ""
+        lacks = ", ".join(self._isolation.lacks)
+        return f"Programs ran in a weak sandbox, which does not protect {lacks or 'the kernel'}."
 
     def grade(self, submissions: Sequence[Submission]) -> list[Answer]:
         """Run each program once: equal programs of a prompt have one verdict."""
@@ -121,6 +138,7 @@ class CodeGrader(Grader):
     def _key(self, program: str, prompt: Prompt) -> str:
         facts = [VERSION, self._seconds, self._memory, program]
         facts += [prompt.tests, prompt.text, prompt.gold]
+        facts += ["weak"] if self._isolation.is_weak else []  # its verdicts count there alone
         text = json.dumps(facts).encode()
         return hashlib.blake2b(text, digest_size=16).hexdigest()
 
@@ -150,13 +168,13 @@ class CodeGrader(Grader):
         return Grade.CORRECT
 
     def _by_asserts(self, sandbox: Sandbox, program: str, tests: Tests) -> Grade:
-        text, passed = PEER.read_text(encoding="utf-8"), secrets.token_hex(16)
-        request = {"asserts": tests.asserts, "names": tests.names, "modules": tests.modules}
+        passed = secrets.token_hex(16)
+        request = {**tests._asdict(), "passed": passed}
         limits = self._limits(self._seconds)
         asserts, ran = sandbox.run(
             [
-                Guest(text, json.dumps({**request, "passed": passed})),
-                Guest(text, json.dumps({"program": program})),
+                Guest(PEER, json.dumps(request), PEER_MODULES),
+                Guest(PEER, json.dumps({"program": program}), PEER_MODULES),
             ],
             limits,
         )
@@ -171,6 +189,12 @@ class CodeGrader(Grader):
             memory_bytes=self._memory,
             wall_seconds=WALL_MORE + WALL_FACTOR * seconds,
         )
+
+
+def _cores() -> int:
+    """Those of this process; macOS does not tell them apart."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _is_late(ran: Ran, limits: Limits) -> bool:

@@ -17,7 +17,7 @@ from scorers.answers.grade import GRADING, Answer
 
 Place = Literal["announced", "last_line", "whole"]
 
-VERSION = 1
+VERSION = 2
 LONGEST_CHARACTERS = 1000  # of an answer; a gold is no longer
 _LONGEST_REPLY = 100  # of a reply that is nothing but an answer
 

@@ -7,7 +7,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
-from curation.graders import AsksServer, Grader, KeepsReplies, Submission, check, verdicts
+from curation.graders import AsksServer, Grader, KeepsReplies, Submission, Warns, check, verdicts
 from curation.graders._naming import named
 from curation.sampling.replies import Replies
 from schemas.recipe import Part
@@ -80,6 +80,12 @@ class FirstOf(Grader):
         for grader in self._graders:
             if isinstance(grader, KeepsReplies):
                 grader.keep(replies)
+
+    @property
+    def warning(self) -> str:
+        """What any of them has to say."""
+        graders = (grader for grader in self._graders if isinstance(grader, Warns))
+        return " ".join(grader.warning for grader in graders if grader.warning)
 
     def reach(self) -> None:
         """Ask the servers of all graders."""

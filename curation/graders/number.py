@@ -28,7 +28,7 @@ from scorers.answers.notation.unicode_math import to_latex
 from scorers.answers.notation.units import is_currency, is_measure, unit_of
 from support.errors import UserError
 
-VERSION = 1
+VERSION = 2
 LONGEST_CHARACTERS = 300
 _DEGREES = {"celsius", "fahrenheit", "kelvin"}  # "degree" alone may be any of them
 _PERCENT = ("%", "percent", "per cent")

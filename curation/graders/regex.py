@@ -23,7 +23,7 @@ from scorers.answers.grade import GRADING, Answer, GradePool
 from scorers.answers.verify.worker_pool import LOST, WorkerPool
 from support.errors import UserError
 
-VERSION = 1
+VERSION = 2
 LONGEST_CHARACTERS = 1000  # of an answer; a gold is no longer
 WORKER = Path(__file__).with_name("_regex_worker.py")
 

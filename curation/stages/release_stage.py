@@ -13,6 +13,7 @@ import yaml
 
 from curation import components
 from curation.context import Job
+from curation.graders import Warns
 from curation.release import card, figures, statistics, writer
 from curation.release.rows import read_rows
 from curation.release.token_usage import JudgeUsage, count_judge_usage
@@ -147,11 +148,16 @@ def make_release(job: Job, source_index: SourceIndex) -> Outcome:
     _swap(job.run, fresh)
     manifest.save(job.run / MANIFEST_FILE)
     outcome = _outcome(job, manifest)
-    return outcome.model_copy(update={"said": (*outcome.said, *_judge_sentence(job))})
+    return outcome.model_copy(update={"said": (*outcome.said, *_grader_sentences(job))})
 
 
-def _judge_sentence(job: Job) -> Iterator[str]:
-    """What a judge has read and written, if one grades; nothing that its server did not count."""
+def _grader_sentences(job: Job) -> Iterator[str]:
+    """What a grader did not enforce, and what a judge has read and written.
+
+    Nothing is said of what its server did not count.
+    """
+    if isinstance(job.grader, Warns) and job.grader.warning:
+        yield job.grader.warning
     names = components.judge_names(job.recipe.grader)
     used = count_judge_usage(job.run) if names else JudgeUsage()
     if used.replies:

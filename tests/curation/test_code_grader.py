@@ -16,9 +16,10 @@ from curation.sampling.journal import keys
 from curation.sampling.replies import Replies
 from schemas.recipe import Summary
 from schemas.records import Grade, GradedTrace, Prompt, Trace
+from support import plugins
 from support.errors import UserError
 from support.paths import ROOT
-from support.sandbox import Sandbox, SandboxError
+from support.sandbox import Isolation, isolation
 from tests.curation.samples import bare_trace
 from tools.tiny import programs
 
@@ -105,6 +106,88 @@ def test_right_programs(grader: CodeGrader, program: str, tests: object, text: s
     assert graded(grader, program, prompt(tests, text)) is Grade.CORRECT
 
 
+@pytest.mark.parametrize(
+    ("program", "tests"),
+    [
+        ("def f(x): return 0", 'if __name__ == "__main__":\n    assert f(1) == 3'),
+        ("def f(x): return 0", "try:\n    assert f(1) == 3\nexcept Exception: pass"),
+        ("def f(x): 1 / 0", "try:\n    assert f(1) == 3\nexcept Exception: pass"),
+        ("def f(x): return 0", "try:\n    f(-1)\n    assert False\nexcept: pass"),
+        ("def f(x): return 0", "assert callable(f)"),
+        ("def f(x): return []", "for one in f(3):\n    assert one in (1, 2)"),
+        ("def f(x): raise StopIteration", "assert all(map(f, [1, 2]))"),
+        ("def f(x): return 0", "async def test():\n    assert f(1) == 2\ntest()"),
+        ("def f(x): return 0", "def test():\n    yield\n    assert f(1) == 2\ntest()"),
+        ("def f(x): return 0", "def check(c):\n    yield\n    assert c(1)"),
+        (
+            "class A:\n    def __eq__(self, other): return True\n"
+            "    __le__ = __lt__ = __ge__ = __gt__ = __eq__\ndef f(x): return A()",
+            "assert f(1) == f(2) and f(1) <= f(2)",
+        ),
+        (
+            "def f(g):\n    g('import sys\\nframe = sys._getframe()\\nwhile frame:\\n"
+            "    for value in (*frame.f_globals.values(), *frame.f_locals.values()):\\n"
+            '        if hasattr(value, "has_failed"): value.__class__.__call__ = bool\\n'
+            "    frame = frame.f_back')\n    return 0",
+            "assert f(exec) == 3",
+        ),
+        ("def f(x): raise SystemExit(0)", "assert f(1) == 3"),
+        ("def f(x): return float('nan')", "assert f(1) == 3 or f(1) < 3 or f(1) > 3"),
+        ("def f(x): return 10 ** 5000", "assert f(1) == 10 ** 5001"),
+        ("def f(x):\n    l = []\n    l.append(l)\n    return l", "assert f(1) == [[]]"),
+        ("def f(x): return '\u0663'", "assert f(1) == '3'"),
+        (
+            "import threading, time\nthreading.Thread(target=time.sleep, args=(99,)).start()\n"
+            "def f(x): return 0",
+            "assert f(1) == 3",
+        ),
+    ],
+)
+def test_what_no_assert_proved_is_not_right(
+    grader: CodeGrader, program: str, tests: object
+) -> None:
+    assert graded(grader, program, prompt(tests, "def f(x):")) is Grade.WRONG
+
+
+def test_an_endless_iterator_is_a_timeout(grader: CodeGrader) -> None:
+    endless = "import itertools\ndef f(x): return itertools.count()"
+    assert graded(grader, endless, prompt("assert list(f(1)) == [1]")) is Grade.TIMEOUT
+
+
+def test_a_helper_of_the_tests_is_not_the_programs(grader: CodeGrader) -> None:
+    tests = "assert isclose(f(1), 3)"
+    program = "isclose = lambda *values: True\ndef f(x): return "
+    gold = "from math import isclose\ndef f(x): return 3"
+    assert "f and isclose" in grader.fault(prompt(tests))
+    assert "isclose, which neither" in grader.fault(prompt(tests, "def f(x):"))
+    assert graded(grader, f"{program}0", prompt(tests, gold=gold)) is Grade.WRONG
+    assert graded(grader, f"{program}3", prompt(tests, gold=gold)) is Grade.CORRECT
+
+
+@pytest.mark.parametrize(
+    ("program", "tests", "defined"),
+    [
+        ("def f(x): return x", "check = f(1)\nassert check == 1", ""),
+        ("def add(a, b): return a + b", "def check(add):\n    assert add(1, 2) == 3", "add"),
+        ("def f(x): 1 / x", "try:\n    f(0)\n    assert False\nexcept: pass", ""),
+        ("ANSWER = 42", "assert ANSWER == 42", ""),
+        (
+            "class P:\n    def __init__(self, x): self.x = x\n"
+            "    def __eq__(self, other): return self.x == other.x\ndef f(x): return P(x)",
+            "assert f(1) == P(1) and f(1) != P(2)",
+            "P f",
+        ),
+        ("def f(g, l): return [g(x) for x in l]", "assert f(str, [1]) == ['1']", ""),
+        ("def f(g, l): return [g(x) for x in l]", "assert f(len, ['a']) == [1]", ""),
+    ],
+)
+def test_right_programs_of_unusual_tests(
+    grader: CodeGrader, program: str, tests: str, defined: str
+) -> None:
+    gold = "\n".join(f"def {name}(): pass" for name in defined.split())
+    assert graded(grader, program, prompt(tests, gold=gold)) is Grade.CORRECT
+
+
 ANY = "class Any:\n    def __getattr__(self, name): return lambda *a: True\n"
 ALWAYS = "".join(
     f"    def __{name}__(self, *other): return {value}\n"
@@ -169,7 +252,7 @@ def test_the_program_does_not_hold_the_tests(grader: CodeGrader) -> None:
     program = (
         "import gc\n"
         "def f(x):\n"
-        "    found = [o for o in gc.get_objects() if 'treasure' in str(o)[:10000]]\n"
+        "    found = [o for o in gc.get_objects() if ''.join(['trea', 'sure']) in str(o)]\n"
         "    return ''.join(['trea', 'sure', '77']) if found else 'none'\n"
     )
     assert graded(grader, program, prompt(["assert f(1) == 'treasure77'"])) is Grade.WRONG
@@ -198,6 +281,14 @@ def test_loops_are_timeouts(grader: CodeGrader) -> None:
         ("```python\n```", None),
         ("no program here", None),
         ("def f(x):\n    return x\n", "def f(x):\n    return x"),
+        ("<think>\n```python\nx = 1\n```\n</think>\n```python\ny = 2\n```", "y = 2"),
+        ("<think>\n```python\nx = 1\n```\n</think>\nSee above.", None),
+        ("<think>\n```python\nx = 1\n```\n", None),
+        ("```cpp\nint x;\n```", None),
+        ("~~~python\nx = 1\n~~~", "x = 1"),
+        ("````python\nx = 1\n```\ny = 2\n````", "x = 1\n```\ny = 2"),
+        ("```python\r\nx = 1\r\n```\r\n", "x = 1"),
+        (">>> f(1)\n2", None),
         ("x", None),
         ("", None),
     ],
@@ -219,6 +310,35 @@ def test_the_program_of_a_trace(text: str, program: str | None) -> None:
         ([{"input": "1"}], "neither"),
         ([{"input": 1, "output": "1"}], "must be texts"),
         ([{"input": "1", "output": " "}], "no test has an output"),
+        ([{"input": "\ud800", "output": "1"}], "must be texts"),
+        ([{"input": "1", "output": None}], "must be texts"),
+        ([{"input": "1", "output": [["1"]]}], "must be texts"),
+        ([None], "neither"),
+        ([[]], "neither"),
+        ({}, "without inputs and outputs"),
+        ({"inputs": "1", "outputs": "1"}, "without inputs and outputs"),
+        ({"test": 7}, "without inputs and outputs"),
+        ({"test": MEAN, "entry_point": 7}, "must be a text"),
+        ({"test": MEAN, "entry_point": "a b"}, "no name of a function"),
+        ({"test": MEAN, "entry_point": "f) or (f"}, "no name of a function"),
+        ({"test": MEAN, "entry_point": "lambda"}, "no name of a function"),
+        ({"test": ""}, "hold no assert"),
+        (" ", "hold no assert"),
+        ("null", "neither"),
+        ("\0", "no Python that compiles"),
+        ("9" * 5000, "no Python that compiles"),
+        ("[" * 100_000, "no Python that compiles"),
+        ("assert (f(1) == 2, 'message')", "always true"),
+        ("import numpy as np\nassert np.all(f(1))", "import numpy, which is not"),
+        ("from solution import f\nassert f(1) == 2", "import solution, which is not"),
+        ("from . import f\nassert f(1) == 2", "which is not in Python's library"),
+        ("from math import *\nassert f(1) == sqrt(1)", "must name what they import"),
+        (
+            "import io, contextlib\nout = io.StringIO()\nwith contextlib.redirect_stdout(out):\n"
+            "    f()\nassert out.getvalue() == '1'",
+            "redirect_stdout",
+        ),
+        ("from unittest import mock\nassert f(mock) == 1", "unittest.mock"),
         ({"inputs": ["1"], "outputs": []}, "1 inputs and 0 outputs"),
         ({"inputs": [], "outputs": []}, "no test has an output"),
         ({"fn_name": "f", "inputs": [], "outputs": []}, "as asserts"),
@@ -262,12 +382,48 @@ def test_the_final_answer_is_a_program(grader: CodeGrader) -> None:
 
 
 def test_a_machine_without_a_sandbox_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(self: Sandbox) -> None:
-        raise SandboxError("unshare: Operation not permitted")
-
-    monkeypatch.setattr(Sandbox, "start", refused)
-    with pytest.raises(UserError, match=r"grader\.kind: code needs a sandbox.*not permitted"):
+    broken = Isolation("user namespaces", ("/bin/false",))
+    monkeypatch.setattr(isolation, "candidates", lambda: iter([broken]))
+    with pytest.raises(UserError, match=r"grader\.kind: code needs .*allow_weak_sandbox=true"):
         build()
+    weak = build(timeout_seconds=1, allow_weak_sandbox=True)
+    assert isinstance(weak, CodeGrader)
+    assert "files of this user" in weak.warning
+    try:
+        assert graded(weak, "def add(a, b): return a + b", prompt(ADD)) is Grade.CORRECT
+        assert graded(weak, "def add(a, b): return a - b", prompt(ADD)) is Grade.WRONG
+        assert graded(weak, "print(input())", prompt([{"input": "1", "output": "1"}])) is (
+            Grade.CORRECT
+        )
+    finally:
+        weak.close()
+
+
+def test_a_verdict_of_a_weak_sandbox_counts_there_alone(grader: CodeGrader) -> None:
+    weak = CodeGrader(1, 1024, isolation.WEAK)
+    assert weak._key("x = 1", prompt(ADD)) != grader._key("x = 1", prompt(ADD))
+    assert grader.warning == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"timeout_seconds": 0}, "timeout_seconds"),
+        ({"timeout_seconds": "fast"}, "timeout_seconds"),
+        ({"timeout_seconds": None}, "timeout_seconds"),
+        ({"timeout_seconds": float("nan")}, "timeout_seconds"),
+        ({"memory_mb": 1}, "memory_mb"),
+        ({"memory_mb": [1024]}, "memory_mb"),
+        ({"language": "rust"}, "language"),
+        ({"language": {}}, "language"),
+        ({"allow_weak_sandbox": "perhaps"}, "allow_weak_sandbox"),
+        ({"weak": True}, "weak"),
+    ],
+)
+def test_wrong_options_are_one_sentence(options: dict[str, object], field: str) -> None:
+    with pytest.raises(UserError) as error:
+        plugins.build("curation.graders", "code", options, "grader")
+    assert f"grader.{field}" in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_program_can_close_a_summary() -> None:

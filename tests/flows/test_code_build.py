@@ -10,7 +10,7 @@ from curation.release.verify import find_problems
 from curation.run_store import shards
 from schemas import arrow
 from schemas.records import Grade, GradedTrace, Stage
-from support.sandbox import Sandbox, SandboxError
+from support.sandbox import SandboxError, isolation
 from tests.builds import make
 
 HOSTILE = {
@@ -35,13 +35,10 @@ RIGHT = ("return a + b", "return sum((a, b))", "total = a\n    total += b\n    r
 
 @pytest.mark.slow
 def test_hostile_programs_are_not_right_and_the_build_goes_on(tmp_path: Path) -> None:
-    probe = Sandbox()
     try:
-        probe.start()
+        isolation.find(allow_weak=False)
     except SandboxError as error:
         pytest.skip(f"no sandbox: {error}")
-    finally:
-        probe.close()
     texts = [f"def add(a, b):\n    {body}" for body in RIGHT]
     # What is hostile when it is loaded, and what is hostile when it is called.
     texts += list(HOSTILE.values())

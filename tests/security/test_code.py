@@ -30,7 +30,7 @@ SHELL = {"os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatuso
 # The first two run programs of others, in the sandbox that they are a part of; the third runs the
 # programs that it has written itself.
 RUN_PROGRAMS = (
-    "support/sandbox/_host.py",
+    "support/sandbox/_guest.py",
     "curation/graders/programs/_peer.py",
     "tools/tiny/programs.py",
 )

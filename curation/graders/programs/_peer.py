@@ -1,14 +1,14 @@
 """Both sides of a run of asserts; a guest's text, never imported by the project.
 
 The program runs on one side, the asserts on the other, each in a sandbox of its own. They speak
-over a socket: the asserts ask for calls, and get plain values (numbers, texts, lists, …), which are
-built anew on their side. What an assert expects never reaches the program, and nothing that the
-program does to its own process touches the verdict. Any other object stays where it is, and its
-reference is a `Handle`.
+over a socket: the asserts ask for calls, and get plain values (`_plain.py`), which are built anew
+on their side. What an assert expects never reaches the program, and nothing that the program does
+to its own process touches the verdict. Any other object stays where it is, and its reference is a
+`Handle` (`_handle.py`).
 """
 
+import ast
 import builtins
-import datetime
 import json
 import operator
 import os
@@ -17,17 +17,12 @@ import sys
 import types
 from collections import deque
 from collections.abc import Callable
-from decimal import Decimal
-from fractions import Fraction
 from typing import Any
 
+from curation.graders.programs._handle import ASKED, BINARY, Handle
+from curation.graders.programs._plain import decode, encode, replace
+
 LONGEST_MESSAGE = 32 << 20
-BINARY = (
-    *("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and_", "or_", "xor"),
-    *("lt", "le", "gt", "ge"),
-)
-# Methods of Python's own types: only a value of such a type may have them on the asserts' side.
-OF_TYPES = {name for kind in (str, bytes, int, float, list, tuple, dict, set) for name in dir(kind)}
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "call": lambda called, *values, **named: called(*values, **named),
     "names": lambda wanted: {
@@ -36,7 +31,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
         if name in vars(sys.modules["program"])
     },
     **{one.__name__: one for one in (getattr, setattr, iter, next, len, str, repr, isinstance)},
-    **{name: getattr(operator, name) for name in ("getitem", "setitem", "delitem", "truth", "eq")},
+    **{name: getattr(operator, name) for name in ("getitem", "setitem", "delitem", "truth")},
     **{name: getattr(operator, name) for name in BINARY},
 }
 
@@ -57,6 +52,7 @@ class Peer:
         self._is_program = is_program
         self._objects: list[Any] = []
         self.has_ended = False
+        self.errors = 0  # that the other side raised
 
     def ask(self, operation: str, *values: Any, **named: Any) -> Any:
         """The result of an operation on the other side; raises what it raised."""
@@ -68,17 +64,24 @@ class Peer:
                 break
             self._serve(message)
         if message[0] == "raise":
-            kind = getattr(builtins, str(message[1]), None)
-            is_known = isinstance(kind, type) and issubclass(kind, Exception)
-            raise (kind if is_known else ProgramError)(str(message[2]))  # type: ignore[misc]
+            self.errors += 1
+            raise self._error(operation, str(message[1]), str(message[2]))
         for number, changed in message[2]:
-            _replace(values[number], self._decode(changed))
+            replace(values[number], self._decode(changed))
         return self._decode(message[1])
 
     def serve(self) -> None:
         """Answer until the other side is gone."""
         while True:
             self._serve(self._receive())
+
+    def _error(self, operation: str, name: str, text: str) -> Exception:
+        kind = getattr(builtins, name, None)
+        if not isinstance(kind, type) or not issubclass(kind, Exception):
+            kind = ProgramError
+        # Raised by a call, it would end a loop of the tests, and `all` would be true.
+        is_end = issubclass(kind, StopIteration | StopAsyncIteration) and operation != "next"
+        return RuntimeError(text) if is_end and not self._is_program else kind(text)
 
     def _serve(self, message: Any) -> None:
         operation, arguments, named = message
@@ -137,170 +140,38 @@ class Peer:
         raise LinkEnded
 
     def _encode(self, value: Any) -> Any:
-        """Plain data; a subclass of a plain type becomes that type."""
-        for kind, one in ENCODED:
-            if isinstance(value, kind):
-                return one(self, value)
+        return encode(value, self._reference)
+
+    def _reference(self, value: Any) -> Any:
+        """Data of what is no plain value: a built-in's name, or a number for the other side."""
+        if isinstance(value, Handle):
+            return ["o", value._number]
         name = getattr(value, "__name__", "")
-        if isinstance(value, type) and vars(builtins).get(name) is value:
-            return ["type", name]
+        if isinstance(name, str) and vars(builtins).get(name) is value and name:
+            # By its name: a program that could call back `eval` would run code among the asserts.
+            return ["builtin", name]
         if not self._is_program and not callable(value):
-            return ["l", [self._encode(one) for one in value], "iter"]  # an iterator of the tests
+            return ["iter", self._encode(list(value))]  # an iterator of the tests
         self._objects.append(value)
         return ["h", len(self._objects) - 1]
 
     def _decode(self, data: Any) -> Any:
-        if not isinstance(data, list):
-            return data
-        tag, *rest = data
+        return decode(data, self._referred)
+
+    def _referred(self, tag: str, rest: list[Any]) -> Any:
         if tag == "o":
             return self._objects[rest[0]]
         if tag == "h":
             return self._callback(rest[0]) if self._is_program else Handle(self, rest[0], False)
-        if tag == "type":
-            kind = getattr(builtins, rest[0])
-            if not isinstance(kind, type):
-                raise TypeError(rest[0])
-            return kind
-        if tag == "d":
-            return {self._decode(key): self._decode(value) for key, value in rest[0]}
-        if tag in CONTAINERS:
-            items = CONTAINERS[tag](self._decode(one) for one in rest[0])
-            return iter(items) if rest[1:] == ["iter"] else items
-        return MADE[tag](*rest)
+        if tag == "iter":
+            return iter(self._decode(rest[0]))
+        kind = vars(builtins)[rest[0]] if tag == "builtin" else None
+        if not isinstance(kind, type) and not (self._is_program and callable(kind)):
+            raise TypeError("no type of Python's own")
+        return kind
 
     def _callback(self, number: int) -> Callable[..., Any]:
         return lambda *values, **named: self.ask("callback", number, *values, **named)
-
-
-class Handle:
-    """An object of the program. It is equal to no plain value, and has no order among them.
-
-    Where it `is_own`, it came from a class of the program (whose name begins with a capital), and
-    may have any method.
-    """
-
-    def __init__(self, peer: Peer, number: int, is_own: bool) -> None:
-        vars(self).update(_peer=peer, _number=number, _is_own=is_own)
-
-    def _ask(self, operation: str, *values: Any, **named: Any) -> Any:
-        result = self._peer.ask(operation, self, *values, **named)
-        if isinstance(result, Handle) and self._is_own:
-            vars(result)["_is_own"] = True
-        return result
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or (name in OF_TYPES and not self._is_own):
-            raise AttributeError(f"an object of the program has no {name}")
-        return self._ask("getattr", name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        self._ask("setattr", name, value)
-
-    def __call__(self, *values: Any, **named: Any) -> Any:
-        return self._ask("call", *values, **named)
-
-    def __getitem__(self, key: Any) -> Any:
-        return self._ask("getitem", key)
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self._ask("setitem", key, value)
-
-    def __delitem__(self, key: Any) -> None:
-        self._ask("delitem", key)
-
-    def __iter__(self) -> Any:
-        return self._ask("iter")
-
-    def __next__(self) -> Any:
-        return self._ask("next")
-
-    def __len__(self) -> int:
-        return int(self._ask("len"))
-
-    def __bool__(self) -> bool:
-        return self._ask("truth") is True
-
-    def __str__(self) -> str:
-        return str(self._ask("str"))
-
-    def __repr__(self) -> str:
-        return str(self._ask("repr"))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Handle) and self._ask("eq", other) is True
-
-    def __hash__(self) -> int:
-        return hash(self._number)
-
-    def __instancecheck__(self, instance: object) -> bool:
-        is_handle = isinstance(instance, Handle)
-        return is_handle and self._peer.ask("isinstance", instance, self) is True
-
-
-def _binary(name: str) -> Callable[[Handle, object], Any]:
-    def method(self: Handle, other: object) -> Any:
-        return self._ask(name, other) if isinstance(other, Handle) else NotImplemented
-
-    return method
-
-
-for _name in BINARY:
-    setattr(Handle, f"__{_name.rstrip('_')}__", _binary(_name))
-
-ENCODED: tuple[tuple[Any, Callable[[Peer, Any], Any]], ...] = (
-    (Handle, lambda peer, v: ["o", v._number]),
-    ((bool, type(None)), lambda peer, v: v),
-    (int, lambda peer, v: int.__index__(v)),
-    (float, lambda peer, v: float.__float__(v)),
-    (str, lambda peer, v: str.__str__(v)),
-    (list, lambda peer, v: ["l", [peer._encode(one) for one in list.__iter__(v)]]),
-    (tuple, lambda peer, v: ["t", [peer._encode(one) for one in tuple.__iter__(v)]]),
-    (set, lambda peer, v: ["s", [peer._encode(one) for one in set.__iter__(v)]]),
-    (frozenset, lambda peer, v: ["f", [peer._encode(one) for one in frozenset.__iter__(v)]]),
-    (
-        dict,
-        lambda peer, v: [
-            "d",
-            [[peer._encode(key), peer._encode(one)] for key, one in dict.items(v)],
-        ],
-    ),
-    (deque, lambda peer, v: ["q", [peer._encode(one) for one in deque.__iter__(v)]]),
-    (bytes, lambda peer, v: ["bytes", bytes.hex(v)]),
-    (bytearray, lambda peer, v: ["bytearray", bytearray.hex(v)]),
-    (complex, lambda peer, v: ["complex", v.real, v.imag]),
-    (range, lambda peer, v: ["range", v.start, v.stop, v.step]),
-    (Decimal, lambda peer, v: ["decimal", Decimal.__str__(v)]),
-    (Fraction, lambda peer, v: ["fraction", int(v.numerator), int(v.denominator)]),
-    (datetime.datetime, lambda peer, v: ["datetime", datetime.datetime.isoformat(v)]),
-    (datetime.date, lambda peer, v: ["date", datetime.date.isoformat(v)]),
-    (datetime.timedelta, lambda peer, v: ["timedelta", v.days, v.seconds, v.microseconds]),
-)
-CONTAINERS: dict[str, Callable[[Any], Any]] = {
-    **{"l": list, "t": tuple, "s": set, "f": frozenset, "q": deque}
-}
-MADE: dict[str, Callable[..., Any]] = {
-    "bytes": bytes.fromhex,
-    "bytearray": bytearray.fromhex,
-    "complex": complex,
-    "range": range,
-    "decimal": Decimal,
-    "fraction": Fraction,
-    "datetime": datetime.datetime.fromisoformat,
-    "date": datetime.date.fromisoformat,
-    "timedelta": datetime.timedelta,
-}
-
-
-def _replace(value: Any, changed: Any) -> None:
-    """Give a container of the tests the content that the program gave its copy."""
-    if type(value) is not type(changed):
-        raise TypeError("the program changed an argument's type")
-    if isinstance(value, list | bytearray):
-        value[:] = changed
-    else:
-        value.clear()
-        (value.extend if isinstance(value, deque) else value.update)(changed)
 
 
 def _text_of(error: BaseException) -> str:
@@ -308,6 +179,19 @@ def _text_of(error: BaseException) -> str:
         return str(error)[:1000]
     except BaseException:
         return ""
+
+
+class Held:
+    """Counts asserts: one that fails is a failure of the test, whoever catches its error."""
+
+    def __init__(self) -> None:
+        self.count, self.has_failed = 0, False
+
+    def __call__(self, value: object) -> bool:
+        is_true = bool(value)
+        self.count += 1
+        self.has_failed = self.has_failed or not is_true
+        return is_true
 
 
 def run_program(text: str, peer: Peer) -> None:
@@ -321,20 +205,36 @@ def run_program(text: str, peer: Peer) -> None:
         os._exit(0)
 
 
-def run_asserts(text: str, names: list[str], modules: list[str], peer: Peer) -> bool:
-    """Whether every statement of the tests ends without an error."""
-    space: dict[str, Any] = {"__name__": "tests"}
+def run_asserts(request: dict[str, Any], peer: Peer) -> bool:
+    """Whether every statement of the tests ends without an error, and an assert held.
+
+    An assert that is never reached proves nothing, nor does one for which the program is not asked.
+    Where the tests want an error (`assert False` behind a call), one of the program is enough.
+    """
+    holds, wants_error = Held(), False
+    space: dict[str, Any] = {"__name__": "__main__", "<holds>": holds}
     try:
-        space.update({name: __import__(name) for name in modules})
-        for name, value in peer.ask("names", names).items():
+        tree = ast.parse(request["asserts"])
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Assert):
+                is_trap = isinstance(node.test, ast.Constant) and not node.test.value
+                wants_error = wants_error or is_trap
+                name = ast.Name("<holds>", ast.Load())  # no name that the tests can use
+                node.test = ast.Call(name, [node.test], [])
+        exec(compile(request["imports"], "tests.py", "exec"), space)
+        space.update({name: __import__(name) for name in request["modules"]})
+        for name, value in peer.ask("names", request["names"]).items():
             if isinstance(value, Handle):
                 vars(value)["_is_own"] = name[:1].isupper()
-            if name in names:
+            elif name in request["names"]:
+                ASKED.add("names")
+            if name in request["names"]:
                 space[name] = value
-        exec(compile(text, "tests.py", "exec"), space)
+        exec(compile(ast.fix_missing_locations(tree), "tests.py", "exec"), space)
     except BaseException:
         return False
-    return not peer.has_ended
+    is_proved = holds.count > 0 or (wants_error and peer.errors > 0)
+    return is_proved and bool(ASKED) and not holds.has_failed and not peer.has_ended
 
 
 def main() -> None:
@@ -346,7 +246,7 @@ def main() -> None:
         return run_program(request["program"], peer)
     verdict = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    is_passed = run_asserts(request["asserts"], request["names"], request["modules"], peer)
+    is_passed = run_asserts(request, peer)
     os.write(verdict, request["passed"].encode() if is_passed else b"failed")
     os._exit(0)
 

@@ -1,4 +1,7 @@
-"""The program of a trace: its last fenced block of Python, or the whole text if it is a program."""
+"""The program of a trace: its last fenced block of Python, or the whole text if it is a program.
+
+Only the reply behind the last `</think>` is read.
+"""
 
 import ast
 import re
@@ -7,6 +10,7 @@ from typing import NamedTuple
 
 # An opening or a closing fence, with the language that follows it.
 _FENCE = re.compile(r"^[ ]{0,3}(`{3,}|~{3,})[ \t]*([^\s`]*)[^\n`]*$", re.MULTILINE)
+_OPEN, _CLOSE = "<think>", "</think>"
 _LANGUAGES = ("", "python", "python3", "py")
 _STATEMENTS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
 LONGEST_PROGRAM_CHARACTERS = 100_000
@@ -20,7 +24,18 @@ class Program(NamedTuple):
 
 
 def program_of(text: str) -> Program | None:
-    """The program of a trace; None where there is none, or its block is not finished."""
+    """The program of a trace; None where there is none, or its block is not finished.
+
+    What stands in thoughts (`<think>`) is no answer.
+    """
+    if _OPEN in text and _CLOSE not in text:
+        return None
+    start = text.rfind(_CLOSE) + len(_CLOSE) if _CLOSE in text else 0
+    found = _program_of_reply(text[start:])
+    return found._replace(end=found.end + start) if found else None
+
+
+def _program_of_reply(text: str) -> Program | None:
     found, opened = None, None
     for fence in _FENCE.finditer(text):
         mark, language = fence[1], fence[2].lower()

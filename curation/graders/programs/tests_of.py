@@ -5,13 +5,14 @@ JSON list of objects with `input` and `output`, or an object with lists `inputs`
 """
 
 import ast
-import builtins
 import json
-import sys
 from typing import NamedTuple
 
 from curation.graders.programs.extraction import parsed
+from curation.graders.programs.needs import functions, needs_of
 from schemas.records import Prompt
+
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 class Pair(NamedTuple):
@@ -24,12 +25,14 @@ class Pair(NamedTuple):
 class Tests(NamedTuple):
     """Asserts, with the names that they take from the program; or pairs; or a fault.
 
-    `modules` are those of Python's library that the asserts use without importing them.
+    `modules` are those of Python's library that the asserts use without importing them; `imports`
+    are statements of the gold that import names which the asserts use.
     """
 
     asserts: str = ""
     names: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
+    imports: str = ""
     pairs: tuple[Pair, ...] = ()
     fault: str = ""
 
@@ -41,7 +44,10 @@ def tests_of(prompt: Prompt) -> Tests:
     except (ValueError, RecursionError):
         return _asserts(prompt.tests, "", prompt)
     if isinstance(value, dict) and isinstance(value.get("test"), str):
-        return _asserts(value["test"], str(value.get("entry_point", "")), prompt)
+        entry_point = value.get("entry_point") or ""
+        if not isinstance(entry_point, str):
+            return Tests(fault="entry_point of the tests must be a text")
+        return _asserts(value["test"], entry_point, prompt)
     if isinstance(value, dict):
         if value.get("fn_name"):
             return Tests(fault="tests with fn_name call a function; give them as asserts")
@@ -65,7 +71,9 @@ def _pairs(pairs: list[tuple[object, object]]) -> Tests:
     for given, wanted in pairs:
         read, printed = _text(given), _text(wanted)
         if read is None or printed is None:
-            return Tests(fault=f"test {len(texts) + 1}: input and output must be texts")
+            return Tests(
+                fault=f"test {len(texts) + 1}: input and output must be texts (of valid Unicode)"
+            )
         texts.append(Pair(read, printed))
     if not any(pair.output.strip() for pair in texts):
         return Tests(fault="no test has an output, so that a program that prints nothing passes")
@@ -73,10 +81,13 @@ def _pairs(pairs: list[tuple[object, object]]) -> Tests:
 
 
 def _text(value: object) -> str | None:
-    """A text, or a list of lines."""
+    """A text, or a list of lines; None where it is neither, or cannot be written as UTF-8."""
     if isinstance(value, list) and all(isinstance(line, str) for line in value):
-        return "\n".join(value)
-    return value if isinstance(value, str) else None
+        value = "\n".join(value)
+    try:
+        return value if isinstance(value, str) and value.encode() is not None else None
+    except UnicodeEncodeError:
+        return None
 
 
 def _asserts(text: str, entry_point: str, prompt: Prompt) -> Tests:
@@ -85,92 +96,62 @@ def _asserts(text: str, entry_point: str, prompt: Prompt) -> Tests:
         return Tests(fault="the tests are no Python that compiles")
     if not any(isinstance(node, ast.Assert) for node in ast.walk(tree)):
         return Tests(fault="the tests hold no assert, so that any program passes")
-    known = defined(prompt.gold) | defined_in_prose(prompt.text)
-    bound = _bound(tree)
-    if "check" in bound and not _calls_at_top(tree, "check"):
+    called = _called_at_top(tree)
+    if _defines_check(tree) and "check" not in called:
         entry_point = entry_point or _last_function(prompt)
         if not entry_point:
             return Tests(fault="the tests define check, and nothing names the function to check")
+        names = entry_point.replace("()", "").split(".")
         text = f"{text}\ncheck({entry_point})\n"
-        known |= {entry_point}
-        tree = ast.parse(text)
+        whole = parsed(text)
+        if whole is None or not all(name.isidentifier() for name in names):
+            return Tests(fault="entry_point of the tests is no name of a function")
+        tree = whole
     elif not _has_live_assert(tree):
         return Tests(fault="the tests hold no assert that is run")
-    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - bound
+    else:
+        entry_point = ""
+    needs = needs_of(text, tree, prompt, entry_point)
+    if needs.fault:
+        return Tests(fault=needs.fault)
+    return Tests(
+        asserts=text,
+        names=needs.names,
+        modules=needs.modules,
+        imports="\n".join(needs.imports),
+    )
+
+
+def _last_function(prompt: Prompt) -> str:
+    names = functions(prompt.text) or functions(prompt.gold)
+    return names[-1] if names else ""
+
+
+def _defines_check(tree: ast.Module) -> bool:
+    return any(isinstance(node, ast.FunctionDef) and node.name == "check" for node in tree.body)
+
+
+def _called_at_top(tree: ast.Module) -> set[str]:
+    """Names that are called outside the bodies of functions and classes."""
+    return {
+        inner.func.id
+        for node in tree.body
+        if not isinstance(node, _DEFINITIONS)
+        for inner in ast.walk(node)
+        if isinstance(inner, ast.Call) and isinstance(inner.func, ast.Name)
+    }
+
+
+def _has_live_assert(tree: ast.Module) -> bool:
+    """Whether an assert stands outside functions, or in one that is called anywhere."""
     called = {
         node.func.id
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     }
-    modules = (used & sys.stdlib_module_names) - known - called
-    # What Python itself has is the program's only where the problem asks for it: else a program
-    # could bring an `all` of its own to tests that use Python's.
-    names = used - modules - ({*vars(builtins)} - known)
-    if not names:
-        return Tests(fault="the tests use no name that a program defines")
-    return Tests(asserts=text, names=tuple(sorted(names)), modules=tuple(sorted(modules)))
-
-
-def defined(program: str) -> set[str]:
-    """Names that a program defines at its top level."""
-    tree = parsed(program)
-    kinds = (ast.FunctionDef, ast.ClassDef)
-    return {node.name for node in tree.body if isinstance(node, kinds)} if tree else set()
-
-
-def defined_in_prose(text: str) -> set[str]:
-    """Names that a problem's text asks to define: `def NAME(`."""
-    return set(_functions(text))
-
-
-def _functions(text: str) -> list[str]:
-    heads = [line.strip() for line in text.splitlines()]
-    names = [line[4:].partition("(")[0].strip() for line in heads if line.startswith("def ")]
-    return [name for name in names if name.isidentifier()]
-
-
-def _last_function(prompt: Prompt) -> str:
-    names = _functions(prompt.text) or _functions(prompt.gold)
-    return names[-1] if names else ""
-
-
-def _calls_at_top(tree: ast.Module, name: str) -> bool:
     return any(
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Call)
-        and isinstance(node.value.func, ast.Name)
-        and node.value.func.id == name
+        isinstance(inner, ast.Assert)
         for node in tree.body
+        if not isinstance(node, _DEFINITIONS) or node.name in called
+        for inner in ast.walk(node)
     )
-
-
-def _has_live_assert(tree: ast.Module) -> bool:
-    """Whether an assert stands outside functions, or in one that is called at the top level."""
-    calls = {
-        n.func.id
-        for n in ast.walk(tree)
-        if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
-    }
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name not in calls:
-            continue
-        if any(isinstance(inner, ast.Assert) for inner in ast.walk(node)):
-            return True
-    return False
-
-
-def _bound(tree: ast.Module) -> set[str]:
-    """Every name that the tests bind themselves, in whatever scope."""
-    bound: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            bound.add(node.name)
-        elif isinstance(node, ast.arg):
-            bound.add(node.arg)
-        elif isinstance(node, ast.alias):
-            bound.add((node.asname or node.name).partition(".")[0])
-        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            bound.add(node.id)
-        elif isinstance(node, ast.ExceptHandler) and node.name:
-            bound.add(node.name)
-    return bound

@@ -20,12 +20,12 @@ from typing import Any
 
 from flows.cli.doctor import capacity
 from flows.cli.doctor.fitting import PAPER, Endpoint, Facts, Fit, Gpu, command, fits, size
+from flows.cli.doctor.isolating import isolation_of_programs
 from support.errors import PolytraceError, UserError
 from support.paths import ROOT
 from support.plugins import Plugin, installed
 from support.processes import DEVNULL, PIPE, Child
 from support.redact import public_address
-from support.sandbox import Sandbox, SandboxError
 
 DEVICES = Path(__file__).with_name("_devices.py")
 NEEDED = ("torch", "transformers", "prefect", "datasets", "pyarrow")
@@ -169,7 +169,7 @@ def examine(endpoints: Sequence[str] = ()) -> Facts:
         driver_gpus=len(visible_gpus(otherwise=lambda: len(gpus))),
         teacher=weights.stat().st_size if weights.is_file() else None,
         has_hub_token=has_hub_token,
-        sandbox=_sandbox(),
+        sandbox=isolation_of_programs(),
         prefect=prefect,
         endpoints=servers,
         training=_training_bytes({*USUAL_GPUS, len(gpus)} - {0}),
@@ -204,18 +204,6 @@ def _has_hub_token() -> bool:
         return get_token() is not None
     except Exception:  # of an exchange or a refresh of tokens: there is none to use
         return False
-
-
-def _sandbox() -> str:
-    """Whether programs can be graded (`grader.kind=code`)."""
-    sandbox = Sandbox()
-    try:
-        sandbox.start()
-    except SandboxError as error:
-        return f"none, so that grader.kind=code does not run: {error}"
-    finally:
-        sandbox.close()
-    return "user namespaces and seccomp, for grader.kind=code"
 
 
 def _prefect() -> str:
