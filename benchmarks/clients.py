@@ -28,12 +28,16 @@ MAX_TOKENS = 2048  # the loopback server does not obey it, but a request without
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What is asked of a server; `grouped` asks for all samples of a prompt in one request."""
+    """What is asked of a server; `grouped` asks for all samples of a prompt in one request.
+
+    `in_rounds`: each prompt is graded while sampling runs, and might get as many samples again.
+    """
 
     prompts: int
     samples: int = 4
     in_flight: int = 50  # requests
     grouped: bool = True
+    in_rounds: bool = False
     slot_tokens: int = 330  # a trace of 400 bytes has about 200; a longer one would be topped up
 
     @property
@@ -114,10 +118,12 @@ def prepare(folder: Path, url: str, work: Work) -> Build:
     with source.open("w", encoding="utf-8") as file:
         for i in range(work.prompts):
             file.write(json.dumps({"question": question(i), "answer": str(2 * i)}) + "\n")
+    rounds = {"per_round": work.samples, "most": 2 * work.samples}
     recipe = validate_recipe(
         {
             "name": "benchmark",
             "paths": work.samples,
+            "samples": rounds if work.in_rounds else work.samples,
             "source": {
                 "kind": "jsonl",
                 "path": str(source),

@@ -78,6 +78,39 @@ def high_latency(server: Loopback, folder: Path) -> list[Line]:
     ]
 
 
+def durable_in_rounds(server: Loopback, folder: Path) -> list[Line]:
+    """As `durable`, with grading while sampling runs; every group stands after its first round."""
+    work = Work(prompts=500, in_rounds=True)
+    seconds = _both(server, folder, work, RUNS)
+    return [
+        ratio_line(
+            "durable_vs_raw_http_in_rounds",
+            seconds["bare"],
+            seconds["ours"],
+            unit="ratio of requests/s",
+            target=0.9,
+            baseline=f"bare aiohttp, {work.requests / median(seconds['bare']):.0f} requests/s",
+        )
+    ]
+
+
+def high_latency_in_rounds(server: Loopback, folder: Path) -> list[Line]:
+    """As `high_latency`, with grading while sampling runs."""
+    server.set(Behaviour(latency_s=2.0))
+    work = Work(prompts=2_000, in_flight=512, in_rounds=True)
+    seconds = _both(server, folder, work, RUNS)
+    return [
+        ratio_line(
+            "high_latency_vs_raw_http_in_rounds",
+            seconds["ours"],
+            seconds["bare"],
+            better="lower",
+            target=1.03,
+            baseline=f"bare aiohttp, {median(seconds['bare']):.2f} s; ideal 8 s",
+        )
+    ]
+
+
 def heavy_tail(server: Loopback, folder: Path) -> list[Line]:
     """50 ms, and 2 % of requests take 5 s longer; 50 in flight, 500 prompts x 4."""
     server.set(Behaviour(latency_s=0.05, tail_share=0.02, tail_s=5.0))
@@ -206,6 +239,8 @@ LINES: dict[str, Callable[[Loopback, Path], list[Line]]] = {
     "durable_vs_raw_http": durable,
     "durable_requests_per_s": durable,
     "high_latency_vs_raw_http": high_latency,
+    "durable_vs_raw_http_in_rounds": durable_in_rounds,
+    "high_latency_vs_raw_http_in_rounds": high_latency_in_rounds,
     "heavy_tail_vs_critical_path": heavy_tail,
     "outage_lost": outage,
     "outage_added_s": outage,
