@@ -23,7 +23,7 @@ from diffusion.decoding import Measure, Remasks, Rule, View, measure_of
 from diffusion.decoding.kv_cache import Cache, CacheSettings
 from diffusion.decoding.sampling import Fill as Fill
 from diffusion.decoding.sampling import Sampling as Sampling
-from diffusion.decoding.sampling import Taken, take, token_ids
+from diffusion.decoding.sampling import Taken, take
 from diffusion.models.network.denoiser import Dlm
 from diffusion.models.network.linear_cross_entropy import rows_at_once
 from diffusion.training.objective import generator
@@ -109,10 +109,7 @@ class _Batch:
         self.device = dlm.denoiser.net.device
         self.ends = torch.tensor(sorted(dlm.end_ids), device=self.device)
         rows = len(dlm.denoiser.net.get_output_embeddings().weight)
-        self.suppressed, self.deferred = (
-            token_ids(dlm.tokenizer, getattr(sampling, name), rows, name)
-            for name in ("suppress", "defer")
-        )
+        self.suppressed, self.deferred = sampling.suppressed_and_deferred(dlm.tokenizer, rows)
         self.names = [request.name for request in requests]
         self.commits: list[list[Commit]] = [[] for _ in requests]
         self.latest: list[dict[int, int]] = [{} for _ in requests]  # commit of a position

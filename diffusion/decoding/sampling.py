@@ -71,6 +71,17 @@ class Sampling:
         if self.guidance and is_cached:
             raise ValueError("guidance: its second pass keeps no cache; leave one of the two out")
 
+    def suppressed_and_deferred(self, tokenizer: Any, rows: int) -> tuple[list[int], list[int]]:
+        """The ids of both settings, for a model with so many ids.
+
+        Raises ValueError for an id that it does not have, or a text that is not one token.
+        """
+        suppressed, deferred = (
+            sorted({_token_id(tokenizer, token, rows, name) for token in tokens})
+            for name, tokens in (("suppress", self.suppress), ("defer", self.defer))
+        )
+        return suppressed, deferred
+
     @property
     def passes(self) -> int:
         """Forward passes of a step: guidance takes a second one."""
@@ -84,14 +95,6 @@ class Sampling:
             for name, value, default in given
             if value != default
         )
-
-
-def token_ids(tokenizer: Any, tokens: Tokens, rows: int, name: str) -> list[int]:
-    """The ids of tokens, each below `rows`; ValueError, with the setting's name, if one has none.
-
-    A text must be one token of the tokenizer.
-    """
-    return sorted({_token_id(tokenizer, token, rows, name) for token in tokens})
 
 
 def _token_id(tokenizer: Any, token: int | str, rows: int, name: str) -> int:

@@ -34,7 +34,10 @@ class Blockwise:
     @property
     def order(self) -> Order:
         """What the paper calls AO or Random for LLaDA."""
-        return Order.RANDOM if self.is_random else Order.BLOCKWISE
+        if self.is_random:
+            return Order.RANDOM
+        is_papers = self.confidence is Measure.PROBABILITY
+        return Order.BLOCKWISE if is_papers else Order.OTHER
 
     def scope(self, view: View) -> Tensor:
         """The masks of the blocks that this step may reach."""

@@ -16,9 +16,13 @@ class Confidence:
     """
 
     has_steps: ClassVar[bool] = True
-    order: ClassVar[Order] = Order.AO
 
     confidence: Measure = Measure.PROBABILITY
+
+    @property
+    def order(self) -> Order:
+        """The paper's row, for the paper's confidence."""
+        return Order.OTHER if self.confidence is not Measure.PROBABILITY else Order.AO
 
     def scope(self, view: View) -> Tensor:
         """All masked positions."""

@@ -18,9 +18,13 @@ class RandomOrder:
     """
 
     has_steps: ClassVar[bool] = True
-    order: ClassVar[Order] = Order.RANDOM
 
     is_independent: bool = False
+
+    @property
+    def order(self) -> Order:
+        """The paper's row, for the paper's random subsets."""
+        return Order.OTHER if self.is_independent else Order.RANDOM
 
     def scope(self, view: View) -> Tensor:
         """The positions that will be committed."""
