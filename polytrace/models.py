@@ -70,7 +70,7 @@ def decode(
         prompts: Put through the model's chat template, if it has one.
         rule: A kind of rule, `{"kind": …}` with its options, or a rule as an object.
         steps: Over how many steps a rule spreads its commits; rules that take as many as they need
-            (`fast_dllm`) ignore it, for all others it is at least 1.
+            (`fast_dllm`, `entropy_threshold`) ignore it, for all others it is at least 1.
         form: `canvas`, or `long_cot` for one slot of as many masks.
         paths: P, the paths of a canvas.
         slot_tokens: Length of a path's slot, in the model's tokens.

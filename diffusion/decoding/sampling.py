@@ -89,12 +89,16 @@ class Sampling:
 
     def __str__(self) -> str:
         """What differs from the defaults, without temperature, seed and fill."""
-        given = ((one.name, getattr(self, one.name), one.default) for one in fields(self)[3:])
         return ", ".join(
             f"{name}={'+'.join(map(str, value)) if isinstance(value, tuple) else value}"
-            for name, value, default in given
-            if value != default
+            for name, value in self.unusual().items()
         )
+
+    def unusual(self) -> dict[str, Any]:
+        """The settings behind `fill` that are not the defaults."""
+        later = {one.name: one.default for one in fields(self) if one.name in LATER}
+        values = {name: getattr(self, name) for name in later}
+        return {name: value for name, value in values.items() if value != later[name]}
 
 
 def _token_id(tokenizer: Any, token: int | str, rows: int, name: str) -> int:
@@ -109,6 +113,10 @@ def _token_id(tokenizer: Any, token: int | str, rows: int, name: str) -> int:
     if len(ids) != 1:
         raise ValueError(f"{name}: {token!r} is {len(ids)} tokens; give ids or single tokens")
     return int(ids[0])
+
+
+# Settings that are newer than the digests of evaluations: with their defaults they have no part.
+LATER = tuple(one.name for one in fields(Sampling))[3:]
 
 
 class Taken(NamedTuple):

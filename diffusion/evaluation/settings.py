@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 from diffusion.data.layout import Form
 from diffusion.decoding import Rule
 from diffusion.decoding.kv_cache import CacheSettings
-from diffusion.decoding.sampling import Fill, Sampling, Tokens
+from diffusion.decoding.sampling import LATER, Fill, Sampling, Tokens
 from diffusion.settings import STRICT, ModelReference, Precision, check_name, digest_of
 from support import plugins
 from support.errors import UserError
@@ -21,7 +21,6 @@ from support.errors import UserError
 Part = Mapping[str, str | int | float | bool | None]  # `kind`, and the options of that kind
 
 RULES, BENCHMARKS = "diffusion.decoding.rules", "diffusion.evaluation.benchmarks"
-LATER_SETTINGS = 3  # fields of Sampling from here on have no part in a digest by default
 ROWS_PER_FILE = 64  # of an incomplete cell; a killed evaluation decodes at most these again
 
 
@@ -171,9 +170,8 @@ class Evaluation:
         shaping = dataclasses.asdict(self)
         for name in ("name", "systems", "steps", "batch", "strict"):  # rows at once: in `facts`
             shaping.pop(name)
-        for one in dataclasses.fields(Sampling)[LATER_SETTINGS:]:
-            if shaping[one.name] == one.default:
-                shaping.pop(one.name)
+        for name in {*LATER} - {*self.sampling.unusual()}:
+            shaping.pop(name)
         shaping |= {"system": dataclasses.asdict(cell.system), "steps": cell.steps, "facts": facts}
         for name in ("name", "steps", "base", "training", "tuned_paths"):
             shaping["system"].pop(name)
