@@ -382,8 +382,8 @@ def test_settings_that_are_not_used_change_no_digest(evaluation: Evaluation) -> 
     shaping |= {"system": system, "steps": cell.steps, "facts": ["a"]}
     assert evaluation.digest(cell, ["a"]) == digest_of(shaping)
     others = (
-        replace(evaluation, top_k=1),
-        replace(evaluation, top_p=0.5),
+        replace(evaluation, top_k=1, tempered=True),
+        replace(evaluation, top_p=0.5, tempered=True),
         replace(evaluation, guidance=1.0),
         replace(evaluation, suppress=(3,)),
     )
@@ -416,6 +416,7 @@ def test_tokens_that_are_none_are_named(
         ({"temperature": -1.0}, "temperature"),
         ({"top_p": 0.0}, r"top_p: 0\.0 is not above 0 and at most 1"),
         ({"top_k": 0}, "top_k: 0 is not at least 1"),
+        ({"top_k": 3}, "top_k: without effect at temperature 0, unless tempered"),
         ({"guidance": -1.0}, r"guidance: -1\.0 is not a number of at least 0"),
     ],
 )
