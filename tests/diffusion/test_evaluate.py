@@ -19,6 +19,7 @@ from diffusion.evaluation.evaluate import evaluate_cells
 from diffusion.evaluation.results import DecodedProblem, read_results, read_rows, result
 from diffusion.evaluation.settings import Cell, Evaluation, System
 from diffusion.paper.cells import EvaluationCells
+from diffusion.paper.decode_page import evaluated
 from diffusion.paper.tables import tables
 from diffusion.settings import ModelReference, Precision, digest_of
 from schemas.records import Grade
@@ -351,6 +352,9 @@ def test_every_rule_and_setting_is_evaluated_and_read_back(
             ends = [end for end in read["taken_back_K"] if end is not None]
             assert one.churn or not read["taken_back_K"]
             assert len(read["tokens_K"]) - len(ends) == 34
+    for shown in evaluated(tmp_path / "run", {}).decodes:
+        assert len(shown.taken_back) == len(shown.step) >= 34
+        assert sum(map(len, shown.slots)) == 34, "a position has one place"
     cells = tables(EvaluationCells([tmp_path / "run"]))[-1]
     assert cells.header[-1] == "taken back"
     assert "prophet (block=8, early=0.4" in cells.rows[5][3]
