@@ -18,6 +18,8 @@ from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
+from transformers import AutoModelForMaskedLM
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 from transformers.utils import logging
 
 from diffusion.data.turns import turn_end_ids
@@ -44,6 +46,9 @@ class Family(Protocol):
 
     MODEL_TYPES: tuple[str, ...]  # of the configs it takes; empty: those of no other family
     SHIFT: bool  # whether the logits of position i are read at i - 1
+    # A family may also have `ARCHITECTURES`, names of classes by which a config is taken before its
+    # model type is looked at, and, if its models are block-causal (network/attention.py),
+    # `block_size(config)`: the tokens of a block, or None for a model that is not.
 
     def build(self, folder: Path, config: Config, dtype: torch.dtype, trust: bool) -> Any:
         """The transformers network with the weights in `folder`."""
@@ -77,17 +82,62 @@ def family_named(name: str) -> Family:
 
 
 def family_of(config: Config) -> tuple[str, Family]:
-    """The name of the family that takes a config's model type, and the family.
+    """The name of the family that takes a config, and the family.
 
-    UserError if it is another distribution's and cannot be used.
+    UserError if none takes it, or if it is another distribution's and cannot be used.
     """
     kind = config.get("model_type")
+    if isinstance(kind, str) and (why := _REFUSED.get(kind)):
+        raise UserError(
+            f"config.json: model_type {kind!r}: {why}; take a model of the {known_families()}"
+        )
+    named = config.get("architectures")
+    architectures = set(named) if isinstance(named, list) else set()
+    for name, family in families().items():
+        if architectures & set(getattr(family, "ARCHITECTURES", ())):
+            return name, family
     for name, family in families().items():
         if kind in family.MODEL_TYPES:
             return name, family
     if isinstance(kind, str) and plugins.origin(__name__, kind):
         return kind, family_named(kind)
-    return next((name, one) for name, one in families().items() if not one.MODEL_TYPES)
+    name, family = next((name, one) for name, one in families().items() if not one.MODEL_TYPES)
+    if not is_masked_lm(config):
+        raise UserError(
+            f"config.json: model_type {kind!r} with mask_token_id "
+            f"{config.get('mask_token_id')!r} is no masked-diffusion model that is known; take a "
+            f"model of the {known_families()}"
+        )
+    return name, family
+
+
+_REFUSED = {
+    "diffusion_gemma": "DiffusionGemma starts from random tokens, replaces unsure ones by other "
+    "random tokens, and has no mask, so that no rule that commits masks decodes it",
+}
+
+
+def is_masked_lm(config: Config) -> bool:
+    """Whether transformers, or code beside the model, has a masked language model for a config."""
+    code = config.get("auto_map")
+    has_code = isinstance(code, dict) and AutoModelForMaskedLM.__name__ in code
+    return has_code or config.get("model_type") in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+
+def known_families() -> str:
+    """The families with the model types that they take, as messages name them."""
+    listed = [
+        f"{name} ({', '.join(one.MODEL_TYPES)})"
+        for name, one in families().items()
+        if one.MODEL_TYPES
+    ]
+    return f"families {', '.join(listed)}, or a masked language model of transformers"
+
+
+def block_size_of(family: Family, config: Config) -> int | None:
+    """The tokens of a block of a block-causal model; None for a model that sees the whole row."""
+    read = getattr(family, "block_size", None)
+    return None if read is None else cast(int | None, read(config))
 
 
 def load_model(
@@ -104,7 +154,11 @@ def load_model(
     """
     folder = directory_of(name, trust_remote_code)
     config = read_config(folder)
-    family_name, family = family_of(config)
+    try:
+        family_name, family = family_of(config)
+        block = block_size_of(family, config)
+    except UserError as error:
+        raise UserError(f"{folder}/{error}") from None
     cast(Any, logging).disable_progress_bar()
     tokenizer, ids = tokenizer_of(family, folder, config, trust_remote_code)
     net = family.build(folder, config, dtype, trust_remote_code)
@@ -117,7 +171,7 @@ def load_model(
             )
     return Dlm(
         family=family_name,
-        denoiser=Denoiser(net.to(device), shift=family.SHIFT),
+        denoiser=Denoiser(net.to(device), shift=family.SHIFT, block=block),
         tokenizer=tokenizer,
         mask_id=ids.mask,
         fill_id=ids.fill,
