@@ -11,7 +11,7 @@ from diffusion import models
 from diffusion.data.layout import CanvasLayout, Form, encode_prompt, layout_of
 from diffusion.decoding import Rule
 from diffusion.decoding.decode import Request, Sampling, decode
-from diffusion.decoding.kv_cache import CachedPositions, CacheSettings
+from diffusion.decoding.kv_cache import APPROXIMATE, CachedPositions, CacheSettings
 from diffusion.decoding.rules.blockwise import Blockwise
 from diffusion.decoding.rules.confidence import Confidence
 from diffusion.decoding.rules.fast_dllm import FastDllm
@@ -108,7 +108,7 @@ def plain(
     return sorted(commits)
 
 
-@pytest.mark.parametrize("kind", CachedPositions)
+@pytest.mark.parametrize("kind", APPROXIMATE)
 @pytest.mark.parametrize("refresh", [0, 1, 2])
 def test_each_equals_a_plain_row_that_keeps_the_same(
     dlm: Dlm, kind: CachedPositions, refresh: int
@@ -144,7 +144,7 @@ def test_blocks_of_one_mask_are_exact(dlm: Dlm) -> None:
     layout, asked = canvas(dlm), requests(dlm)
     rule = FastDllm(block=1)
     exact = decode(dlm, layout, asked, rule)
-    for kind in CachedPositions:
+    for kind in APPROXIMATE:
         kept = decode(dlm, layout, asked, rule, caching=CacheSettings(kind=kind))
         for one, other in zip(exact, kept, strict=True):
             assert one.ids_C.tolist() == other.ids_C.tolist()
@@ -158,6 +158,11 @@ def test_mistakes_are_named(dlm: Dlm, tmp_path: Any) -> None:
             decode(dlm, layout, asked, rule, steps=4, caching=CacheSettings(kind=kind))
     with pytest.raises(ValueError, match="refresh: -1 is under 0"):
         CacheSettings(kind=CachedPositions.DUAL, refresh=-1)
+    with pytest.raises(ValueError, match=r"refresh: finished blocks never change"):
+        CacheSettings(kind=CachedPositions.FINISHED, refresh=4)
+    finished = CacheSettings(kind=CachedPositions.FINISHED)
+    with pytest.raises(ValueError, match="cache: finished is of block-causal models, and this one"):
+        decode(dlm, layout, asked, rule, steps=4, caching=finished)
     other = models.load_model(str(make("masked_lm", tmp_path)))
     with pytest.raises(UserError, match=r"x\.cache: a model of the family masked_lm keeps nothing"):
         answers(
