@@ -64,23 +64,27 @@ class CacheSettings:
                 "can keep the prompt"
             )
 
+    def check_block(self, block: int | None) -> None:
+        """Raise ValueError if a model with blocks of this size has no such cache."""
+        is_exact = self.kind is CachedPositions.FINISHED
+        if is_exact and block is None:
+            raise ValueError(
+                "cache: finished is of block-causal models, and this one sees the whole row; take "
+                "prompt, prefix or dual"
+            )
+        if not is_exact and block is not None:
+            raise ValueError(
+                f"cache: {self.kind} is of models that see the whole row, and this one is "
+                "block-causal; take finished, which is exact"
+            )
+
     def check_model(self, dlm: Dlm) -> None:
         """Raise ValueError if the model's attention keeps nothing, or not what this keeps."""
         if not takes_keys(dlm.denoiser.net):
             raise ValueError(
                 f"cache: a model of the family {dlm.family} keeps nothing; leave it out"
             )
-        is_exact = self.kind is CachedPositions.FINISHED
-        if is_exact and dlm.denoiser.block is None:
-            raise ValueError(
-                "cache: finished is of block-causal models, and this one sees the whole row; take "
-                "prompt, prefix or dual"
-            )
-        if not is_exact and dlm.denoiser.block is not None:
-            raise ValueError(
-                f"cache: {self.kind} is of models that see the whole row, and this one is "
-                "block-causal; take finished, which is exact"
-            )
+        self.check_block(dlm.denoiser.block)
 
     def __str__(self) -> str:
         """As tables name it."""

@@ -87,13 +87,12 @@ def answers(
             f"{where}: a prompt and {layout.tokens} answer tokens are {longest} tokens, and the "
             f"model sees {dlm.context}; lower masks"
         )
-    try:
-        if dlm.denoiser.block is not None:
-            rule_inside_blocks(rule, dlm.denoiser.block)
-        if caching is not None:
+    check_decodable(rule, dlm.denoiser.block, caching, where)
+    if caching is not None:
+        try:
             caching.check_model(dlm)
-    except ValueError as error:
-        raise UserError(f"{where}.{error}") from None
+        except ValueError as error:
+            raise UserError(f"{where}.{error}") from None
     is_half = precision is Precision.BFLOAT16
     device = dlm.denoiser.net.device.type
     with torch.autocast(device, torch.bfloat16) if is_half else nullcontext():
@@ -102,6 +101,19 @@ def answers(
         )
     texts = texts_of(dlm, layout, [one.ids_C for one in decoded])
     return [DecodedAnswer(*pair) for pair in zip(texts, decoded, strict=True)]
+
+
+def check_decodable(
+    rule: Rule, block: int | None, caching: CacheSettings | None, where: str
+) -> None:
+    """Raise UserError if a model with blocks of `block` tokens has no such rule or cache."""
+    try:
+        if block is not None:
+            rule_inside_blocks(rule, block)
+        if caching is not None:
+            caching.check_block(block)
+    except ValueError as error:
+        raise UserError(f"{where}.{error}") from None
 
 
 def texts_of(dlm: Dlm, layout: CanvasLayout, rows: Sequence[Ids]) -> list[tuple[str, ...]]:

@@ -11,7 +11,8 @@ the `model_type` that it takes, and whose object is a module with the same names
 import importlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
@@ -87,7 +88,7 @@ def family_of(config: Config) -> tuple[str, Family]:
     UserError if none takes it, or if it is another distribution's and cannot be used.
     """
     kind = config.get("model_type")
-    if isinstance(kind, str) and (why := _REFUSED.get(kind)):
+    if why := _REFUSED.get(str(kind)):
         raise UserError(
             f"config.json: model_type {kind!r}: {why}; take a model of the {known_families()}"
         )
@@ -121,7 +122,7 @@ def is_masked_lm(config: Config) -> bool:
     """Whether transformers, or code beside the model, has a masked language model for a config."""
     code = config.get("auto_map")
     has_code = isinstance(code, dict) and AutoModelForMaskedLM.__name__ in code
-    return has_code or config.get("model_type") in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    return has_code or str(config.get("model_type")) in MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 
 def known_families() -> str:
@@ -134,10 +135,33 @@ def known_families() -> str:
     return f"families {', '.join(listed)}, or a masked language model of transformers"
 
 
-def block_size_of(family: Family, config: Config) -> int | None:
-    """The tokens of a block of a block-causal model; None for a model that sees the whole row."""
-    read = getattr(family, "block_size", None)
-    return None if read is None else cast(int | None, read(config))
+class Identified(NamedTuple):
+    """What a model's config.json says; `block` as in `Denoiser`."""
+
+    config: Config
+    name: str
+    family: Family
+    block: int | None
+
+
+def identify(folder: Path) -> Identified:
+    """The family of the model in a directory; UserError names the directory, if it has none."""
+    config = read_config(folder)
+    with _naming(folder):
+        name, family = family_of(config)
+        read = getattr(family, "block_size", None)
+        return Identified(config, name, family, None if read is None else read(config))
+
+
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """Puts the directory before a message on its config.json."""
+    try:
+        yield
+    except UserError as error:
+        if not str(error).startswith("config.json"):
+            raise
+        raise UserError(f"{folder}/{error}") from None
 
 
 def load_model(
@@ -153,15 +177,11 @@ def load_model(
     or the tokenizer has no mask token.
     """
     folder = directory_of(name, trust_remote_code)
-    config = read_config(folder)
-    try:
-        family_name, family = family_of(config)
-        block = block_size_of(family, config)
-    except UserError as error:
-        raise UserError(f"{folder}/{error}") from None
+    config, family_name, family, block = identify(folder)
     cast(Any, logging).disable_progress_bar()
     tokenizer, ids = tokenizer_of(family, folder, config, trust_remote_code)
-    net = family.build(folder, config, dtype, trust_remote_code)
+    with _naming(folder):
+        net = family.build(folder, config, dtype, trust_remote_code)
     rows = net.get_input_embeddings().weight.shape[0]
     for what, number in (("mask", ids.mask), ("fill", ids.fill), ("last", len(tokenizer) - 1)):
         if number >= rows:
@@ -184,12 +204,9 @@ def load_model(
 def attention_of(name: str, trust_remote_code: bool) -> str:
     """The attention kernel that a model runs with, as transformers names it; loads no weights."""
     folder = directory_of(name, trust_remote_code)
-    config = read_config(folder)
-    try:
-        with torch.device("meta"):
-            net = family_of(config)[1].blank(config, torch.float32, trust_remote_code)
-    except UserError as error:
-        raise UserError(f"{folder}/{error}") from None
+    config, _, family, _ = identify(folder)
+    with _naming(folder), torch.device("meta"):
+        net = family.blank(config, torch.float32, trust_remote_code)
     kernel = str(net.config._attn_implementation)
     return "sdpa" if kernel == attention.NAME else kernel
 

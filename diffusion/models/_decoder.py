@@ -39,22 +39,23 @@ _SHOWN_CHARACTERS = 200  # of another library's message
 
 @contextmanager
 def config_faults() -> Iterator[None]:
-    """Raises UserError instead of what a config class says of a value that it does not take."""
+    """Raises UserError instead of what a class says of a value in a config that it cannot take."""
     try:
         yield
-    except (TypeError, ValueError, StrictDataclassError) as error:
+    except (TypeError, ValueError, ArithmeticError, RuntimeError, StrictDataclassError) as error:
         fault = " ".join(str(error).split())[:_SHOWN_CHARACTERS]
         raise UserError(f"config.json: {fault}; take the file of the model's repository") from None
 
 
 def blank(architecture: Any, config: Any, dtype: torch.dtype) -> Any:
     """An untrained network of a transformers class."""
-    return architecture._from_config(_prepared(config), dtype=dtype)
+    with config_faults():
+        return architecture._from_config(_prepared(config), dtype=dtype)
 
 
 def build(folder: Path, architecture: Any, config: Any, rename: Rename, dtype: torch.dtype) -> Any:
     """The network with the weights in `folder`; UserError lists every kind of mismatch."""
-    with torch.device("meta"):
+    with config_faults(), torch.device("meta"):
         untrained = architecture(_prepared(config)).state_dict()
     if config.tie_word_embeddings:
         untrained.pop("lm_head.weight", None)

@@ -32,16 +32,24 @@ def config_of(kind: Any, config: Config, **more: Any) -> Any:
     Keys that the class does not know are left out. UserError if one that decides what is computed
     is missing, or has a value that the class does not take.
     """
-    missing = [key for key in _NEEDED if config.get(key) is None]
-    if config.get("rope_theta") is None and not config.get("rope_parameters"):
-        missing.append("rope_theta")
-    if missing:
-        raise UserError(f"config.json: {', '.join(missing)} missing; {REPOSITORY}")
+    check(config)
     known = {field.name for field in dataclasses.fields(kind)} - {*_UNUSED}
     values = {key: config[key] for key in known & config.keys()}
     rope = {key: config[key] for key in ("rope_theta", "rope_scaling") if key in config}
     with _decoder.config_faults():
         return kind(**values | rope | more)
+
+
+def check(config: Config, *more: str) -> None:
+    """Raise UserError if a size or a constant of the network, or a key of `more`, is missing."""
+    missing = [key for key in (*_NEEDED, *more) if config.get(key) is None]
+    if config.get("rope_theta") is None and not config.get("rope_parameters"):
+        missing.append("rope_theta")
+    if missing:
+        raise UserError(f"config.json: {', '.join(missing)} missing; {REPOSITORY}")
+    for key in ("hidden_size", "num_attention_heads", *more):
+        if not isinstance(value := config[key], int) or value < 1:
+            raise UserError(f"config.json: {key}: {value!r} is no positive number; {REPOSITORY}")
 
 
 def tokenizer(folder: Path) -> Any:

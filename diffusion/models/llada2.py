@@ -101,8 +101,14 @@ def _glm4(config: Config) -> Any:
         raise UserError(
             f"config.json: no LLaDA2 that layers of GLM-4-MoE compute; {'; '.join(wrong)}"
         )
-    if missing := [key for key in _NEEDED if not config.get(key)]:
-        raise UserError(f"config.json: {', '.join(missing)} missing; {_native.REPOSITORY}")
+    _native.check(config, *_NEEDED)
+    groups, chosen = config.get("n_group", 8), config.get("topk_group", 4)
+    experts, picked = config["num_experts"], config["num_experts_per_tok"]
+    if not 0 < chosen <= groups or experts % groups or picked > experts // groups * chosen:
+        raise UserError(
+            f"config.json: {picked} of {experts} experts in {chosen} of {groups} groups are no "
+            f"choice; {_native.REPOSITORY}"
+        )
     width = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
     return _native.config_of(
         Glm4MoeConfig,
@@ -110,12 +116,12 @@ def _glm4(config: Config) -> Any:
         head_dim=width,
         attention_bias=config.get("use_qkv_bias", False),
         use_qk_norm=config.get("use_qk_norm", True),
-        n_routed_experts=config["num_experts"],
+        n_routed_experts=experts,
         n_shared_experts=config["num_shared_experts"],
-        norm_topk_prob=config["num_experts_per_tok"] > 1,  # LLaDA2's own code reads no such key
+        norm_topk_prob=picked > 1,  # LLaDA2's own code reads no such key
         partial_rotary_factor=config.get("partial_rotary_factor", 0.5),
-        n_group=config.get("n_group", 8),
-        topk_group=config.get("topk_group", 4),
+        n_group=groups,
+        topk_group=chosen,
         routed_scaling_factor=config.get("routed_scaling_factor", 2.5),
         first_k_dense_replace=config.get("first_k_dense_replace", 0),
         num_mtp_layers=0,

@@ -66,10 +66,13 @@ def _qwen3(config: Config) -> Any:
         raise UserError(
             f"config.json: no LLaDA-MoE that blocks of Qwen3 compute; {'; '.join(wrong)}"
         )
-    layers = list(config.get("moe_layer_freq") or [1] * (config.get("num_hidden_layers") or 0))
-    missing = [key for key in ("expert_intermediate_size", "num_experts") if not config.get(key)]
-    if missing:
-        raise UserError(f"config.json: {', '.join(missing)} missing; {_native.REPOSITORY}")
+    _native.check(config, "expert_intermediate_size", "num_experts", "num_experts_per_tok")
+    layers = config.get("moe_layer_freq")
+    if not isinstance(layers, list) or len(layers) != config["num_hidden_layers"]:
+        raise UserError(
+            f"config.json: moe_layer_freq: {layers!r} says not for every layer whether it is a "
+            f"mixture; {_native.REPOSITORY}"
+        )
     return _native.config_of(
         Qwen3MoeConfig,
         config,

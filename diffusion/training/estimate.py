@@ -15,7 +15,7 @@ from diffusion.data import corpus
 from diffusion.data.layout import CanvasLayout
 from diffusion.memory import Parts, Shape, training
 from diffusion.settings import Precision, Settings
-from diffusion.training.prepared import refusals
+from diffusion.training.prepared import check_objective, refusals
 from support.errors import NothingReleasedError, UserError
 
 UTILISATION = 0.4  # of the peak rate: what good trainers reach at this size
@@ -112,9 +112,9 @@ def parse_devices(text: str) -> tuple[int, str]:
 
 def estimate(settings: Settings, devices: int, device: str | None) -> Estimate:
     """The cost on `devices` devices of a kind in `GPUS` (None: not known); several are sharded."""
+    check_objective(settings)
     folder = models.directory_of(settings.model.path, settings.model.trust_remote_code)
-    config = models.read_config(folder)
-    name, family = models.family_of(config)
+    config, name, family, _ = models.identify(folder)
     with torch.device("meta"):
         net = family.blank(config, torch.float32, settings.model.trust_remote_code)
     tokenizer, ids = models.tokenizer_of(family, folder, config, settings.model.trust_remote_code)

@@ -24,6 +24,7 @@ from diffusion.training.train import fine_tune
 from schemas.arrow import RELEASE
 from support.errors import NothingReleasedError, PolytraceError, StoppedError, UserError
 from tests.diffusion.checkpoints import FAMILIES, make, weights_of, write_corpus
+from tests.diffusion.layouts import FULL
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
@@ -127,7 +128,7 @@ def test_a_training_ends_with_a_model_that_has_learnt(
     assert len(said) == 1  # nothing was done the second time
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, *FULL])
 def test_every_family_is_trained_and_saved_in_its_own_layout(
     settings: Settings, family: str, tmp_path: Path
 ) -> None:
