@@ -134,7 +134,7 @@ def estimate(settings: Settings, devices: int, device: str | None) -> Estimate:
     head = net.get_output_embeddings().weight.numel()
     shape = shape_of(net)
     blocks = shape.parameters - net.get_input_embeddings().weight.numel()
-    blocks -= 0 if net.config.tie_word_embeddings else head
+    blocks -= (0 if net.config.tie_word_embeddings else head) + _unused(net)
     trained = shape.parameters if settings.lora is None else _adapters(net, settings)
     flops = settings.epochs * _flops(net, layout, lengths, blocks, head, settings)
     hours, gpu = None, GPUS.get(device or "")
@@ -185,6 +185,16 @@ def _flops(
     heads: float = 2.0 * head * 0.5 * layout.masks * len(lengths)
     passes = 4.0 if settings.gradient_checkpointing else 3.0
     return passes * trunk + 3.0 * heads
+
+
+def _unused(net: Any) -> int:
+    """The parameters of experts that a token does not pass through; 0 without a mixture."""
+    experts = sum(
+        one.numel() for name, one in net.named_parameters() if ".experts." in name and one.ndim == 3
+    )
+    if not experts:
+        return 0
+    return int(experts * (1 - net.config.num_experts_per_tok / net.config.num_local_experts))
 
 
 def _adapters(net: Any, settings: Settings) -> int:

@@ -254,3 +254,25 @@ def test_block_causal_models_are_not_fine_tuned(kind: str, tmp_path: Path) -> No
         fine_tune(settings, tmp_path / "run")
     with pytest.raises(UserError, match=said):
         estimate(settings, 1, None)
+
+
+def test_an_estimate_counts_the_experts_that_a_token_passes(tmp_path: Path) -> None:
+    source = make("llada_moe", tmp_path / "some")
+    everything = copy_with(source, tmp_path / "all", num_experts_per_tok=4)
+    flops = [
+        estimate(
+            Settings(
+                name="x",
+                model=ModelReference(path=str(folder)),
+                corpus=str(write_corpus(tmp_path / folder.name / "corpus")),
+                slot_tokens=30,
+                summary_tokens=12,
+            ),
+            1,
+            None,
+        )
+        for folder in (source, everything)
+    ]
+    assert flops[0].parameters == flops[1].parameters
+    unused = 2 * 3 * 24 * 32  # two of four experts, three matrices each
+    assert flops[1].flops - flops[0].flops == 3.0 * 2.0 * unused * flops[0].tokens
