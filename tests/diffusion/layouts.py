@@ -215,3 +215,4 @@ FAMILY = {kind: kind.partition("-")[0].removesuffix("_moe") for kind in LAYOUTS}
 }
 BLOCK_CAUSAL = ("sdar", "sdar_moe", "fast_dllm_v2", "llada2")
 FULL = tuple(kind for kind in LAYOUTS if kind not in BLOCK_CAUSAL)
+A2D = tuple(kind for kind in FULL if FAMILY[kind] == "a2d")

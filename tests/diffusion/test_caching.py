@@ -24,7 +24,7 @@ from tests.diffusion.checkpoints import make
 ASKED = ("What is 2 + 3?", "Leo has 7 apples and eats 3. How many are left?", "12 * 4", "Why?")
 
 
-@pytest.fixture(scope="module", params=("llada", "dream"))
+@pytest.fixture(scope="module", params=("llada", "dream", "a2d-qwen3", "llada_moe"))
 def dlm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Dlm:
     loaded = models.load_model(str(make(request.param, tmp_path_factory.mktemp(request.param))))
     loaded.denoiser.eval()
@@ -115,11 +115,12 @@ def test_each_equals_a_plain_row_that_keeps_the_same(
 ) -> None:
     layout, asked = canvas(dlm), requests(dlm)
     caching = CacheSettings(kind=kind, refresh=refresh)
-    rule = FastDllm(threshold=0.015, block=5)
+    threshold = 0.04 if dlm.family == "llada_moe" else 0.015  # near its random weights' confidences
+    rule = FastDllm(threshold=threshold, block=5)
     together = decode(dlm, layout, asked, rule, caching=caching)
     for request, row in zip(asked, together, strict=True):
         found = sorted((c.step, c.position, c.token) for c in row.commits)
-        assert found == plain(dlm, layout, request, caching, 0.015)
+        assert found == plain(dlm, layout, request, caching, threshold)
         assert row.nfe == 1 + max(c.step for c in row.commits)
     passes = {row.nfe for row in together}
     assert len(passes) > 1 and max(passes) < layout.masks, "rows leave, and commit several at once"
