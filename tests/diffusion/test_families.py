@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from diffusion import models
 from diffusion.data.layout import Form
+from diffusion.data.turns import turn_end_ids
 from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import ModelReference, Settings
 from diffusion.training.estimate import estimate
@@ -115,6 +116,18 @@ def test_children_of_a_family_load_as_what_they_are(name: str, tmp_path: Path) -
     assert dlm.mask_id == dlm.tokenizer.mask_token_id
     base = models.load_model(str(source))
     assert torch.equal(everywhere(dlm, ids()), everywhere(base, ids()))
+
+
+def test_diffucoders_padding_ends_a_text(tmp_path: Path) -> None:
+    """Its config.json names another token, which pads a batch."""
+    folder = make("dream", tmp_path)
+    read = PreTrainedTokenizerFast.from_pretrained(folder)
+    read.add_tokens(["<|dlm_pad|>"])
+    read.save_pretrained(folder)
+    padding = read.get_added_vocab()["<|dlm_pad|>"]
+    ends = turn_end_ids(folder, models.read_config(folder), read)
+    assert padding in ends
+    assert padding != models.families()["dream"].special_ids(models.read_config(folder), read).fill
 
 
 @pytest.mark.parametrize("family", ["llada", "dream"])
