@@ -98,7 +98,7 @@ def mask_id(
     config: Config, tokenizer: Any, masks: Sequence[str] = (), default: int | None = None
 ) -> int:
     """The id of the mask as `special_ids` looks for it."""
-    added = getattr(tokenizer, "get_added_vocab", dict)()
+    added: dict[str, int] = getattr(tokenizer, "get_added_vocab", dict)()
     named = (added[name] for name in masks if name in added)
     found = config.get("mask_token_id")
     for one in (found, getattr(tokenizer, "mask_token_id", None), *named, default):
