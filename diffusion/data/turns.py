@@ -18,7 +18,11 @@ from support.errors import UserError
 GENERATION_CONFIG = "generation_config.json"
 _PROBE = "polytrace"  # an answer that is put into the chat template, to see what follows it
 # Tokens that end a turn in widely used chat templates: a tokenizer may have one, and no template.
-_KNOWN = ("<|eot_id|>", "<|im_end|>", "<|endoftext|>", "<|end|>", "<end_of_turn>", "<|role_end|>")
+# DiffuCoder pads with a token of its own, and fills the rest of its answers with it.
+_KNOWN = (
+    *("<|eot_id|>", "<|im_end|>", "<|endoftext|>", "<|end|>", "<end_of_turn>", "<|role_end|>"),
+    "<|dlm_pad|>",
+)
 
 
 def turn_end_ids(folder: Path, config: Mapping[str, Any], tokenizer: Any) -> frozenset[int]:

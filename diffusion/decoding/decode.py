@@ -11,55 +11,26 @@ Axes: B rows, T tokens, C columns of the layout, R positions in scope, H hidden,
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from diffusion.data.layout import CanvasLayout, Ids
+from diffusion.data.layout import CanvasLayout
 from diffusion.decoding import Measure, Remasks, Rule, View, measure_of
-from diffusion.decoding.kv_cache import Cache, CacheSettings
+from diffusion.decoding.blocks import first_unfinished, rule_inside_blocks
+from diffusion.decoding.decoded import Commit as Commit
+from diffusion.decoding.decoded import Decoded as Decoded
+from diffusion.decoding.decoded import Request as Request
+from diffusion.decoding.finished_blocks import FinishedBlocks
+from diffusion.decoding.kv_cache import Cache, CacheSettings, new_cache
 from diffusion.decoding.sampling import Fill as Fill
 from diffusion.decoding.sampling import Sampling as Sampling
 from diffusion.decoding.sampling import Taken, take
 from diffusion.models.network.denoiser import Dlm
 from diffusion.models.network.linear_cross_entropy import rows_at_once
 from diffusion.training.objective import generator
-
-
-class Request(NamedTuple):
-    """A prompt's ids, and a name on which the row's random numbers depend."""
-
-    name: str
-    prompt: Ids
-
-
-class Commit(NamedTuple):
-    """One committed token; `position` is its column in the layout, headers counted.
-
-    `confidence` is its probability, whatever the rule ranks by. `taken_back`: the step at whose end
-    its position was masked again; None if it stayed.
-    """
-
-    step: int
-    position: int
-    confidence: float
-    token: int
-    taken_back: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decoded:
-    """A row: the answer's tokens [C], its commits in order, and its number of forward passes.
-
-    The last commit of a position is the one that stayed.
-    """
-
-    ids_C: Ids
-    commits: tuple[Commit, ...]
-    nfe: int
 
 
 @torch.inference_mode()
@@ -76,10 +47,11 @@ def decode(
     """Decode the answers to all requests in one batch; they begin as masks.
 
     `steps` is the number of steps over which the rule spreads its commits, at most one for each
-    mask unless it takes tokens back; a rule without a number of steps ignores it. `caching` is an
-    approximation. Raises ValueError if the rule needs steps and has none, or has no blocks and the
-    cache needs them, or takes tokens back and has no number of steps; for a cache beside guidance;
-    and for tokens of `sampling` that the model does not have.
+    mask unless it takes tokens back; a rule without a number of steps ignores it. A block-causal
+    model is decoded block by block, which may take more steps. `caching` is an approximation, but
+    for the cache of finished blocks. Raises ValueError if the rule needs steps and has none, has no
+    blocks and the cache needs them, takes tokens back and has no number of steps, or does not suit
+    the model; for a cache beside guidance; and for tokens of `sampling` that the model lacks.
     """
     sampling = sampling or Sampling()
     if rule.has_steps and steps < 1:
@@ -87,12 +59,15 @@ def decode(
     if isinstance(rule, Remasks) and not rule.has_steps:
         raise ValueError("a rule that takes tokens back has a number of steps, to come to an end")
     sampling.check(is_cached=caching is not None)
+    block = dlm.denoiser.block
+    if block is not None:
+        rule = rule_inside_blocks(rule, block)
     batch = _Batch(dlm, layout, requests, sampling)
     if caching is not None:
-        batch.cache = Cache(caching, rule, batch.mask_index_C, len(requests))
+        batch.cache = new_cache(caching, rule, dlm, batch.mask_index_C, len(requests))
     most = layout.masks  # steps; a rule that commits some masks twice may take more
     wanted = (steps if isinstance(rule, Remasks) else min(steps, most)) if rule.has_steps else 0
-    for step in range(wanted or most):
+    for step in range(wanted if wanted and block is None else most):
         if batch.rows:
             batch.step(rule, step, wanted)
     assert not batch.rows, f"masks are left after {wanted or most} steps"
@@ -135,7 +110,7 @@ class _Batch:
         self.mask_index_C = torch.where(is_mask_C, is_mask_C.cumsum(0) - 1, -1)
         self.masked_BC = is_mask_C.repeat(len(empty), 1)
         self.at_commit_BC = torch.full_like(self.masked_BC, torch.inf, dtype=torch.float32)
-        self.cache: Cache | None = None
+        self.cache: Cache | FinishedBlocks | None = None
         self._drop_finished()
 
     def step(self, rule: Rule, number: int, steps: int) -> None:
@@ -143,7 +118,7 @@ class _Batch:
         view = View(
             step=number,
             steps=steps,
-            masked_BC=self.masked_BC,
+            masked_BC=self._decoded_now(),
             slot_C=self.slot_C,
             mask_index_C=self.mask_index_C,
             mask_count=self.layout.masks,
@@ -165,6 +140,13 @@ class _Batch:
         for b in scope_BC.any(1).nonzero().squeeze(1).tolist():
             self.nfe[self.rows[b]] += self.sampling.passes
         self._drop_finished()
+
+    def _decoded_now(self) -> Tensor:
+        """The masks that a rule sees: all, or those of a block-causal model's current block."""
+        block = self.dlm.denoiser.block
+        if block is None:
+            return self.masked_BC
+        return first_unfinished(self.masked_BC, self.at_BC, block)
 
     def _predict(self, rule: Rule, scope_BC: Tensor, step: int) -> tuple[Tensor, ...]:
         """What is taken at every position in scope, each [B, C]; confidences are -inf elsewhere."""

@@ -97,7 +97,7 @@ dist.destroy_process_group()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, "a2d-qwen3", "llada_moe"])
 def test_shards_give_the_gradients_of_the_whole(family: str, tmp_path: Path) -> None:
     model = make(family, tmp_path / "model")
     corpus = write_corpus(tmp_path / "corpus")
