@@ -105,10 +105,12 @@ class Stream:
         finally:
             for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-            # What is being judged is judged to the end: graders are closed after the run.
-            await asyncio.to_thread(self._judges.shutdown, cancel_futures=True)
-            await self._pool.close()
+            try:
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+                # What is being judged is judged to the end: graders are closed after the run.
+                await asyncio.to_thread(self._judges.shutdown, cancel_futures=True)
+            finally:
+                await self._pool.close()
 
     def _pump(self) -> None:
         """Send as much as there is room for; called whenever something changed."""
