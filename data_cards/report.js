@@ -73,7 +73,11 @@ if (data.decodes) {
   const fill = () => {
     const one = data.decodes[at("decode").value];
     const now = Number(step.value);
-    const commit = new Map(one.position.map((place, k) => [place, k]));
+    const commit = new Map();
+    one.position.forEach((place, k) => {
+      const end = one.taken_back[k];
+      if (one.step[k] < now && (end === null || end >= now)) commit.set(place, k);
+    });
     at("at").textContent = `${now} of ${step.max} · known answer ${one.gold}`;
     const frame = at("frame");
     frame.replaceChildren();
@@ -84,7 +88,7 @@ if (data.decodes) {
       const cells = make("div", undefined, "cells");
       slot.forEach((place) => {
         const k = commit.get(place);
-        const is_there = one.step[k] < now;
+        const is_there = k !== undefined;
         const cell = make("span", is_there ? (one.is_fill[k] ? "·" : one.text[k]) : "□");
         cell.className = !is_there ? "mask" : one.is_fill[k] ? "fill" : "";
         if (is_there && one.step[k] === now - 1) cell.classList.add("new");

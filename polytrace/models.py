@@ -49,6 +49,12 @@ def decode(
     summary_tokens: int = 32,
     temperature: float = 0.0,
     seed: int = 0,
+    top_p: float | None = None,
+    top_k: int | None = None,
+    tempered: bool = False,
+    guidance: float = 0.0,
+    suppress: Sequence[int | str] = (),
+    defer: Sequence[int | str] = (),
     precision: Literal["float32", "bfloat16"] = "float32",
     batch: int = 32,
 ) -> "list[DecodedAnswer]":
@@ -56,25 +62,32 @@ def decode(
 
     Of each answer, `texts` are its P paths and the summary (of the long-CoT form one text),
     `decoded.nfe` its forward passes, and `decoded.commits` every committed token: its step, its
-    position (a column of the answer, headers counted), its confidence in [0, 1] and its id.
+    position (a column of the answer, headers counted), its confidence in [0, 1], its id, and the
+    step at whose end it was taken back, None if it stayed.
 
     Args:
         model: From `load_model`.
         prompts: Put through the model's chat template, if it has one.
         rule: A kind of rule, `{"kind": …}` with its options, or a rule as an object.
         steps: Over how many steps a rule spreads its commits; rules that take as many as they need
-            (`fast_dllm`) ignore it, for all others it is at least 1.
+            (`fast_dllm`, `entropy_threshold`) ignore it, for all others it is at least 1.
         form: `canvas`, or `long_cot` for one slot of as many masks.
         paths: P, the paths of a canvas.
         slot_tokens: Length of a path's slot, in the model's tokens.
         summary_tokens: Length of the summary's slot.
         temperature: 0 takes the likeliest token; else tokens are sampled, by `seed`.
         seed: What chance follows from; a prompt's place in the list is its name.
+        top_p: Sample from the likeliest tokens whose probabilities reach it together.
+        top_k: Sample from so many of the likeliest tokens.
+        tempered: Confidences are those of the distribution that is sampled, as in Dream.
+        guidance: Scale of classifier-free guidance; a second forward pass at every step.
+        suppress: Tokens, or their ids, that are never predicted.
+        defer: Tokens, or their ids, that come last.
         precision: Type of the computation.
         batch: Rows that are decoded at once.
 
-    Raises UserError for an unknown rule, or where a row is longer than the model sees; ValueError
-    where the rule needs `steps`.
+    Raises UserError for an unknown rule or token, or where a row is longer than the model sees;
+    ValueError where the rule needs `steps`, or a setting is out of range.
 
     >>> model = load_model("tiny/dlm")
     >>> [answer] = decode(model, ["What is 2 + 3?"], steps=39, slot_tokens=24, summary_tokens=12)
@@ -82,7 +95,8 @@ def decode(
     (4, 39, 84)
     """
     from diffusion.data.layout import Form, encode_prompt, layout_of
-    from diffusion.decoding.decode import Request, Sampling
+    from diffusion.decoding.decode import Request
+    from diffusion.decoding.sampling import Sampling
     from diffusion.evaluation.answers import answers
     from diffusion.evaluation.settings import RULES, part
     from diffusion.settings import Precision
@@ -101,6 +115,16 @@ def decode(
     requests = [
         Request(str(n), encode_prompt(model.tokenizer, text)) for n, text in enumerate(prompts)
     ]
+    sampling = Sampling(
+        temperature=temperature,
+        seed=seed,
+        top_p=top_p,
+        top_k=top_k,
+        tempered=tempered,
+        guidance=guidance,
+        suppress=tuple(suppress),
+        defer=tuple(defer),
+    )
     found: list[DecodedAnswer] = []
     for start in range(0, len(requests), batch):
         found += answers(
@@ -109,7 +133,7 @@ def decode(
             requests[start : start + batch],
             chosen,
             steps=steps,
-            sampling=Sampling(temperature=temperature, seed=seed),
+            sampling=sampling,
             precision=Precision(precision),
             where="decode",
         )
@@ -121,7 +145,7 @@ def arness(commits: "Sequence[Commit]") -> "Arness | None":
 
     Of an answer's `decoded.commits`, or of some of them: Global-ARness@1 (`raw`), what chance would
     give (`chance`), `corrected` for it, and Local-ARness@1. None under two commits, or where all
-    came in one step.
+    came in one step. Commits that were taken back do not count.
 
     >>> model, prompts = load_model("tiny/dlm"), ["What is 2 + 3?"]
     >>> [answer] = decode(model, prompts, "ar_order", steps=12, slot_tokens=24, summary_tokens=12)
@@ -130,7 +154,8 @@ def arness(commits: "Sequence[Commit]") -> "Arness | None":
     """
     from diffusion.evaluation import arness as order
 
-    return order.arness([one.step for one in commits], [one.position for one in commits])
+    stayed = [one for one in commits if one.taken_back is None]
+    return order.arness([one.step for one in stayed], [one.position for one in stayed])
 
 
 def train(recipe: str | Path, *overrides: str, out: str | Path | None = None) -> "TrainingSummary":

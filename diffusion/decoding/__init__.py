@@ -2,8 +2,8 @@
 
 In: a model, a layout, prompts. Out: for every row its tokens, and every commit with its step,
 position, confidence and token. A rule is a frozen dataclass in a file under `rules/` with the
-members of `Rule`. What it commits depends on its `View`, which has random numbers for rules that
-draw, and on the confidences alone.
+members of `Rule`, and of `Remasks` if it takes tokens back. What it commits depends on its `View`,
+which has random numbers for rules that draw, and on the confidences alone.
 
 Axes: B rows, C columns of a layout (headers and slots), N slots.
 """
@@ -11,8 +11,9 @@ Axes: B rows, C columns of a layout (headers and slots), N slots.
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 
@@ -28,6 +29,28 @@ class Order(StrEnum):
     OTHER = "other"  # any rule that is in no table of the paper
 
 
+class Measure(StrEnum):
+    """The confidence that rules rank positions by (the algorithms of Dream's sampler, in brackets).
+
+    A probability and a margin lie in [0, 1], a negative entropy below 0. At temperature 0 all are
+    of softmax(logits); see `Sampling` for the others.
+    """
+
+    PROBABILITY = "probability"  # of the token that is committed (maskgit_plus)
+    MARGIN = "margin"  # the highest probability minus the second (topk_margin)
+    ENTROPY = "entropy"  # the sum of p log p, in nats (entropy)
+
+    @property
+    def least(self) -> float:
+        """Below every confidence, or equal to it: vocabularies have fewer than e^32 tokens."""
+        return -32.0 if self is Measure.ENTROPY else 0.0
+
+    @property
+    def lowered(self) -> float:
+        """What is taken from a confidence so that it comes after all others, in its order."""
+        return 64.0 if self is Measure.ENTROPY else 2.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """What a rule sees at step `step`, counted from 0.
@@ -37,6 +60,9 @@ class View:
     slot, -1 in headers. `mask_index_C`: the columns of slots counted from 0 over the whole layout,
     -1 in headers. `mask_count`: how many columns of slots there are. `noise()`: random numbers in
     [0, 1), [B, C], different for every row and step; two calls at one step return the same.
+    `at_commit_BC`: the probability with which the token of a position was committed, inf where
+    there is no committed token. `gap_BC`: the two highest logits' difference at every position in
+    scope, in `choose` of a rule with `reads_gap` alone.
     """
 
     step: int
@@ -46,6 +72,8 @@ class View:
     mask_index_C: Tensor
     mask_count: int
     noise: Callable[[], Tensor]
+    at_commit_BC: Tensor
+    gap_BC: Tensor | None = None
 
     @property
     def quota(self) -> int:
@@ -58,7 +86,11 @@ class View:
 
 
 class Rule(Protocol):
-    """Decides which positions a step commits."""
+    """Decides which positions a step commits.
+
+    It may also have `confidence`, a `Measure` (default: the probability), and `reads_gap`, which is
+    True if it reads `View.gap_BC`.
+    """
 
     has_steps: ClassVar[bool]  # whether the user sets the number of steps
 
@@ -67,16 +99,37 @@ class Rule(Protocol):
         """The row of the paper's tables that it belongs to."""
 
     def scope(self, view: View) -> Tensor:
-        """Masked positions whose confidence is needed, [B, C] bool.
+        """Positions of slots whose confidence is needed, [B, C] bool; masked ones, as a rule.
 
         The model's head, which is a large part of the work, is computed at these alone.
         """
 
     def choose(self, view: View, confidence_BC: Tensor) -> Tensor:
-        """The positions to commit, [B, C] bool, within `scope`.
+        """The masked positions to commit, [B, C] bool, within `scope`.
 
         Outside `scope`, `confidence_BC` is -inf.
         """
+
+
+@runtime_checkable
+class Remasks(Protocol):
+    """A rule that takes committed tokens back, so that their positions are masked again.
+
+    It has a number of steps, which ends the loop, and takes nothing back at the last one.
+    """
+
+    def take_back(self, view: View, confidence_BC: Tensor, chosen_BC: Tensor) -> Tensor:
+        """The positions to mask again when the step ends, [B, C] bool.
+
+        `view` and `confidence_BC` are those of `choose`, which returned `chosen_BC`. What this step
+        has committed may be taken back, too.
+        """
+
+
+def measure_of(rule: Rule) -> Measure:
+    """The confidence that a rule ranks by."""
+    measure = getattr(rule, "confidence", None)
+    return measure if isinstance(measure, Measure) else Measure.PROBABILITY
 
 
 def highest(key_BC: Tensor, among_BC: Tensor, count: int) -> Tensor:
@@ -93,3 +146,11 @@ def highest(key_BC: Tensor, among_BC: Tensor, count: int) -> Tensor:
 def leftmost(among_BC: Tensor, count: int) -> Tensor:
     """The `count` leftmost positions of each row among `among_BC`, as [B, C] bool."""
     return among_BC & (among_BC.cumsum(1) <= count)
+
+
+def first_block(view: View, size: int) -> Tensor:
+    """The masks of each row's leftmost unfinished block of `size` masks, [B, C] bool."""
+    block_C = view.mask_index_C // size
+    last = int(block_C.max()) + 1
+    first_B1 = torch.where(view.masked_BC, block_C, last).amin(1, keepdim=True)
+    return view.masked_BC & (block_C == first_B1)

@@ -11,8 +11,7 @@ Axes: B rows, T tokens, C columns of the layout, R positions in scope, H hidden,
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -20,37 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from diffusion.data.layout import CanvasLayout, Ids
-from diffusion.decoding import Rule, View
+from diffusion.decoding import Measure, Remasks, Rule, View, measure_of
 from diffusion.decoding.kv_cache import Cache, CacheSettings
+from diffusion.decoding.sampling import Fill as Fill
+from diffusion.decoding.sampling import Sampling as Sampling
+from diffusion.decoding.sampling import Taken, take
 from diffusion.models.network.denoiser import Dlm
 from diffusion.models.network.linear_cross_entropy import rows_at_once
 from diffusion.training.objective import generator
-
-_LOWERED = 2.0  # taken from confidences in [0, 1], so that they come last and keep their order
-
-
-class Fill(StrEnum):
-    """When fill tokens, and tokens that end a turn, may be committed."""
-
-    FREE = "free"  # as any other token
-    LAST = "last"  # after everything that is predicted to be content
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sampling:
-    """How a token is taken from its logits, and the seed of all random numbers.
-
-    At temperature 0 it is the most likely token, else a sample of softmax(logits / temperature).
-    Its confidence is its probability at temperature 1, as in LLaDA.
-    """
-
-    temperature: float = 0.0
-    seed: int = 0
-    fill: Fill = Fill.FREE
-
-    def __post_init__(self) -> None:
-        if not self.temperature >= 0:
-            raise ValueError(f"temperature: {self.temperature} is under 0")
 
 
 class Request(NamedTuple):
@@ -61,17 +37,25 @@ class Request(NamedTuple):
 
 
 class Commit(NamedTuple):
-    """One committed token; `position` is its column in the layout, headers counted."""
+    """One committed token; `position` is its column in the layout, headers counted.
+
+    `confidence` is its probability, whatever the rule ranks by. `taken_back`: the step at whose end
+    its position was masked again; None if it stayed.
+    """
 
     step: int
     position: int
     confidence: float
     token: int
+    taken_back: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoded:
-    """A row: the answer's tokens [C], its commits in order, and its number of forward passes."""
+    """A row: the answer's tokens [C], its commits in order, and its number of forward passes.
+
+    The last commit of a position is the one that stayed.
+    """
 
     ids_C: Ids
     commits: tuple[Commit, ...]
@@ -92,20 +76,26 @@ def decode(
     """Decode the answers to all requests in one batch; they begin as masks.
 
     `steps` is the number of steps over which the rule spreads its commits, at most one for each
-    mask; a rule without a number of steps ignores it. `caching` is an approximation. Raises
-    ValueError if the rule needs steps and has none, or has no blocks and the cache needs them.
+    mask unless it takes tokens back; a rule without a number of steps ignores it. `caching` is an
+    approximation. Raises ValueError if the rule needs steps and has none, or has no blocks and the
+    cache needs them, or takes tokens back and has no number of steps; for a cache beside guidance;
+    and for tokens of `sampling` that the model does not have.
     """
+    sampling = sampling or Sampling()
     if rule.has_steps and steps < 1:
         raise ValueError(f"steps: {steps}; this rule needs at least one")
-    batch = _Batch(dlm, layout, requests, sampling or Sampling())
+    if isinstance(rule, Remasks) and not rule.has_steps:
+        raise ValueError("a rule that takes tokens back has a number of steps, to come to an end")
+    sampling.check(is_cached=caching is not None)
+    batch = _Batch(dlm, layout, requests, sampling)
     if caching is not None:
         batch.cache = Cache(caching, rule, batch.mask_index_C, len(requests))
-    wanted = min(steps, layout.masks) if rule.has_steps else 0
-    step = 0
-    while batch.rows:
-        batch.step(rule, step, wanted)
-        step += 1
-    assert not (wanted and requests) or step == wanted, f"{step} steps, not {wanted}"
+    most = layout.masks  # steps; a rule that commits some masks twice may take more
+    wanted = (steps if isinstance(rule, Remasks) else min(steps, most)) if rule.has_steps else 0
+    for step in range(wanted or most):
+        if batch.rows:
+            batch.step(rule, step, wanted)
+    assert not batch.rows, f"masks are left after {wanted or most} steps"
     return batch.decoded()
 
 
@@ -118,8 +108,11 @@ class _Batch:
         self.dlm, self.layout, self.sampling = dlm, layout, sampling
         self.device = dlm.denoiser.net.device
         self.ends = torch.tensor(sorted(dlm.end_ids), device=self.device)
+        rows = len(dlm.denoiser.net.get_output_embeddings().weight)
+        self.suppressed, self.deferred = sampling.suppressed_and_deferred(dlm.tokenizer, rows)
         self.names = [request.name for request in requests]
         self.commits: list[list[Commit]] = [[] for _ in requests]
+        self.latest: list[dict[int, int]] = [{} for _ in requests]  # commit of a position
         self.nfe = [0] * len(requests)
         self.done: list[Tensor | None] = [None] * len(requests)
         self.rows = list(range(len(requests)))
@@ -141,6 +134,7 @@ class _Batch:
         is_mask_C = self.slot_C >= 0
         self.mask_index_C = torch.where(is_mask_C, is_mask_C.cumsum(0) - 1, -1)
         self.masked_BC = is_mask_C.repeat(len(empty), 1)
+        self.at_commit_BC = torch.full_like(self.masked_BC, torch.inf, dtype=torch.float32)
         self.cache: Cache | None = None
         self._drop_finished()
 
@@ -154,20 +148,26 @@ class _Batch:
             mask_index_C=self.mask_index_C,
             mask_count=self.layout.masks,
             noise=lambda: self._noise(number),
+            at_commit_BC=self.at_commit_BC,
         )
         scope_BC = rule.scope(view)
         if not scope_BC.any():
             return
-        token_BC, confidence_BC = self._predict(scope_BC, number)
-        chosen_BC = rule.choose(view, self._keys(token_BC, confidence_BC, scope_BC))
-        assert not (chosen_BC & ~scope_BC).any(), "a rule chose where it did not look"
-        self._commit(chosen_BC, token_BC, confidence_BC, number)
-        for row in self.rows:
-            self.nfe[row] += 1
+        token_BC, probability_BC, key_BC, gap_BC = self._predict(rule, scope_BC, number)
+        key_BC = self._keys(token_BC, key_BC, scope_BC, measure_of(rule))
+        view = replace(view, gap_BC=gap_BC)
+        chosen_BC = rule.choose(view, key_BC)
+        assert not (chosen_BC & ~(scope_BC & self.masked_BC)).any(), "no mask, or not looked at"
+        assert steps or chosen_BC.any(1).all(), "a rule without steps commits at each one"
+        self._commit(chosen_BC, token_BC, probability_BC, number)
+        if isinstance(rule, Remasks) and number < steps - 1:
+            self._take_back(rule.take_back(view, key_BC, chosen_BC), number)
+        for b in scope_BC.any(1).nonzero().squeeze(1).tolist():
+            self.nfe[self.rows[b]] += self.sampling.passes
         self._drop_finished()
 
-    def _predict(self, scope_BC: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """A token and its confidence (float32) for every position in scope, -inf elsewhere."""
+    def _predict(self, rule: Rule, scope_BC: Tensor, step: int) -> tuple[Tensor, ...]:
+        """What is taken at every position in scope, each [B, C]; confidences are -inf elsewhere."""
         rows_R, columns_R = scope_BC.nonzero(as_tuple=True)
         denoiser = self.dlm.denoiser
         if self.cache is None:
@@ -177,6 +177,11 @@ class _Batch:
             features_RH = self.cache.features(
                 denoiser, self.ids_BT, self.attention_mask_BT, self.at_BC, scope_BC
             )
+        unprompted_RH = None
+        if self.sampling.guidance:
+            unprompted_RH = denoiser.features(
+                self._unprompted(), positions_R, self.attention_mask_BT
+            )
         head = denoiser.net.get_output_embeddings()
         bias_V = getattr(head, "bias", None)
         size = rows_at_once(len(head.weight))
@@ -184,32 +189,39 @@ class _Batch:
         if self.sampling.temperature:  # a row's positions draw from its generator one by one
             of_row = self._generators("token", step)
             draws = [of_row[b] for b in rows_R.tolist()]
-        tokens, confidences = [], []
+        taken: list[Taken] = []
         for start in range(0, len(features_RH), size):
             part = slice(start, start + size)
             logits_rV = nn.functional.linear(features_RH[part], head.weight, bias_V).float()
-            logits_rV[:, self.dlm.mask_id] = -torch.inf
-            token_r, confidence_r = self._take(logits_rV, draws and draws[part])
-            tokens.append(token_r)
-            confidences.append(confidence_r)
+            if unprompted_RH is not None:
+                plain_rV = nn.functional.linear(unprompted_RH[part], head.weight, bias_V).float()
+                logits_rV = plain_rV + (self.sampling.guidance + 1) * (logits_rV - plain_rV)
+            logits_rV[:, [self.dlm.mask_id, *self.suppressed]] = -torch.inf
+            taken.append(
+                take(
+                    logits_rV,
+                    self.sampling,
+                    measure_of(rule),
+                    draws=draws and draws[part],
+                    deferred=self.deferred,
+                    with_gap=getattr(rule, "reads_gap", False),
+                )
+            )
         token_BC = torch.full_like(scope_BC, self.dlm.mask_id, dtype=torch.long)
-        confidence_BC = torch.full_like(scope_BC, -torch.inf, dtype=torch.float32)
-        token_BC[scope_BC], confidence_BC[scope_BC] = torch.cat(tokens), torch.cat(confidences)
-        return token_BC, confidence_BC
+        token_BC[scope_BC] = torch.cat([one.token_r for one in taken])
+        found = [token_BC]
+        for columns in ([one[n] for one in taken] for n in range(1, len(Taken._fields))):
+            known = [one for one in columns if one is not None]
+            one_BC = torch.full_like(scope_BC, -torch.inf, dtype=torch.float32)
+            if known:
+                one_BC[scope_BC] = torch.cat(known)
+            found.append(one_BC)
+        return tuple(found)
 
-    def _take(
-        self, logits_rV: Tensor, draws: Sequence[torch.Generator] | None
-    ) -> tuple[Tensor, Tensor]:
-        """Tokens and their probabilities [r]; overwrites the logits."""
-        top_r, best_r = logits_rV.max(1)
-        if draws is not None:
-            noise_rV = torch.stack(
-                [torch.empty(logits_rV.shape[1]).exponential_(generator=draw) for draw in draws]
-            ).to(self.device)
-            best_r = (logits_rV / self.sampling.temperature - noise_rV.log()).argmax(1)
-        chosen_r = logits_rV.gather(1, best_r[:, None]).squeeze(1)
-        mass_r = logits_rV.sub_(top_r[:, None]).exp_().sum(1)
-        return best_r, (chosen_r - top_r).exp() / mass_r
+    def _unprompted(self) -> Tensor:
+        """The rows with masks for their prompts; headers and committed tokens stay."""
+        columns_T = torch.arange(self.ids_BT.shape[1], device=self.device)
+        return self.ids_BT.masked_fill(columns_T < self.at_BC[:, :1], self.dlm.mask_id)
 
     def _generators(self, purpose: str, step: int) -> list[torch.Generator]:
         """The random generators of all rows that still have masks, for one step and purpose."""
@@ -219,13 +231,13 @@ class _Batch:
         columns, draws = len(self.slot_C), self._generators("order", step)
         return torch.stack([torch.rand(columns, generator=draw) for draw in draws]).to(self.device)
 
-    def _keys(self, token_BC: Tensor, confidence_BC: Tensor, scope_BC: Tensor) -> Tensor:
+    def _keys(self, token_BC: Tensor, key_BC: Tensor, scope_BC: Tensor, measure: Measure) -> Tensor:
         """Confidences as the rule sees them."""
         if self.sampling.fill is Fill.FREE:
-            return confidence_BC
+            return key_BC
         is_fill_BC = scope_BC & torch.isin(token_BC, self.ends)
-        has_content_B1 = (scope_BC & ~is_fill_BC).any(1, keepdim=True)
-        return torch.where(is_fill_BC & has_content_B1, confidence_BC - _LOWERED, confidence_BC)
+        has_content_B1 = (scope_BC & self.masked_BC & ~is_fill_BC).any(1, keepdim=True)
+        return torch.where(is_fill_BC & has_content_B1, key_BC - measure.lowered, key_BC)
 
     def _commit(
         self, chosen_BC: Tensor, token_BC: Tensor, confidence_BC: Tensor, step: int
@@ -234,9 +246,24 @@ class _Batch:
         tokens_K, confidences_K = token_BC[chosen_BC], confidence_BC[chosen_BC]
         self.ids_BT[rows_K, self.at_BC[rows_K, columns_K]] = tokens_K
         self.masked_BC = self.masked_BC & ~chosen_BC
+        self.at_commit_BC = torch.where(chosen_BC, confidence_BC, self.at_commit_BC)
         lists = (one.tolist() for one in (rows_K, columns_K, confidences_K, tokens_K))
         for b, column, confidence, token in zip(*lists, strict=True):
-            self.commits[self.rows[b]].append(Commit(step, column, confidence, token))
+            commits = self.commits[self.rows[b]]
+            self.latest[self.rows[b]][column] = len(commits)
+            commits.append(Commit(step, column, confidence, token))
+
+    def _take_back(self, back_BC: Tensor, step: int) -> None:
+        """Mask positions again, and say so in the log."""
+        assert not (back_BC & (self.masked_BC | (self.slot_C < 0))).any(), "nothing is there"
+        rows_K, columns_K = back_BC.nonzero(as_tuple=True)
+        self.ids_BT[rows_K, self.at_BC[rows_K, columns_K]] = self.dlm.mask_id
+        self.masked_BC = self.masked_BC | back_BC
+        self.at_commit_BC = self.at_commit_BC.masked_fill(back_BC, torch.inf)
+        for b, column in zip(rows_K.tolist(), columns_K.tolist(), strict=True):
+            commits = self.commits[self.rows[b]]
+            at = self.latest[self.rows[b]][column]
+            commits[at] = commits[at]._replace(taken_back=step)
 
     def _drop_finished(self) -> None:
         """Rows without masks leave the batch."""
@@ -248,7 +275,7 @@ class _Batch:
             self.done[self.rows[b]] = answers_BC[b].cpu()
         self.rows = [self.rows[b] for b in open_B.nonzero().squeeze(1).tolist()]
         self.ids_BT, self.at_BC = self.ids_BT[open_B], self.at_BC[open_B]
-        self.masked_BC = self.masked_BC[open_B]
+        self.masked_BC, self.at_commit_BC = self.masked_BC[open_B], self.at_commit_BC[open_B]
         if self.attention_mask_BT is not None:
             self.attention_mask_BT = self.attention_mask_BT[open_B]
         if self.cache is not None:
@@ -258,7 +285,8 @@ class _Batch:
         """All rows, in the order of the requests."""
         rows = []
         for ids_C, commits, nfe in zip(self.done, self.commits, self.nfe, strict=True):
-            assert ids_C is not None and len(commits) == self.layout.masks
+            assert ids_C is not None
+            assert sum(one.taken_back is None for one in commits) == self.layout.masks
             ids = ids_C.numpy().astype(np.int32)
             rows.append(Decoded(ids_C=ids, commits=tuple(commits), nfe=nfe))
         return rows

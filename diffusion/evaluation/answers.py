@@ -75,7 +75,11 @@ def answers(
     where: str,
     caching: CacheSettings | None = None,
 ) -> list[DecodedAnswer]:
-    """Decode one batch; `where` names it in the UserError for a row that exceeds the context."""
+    """Decode one batch; `where` names it in a UserError.
+
+    Raises UserError for a row that exceeds the context, a cache that the model or guidance does not
+    allow, and a token of `sampling` that the model does not have.
+    """
     longest = max(len(request.prompt) for request in requests) + layout.tokens
     if dlm.context is not None and longest > dlm.context:
         raise UserError(
@@ -86,6 +90,12 @@ def answers(
         raise UserError(
             f"{where}.cache: a model of the family {dlm.family} keeps nothing; leave it out"
         )
+    try:
+        sampling.check(is_cached=caching is not None)
+        ids = len(dlm.denoiser.net.get_output_embeddings().weight)
+        sampling.suppressed_and_deferred(dlm.tokenizer, ids)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from None
     is_half = precision is Precision.BFLOAT16
     device = dlm.denoiser.net.device.type
     with torch.autocast(device, torch.bfloat16) if is_half else nullcontext():

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from diffusion import models
 from diffusion.data.layout import encode_prompt
-from diffusion.decoding.decode import Request
+from diffusion.decoding.decode import Decoded, Request
 from diffusion.evaluation.answers import answers, layout_for, load_decoder
 from diffusion.evaluation.benchmarks import Problem
 from diffusion.evaluation.computed import computed
@@ -152,7 +152,14 @@ class _Work(NamedTuple):
                 confidences_K=tuple(c.confidence for c in row.commits),
                 tokens_K=tuple(c.token for c in row.commits),
                 slots_K=tuple(slots[c.position] for c in row.commits),
+                taken_back_K=_taken_back(row),
             )
+
+
+def _taken_back(row: Decoded) -> tuple[int | None, ...]:
+    """The steps at which commits were taken back; empty if none was."""
+    steps = tuple(one.taken_back for one in row.commits)
+    return steps if any(step is not None for step in steps) else ()
 
 
 def _file(evaluation: Evaluation, cell: Cell, facts: Sequence[object], out: Path) -> Path:
@@ -203,8 +210,9 @@ def _read(file: Path, problems: Sequence[Problem]) -> list[DecodedProblem]:
 
 def _line(one: Result) -> str:
     steps = "own steps" if one.steps is None else f"{one.steps} steps"
+    churn = f", {one.churn:.0%} of commits taken back" if one.churn else ""
     return (
         f"{one.system}, {steps}: {one.accuracy:.1%} ({one.low:.1%} to {one.high:.1%}) of "
         f"{one.count}, ARness {'-' if one.arness is None else f'{one.arness:.2f}'}, "
-        f"{one.tokens_per_step:.2f} tokens a step"
+        f"{one.tokens_per_step:.2f} tokens a step{churn}"
     )

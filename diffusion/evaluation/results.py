@@ -4,7 +4,7 @@ Axes: K commits of a row.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from statistics import fmean
 
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from diffusion.data.layout import Form
 from diffusion.decoding import Order
-from diffusion.decoding.decode import Fill
+from diffusion.decoding.sampling import Fill
 from diffusion.evaluation.arness import Arness, arness
 from diffusion.evaluation.computed import Computed
 from diffusion.evaluation.settings import Cell, Evaluation, Training
@@ -31,9 +31,10 @@ class DecodedProblem:
 
     `texts` and `scored`, the one that was graded, end before fill and hold no special token; the
     raw ids are `tokens_K`. `steps_K`, `positions_K` (columns of the layout, headers counted),
-    `confidences_K`, `tokens_K` and `slots_K` describe its commits in order. `nfe` is its number of
-    forward passes, `fill_id` the token that fills a slot, `end_ids` that one and those that end a
-    turn; none of these is content.
+    `confidences_K`, `tokens_K` and `slots_K` describe its commits in order. `taken_back_K` is the
+    step at whose end a commit was taken back, None if it stayed; it is empty where all stayed (and
+    in earlier files). `nfe` is its number of forward passes, `fill_id` the token that fills a slot,
+    `end_ids` that one and those that end a turn; none of these is content.
     """
 
     id: str
@@ -50,6 +51,7 @@ class DecodedProblem:
     confidences_K: tuple[float, ...]
     tokens_K: tuple[int, ...]
     slots_K: tuple[int, ...]
+    taken_back_K: tuple[int | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,9 @@ class Result:
     `local` are of all commits, `content_*` of those that are no fill; `arness_low` and
     `arness_high` are a 95 % interval (bootstrap); `by_slot` is Global-ARness@1 inside each slot.
     None if no row has an order. `unread` counts rows without a readable answer: they are wrong.
-    `cache` is None if decoding was exact.
+    `cache` is None if decoding was exact. ARness and tokens are those of the commits that stayed,
+    the last of each position; `churn` is the share of all commits that were taken back. `sampling`
+    names the settings of `Sampling` behind `fill` that are not the defaults.
     `device` to `batch` say what it was computed with (`Computed`); None in results of Polytrace
     0.1, which did not keep it.
     """
@@ -107,6 +111,8 @@ class Result:
     dtype: str | None = None
     torch: str | None = None
     batch: int | None = None
+    churn: float = 0.0
+    sampling: str = ""
 
     @property
     def computed(self) -> Computed | None:
@@ -130,6 +136,8 @@ def result(
     interval = mean(orders) if orders else None
     slots = 1 + max((slot for row in rows for slot in row.slots_K), default=-1)
     passes = sum(row.nfe for row in rows)
+    forward_steps = passes / evaluation.sampling.passes
+    commits, kept = (sum(len(f(row)) for row in rows) for f in (_commits, _stayed))
     return Result(
         system=system.name,
         benchmark=str(evaluation.benchmark["kind"]),
@@ -154,8 +162,8 @@ def result(
         low=low,
         high=high,
         nfe=passes / len(rows),
-        tokens_per_step=sum(len(row.steps_K) for row in rows) / passes,
-        content_tokens_per_step=sum(len(_content(row)) for row in rows) / passes,
+        tokens_per_step=kept / forward_steps,
+        content_tokens_per_step=sum(len(_content(row)) for row in rows) / forward_steps,
         arness=interval and interval.value,
         arness_low=interval and interval.low,
         arness_high=interval and interval.high,
@@ -166,6 +174,8 @@ def result(
         content_corrected=_mean(one.corrected for one in content),
         content_local=_mean(one.local for one in content),
         by_slot=tuple(_in_slot(rows, slot) for slot in range(slots)),
+        churn=1 - kept / commits if commits else 0.0,
+        sampling=str(evaluation.sampling),
         **asdict(machine),
     )
 
@@ -186,8 +196,11 @@ def read_results(run: Path) -> list[Result]:
         raise UserError(f"{run}: holds no {RESULTS}; {_advice(run)}")
     try:
         data = pq.read_table(file)
-        later = {one.name for one in fields(Computed)} - {*data.column_names}
-        names = [one.name for one in fields(Result) if one.name not in later]
+        names = [
+            one.name
+            for one in fields(Result)
+            if one.default is MISSING or one.name in data.column_names
+        ]
         return list(arrow.records(Result, data, names))
     except (OSError, pa.ArrowException, TypeError, ValueError, KeyError) as error:
         raise DamagedError(f"{file}: cannot be read ({error}); evaluate again") from None
@@ -206,15 +219,28 @@ def read_rows(rows: Path, columns: list[str] | None = None) -> pa.Table:
 
 
 def _table(file: Path, columns: list[str] | None) -> pa.Table:
-    """One file of rows; in those of Polytrace 0.1, `end_ids` is made of `fill_id` alone."""
+    """One file of rows; one of an earlier version is given the columns that it lacks.
+
+    `end_ids` is made of `fill_id` alone, and nothing was taken back.
+    """
     known = pq.read_schema(file).names
-    wanted = columns or known
-    if "end_ids" in known or (columns and "end_ids" not in columns):
-        return pq.read_table(file, columns=wanted)
-    read = dict.fromkeys([*(name for name in wanted if name != "end_ids"), "fill_id"])
-    data = pq.read_table(file, columns=list(read))
-    ends = [[one] for one in data["fill_id"].to_pylist()]
-    return data.append_column("end_ids", pa.array(ends, pa.list_(pa.int64())))
+    wanted = columns or [*dict.fromkeys([*known, *_LATER])]
+    missing = [name for name in _LATER if name in wanted and name not in known]
+    read = [name for name in wanted if name not in missing]
+    data = pq.read_table(file, columns=[*dict.fromkeys([*read, *(["fill_id"] if missing else [])])])
+    for name in missing:
+        fills = data["fill_id"].to_pylist()
+        values = [[one] if name == "end_ids" else [] for one in fills]
+        data = data.append_column(name, pa.array(values, pa.list_(pa.int64())))
+    return data
+
+
+_LATER = ("end_ids", "taken_back_K")  # columns that files of earlier versions lack
+
+
+def stayed(positions_K: Sequence[int]) -> set[int]:
+    """The numbers of the commits that were not taken back: the last one of each position."""
+    return set({position: k for k, position in enumerate(positions_K)}.values())
 
 
 def content(tokens_K: Sequence[int], end_ids: Collection[int]) -> list[int]:
@@ -225,13 +251,23 @@ def content(tokens_K: Sequence[int], end_ids: Collection[int]) -> list[int]:
 def order_of(
     steps_K: Sequence[int], positions_K: Sequence[int], among: Iterable[int]
 ) -> Arness | None:
-    """ARness of some of a row's commits."""
-    chosen = list(among)
+    """ARness of some of a row's commits, of these those that stayed."""
+    kept = stayed(positions_K)
+    chosen = [k for k in among if k in kept]
     return arness([steps_K[k] for k in chosen], [positions_K[k] for k in chosen])
 
 
+def _commits(row: DecodedProblem) -> tuple[int, ...]:
+    return row.steps_K
+
+
+def _stayed(row: DecodedProblem) -> set[int]:
+    return stayed(row.positions_K)
+
+
 def _content(row: DecodedProblem) -> list[int]:
-    return content(row.tokens_K, row.end_ids)
+    kept = _stayed(row)
+    return [k for k in content(row.tokens_K, row.end_ids) if k in kept]
 
 
 def _order(row: DecodedProblem, among: Iterable[int]) -> Arness | None:

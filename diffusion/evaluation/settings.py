@@ -12,8 +12,8 @@ from typing import Any, ClassVar, NamedTuple
 
 from diffusion.data.layout import Form
 from diffusion.decoding import Rule
-from diffusion.decoding.decode import Fill, Sampling
 from diffusion.decoding.kv_cache import CacheSettings
+from diffusion.decoding.sampling import LATER, Fill, Sampling, Tokens
 from diffusion.settings import STRICT, ModelReference, Precision, check_name, digest_of
 from support import plugins
 from support.errors import UserError
@@ -95,6 +95,7 @@ class Evaluation:
     each of a canvas's paths has an even share of the rest (Table 5's fixed budget). `limit` takes
     the first problems only, `batch` decodes so many rows at once, those of one file at most.
     `strict` decodes every row by itself, so that no digit of it depends on its neighbours.
+    `temperature` to `defer` are those of `Sampling`.
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -112,6 +113,12 @@ class Evaluation:
     temperature: float = 0.0
     seed: int = 0
     fill: Fill = Fill.FREE
+    top_p: float | None = None
+    top_k: int | None = None
+    tempered: bool = False
+    guidance: float = 0.0
+    suppress: Tokens = ()
+    defer: Tokens = ()
 
     def __post_init__(self) -> None:
         """Check the ranges: ValueError names the field and the range."""
@@ -134,12 +141,13 @@ class Evaluation:
                 if self.summary_tokens < 1:
                     raise ValueError(f"summary_tokens: {self.summary_tokens} is not at least 1")
                 path_tokens(self.masks, self.summary_tokens, system.paths)
-        Sampling(temperature=self.temperature)
+        for system in self.systems:
+            self.sampling.check(is_cached=system.cache is not None)
 
     @property
     def sampling(self) -> Sampling:
         """How tokens are taken from their logits."""
-        return Sampling(temperature=self.temperature, seed=self.seed, fill=self.fill)
+        return Sampling.of(self)
 
     @property
     def rows_at_once(self) -> int:
@@ -161,6 +169,8 @@ class Evaluation:
         """
         shaping = dataclasses.asdict(self)
         for name in ("name", "systems", "steps", "batch", "strict"):  # rows at once: in `facts`
+            shaping.pop(name)
+        for name in {*LATER} - {*self.sampling.unusual()}:
             shaping.pop(name)
         shaping |= {"system": dataclasses.asdict(cell.system), "steps": cell.steps, "facts": facts}
         for name in ("name", "steps", "base", "training", "tuned_paths"):

@@ -6,12 +6,14 @@ from typing import Any, ClassVar
 
 from diffusion.data.layout import Form
 from diffusion.decoding import Rule
-from diffusion.decoding.decode import Fill, Sampling
+from diffusion.decoding.sampling import Fill, Sampling, Tokens
 from diffusion.evaluation.settings import RULES, part, path_tokens
 from diffusion.settings import STRICT, Precision
 from support import plugins
 from support.errors import UserError
 from support.yaml_file import validate
+
+_TOKENS = ("suppress", "defer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,12 @@ class Options:
     temperature: float = 0.0
     seed: int = 0
     fill: Fill = Fill.FREE
+    top_p: float | None = None
+    top_k: int | None = None
+    tempered: bool = False
+    guidance: float = 0.0
+    suppress: Tokens = ()
+    defer: Tokens = ()
     device: str | None = None
     trust_remote_code: bool = False
 
@@ -47,12 +55,12 @@ class Options:
                 raise ValueError(f"{name}: {value} is not at least 1")
         if self.form is Form.CANVAS:
             path_tokens(self.masks, self.summary_tokens, self.paths)
-        Sampling(temperature=self.temperature)
+        Sampling.of(self)
 
     @property
     def sampling(self) -> Sampling:
         """How tokens are taken from their logits."""
-        return Sampling(temperature=self.temperature, seed=self.seed, fill=self.fill)
+        return Sampling.of(self)
 
 
 def read(arguments: Mapping[str, Any]) -> tuple[Options, Rule]:
@@ -61,6 +69,7 @@ def read(arguments: Mapping[str, Any]) -> tuple[Options, Rule]:
     Raises UserError for a missing, an unknown or an invalid option.
     """
     names = tuple(field.name for field in fields(Options))
+    arguments = {**arguments, **{k: _tokens(arguments[k]) for k in _TOKENS if k in arguments}}
     options = validate({k: v for k, v in arguments.items() if k in names}, "model_args", Options)
     more = {k: v for k, v in arguments.items() if k not in names}
     known = plugins.options(RULES, options.rule, "model_args.rule")
@@ -71,3 +80,12 @@ def read(arguments: Mapping[str, Any]) -> tuple[Options, Rule]:
     if options.steps is not None and not rule.has_steps:
         raise UserError(f"model_args.steps: {options.rule} takes as many as it needs; leave it out")
     return options, rule
+
+
+def _tokens(given: Any) -> Any:
+    """Ids and tokens, which a command line joins by "+"."""
+    if isinstance(given, int):
+        return [given]
+    if not isinstance(given, str):
+        return given
+    return [int(one) if one.isdecimal() else one for one in given.split("+") if one]

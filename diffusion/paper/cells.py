@@ -76,7 +76,7 @@ class EvaluationCell:
 
     def is_comparable_with(self, other: "EvaluationCell") -> bool:
         """Whether both decoded as many masks, took tokens in the same way, and computed alike."""
-        names = ("masks", "temperature", "fill", "computed")
+        names = ("masks", "temperature", "fill", "sampling", "computed")
         return all(getattr(self.result, name) == getattr(other.result, name) for name in names)
 
 

@@ -41,7 +41,8 @@ class Decode:
     """A decoded row, commit by commit.
 
     `slots[n]` are the columns of slot n. Commit k put `text[k]` into the column `position[k]` at
-    the step `step[k]` with `confidence[k]`; `is_fill[k]`: it is fill or an end of turn.
+    the step `step[k]` with `confidence[k]`; `is_fill[k]`: it is fill or an end of turn. At the end
+    of the step `taken_back[k]` it was masked again; None if it stayed.
     """
 
     system: str
@@ -55,6 +56,7 @@ class Decode:
     confidence: tuple[float | None, ...]
     text: tuple[str, ...]
     is_fill: tuple[bool, ...]
+    taken_back: tuple[int | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +116,13 @@ def tokenizers_of(paths: Mapping[str, str]) -> dict[str, Any]:
 
 def _decodes(cell: EvaluationCell, tokenizers: Mapping[str, Any], count: int) -> Iterator[Decode]:
     columns = ["id", "gold", "grade", "nfe", "end_ids", "steps_K", "positions_K"]
-    columns += ["confidences_K", "tokens_K", "slots_K"]
+    columns += ["confidences_K", "tokens_K", "slots_K", "taken_back_K"]
     rows = read_rows(cell.run / cell.result.rows, columns).slice(0, count).to_pylist()
     tokenizer = tokenizers.get(cell.result.system)
     for row in rows:
-        slots: dict[int, list[int]] = {}
+        slots: dict[int, set[int]] = {}
         for slot, position in zip(row["slots_K"], row["positions_K"], strict=True):
-            slots.setdefault(slot, []).append(position)
+            slots.setdefault(slot, set()).add(position)
         steps = cell.result.steps
         yield Decode(
             system=f"{cell.result.system}, " + ("own steps" if steps is None else f"{steps} steps"),
@@ -139,6 +141,7 @@ def _decodes(cell: EvaluationCell, tokenizers: Mapping[str, Any], count: int) ->
                 for token in row["tokens_K"]
             ),
             is_fill=tuple(token in row["end_ids"] for token in row["tokens_K"]),
+            taken_back=tuple(row["taken_back_K"] or [None] * len(row["steps_K"])),
         )
 
 

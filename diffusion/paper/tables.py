@@ -289,14 +289,17 @@ def _cells(cells: EvaluationCells) -> Table:
     def line(one: EvaluationCell) -> tuple[str, ...]:
         cell = one.result
         form = f"canvas, P = {cell.paths}" if cell.form is Form.CANVAS else "text"
-        rule = cell.rule + (f", {cell.cache}" if cell.cache else "")
+        rule = ", ".join(filter(None, (cell.rule, cell.cache, cell.sampling)))
         return (
             *(cell.system, name_of(one.subject), TRAININGS[cell.training], rule, form),
             *(str(cell.count), f"{cell.nfe:.1f}", percent(accuracy(one)), str(cell.unread)),
             *(f"{cell.tokens_per_step:.2f}", f"{cell.content_tokens_per_step:.2f}"),
             *(share(arness_of(one)), *map(_two, (cell.corrected, cell.content_arness))),
             *(_two(cell.local), " / ".join(map(_two, cell.by_slot))),
+            *([f"{cell.churn:.1%}"] if is_churned else []),
         )
+
+    is_churned = any(one.result.churn for one in cells.all)
 
     return Table(
         title="Every cell",
@@ -304,12 +307,19 @@ def _cells(cells: EvaluationCells) -> Table:
             *("system", "model", "tuned on", "rule", "form", "n", "passes", "accuracy"),
             *("without an answer", "tokens a step", "content a step", "ARness"),
             *("above chance", "of content", "Local-ARness@1", "ARness in each slot"),
+            *(["taken back"] if is_churned else []),
         ),
         rows=tuple(map(line, cells.all)),
         note="ARness is Global-ARness@1, read ascending within a step; above chance: 0 is what "
         "random subsets of the same sizes score, 1 strict left to right. Rows without a readable "
-        f"answer count as wrong. {_computed(cells)}",
+        f"answer count as wrong. {_CHURN if is_churned else ''}{_computed(cells)}",
     )
+
+
+_CHURN = (
+    "Taken back is the share of all commits that a rule took back; ARness and tokens are those of "
+    "the commits that stayed. "
+)
 
 
 def _computed(cells: EvaluationCells) -> str:

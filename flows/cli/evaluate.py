@@ -27,11 +27,12 @@ def evaluate(
     """Decode a benchmark with every system of a recipe, grade the answers, and count.
 
     A system is a model (a directory or a Hub id), a decoding rule (ar_order, confidence,
-    random_order, blockwise, fast_dllm, parallel_forced) and a form: a canvas, of which the summary
-    is scored, or one text. OUT/results.json holds accuracy with its 95 % interval, ARness and
-    tokens a step. OUT/cells holds every decoded row with its commits. If the command is stopped,
-    running it again continues where it stopped. Bundled recipes: tiny_base, tiny_smoke, tiny_demo,
-    paper_dream, paper_llada, miniature.
+    random_order, blockwise, fast_dllm, entropy_threshold, parallel_forced, prophet; p2 and remdm,
+    which take tokens back) and a form: a canvas, of which the summary is scored, or one text.
+    OUT/results.json holds accuracy with its 95 % interval, ARness and tokens a step. OUT/cells
+    holds every decoded row with its commits. If the command is stopped, running it again continues
+    where it stopped. Bundled recipes: tiny_base, tiny_smoke, tiny_demo, paper_dream, paper_llada,
+    miniature.
 
     Examples: polytrace evaluate tiny_base --set limit=50 ·
     polytrace evaluate tiny_base --set benchmark.kind=gsm8k --set benchmark.path=test.jsonl

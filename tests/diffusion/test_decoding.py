@@ -12,14 +12,18 @@ from torch import Tensor
 
 from diffusion import models
 from diffusion.data.layout import CanvasLayout, Form, encode_prompt, layout_of
-from diffusion.decoding import Rule, View
+from diffusion.decoding import Measure, Remasks, Rule, View
 from diffusion.decoding.decode import Decoded, Fill, Request, Sampling, decode
 from diffusion.decoding.rules.ar_order import ArOrder
 from diffusion.decoding.rules.blockwise import Blockwise
 from diffusion.decoding.rules.confidence import Confidence
+from diffusion.decoding.rules.entropy_threshold import EntropyThreshold
 from diffusion.decoding.rules.fast_dllm import FastDllm
+from diffusion.decoding.rules.p2 import PathPlanning
 from diffusion.decoding.rules.parallel_forced import ParallelForced, Summary, quotas, schedule
+from diffusion.decoding.rules.prophet import Prophet
 from diffusion.decoding.rules.random_order import RandomOrder
+from diffusion.decoding.rules.remdm import Remdm
 from diffusion.evaluation.arness import global_arness
 from diffusion.evaluation.settings import RULES as FAMILY
 from diffusion.models.network.denoiser import Dlm
@@ -36,7 +40,15 @@ RULES: tuple[Rule, ...] = (
     FastDllm(threshold=0.2, block=7),
     ParallelForced(),
     ParallelForced(summary=Summary.JOINT),
+    Confidence(confidence=Measure.MARGIN),
+    Blockwise(block=7, confidence=Measure.ENTROPY),
+    RandomOrder(is_independent=True),
+    EntropyThreshold(threshold=4.0, block=7),
+    Prophet(block=7, early=1.5, middle=1.0, late=0.5),
+    PathPlanning(eta=1.5),
+    Remdm(block=7, count=2, start=0.5),
 )
+ENDS_EARLIER = (RandomOrder(is_independent=True), RULES[-3])  # than after the steps asked for
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -47,7 +59,7 @@ def dlm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     if request.param == "masked_lm":  # its own random weights are so small that all tokens tie
         with torch.no_grad():
             for weight in loaded.denoiser.parameters():
-                weight.mul_(8 if weight.ndim > 1 else 1)
+                weight.mul_(16 if weight.ndim > 1 else 1)
     return loaded
 
 
@@ -80,6 +92,7 @@ def view(masked: Tensor, slots: Sequence[int], step: int, steps: int, seed: int 
         noise=lambda: torch.rand(
             masked.shape, generator=torch.Generator().manual_seed(seed + 1000 * step)
         ),
+        at_commit_BC=torch.full(masked.shape, torch.inf),
     )
 
 
@@ -123,7 +136,11 @@ def plain(
 
 
 def short(row: Decoded) -> list[Any]:
-    return [(c.step, c.position, c.token) for c in row.commits]
+    """Steps, positions and tokens, and when they were taken back, if any of the row was."""
+    ends = [-1 if c.taken_back is None else c.taken_back for c in row.commits]
+    if max(ends) < 0:
+        return [(c.step, c.position, c.token) for c in row.commits]
+    return [(c.step, c.position, c.token, end) for c, end in zip(row.commits, ends, strict=True)]
 
 
 @pytest.mark.parametrize("steps", [1, 5, 13, 31, 1000])
@@ -162,18 +179,23 @@ def test_every_mask_is_committed_once_in_as_many_steps_as_asked(dlm: Dlm, rule: 
     layout = canvas(dlm)
     for steps in (1, 2, 3, 10, 30, 31, 99):
         for row in decode(dlm, layout, requests(dlm, 2), rule, steps=steps):
-            positions = [c.position for c in row.commits]
+            stayed = [c for c in row.commits if c.taken_back is None]
+            positions = [c.position for c in stayed]
             assert len(set(positions)) == len(positions) == layout.masks
             used = {c.step for c in row.commits}
-            assert row.nfe == len(used)
-            if rule.has_steps:
+            assert row.nfe == len(used) or (isinstance(rule, PathPlanning) and row.nfe > len(used))
+            if rule.has_steps and rule not in ENDS_EARLIER and not isinstance(rule, Remasks):
                 assert used == set(range(min(steps, layout.masks)))
+            assert isinstance(rule, Remasks) or len(row.commits) == layout.masks
+            assert max(used) < max(steps, layout.masks)
             assert dlm.mask_id not in row.ids_C
             assert all(0 <= c.confidence <= 1 for c in row.commits)
             empty = layout.lay(requests(dlm, 1)[0].prompt, [np.zeros(0, np.int32)] * 4)
             heads = ~empty.answer_T[-layout.tokens :]
             assert (row.ids_C[heads] == empty.ids_T[-layout.tokens :][heads]).all()
-            assert all(row.ids_C[c.position] == c.token for c in row.commits)
+            assert all(
+                row.ids_C[c.position] == c.token for c in row.commits if c.taken_back is None
+            )
 
 
 def test_ar_order_goes_from_left_to_right_and_random_does_not(dlm: Dlm) -> None:
@@ -363,6 +385,7 @@ def test_impossible_requests_are_refused(dlm: Dlm) -> None:
 def test_a_rule_is_found_by_its_files_name_and_its_options_are_checked() -> None:
     assert set(plugins.kinds(FAMILY)) == {
         *("ar_order", "confidence", "random_order", "blockwise", "fast_dllm", "parallel_forced"),
+        *("entropy_threshold", "p2", "prophet", "remdm"),
     }
     assert plugins.build(FAMILY, "blockwise", {"block": 4}, "rule") == Blockwise(block=4)
     with pytest.raises(UserError, match=r"rule\.blok: unknown option of 'blockwise'"):

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from diffusion.evaluation.evaluate import evaluate_cells
 from diffusion.evaluation.results import DecodedProblem, read_results, read_rows, result
 from diffusion.evaluation.settings import Cell, Evaluation, System
 from diffusion.paper.cells import EvaluationCells
-from diffusion.settings import ModelReference, Precision
+from diffusion.paper.tables import tables
+from diffusion.settings import ModelReference, Precision, digest_of
 from schemas.records import Grade
 from support.errors import DamagedError, UserError
 from support.paths import ROOT
@@ -297,6 +298,113 @@ def test_a_result_is_the_mean_of_its_rows(evaluation: Evaluation) -> None:
     assert list(found.by_slot) == pytest.approx([sum(raws) / 3])
 
 
+def test_only_the_last_commit_of_a_position_counts(evaluation: Evaluation) -> None:
+    """Position 3 was committed first, taken back, and committed again at the end."""
+    again = replace(
+        row(Grade.CORRECT, [0, 1, 2, 3, 4], [9, 6, 7, 8, 5]),
+        positions_K=(3, 4, 5, 6, 3),
+        taken_back_K=(1, None, None, None, None),
+    )
+    made = computed(evaluation, "sdpa")
+    cell = Cell(evaluation.systems[0], 5)
+    found = result(evaluation, cell, "cells/x", [again], made)
+    assert found.churn == pytest.approx(0.2)
+    assert (found.nfe, found.tokens_per_step) == (5, 4 / 5)
+    assert found.arness == global_arness([1, 2, 3, 4], [4, 5, 6, 3]) == 0.25
+    assert found.content_tokens_per_step == 4 / 5
+    guided = result(replace(evaluation, guidance=1.0), cell, "cells/x", [again], made)
+    assert guided.tokens_per_step == 2 * found.tokens_per_step, "a step takes two passes"
+    assert (found.sampling, guided.sampling) == ("", "guidance=1.0")
+
+
+def test_every_rule_and_setting_is_evaluated_and_read_back(
+    evaluation: Evaluation, tmp_path: Path
+) -> None:
+    path = evaluation.systems[0].model
+    rules: tuple[dict[str, Any], ...] = (
+        {"kind": "confidence", "confidence": "margin"},
+        {"kind": "blockwise", "confidence": "entropy", "block": 8},
+        {"kind": "parallel_forced", "confidence": "entropy"},
+        {"kind": "random_order", "is_independent": True},
+        {"kind": "entropy_threshold", "threshold": 6.0, "block": 8},
+        {"kind": "prophet", "block": 8, "early": 0.4, "middle": 0.3, "late": 0.2},
+        {"kind": "p2", "eta": 1.5},
+        {"kind": "remdm", "block": 8, "count": 2, "start": 0.5},
+    )
+    many = replace(
+        evaluation,
+        systems=tuple(System(name=str(rule), model=path, rule=rule) for rule in rules),
+        steps=(11,),
+        guidance=0.5,
+        suppress=("4", 7),
+        defer=(2,),
+        limit=3,
+    )
+    found = evaluate_cells(many, tmp_path / "run", say=lambda _: None)
+    assert [one.churn > 0 for one in found] == [False] * 6 + [True] * 2
+    assert {one.sampling for one in found} == {"guidance=0.5, suppress=4+7, defer=2"}
+    assert {one.order for one in found} == {"other"}
+    assert read_results(tmp_path / "run") == found
+    for one in found:
+        for read in read_rows(tmp_path / "run" / one.rows).to_pylist():
+            assert read["nfe"] % 2 == 0 and 7 not in read["tokens_K"]
+            ends = [end for end in read["taken_back_K"] if end is not None]
+            assert one.churn or not read["taken_back_K"]
+            assert len(read["tokens_K"]) - len(ends) == 34
+    cells = tables(EvaluationCells([tmp_path / "run"]))[-1]
+    assert cells.header[-1] == "taken back"
+    assert "prophet (block=8, early=0.4" in cells.rows[5][3]
+
+
+def test_results_without_the_later_columns_are_read(evaluation: Evaluation, tmp_path: Path) -> None:
+    found = evaluate_cells(evaluation, tmp_path, say=lambda _: None)
+    file = tmp_path / "results.parquet"
+    pq.write_table(pq.read_table(file).drop_columns(["churn", "sampling"]), file)
+    assert read_results(tmp_path) == found
+    rows = tmp_path / found[0].rows
+    before = read_rows(rows).to_pylist()
+    pq.write_table(pq.read_table(rows).drop_columns(["taken_back_K"]), rows)
+    assert read_rows(rows).to_pylist() == before
+    assert evaluate_cells(evaluation, tmp_path, say=lambda _: None) == found
+
+
+def test_settings_that_are_not_used_change_no_digest(evaluation: Evaluation) -> None:
+    """The names of cells of earlier versions stay."""
+    cell = evaluation.cells()[0]
+    shaping = asdict(evaluation)
+    later = ("top_p", "top_k", "tempered", "guidance", "suppress", "defer")
+    for name in ("name", "systems", "steps", "batch", "strict", *later):
+        shaping.pop(name)
+    system = asdict(cell.system)
+    for name in ("name", "steps", "base", "training", "tuned_paths", "cache"):
+        system.pop(name)
+    system["model"].pop("path")
+    shaping |= {"system": system, "steps": cell.steps, "facts": ["a"]}
+    assert evaluation.digest(cell, ["a"]) == digest_of(shaping)
+    others = (
+        replace(evaluation, top_k=1),
+        replace(evaluation, top_p=0.5),
+        replace(evaluation, guidance=1.0),
+        replace(evaluation, suppress=(3,)),
+    )
+    changed = {one.digest(cell, ["a"]) for one in others}
+    assert len(changed) == 4 and digest_of(shaping) not in changed
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"suppress": ("no such token",)}, r"systems\.AO: suppress: 'no such token' is \d+ tokens"),
+        ({"defer": (99_999,)}, r"systems\.AO: defer: 99999 is no id; the model has ids from 0 to"),
+    ],
+)
+def test_tokens_that_are_none_are_named(
+    evaluation: Evaluation, tmp_path: Path, settings: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(UserError, match=says):
+        evaluate_cells(replace(evaluation, **settings), tmp_path, say=lambda _: None)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -306,6 +414,9 @@ def test_a_result_is_the_mean_of_its_rows(evaluation: Evaluation) -> None:
         ({"batch": 65}, "batch: 65 is not within 1 to 64"),
         ({"name": "../up"}, "no name for a folder"),
         ({"temperature": -1.0}, "temperature"),
+        ({"top_p": 0.0}, r"top_p: 0\.0 is not above 0 and at most 1"),
+        ({"top_k": 0}, "top_k: 0 is not at least 1"),
+        ({"guidance": -1.0}, r"guidance: -1\.0 is not a number of at least 0"),
     ],
 )
 def test_settings_are_checked(evaluation: Evaluation, change: dict[str, Any], says: str) -> None:

@@ -15,9 +15,10 @@ import pytest
 import yaml
 
 from diffusion.data.layout import Form, encode_prompt
-from diffusion.decoding import Rule
+from diffusion.decoding import Measure, Rule
 from diffusion.decoding.decode import Request, Sampling, decode
 from diffusion.decoding.rules.ar_order import ArOrder
+from diffusion.decoding.rules.p2 import PathPlanning
 from diffusion.decoding.rules.parallel_forced import ParallelForced
 from diffusion.evaluation.answers import layout_for
 from support.errors import UserError
@@ -128,6 +129,24 @@ def test_results_are_those_of_the_decoder(
     assert results["results"]["tiny_problems"]["exact_match,answer"] == sum(right) / COUNT
     assert results["config"]["polytrace"]["masks"] == 56
     assert results["config"]["polytrace"]["rule"] == "ArOrder()"
+
+
+def test_settings_and_rules_are_those_of_a_recipe() -> None:
+    """Tokens are joined by "+"; the options of a rule stand beside those of the model."""
+    args = (
+        "path=tiny/dlm,rule=p2,eta=1.5,confidence=margin,form=long_cot,masks=20,steps=5,"
+        "precision=float32,guidance=0.5,suppress=7+0,defer=<|endoftext|>,top_p=0.9,tempered=True"
+    )
+    made = harness.Polytrace.create_from_arg_string(args, {"batch_size": 2})
+    assert made.rule == PathPlanning(eta=1.5, confidence=Measure.MARGIN)
+    wanted: dict[str, Any] = {
+        "guidance": 0.5,
+        "suppress": (7, 0),
+        "defer": ("<|endoftext|>",),
+        "top_p": 0.9,
+    }
+    assert made.options.sampling == Sampling(tempered=True, **wanted)
+    assert wanted.items() <= made.get_model_info()["polytrace"].items()
 
 
 def test_of_a_canvas_the_summary_is_returned(manager: Any, rows: list[dict[str, str]]) -> None:

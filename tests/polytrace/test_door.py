@@ -22,7 +22,8 @@ NAMES = {
     "build": ["recipe", "overrides", "out", "limit"],
     "decode": [
         *("model", "prompts", "rule", "steps", "form", "paths", "slot_tokens", "summary_tokens"),
-        *("temperature", "seed", "precision", "batch"),
+        *("temperature", "seed", "top_p", "top_k", "tempered", "guidance", "suppress", "defer"),
+        *("precision", "batch"),
     ],
     "evaluate": ["recipe", "overrides", "out"],
     "grade": ["text", "gold", "prompt"],

@@ -11,20 +11,21 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from diffusion.decoding import Order, View, highest
+from diffusion.decoding import Measure, Order, View, highest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blockwise:
     """The most confident masks of the leftmost unfinished block of `block` masks.
 
-    `is_random`: at random instead (the paper's Random row for LLaDA).
+    `is_random`: at random instead (the paper's Random row for LLaDA). `confidence`: which one.
     """
 
     has_steps: ClassVar[bool] = True
 
     block: int = 32
     is_random: bool = False
+    confidence: Measure = Measure.PROBABILITY
 
     def __post_init__(self) -> None:
         if self.block < 1:
@@ -33,7 +34,10 @@ class Blockwise:
     @property
     def order(self) -> Order:
         """What the paper calls AO or Random for LLaDA."""
-        return Order.RANDOM if self.is_random else Order.BLOCKWISE
+        if self.is_random:
+            return Order.RANDOM
+        is_papers = self.confidence is Measure.PROBABILITY
+        return Order.BLOCKWISE if is_papers else Order.OTHER
 
     def scope(self, view: View) -> Tensor:
         """The masks of the blocks that this step may reach."""
@@ -45,8 +49,9 @@ class Blockwise:
         """The step's share of masks, block by block from the left."""
         key_BC = view.noise() if self.is_random else confidence_BC
         block_C = view.mask_index_C // self.block
-        # Keys lie in [-2, 1]: a block further left always comes first.
-        shifted_BC = key_BC.clamp(min=-2.0).double() - 4.0 * block_C
+        # All keys lie within twice `lowered`: a block further left always comes first.
+        lowered, least = self.confidence.lowered, self.confidence.least
+        shifted_BC = key_BC.clamp(min=least - lowered).double() - 2 * lowered * block_C
         return highest(shifted_BC, view.masked_BC, view.quota)
 
     def _before(self, view: View) -> Tensor:

@@ -6,10 +6,9 @@ The caches of that work are approximations (`kv_cache.py`); this rule alone is e
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from diffusion.decoding import Order, View, highest
+from diffusion.decoding import Order, View, first_block, highest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +29,7 @@ class FastDllm:
 
     def scope(self, view: View) -> Tensor:
         """The leftmost unfinished block of each row."""
-        block_C = view.mask_index_C // self.block
-        last = int(block_C.max()) + 1
-        first_B1 = torch.where(view.masked_BC, block_C, last).amin(1, keepdim=True)
-        return view.masked_BC & (block_C == first_B1)
+        return first_block(view, self.block)
 
     def choose(self, view: View, confidence_BC: Tensor) -> Tensor:
         """All above the threshold, and the highest of each row."""

@@ -17,7 +17,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from diffusion.decoding import Order, View, highest
+from diffusion.decoding import Measure, Order, View, highest
 
 
 class Summary(StrEnum):
@@ -29,12 +29,17 @@ class Summary(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParallelForced:
-    """Quotas for every slot, the most confident masks inside it."""
+    """Quotas for every slot, the most confident masks inside it; `confidence`: which one."""
 
     has_steps: ClassVar[bool] = True
-    order: ClassVar[Order] = Order.FORCED
 
     summary: Summary = Summary.AFTER
+    confidence: Measure = Measure.PROBABILITY
+
+    @property
+    def order(self) -> Order:
+        """The paper's row, for the paper's confidence."""
+        return Order.OTHER if self.confidence is not Measure.PROBABILITY else Order.FORCED
 
     def scope(self, view: View) -> Tensor:
         """The slots that have a quota at this step."""
