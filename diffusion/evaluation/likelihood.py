@@ -41,7 +41,8 @@ class Likelihood(NamedTuple):
 def check_samples(samples: int) -> None:
     """Raise ValueError unless there are at least two whole groups, whose spread is the error."""
     if samples < 2 * GROUP or samples % GROUP:
-        raise ValueError(f"mc_samples: {samples} is not a multiple of {GROUP}, or under {2 * GROUP}")
+        least = 2 * GROUP
+        raise ValueError(f"mc_samples: {samples} is not a multiple of {GROUP}, or under {least}")
 
 
 @torch.no_grad()
