@@ -58,6 +58,13 @@ class Sampling:
             raise ValueError(f"top_p: {self.top_p} is not above 0 and at most 1")
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k: {self.top_k} is not at least 1")
+        if not self.temperature and not self.tempered:
+            for name in ("top_p", "top_k"):
+                if getattr(self, name) is not None:
+                    raise ValueError(
+                        f"{name}: without effect at temperature 0, unless tempered is true; "
+                        "leave it out"
+                    )
         if not 0 <= self.guidance < float("inf"):
             raise ValueError(f"guidance: {self.guidance} is not a number of at least 0")
 

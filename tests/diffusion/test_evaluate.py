@@ -19,6 +19,7 @@ from diffusion.evaluation.evaluate import evaluate_cells
 from diffusion.evaluation.results import DecodedProblem, read_results, read_rows, result
 from diffusion.evaluation.settings import Cell, Evaluation, System
 from diffusion.paper.cells import EvaluationCells
+from diffusion.paper.decode_page import evaluated
 from diffusion.paper.tables import tables
 from diffusion.settings import ModelReference, Precision, digest_of
 from schemas.records import Grade
@@ -351,6 +352,9 @@ def test_every_rule_and_setting_is_evaluated_and_read_back(
             ends = [end for end in read["taken_back_K"] if end is not None]
             assert one.churn or not read["taken_back_K"]
             assert len(read["tokens_K"]) - len(ends) == 34
+    for shown in evaluated(tmp_path / "run", {}).decodes:
+        assert len(shown.taken_back) == len(shown.step) >= 34
+        assert sum(map(len, shown.slots)) == 34, "a position has one place"
     cells = tables(EvaluationCells([tmp_path / "run"]))[-1]
     assert cells.header[-1] == "taken back"
     assert "prophet (block=8, early=0.4" in cells.rows[5][3]
@@ -382,8 +386,8 @@ def test_settings_that_are_not_used_change_no_digest(evaluation: Evaluation) -> 
     shaping |= {"system": system, "steps": cell.steps, "facts": ["a"]}
     assert evaluation.digest(cell, ["a"]) == digest_of(shaping)
     others = (
-        replace(evaluation, top_k=1),
-        replace(evaluation, top_p=0.5),
+        replace(evaluation, top_k=1, tempered=True),
+        replace(evaluation, top_p=0.5, tempered=True),
         replace(evaluation, guidance=1.0),
         replace(evaluation, suppress=(3,)),
     )
@@ -416,6 +420,7 @@ def test_tokens_that_are_none_are_named(
         ({"temperature": -1.0}, "temperature"),
         ({"top_p": 0.0}, r"top_p: 0\.0 is not above 0 and at most 1"),
         ({"top_k": 0}, "top_k: 0 is not at least 1"),
+        ({"top_k": 3}, "top_k: without effect at temperature 0, unless tempered"),
         ({"guidance": -1.0}, r"guidance: -1\.0 is not a number of at least 0"),
     ],
 )
