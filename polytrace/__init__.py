@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from polytrace.corpora import Run, build, load_recipe
-    from polytrace.models import arness, decode, evaluate, load_model, train
+    from polytrace.models import arness, arness_of_log, decode, evaluate, load_model, train
     from polytrace.texts import grade, load_scorer, parse_canvas, render_canvas, score_texts
     from support.errors import PolytraceError, UserError
 
@@ -28,6 +28,7 @@ __all__ = [
     "UserError",
     "__version__",
     "arness",
+    "arness_of_log",
     "build",
     "decode",
     "evaluate",
@@ -43,7 +44,7 @@ __all__ = [
 
 _HOMES = {
     "polytrace.corpora": ("Run", "build", "load_recipe"),
-    "polytrace.models": ("arness", "decode", "evaluate", "load_model", "train"),
+    "polytrace.models": ("arness", "arness_of_log", "decode", "evaluate", "load_model", "train"),
     "polytrace.texts": ("grade", "load_scorer", "parse_canvas", "render_canvas", "score_texts"),
     "support.errors": ("PolytraceError", "UserError"),
 }

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from diffusion.decoding.decode import Commit
     from diffusion.evaluation.answers import DecodedAnswer
     from diffusion.evaluation.arness import Arness
+    from diffusion.evaluation.log_arness import LogArness
     from diffusion.evaluation.results import Result
     from diffusion.evaluation.settings import Part
     from diffusion.models.network.denoiser import Dlm
@@ -156,6 +157,35 @@ def arness(commits: "Sequence[Commit]") -> "Arness | None":
 
     stayed = [one for one in commits if one.taken_back is None]
     return order.arness([one.step for one in stayed], [one.position for one in stayed])
+
+
+def arness_of_log(
+    log: str | Path, *, mask_id: int | None = None, end_ids: Sequence[int] = ()
+) -> "LogArness":
+    """The ARness of the rows that any engine decoded, from a log of its commits or its states.
+
+    Of all rows: `order` holds the means of Global-ARness@1 (`raw`), of chance, of `corrected` and
+    of Local-ARness@1, with 95 % intervals (bootstrap over rows); `content` the same without the
+    commits of `end_ids`. A position that was committed several times counts at its last commit.
+
+    Args:
+        log: Parquet or JSON Lines: a line a commit (row, step, position; also token and masks), a
+            line a state (row, step, ids), or the rows that `evaluate` wrote.
+        mask_id: The token of the mask, for a log of states.
+        end_ids: Tokens that are no content: fill, padding, end of text.
+
+    Raises UserError for a log that cannot be read, or in which no row has an order.
+
+    >>> import json
+    >>> with open("log.jsonl", "w") as log:
+    ...     for at in range(8):
+    ...         print(json.dumps({"row": 0, "step": at, "position": at}), file=log)
+    >>> arness_of_log("log.jsonl").order.raw
+    Interval(value=1.0, low=1.0, high=1.0)
+    """
+    from diffusion.evaluation import log_arness
+
+    return log_arness.arness_of_log(Path(log), mask_id=mask_id, end_ids=end_ids)
 
 
 def train(recipe: str | Path, *overrides: str, out: str | Path | None = None) -> "TrainingSummary":

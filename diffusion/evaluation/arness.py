@@ -37,7 +37,7 @@ def arness(steps_L: Sequence[int], positions_L: Sequence[int]) -> Arness | None:
     steps, positions = _ordered(steps_L, positions_L)
     if len(steps) < 2:
         return None
-    raw, chance = _share(_ranks(positions) < 1), _chance(steps)
+    raw, chance = _share(_is_leftmost(positions)), _chance(steps)
     if chance == 1.0:  # all in one step: there is no order
         return None
     return Arness(
@@ -70,6 +70,16 @@ def _ordered(steps_L: Sequence[int], positions_L: Sequence[int]) -> tuple[Number
         raise ValueError("a position is committed twice")
     order = np.lexsort((positions, steps))
     return steps[order], positions[order]
+
+
+def _is_leftmost(positions: Numbers) -> NDArray[np.bool_]:
+    """For each position, ascending: whether all positions left of it were committed before it.
+
+    The same as a rank of 0, without the memory of L x L.
+    """
+    commit_L = np.argsort(positions)
+    is_leftmost_L: NDArray[np.bool_] = commit_L == np.maximum.accumulate(commit_L)
+    return is_leftmost_L
 
 
 def _ranks(positions: Numbers) -> Numbers:

@@ -20,16 +20,21 @@ from lm_eval.utils import simple_parse_args_string
 from diffusion.data.layout import Ids, encode, encode_prompt
 from diffusion.decoding.decode import Request
 from diffusion.evaluation.answers import answers, layout_for, load_decoder
+from diffusion.evaluation.likelihood import log_likelihood
+from diffusion.lm_eval_model.estimates import Estimates
 from diffusion.lm_eval_model.options import read
 from diffusion.settings import ModelReference
 from support.display.progress import Progress
 from support.errors import UserError, first_line
 
 _SUPPORTED = {"until", "do_sample", "temperature"}
-_NO_LIKELIHOODS = (
-    "a task asks for likelihoods: a masked-diffusion model has no exact ones, and none are "
-    "offered; tasks of output_type generate_until work, those of multiple_choice, loglikelihood "
-    "and loglikelihood_rolling do not"
+_NO_ROLLING = (
+    "a task asks for the likelihood of whole documents (loglikelihood_rolling), which is not "
+    "offered; tasks of output_type generate_until, multiple_choice and loglikelihood work"
+)
+_ESTIMATES = (
+    "likelihoods are Monte-Carlo estimates of a bound, from %d samples each; their standard errors "
+    "are in the results, under config.likelihoods"
 )
 _log = logging.getLogger("lm_eval.polytrace")  # a child of lm_eval's, for format and verbosity
 
@@ -48,6 +53,7 @@ class Polytrace(LM):  # type: ignore[misc]  # lm_eval is untyped
         super().__init__()
         options, self.rule = read(arguments)
         self.options = options
+        self.estimates = Estimates(options.mc_samples)
         if options.device is not None:
             _check_device(options.device)
         model = ModelReference(path=options.path, trust_remote_code=options.trust_remote_code)
@@ -102,6 +108,7 @@ class Polytrace(LM):  # type: ignore[misc]  # lm_eval is untyped
                     sampling=options.sampling,
                     precision=options.precision,
                     where="model_args",
+                    caching=options.caching,
                 )
                 for n, answer in zip(batch, decoded, strict=True):
                     args = requests[n].args
@@ -110,13 +117,45 @@ class Polytrace(LM):  # type: ignore[misc]  # lm_eval is untyped
                 bar.update(len(batch))
         return texts
 
-    def loglikelihood(self, requests: Sequence[Instance]) -> list[tuple[float, bool]]:
-        """Not offered: UserError."""
-        raise UserError(_NO_LIKELIHOODS)
+    def loglikelihood(
+        self, requests: Sequence[Instance], disable_tqdm: bool = False
+    ) -> list[tuple[float, bool]]:
+        """An estimate in nats for every continuation, and whether the model would write it.
+
+        The context is raw text, or the chat template's if lm_eval has applied that. UserError for a
+        block-causal model, and for a row that the model cannot see.
+        """
+        # Only block-causal models have blocks; their likelihood is another one.
+        if getattr(self.dlm.denoiser, "block", None) is not None:
+            raise UserError(
+                f"a task asks for likelihoods: a model of the family {self.dlm.family} is "
+                "block-causal, and none are offered for it; tasks of output_type generate_until "
+                "work"
+            )
+        options = self.options
+        _log.warning(_ESTIMATES, options.mc_samples)
+        found = []
+        with Progress("polytrace", "answers", total=len(requests), shown=not disable_tqdm) as bar:
+            for request in requests:
+                prompt, answer = self._encode_pair(*request.args)
+                one = log_likelihood(
+                    self.dlm,
+                    prompt,
+                    answer,
+                    samples=options.mc_samples,
+                    seed=options.seed,
+                    batch=options.batch_size,
+                    precision=options.precision,
+                )
+                self.estimates.add((request.task_name, request.doc_id, request.args[0]), one)
+                found.append((one.value, one.is_greedy))
+                self.cache_hook.add_partial("loglikelihood", request.args, found[-1])
+                bar.update(1)
+        return found
 
     def loglikelihood_rolling(self, requests: Sequence[Instance]) -> list[float]:
         """Not offered: UserError."""
-        raise UserError(_NO_LIKELIHOODS)
+        raise UserError(_NO_ROLLING)
 
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
@@ -150,8 +189,26 @@ class Polytrace(LM):  # type: ignore[misc]  # lm_eval is untyped
         return str(self.dlm.folder)
 
     def get_model_info(self) -> dict[str, Any]:
-        """What lm_eval writes beside the results: every option, and the rule with its own."""
-        return {"polytrace": asdict(self.options) | {"rule": repr(self.rule)}}
+        """What lm_eval writes beside the results: every option, and the rule with its own.
+
+        After a task that asked for likelihoods, also how sure these are.
+        """
+        return {
+            "polytrace": asdict(self.options) | {"rule": repr(self.rule)},
+            **self.estimates.summary(),
+        }
+
+    def _encode_pair(self, context: str, continuation: str) -> tuple[Ids, Ids]:
+        """The ids of both; spaces at the end of a raw context belong to what follows them."""
+        text = context if isinstance(context, Rendered) else context.rstrip()
+        whole = encode(self.dlm.tokenizer, context + continuation)
+        prompt = encode(self.dlm.tokenizer, text)
+        if self.dlm.context is not None and len(whole) > self.dlm.context:
+            raise UserError(
+                f"a task asks for the likelihood of a row of {len(whole)} tokens, and the model "
+                f"sees {self.dlm.context}; ask for fewer examples"
+            )
+        return prompt, whole[len(prompt) :]
 
     def _encode(self, context: str) -> Ids:
         tokenizer = self.dlm.tokenizer

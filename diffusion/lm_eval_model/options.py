@@ -6,7 +6,9 @@ from typing import Any, ClassVar
 
 from diffusion.data.layout import Form
 from diffusion.decoding import Rule
+from diffusion.decoding.kv_cache import CachedPositions, CacheSettings
 from diffusion.decoding.sampling import Fill, Sampling, Tokens
+from diffusion.evaluation.likelihood import check_samples
 from diffusion.evaluation.settings import RULES, part, path_tokens
 from diffusion.settings import STRICT, Precision
 from support import plugins
@@ -21,7 +23,8 @@ class Options:
     """A model and how it decodes; names and defaults as in the recipe of an evaluation.
 
     `steps` is by default one for each mask, `device` an accelerator if there is one; `batch_size`
-    has lm_eval's default.
+    has lm_eval's default. `cache` and `cache_refresh` are `kind` and `refresh` of a recipe's cache.
+    `mc_samples` are the forward passes of a row for each likelihood, as LLaDA's evaluation has it.
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -44,6 +47,9 @@ class Options:
     guidance: float = 0.0
     suppress: Tokens = ()
     defer: Tokens = ()
+    cache: CachedPositions | None = None
+    cache_refresh: int | None = None
+    mc_samples: int = 128
     device: str | None = None
     trust_remote_code: bool = False
 
@@ -55,7 +61,17 @@ class Options:
                 raise ValueError(f"{name}: {value} is not at least 1")
         if self.form is Form.CANVAS:
             path_tokens(self.masks, self.summary_tokens, self.paths)
-        Sampling.of(self)
+        if self.cache_refresh is not None and self.cache is None:
+            raise ValueError("cache_refresh: there is no cache; add cache, or leave it out")
+        check_samples(self.mc_samples)
+        self.sampling.check(is_cached=self.caching is not None)
+
+    @property
+    def caching(self) -> CacheSettings | None:
+        """What is kept between steps; ValueError if `cache_refresh` is out of range."""
+        if self.cache is None:
+            return None
+        return CacheSettings(kind=self.cache, refresh=self.cache_refresh or 0)
 
     @property
     def sampling(self) -> Sampling:
@@ -79,6 +95,11 @@ def read(arguments: Mapping[str, Any]) -> tuple[Options, Rule]:
     rule: Rule = part(RULES, {"kind": options.rule, **more}, "model_args")
     if options.steps is not None and not rule.has_steps:
         raise UserError(f"model_args.steps: {options.rule} takes as many as it needs; leave it out")
+    if options.caching is not None:
+        try:
+            options.caching.check(rule)
+        except ValueError as error:
+            raise UserError(f"model_args.{error}") from None
     return options, rule
 
 

@@ -4,15 +4,25 @@ A cell is a result and the run that holds its rows. Two cells with the same prob
 problem by problem.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+import numpy as np
+
 from diffusion.data.layout import Form
 from diffusion.decoding import Order
-from diffusion.evaluation.results import Result, content, order_of, read_results, read_rows
+from diffusion.evaluation.aup import CurvePoint
+from diffusion.evaluation.results import (
+    Result,
+    content,
+    order_of,
+    read_results,
+    read_rows,
+    stayed,
+)
 from diffusion.evaluation.settings import Training
 from diffusion.paper import reference
 from schemas.records import Grade
@@ -65,6 +75,19 @@ class EvaluationCell:
         rows = self._rows("steps_K", "positions_K", "tokens_K", "end_ids")
         return self._orders(rows, [content(row["tokens_K"], row["end_ids"]) for row in rows])
 
+    @cached_property
+    def curve_point(self) -> CurvePoint:
+        """Accuracy and content tokens a forward pass, problem by problem."""
+        rows = self._rows("grade", "nfe", "positions_K", "tokens_K", "end_ids")
+        kept = [
+            stayed(row["positions_K"]) & {*content(row["tokens_K"], row["end_ids"])} for row in rows
+        ]
+        return CurvePoint(
+            right_N=np.array([row["grade"] == Grade.CORRECT for row in rows], dtype=np.float64),
+            tokens_N=np.array([len(some) for some in kept], dtype=np.float64),
+            passes_N=np.array([row["nfe"] for row in rows], dtype=np.float64),
+        )
+
     def _orders(
         self, rows: Sequence[dict[str, Any]], among: Iterable[Iterable[int]]
     ) -> dict[Problem, float]:
@@ -73,6 +96,19 @@ class EvaluationCell:
             for row, some in zip(rows, among, strict=True)
             if (order := order_of(row["steps_K"], row["positions_K"], some))
         }
+
+    @cached_property
+    def curve(self) -> Hashable:
+        """What it has in common with the same system at another speed, or another threshold."""
+        one = self.result
+        kind, _, options = one.rule.partition(" (")
+        others = [text for text in options.rstrip(")").split(", ") if "threshold=" not in text]
+        name = None if "threshold=" in options else one.system
+        return (
+            *(self.subject, name, kind, tuple(others), one.training, one.tuned_paths, one.form),
+            *(one.paths, one.masks, one.temperature, one.fill, one.seed, one.sampling, one.cache),
+            *(one.computed, tuple(self.right)),
+        )
 
     def is_comparable_with(self, other: "EvaluationCell") -> bool:
         """Whether both decoded as many masks, took tokens in the same way, and computed alike."""
@@ -121,8 +157,9 @@ class EvaluationCells:
         """The cell that fits; its form is a canvas for NAP and for parallel-forced decoding.
 
         `paths` and `tuned_paths` default to the subject's most. If no cell of the subject and form
-        is of AO, block-wise cells stand for it, as in the paper for LLaDA. UserError if two cells
-        fit, because a table has one place for them.
+        is of AO, block-wise cells stand for it, as in the paper for LLaDA. Of several
+        thresholds of Fast-dLLM, the slowest is taken. UserError if other two cells fit, because a
+        table has one place for them.
         """
         form = Form.CANVAS if Training.NAP is training or order is Order.FORCED else Form.LONG_COT
         most = self.paths(subject)
@@ -141,6 +178,9 @@ class EvaluationCells:
         if order is Order.AO and order not in alike:
             order = Order.BLOCKWISE
         fitting = [one for one in cells if fits(one.result)]
+        rules = {one.result.rule for one in fitting}
+        if len(rules) == len(fitting) > 1 and len({one.curve for one in fitting}) == 1:
+            return max(fitting, key=lambda one: one.result.nfe)
         if len(fitting) > 1:
             first, second = fitting[:2]
             raise UserError(

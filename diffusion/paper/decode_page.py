@@ -18,6 +18,7 @@ from diffusion.evaluation.results import read_rows
 from diffusion.paper.cells import EvaluationCell, EvaluationCells
 from diffusion.paper.claims import claims
 from diffusion.paper.figures import draw
+from diffusion.paper.parallelism import parallelism
 from diffusion.paper.tables import evaluated_parts, tables
 from schemas.records import Grade
 from support.display.tables import Table
@@ -92,7 +93,7 @@ def evaluated(run: Path, tokenizers: Mapping[str, Any]) -> Evaluated:
     each = min(2, max(1, MOST_DECODES // len(shown)))  # rows of a cell
     systems = dict.fromkeys(cell.result.system for cell in shown)
     return Evaluated(
-        evaluated_parts([*tables(cells), claims(cells)]),
+        evaluated_parts([*tables(cells), *parallelism(cells), claims(cells)]),
         pictures,
         tuple(one for cell in shown for one in _decodes(cell, tokenizers, each)),
         len(cells.all) - len(shown),

@@ -1,7 +1,8 @@
 """One page of tables and pictures. In: run directories of evaluations. Out: a folder.
 
-`tables.md` holds Tables 1 to 5, the claims and Figures 1, 2 and 4, with each picture as PNG and
-SVG beside it. Figures 3 and 7 are about a corpus, and are taken from the folder of a SeqDep report.
+`tables.md` holds Tables 1 to 5, accuracy under parallelism, the claims and Figures 1, 2 and 4, with
+each picture as PNG and SVG beside it. Figures 3 and 7 are about a corpus, and are taken from the
+folder of a SeqDep report.
 """
 
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 from diffusion.paper.cells import EvaluationCells
 from diffusion.paper.claims import claims
 from diffusion.paper.figures import Figure, draw
+from diffusion.paper.parallelism import parallelism
 from diffusion.paper.tables import evaluated_parts, tables
 from support.errors import UserError
 from support.files import replace_text
@@ -32,7 +34,7 @@ def write_page(runs: Sequence[Path], out: Path, seqdep: Path | None = None) -> P
         "In the form of Li et al. 2026; their figures stand in the columns `paper`, where the "
         "model is theirs. Accuracies are percentages with 95 % intervals (Wilson), differences "
         "have paired bootstrap intervals over problems. `-`: not evaluated.\n",
-        *(table.markdown() for table in (*paper_tables, claims(cells))),
+        *(one.markdown() for one in (*paper_tables, *parallelism(cells), claims(cells))),
         *pictures,
         _corpus(seqdep, out),
         every_cell.markdown(),
@@ -42,9 +44,9 @@ def write_page(runs: Sequence[Path], out: Path, seqdep: Path | None = None) -> P
 
 
 def in_short(runs: Sequence[Path]) -> str:
-    """Tables 1 to 5 and the claims for a terminal: what was evaluated, nothing else."""
+    """Tables 1 to 5, AUP and the claims for a terminal: what was evaluated, nothing else."""
     cells = EvaluationCells(runs)
-    parts = evaluated_parts((*tables(cells)[:-1], claims(cells)))
+    parts = evaluated_parts((*tables(cells)[:-1], *parallelism(cells), claims(cells)))
     return "\n\n".join(table.text(gap=3) for table in parts)
 
 

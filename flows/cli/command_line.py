@@ -15,6 +15,8 @@ import traceback
 import typer
 
 from flows.cli.build import build
+from flows.cli.decoded.arness import arness
+from flows.cli.decoded.tables import tables
 from flows.cli.doctor.command import doctor
 from flows.cli.evaluate import evaluate
 from flows.cli.finetune_eval import finetune_eval
@@ -23,7 +25,6 @@ from flows.cli.publish import publish
 from flows.cli.report import report
 from flows.cli.score import score
 from flows.cli.seqdep_report import seqdep_report
-from flows.cli.tables import tables
 from flows.cli.train import train
 from flows.cli.verify import verify
 from support.errors import PolytraceError, StoppedError
@@ -41,7 +42,7 @@ app = typer.Typer(
 
 for command in (
     *(build, verify, inspect, publish, score, seqdep_report, train, evaluate, tables),
-    *(finetune_eval, report, doctor),
+    *(arness, finetune_eval, report, doctor),
 ):
     app.command()(command)
 

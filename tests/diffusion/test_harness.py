@@ -1,5 +1,6 @@
 """lm_eval itself asks the bundled model: its texts are the decoder's, its prompts are ours."""
 
+import dataclasses
 import importlib
 import json
 import re
@@ -17,10 +18,13 @@ import yaml
 from diffusion.data.layout import Form, encode_prompt
 from diffusion.decoding import Measure, Rule
 from diffusion.decoding.decode import Request, Sampling, decode
+from diffusion.decoding.kv_cache import CachedPositions, CacheSettings
 from diffusion.decoding.rules.ar_order import ArOrder
 from diffusion.decoding.rules.p2 import PathPlanning
 from diffusion.decoding.rules.parallel_forced import ParallelForced
-from diffusion.evaluation.answers import layout_for
+from diffusion.evaluation.answers import answers, layout_for
+from diffusion.evaluation.likelihood import log_likelihood
+from diffusion.settings import Precision
 from support.errors import UserError
 from support.paths import ROOT
 from tests.diffusion.checkpoints import make
@@ -110,6 +114,19 @@ def decoded(model: Any, layout: Any, rule: Rule, questions: Sequence[str], steps
     requests = [Request("", encode_prompt(tokenizer, question)) for question in questions]
     made = decode(model.dlm, layout, requests, rule, steps=steps, sampling=Sampling())
     return [tokenizer.decode(layout.contents(row.ids_C)[-1]) for row in made]
+
+
+def scored(model: Any, questions: Sequence[str]) -> list[str]:
+    """The texts that are graded, straight from the decoder."""
+    requests = [Request("", encode_prompt(model.dlm.tokenizer, one)) for one in questions]
+    made = answers(
+        *(model.dlm, model.layout, requests, model.rule),
+        steps=56,
+        sampling=Sampling(),
+        precision=Precision.FLOAT32,
+        where="",
+    )
+    return [one.scored for one in made]
 
 
 @pytest.mark.slow
@@ -258,11 +275,163 @@ def test_what_has_no_effect_is_said(model: Any, caplog: pytest.LogCaptureFixture
     assert "max_gen_toks, top_p: without effect" in caplog.text
 
 
-def test_likelihoods_are_not_offered(model: Any, manager: Any) -> None:
-    with pytest.raises(UserError, match=r"output_type generate_until work"):
-        run(model, manager, "choice")
-    with pytest.raises(UserError, match="loglikelihood_rolling do not"):
+def test_multiple_choice_has_estimates_and_says_so(
+    model: Any, manager: Any, rows: list[dict[str, str]]
+) -> None:
+    results = run(model, manager, "choice")
+    samples = sorted(results["samples"]["choice"], key=lambda sample: int(sample["doc_id"]))
+    for sample, row in zip(samples, rows, strict=True):
+        for choice, (value, is_greedy) in zip(("1", "2"), sample["filtered_resps"], strict=True):
+            prompt, answer = model._encode_pair(row["question"], f" {choice}")
+            expected = log_likelihood(
+                model.dlm,
+                prompt,
+                answer,
+                samples=128,
+                seed=0,
+                batch=2,
+                precision=Precision.FLOAT32,
+            )
+            assert (value, is_greedy) == (expected.value, expected.is_greedy)
+    said = results["config"]["likelihoods"]
+    assert said["what"].startswith("Monte-Carlo estimates") and said["samples"] == 128
+    assert said["requests"] == 2 * COUNT and said["choices"] == COUNT
+    assert 0 <= said["mean_standard_error"] <= said["largest_standard_error"]
+
+
+def test_loglikelihood_tells_what_the_model_would_write(model: Any) -> None:
+    """The prompt is raw: no chat template stands in it."""
+    prompt, answer = model._encode_pair("What is 2 + 3? ", "The answer is 5")
+    tokenizer = model.dlm.tokenizer
+    assert tokenizer.decode(prompt) == "What is 2 + 3?"
+    assert tokenizer.decode(answer) == " The answer is 5"
+    asked_for = instance.Instance(
+        request_type="loglikelihood", doc={}, arguments=("What is 2 + 3? ", "5"), idx=0
+    )
+    [(value, is_greedy)] = model.loglikelihood([asked_for], disable_tqdm=True)
+    assert value < 0 and is_greedy in (True, False)
+
+
+def test_likelihoods_that_are_not_offered(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"loglikelihood_rolling.* is not offered"):
         model.loglikelihood_rolling([])
+    long = instance.Instance(
+        request_type="loglikelihood", doc={}, arguments=("Why? " * 500, "5"), idx=0
+    )
+    with pytest.raises(UserError, match=r"row of [0-9]+ tokens, and the model sees 1024"):
+        model.loglikelihood([long], disable_tqdm=True)
+    monkeypatch.setattr(model.dlm.denoiser, "block", 4, raising=False)
+    with pytest.raises(UserError, match="block-causal, and none are offered"):
+        model.loglikelihood([long], disable_tqdm=True)
+
+
+def test_a_cache_is_that_of_a_recipe(rows: list[dict[str, str]]) -> None:
+    args = "path=tiny/dlm,rule=blockwise,block=8,form=long_cot,masks=32,steps=16,precision=float32"
+    made = harness.Polytrace.create_from_arg_string(
+        f"{args},cache=dual,cache_refresh=2", {"batch_size": 2}
+    )
+    caching = CacheSettings(kind=CachedPositions.DUAL, refresh=2)
+    assert made.options.caching == caching
+    questions = [row["question"] for row in rows[:2]]
+    requests = [Request("", encode_prompt(made.dlm.tokenizer, one)) for one in questions]
+    expected = answers(
+        *(made.dlm, made.layout, requests, made.rule),
+        steps=16,
+        sampling=Sampling(),
+        precision=Precision.FLOAT32,
+        where="",
+        caching=caching,
+    )
+    found = made.generate_until([asked(one) for one in questions], disable_tqdm=True)
+    assert found == [one.scored for one in expected]
+    assert made.get_model_info()["polytrace"]["cache"] == "dual"
+
+
+def test_a_family_that_keeps_nothing_is_refused(model: Any) -> None:
+    kept = dataclasses.replace(model.options, cache=CachedPositions.PROMPT)
+    other = dataclasses.replace(model.dlm, family="masked_lm")
+    made = harness.Polytrace.create_from_arg_string(AR)
+    made.options, made.dlm = kept, other
+    with pytest.raises(UserError, match=r"model_args\.cache: a model of the family masked_lm"):
+        made.generate_until([asked("Why?")], disable_tqdm=True)
+
+
+CODE = r"""
+task: code
+dataset_path: json
+dataset_kwargs: {data_files: {test: FILE}, cache_dir: CACHE}
+test_split: test
+output_type: generate_until
+doc_to_text: "{{question}}"
+doc_to_target: "{{answer}}"
+repeats: 2
+generation_kwargs: {until: ["\nclass", "\ndef"], max_gen_toks: 64, do_sample: false}
+metric_list:
+  - {metric: !function code_utils.pass_at_k, aggregation: mean, higher_is_better: true, k: [1]}
+filter_list:
+  - name: create_test
+    filter:
+      - {function: custom, filter_fn: !function code_utils.build_predictions}
+"""
+CODE_UTILS = """
+def pass_at_k(references, predictions, k=None):
+    [candidates], [reference] = predictions, references
+    assert len(candidates) == 2 and k in (1, [1])
+    return {"pass@1": sum(f"is {reference}" in one for one in candidates) / 2}
+
+
+def build_predictions(resps, docs):
+    return [[doc["question"] + one for one in some] for some, doc in zip(resps, docs)]
+"""
+AIME = r"""
+task: contest
+dataset_path: json
+dataset_kwargs: {data_files: {test: FILE}, cache_dir: CACHE}
+test_split: test
+output_type: generate_until
+doc_to_text: "Question: {{question}}\nAnswer:"
+doc_to_target: "{{answer}}"
+process_results: !function aime_utils.process_results
+metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]
+generation_kwargs: {until: ["Question:"], do_sample: false, temperature: 0.0, max_gen_toks: 64}
+"""
+AIME_UTILS = """
+import re
+
+
+def process_results(doc, results):
+    found = re.findall(r"[0-9]+", results[0])
+    return {"exact_match": int(bool(found) and found[-1] == str(doc["answer"]))}
+"""
+
+
+@pytest.mark.slow
+def test_tasks_in_the_form_of_humaneval_and_of_aime_run(
+    model: Any, tmp_path: Path, rows: list[dict[str, str]]
+) -> None:
+    """Functions beside the task make programs of texts, count passes, and find final answers."""
+    file = tmp_path / "problems.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name, text in (("code.yaml", CODE), ("contest.yaml", AIME)):
+        made = text.replace("FILE", str(file)).replace("CACHE", str(tmp_path / "cache"))
+        (tmp_path / name).write_text(made)
+    (tmp_path / "code_utils.py").write_text(CODE_UTILS)
+    (tmp_path / "aime_utils.py").write_text(AIME_UTILS)
+    here = tasks.TaskManager(include_path=str(tmp_path), include_defaults=False)
+    passed = run(model, here, "code", confirm_run_unsafe_code=True)
+    right = [
+        f"is {row['answer']}" in text
+        for row, text in zip(rows, scored(model, [row["question"] for row in rows]), strict=True)
+    ]
+    assert sum(right) > 0
+    assert passed["results"]["code"]["pass@1,create_test"] == sum(right) / COUNT
+    questions = [f"Question: {row['question']}\nAnswer:" for row in rows]
+    said = [
+        re.findall(r"[0-9]+", text.partition("Question:")[0]) for text in scored(model, questions)
+    ]
+    right = [bool(one) and one[-1] == row["answer"] for one, row in zip(said, rows, strict=True)]
+    results = run(model, here, "contest")
+    assert results["results"]["contest"]["exact_match,none"] == sum(right) / COUNT
 
 
 def test_lm_evals_own_models_are_still_there() -> None:
@@ -290,6 +459,11 @@ def test_lm_evals_own_models_are_still_there() -> None:
         ),
         ("path=tiny/dlm,rule=ar_order,device=abacus", r"model_args\.device: 'abacus'"),
         ("path=tiny/dlm,rule=ar_order,temperature=-1", "temperature: -1.0 is under 0"),
+        ("path=tiny/dlm,rule=ar_order,cache=dual", r"model_args\.cache: dual is of rules with"),
+        ("path=tiny/dlm,rule=ar_order,cache=al", "cache is 'al'; give"),
+        ("path=tiny/dlm,rule=ar_order,cache_refresh=2", "cache_refresh: there is no cache"),
+        ("path=tiny/dlm,rule=ar_order,cache=prompt,cache_refresh=-1", "refresh: -1 is under 0"),
+        ("path=tiny/dlm,rule=ar_order,mc_samples=40", "mc_samples: 40 is not a multiple of 16"),
     ],
 )
 def test_mistakes_are_named(args: str, says: str) -> None:

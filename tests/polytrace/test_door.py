@@ -19,6 +19,7 @@ NAMES = {
     "UserError": None,
     "__version__": None,
     "arness": ["commits"],
+    "arness_of_log": ["log", "mask_id", "end_ids"],
     "build": ["recipe", "overrides", "out", "limit"],
     "decode": [
         *("model", "prompts", "rule", "steps", "form", "paths", "slot_tokens", "summary_tokens"),

@@ -1,0 +1,1 @@
+"""Commands about what was decoded: `tables` of evaluations, `arness` of any log."""
