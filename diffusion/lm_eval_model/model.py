@@ -126,7 +126,7 @@ class Polytrace(LM):  # type: ignore[misc]  # lm_eval is untyped
         block-causal model, and for a row that the model cannot see.
         """
         # Only block-causal models have blocks; their likelihood is another one.
-        if getattr(self.dlm.denoiser, "block", None) is not None:
+        if self.dlm.denoiser.block is not None:
             raise UserError(
                 f"a task asks for likelihoods: a model of the family {self.dlm.family} is "
                 "block-causal, and none are offered for it; tasks of output_type generate_until "
