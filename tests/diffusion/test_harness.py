@@ -24,6 +24,7 @@ from diffusion.decoding.rules.p2 import PathPlanning
 from diffusion.decoding.rules.parallel_forced import ParallelForced
 from diffusion.evaluation.answers import answers, layout_for
 from diffusion.evaluation.likelihood import log_likelihood
+from diffusion.models import load_model
 from diffusion.settings import Precision
 from support.errors import UserError
 from support.paths import ROOT
@@ -347,11 +348,10 @@ def test_a_cache_is_that_of_a_recipe(rows: list[dict[str, str]]) -> None:
     assert made.get_model_info()["polytrace"]["cache"] == "dual"
 
 
-def test_a_family_that_keeps_nothing_is_refused(model: Any) -> None:
-    kept = dataclasses.replace(model.options, cache=CachedPositions.PROMPT)
-    other = dataclasses.replace(model.dlm, family="masked_lm")
+def test_a_family_that_keeps_nothing_is_refused(model: Any, tmp_path: Path) -> None:
     made = harness.Polytrace.create_from_arg_string(AR)
-    made.options, made.dlm = kept, other
+    made.options = dataclasses.replace(model.options, cache=CachedPositions.PROMPT)
+    made.dlm = load_model(str(make("masked_lm", tmp_path)))
     with pytest.raises(UserError, match=r"model_args\.cache: a model of the family masked_lm"):
         made.generate_until([asked("Why?")], disable_tqdm=True)
 
