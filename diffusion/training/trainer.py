@@ -27,7 +27,7 @@ from diffusion.training.training_log import LoggedStep, TrainingSummary
 from diffusion.training.validation import Buckets, validate
 from support.display.digits import rounded
 from support.display.progress import Progress
-from support.errors import PolytraceError, StoppedError, UserError
+from support.errors import PolytraceError, StoppedError
 from support.files import atomic_folder, replace_text
 
 _SUMS = 8  # loss; nats and count of content, of fill; answer and content tokens; stop requests
@@ -215,23 +215,15 @@ class Trainer:
 
     def _resume(self) -> int:
         """Load the last checkpoint, if there is one; returns the number of finished steps."""
-        latest = checkpoint.latest(self.out / "checkpoints")
-        start = 0
-        if latest is not None:
-            saved = checkpoint.read_position(latest)
-            if saved.digest != self.place.digest:
-                raise UserError(
-                    f"{self.out}: holds a training with another model, corpus or settings; choose "
-                    "another --out, or delete it"
-                )
-            checkpoint.load_checkpoint(
-                latest,
-                self.accelerator.unwrap_model(self.model),
-                self.optimizer,
-                self.place,
-                process=self.accelerator.process_index,
-            )
-            start = saved.step
+        start = checkpoint.resume(
+            self.out / "checkpoints",
+            self.accelerator.unwrap_model(self.model),
+            self.optimizer,
+            self.place,
+            process=self.accelerator.process_index,
+            any_of=self._any_of,
+            say=self.say,
+        )
         if self.is_main:
             training_log.keep_lines(self.out, start)
             training_log.write_refused(
