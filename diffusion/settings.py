@@ -23,6 +23,13 @@ class Precision(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+class Attention(StrEnum):
+    """How the block mask of a block-causal model's training is computed."""
+
+    DENSE = "dense"  # a mask of all pairs of tokens
+    FLEX = "flex"  # FlexAttention, which leaves out what nothing sees; needs a GPU
+
+
 class Tracker(StrEnum):
     """An experiment tracker to which the curves of a training are sent."""
 
@@ -73,6 +80,7 @@ class Settings:
     steps in which the learning rate rises. `clip`: the norm to which gradients are clipped.
     `validation`: how many validation instances are measured. `validate_every`, `checkpoint_every`:
     in steps (0: at the end only). `checkpoints`: how many of the latest checkpoints are kept.
+    `attention`: of a block-causal model alone.
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -95,6 +103,7 @@ class Settings:
     precision: Precision = Precision.BFLOAT16
     micro_tokens: int = 16384
     gradient_checkpointing: bool = False
+    attention: Attention = Attention.DENSE
     lora: Lora | None = None
     limit: int | None = None
     validation: int = 256
@@ -140,7 +149,14 @@ class Settings:
         facts = dataclasses.asdict(self)
         for name in ("name", "corpus", "checkpoint_every", "checkpoints", "trackers"):
             facts.pop(name)
+        # Keys that were added later count where they are used, so that older trainings go on.
+        for field in dataclasses.fields(self):
+            if field.name in _ADDED and facts[field.name] == field.default:
+                facts.pop(field.name)
         return digest_of(facts)
+
+
+_ADDED = ("attention",)
 
 
 def digest_of(facts: object) -> str:

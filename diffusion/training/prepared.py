@@ -10,7 +10,7 @@ from diffusion.data import corpus
 from diffusion.data.corpus import Encoded
 from diffusion.data.layout import CanvasLayout
 from diffusion.models.network.denoiser import Dlm
-from diffusion.settings import Settings
+from diffusion.settings import Attention, Settings
 from scorers.revision import directory_revision
 from support.errors import NothingReleasedError, UserError
 from support.files import sha256
@@ -44,20 +44,20 @@ def _sha256(file: Path) -> str:
         raise UserError(f"{file}: cannot be read: {error.strerror}") from None
 
 
-def check_objective(settings: Settings) -> None:
-    """Raise UserError if the model was not trained with the objective of this package.
+def check_objective(settings: Settings) -> int | None:
+    """The block of a block-causal model, or None; UserError if the settings do not suit the model.
 
-    A block-causal model denoises a block behind clean ones. The objective here masks the whole
-    answer at once, and would show it masks in blocks that it has only ever seen clean.
+    A block-causal model is trained with the objective of block diffusion, any other with that of
+    masked diffusion (METHOD section 4).
     """
     folder = models.directory_of(settings.model.path, settings.model.trust_remote_code)
     known = models.identify(folder)
-    if known.block is not None:
+    if known.block is None and settings.attention is Attention.FLEX:
         raise UserError(
-            f"{folder}: a model of the family {known.name} denoises blocks of {known.block} tokens "
-            "behind clean ones, and is not fine-tuned here, only evaluated; take a model that sees "
-            "the whole row"
+            f"attention: flex is for block-causal models, and one of the family {known.name} sees "
+            "the whole row; leave it out"
         )
+    return known.block
 
 
 def prepare(settings: Settings) -> Prepared:
@@ -70,6 +70,7 @@ def prepare(settings: Settings) -> Prepared:
         raise UserError(f"corpus {settings.corpus}: has no data/train-*.parquet")
     check_objective(settings)
     dlm = models.load_model(settings.model.path, trust_remote_code=settings.model.trust_remote_code)
+    dlm.denoiser.uses_flex = settings.attention is Attention.FLEX
     layout = settings.layout(dlm.tokenizer, dlm.fill_id)
 
     def encoded(split: str, limit: int | None) -> Encoded:

@@ -58,6 +58,9 @@ class Trainer:
         self.ready, self.say = ready, say
         self.is_main: bool = accelerator.is_main_process
         self.is_sharded = accelerator.distributed_type == "FSDP"
+        # A row of a block-causal model is passed twice, noised and clean.
+        copies = 1 if ready.dlm.denoiser.block is None else 2
+        self.micro_tokens = settings.micro_tokens // copies
         self.schedule = Schedule(
             count=len(ready.train.instances),
             batch=settings.batch,
@@ -132,7 +135,7 @@ class Trainer:
         torch.manual_seed(dropout.initial_seed())
         instances = [self.ready.train.instances[i] for i in chosen]
         masked = mask_step(instances, self.ready.layout, settings.seed, step)
-        cut = pieces(masked, self.ready.layout, settings.micro_tokens, accelerator.num_processes)
+        cut = pieces(masked, self.ready.layout, self.micro_tokens, accelerator.num_processes)
         sums = self._backward(cut[accelerator.process_index :: accelerator.num_processes])
         sums[-1] = float(is_asked)
         total = accelerator.reduce(sums, reduction="sum").tolist()
@@ -187,7 +190,7 @@ class Trainer:
             self.ready.validation.instances,
             self.ready.layout,
             self.ready.dlm.mask_id,
-            self.settings.micro_tokens,
+            self.micro_tokens,
             self.accelerator,
         )
         if self.is_main:
