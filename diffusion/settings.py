@@ -80,7 +80,8 @@ class Settings:
     steps in which the learning rate rises. `clip`: the norm to which gradients are clipped.
     `validation`: how many validation instances are measured. `validate_every`, `checkpoint_every`:
     in steps (0: at the end only). `checkpoints`: how many of the latest checkpoints are kept.
-    `attention`: of a block-causal model alone.
+    `attention`: of a block-causal model alone. `shuffle_paths`: whether the paths of a canvas stand
+    in another random order at every step.
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -104,6 +105,7 @@ class Settings:
     micro_tokens: int = 16384
     gradient_checkpointing: bool = False
     attention: Attention = Attention.DENSE
+    shuffle_paths: bool = False
     lora: Lora | None = None
     limit: int | None = None
     validation: int = 256
@@ -128,6 +130,10 @@ class Settings:
         _within("seed", self.seed, 0, 2**63 - 1)
         for name, beta in zip(("betas.0", "betas.1"), self.betas, strict=True):
             _within(name, beta, 0, 0.99999)
+        if self.shuffle_paths and self.form is not Form.CANVAS:
+            raise ValueError(
+                f"shuffle_paths: form {self.form} has one text without paths; take form=canvas"
+            )
         for name in ("learning_rate", "clip"):
             if not 0 < getattr(self, name) < float("inf"):
                 value = getattr(self, name)
@@ -156,7 +162,7 @@ class Settings:
         return digest_of(facts)
 
 
-_ADDED = ("attention",)
+_ADDED = ("attention", "shuffle_paths")
 
 
 def digest_of(facts: object) -> str:

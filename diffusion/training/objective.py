@@ -40,6 +40,14 @@ def draw_mask(tokens: int, probability: float, seed: int, step: int, instance: i
     return torch.from_numpy(draw.random(tokens) < probability)
 
 
+def draw_order(paths: int, seed: int, step: int, instance: int) -> list[int]:
+    """A random order of the paths of an instance, numbered from 0."""
+    order: list[int] = torch.randperm(
+        paths, generator=generator(seed, "paths", step, instance)
+    ).tolist()
+    return order
+
+
 def token_weight(probability: float, tokens: int, instances: int) -> float:
     """Weight of each masked token's cross-entropy: `1 / (B L_b p_b)`, p as it was used."""
     return 1.0 / (instances * tokens * probability)

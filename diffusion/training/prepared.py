@@ -9,6 +9,7 @@ from diffusion import models
 from diffusion.data import corpus
 from diffusion.data.corpus import Encoded
 from diffusion.data.layout import CanvasLayout
+from diffusion.data.path_order import PathOrders
 from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import Attention, Settings
 from scorers.revision import directory_revision
@@ -17,12 +18,16 @@ from support.files import sha256
 
 
 class Prepared(NamedTuple):
-    """A model, the layout of its rows, and both splits of the corpus in its tokens."""
+    """A model, the layout of its rows, and both splits of the corpus in its tokens.
+
+    `orders` lays out training rows with their paths in another order; None: none are shuffled.
+    """
 
     dlm: Dlm
     layout: CanvasLayout
     train: Encoded
     validation: Encoded
+    orders: PathOrders | None = None
 
 
 def fingerprint(settings: Settings) -> str:
@@ -73,6 +78,11 @@ def prepare(settings: Settings) -> Prepared:
     dlm.denoiser.uses_flex = settings.attention is Attention.FLEX
     layout = settings.layout(dlm.tokenizer, dlm.fill_id)
 
+    orders = PathOrders(dlm.tokenizer, layout) if settings.shuffle_paths else None
+    context = dlm.context
+    if orders is not None and context is not None:
+        context -= orders.tokens_more
+
     def encoded(split: str, limit: int | None) -> Encoded:
         return corpus.encode_rows(
             corpus.rows(release, split, limit),
@@ -80,7 +90,7 @@ def prepare(settings: Settings) -> Prepared:
             dlm.tokenizer,
             form=settings.form,
             paths=settings.paths,
-            context=dlm.context,
+            context=context,
             mask_id=dlm.mask_id,
         )
 
@@ -90,7 +100,7 @@ def prepare(settings: Settings) -> Prepared:
         raise NothingReleasedError(
             f"corpus {settings.corpus}: no instance fits this model and layout ({reasons})"
         )
-    return Prepared(dlm, layout, train, encoded("validation", settings.validation))
+    return Prepared(dlm, layout, train, encoded("validation", settings.validation), orders)
 
 
 def refusals(encoded: Encoded) -> dict[str, int]:

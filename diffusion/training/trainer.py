@@ -134,8 +134,9 @@ class Trainer:
         dropout = generator(settings.seed, "dropout", step, accelerator.process_index)
         torch.manual_seed(dropout.initial_seed())
         instances = [self.ready.train.instances[i] for i in chosen]
-        masked = mask_step(instances, self.ready.layout, settings.seed, step)
-        cut = pieces(masked, self.ready.layout, self.micro_tokens, accelerator.num_processes)
+        layout, orders = self.ready.layout, self.ready.orders
+        masked = mask_step(instances, layout, settings.seed, step, orders)
+        cut = pieces(masked, layout, self.micro_tokens, accelerator.num_processes)
         sums = self._backward(cut[accelerator.process_index :: accelerator.num_processes])
         sums[-1] = float(is_asked)
         total = accelerator.reduce(sums, reduction="sum").tolist()
