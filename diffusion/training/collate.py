@@ -19,11 +19,13 @@ from torch import Tensor
 from diffusion.data.corpus import Instance
 from diffusion.data.layout import CanvasLayout
 from diffusion.data.path_order import PathOrders
+from diffusion.settings import StructuredMasking
 from diffusion.training.objective import (
     draw_mask,
     draw_order,
     generator,
     mask_probabilities,
+    structured_probabilities,
     token_weight,
 )
 
@@ -114,8 +116,12 @@ def mask_step(
     seed: int,
     step: int,
     orders: PathOrders | None = None,
+    structured: StructuredMasking | None = None,
 ) -> list[Masked]:
-    """The instances of a step with their masks and weights, their paths shuffled with `orders`."""
+    """The instances of a step with their masks and weights, their paths shuffled with `orders`.
+
+    With `structured`, p is the ratio from which the probabilities of an instance's slots follow.
+    """
     count, tokens = len(instances), layout.masks
     ordered: list[tuple[Instance, CanvasLayout | None]] = [
         (one, None)
@@ -127,7 +133,13 @@ def mask_step(
         Masked(
             instance=ordered[number][0],
             layout=ordered[number][1],
-            mask_L=draw_mask(tokens, p, seed, step, number),
+            mask_L=draw_mask(
+                tokens,
+                p if structured is None else structured_probabilities(p, layout.slots, structured),
+                seed,
+                step,
+                number,
+            ),
             p=p,
             weight=token_weight(p, tokens, count),
         )

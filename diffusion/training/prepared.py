@@ -62,6 +62,12 @@ def check_objective(settings: Settings) -> int | None:
             f"attention: flex is for block-causal models, and one of the family {known.name} sees "
             "the whole row; leave it out"
         )
+    if known.block is not None and settings.structured_masking is not None:
+        raise UserError(
+            f"structured_masking: a model of the family {known.name} sees earlier paths clean, so "
+            "masks of several paths never meet; leave it out, or take a model that sees the whole "
+            "row"
+        )
     return known.block
 
 

@@ -134,8 +134,8 @@ class Trainer:
         dropout = generator(settings.seed, "dropout", step, accelerator.process_index)
         torch.manual_seed(dropout.initial_seed())
         instances = [self.ready.train.instances[i] for i in chosen]
-        layout, orders = self.ready.layout, self.ready.orders
-        masked = mask_step(instances, layout, settings.seed, step, orders)
+        layout, more = self.ready.layout, (self.ready.orders, settings.structured_masking)
+        masked = mask_step(instances, layout, settings.seed, step, *more)
         cut = pieces(masked, layout, self.micro_tokens, accelerator.num_processes)
         sums = self._backward(cut[accelerator.process_index :: accelerator.num_processes])
         sums[-1] = float(is_asked)
