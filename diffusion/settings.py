@@ -23,6 +23,13 @@ class Precision(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+class Attention(StrEnum):
+    """How the block mask of a block-causal model's training is computed."""
+
+    DENSE = "dense"  # a mask of all pairs of tokens
+    FLEX = "flex"  # FlexAttention, which leaves out what nothing sees; needs a GPU
+
+
 class Tracker(StrEnum):
     """An experiment tracker to which the curves of a training are sent."""
 
@@ -63,6 +70,29 @@ class Lora:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StructuredMasking:
+    """Mask the paths of a canvas alike, and its summary by another rule: the public NAP code's.
+
+    With ratio t of an instance, position z (0 to 1) of every path is masked with probability
+    r_max t (1 + kappa_paths z), at most 1. The summary is masked whole where 1 - t < alpha, and
+    otherwise with r_max t (1 + kappa_summary z). Weights stay 1/t. The defaults are that code's.
+    """
+
+    __pydantic_config__: ClassVar[Any] = STRICT
+
+    r_max: float = 0.9
+    alpha: float = 0.8
+    kappa_paths: float = 0.0
+    kappa_summary: float = 1.0
+
+    def __post_init__(self) -> None:
+        _within("structured_masking.r_max", self.r_max, 0.001, 1)
+        _within("structured_masking.alpha", self.alpha, 0, 1)
+        _within("structured_masking.kappa_paths", self.kappa_paths, 0)
+        _within("structured_masking.kappa_summary", self.kappa_summary, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """A fine-tuning, fully described. The defaults are the paper's (METHOD sections 1 and 4).
 
@@ -73,6 +103,8 @@ class Settings:
     steps in which the learning rate rises. `clip`: the norm to which gradients are clipped.
     `validation`: how many validation instances are measured. `validate_every`, `checkpoint_every`:
     in steps (0: at the end only). `checkpoints`: how many of the latest checkpoints are kept.
+    `attention`: of a block-causal model alone. `shuffle_paths`: whether the paths of a canvas stand
+    in another random order at every step.
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -95,6 +127,9 @@ class Settings:
     precision: Precision = Precision.BFLOAT16
     micro_tokens: int = 16384
     gradient_checkpointing: bool = False
+    attention: Attention = Attention.DENSE
+    shuffle_paths: bool = False
+    structured_masking: StructuredMasking | None = None
     lora: Lora | None = None
     limit: int | None = None
     validation: int = 256
@@ -119,6 +154,11 @@ class Settings:
         _within("seed", self.seed, 0, 2**63 - 1)
         for name, beta in zip(("betas.0", "betas.1"), self.betas, strict=True):
             _within(name, beta, 0, 0.99999)
+        for name in ("shuffle_paths", "structured_masking"):
+            if getattr(self, name) and self.form is not Form.CANVAS:
+                raise ValueError(
+                    f"{name}: form {self.form} has one text without paths; take form=canvas"
+                )
         for name in ("learning_rate", "clip"):
             if not 0 < getattr(self, name) < float("inf"):
                 value = getattr(self, name)
@@ -140,7 +180,14 @@ class Settings:
         facts = dataclasses.asdict(self)
         for name in ("name", "corpus", "checkpoint_every", "checkpoints", "trackers"):
             facts.pop(name)
+        # Keys that were added later count where they are used, so that older trainings go on.
+        for field in dataclasses.fields(self):
+            if field.name in _ADDED and facts[field.name] == field.default:
+                facts.pop(field.name)
         return digest_of(facts)
+
+
+_ADDED = ("attention", "shuffle_paths", "structured_masking")
 
 
 def digest_of(facts: object) -> str:

@@ -21,9 +21,10 @@ class Parsed(NamedTuple):
     summary: str
 
 
-def header(j: int) -> str:
-    """`B_j`, the fixed text before path `j` (1-based)."""
-    return "<think 1>\n" if j == 1 else f"\n</think {j - 1}>\n<think {j}>\n"
+def header(j: int, before: int | None = None) -> str:
+    """`B_j`, the fixed text before path `j` (1-based) and behind path `before` (j - 1; 0: none)."""
+    closed = j - 1 if before is None else before
+    return f"\n</think {closed}>\n<think {j}>\n" if closed else f"<think {j}>\n"
 
 
 def summary_header(paths: int) -> str:

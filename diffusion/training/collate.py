@@ -18,7 +18,16 @@ from torch import Tensor
 
 from diffusion.data.corpus import Instance
 from diffusion.data.layout import CanvasLayout
-from diffusion.training.objective import draw_mask, generator, mask_probabilities, token_weight
+from diffusion.data.path_order import PathOrders
+from diffusion.settings import StructuredMasking
+from diffusion.training.objective import (
+    draw_mask,
+    draw_order,
+    generator,
+    mask_probabilities,
+    structured_probabilities,
+    token_weight,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +70,16 @@ class MicroBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Masked:
-    """An instance of a step with its mask: `mask_L` over its answer tokens, drawn with `p`."""
+    """An instance of a step with its mask: `mask_L` over its answer tokens, drawn with `p`.
+
+    `layout` is its own, if its paths are not in the usual order.
+    """
 
     instance: Instance
     mask_L: Tensor
     p: float
     weight: float
+    layout: CanvasLayout | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,14 +111,35 @@ class Schedule:
 
 
 def mask_step(
-    instances: Sequence[Instance], layout: CanvasLayout, seed: int, step: int
+    instances: Sequence[Instance],
+    layout: CanvasLayout,
+    seed: int,
+    step: int,
+    orders: PathOrders | None = None,
+    structured: StructuredMasking | None = None,
 ) -> list[Masked]:
-    """The instances of a step with their masks and weights."""
+    """The instances of a step with their masks and weights, their paths shuffled with `orders`.
+
+    With `structured`, p is the ratio from which the probabilities of an instance's slots follow.
+    """
     count, tokens = len(instances), layout.masks
+    ordered: list[tuple[Instance, CanvasLayout | None]] = [
+        (one, None)
+        if orders is None
+        else orders.ordered(one, draw_order(orders.paths, seed, step, number))
+        for number, one in enumerate(instances)
+    ]
     return [
         Masked(
-            instance=instances[number],
-            mask_L=draw_mask(tokens, p, seed, step, number),
+            instance=ordered[number][0],
+            layout=ordered[number][1],
+            mask_L=draw_mask(
+                tokens,
+                p if structured is None else structured_probabilities(p, layout.slots, structured),
+                seed,
+                step,
+                number,
+            ),
             p=p,
             weight=token_weight(p, tokens, count),
         )
@@ -136,7 +170,7 @@ def pieces(
 
 def collate(piece: Sequence[Masked], layout: CanvasLayout, mask_id: int) -> MicroBatch:
     """The tensors of a piece; an empty one is a row of two fill tokens without a mask."""
-    rows = [layout.lay(m.instance.prompt, m.instance.texts) for m in piece]
+    rows = [(m.layout or layout).lay(m.instance.prompt, m.instance.texts) for m in piece]
     lengths = [len(row.ids_T) for row in rows] or [2]
     longest = max(lengths)
     ids_BT = np.full((len(lengths), longest), layout.fill_id, dtype=np.int64)

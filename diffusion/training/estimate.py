@@ -112,7 +112,7 @@ def parse_devices(text: str) -> tuple[int, str]:
 
 def estimate(settings: Settings, devices: int, device: str | None) -> Estimate:
     """The cost on `devices` devices of a kind in `GPUS` (None: not known); several are sharded."""
-    check_objective(settings)
+    block = check_objective(settings)
     folder = models.directory_of(settings.model.path, settings.model.trust_remote_code)
     config, name, family, _ = models.identify(folder)
     with torch.device("meta"):
@@ -136,7 +136,8 @@ def estimate(settings: Settings, devices: int, device: str | None) -> Estimate:
     blocks = shape.parameters - net.get_input_embeddings().weight.numel()
     blocks -= (0 if net.config.tie_word_embeddings else head) + _unused(net)
     trained = shape.parameters if settings.lora is None else _adapters(net, settings)
-    flops = settings.epochs * _flops(net, layout, lengths, blocks, head, settings)
+    passed = lengths if block is None else [2 * length for length in lengths]  # noised and clean
+    flops = settings.epochs * _flops(net, layout, passed, blocks, head, settings)
     hours, gpu = None, GPUS.get(device or "")
     if gpu is not None:
         is_half = settings.precision is Precision.BFLOAT16
@@ -157,7 +158,7 @@ def estimate(settings: Settings, devices: int, device: str | None) -> Estimate:
         capacity=None if gpu is None else gpu.memory * GIB,
         flops=flops,
         hours=hours,
-        held=training(shape, settings, trained, max(lengths), devices),
+        held=training(shape, settings, trained, max(passed), devices),
     )
 
 

@@ -9,10 +9,14 @@ Axes: B instances of a step, L answer tokens of one.
 """
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from diffusion.settings import StructuredMasking
 
 EPSILON = 1e-3
 
@@ -32,12 +36,40 @@ def mask_probabilities(count: int, seed: int, step: int) -> Tensor:
     return (1 - EPSILON) * (place_B + within_B) / count + EPSILON
 
 
-def draw_mask(tokens: int, probability: float, seed: int, step: int, instance: int) -> Tensor:
-    """Which of an instance's answer tokens are masked, [L] bool."""
+def structured_probabilities(
+    ratio: float, slots: Sequence[int], masking: StructuredMasking
+) -> NDArray[np.float64]:
+    """The probability of each answer token of a canvas, [L]; the last slot is the summary.
+
+    Source: `q_sample` of the public NAP code with its `structure_cfg`.
+    """
+    r = masking.r_max * ratio
+    parts = [r * (1 + masking.kappa_paths * np.linspace(0, 1, size)) for size in slots[:-1]]
+    summary = r * (1 + masking.kappa_summary * np.linspace(0, 1, slots[-1]))
+    parts.append(np.ones_like(summary) if 1 - ratio < masking.alpha else summary)
+    return np.minimum(1.0, np.concatenate(parts))
+
+
+def draw_mask(
+    tokens: int,
+    probability: float | NDArray[np.float64],
+    seed: int,
+    step: int,
+    instance: int,
+) -> Tensor:
+    """Which of an instance's answer tokens are masked, [L] bool; one probability, or one each."""
     # torch's CPU generator keeps 32 bits of its seed, of which 300,000 masks would share some.
     digest = hashlib.blake2b(f"{seed} mask {step} {instance}".encode(), digest_size=16).digest()
     draw = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "big")))
     return torch.from_numpy(draw.random(tokens) < probability)
+
+
+def draw_order(paths: int, seed: int, step: int, instance: int) -> list[int]:
+    """A random order of the paths of an instance, numbered from 0."""
+    order: list[int] = torch.randperm(
+        paths, generator=generator(seed, "paths", step, instance)
+    ).tolist()
+    return order
 
 
 def token_weight(probability: float, tokens: int, instances: int) -> float:

@@ -9,20 +9,25 @@ from diffusion import models
 from diffusion.data import corpus
 from diffusion.data.corpus import Encoded
 from diffusion.data.layout import CanvasLayout
+from diffusion.data.path_order import PathOrders
 from diffusion.models.network.denoiser import Dlm
-from diffusion.settings import Settings
+from diffusion.settings import Attention, Settings
 from scorers.revision import directory_revision
 from support.errors import NothingReleasedError, UserError
 from support.files import sha256
 
 
 class Prepared(NamedTuple):
-    """A model, the layout of its rows, and both splits of the corpus in its tokens."""
+    """A model, the layout of its rows, and both splits of the corpus in its tokens.
+
+    `orders` lays out training rows with their paths in another order; None: none are shuffled.
+    """
 
     dlm: Dlm
     layout: CanvasLayout
     train: Encoded
     validation: Encoded
+    orders: PathOrders | None = None
 
 
 def fingerprint(settings: Settings) -> str:
@@ -44,20 +49,26 @@ def _sha256(file: Path) -> str:
         raise UserError(f"{file}: cannot be read: {error.strerror}") from None
 
 
-def check_objective(settings: Settings) -> None:
-    """Raise UserError if the model was not trained with the objective of this package.
+def check_objective(settings: Settings) -> int | None:
+    """The block of a block-causal model, or None; UserError if the settings do not suit the model.
 
-    A block-causal model denoises a block behind clean ones. The objective here masks the whole
-    answer at once, and would show it masks in blocks that it has only ever seen clean.
+    A block-causal model is trained with the objective of block diffusion, any other with that of
+    masked diffusion (METHOD section 4).
     """
     folder = models.directory_of(settings.model.path, settings.model.trust_remote_code)
     known = models.identify(folder)
-    if known.block is not None:
+    if known.block is None and settings.attention is Attention.FLEX:
         raise UserError(
-            f"{folder}: a model of the family {known.name} denoises blocks of {known.block} tokens "
-            "behind clean ones, and is not fine-tuned here, only evaluated; take a model that sees "
-            "the whole row"
+            f"attention: flex is for block-causal models, and one of the family {known.name} sees "
+            "the whole row; leave it out"
         )
+    if known.block is not None and settings.structured_masking is not None:
+        raise UserError(
+            f"structured_masking: a model of the family {known.name} sees earlier paths clean, so "
+            "masks of several paths never meet; leave it out, or take a model that sees the whole "
+            "row"
+        )
+    return known.block
 
 
 def prepare(settings: Settings) -> Prepared:
@@ -70,7 +81,13 @@ def prepare(settings: Settings) -> Prepared:
         raise UserError(f"corpus {settings.corpus}: has no data/train-*.parquet")
     check_objective(settings)
     dlm = models.load_model(settings.model.path, trust_remote_code=settings.model.trust_remote_code)
+    dlm.denoiser.uses_flex = settings.attention is Attention.FLEX
     layout = settings.layout(dlm.tokenizer, dlm.fill_id)
+
+    orders = PathOrders(dlm.tokenizer, layout) if settings.shuffle_paths else None
+    context = dlm.context
+    if orders is not None and context is not None:
+        context -= orders.tokens_more
 
     def encoded(split: str, limit: int | None) -> Encoded:
         return corpus.encode_rows(
@@ -79,7 +96,7 @@ def prepare(settings: Settings) -> Prepared:
             dlm.tokenizer,
             form=settings.form,
             paths=settings.paths,
-            context=dlm.context,
+            context=context,
             mask_id=dlm.mask_id,
         )
 
@@ -89,7 +106,7 @@ def prepare(settings: Settings) -> Prepared:
         raise NothingReleasedError(
             f"corpus {settings.corpus}: no instance fits this model and layout ({reasons})"
         )
-    return Prepared(dlm, layout, train, encoded("validation", settings.validation))
+    return Prepared(dlm, layout, train, encoded("validation", settings.validation), orders)
 
 
 def refusals(encoded: Encoded) -> dict[str, int]:

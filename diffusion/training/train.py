@@ -21,7 +21,7 @@ import torch
 from safetensors import SafetensorError
 from torch.distributed.fsdp import MixedPrecisionPolicy
 
-from diffusion.settings import Precision, Settings
+from diffusion.settings import Attention, Precision, Settings
 from diffusion.training.prepared import fingerprint, prepare
 from diffusion.training.trainer import Trainer
 from diffusion.training.training_log import TrainingSummary, read_summary
@@ -40,6 +40,11 @@ def fine_tune(
     if (done := read_summary(out, digest)) is not None:
         return done
     _require_extras(settings)
+    if settings.attention is Attention.FLEX and not torch.cuda.is_available():
+        raise UserError(
+            "attention: flex needs a GPU, because FlexAttention has no backward pass on a CPU; "
+            "take attention=dense"
+        )
     accelerator = _accelerator(settings, out)
     try:
         loop = Trainer(

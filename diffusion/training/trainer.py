@@ -27,7 +27,7 @@ from diffusion.training.training_log import LoggedStep, TrainingSummary
 from diffusion.training.validation import Buckets, validate
 from support.display.digits import rounded
 from support.display.progress import Progress
-from support.errors import PolytraceError, StoppedError, UserError
+from support.errors import PolytraceError, StoppedError
 from support.files import atomic_folder, replace_text
 
 _SUMS = 8  # loss; nats and count of content, of fill; answer and content tokens; stop requests
@@ -58,6 +58,9 @@ class Trainer:
         self.ready, self.say = ready, say
         self.is_main: bool = accelerator.is_main_process
         self.is_sharded = accelerator.distributed_type == "FSDP"
+        # A row of a block-causal model is passed twice, noised and clean.
+        copies = 1 if ready.dlm.denoiser.block is None else 2
+        self.micro_tokens = settings.micro_tokens // copies
         self.schedule = Schedule(
             count=len(ready.train.instances),
             batch=settings.batch,
@@ -131,8 +134,9 @@ class Trainer:
         dropout = generator(settings.seed, "dropout", step, accelerator.process_index)
         torch.manual_seed(dropout.initial_seed())
         instances = [self.ready.train.instances[i] for i in chosen]
-        masked = mask_step(instances, self.ready.layout, settings.seed, step)
-        cut = pieces(masked, self.ready.layout, settings.micro_tokens, accelerator.num_processes)
+        layout, more = self.ready.layout, (self.ready.orders, settings.structured_masking)
+        masked = mask_step(instances, layout, settings.seed, step, *more)
+        cut = pieces(masked, layout, self.micro_tokens, accelerator.num_processes)
         sums = self._backward(cut[accelerator.process_index :: accelerator.num_processes])
         sums[-1] = float(is_asked)
         total = accelerator.reduce(sums, reduction="sum").tolist()
@@ -187,7 +191,7 @@ class Trainer:
             self.ready.validation.instances,
             self.ready.layout,
             self.ready.dlm.mask_id,
-            self.settings.micro_tokens,
+            self.micro_tokens,
             self.accelerator,
         )
         if self.is_main:
@@ -215,23 +219,15 @@ class Trainer:
 
     def _resume(self) -> int:
         """Load the last checkpoint, if there is one; returns the number of finished steps."""
-        latest = checkpoint.latest(self.out / "checkpoints")
-        start = 0
-        if latest is not None:
-            saved = checkpoint.read_position(latest)
-            if saved.digest != self.place.digest:
-                raise UserError(
-                    f"{self.out}: holds a training with another model, corpus or settings; choose "
-                    "another --out, or delete it"
-                )
-            checkpoint.load_checkpoint(
-                latest,
-                self.accelerator.unwrap_model(self.model),
-                self.optimizer,
-                self.place,
-                process=self.accelerator.process_index,
-            )
-            start = saved.step
+        start = checkpoint.resume(
+            self.out / "checkpoints",
+            self.accelerator.unwrap_model(self.model),
+            self.optimizer,
+            self.place,
+            process=self.accelerator.process_index,
+            any_of=self._any_of,
+            say=self.say,
+        )
         if self.is_main:
             training_log.keep_lines(self.out, start)
             training_log.write_refused(

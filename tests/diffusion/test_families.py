@@ -11,12 +11,10 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from diffusion import models
-from diffusion.data.layout import Form
 from diffusion.data.turns import turn_end_ids
 from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import ModelReference, Settings
 from diffusion.training.estimate import estimate
-from diffusion.training.train import fine_tune
 from support.errors import UserError
 from tests.diffusion.checkpoints import copy_with, logits_of, make, weights_of, write_corpus
 from tests.diffusion.layouts import BLOCK, BLOCK_CAUSAL, FAMILY, FULL, LAYOUTS
@@ -252,21 +250,6 @@ def test_a_model_that_was_trained_in_blocks_by_its_name_needs_their_size(tmp_pat
     folder = copy_with(source, tmp_path / "Qwen3-0.6B-diffusion-bd3lm-v0.1")
     with pytest.raises(UserError, match=r"trained block by block; add block_size to its config"):
         models.load_model(str(folder))
-
-
-@pytest.mark.parametrize("kind", BLOCK_CAUSAL)
-def test_block_causal_models_are_not_fine_tuned(kind: str, tmp_path: Path) -> None:
-    settings = Settings(
-        name="x",
-        model=ModelReference(path=str(make(kind, tmp_path / "model"))),
-        corpus=str(write_corpus(tmp_path / "corpus")),
-        form=Form.CANVAS,
-    )
-    said = rf"denoises blocks of {BLOCK} tokens behind clean ones, and is not fine-tuned here"
-    with pytest.raises(UserError, match=said):
-        fine_tune(settings, tmp_path / "run")
-    with pytest.raises(UserError, match=said):
-        estimate(settings, 1, None)
 
 
 def test_an_estimate_counts_the_experts_that_a_token_passes(tmp_path: Path) -> None:

@@ -91,6 +91,20 @@ except UserError as error:
     assert "was written by 2 processes" in str(error)
 else:
     raise AssertionError("another number of processes was accepted")
+
+# A second checkpoint of which the second process's file is damaged: all take the one before it.
+checkpoint.save_checkpoint(Path(out), replace(place, step=2), dlm.denoiser, optimizer,
+                           process=rank, keep=2, any_of=any_of)
+if rank == 1:
+    shard = Path(out) / "step-00000002" / "state-00001-of-00002.safetensors"
+    bytes_ = bytearray(shard.read_bytes())
+    bytes_[-1] ^= 1
+    shard.write_bytes(bytes_)
+said = []
+step = checkpoint.resume(Path(out), dlm.denoiser, optimizer, place, process=rank, any_of=any_of,
+                         say=said.append)
+assert step == 1, (rank, step)
+assert "the checkpoint before it, step-00000001, is taken" in said[0]
 print("EQUAL")
 dist.destroy_process_group()
 """

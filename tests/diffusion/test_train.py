@@ -347,18 +347,6 @@ def test_other_settings_or_data_in_one_folder_are_refused(
         fine_tune(replace(settings, corpus=str(other)), out)
 
 
-def test_a_damaged_checkpoint_is_named(settings: Settings, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    fine_tune(settings, out)
-    (out / "summary.json").unlink()
-    found = checkpoint.latest(out / "checkpoints")
-    assert found is not None
-    (state,) = found.glob("*.safetensors")
-    state.write_bytes(state.read_bytes()[:-5])
-    with pytest.raises(UserError, match="damaged"):
-        fine_tune(settings, out)
-
-
 def test_leftovers_of_a_kill_cost_no_whole_checkpoint(settings: Settings, tmp_path: Path) -> None:
     out = tmp_path / "run"
     leftover = out / "checkpoints" / "step-99999999.part"

@@ -8,12 +8,19 @@ Block-causal models (SDAR, Fast_dLLM_v2, LLaDA2) see their own block in both dir
 block before it. Blocks have a fixed number of tokens and are counted from the start of the row, so
 that the prompt's last tokens and the answer's first ones may share a block.
 
-Axes: B rows, Q positions that attend, K positions that are attended to.
+A row of their training holds the noised copy of T tokens and, behind it, the clean copy: each
+noised block sees itself and the clean blocks before it, so one pass denoises every block behind
+clean ones (Arriola et al. 2025, "Block Diffusion", Sec. 4).
+
+Axes: B rows, T tokens, Q positions that attend, K positions that are attended to.
 """
 
+from functools import cache
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface
@@ -30,14 +37,56 @@ def block_causal(query_at: Tensor, key_at: Tensor, block: int) -> Tensor:
     return query_at // block >= key_at // block
 
 
+def block_diffusion(query_at: Tensor, key_at: Tensor, tokens: int, block: int) -> Tensor:
+    """Whether a position of a training's row attends to another, bool; shapes broadcast.
+
+    Positions below `tokens` are the noised copy, those above the clean one. A noised block sees
+    itself and the clean blocks before it; a clean block sees itself and the clean ones before it.
+    """
+    query_block, key_block = query_at % tokens // block, key_at % tokens // block
+    is_noised_query, is_noised_key = query_at < tokens, key_at < tokens
+    within = (query_block == key_block) & (is_noised_query == is_noised_key)
+    return within | ((query_block > key_block) & ~is_noised_key)
+
+
+def dense_mask(lengths_B: Tensor, tokens: int, block: int) -> Tensor:
+    """`block_diffusion` of rows of 2 x `tokens`, [B, 1, 2T, 2T]; padding is never a key."""
+    at_K = torch.arange(2 * tokens, device=lengths_B.device)
+    seen_QK = block_diffusion(at_K[:, None], at_K, tokens, block)
+    return seen_QK & (at_K % tokens < lengths_B[:, None, None, None])
+
+
+def flex_mask(lengths_B: Tensor, tokens: int, block: int) -> BlockMask:
+    """The same for FlexAttention, which does not compute what nothing sees."""
+
+    def seen(row: Tensor, _head: Tensor, query_at: Tensor, key_at: Tensor) -> Tensor:
+        is_text = key_at % tokens < lengths_B[row]
+        return block_diffusion(query_at, key_at, tokens, block) & is_text
+
+    size = 2 * tokens
+    return create_block_mask(seen, len(lengths_B), None, size, size, device=lengths_B.device)
+
+
 def takes_keys(net: Any) -> bool:
     """Whether a network attends as this module says, and so takes keys and values of a cache."""
     return str(net.config._attn_implementation) == NAME
 
 
 def _attend(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, **kw: Any) -> Any:
+    if isinstance(mask, BlockMask):
+        if kw.get("dropout"):
+            raise ValueError("FlexAttention has no dropout")
+        flex = _compiled() if query.is_cuda else flex_attention
+        is_grouped = query.shape[1] != key.shape[1]
+        out = flex(query, key, value, block_mask=mask, scale=kw["scaling"], enable_gqa=is_grouped)
+        return out.transpose(1, 2).contiguous(), None
     kw["is_causal"] = False
     return sdpa_attention_forward(module, query, key, value, mask, **kw)
+
+
+@cache
+def _compiled() -> Any:
+    return torch.compile(flex_attention, dynamic=True)
 
 
 def _mask(*_: Any, attention_mask: Tensor | None = None, **__: Any) -> Tensor | None:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffusion.models.network.attention import block_causal
+from diffusion.models.network.attention import block_causal, dense_mask, flex_mask
 from diffusion.models.network.linear_cross_entropy import CrossEntropy, linear_cross_entropy
 
 
@@ -26,6 +26,7 @@ class Denoiser(nn.Module):
     are: `cat([l[:, :1], l[:, :-1]], 1)`, METHOD section 5.
     `block`: the tokens of a block of a block-causal model, which is never run in any other way;
     None if every position sees the whole row.
+    `uses_flex`: whether a block-causal model is trained with FlexAttention, not a dense mask.
     """
 
     def __init__(self, net: Any, *, shift: bool, block: int | None = None) -> None:
@@ -33,6 +34,7 @@ class Denoiser(nn.Module):
         self.net = net
         self.shift = shift
         self.block = block
+        self.uses_flex = False
         self._rows_R: Tensor | None = None
         # What FSDP shards as units. The output matrix is applied here, so it and every module that
         # shares it must stay in the root unit.
@@ -59,10 +61,15 @@ class Denoiser(nn.Module):
     ) -> CrossEntropy:
         """Weighted cross-entropy (nats) of `targets_R` at `positions_R`, flat indices b*T + t.
 
-        `attention_mask_BT` is False at padding; None if nothing is padded.
+        `attention_mask_BT` is False at padding, which is on the right; None if nothing is padded. A
+        block-causal model denoises each block behind clean ones: the tokens that are no targets are
+        taken as they are, and the targets stand in the clean copy.
         """
         head = self.net.get_output_embeddings()
-        features_RH = self.features(ids_BT, positions_R, attention_mask_BT)
+        if self.block is None:
+            features_RH = self.features(ids_BT, positions_R, attention_mask_BT)
+        else:
+            features_RH = self._beside_clean(ids_BT, positions_R, targets_R, attention_mask_BT)
         bias_V = getattr(head, "bias", None)
         return linear_cross_entropy(features_RH, head.weight, bias_V, targets_R, weights_R)
 
@@ -76,11 +83,49 @@ class Denoiser(nn.Module):
         tokens = ids_BT.shape[1]
         if self.block is not None and (attention_mask is None or attention_mask.ndim == 2):
             attention_mask = self._blocks(ids_BT, attention_mask)
-        self._rows_R = (
+        rows_R = (
             torch.where(positions_R % tokens == 0, positions_R, positions_R - 1)
             if self.shift
             else positions_R
         )
+        return self._run(ids_BT, rows_R, attention_mask, **more)
+
+    def _beside_clean(
+        self,
+        ids_BT: Tensor,
+        positions_R: Tensor,
+        targets_R: Tensor,
+        attention_mask_BT: Tensor | None,
+    ) -> Tensor:
+        """The features of every noised block behind clean blocks, in one pass over rows of 2 T.
+
+        Where logits are shifted, the first token of a block is read at the last position of the
+        block before it, in the clean copy: what a decoder has at hand.
+        """
+        assert self.block is not None
+        rows, tokens = ids_BT.shape
+        clean_BT = ids_BT.flatten().index_copy(0, positions_R, targets_R).view_as(ids_BT)
+        at_T = torch.arange(tokens, device=ids_BT.device)
+        if attention_mask_BT is None:
+            lengths_B = torch.full((rows,), tokens, device=ids_BT.device)
+        else:
+            lengths_B = attention_mask_BT.sum(1)
+        at_R = positions_R % tokens
+        rows_R = positions_R // tokens * 2 * tokens + at_R
+        if self.shift:
+            begins_R = at_R % self.block == 0
+            rows_R = torch.where(at_R == 0, rows_R, rows_R - 1 + begins_R * tokens)
+        mask = flex_mask if self.uses_flex else dense_mask
+        return self._run(
+            torch.cat([ids_BT, clean_BT], 1),
+            rows_R,
+            mask(lengths_B, tokens, self.block),
+            position_ids=torch.cat([at_T, at_T])[None],
+        )
+
+    def _run(self, ids_BT: Tensor, rows_R: Tensor, attention_mask: Any, **more: Any) -> Tensor:
+        """The trunk's output at the flat positions `rows_R`, [R, H]."""
+        self._rows_R = rows_R
         try:
             out = self.net(input_ids=ids_BT, attention_mask=attention_mask, **more)
         finally:
