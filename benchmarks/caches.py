@@ -16,7 +16,7 @@ from benchmarks.lines import Line, ratio_line, report
 from benchmarks.training_case import TINY_DLM
 from benchmarks.turns import THREADS
 from diffusion.decoding.decode import Decoded
-from diffusion.decoding.kv_cache import CachedPositions, CacheSettings
+from diffusion.decoding.kv_cache import APPROXIMATE, CacheSettings
 from diffusion.decoding.rules.fast_dllm import FastDllm
 from diffusion.evaluation.answers import load_decoder
 from diffusion.models.network.denoiser import Dlm
@@ -26,7 +26,7 @@ from tools.tiny.problems import Problem, distinct
 
 PROBLEMS, RUNS = 128, 5
 RULE = FastDllm(threshold=0.9, block=13)
-WAYS = (None, *(CacheSettings(kind=kind) for kind in CachedPositions))
+WAYS = (None, *(CacheSettings(kind=kind) for kind in APPROXIMATE))
 
 
 def main() -> None:

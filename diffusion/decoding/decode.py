@@ -21,7 +21,9 @@ from torch import Tensor, nn
 
 from diffusion.data.layout import CanvasLayout, Ids
 from diffusion.decoding import Rule, View
-from diffusion.decoding.kv_cache import Cache, CacheSettings
+from diffusion.decoding.blocks import first_unfinished, rule_inside_blocks
+from diffusion.decoding.finished_blocks import FinishedBlocks
+from diffusion.decoding.kv_cache import Cache, CacheSettings, new_cache
 from diffusion.models.network.denoiser import Dlm
 from diffusion.models.network.linear_cross_entropy import rows_at_once
 from diffusion.training.objective import generator
@@ -92,20 +94,25 @@ def decode(
     """Decode the answers to all requests in one batch; they begin as masks.
 
     `steps` is the number of steps over which the rule spreads its commits, at most one for each
-    mask; a rule without a number of steps ignores it. `caching` is an approximation. Raises
-    ValueError if the rule needs steps and has none, or has no blocks and the cache needs them.
+    mask; a rule without a number of steps ignores it. `caching` is an approximation, but for the
+    cache of finished blocks. Raises ValueError if the rule needs steps and has none, has no blocks
+    and the cache needs them, or if the model cannot be decoded with the rule or the cache.
     """
     if rule.has_steps and steps < 1:
         raise ValueError(f"steps: {steps}; this rule needs at least one")
+    block = dlm.denoiser.block
+    if block is not None:
+        rule = rule_inside_blocks(rule, block)
     batch = _Batch(dlm, layout, requests, sampling or Sampling())
     if caching is not None:
-        batch.cache = Cache(caching, rule, batch.mask_index_C, len(requests))
+        batch.cache = new_cache(caching, rule, dlm, batch.mask_index_C, len(requests))
     wanted = min(steps, layout.masks) if rule.has_steps else 0
     step = 0
     while batch.rows:
         batch.step(rule, step, wanted)
         step += 1
-    assert not (wanted and requests) or step == wanted, f"{step} steps, not {wanted}"
+    is_exact = step == wanted or (block is not None and step > wanted)
+    assert not (wanted and requests) or is_exact, f"{step} steps, not {wanted}"
     return batch.decoded()
 
 
@@ -141,7 +148,7 @@ class _Batch:
         is_mask_C = self.slot_C >= 0
         self.mask_index_C = torch.where(is_mask_C, is_mask_C.cumsum(0) - 1, -1)
         self.masked_BC = is_mask_C.repeat(len(empty), 1)
-        self.cache: Cache | None = None
+        self.cache: Cache | FinishedBlocks | None = None
         self._drop_finished()
 
     def step(self, rule: Rule, number: int, steps: int) -> None:
@@ -149,7 +156,7 @@ class _Batch:
         view = View(
             step=number,
             steps=steps,
-            masked_BC=self.masked_BC,
+            masked_BC=self._decoded_now(),
             slot_C=self.slot_C,
             mask_index_C=self.mask_index_C,
             mask_count=self.layout.masks,
@@ -165,6 +172,13 @@ class _Batch:
         for row in self.rows:
             self.nfe[row] += 1
         self._drop_finished()
+
+    def _decoded_now(self) -> Tensor:
+        """The masks that a rule sees: all, or those of a block-causal model's current block."""
+        block = self.dlm.denoiser.block
+        if block is None:
+            return self.masked_BC
+        return first_unfinished(self.masked_BC, self.at_BC, block)
 
     def _predict(self, scope_BC: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """A token and its confidence (float32) for every position in scope, -inf elsewhere."""

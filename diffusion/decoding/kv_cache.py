@@ -1,5 +1,7 @@
 """Reuse keys and values of earlier steps. This is faster but not exact, so it is off by default.
 
+What block-causal models reuse is exact, and in `finished_blocks.py`.
+
 In bidirectional attention every commit changes all keys and values. Fast-dLLM (Wu et al. 2025)
 nevertheless keeps some: a full pass computes all positions, and the passes after it only the active
 ones, which see the others as they were. Whether a row's pass is full depends on that row alone, so
@@ -16,10 +18,10 @@ import torch
 from torch import Tensor
 
 from diffusion.decoding import Rule
-from diffusion.models.network.denoiser import Denoiser
+from diffusion.decoding.finished_blocks import FinishedBlocks
+from diffusion.models.network.attention import takes_keys
+from diffusion.models.network.denoiser import Denoiser, Dlm
 from diffusion.settings import STRICT
-
-FAMILIES = ("dream", "llada")  # whose attention can use given keys and values
 
 
 class CachedPositions(StrEnum):
@@ -28,6 +30,10 @@ class CachedPositions(StrEnum):
     PROMPT = "prompt"  # the prompt's
     PREFIX = "prefix"  # the prompt's and those before the decoded block
     DUAL = "dual"  # all but the decoded block's
+    FINISHED = "finished"  # those before the decoded block, of block-causal models: exact
+
+
+APPROXIMATE = (CachedPositions.PROMPT, CachedPositions.PREFIX, CachedPositions.DUAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +51,40 @@ class CacheSettings:
     def __post_init__(self) -> None:
         if self.refresh < 0:
             raise ValueError(f"refresh: {self.refresh} is under 0")
+        if self.refresh and self.kind is CachedPositions.FINISHED:
+            raise ValueError("refresh: finished blocks never change; leave it out")
 
     def check(self, rule: Rule) -> None:
         """Raise ValueError if this needs blocks and the rule has none."""
-        if self.kind is not CachedPositions.PROMPT and not isinstance(rule, _HasBlocks):
+        if self.kind in (CachedPositions.PROMPT, CachedPositions.FINISHED):
+            return
+        if not isinstance(rule, _HasBlocks):
             raise ValueError(
                 f"cache: {self.kind} is of rules with blocks (blockwise, fast_dllm); this one "
                 "can keep the prompt"
             )
+
+    def check_block(self, block: int | None) -> None:
+        """Raise ValueError if a model with blocks of this size has no such cache."""
+        is_exact = self.kind is CachedPositions.FINISHED
+        if is_exact and block is None:
+            raise ValueError(
+                "cache: finished is of block-causal models, and this one sees the whole row; take "
+                "prompt, prefix or dual"
+            )
+        if not is_exact and block is not None:
+            raise ValueError(
+                f"cache: {self.kind} is of models that see the whole row, and this one is "
+                "block-causal; take finished, which is exact"
+            )
+
+    def check_model(self, dlm: Dlm) -> None:
+        """Raise ValueError if the model's attention keeps nothing, or not what this keeps."""
+        if not takes_keys(dlm.denoiser.net):
+            raise ValueError(
+                f"cache: a model of the family {dlm.family} keeps nothing; leave it out"
+            )
+        self.check_block(dlm.denoiser.block)
 
     def __str__(self) -> str:
         """As tables name it."""
@@ -69,6 +101,16 @@ class _Now(NamedTuple):
 
     rows_B: Tensor
     at_BA: Tensor | None
+
+
+def new_cache(
+    caching: CacheSettings, rule: Rule, dlm: Dlm, mask_index_C: Tensor, rows: int
+) -> "Cache | FinishedBlocks":
+    """The cache that is asked for, empty; ValueError if the model or the rule has none such."""
+    caching.check_model(dlm)
+    if dlm.denoiser.block is not None:
+        return FinishedBlocks(dlm.denoiser.block, rows, mask_index_C.device)
+    return Cache(caching, rule, mask_index_C, rows)
 
 
 class Cache:

@@ -15,8 +15,9 @@ from diffusion import models
 from diffusion.data.layout import CanvasLayout, Form, Ids, layout_of
 from diffusion.data.turns import special_token_ids
 from diffusion.decoding import Rule
+from diffusion.decoding.blocks import rule_inside_blocks
 from diffusion.decoding.decode import Decoded, Request, Sampling, decode
-from diffusion.decoding.kv_cache import FAMILIES, CacheSettings
+from diffusion.decoding.kv_cache import CacheSettings
 from diffusion.evaluation.computed import default_device
 from diffusion.evaluation.settings import path_tokens
 from diffusion.models.network.denoiser import Dlm
@@ -75,17 +76,23 @@ def answers(
     where: str,
     caching: CacheSettings | None = None,
 ) -> list[DecodedAnswer]:
-    """Decode one batch; `where` names it in the UserError for a row that exceeds the context."""
+    """Decode one batch; `where` names it in a UserError.
+
+    There is one for a row that exceeds the context, and for a rule or a cache with which the model
+    cannot be decoded.
+    """
     longest = max(len(request.prompt) for request in requests) + layout.tokens
     if dlm.context is not None and longest > dlm.context:
         raise UserError(
             f"{where}: a prompt and {layout.tokens} answer tokens are {longest} tokens, and the "
             f"model sees {dlm.context}; lower masks"
         )
-    if caching is not None and dlm.family not in FAMILIES:
-        raise UserError(
-            f"{where}.cache: a model of the family {dlm.family} keeps nothing; leave it out"
-        )
+    check_decodable(rule, dlm.denoiser.block, caching, where)
+    if caching is not None:
+        try:
+            caching.check_model(dlm)
+        except ValueError as error:
+            raise UserError(f"{where}.{error}") from None
     is_half = precision is Precision.BFLOAT16
     device = dlm.denoiser.net.device.type
     with torch.autocast(device, torch.bfloat16) if is_half else nullcontext():
@@ -94,6 +101,19 @@ def answers(
         )
     texts = texts_of(dlm, layout, [one.ids_C for one in decoded])
     return [DecodedAnswer(*pair) for pair in zip(texts, decoded, strict=True)]
+
+
+def check_decodable(
+    rule: Rule, block: int | None, caching: CacheSettings | None, where: str
+) -> None:
+    """Raise UserError if a model with blocks of `block` tokens has no such rule or cache."""
+    try:
+        if block is not None:
+            rule_inside_blocks(rule, block)
+        if caching is not None:
+            caching.check_block(block)
+    except ValueError as error:
+        raise UserError(f"{where}.{error}") from None
 
 
 def texts_of(dlm: Dlm, layout: CanvasLayout, rows: Sequence[Ids]) -> list[tuple[str, ...]]:

@@ -23,11 +23,19 @@ import pyarrow.parquet as pq
 from diffusion import models
 from diffusion.data.layout import encode_prompt
 from diffusion.decoding.decode import Request
-from diffusion.evaluation.answers import answers, layout_for, load_decoder
+from diffusion.evaluation.answers import answers, check_decodable, layout_for, load_decoder
 from diffusion.evaluation.benchmarks import Problem
 from diffusion.evaluation.computed import computed
 from diffusion.evaluation.results import RESULTS, DecodedProblem, Result, result
-from diffusion.evaluation.settings import BENCHMARKS, ROWS_PER_FILE, RULES, Cell, Evaluation, part
+from diffusion.evaluation.settings import (
+    BENCHMARKS,
+    ROWS_PER_FILE,
+    RULES,
+    Cell,
+    Evaluation,
+    System,
+    part,
+)
 from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import ModelReference, digest_of
 from schemas import arrow
@@ -53,6 +61,8 @@ def evaluate_cells(
         raise UserError("benchmark: holds no problem")
     problems_digest = digest_of([GRADING, problems])
     cells = evaluation.cells()
+    for cell in cells:
+        _check(cell.system)
     machines = {
         model: computed(evaluation, models.attention_of(model.path, model.trust_remote_code))
         for model in dict.fromkeys(cell.system.model for cell in cells)
@@ -81,6 +91,13 @@ def evaluate_cells(
     for one in results:  # not earlier: results that were published before may name a folder
         shutil.rmtree(_folder(out / one.rows), ignore_errors=True)
     return results
+
+
+def _check(system: System) -> None:
+    """Raise UserError if the system's model cannot be decoded so; loads no weights."""
+    folder = models.directory_of(system.model.path, system.model.trust_remote_code)
+    block = models.identify(folder).block
+    check_decodable(system.made_rule(), block, system.cache, f"systems.{system.name}")
 
 
 class _Work(NamedTuple):

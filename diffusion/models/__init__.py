@@ -11,13 +11,16 @@ the `model_type` that it takes, and whose object is a module with the same names
 import importlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
+from transformers import AutoModelForMaskedLM
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 from transformers.utils import logging
 
 from diffusion.data.turns import turn_end_ids
@@ -44,6 +47,9 @@ class Family(Protocol):
 
     MODEL_TYPES: tuple[str, ...]  # of the configs it takes; empty: those of no other family
     SHIFT: bool  # whether the logits of position i are read at i - 1
+    # A family may also have `ARCHITECTURES`, names of classes by which a config is taken before its
+    # model type is looked at, and, if its models are block-causal (network/attention.py),
+    # `block_size(config)`: the tokens of a block, or None for a model that is not.
 
     def build(self, folder: Path, config: Config, dtype: torch.dtype, trust: bool) -> Any:
         """The transformers network with the weights in `folder`."""
@@ -77,17 +83,85 @@ def family_named(name: str) -> Family:
 
 
 def family_of(config: Config) -> tuple[str, Family]:
-    """The name of the family that takes a config's model type, and the family.
+    """The name of the family that takes a config, and the family.
 
-    UserError if it is another distribution's and cannot be used.
+    UserError if none takes it, or if it is another distribution's and cannot be used.
     """
     kind = config.get("model_type")
+    if why := _REFUSED.get(str(kind)):
+        raise UserError(
+            f"config.json: model_type {kind!r}: {why}; take a model of the {known_families()}"
+        )
+    named = config.get("architectures")
+    architectures = set(named) if isinstance(named, list) else set()
+    for name, family in families().items():
+        if architectures & set(getattr(family, "ARCHITECTURES", ())):
+            return name, family
     for name, family in families().items():
         if kind in family.MODEL_TYPES:
             return name, family
     if isinstance(kind, str) and plugins.origin(__name__, kind):
         return kind, family_named(kind)
-    return next((name, one) for name, one in families().items() if not one.MODEL_TYPES)
+    name, family = next((name, one) for name, one in families().items() if not one.MODEL_TYPES)
+    if not is_masked_lm(config):
+        raise UserError(
+            f"config.json: model_type {kind!r} with mask_token_id "
+            f"{config.get('mask_token_id')!r} is no masked-diffusion model that is known; take a "
+            f"model of the {known_families()}"
+        )
+    return name, family
+
+
+_REFUSED = {
+    "diffusion_gemma": "DiffusionGemma starts from random tokens, replaces unsure ones by other "
+    "random tokens, and has no mask, so that no rule that commits masks decodes it",
+}
+
+
+def is_masked_lm(config: Config) -> bool:
+    """Whether transformers, or code beside the model, has a masked language model for a config."""
+    code = config.get("auto_map")
+    has_code = isinstance(code, dict) and AutoModelForMaskedLM.__name__ in code
+    return has_code or str(config.get("model_type")) in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+
+def known_families() -> str:
+    """The families with the model types that they take, as messages name them."""
+    listed = [
+        f"{name} ({', '.join(one.MODEL_TYPES)})"
+        for name, one in families().items()
+        if one.MODEL_TYPES
+    ]
+    return f"families {', '.join(listed)}, or a masked language model of transformers"
+
+
+class Identified(NamedTuple):
+    """What a model's config.json says; `block` as in `Denoiser`."""
+
+    config: Config
+    name: str
+    family: Family
+    block: int | None
+
+
+def identify(folder: Path) -> Identified:
+    """The family of the model in a directory; UserError names the directory, if it has none."""
+    config = read_config(folder)
+    with _naming(folder):
+        name, family = family_of(config)
+        read = getattr(family, "block_size", None)
+        return Identified(config, name, family, None if read is None else read(config))
+
+
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """Puts the directory before a message on its config.json."""
+    try:
+        yield
+    except UserError as error:
+        if not str(error).startswith("config.json"):
+            raise
+        raise UserError(f"{folder}/{error}") from None
 
 
 def load_model(
@@ -103,11 +177,11 @@ def load_model(
     or the tokenizer has no mask token.
     """
     folder = directory_of(name, trust_remote_code)
-    config = read_config(folder)
-    family_name, family = family_of(config)
+    config, family_name, family, block = identify(folder)
     cast(Any, logging).disable_progress_bar()
     tokenizer, ids = tokenizer_of(family, folder, config, trust_remote_code)
-    net = family.build(folder, config, dtype, trust_remote_code)
+    with _naming(folder):
+        net = family.build(folder, config, dtype, trust_remote_code)
     rows = net.get_input_embeddings().weight.shape[0]
     for what, number in (("mask", ids.mask), ("fill", ids.fill), ("last", len(tokenizer) - 1)):
         if number >= rows:
@@ -117,7 +191,7 @@ def load_model(
             )
     return Dlm(
         family=family_name,
-        denoiser=Denoiser(net.to(device), shift=family.SHIFT),
+        denoiser=Denoiser(net.to(device), shift=family.SHIFT, block=block),
         tokenizer=tokenizer,
         mask_id=ids.mask,
         fill_id=ids.fill,
@@ -130,12 +204,9 @@ def load_model(
 def attention_of(name: str, trust_remote_code: bool) -> str:
     """The attention kernel that a model runs with, as transformers names it; loads no weights."""
     folder = directory_of(name, trust_remote_code)
-    config = read_config(folder)
-    try:
-        with torch.device("meta"):
-            net = family_of(config)[1].blank(config, torch.float32, trust_remote_code)
-    except UserError as error:
-        raise UserError(f"{folder}/{error}") from None
+    config, _, family, _ = identify(folder)
+    with _naming(folder), torch.device("meta"):
+        net = family.blank(config, torch.float32, trust_remote_code)
     kernel = str(net.config._attn_implementation)
     return "sdpa" if kernel == attention.NAME else kernel
 

@@ -1,13 +1,16 @@
 """Checkpoints of a family's own layout in transformers' decoder classes, run bidirectionally.
 
 In: safetensors, and a function from the family's names of weights to transformers'. Out: the
-network with exactly those weights (none missing, left over or of another shape), and back.
+network with exactly those weights (none missing, left over or of another shape), and back. A
+family's tensor is one of transformers', a part of one (a mixture's experts are one tensor there),
+or several of them below each other (queries, keys and values in one matrix).
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from huggingface_hub import save_torch_state_dict
@@ -19,45 +22,60 @@ from diffusion.models.network.attention import NAME
 from scorers.weights import weight_files
 from support.errors import UserError
 
-Rename = Callable[[str], str | None]
+
+class Part(NamedTuple):
+    """Where a family's tensor, or some of its rows, is in transformers' tensor `name`."""
+
+    name: str
+    at: tuple[int | slice, ...] = ()  # an index into it; empty: all of it
+
+
+# Transformers' name of a family's tensor, or its parts in the order of the tensor's rows; None for
+# a tensor that transformers' network does not have.
+Rename = Callable[[str], str | tuple[Part, ...] | None]
 _SHOWN = 4
 _SHOWN_CHARACTERS = 200  # of another library's message
 
 
 @contextmanager
 def config_faults() -> Iterator[None]:
-    """Raises UserError instead of what a config class says of a value that it does not take."""
+    """Raises UserError instead of what a class says of a value in a config that it cannot take."""
     try:
         yield
-    except (TypeError, ValueError, StrictDataclassError) as error:
+    except (TypeError, ValueError, ArithmeticError, RuntimeError, StrictDataclassError) as error:
         fault = " ".join(str(error).split())[:_SHOWN_CHARACTERS]
         raise UserError(f"config.json: {fault}; take the file of the model's repository") from None
 
 
 def blank(architecture: Any, config: Any, dtype: torch.dtype) -> Any:
     """An untrained network of a transformers class."""
-    return architecture._from_config(_prepared(config), dtype=dtype)
+    with config_faults():
+        return architecture._from_config(_prepared(config), dtype=dtype)
 
 
 def build(folder: Path, architecture: Any, config: Any, rename: Rename, dtype: torch.dtype) -> Any:
     """The network with the weights in `folder`; UserError lists every kind of mismatch."""
-    with torch.device("meta"):
+    with config_faults(), torch.device("meta"):
         untrained = architecture(_prepared(config)).state_dict()
-    shapes = {name: tuple(tensor.shape) for name, tensor in untrained.items()}
     if config.tie_word_embeddings:
-        shapes.pop("lm_head.weight", None)
+        untrained.pop("lm_head.weight", None)
     weights: dict[str, Tensor] = {}
     left_over, misshapen = [], []
     for name, tensor in tensors(folder):
-        ours = rename(name)
-        if ours is None or ours not in shapes:
+        parts = _parts(rename, name, untrained)
+        if not parts:
             left_over.append(name)
-        elif tuple(tensor.shape) != shapes[ours]:
-            misshapen.append(f"{name} {list(tensor.shape)} (expected {list(shapes[ours])})")
+            continue
+        shape = _shape([untrained[part.name][part.at] for part in parts])
+        if tuple(tensor.shape) != shape:
+            misshapen.append(f"{name} {list(tensor.shape)} (expected {list(shape)})")
         else:
-            weights[ours] = tensor
-    named = {rename(name) for name in header(folder)}
-    missing = sorted(shapes.keys() - named)
+            _put(weights, tensor, parts, untrained)
+    found = Counter[str]()
+    for name in header(folder):
+        for part in _parts(rename, name, untrained):
+            found[part.name] += untrained[part.name][part.at].numel()
+    missing = sorted(name for name, one in untrained.items() if found[name] < one.numel())
     faults = [
         f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{' …' if len(names) > _SHOWN else ''}"
         for what, names in (
@@ -78,9 +96,10 @@ def write(state: Mapping[str, Tensor], original: Path, folder: Path, rename: Ren
     """Write the weights under the names and in the types of the checkpoint in `original`."""
     weights = {}
     for name, dtype in header(original).items():
-        ours = rename(name)
-        assert ours is not None, f"{name} was loaded from {original}"
-        weights[name] = state[ours].detach().to("cpu", dtype).contiguous().clone()
+        parts = _parts(rename, name, state)
+        assert parts, f"{name} was loaded from {original}"
+        pieces = [state[part.name][part.at].detach().to("cpu", dtype) for part in parts]
+        weights[name] = torch.cat(pieces) if len(pieces) > 1 else pieces[0].contiguous().clone()
     save_torch_state_dict(weights, folder, metadata={"format": "pt"})
 
 
@@ -117,6 +136,45 @@ def _opened(file: Path) -> Any:
         return safe_open(file, "pt")
     except (OSError, SafetensorError) as error:
         raise UserError(f"{file}: cannot be read: {error}; fetch it again") from None
+
+
+def _parts(rename: Rename, name: str, known: Mapping[str, Tensor]) -> tuple[Part, ...]:
+    """Where a family's tensor is in the `known` ones; empty if it is in none."""
+    ours = rename(name)
+    parts = (Part(ours),) if isinstance(ours, str) else ours or ()
+    for part in parts:
+        if part.name not in known:
+            return ()
+        if part.at and isinstance(part.at[0], int) and part.at[0] >= len(known[part.name]):
+            return ()
+    return parts
+
+
+def _shape(pieces: list[Tensor]) -> tuple[int, ...]:
+    """The shape of pieces that stand below each other."""
+    if len(pieces) == 1:
+        return tuple(pieces[0].shape)
+    return (sum(len(piece) for piece in pieces), *pieces[0].shape[1:])
+
+
+def _put(
+    weights: dict[str, Tensor],
+    tensor: Tensor,
+    parts: tuple[Part, ...],
+    untrained: Mapping[str, Tensor],
+) -> None:
+    """Copy a family's tensor to its places; a tensor that is transformers' own is not copied."""
+    row = 0
+    for part in parts:
+        rows = len(untrained[part.name][part.at])
+        piece = tensor[row : row + rows] if len(parts) > 1 else tensor
+        row += rows
+        if not part.at:
+            weights[part.name] = piece
+            continue
+        if part.name not in weights:
+            weights[part.name] = tensor.new_empty(untrained[part.name].shape)
+        weights[part.name][part.at] = piece
 
 
 def _prepared(config: Any) -> Any:

@@ -51,7 +51,8 @@ def tokenizer(folder: Path, trust: bool) -> Any:
 
 def special_ids(config: Config, tokenizer: Any) -> SpecialIds:
     """The ids of `<|mask|>`, and of `<|endoftext|>`, which pads batches and fills slots."""
-    return SpecialIds(config.get("mask_token_id", _MASK), config.get("pad_token_id", _PAD))
+    mask, pad = (config.get(name) for name in ("mask_token_id", "pad_token_id"))
+    return SpecialIds(_MASK if mask is None else mask, _PAD if pad is None else pad)
 
 
 def write(net: Any, state: State, original: Path, folder: Path) -> None:

@@ -73,7 +73,8 @@ def tokenizer(folder: Path, trust: bool) -> Any:
 
 def special_ids(config: Config, tokenizer: Any) -> SpecialIds:
     """`<|mdm_mask|>` and `<|endoftext|>`."""
-    return SpecialIds(config.get("mask_token_id", _MASK), config.get("eos_token_id", _EOS))
+    mask, eos = (config.get(name) for name in ("mask_token_id", "eos_token_id"))
+    return SpecialIds(_MASK if mask is None else mask, _EOS if eos is None else eos)
 
 
 def write(net: Any, state: State, original: Path, folder: Path) -> None:

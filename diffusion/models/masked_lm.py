@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
 
-from diffusion.models import Config, SpecialIds, State, _decoder
+from diffusion.models import Config, SpecialIds, State, _decoder, _native, known_families
 from support.errors import UserError, first_line
 
 MODEL_TYPES: tuple[str, ...] = ()  # those that no other family takes
@@ -39,6 +39,11 @@ def build(folder: Path, config: Config, dtype: torch.dtype, trust: bool) -> Any:
                 f"{folder}: its weights do not match its config.json; {len(names)} "
                 f"{what.removesuffix('_keys')}: {', '.join(names[:4])}"
             )
+    if net.config.is_encoder_decoder:
+        raise UserError(
+            f"{folder}: {type(net).__name__} has a decoder beside its encoder, and is not "
+            f"supported; take a model of the {known_families()}"
+        )
     if net.get_output_embeddings() is None:
         raise UserError(f"{folder}: {type(net).__name__} names no output embeddings; not supported")
     return net
@@ -62,15 +67,11 @@ def tokenizer(folder: Path, trust: bool) -> Any:
 
 
 def special_ids(config: Config, tokenizer: Any) -> SpecialIds:
-    """The tokenizer's mask; its EOS, or SEP where there is none."""
-    if tokenizer.mask_token_id is None:
-        raise UserError(
-            f"{tokenizer.name_or_path}: its tokenizer has no mask token; take a masked language "
-            "model, LLaDA or Dream"
-        )
+    """The mask of config.json or of the tokenizer; its EOS, or SEP where there is none."""
+    mask = _native.mask_id(config, tokenizer)
     for fill in (tokenizer.eos_token_id, tokenizer.sep_token_id):
         if fill is not None:
-            return SpecialIds(tokenizer.mask_token_id, fill)
+            return SpecialIds(mask, fill)
     raise UserError(f"{tokenizer.name_or_path}: its tokenizer has no EOS token to fill with")
 
 

@@ -15,7 +15,7 @@ from diffusion.data import corpus
 from diffusion.data.layout import CanvasLayout
 from diffusion.memory import Parts, Shape, training
 from diffusion.settings import Precision, Settings
-from diffusion.training.prepared import refusals
+from diffusion.training.prepared import check_objective, refusals
 from support.errors import NothingReleasedError, UserError
 
 UTILISATION = 0.4  # of the peak rate: what good trainers reach at this size
@@ -112,9 +112,9 @@ def parse_devices(text: str) -> tuple[int, str]:
 
 def estimate(settings: Settings, devices: int, device: str | None) -> Estimate:
     """The cost on `devices` devices of a kind in `GPUS` (None: not known); several are sharded."""
+    check_objective(settings)
     folder = models.directory_of(settings.model.path, settings.model.trust_remote_code)
-    config = models.read_config(folder)
-    name, family = models.family_of(config)
+    config, name, family, _ = models.identify(folder)
     with torch.device("meta"):
         net = family.blank(config, torch.float32, settings.model.trust_remote_code)
     tokenizer, ids = models.tokenizer_of(family, folder, config, settings.model.trust_remote_code)
@@ -134,7 +134,7 @@ def estimate(settings: Settings, devices: int, device: str | None) -> Estimate:
     head = net.get_output_embeddings().weight.numel()
     shape = shape_of(net)
     blocks = shape.parameters - net.get_input_embeddings().weight.numel()
-    blocks -= 0 if net.config.tie_word_embeddings else head
+    blocks -= (0 if net.config.tie_word_embeddings else head) + _unused(net)
     trained = shape.parameters if settings.lora is None else _adapters(net, settings)
     flops = settings.epochs * _flops(net, layout, lengths, blocks, head, settings)
     hours, gpu = None, GPUS.get(device or "")
@@ -185,6 +185,16 @@ def _flops(
     heads: float = 2.0 * head * 0.5 * layout.masks * len(lengths)
     passes = 4.0 if settings.gradient_checkpointing else 3.0
     return passes * trunk + 3.0 * heads
+
+
+def _unused(net: Any) -> int:
+    """The parameters of experts that a token does not pass through; 0 without a mixture."""
+    experts = sum(
+        one.numel() for name, one in net.named_parameters() if ".experts." in name and one.ndim == 3
+    )
+    if not experts:
+        return 0
+    return int(experts * (1 - net.config.num_experts_per_tok / net.config.num_local_experts))
 
 
 def _adapters(net: Any, settings: Settings) -> int:

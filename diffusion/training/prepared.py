@@ -44,6 +44,22 @@ def _sha256(file: Path) -> str:
         raise UserError(f"{file}: cannot be read: {error.strerror}") from None
 
 
+def check_objective(settings: Settings) -> None:
+    """Raise UserError if the model was not trained with the objective of this package.
+
+    A block-causal model denoises a block behind clean ones. The objective here masks the whole
+    answer at once, and would show it masks in blocks that it has only ever seen clean.
+    """
+    folder = models.directory_of(settings.model.path, settings.model.trust_remote_code)
+    known = models.identify(folder)
+    if known.block is not None:
+        raise UserError(
+            f"{folder}: a model of the family {known.name} denoises blocks of {known.block} tokens "
+            "behind clean ones, and is not fine-tuned here, only evaluated; take a model that sees "
+            "the whole row"
+        )
+
+
 def prepare(settings: Settings) -> Prepared:
     """Load the model and encode the corpus.
 
@@ -52,6 +68,7 @@ def prepare(settings: Settings) -> Prepared:
     release = corpus.locate_release(settings.corpus)
     if not corpus.files_of(release, "train"):
         raise UserError(f"corpus {settings.corpus}: has no data/train-*.parquet")
+    check_objective(settings)
     dlm = models.load_model(settings.model.path, trust_remote_code=settings.model.trust_remote_code)
     layout = settings.layout(dlm.tokenizer, dlm.fill_id)
 

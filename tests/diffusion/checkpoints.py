@@ -16,6 +16,7 @@ from transformers import ModernBertConfig, ModernBertForMaskedLM, PreTrainedToke
 from diffusion.models.network.denoiser import Denoiser
 from schemas.arrow import RELEASE
 from schemas.canvas import long_cot, render
+from tests.diffusion import layouts
 from tools.tiny.train_dlm import tokenizer_with_mask
 
 FAMILIES = ("llada", "dream", "masked_lm")
@@ -29,11 +30,13 @@ def tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     return made
 
 
-def make(family: str, folder: Path, dtype: torch.dtype = torch.float32, seed: int = 0) -> Path:
-    """A random checkpoint of a family."""
+def make(
+    family: str, folder: Path, dtype: torch.dtype = torch.float32, seed: int | None = 0
+) -> Path:
+    """A random checkpoint of a family; without `seed`, the weights of the stored logits."""
     folder.mkdir(parents=True, exist_ok=True)
     tokens = tokenizer(folder)
-    torch.manual_seed(seed)
+    torch.manual_seed(seed or 0)
     if family == "masked_lm":
         config = ModernBertConfig(
             vocab_size=len(tokens),
@@ -54,11 +57,14 @@ def make(family: str, folder: Path, dtype: torch.dtype = torch.float32, seed: in
         return folder
     config_json, shapes = _LAYOUTS[family](tokens)
     (folder / "config.json").write_text(json.dumps(config_json))
-    weights = {name: torch.randn(shape) * 0.2 for name, shape in shapes.items()}
-    weights = {
-        name: (1 + w if "norm" in name or "ln_f" in name else w).to(dtype)
-        for name, w in weights.items()
-    }
+    if seed is None:
+        weights = layouts.drawn(shapes)
+    else:
+        weights = {name: torch.randn(shape) * 0.2 for name, shape in shapes.items()}
+        weights = {
+            name: 1 + w if "norm" in name or "ln_f" in name else w for name, w in weights.items()
+        }
+    weights = {name: w.to(dtype) for name, w in weights.items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 
@@ -152,7 +158,7 @@ def _dream(tokens: Any) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
     return config, shapes
 
 
-_LAYOUTS = {"llada": _llada, "dream": _dream}
+_LAYOUTS = {"llada": _llada, "dream": _dream, **layouts.LAYOUTS}
 
 
 def weights_of(folder: Path) -> dict[str, Tensor]:

@@ -39,7 +39,7 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=(*FAMILIES, "a2d-qwen3", "llada_moe"))
 def dlm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Dlm:
     folder = make(request.param, tmp_path_factory.mktemp(request.param))
     loaded = models.load_model(str(folder))

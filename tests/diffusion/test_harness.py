@@ -22,6 +22,8 @@ from diffusion.decoding.rules.parallel_forced import ParallelForced
 from diffusion.evaluation.answers import layout_for
 from support.errors import UserError
 from support.paths import ROOT
+from tests.diffusion.checkpoints import make
+from tests.diffusion.layouts import BLOCK, BLOCK_CAUSAL
 
 lm_eval = pytest.importorskip("lm_eval", reason="lm_eval is missing: pip install -e .[harness]")
 harness = importlib.import_module("diffusion.lm_eval_model.model")
@@ -219,6 +221,17 @@ def test_samples_differ_between_repeats_and_not_between_runs() -> None:
         made.generate_until([asked("Why?", do_sample=True, temperature=0.7)])
     greedy = asked("Why?", do_sample=False, temperature=0.7)
     assert made.generate_until([greedy], disable_tqdm=True) == first[:1]
+
+
+@pytest.mark.parametrize("kind", ["a2d-qwen3", "llada_moe", "sdar", "fast_dllm_v2", "llada2"])
+def test_every_family_answers(kind: str, tmp_path: Path) -> None:
+    options = f"path={make(kind, tmp_path)},form=long_cot,masks=12,steps=4,precision=float32"
+    made = harness.Polytrace.create_from_arg_string(f"{options},rule=blockwise,block={BLOCK}")
+    assert len(made.generate_until([asked("What is 2 + 3?"), asked("Why?")], True)) == 2
+    if kind in BLOCK_CAUSAL:
+        wrong = harness.Polytrace.create_from_arg_string(f"{options},rule=confidence")
+        with pytest.raises(UserError, match=r"^model_args\.rule: this model is decoded in blocks"):
+            wrong.generate_until([asked("Why?")], True)
 
 
 def test_what_has_no_effect_is_said(model: Any, caplog: pytest.LogCaptureFixture) -> None:

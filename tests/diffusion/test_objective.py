@@ -14,9 +14,10 @@ from diffusion.models.network.denoiser import Dlm
 from diffusion.training.collate import Masked, Schedule, collate, mask_step, pieces
 from diffusion.training.objective import EPSILON, draw_mask, mask_probabilities
 from tests.diffusion.checkpoints import FAMILIES, make, write_corpus
+from tests.diffusion.layouts import A2D
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=(*FAMILIES, *A2D))
 def dlm(request: pytest.FixtureRequest, tmp_path: Path) -> Dlm:
     return models.load_model(str(make(str(request.param), tmp_path / "model")), dtype=torch.float64)
 

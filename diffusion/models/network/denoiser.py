@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from diffusion.models.network.attention import block_causal
 from diffusion.models.network.linear_cross_entropy import CrossEntropy, linear_cross_entropy
 
 
@@ -23,12 +24,15 @@ class Denoiser(nn.Module):
 
     `shift`: the logits for position i are read at position i - 1 (at 0 for position 0), as Dream's
     are: `cat([l[:, :1], l[:, :-1]], 1)`, METHOD section 5.
+    `block`: the tokens of a block of a block-causal model, which is never run in any other way;
+    None if every position sees the whole row.
     """
 
-    def __init__(self, net: Any, *, shift: bool) -> None:
+    def __init__(self, net: Any, *, shift: bool, block: int | None = None) -> None:
         super().__init__()
         self.net = net
         self.shift = shift
+        self.block = block
         self._rows_R: Tensor | None = None
         # What FSDP shards as units. The output matrix is applied here, so it and every module that
         # shares it must stay in the root unit.
@@ -63,21 +67,35 @@ class Denoiser(nn.Module):
         return linear_cross_entropy(features_RH, head.weight, bias_V, targets_R, weights_R)
 
     def features(
-        self, ids_BT: Tensor, positions_R: Tensor, attention_mask_BT: Tensor | None, **more: Any
+        self, ids_BT: Tensor, positions_R: Tensor, attention_mask: Tensor | None, **more: Any
     ) -> Tensor:
-        """What the output embeddings are applied to, [R, H]; `more` goes to the network."""
+        """What the output embeddings are applied to, [R, H]; `more` goes to the network.
+
+        A mask of four axes, [B, 1, Q, K], is used as it is.
+        """
         tokens = ids_BT.shape[1]
+        if self.block is not None and (attention_mask is None or attention_mask.ndim == 2):
+            attention_mask = self._blocks(ids_BT, attention_mask)
         self._rows_R = (
             torch.where(positions_R % tokens == 0, positions_R, positions_R - 1)
             if self.shift
             else positions_R
         )
         try:
-            out = self.net(input_ids=ids_BT, attention_mask=attention_mask_BT, **more)
+            out = self.net(input_ids=ids_BT, attention_mask=attention_mask, **more)
         finally:
             self._rows_R = None
         features_RH: Tensor = out.logits.squeeze(0)
         return features_RH
+
+    def _blocks(self, ids_BT: Tensor, attention_mask_BT: Tensor | None) -> Tensor:
+        """The mask of a whole row of a block-causal model, [B or 1, 1, T, T]."""
+        assert self.block is not None
+        at_T = torch.arange(ids_BT.shape[1], device=ids_BT.device)
+        seen_11TT = block_causal(at_T[:, None], at_T, self.block)[None, None]
+        if attention_mask_BT is None:
+            return seen_11TT
+        return seen_11TT & attention_mask_BT[:, None, None, :].bool()
 
     def _pick(self, _module: Any, _inputs: Any, out: Any) -> Any:
         """The trunk's output at the predicted positions alone, as one sequence [1, R, H]."""

@@ -1,0 +1,34 @@
+"""The weights of a mixture of experts: a tensor for each expert in files, one for all in memory.
+
+transformers holds the matrices of all experts in two tensors: `gate_up_proj`, in which the gate's
+rows come before the others, and `down_proj`. Published checkpoints hold three matrices an expert.
+"""
+
+import re
+
+from diffusion.models._decoder import Part, Rename
+
+_EXPERT = re.compile(r"(.+\.mlp\.experts)\.(\d+)\.(gate|up|down)_proj\.weight")
+
+
+def rename(width: int) -> Rename:
+    """Where a weight of a checkpoint is, if all others have transformers' names.
+
+    `width` is the number of hidden units of one expert.
+    """
+
+    def of(name: str) -> str | tuple[Part, ...]:
+        return expert(name, width) or name
+
+    return of
+
+
+def expert(name: str, width: int) -> tuple[Part, ...] | None:
+    """Where an expert's matrix is in the tensors of all experts; None for any other weight."""
+    if (match := _EXPERT.fullmatch(name)) is None:
+        return None
+    experts, number, which = match[1], int(match[2]), match[3]
+    if which == "down":
+        return (Part(f"{experts}.down_proj", (number,)),)
+    rows = slice(0, width) if which == "gate" else slice(width, 2 * width)
+    return (Part(f"{experts}.gate_up_proj", (number, rows)),)
