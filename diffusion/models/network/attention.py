@@ -13,7 +13,7 @@ Axes: B rows, Q positions that attend, K positions that are attended to.
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface
@@ -37,6 +37,15 @@ def takes_keys(net: Any) -> bool:
 
 def _attend(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, **kw: Any) -> Any:
     kw["is_causal"] = False
+    heads, queries, keys = key.shape[1], query.shape[2], key.shape[2]
+    if queries < keys and heads < query.shape[1] and (mask is None or mask.shape[2] == 1):
+        # Few queries: those that share keys and values become one head's. Kernels work on queries
+        # in tiles, and fill them better so; the keys are not repeated for each head.
+        folded = query.reshape(len(query), heads, -1, query.shape[3])
+        out = nn.functional.scaled_dot_product_attention(
+            folded, key, value, attn_mask=mask, scale=kw.get("scaling")
+        )
+        return out.reshape(query.shape).transpose(1, 2).contiguous(), None
     return sdpa_attention_forward(module, query, key, value, mask, **kw)
 
 
