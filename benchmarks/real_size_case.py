@@ -118,7 +118,7 @@ def _steep(net: Any, device: str) -> Any:
     draw = torch.Generator().manual_seed(0)
     for name, weight in net.named_parameters():
         if weight.ndim == 2:
-            weight.data.copy_(torch.empty(weight.shape).normal_(0, 0.02, generator=draw))
+            weight.data.copy_(torch.empty(weight.shape).normal_(0, 0.06, generator=draw))
         elif name.endswith("norm.weight"):
             weight.data.fill_(1.0)
     net.base_model.norm.weight.data.mul_(_STEEP)

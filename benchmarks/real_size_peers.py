@@ -114,6 +114,7 @@ def fast_dllm(
     theirs.load_state_dict({name: ours[rename(name)] for name in theirs.state_dict()})
     theirs = theirs.to(net.device, net.dtype).eval()
     theirs.register_forward_hook(_without(mask))
+    theirs.register_forward_pre_hook(_one_row_of_places, with_kwargs=True)
 
     def run(
         kind: str, prompts_BT: Tensor, masks: int, block: int, steps: int, mask: int
@@ -134,6 +135,13 @@ def _without(mask: int) -> Callable[[Any, Any, Any], Any]:
         return out
 
     return hook
+
+
+def _one_row_of_places(_module: Any, inputs: Any, named: dict[str, Any]) -> Any:
+    """The replaced positions of one row: its attention takes those of all rows for one's."""
+    if named.get("replace_position") is not None:
+        named["replace_position"] = named["replace_position"][:1]
+    return inputs, named
 
 
 class _ForRows:
