@@ -103,6 +103,11 @@ class _Now(NamedTuple):
     at_BA: Tensor | None
 
 
+# A row is padded to the widest of its forward pass. This many tokens of padding are paid before a
+# further pass is: a pass over fewer tokens is not shorter by as much as its start costs.
+_PADDING = 512
+
+
 def new_cache(
     caching: CacheSettings, rule: Rule, dlm: Dlm, mask_index_C: Tensor, rows: int
 ) -> "Cache | FinishedBlocks":
@@ -114,7 +119,7 @@ def new_cache(
 
 
 class Cache:
-    """The keys and values of a batch, [B, heads, T, D], one pair for each layer."""
+    """The keys and values of a batch, [B, T, heads, D], one pair for each layer."""
 
     def __init__(self, caching: CacheSettings, rule: Rule, mask_index_C: Tensor, rows: int) -> None:
         caching.check(rule)
@@ -136,8 +141,6 @@ class Cache:
         scope_BC: Tensor,
     ) -> Tensor:
         """What the head is applied to at every position in scope, [R, H], row after row."""
-        if attention_mask_BT is None:
-            attention_mask_BT = torch.ones_like(ids_BT, dtype=torch.bool)
         low_B, high_B = self._blocks(scope_BC)
         whole_B = self.block_B != low_B
         if self.caching.refresh:
@@ -148,28 +151,29 @@ class Cache:
         position_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device).expand_as(ids_BT)
         rows_R, columns_R = scope_BC.nonzero(as_tuple=True)
         features_RH: Tensor | None = None
-        for rows_B, is_whole in ((whole_B, True), (~whole_B, False)):
-            rows = rows_B.nonzero().squeeze(1)
+        whole, partial = (rows_B.nonzero().squeeze(1) for rows_B in (whole_B, ~whole_B))
+        widths = (last_B - first_B + 1).tolist()
+        for rows in (whole, *_alike(partial, widths)):
             if not len(rows):
                 continue
-            if is_whole:
+            if rows is whole:
                 at_bA, start_b = position_BT[rows], torch.zeros_like(rows)
                 self.now = _Now(rows, None)
             else:
                 start_b = first_B[rows]
-                width = int((last_B[rows] - start_b).max()) + 1
+                width = max(widths[row] for row in rows.tolist())
                 offsets = torch.arange(width, device=rows.device)
                 at_bA = torch.minimum(start_b[:, None] + offsets, last_B[rows][:, None])
                 self.now = _Now(rows, at_bA)
-            here_R = rows_B[rows_R]
-            order = torch.zeros_like(rows_B, dtype=torch.long)
+            here_R = torch.isin(rows_R, rows)
+            order = torch.zeros_like(low_B)
             order[rows] = torch.arange(len(rows), device=rows.device)
             row_r = rows_R[here_R]
             local_r = at_BC[row_r, columns_R[here_R]] - start_b[order[row_r]]
             features_rH = denoiser.features(
                 ids_BT[rows].gather(1, at_bA),
                 order[row_r] * at_bA.shape[1] + local_r,
-                attention_mask_BT[rows][:, None, None, :],
+                None if attention_mask_BT is None else attention_mask_BT[rows][:, None, None, :],
                 position_ids=at_bA,
                 past_key_values=self,
             )
@@ -186,22 +190,28 @@ class Cache:
         """Called by transformers' attention: takes new keys and values, returns the rows' own."""
         assert self.now is not None
         rows, at_bA = self.now
+        new_layer = key.transpose(1, 2), value.transpose(1, 2)
         if at_bA is None:
             if layer == len(self.layers):
-                shape = (len(self.block_B), *key.shape[1:])
+                shape = (len(self.block_B), *new_layer[0].shape[1:])
                 self.layers.append((key.new_zeros(shape), value.new_zeros(shape)))
-            for kept, new in zip(self.layers[layer], (key, value), strict=True):
+            for kept, new in zip(self.layers[layer], new_layer, strict=True):
                 kept[rows] = new
             return key, value
-        index = at_bA[:, None, :, None]
         everything = []
-        for kept, new in zip(self.layers[layer], (key, value), strict=True):
+        for kept, new in zip(self.layers[layer], new_layer, strict=True):
+            kept[rows[:, None], at_bA] = new
             some = kept if len(rows) == len(kept) else kept[rows]
-            some.scatter_(2, index.expand_as(new), new)
-            if some is not kept:
-                kept[rows] = some
-            everything.append(some)
+            everything.append(some.transpose(1, 2))
         return everything[0], everything[1]
+
+    def get_query_offset(self, _layer: int) -> int:
+        """Asked by transformers for a causal mask, which our models do not have."""
+        return 0
+
+    def get_mask_sizes(self, tokens: int, _layer: int) -> tuple[int, int]:
+        """Asked by transformers for a causal mask, which our models do not have."""
+        return tokens, 0
 
     def select(self, open_B: Tensor) -> None:
         """Keep the rows that still have masks."""
@@ -226,3 +236,20 @@ class Cache:
             if self.caching.kind is CachedPositions.DUAL:
                 last_B = torch.where(is_in_BC, at_BC, -1).amax(1)
         return (first_B - back).clamp(min=0), last_B
+
+
+def _alike(rows: Tensor, widths: list[int]) -> list[Tensor]:
+    """Rows in groups of about as many active positions, one for each forward pass."""
+    ordered = sorted(rows.tolist(), key=lambda row: widths[row])
+    if not ordered:
+        return []
+    saved, count = max(
+        (n * (widths[ordered[-1]] - widths[ordered[n - 1]]), n) for n in range(1, len(ordered) + 1)
+    )
+    if saved < _PADDING:
+        return [rows]
+    parts = (
+        torch.tensor(sorted(part), device=rows.device)
+        for part in (ordered[:count], ordered[count:])
+    )
+    return [group for part in parts for group in _alike(part, widths)]

@@ -1,5 +1,6 @@
 """Caches: each equals a plain row that keeps the same, and none is on by default."""
 
+import types
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,14 @@ from torch import Tensor, nn
 
 from diffusion import models
 from diffusion.data.layout import CanvasLayout, Form, encode_prompt, layout_of
-from diffusion.decoding import Rule
+from diffusion.decoding import Rule, kv_cache
 from diffusion.decoding.decode import Request, Sampling, decode
 from diffusion.decoding.kv_cache import APPROXIMATE, CachedPositions, CacheSettings
 from diffusion.decoding.rules.blockwise import Blockwise
 from diffusion.decoding.rules.confidence import Confidence
 from diffusion.decoding.rules.fast_dllm import FastDllm
 from diffusion.evaluation.answers import answers
+from diffusion.models.network import attention
 from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import Precision
 from support.errors import UserError
@@ -177,3 +179,41 @@ def test_mistakes_are_named(dlm: Dlm, tmp_path: Any) -> None:
             where="x",
             caching=CacheSettings(kind=CachedPositions.PROMPT),
         )
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_queries_that_share_keys_attend_as_each_alone(masked: bool) -> None:
+    """A few queries of 6 heads over 11 keys of 2 heads, against one head after the other."""
+    draw = torch.Generator().manual_seed(3)
+    query, key, value = (
+        torch.randn(2, heads, length, 8, generator=draw)
+        for heads, length in ((6, 3), (2, 11), (2, 11))
+    )
+    mask = torch.arange(11) < torch.tensor([11, 7])[:, None] if masked else None
+    bare = types.SimpleNamespace(num_key_value_groups=3, is_causal=False)
+    over_heads = None if mask is None else mask[:, None, None]
+    found, _ = attention._attend(bare, query, key, value, over_heads, scaling=0.3)
+    for row in range(2):
+        for head in range(6):
+            scores = query[row, head] @ key[row, head // 3].T * 0.3
+            if mask is not None:
+                scores = scores.masked_fill(~mask[row], -torch.inf)
+            expected = scores.softmax(-1) @ value[row, head // 3]
+            torch.testing.assert_close(found[row, :, head], expected)
+
+
+def test_rows_in_groups_decode_as_they_do_alone(dlm: Dlm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cached passes of rows with other widths are apart where padding would cost too much."""
+    monkeypatch.setattr(kv_cache, "_PADDING", 1)
+    layout, asked = canvas(dlm), requests(dlm)
+    rule = FastDllm(threshold=0.02, block=6)
+    caching = CacheSettings(kind=CachedPositions.PREFIX)
+    passes: list[int] = []
+    dlm.denoiser.net.register_forward_pre_hook(lambda *_: passes.append(1))
+    together = decode(dlm, layout, asked, rule, caching=caching)
+    # The rows of this mixture of experts stay abreast.
+    is_split = len(passes) > max(row.nfe for row in together)
+    assert is_split or dlm.family == "llada_moe", "some steps took several passes"
+    for one, row in zip(asked, together, strict=True):
+        (alone,) = decode(dlm, layout, [one], rule, caching=caching)
+        assert alone.ids_C.tolist() == row.ids_C.tolist() and alone.nfe == row.nfe

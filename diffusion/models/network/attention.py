@@ -19,7 +19,7 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -81,6 +81,15 @@ def _attend(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, *
         out = flex(query, key, value, block_mask=mask, scale=kw["scaling"], enable_gqa=is_grouped)
         return out.transpose(1, 2).contiguous(), None
     kw["is_causal"] = False
+    heads, queries, keys = key.shape[1], query.shape[2], key.shape[2]
+    if queries < keys and heads < query.shape[1] and (mask is None or mask.shape[2] == 1):
+        # Few queries: those that share keys and values become one head's. Kernels work on queries
+        # in tiles, and fill them better so; the keys are not repeated for each head.
+        folded = query.reshape(len(query), heads, -1, query.shape[3])
+        out = nn.functional.scaled_dot_product_attention(
+            folded, key, value, attn_mask=mask, scale=kw.get("scaling")
+        )
+        return out.reshape(query.shape).transpose(1, 2).contiguous(), None
     return sdpa_attention_forward(module, query, key, value, mask, **kw)
 
 
