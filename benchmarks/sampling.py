@@ -49,32 +49,8 @@ def durable(server: Loopback, folder: Path) -> list[Line]:
     seconds = _both(server, folder, work, RUNS)
     rates = [work.requests / one for one in seconds["ours"]]
     return [
-        ratio_line(
-            "durable_vs_raw_http",
-            seconds["bare"],
-            seconds["ours"],
-            unit="ratio of requests/s",
-            target=0.65,
-            baseline=f"bare aiohttp, {work.requests / median(seconds['bare']):.0f} requests/s",
-        ),
+        _durable_line("durable_vs_raw_http", work, seconds, target=0.65),
         median_line("durable_requests_per_s", rates, "requests/s of 4 samples"),
-    ]
-
-
-def high_latency(server: Loopback, folder: Path) -> list[Line]:
-    """2 s, 512 in flight, 2,000 requests."""
-    server.set(Behaviour(latency_s=2.0))
-    work = Work(prompts=2_000, in_flight=512)
-    seconds = _both(server, folder, work, RUNS)
-    return [
-        ratio_line(
-            "high_latency_vs_raw_http",
-            seconds["ours"],
-            seconds["bare"],
-            better="lower",
-            target=1.05,
-            baseline=f"bare aiohttp, {median(seconds['bare']):.2f} s; ideal 8 s",
-        )
     ]
 
 
@@ -82,33 +58,46 @@ def durable_in_rounds(server: Loopback, folder: Path) -> list[Line]:
     """As `durable`, with grading while sampling runs; every group stands after its first round."""
     work = Work(prompts=500, in_rounds=True)
     seconds = _both(server, folder, work, RUNS)
-    return [
-        ratio_line(
-            "durable_vs_raw_http_in_rounds",
-            seconds["bare"],
-            seconds["ours"],
-            unit="ratio of requests/s",
-            target=0.9,
-            baseline=f"bare aiohttp, {work.requests / median(seconds['bare']):.0f} requests/s",
-        )
-    ]
+    return [_durable_line("durable_vs_raw_http_in_rounds", work, seconds, target=0.9)]
+
+
+def _durable_line(name: str, work: Work, seconds: dict[str, list[float]], *, target: float) -> Line:
+    return ratio_line(
+        name,
+        seconds["bare"],
+        seconds["ours"],
+        unit="ratio of requests/s",
+        target=target,
+        baseline=f"bare aiohttp, {work.requests / median(seconds['bare']):.0f} requests/s",
+    )
+
+
+def high_latency(server: Loopback, folder: Path) -> list[Line]:
+    """2 s, 512 in flight, 2,000 requests."""
+    work = Work(prompts=2_000, in_flight=512)
+    return [_high_latency_line("high_latency_vs_raw_http", server, folder, work, target=1.05)]
 
 
 def high_latency_in_rounds(server: Loopback, folder: Path) -> list[Line]:
     """As `high_latency`, with grading while sampling runs."""
-    server.set(Behaviour(latency_s=2.0))
+    name = "high_latency_vs_raw_http_in_rounds"
     work = Work(prompts=2_000, in_flight=512, in_rounds=True)
+    return [_high_latency_line(name, server, folder, work, target=1.03)]
+
+
+def _high_latency_line(
+    name: str, server: Loopback, folder: Path, work: Work, *, target: float
+) -> Line:
+    server.set(Behaviour(latency_s=2.0))
     seconds = _both(server, folder, work, RUNS)
-    return [
-        ratio_line(
-            "high_latency_vs_raw_http_in_rounds",
-            seconds["ours"],
-            seconds["bare"],
-            better="lower",
-            target=1.03,
-            baseline=f"bare aiohttp, {median(seconds['bare']):.2f} s; ideal 8 s",
-        )
-    ]
+    return ratio_line(
+        name,
+        seconds["ours"],
+        seconds["bare"],
+        better="lower",
+        target=target,
+        baseline=f"bare aiohttp, {median(seconds['bare']):.2f} s; ideal 8 s",
+    )
 
 
 def heavy_tail(server: Loopback, folder: Path) -> list[Line]:
