@@ -12,6 +12,7 @@ Axes: B rows, T tokens, C columns of the layout, R positions in scope, H hidden,
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import isnan
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ from diffusion.decoding.sampling import Taken, take
 from diffusion.models.network.denoiser import Dlm
 from diffusion.models.network.linear_cross_entropy import rows_at_once
 from diffusion.training.objective import generator
+from support.errors import UserError
 
 
 @torch.inference_mode()
@@ -52,6 +54,7 @@ def decode(
     for the cache of finished blocks. Raises ValueError if the rule needs steps and has none, has no
     blocks and the cache needs them, takes tokens back and has no number of steps, or does not suit
     the model; for a cache beside guidance; and for tokens of `sampling` that the model lacks.
+    UserError if what the model computes is no number.
     """
     sampling = sampling or Sampling()
     if rule.has_steps and steps < 1:
@@ -231,6 +234,11 @@ class _Batch:
         self.at_commit_BC = torch.where(chosen_BC, confidence_BC, self.at_commit_BC)
         lists = (one.tolist() for one in (rows_K, columns_K, confidences_K, tokens_K))
         for b, column, confidence, token in zip(*lists, strict=True):
+            if isnan(confidence):
+                raise UserError(
+                    f"{self.dlm.folder}: the model computes no numbers (NaN); look at its "
+                    "config.json, or take precision=float32"
+                )
             commits = self.commits[self.rows[b]]
             self.latest[self.rows[b]][column] = len(commits)
             commits.append(Commit(step, column, confidence, token))

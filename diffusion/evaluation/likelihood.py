@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from diffusion.data.layout import Ids
 from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import Precision
+from support.errors import UserError
 
 GROUP = 16  # samples whose numbers of masks are spread evenly, as in LLaDA's get_log_likelihood
 Masks = NDArray[np.bool_]
@@ -158,6 +159,11 @@ class _Row(NamedTuple):
                 ids_ST, positions_R, targets_R, torch.ones_like(targets_R, dtype=torch.float32)
             )
         nats_R = found.nats_R.double().cpu().numpy()
+        if not np.isfinite(nats_R).all():
+            raise UserError(
+                f"{self.dlm.folder}: a likelihood is no finite number; look at the model's "
+                "config.json, or take precision=float32"
+            )
         sums_S = np.zeros(len(masks_sL))
         np.add.at(sums_S, np.nonzero(masks_sL)[0], nats_R)
         return sums_S

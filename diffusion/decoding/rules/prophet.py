@@ -6,6 +6,7 @@ on: `early` in the first third of the steps, `middle` in the second, `late` in t
 """
 
 from dataclasses import dataclass
+from math import isnan
 from typing import ClassVar
 
 import torch
@@ -39,6 +40,9 @@ class Prophet:
     def __post_init__(self) -> None:
         if self.block < 1:
             raise ValueError(f"block: {self.block} is under 1")
+        for name in ("early", "middle", "late"):
+            if isnan(getattr(self, name)):
+                raise ValueError(f"{name}: {getattr(self, name)} is no number")
         if self.answer_start is not None and self.answer_start < 0:
             raise ValueError(f"answer_start: {self.answer_start} is under 0")
         if self.answer_tokens is not None and self.answer_tokens < 1:
