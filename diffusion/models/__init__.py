@@ -240,7 +240,9 @@ def tokenizer_of(
     try:
         tokenizer = family.tokenizer(folder, trust)
     except Exception as error:  # tokenizers raises bare Exception, remote code raises anything
-        raise UserError(f"{folder}: its tokenizer cannot be read: {first_line(error)}") from error
+        raise UserError(
+            f"{folder}: its tokenizer cannot be read: {first_line(error)}; fetch its files again"
+        ) from error
     ids = family.special_ids(config, tokenizer)
     for what, number in zip(("mask", "fill"), ids, strict=True):
         if type(number) is not int or number < 0:

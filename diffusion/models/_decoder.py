@@ -59,8 +59,22 @@ def blank(architecture: Any, config: Any, dtype: torch.dtype) -> Any:
         return architecture._from_config(_prepared(config), dtype=dtype)
 
 
+def check_types(folder: Path) -> None:
+    """Raise UserError for quantised weights: numbers that stand for others are not read."""
+    for file in weight_files(folder):
+        with _opened(file) as weights:
+            for name in weights.keys():  # noqa: SIM118 - a file, not a mapping
+                kind = weights.get_slice(name).get_dtype()
+                if kind not in _DTYPES and kind not in _COUNTS:
+                    raise UserError(
+                        f"{folder}: the weight {name} has the type {kind}, and quantised weights "
+                        "are not read; take the model's files in bfloat16 or float32"
+                    )
+
+
 def build(folder: Path, architecture: Any, config: Any, rename: Rename, dtype: torch.dtype) -> Any:
     """The network with the weights in `folder`; UserError lists every kind of mismatch."""
+    check_types(folder)
     with config_faults(), torch.device("meta"):
         untrained = architecture(_prepared(config)).state_dict()
     tied = _HEAD if config.tie_word_embeddings else None
@@ -146,6 +160,7 @@ _DTYPES = {
     "F16": torch.float16,
     "BF16": torch.bfloat16,
 }
+_COUNTS = ("I64", "I32", "BOOL")  # of buffers such as positions
 
 
 def _opened(file: Path) -> Any:

@@ -56,9 +56,11 @@ def tokenizer(folder: Path) -> Any:
     """The tokenizer beside the model: the fast one, or Qwen2's from vocab.json and merges.txt.
 
     Repositories name classes of their own, which are these under another name; their code is never
-    run.
+    run. UserError if the files are not there, of which transformers would make an empty tokenizer.
     """
     fast = (folder / "tokenizer.json").exists()
+    if not fast and not all((folder / name).exists() for name in ("vocab.json", "merges.txt")):
+        raise UserError("there is no tokenizer.json, and no vocab.json with merges.txt")
     return (PreTrainedTokenizerFast if fast else Qwen2Tokenizer).from_pretrained(folder)
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from diffusion.models import Config, SpecialIds, State, _decoder
+from diffusion.models import Config, SpecialIds, State, _decoder, _native
 from support.errors import UserError
 
 MODEL_TYPES = ("llada",)
@@ -69,7 +69,7 @@ def blank(config: Config, dtype: torch.dtype, trust: bool) -> Any:
 
 def tokenizer(folder: Path, trust: bool) -> Any:
     """The fast tokenizer beside the model."""
-    return PreTrainedTokenizerFast.from_pretrained(folder)
+    return _native.tokenizer(folder)
 
 
 def special_ids(config: Config, tokenizer: Any) -> SpecialIds:

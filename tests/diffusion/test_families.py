@@ -270,6 +270,34 @@ def test_a_weight_that_is_not_finite_is_named(kind: str, value: float, tmp_path:
         models.load_model(str(folder))
 
 
+@pytest.mark.parametrize("kind", ["dream", "llada", "masked_lm", "sdar"])
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn, torch.uint8])
+def test_quantised_weights_are_refused(kind: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    folder = make(kind, tmp_path)
+    weights = weights_of(folder)
+    name = sorted(weights)[3]
+    weights[name] = weights[name].to(dtype)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=rf"the weight {name} has the type .*, and quantised"):
+        models.load_model(str(folder))
+
+
+@pytest.mark.parametrize("kind", ["dream", "llada", "masked_lm", "sdar", "llada2"])
+def test_a_model_without_its_tokenizer_is_refused(kind: str, tmp_path: Path) -> None:
+    folder = make(kind, tmp_path)
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(UserError, match=r"its tokenizer cannot be read: .*; fetch its files again"):
+        models.load_model(str(folder))
+
+
+def test_an_index_of_no_file_is_refused(tmp_path: Path) -> None:
+    folder = make("masked_lm", tmp_path)
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": {}}')
+    with pytest.raises(UserError, match=r"index\.json: names no file of weights"):
+        models.load_model(str(folder))
+
+
 def test_a_tied_matrix_may_be_there_twice(tmp_path: Path) -> None:
     folder = copy_with(make("sdar", tmp_path / "a"), tmp_path / "b", tie_word_embeddings=True)
     with pytest.raises(UserError, match=r"two different ones; correct tie_word_embeddings"):
