@@ -149,7 +149,8 @@ def test_prophet_reads_the_last_slot_or_what_it_is_told(dlm: Dlm) -> None:
 
     assert (committed(early=5.0), committed(early=5.1)) == (5, 1), "the mean of 4 and 6"
     assert (committed(early=9.0, answer_start=2, answer_tokens=1), committed(early=9.0)) == (5, 1)
-    assert committed(early=6.0, answer_start=99) == 5, "behind the end it is the last mask"
+    with pytest.raises(UserError, match=r"answer_start: 5 is behind the answer's 5 masks"):
+        committed(early=6.0, answer_start=5)
 
 
 def test_entropies_up_to_the_threshold_are_committed(dlm: Dlm) -> None:

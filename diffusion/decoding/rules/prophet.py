@@ -14,6 +14,7 @@ from torch import Tensor
 
 from diffusion.decoding import Measure, Order, View
 from diffusion.decoding.rules.blockwise import Blockwise
+from support.errors import UserError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,12 +69,19 @@ class Prophet:
         return self.early if progress < 0.33 else self.middle if progress < 0.67 else self.late
 
     def _answer(self, view: View) -> Tensor:
-        """The columns of the answer, [C]; the last slot where the options name none."""
+        """The columns of the answer, [C]; the last slot where the options name none.
+
+        UserError if it begins behind the last mask.
+        """
         index_C = view.mask_index_C
         last_C = view.slot_C == view.slot_C.max()
         start = int(index_C[last_C].min()) if self.answer_start is None else self.answer_start
+        if start >= view.mask_count:
+            raise UserError(
+                f"rule.answer_start: {start} is behind the answer's {view.mask_count} masks, which "
+                "are counted from 0"
+            )
         end = view.mask_count if self.answer_tokens is None else start + self.answer_tokens
-        start = min(start, view.mask_count - 1)
         return (index_C >= start) & (index_C < end)
 
 
