@@ -14,6 +14,7 @@ from torch import Tensor
 from diffusion.data.layout import encode
 from diffusion.decoding import Measure
 
+_COLDEST = 1e-6
 Tokens = tuple[int | str, ...]  # ids, or texts that are one token
 
 
@@ -54,6 +55,11 @@ class Sampling:
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < float("inf"):
             raise ValueError(f"temperature: {self.temperature} is not a number of at least 0")
+        if 0 < self.temperature < _COLDEST:
+            raise ValueError(
+                f"temperature: {self.temperature} is under {_COLDEST}, where logits overflow; take "
+                "0, which gives the likeliest token"
+            )
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ValueError(f"top_p: {self.top_p} is not above 0 and at most 1")
         if self.top_k is not None and self.top_k < 1:

@@ -111,7 +111,7 @@ def _seed(seed: int, prompt: Ids, answer: Ids) -> list[int]:
     digest = hashlib.sha256()
     for ids in (prompt, answer):
         digest.update(len(ids).to_bytes(8, "big") + np.asarray(ids, dtype="<i8").tobytes())
-    return [seed, int.from_bytes(digest.digest()[:8], "big")]
+    return [seed % (1 << 64), int.from_bytes(digest.digest()[:8], "big")]  # none below 0
 
 
 class _Row(NamedTuple):
@@ -143,7 +143,9 @@ class _Row(NamedTuple):
                 logits_RV = torch.nn.functional.linear(
                     features_RH.to(head.weight.dtype), head.weight, bias_V
                 )
-            best_R, token_R = logits_RV.float().softmax(-1).max(-1)
+            logits_RV = logits_RV.float()
+            logits_RV[:, self.dlm.mask_id] = -torch.inf  # as in decoding: never a prediction
+            best_R, token_R = logits_RV.softmax(-1).max(-1)
             chosen = int(best_R.argmax())
             at = int(at_R[chosen])
             if int(token_R[chosen]) != int(self.answer[at]):

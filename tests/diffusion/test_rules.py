@@ -318,6 +318,9 @@ def test_a_rule_that_cannot_decide_comes_to_an_end(dlm: Dlm) -> None:
     [
         (lambda: PathPlanning(eta=-1), "eta: -1 is not a number of at least 0"),
         (lambda: Remdm(count=0), "count: 0 is under 1"),
+        (lambda: Blockwise(block=1 << 31), "block: 2147483648 is over 2147483647"),
+        (lambda: Sampling(temperature=float("inf")), "temperature: inf is not a number of at"),
+        (lambda: Sampling(temperature=1e-39), "temperature: 1e-39 is under 1e-06, where logits"),
         (lambda: Remdm(start=0), "start: 0 is not above 0 and at most 1"),
         (lambda: Remdm(loop=1), "loop: 1 is not at least 0 and below 1"),
         (lambda: EntropyThreshold(threshold=-1), "threshold: -1 is under 0"),
@@ -326,7 +329,7 @@ def test_a_rule_that_cannot_decide_comes_to_an_end(dlm: Dlm) -> None:
         (lambda: Prophet(middle=float("nan")), "middle: nan is no number"),
     ],
 )
-def test_options_are_checked(make_rule: Callable[[], Rule], says: str) -> None:
+def test_options_are_checked(make_rule: Callable[[], Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         make_rule()
 

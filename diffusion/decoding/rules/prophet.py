@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from diffusion.decoding import Measure, Order, View
+from diffusion.decoding import Measure, Order, View, check_count
 from diffusion.decoding.rules.blockwise import Blockwise
 from support.errors import UserError
 
@@ -39,15 +39,14 @@ class Prophet:
     answer_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        if self.block < 1:
-            raise ValueError(f"block: {self.block} is under 1")
+        check_count("block", self.block)
         for name in ("early", "middle", "late"):
             if isnan(getattr(self, name)):
                 raise ValueError(f"{name}: {getattr(self, name)} is no number")
         if self.answer_start is not None and self.answer_start < 0:
             raise ValueError(f"answer_start: {self.answer_start} is under 0")
-        if self.answer_tokens is not None and self.answer_tokens < 1:
-            raise ValueError(f"answer_tokens: {self.answer_tokens} is under 1")
+        if self.answer_tokens is not None:
+            check_count("answer_tokens", self.answer_tokens)
 
     def scope(self, view: View) -> Tensor:
         """Every mask, because all may be committed, and the whole answer."""
