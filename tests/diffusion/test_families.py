@@ -319,6 +319,11 @@ def test_a_model_that_was_trained_in_blocks_by_its_name_needs_their_size(tmp_pat
     folder = copy_with(source, tmp_path / "Qwen3-0.6B-diffusion-bd3lm-v0.1")
     with pytest.raises(UserError, match=r"trained block by block; add block_size to its config"):
         models.load_model(str(folder))
+    cached = copy_with(source, tmp_path / "models--dllm-hub--Qwen3-bd3lm" / "snapshots" / "0a1b")
+    with pytest.raises(UserError, match=r"trained block by block"):
+        models.load_model(str(cached))
+    other = copy_with(source, tmp_path / "bd3lm-and-others" / "Qwen3-0.6B-diffusion-mdlm")
+    assert models.load_model(str(other)).denoiser.block is None
 
 
 def test_an_estimate_counts_the_experts_that_a_token_passes(tmp_path: Path) -> None:
