@@ -194,4 +194,8 @@ def test_the_summary_counts_what_is_undecided() -> None:
     assert (summary["requests"], summary["exact"], summary["samples"]) == (5, 1, 128)
     assert (summary["choices"], summary["undecided"]) == (2, 1)
     assert summary["mean_standard_error"] == pytest.approx(0.6)
+    few = Estimates(32)  # two groups: a standard error that says little
+    for value in (-5.0, -9.0):
+        few.add(("a",), Likelihood(value, 1.0, False))
+    assert few.summary()["likelihoods"]["undecided"] == 1
     assert summary["largest_standard_error"] == 1.0
