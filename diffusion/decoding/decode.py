@@ -5,8 +5,8 @@ alone (some rows at a time, so that [R, V] logits are never held whole), and the
 is committed. Every step computes the whole row, unless a cache is asked for (`kv_cache.py`).
 Shorter rows are padded on the right and masked from attention: in float32 each row decodes to the
 tokens that it decodes to alone, whatever the family's positions, unless two confidences are as
-close as rounding. In bfloat16 the rounding of sums,
-which depends on the batch's shape, changes some confidences (docs/adr/0022).
+close as rounding. In bfloat16 the rounding of sums, which depends on the batch's shape, changes
+some confidences (docs/adr/0022).
 
 Axes: B rows, T tokens, C columns of the layout, R positions in scope, H hidden, V vocabulary.
 """
