@@ -483,6 +483,33 @@ def test_a_slow_grader_grades_several_groups_outside_the_loop(
     assert len(grader.seen) == len(set(grader.seen))
 
 
+class MostlyAtOnce(Slow):
+    """Needs no time for most prompts, as rules do, and a while for the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited = 0
+
+    def at_once(self, submissions: Sequence[Submission]) -> list[Answer] | None:
+        assert threading.current_thread() is threading.main_thread()
+        if submissions[0].prompt.row % 4 == 0:
+            self.waited += 1
+            return None
+        return Counting.grade(self, submissions)
+
+
+def test_what_is_graded_at_once_needs_no_thread(server: Loopback, tmp_path: Path) -> None:
+    plain, quick = Counting(), MostlyAtOnce()
+    found: list[dict[str, str]] = []
+    for grader in (plain, quick):
+        job = served_job(tmp_path / str(len(found)), server.url)
+        job.__dict__["grader"] = grader
+        found.append(traces_of(job))
+    assert found[0] == found[1]
+    assert sorted(plain.seen) == sorted(quick.seen)
+    assert quick.waited and quick.most
+
+
 class Gone(Counting):
     """Cannot grade, as when a judge's server is gone: all that wait learn it at once."""
 
