@@ -110,7 +110,7 @@ def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
 
 def _lengths(tokenizer: Tokenizer, words: WordCounts | None, texts: Sequence[str]) -> list[int]:
     """The number of tokens of each text, by its words where they tell."""
-    counts = words.counts(texts) if words else [None] * len(texts)
+    counts = [words.count(text) if words else None for text in texts]
     left = [text for text, count in zip(texts, counts, strict=True) if count is None]
     encodings = iter(tokenizer.encode_batch_fast(left, add_special_tokens=False) if left else ())
     return [len(next(encodings)) if count is None else count for count in counts]

@@ -8,8 +8,7 @@ those of GPT-2, Llama 3 and Qwen, among others. All else is left to the tokenize
 
 import json
 import re
-from collections.abc import Iterable, Sequence
-from itertools import chain
+from collections.abc import Sequence
 from typing import Any, Self
 
 from tokenizers import Tokenizer
@@ -44,50 +43,29 @@ class WordCounts:
         pattern = _word_pattern(json.loads(tokenizer.to_str()))
         return None if pattern is None else cls(tokenizer, pattern)
 
-    def counts(self, texts: Sequence[str]) -> list[int | None]:
-        """The tokens of each text; None where the tokenizer itself must be asked.
-
-        It is asked once for all words of the texts that are new.
-        """
-        known = self._known
-        counts: list[int | None] = [None] * len(texts)
-        unknown: dict[int, list[str]] = {}
-        for index, text in enumerate(texts):
-            if (words := self._words(text)) is None:
-                continue
-            try:
-                counts[index] = sum(map(known.__getitem__, words))
-            except KeyError:
-                unknown[index] = words
-        if unknown:
-            known = self._learned(dict.fromkeys(chain.from_iterable(unknown.values())))
-            for index, words in unknown.items():
-                if all(map(known.__contains__, words)):
-                    counts[index] = sum(map(known.__getitem__, words))
-        return counts
-
-    def _words(self, text: str) -> list[str] | None:
-        """The words of a text; None where its tokens may depend on more."""
+    def count(self, text: str) -> int | None:
+        """The number of tokens of `text`; None where the tokenizer itself must be asked."""
         if not text.isascii() or any(map(text.__contains__, self._added)):
             return None
         words = self._pattern.findall(text)
-        return words if "".join(words) == text else None  # else the pattern leaves something out
+        if "".join(words) != text:  # the pattern leaves something out
+            return None
+        try:
+            return sum(map(self._known.__getitem__, words))
+        except KeyError:
+            return self._learn(words)
 
-    def _learned(self, words: Iterable[str]) -> dict[str, int]:
-        """The known words, with those of `words` that stand for themselves."""
+    def _learn(self, words: Sequence[str]) -> int | None:
+        """`count` of a text with these words, some of which are new."""
         if len(self._known) > MOST_WORDS:
             self._known = {}  # another one, because other threads may read the former
         known = self._known
-        new = [
-            word
-            for word in words
-            if word not in known
-            and len(word) <= LONGEST_WORD
-            and self._pattern.findall(word) == [word]
-        ]
+        new = [word for word in dict.fromkeys(words) if word not in known]
+        if any(len(w) > LONGEST_WORD or self._pattern.findall(w) != [w] for w in new):
+            return None
         encodings = self._tokenizer.encode_batch_fast(new, add_special_tokens=False)
         known.update(zip(new, map(len, encodings), strict=True))
-        return known
+        return sum(map(known.__getitem__, words))
 
 
 def _word_pattern(spec: dict[str, Any]) -> re.Pattern[str] | None:
