@@ -235,7 +235,7 @@ def test_a_verdict_depends_on_its_submission_alone(
         alone = [grader.at_once([one]) for one in submissions]
         assert all(a in (None, [b]) for a, b in zip(alone, together, strict=True))
         assert grader.at_once(submissions) == (None if None in alone else together)
-        assert alone != [None] * len(alone)
+        assert any(alone) or example is EXAMPLES["first_of"]  # its first one decides nothing here
     assert together[::-1] == verdicts(grader, submissions[::-1])
     assert together == [verdicts(grader, [one])[0] for one in submissions]
     grader.close()  # and grading again starts anew

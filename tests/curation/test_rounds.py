@@ -578,19 +578,19 @@ def test_graded_traces_are_those_of_the_batch_stage(server: Loopback, tmp_path: 
 
     job = served_job(tmp_path / "same", server.url)
     while_sampling: dict[str, GradedTrace] = {}
-    call = RoundShortfall.__call__
+    call = RoundShortfall._next_round
 
-    def remember(self: RoundShortfall, prompt: Prompt, traces: Sequence[Trace]) -> int:
-        known = self._open.setdefault(prompt.id, {})
-        more = call(self, prompt, traces)
-        while_sampling.update(known)
-        return more
+    def remember(
+        self: RoundShortfall, prompt: Prompt, traces: Sequence[Trace], fresh: Sequence[GradedTrace]
+    ) -> int:
+        while_sampling.update((one.trace.key, one) for one in fresh)
+        return call(self, prompt, traces, fresh)
 
-    RoundShortfall.__call__ = remember  # type: ignore[method-assign]
+    RoundShortfall._next_round = remember  # type: ignore[method-assign]
     try:
         traces_of(job)
     finally:
-        RoundShortfall.__call__ = call  # type: ignore[method-assign]
+        RoundShortfall._next_round = call  # type: ignore[method-assign]
     assert len(while_sampling) > 50
     for index in range(3):
         shard_stages.grade(job, index)
