@@ -52,6 +52,12 @@ def build(teacher: Part, prompt: str = question.DEFAULT, votes: int = 1) -> Grad
             "grader.prompt: must ask for a last line VERDICT: CORRECT, VERDICT: INCORRECT or "
             "VERDICT: UNCLEAR; nothing else is read"
         )
+    if teacher.kind == "openai_batch":
+        raise UserError(
+            "grader.teacher.kind: openai_batch cannot judge: a judge is asked while prompts wait "
+            "for its verdicts, and each time would be a batch of up to a day; name a server with "
+            "kind openai_server"
+        )
     if teacher.kind != "openai_server":
         raise UserError("grader.teacher.kind: must be openai_server: a judge is behind a server")
     for name, reason in _SET_HERE.items():
