@@ -7,7 +7,16 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
-from curation.graders import AsksServer, Grader, KeepsReplies, Submission, Warns, check, verdicts
+from curation.graders import (
+    AsksServer,
+    Grader,
+    KeepsReplies,
+    NamesQuestions,
+    Submission,
+    Warns,
+    check,
+    verdicts,
+)
 from curation.graders._naming import named
 from curation.sampling.replies import Replies
 from schemas.recipe import Part
@@ -93,6 +102,11 @@ class FirstOf(Grader):
             if isinstance(grader, AsksServer):
                 with _at(number):
                     grader.reach()
+
+    def questions(self, submission: Submission) -> list[str]:
+        """The questions of all graders."""
+        graders = (grader for grader in self._graders if isinstance(grader, NamesQuestions))
+        return [one for grader in graders for one in grader.questions(submission)]
 
     def close(self) -> None:
         """End what any of them has started."""

@@ -408,7 +408,12 @@ def test_a_gold_runs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     kept = CodeGrader(1, 1024, isolation.WEAK)
     kept.keep(Replies(tmp_path))
     runs: list[str] = []
-    monkeypatch.setattr(kept, "_judge", lambda program, asked: runs.append(program) or Grade.WRONG)
+
+    def judge(program: str, asked: Prompt) -> Grade:
+        runs.append(program)
+        return Grade.WRONG
+
+    monkeypatch.setattr(kept, "_judge", judge)
     asked = prompt(ADD, gold="def add(a, b): return a - b")
     assert kept.fault(asked) == kept.fault(asked) != ""
     assert len(runs) == 1

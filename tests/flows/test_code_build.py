@@ -12,7 +12,7 @@ from schemas import arrow
 from schemas.records import Grade, GradedTrace, Stage
 from support.errors import UserError
 from support.paths import ROOT
-from support.sandbox import SandboxError, isolation
+from support.sandbox import Isolation, SandboxError, isolation
 from tests.builds import make
 
 HOSTILE = {
@@ -78,7 +78,7 @@ def test_hostile_programs_are_not_right_and_the_build_goes_on(tmp_path: Path) ->
 def test_a_recipe_that_allows_a_weak_sandbox_builds_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = isolation.Isolation("user namespaces", ("/bin/false",))
+    broken = Isolation("user namespaces", ("/bin/false",))
     monkeypatch.setattr(isolation, "candidates", lambda: iter([broken]))
     rows = ROOT / "docs" / "graders" / "code.jsonl"
     settings = (
