@@ -10,8 +10,8 @@ of a few, by its median. A run takes half a minute, since the client's start and
 which it finds its limit are timed too.
 
 In rounds, a prompt gets three samples at a time, up to nine, until its canvas can hold right and
-wrong paths; every round is graded and compared while sampling runs, beside the client. There are
-fewer samples then, so the rate of tokens is compared, and a run's last rounds, which keep the
+wrong paths; every round is graded and compared while sampling runs, beside the client. Some test
+problems are added, so that there are about as many samples. A run's last rounds, which keep the
 server less busy, are timed with the rest.
 
 The clients have the last core to themselves and the server has the others, as where a server is a
@@ -31,7 +31,7 @@ from pathlib import Path
 import aiohttp
 import orjson
 
-from benchmarks.demo import demo_prompts
+from benchmarks.demo import bundled_prompts, demo_prompts
 from benchmarks.lines import Line, median_line, ratio_line, report
 from benchmarks.real_vllm import MISSING, NAME, RealVLLM, interpreter
 from curation.context import Job
@@ -47,7 +47,7 @@ from schemas.samples import Rounds
 
 SAMPLES, SHARD_ROWS, RUNS, MAX_TOKENS = 9, 100, 5, 72
 WORKERS = (144, 192)  # its scheduler runs 128 at once
-PER_ROUND = 3
+PER_ROUND, MORE_IN_ROUNDS = 3, 140
 IN_ROUNDS = {  # the demo's canvases; source and teacher are not used
     "name": "benchmark",
     "samples": {"per_round": PER_ROUND, "most": SAMPLES, "until": {"correct": [1, 2]}},
@@ -113,6 +113,7 @@ def _fixed(url: str, prompts: Sequence[Prompt], folder: Path) -> float:
 
 def _in_rounds(url: str, prompts: Sequence[Prompt], folder: Path) -> float:
     """The same in rounds; the grader and the tokenizer are made and ended in that time, too."""
+    prompts = [*prompts, *bundled_prompts("test", MORE_IN_ROUNDS)]
     began = time.perf_counter()
     job = Job(recipe=validate_recipe(IN_ROUNDS, "benchmark"), run=folder)
     try:
