@@ -18,7 +18,8 @@ import yaml
 from curation.estimate import estimate_build
 from curation.pipeline import run_build
 from curation.sampling import journal
-from curation.sampling.spending import Tokens, tokens_of_run
+from curation.sampling.spending import Allowance, Tokens, begin_anew, tokens_of_run
+from schemas.budget import Budget
 from schemas.recipe import Recipe, validate_recipe
 from schemas.records import Trace
 from support.errors import ShortError, UserError
@@ -200,6 +201,22 @@ def test_a_budget_of_nothing_asks_nothing_and_says_so(
         run_build(built, tmp_path / "run")
     assert caught.value.exit_code == 3 and server.served() == []
     assert not list((tmp_path / "run" / "rejected").glob("*.parquet")), "nothing was rejected"
+
+
+def test_the_hours_are_those_of_all_processes_of_a_build(tmp_path: Path) -> None:
+    def process() -> Allowance:  # as each worker of a cluster makes its own
+        one = Allowance(Budget(hours=1), None, Tokens(), run=tmp_path)
+        one.look()
+        return one
+
+    assert not process().is_spent
+    (record,) = (tmp_path / "traces").iterdir()
+    hour_ago = record.stat().st_mtime - 3601
+    os.utime(record, (hour_ago, hour_ago))
+    late = process()
+    assert late.is_spent and "1.00 of 1 hours" in late.sentence()
+    begin_anew(tmp_path)  # the next command
+    assert not process().is_spent
 
 
 def test_samples_of_former_settings_were_paid_for(server: Loopback, tmp_path: Path) -> None:
