@@ -269,6 +269,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("llada_moe", {"moe_layer_freq": [1]}, "moe_layer_freq: [1] says not for every layer"),
     ("llada_moe", {"num_experts": None}, "num_experts missing"),
     ("llada2", {"score_function": "softmax"}, "no LLaDA2 that layers of GLM-4-MoE compute"),
+    ("llada2", {"expert_capacity": 64}, "GLM-4-MoE compute; expert_capacity: 64"),
     ("llada2", {"n_group": 3}, "2 of 4 experts in 1 of 3 groups are no choice"),
     ("sdar_moe", {"model_type": "diffusion_gemma"}, "replaces unsure ones by other random tokens"),
     ("sdar", {"model_type": "qwen3"}, "model_type 'qwen3' with mask_token_id"),
