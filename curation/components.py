@@ -22,16 +22,20 @@ SOURCES, TEACHERS = "curation.sources", "curation.teachers"
 GRADERS, FILTERS = "curation.graders", "curation.filters"
 
 
-def teacher(recipe: Recipe, addresses: Sequence[str]) -> Teacher:
-    """The recipe's teacher; its seed is the recipe's unless it has one of its own."""
-    spec = _completed(recipe, recipe.teacher, addresses)
+def teacher(recipe: Recipe, addresses: Sequence[str], drawn: str = "") -> Teacher:
+    """The recipe's teacher; its seed is the recipe's unless it has one of its own.
+
+    `drawn` is the revision of samples that a run holds of its model: an endpoint that states no
+    revision is taken to serve that one.
+    """
+    spec = _completed(recipe, recipe.teacher, addresses, drawn)
     built: Teacher = part(TEACHERS, spec, "teacher")
     return built
 
 
-def summariser(recipe: Recipe, addresses: Sequence[str]) -> Teacher:
+def summariser(recipe: Recipe, addresses: Sequence[str], drawn: str = "") -> Teacher:
     """The teacher that writes, with a summary's message, length and number of attempts."""
-    spec = _completed(recipe, writer(recipe), addresses)
+    spec = _completed(recipe, writer(recipe), addresses, drawn)
     known = plugins.options(TEACHERS, spec.kind, "teacher")
     if "prompt" not in known:
         raise UserError(
@@ -191,7 +195,7 @@ def writer(recipe: Recipe) -> Part:
     return Part.model_validate(below) if isinstance(below, Mapping) else recipe.teacher
 
 
-def _completed(recipe: Recipe, spec: Part, addresses: Sequence[str]) -> Part:
+def _completed(recipe: Recipe, spec: Part, addresses: Sequence[str], drawn: str) -> Part:
     known = plugins.options(TEACHERS, spec.kind, "teacher")
     options = spec.options
     more: dict[str, object] = {}
@@ -199,13 +203,14 @@ def _completed(recipe: Recipe, spec: Part, addresses: Sequence[str]) -> Part:
         more["seed"] = recipe.seed
     if "endpoints" in known and addresses:
         more["endpoints"] = tuple(addresses)
-    if "revision" in known and not options.get("revision") and recipe.serve is not None:
-        more["revision"] = _served_revision(recipe.serve, str(options.get("model", "")))
+    if "revision" in known and not options.get("revision"):
+        served = recipe.serve and _served_revision(recipe.serve, str(options.get("model", "")))
+        more["revision"] = drawn if served is None else served
     if "patience_seconds" in known and recipe.serve is not None:
         patience = options.get("patience_seconds")
         patience = patience if isinstance(patience, int | float) else 600.0
         # A restart takes as long as a start.
         more["patience_seconds"] = max(patience, recipe.serve.start_seconds + 60)
     if isinstance(below := options.get("top_up"), Mapping):
-        more["top_up"] = _completed(recipe, Part.model_validate(below), addresses)
+        more["top_up"] = _completed(recipe, Part.model_validate(below), addresses, drawn)
     return spec.model_copy(update=more)
