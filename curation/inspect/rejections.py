@@ -137,9 +137,10 @@ def _with_texts(run: Path, chosen: Iterable[_InShard]) -> Iterator[RejectedItem]
                 rejection=one,
                 prompt=prompt.get("text"),
                 gold=prompt.get("gold"),
-                # A trace rejected on reading was not kept, and another may have its number.
+                # A trace rejected on reading was not kept, and another may have its number. A
+                # summary is no trace of the corpus; its beginning is in the detail.
                 text=traces.get((one.prompt_id, one.index))
-                if one.stage is not Stage.PROMPTS
+                if one.stage not in (Stage.PROMPTS, Stage.SUMMARIES)
                 else None,
                 answers=tuple(answers.get(one.prompt_id, ())) if one.index is None else (),
             )

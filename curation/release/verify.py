@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from curation.release import figures, row_checks, statistics
 from curation.release.rows import read_rows
 from curation.release.writer import data_path
+from curation.run_store.shards import kind_of
 from curation.sampling import journal
 from schemas import arrow
 from schemas.facts import REJECTED_FOLDER, FileFacts, ReleaseFile, Shard
@@ -212,8 +213,7 @@ def _rejections(run: Path, manifest: Manifest, tally: _Tally) -> Iterator[str]:
             yield f"{file.path} has other columns than a rejection"
             return
         for row in arrow.records(Rejection, data):
-            kind = "prompt" if row.index is None else "trace"
-            counts[row.stage, kind, row.reason] += 1
+            counts[row.stage, kind_of(row), row.reason] += 1
             if row.index is None:
                 origins[row.source, row.row] += 1
     stated: Counter[tuple[str, str, str]] = Counter()
