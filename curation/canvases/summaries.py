@@ -114,19 +114,23 @@ def judge(canvas: Canvas, trace: Trace, rules: Rules, counter: TokenCounter) -> 
     text = trace.text.strip()
     if trace.finish_reason is FinishReason.LENGTH:
         cut_at = trace.completion_tokens or trace.max_tokens
-        return Refusal("summary_cut", f"cut at {cut_at} tokens")
+        return Refusal("summary_truncated", f"cut at {cut_at} tokens")
     if not is_unicode(text):
-        return Refusal("summary_encoding", "holds half of a surrogate pair")
+        return Refusal("summary_not_unicode", "holds half of a surrogate pair")
     if MARKER.search(text) or counter.special(text):
-        return Refusal("summary_marker", "holds a marker of the format or a special token")
+        return Refusal("summary_contains_marker", "holds a marker of the format or a special token")
     if not ends_in(text, _answer(canvas), rules.summary(_answer(canvas))):
-        return Refusal("summary_answer", f"does not end in the known answer {_answer(canvas)!r}")
+        return Refusal(
+            "summary_without_answer", f"does not end in the known answer {_answer(canvas)!r}"
+        )
     tokens = counter.count(text)
     better = replace(canvas, summary=text, summary_by=trace.teacher, summary_tokens=tokens)
     if tokens > rules.summary_tokens:
-        return Refusal("summary_tokens", f"{tokens} tokens, at most {rules.summary_tokens}")
+        return Refusal("summary_too_long", f"{tokens} tokens, at most {rules.summary_tokens}")
     masks = rules.paths * rules.slot_tokens + rules.summary_tokens
     whole = counter.count(assembly.long_cot_text(better))
     if whole > masks:
-        return Refusal("long_cot_tokens", f"its long-CoT form has {whole} tokens, at most {masks}")
+        return Refusal(
+            "long_cot_too_long", f"its long-CoT form has {whole} tokens, at most {masks}"
+        )
     return better

@@ -122,8 +122,9 @@ def test_the_first_that_is_sound_is_taken(fine: Path, rules: Rules) -> None:
     assert best(canvas, bad, rules, counter) is None
     refused = [judge(canvas, one, rules, counter) for one in bad]
     assert [one.reason for one in refused if isinstance(one, Refusal)] == [
-        *("summary_answer", "summary_cut", "summary_marker", "summary_marker"),
-        *("summary_tokens", "summary_encoding"),
+        *("summary_without_answer", "summary_truncated"),
+        *("summary_contains_marker", "summary_contains_marker"),
+        *("summary_too_long", "summary_not_unicode"),
     ]
     good = written(canvas, 6, f"  Path 1 holds. It is {gold}.\n")
     made = best(canvas, [written(canvas, 7, f"Later: {gold}"), good, *bad], rules, counter)
