@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curation.seqdep_report.controls import Control, compared, sentence
+from curation.seqdep_report.controls import Control, compared, sentence, share_between
 from curation.seqdep_report.corpus_statistics import (
     CorpusStatistics,
     LevelStatistics,
@@ -100,7 +100,7 @@ def report(
     corpora = {name: corpus_statistics(read(name)) for name in scores}
     note = note_on(scorer)
     title = f"Sequential dependence (SeqDep), scored by {scorer.name}"
-    verdict = _verdict(corpora)
+    verdict = _verdict(corpora, read)
     draw(list(_panels(corpora, read)), out / "seqdep", title=title, note=f"{verdict} {note}")
     facts = {name: dataclasses.asdict(corpus) for name, corpus in corpora.items()}
     replace_text(out / "figures.json", json.dumps(facts, indent=2) + "\n")
@@ -197,11 +197,24 @@ def _table(corpora: dict[str, CorpusStatistics]) -> Table:
     )
 
 
-def _verdict(corpora: dict[str, CorpusStatistics]) -> str:
+def _verdict(
+    corpora: dict[str, CorpusStatistics], read: Callable[[str], Iterator[TextScores]]
+) -> str:
     """The sentence on the path level of the canvases and its two controls."""
     means = {name: level.nats_per_token.mean for name, level in _path_levels(corpora)}
     own, others, repeated = (means.get(name) for name in ("canvas", "others", "repeated"))
-    return sentence(compared(corpora["canvas"].documents, own, others, repeated))
+    measured = compared(corpora["canvas"].documents, own, others, repeated)
+    between = share_between(*(_path_nats(read(name)) for name in _PATHS))
+    return sentence(measured, between)
+
+
+def _path_nats(scores: Iterator[TextScores]) -> dict[int, float]:
+    """The path level of every canvas, nats a token, by row."""
+    return {
+        one.row: one.path.nats_per_token
+        for one in scores
+        if one.path is not None and one.path.nats_per_token is not None
+    }
 
 
 def _trend(slope: Interval | None) -> str:

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
+from curation.seqdep_report.controls import share_between
 from schemas.records import Level
 from scorers.seqdep.curve import SAMPLES, Curve, curve
+from scorers.seqdep.curve import Interval as SeqDepInterval
 from support.display.figures import BLUE, GREEN, GREY, INK, RED, SAND, save
 from support.display.tables import Table
 from support.files import replace_text
 from support.paths import ROOT
-from support.stats import Floats, Interval, mean, percentile_interval, resampled
+from support.stats import Interval, mean
 from tools.sequentiality.collect import SIBLINGS, Row, read
 
 FOLDER = ROOT / "docs" / "sequentiality"
@@ -87,26 +89,12 @@ def full_windows(rows: Sequence[Row], series: str) -> Points:
 
 
 def share(rows: Sequence[Row]) -> Interval | None:
-    """How far canvases lie on the way from paths of other prompts (0) to one path repeated (1).
-
-    The bootstrap is over prompts: a sample takes a prompt's canvas and its two controls together.
-    """
-    by_row = [
-        {row.row: nats for row, nats in zip(points.rows, points.nats, strict=True)}
+    """How far canvases lie on the way from paths of other prompts (0) to one path repeated (1)."""
+    own, others, repeated = (
+        {row.row: float(nats) for row, nats in zip(points.rows, points.nats, strict=True)}
         for points in (of(rows, name, Level.PATH) for name in ("canvas", "others", "repeated"))
-    ]
-    common = sorted(set.intersection(*map(set, by_row)))
-    if len(common) < FEW:
-        return None
-    own_D, others_D, repeated_D = (np.array([one[row] for row in common]) for one in by_row)
-
-    def shares(drawn: "np.ndarray[tuple[int, ...], np.dtype[np.intp]]") -> Floats:
-        own, others, repeated = (x[drawn].mean(-1) for x in (own_D, others_D, repeated_D))
-        found: Floats = (own - others) / (repeated - others)
-        return found
-
-    value = float(shares(np.arange(len(common))[None])[0])
-    return percentile_interval(value, resampled(shares, len(common), samples=SAMPLES))
+    )
+    return _whole(share_between(own, others, repeated))
 
 
 def shown(estimate: Interval | None, digits: int = 3, scale: float = 1) -> str:
@@ -127,8 +115,14 @@ def trend(found: Curve) -> str:
 
 
 def _interval(found: Curve, name: str) -> Interval | None:
-    one = getattr(found, name)
-    return None if one is None or one.low is None else Interval(one.value, one.low, one.high)
+    return _whole(getattr(found, name))
+
+
+def _whole(one: SeqDepInterval | None) -> Interval | None:
+    """An estimate that has an interval."""
+    if one is None or one.low is None or one.high is None:
+        return None
+    return Interval(one.value, one.low, one.high)
 
 
 def tables(rows: Sequence[Row]) -> Iterator[Table]:
