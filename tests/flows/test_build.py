@@ -342,7 +342,7 @@ def test_a_second_build_that_is_interrupted_leaves_a_sound_run(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(pipeline.WORK, pipeline.Step.SAMPLE_TRACES, interrupted)  # type: ignore[arg-type]
+    monkeypatch.setitem(pipeline.WORK, pipeline.Step.SAMPLE_TRACES, interrupted)
     with pytest.raises(KeyboardInterrupt):
         make(run, "demo", "shard_rows=12", "teacher.temperature=0.5", limit=40)
     assert find_problems(run) == []

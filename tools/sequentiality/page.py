@@ -8,6 +8,7 @@ import argparse
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +22,10 @@ from support.files import replace_text
 from support.paths import ROOT
 from support.stats import Interval, mean
 from tools.sequentiality.collect import SIBLINGS, Row, read
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 FOLDER = ROOT / "docs" / "sequentiality"
 # The series in the order of the page, with their names for a reader.
@@ -160,12 +165,8 @@ def tables(rows: Sequence[Row]) -> Iterator[Table]:
     path = []
     for series, name in PATHS.items():
         found = of(rows, series, Level.PATH).curve()
-        cells = (
-            str(found.documents),
-            shown(_interval(found, "mean")),
-            shown(_interval(found, "slope")),
-        )
-        path.append((name, *cells, trend(found)))
+        figures = (shown(_interval(found, part)) for part in ("mean", "slope"))
+        path.append((name, str(found.documents), *figures, trend(found)))
     yield Table(
         title="Path level, nats a token",
         header=("series", "documents", "mean", "per 1,000 tokens", "trend"),
@@ -197,11 +198,8 @@ def _siblings(rows: Sequence[Row]) -> Table:
     )
 
 
-def _curve(axis: object, points: Points, colour: str, label: str) -> None:
+def _curve(axis: "Axes", points: Points, colour: str, label: str) -> None:
     """The binned means with their intervals."""
-    from matplotlib.axes import Axes
-
-    assert isinstance(axis, Axes)
     edges = np.unique(np.quantile(points.tokens, np.linspace(0, 1, 9)))
     at, value, low, high = [], [], [], []
     for number, (a, b) in enumerate(itertools.pairwise(edges)):
@@ -219,27 +217,34 @@ def _curve(axis: object, points: Points, colour: str, label: str) -> None:
 
 def draw(rows: Sequence[Row], folder: Path) -> None:
     """The pictures."""
-    _texts(rows, folder / "figure_3")
+
+    def level(one: Level) -> dict[str, Points]:
+        return {series: of(rows, series, one) for series in COLOURS}
+
+    full = {series: full_windows(rows, series) for series in COLOURS}
+    steps, windows = level(Level.STEP), level(Level.WINDOW)
+    _side_by_side(folder / "figure_3", {"steps": steps, "windows of 64 tokens": windows})
+    _side_by_side(folder / "windows", {"all windows": windows, "without the short last one": full})
     _paths(rows, folder / "figure_7")
-    _windows(rows, folder / "windows")
 
 
 def _files(path: Path) -> tuple[Path, Path]:
     return path.with_suffix(".png"), path.with_suffix(".svg")
 
 
-def _texts(rows: Sequence[Row], path: Path) -> None:
+def _side_by_side(path: Path, panels: dict[str, dict[str, Points]]) -> None:
+    """Panels of all texts over the length of documents."""
     with save(*_files(path), size=(9.6, 4.2), dpi=110) as figure:
-        axes = figure.subplots(1, 2, sharey=True)
-        for axis, level in zip(axes, (Level.STEP, Level.WINDOW), strict=True):
-            for series, colour in COLOURS.items():
-                points = of(rows, series, level)
+        axes = figure.subplots(1, len(panels), sharey=True)
+        for axis, (title, texts) in zip(axes, panels.items(), strict=True):
+            for series, points in texts.items():
                 if len(points.nats) >= FEW:
-                    _curve(axis, points, colour, f"{TEXTS[series]} ({len(points.nats)})")
+                    label = f"{TEXTS[series]} ({len(points.nats)})"
+                    _curve(axis, points, COLOURS[series], label)
             axis.axhline(0, color=INK, linewidth=0.8)
             axis.set_xscale("log", base=2)
             axis.xaxis.set_major_formatter("{x:.0f}")
-            axis.set_title(f"{level}s", loc="left", fontsize=10, fontweight="bold")
+            axis.set_title(title, loc="left", fontsize=10, fontweight="bold")
             axis.set_xlabel("tokens of the document")
         axes[0].set_ylabel("gain from what stands before, nats a token")
         _legend(figure, axes[0])
@@ -258,34 +263,8 @@ def _paths(rows: Sequence[Row], path: Path) -> None:
         _legend(figure, axis)
 
 
-def _windows(rows: Sequence[Row], path: Path) -> None:
-    with save(*_files(path), size=(9.6, 4.2), dpi=110) as figure:
-        axes = figure.subplots(1, 2, sharey=True)
-        for axis, pick, title in zip(
-            axes,
-            (lambda s: of(rows, s, Level.WINDOW), lambda s: full_windows(rows, s)),
-            ("all windows", "windows of 64 tokens only"),
-            strict=True,
-        ):
-            for series, colour in COLOURS.items():
-                points = pick(series)
-                if len(points.nats) >= FEW:
-                    _curve(axis, points, colour, TEXTS[series])
-            axis.axhline(0, color=INK, linewidth=0.8)
-            axis.set_xscale("log", base=2)
-            axis.xaxis.set_major_formatter("{x:.0f}")
-            axis.set_title(title, loc="left", fontsize=10, fontweight="bold")
-            axis.set_xlabel("tokens of the document")
-        axes[0].set_ylabel("gain from what stands before, nats a token")
-        _legend(figure, axes[0])
-
-
-def _legend(figure: object, axis: object) -> None:
+def _legend(figure: "Figure", axis: "Axes") -> None:
     """Below the axes, where it covers no data."""
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    assert isinstance(figure, Figure) and isinstance(axis, Axes)
     handles, labels = axis.get_legend_handles_labels()
     figure.tight_layout(rect=(0, 0.13, 1, 1))
     figure.legend(handles, labels, loc="lower left", ncols=3, frameon=False, fontsize=8)
