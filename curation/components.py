@@ -178,11 +178,31 @@ def _graders_inside(spec: Part) -> list[Part]:
     return [Part.model_validate(one) for one in several] if isinstance(several, list) else []
 
 
+def shown_revision(recipe: Recipe, revision: str) -> str:
+    """A teacher's revision for readers, who can make it again from what it names.
+
+    The revision of a served model is a digest of its own revision and of the server's options that
+    shape what it writes; where there are such options, both are named beside the digest.
+    """
+    name = model(recipe)
+    if recipe.serve is None or name is None or not recipe.serve.shaping_args():
+        return revision
+    if revision != _served_revision(recipe.serve, name):
+        return revision
+    own = _own_revision(recipe.serve, name) or f"the model {Path(recipe.serve.model or name).name}"
+    return f"{revision} (of {own} with {' '.join(recipe.serve.shaping_args())})"
+
+
+def _own_revision(serve: Serve, model: str) -> str:
+    """The revision of the directory that is served; empty for a hub id."""
+    where = Path(locate(serve.model or model))
+    return directory_revision(where) if where.is_dir() else ""
+
+
 def _served_revision(serve: Serve, model: str) -> str:
     """The revision of a model that we serve: its directory and the options that shape samples."""
     name = serve.model or model
-    where = Path(locate(name))
-    revision = directory_revision(where) if where.is_dir() else ""
+    revision = _own_revision(serve, model)
     options = serve.shaping_args()
     if not options and (revision or serve.model is None):
         return revision

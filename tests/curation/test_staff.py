@@ -10,6 +10,7 @@ from curation.context import Job
 from curation.sampling.journal import Journal
 from schemas.recipe import Recipe, validate_recipe
 from schemas.records import FinishReason, Prompt, Stage, Trace
+from scorers.revision import directory_revision
 from support.errors import UserError
 from support.paths import ROOT
 
@@ -97,6 +98,18 @@ def test_an_endpoint_of_the_model_that_was_served_buys_nothing_again(tmp_path: P
     for other in ({"model": "other"}, {**model, "revision": "abc"}):
         one = Job(recipe=recipe(teacher={**SERVED, **other}), run=tmp_path)
         assert one.teacher.key(PROMPT, 0) != drawn.key
+
+
+def test_a_reader_sees_what_the_revision_of_a_served_model_is_made_of() -> None:
+    teacher = {"kind": "openai_server", "model": "tiny/teacher"}
+    files = directory_revision(ROOT / "tiny" / "teacher")
+    plain = recipe(teacher=teacher, serve={"args": ["--max-model-len", "512"]})
+    assert components.shown_revision(plain, files) == files
+    served = recipe(teacher=teacher, serve={"args": ["--dtype", "float32"]})
+    digest = components.teacher(served, ()).revision
+    shown = f"{digest} (of {files} with --dtype float32)"
+    assert components.shown_revision(served, digest) == shown
+    assert components.shown_revision(served, "abc") == "abc", "the recipe's own"
 
 
 @pytest.mark.parametrize(
