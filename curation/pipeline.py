@@ -159,7 +159,8 @@ def run_steps(job: Job, executor: Executor) -> Outcome:
         release_stage.check_previous_release(job)
         begin_anew(job.run)
         source_index: SourceIndex = executor.submit(Step.READ_PROMPTS).result()
-        release_stage.write_recipe(job)
+        if not release_stage.has_manifest(job):  # it keeps the recipe that made the release
+            release_stage.write_recipe(job)
         if not job.teacher.is_record:
             executor.submit(Step.SAMPLE_TRACES, source_index).result()
         finish_shards(job, executor, source_index, range(source_index.shards))

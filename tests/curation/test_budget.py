@@ -16,10 +16,16 @@ import pytest
 import yaml
 
 from curation.estimate import estimate_build
+from curation.inspect.query import Query
+from curation.inspect.rejections import find_rejections
 from curation.pipeline import run_build
+from curation.release.reader import ReleaseReader
+from curation.release.statistics import read_stats
+from curation.release.verify import find_problems
 from curation.sampling import journal
 from curation.sampling.spending import Allowance, Tokens, begin_anew, tokens_of_run
 from schemas.budget import Budget
+from schemas.manifest import MANIFEST_FILE, Manifest
 from schemas.recipe import Recipe, validate_recipe
 from schemas.records import Trace
 from support.errors import ShortError, UserError
@@ -190,6 +196,22 @@ def test_kills_while_a_budget_is_spent_lose_nothing(server: Loopback, tmp_path: 
     assert tokens(have).completion <= 9_000 + IN_FLIGHT * max(map(written, have))
     run_build(recipe(server, tmp_path), tmp_path / "run")
     assert contents(tmp_path / "run" / "release") == contents(tmp_path / "whole" / "release")
+
+
+def test_refused_summaries_are_counted_by_their_reasons(server: Loopback, tmp_path: Path) -> None:
+    summary = {"by": "teacher", "attempts": 1, "prompt": "{answer} {paths} [gold 17]"}
+    run = tmp_path / "run"
+    run_build(recipe(server, tmp_path, summary=summary), run)
+    manifest = Manifest.load(run / MANIFEST_FILE)
+    refused = {one.reason: one.count for one in manifest.rejected if one.kind == "summary"}
+    assert refused["summary_truncated"] > 0 and refused["summary_without_answer"] > 0
+    stats = read_stats(run / "release" / "stats.json")
+    assert sum(refused.values()) == stats.rows - stats.written_summaries
+    assert find_problems(run) == []
+    query = Query(reason="summary_truncated", limit=1)
+    (shown,), found = find_rejections(ReleaseReader(run), query)
+    assert found == refused["summary_truncated"]
+    assert shown.prompt and shown.text is None and shown.rejection.detail.startswith("cut at ")
 
 
 @pytest.mark.parametrize("limit", [{"tokens": 0}, {"hours": 0}, {"tokens": 10**9, "money": 0}])
