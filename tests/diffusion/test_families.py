@@ -116,6 +116,52 @@ def test_children_of_a_family_load_as_what_they_are(name: str, tmp_path: Path) -
     assert torch.equal(everywhere(dlm, ids()), everywhere(base, ids()))
 
 
+# config.json of apple/DiffuCoder-7B-Instruct, revision 69c039a.
+DIFFUCODER = {
+    "architectures": ["DreamModel"],
+    "attention_dropout": 0.0,
+    "auto_map": {
+        "AutoConfig": "configuration_dream.DreamConfig",
+        "AutoModel": "modeling_dream.DreamModel",
+    },
+    "bos_token_id": 151643,
+    "eos_token_id": 151643,
+    "hidden_act": "silu",
+    "hidden_size": 3584,
+    "initializer_range": 0.02,
+    "intermediate_size": 18944,
+    "mask_token_id": 151666,
+    "max_position_embeddings": 131072,
+    "max_window_layers": 28,
+    "model_type": "Dream",
+    "num_attention_heads": 28,
+    "num_hidden_layers": 28,
+    "num_key_value_heads": 4,
+    "pad_token_id": 151643,
+    "rms_norm_eps": 1e-06,
+    "rope_scaling": None,
+    "rope_theta": 1000000.0,
+    "sliding_window": None,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "transformers_version": "4.51.3",
+    "use_cache": False,
+    "use_mrope": False,
+    "use_sliding_window": False,
+    "vocab_size": 152064,
+}
+
+
+def test_the_published_diffucoder_is_a_dream() -> None:
+    name, family = models.family_of(DIFFUCODER)
+    assert name == "dream"
+    assert family.special_ids(DIFFUCODER, None) == (151666, 151643)
+    with torch.device("meta"):
+        net = family.blank(DIFFUCODER, torch.bfloat16, trust=False)
+    assert sum(one.numel() for one in net.parameters()) == 7_615_616_512  # as many as Dream-7B
+    assert models.context_of(net) == 131072
+
+
 def test_diffucoders_padding_ends_a_text(tmp_path: Path) -> None:
     """Its config.json names another token, which pads a batch."""
     folder = make("dream", tmp_path)
@@ -223,6 +269,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("llada_moe", {"moe_layer_freq": [1]}, "moe_layer_freq: [1] says not for every layer"),
     ("llada_moe", {"num_experts": None}, "num_experts missing"),
     ("llada2", {"score_function": "softmax"}, "no LLaDA2 that layers of GLM-4-MoE compute"),
+    ("llada2", {"expert_capacity": 64}, "GLM-4-MoE compute; expert_capacity: 64"),
     ("llada2", {"n_group": 3}, "2 of 4 experts in 1 of 3 groups are no choice"),
     ("sdar_moe", {"model_type": "diffusion_gemma"}, "replaces unsure ones by other random tokens"),
     ("sdar", {"model_type": "qwen3"}, "model_type 'qwen3' with mask_token_id"),

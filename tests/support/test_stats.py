@@ -1,6 +1,7 @@
 """Intervals are what the books say; a quantile is one thing; a histogram loses no value."""
 
 import math
+import statistics
 
 import numpy as np
 import pytest
@@ -29,9 +30,22 @@ def test_a_histogram_rounds_and_counts_what_is_missing() -> None:
     found = Histogram(2)
     found.add([1, 0.004, -0.001, None, math.nan, math.inf, 2.004])
     assert (found.count, found.missing) == (4, 3)
-    assert found.quantiles((0, 0.5, 0.51, 1)) == [0.0, 0.0, 1.0, 2.0]
+    assert found.quantiles((0, 0.5, 0.51, 1)) == [0.0, 0.5, 1.0, 2.0]
     assert str(found.quantiles((0,))[0]) == "0.0", "no zero has a sign"
     assert found.mean() == 0.75
+
+
+@given(st.lists(st.integers(-9, 9), min_size=1, max_size=50))
+def test_a_median_is_the_middle(values: list[int]) -> None:
+    found = Histogram(2)
+    found.add(values)
+    assert found.quantiles((0.5,)) == [statistics.median(values)]
+    assert found.quantiles((0, 1)) == [min(values), max(values)]
+    (occurring,) = found.quantiles((0.5,), occurring=True)
+    assert occurring == statistics.median_low(values)
+    shares = (0.05, 0.25, 0.75, 0.95)
+    wanted = np.quantile(values, shares, method="averaged_inverted_cdf")
+    assert found.quantiles(shares) == pytest.approx(wanted)
 
 
 @given(st.lists(st.floats(-9, 9), max_size=50))
