@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from curation.context import Job
 from curation.run_store.shards import ShardMarker
+from curation.sampling.spending import begin_anew
 from curation.stages import (
     measure_controls,
     prompt_stage,
@@ -156,8 +157,10 @@ def run_steps(job: Job, executor: Executor) -> Outcome:
         if earlier := release_stage.up_to_date_outcome(job):
             return earlier
         release_stage.check_previous_release(job)
+        begin_anew(job.run)
         source_index: SourceIndex = executor.submit(Step.READ_PROMPTS).result()
-        release_stage.write_recipe(job)
+        if not release_stage.has_manifest(job):  # it keeps the recipe that made the release
+            release_stage.write_recipe(job)
         if not job.teacher.is_record:
             executor.submit(Step.SAMPLE_TRACES, source_index).result()
         finish_shards(job, executor, source_index, range(source_index.shards))

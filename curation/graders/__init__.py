@@ -164,3 +164,11 @@ class AsksServer(Protocol):
         Raises ShortError where it does not answer, UserError where it serves another model or
         wants a key.
         """
+
+
+@runtime_checkable
+class NamesQuestions(Protocol):
+    """A grader whose kept replies answer questions, so that they can be counted by prompt."""
+
+    def questions(self, submission: Submission) -> list[str]:
+        """The ids of what may be asked about a trace: `prompt_id` of the replies."""

@@ -12,6 +12,7 @@ from curation.graders import (
     Grader,
     GradesAtOnce,
     KeepsReplies,
+    NamesQuestions,
     Submission,
     Waits,
     Warns,
@@ -118,6 +119,11 @@ class FirstOf(Grader):
             if isinstance(grader, AsksServer):
                 with _at(number):
                     grader.reach()
+
+    def questions(self, submission: Submission) -> list[str]:
+        """The questions of all graders."""
+        graders = (grader for grader in self._graders if isinstance(grader, NamesQuestions))
+        return [one for grader in graders for one in grader.questions(submission)]
 
     def close(self) -> None:
         """End what any of them has started."""

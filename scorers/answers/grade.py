@@ -32,7 +32,7 @@ from scorers.answers.extract.final_answer import extract
 from scorers.answers.notation.units import spelled_power
 from scorers.answers.verify.math_verify_pool import MathVerifyPool, Question
 
-GRADING = 6
+GRADING = 7
 """Bumped by hand where a verdict may change: shards and cells that it shaped are graded again."""
 
 # JSON with one answer: '{"answer": "18"}'.

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation.canvases.diverse_subset import exhaustive, greedy
-from curation.canvases.rules import Allocation, Rules
+from curation.canvases.rules import STOPS, Allocation, Rules
 from curation.canvases.token_counter import TokenCounter
 from curation.context import Job
 from curation.filters import pass_rate
@@ -92,6 +92,11 @@ def recipe(samples: object, **changes: object) -> Recipe:
         ({"per_round": 1, "most": 6, "until": {"correct": [1, 4]}}, {}, "a canvas has 3 paths"),
         ({"per_round": 1, "most": 6, "until": {"correct": [0, 2]}}, {}, "groups.min_correct"),
         ({"per_round": 1, "most": 6, "until": {"give_up": 7}}, {}, "more than most (6)"),
+        (
+            {"per_round": 1, "most": 6, "until": {"give_up": 2}},
+            {"groups": {"min_correct": 0}},
+            "samples.until.give_up: no kind of trace is wanted",
+        ),
         (
             {"per_round": 1, "most": 6, "until": {"correct": [2, 2]}},
             {"groups": {"max_wrong": 0, "min_correct": 0}},
@@ -375,8 +380,9 @@ def test_a_build_in_rounds_agrees_with_its_later_stages(tmp_path: Path) -> None:
         if row.stop_reason is StopReason.GROUP_STANDS:
             assert 1 <= row.correct_paths <= 2  # the wanted mix
     details = [r.detail for r in rejections(run) if r.index is None and r.stage is Stage.CANVASES]
-    assert details and all("samples are right (" in detail for detail in details)
-    assert not any(StopReason.GRADED_AGAIN in detail for detail in details)
+    assert details and all("samples are right; why no more: " in detail for detail in details)
+    assert not any(STOPS[StopReason.GRADED_AGAIN] in detail for detail in details)
+    assert not any("_" in detail.partition("why no more: ")[2] for detail in details), "words"
     again = tmp_path / "again"
     make(again, "demo", *overrides, limit=40)
     assert contents(run / "traces") == contents(again / "traces")

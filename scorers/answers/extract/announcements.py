@@ -103,7 +103,7 @@ _CLAUSE = re.compile(r"[.!?;\n]")
 # Words that make the answer another's: the "if the" of "if the answer is 12", "a common wrong".
 _NOT_MINE = re.compile(
     r"\bsub-$|\b(?:wrong|incorrect|worst|least(?: [a-z]+)?|expected|intermediate|another"
-    r"|other|his|her|their|seems?|says|said"
+    r"|other|his|her|their|whether|reference|seems?|says|said"
     r"|(?:some|many|most|others|people|they) (?:say|think|believe|claim)|thinks|thought"
     r"|claims|claimed|glance,?|step [0-9]+|according to [A-Z][a-z]+,"
     r"|(?:do|does|did)(?:n['\u2019]t| not) (?:think|believe|say)"
