@@ -50,8 +50,11 @@ class FirstOf(Grader):
         self._graders = graders
         first = graders[0]
         self._first = first if isinstance(first, GradesAtOnce) else None
-        waiting = [one for one in graders if not isinstance(one, GradesAtOnce)]
-        limits = [one.most_at_a_time if isinstance(one, Waits) else AT_A_TIME for one in waiting]
+        limits = [
+            one.most_at_a_time if isinstance(one, Waits) else AT_A_TIME
+            for one in graders
+            if isinstance(one, Waits) or not isinstance(one, GradesAtOnce)
+        ]
         self.most_at_a_time = min(limits, default=AT_A_TIME)
 
     def grade(self, submissions: Sequence[Submission]) -> list[Answer]:
