@@ -96,7 +96,7 @@ def assemble(
         refusal = Fault("no_final_answer", "no trace is correct, and there is no gold to summarise")
     canvas = None
     if refusal is None:
-        among_KK = similarity_KK[np.ix_(kept, kept)]
+        among_KK = similarity_KK[kept][:, kept]
         chosen = most_diverse(among_KK, correct, rules.paths, *rules.mix(correct))
         paths = _shuffled(prompt.id, [survivors[k] for k in chosen], rules.seed)
         canvas = Canvas(

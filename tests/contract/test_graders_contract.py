@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from curation.graders import Grader, KeepsReplies, Submission
+from curation.graders import Grader, GradesAtOnce, KeepsReplies, Submission
 from curation.sampling.replies import Replies
 from schemas.records import Grade, GradedTrace, Prompt, Trace
 from scorers.answers.grade import Answer
@@ -253,6 +253,11 @@ def test_a_verdict_depends_on_its_submission_alone(
     submissions = [Submission(example.prompt, one) for one in traces]
     together = verdicts(grader, submissions)
     assert together == verdicts(grader, submissions)
+    if isinstance(grader, GradesAtOnce):
+        alone = [grader.at_once([one]) for one in submissions]
+        assert all(a in (None, [b]) for a, b in zip(alone, together, strict=True))
+        assert grader.at_once(submissions) == (None if None in alone else together)
+        assert any(alone) or example is EXAMPLES["first_of"]  # its first one decides nothing here
     assert together[::-1] == verdicts(grader, submissions[::-1])
     assert together == [verdicts(grader, [one])[0] for one in submissions]
     grader.close()  # and grading again starts anew

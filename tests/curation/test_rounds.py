@@ -489,6 +489,33 @@ def test_a_slow_grader_grades_several_groups_outside_the_loop(
     assert len(grader.seen) == len(set(grader.seen))
 
 
+class MostlyAtOnce(Slow):
+    """Needs no time for most prompts, as rules do, and a while for the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited = 0
+
+    def at_once(self, submissions: Sequence[Submission]) -> list[Answer] | None:
+        assert threading.current_thread() is threading.main_thread()
+        if submissions[0].prompt.row % 4 == 0:
+            self.waited += 1
+            return None
+        return Counting.grade(self, submissions)
+
+
+def test_what_is_graded_at_once_needs_no_thread(server: Loopback, tmp_path: Path) -> None:
+    plain, quick = Counting(), MostlyAtOnce()
+    found: list[dict[str, str]] = []
+    for grader in (plain, quick):
+        job = served_job(tmp_path / str(len(found)), server.url)
+        job.__dict__["grader"] = grader
+        found.append(traces_of(job))
+    assert found[0] == found[1]
+    assert sorted(plain.seen) == sorted(quick.seen)
+    assert quick.waited and quick.most
+
+
 class Gone(Counting):
     """Cannot grade, as when a judge's server is gone: all that wait learn it at once."""
 
@@ -557,19 +584,19 @@ def test_graded_traces_are_those_of_the_batch_stage(server: Loopback, tmp_path: 
 
     job = served_job(tmp_path / "same", server.url)
     while_sampling: dict[str, GradedTrace] = {}
-    call = RoundShortfall.__call__
+    call = RoundShortfall._next_round
 
-    def remember(self: RoundShortfall, prompt: Prompt, traces: Sequence[Trace]) -> int:
-        known = self._open.setdefault(prompt.id, {})
-        more = call(self, prompt, traces)
-        while_sampling.update(known)
-        return more
+    def remember(
+        self: RoundShortfall, prompt: Prompt, traces: Sequence[Trace], fresh: Sequence[GradedTrace]
+    ) -> int:
+        while_sampling.update((one.trace.key, one) for one in fresh)
+        return call(self, prompt, traces, fresh)
 
-    RoundShortfall.__call__ = remember  # type: ignore[method-assign]
+    RoundShortfall._next_round = remember  # type: ignore[method-assign]
     try:
         traces_of(job)
     finally:
-        RoundShortfall.__call__ = call  # type: ignore[method-assign]
+        RoundShortfall._next_round = call  # type: ignore[method-assign]
     assert len(while_sampling) > 50
     for index in range(3):
         shard_stages.grade(job, index)

@@ -19,7 +19,9 @@ from scorers.answers.compare.plain_rules import PLACEHOLDER, tidy
 from scorers.answers.extract.announced_value import (
     JOIN_CHARACTERS,
     JOIN_OF_BOXES,
+    is_mathematical,
     is_prose,
+    is_short,
     words_of,
 )
 from scorers.answers.extract.announcements import (
@@ -27,8 +29,6 @@ from scorers.answers.extract.announcements import (
     Announcement,
     choices,
     hashes,
-    is_mathematical,
-    is_short,
     phrases,
 )
 from scorers.answers.extract.conclusion import conclusion
@@ -116,13 +116,7 @@ def extract(text: str, *, in_words: bool = False) -> Extracted:
 def _extracted(text: str, in_words: bool) -> Extracted:
     tags, boxes, marks = _tags(text), _boxes(text), hashes(text)
     spoken = phrases(text, in_words)
-    announced = [*tags, *boxes, *marks, *spoken]
-    end = end_of_solution(
-        text,
-        any_stop=min((each.stop for each in announced), default=None),
-        sure_stop=min((each.stop for each in announced if each.sure), default=None),
-        last_start=max((each.start for each in announced), default=None),
-    )
+    end = end_of_solution(text, [*tags, *boxes, *marks, *spoken])
     if kept := [tag for tag in tags if tag.start < end]:
         return _announced(kept[-1], end)
     boxes = _joined(text, [box for box in boxes if box.stop <= end])
