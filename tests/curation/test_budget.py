@@ -1,6 +1,7 @@
 """A budget ends sampling cleanly: nothing more is asked for, all is kept, and it goes on."""
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator
