@@ -429,7 +429,10 @@ def test_lm_evals_own_models_are_still_there() -> None:
             "batch_size is 'auto'; give a whole",
         ),
         ("path=tiny/dlm,rule=ar_order,device=abacus", r"model_args\.device: 'abacus'"),
-        ("path=tiny/dlm,rule=ar_order,temperature=-1", "temperature: -1.0 is under 0"),
+        (
+            "path=tiny/dlm,rule=ar_order,temperature=-1",
+            "temperature: -1.0 is not a number of at least 0",
+        ),
         ("path=tiny/dlm,rule=ar_order,cache=dual", r"model_args\.cache: dual is of rules with"),
         ("path=tiny/dlm,rule=ar_order,cache=al", "cache is 'al'; give"),
         ("path=tiny/dlm,rule=ar_order,cache_refresh=2", "cache_refresh: there is no cache"),
