@@ -43,7 +43,7 @@ PATHS = {
     "others": "control: paths of other prompts",
 }
 COLOURS = {"web": BLUE, "math500": RED, "traces": SAND, "own_long_cot": GREY, "canvas": GREEN}
-BETWEEN = (64, 128, 256, 512, 1024, 8192)  # tokens of documents that are compared
+BETWEEN = (64, 256, 1024, 8192)  # tokens of documents that are compared
 FEW = 10  # documents of a bin that has a figure
 WINDOW = 64
 
@@ -243,6 +243,7 @@ def _side_by_side(path: Path, panels: dict[str, dict[str, Points]]) -> None:
                     _curve(axis, points, COLOURS[series], label)
             axis.axhline(0, color=INK, linewidth=0.8)
             axis.set_xscale("log", base=2)
+            axis.set_xlim(32, BETWEEN[-1])
             axis.xaxis.set_major_formatter("{x:.0f}")
             axis.set_title(title, loc="left", fontsize=10, fontweight="bold")
             axis.set_xlabel("tokens of the document")
