@@ -77,7 +77,7 @@ def test_pictures_are_drawn_without_a_model(tmp_path: Path) -> None:
     assert names == {
         f"{n}.{s}" for n in ("figure_3", "figure_7", "windows") for s in ("png", "svg")
     }
-    assert "web text (40)" in (tmp_path / "figure_3.svg").read_text()
+    assert "web text" in (tmp_path / "figure_3.svg").read_text()
 
 
 def test_the_committed_tables_are_those_of_the_committed_rows() -> None:
