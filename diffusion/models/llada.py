@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from diffusion.models import Config, SpecialIds, State, _decoder
+from diffusion.models import Config, SpecialIds, State
+from diffusion.models.conversion import weights
 from support.errors import UserError
 
 MODEL_TYPES = ("llada",)
@@ -58,12 +59,12 @@ def rename(name: str) -> str | None:
 
 def build(folder: Path, config: Config, dtype: torch.dtype, trust: bool) -> Any:
     """The network with its weights; remote code is never needed."""
-    return _decoder.build(folder, LlamaForCausalLM, _llama(config), rename, dtype)
+    return weights.build(folder, LlamaForCausalLM, _llama(config), rename, dtype)
 
 
 def blank(config: Config, dtype: torch.dtype, trust: bool) -> Any:
     """The network with random weights."""
-    return _decoder.blank(LlamaForCausalLM, _llama(config), dtype)
+    return weights.blank(LlamaForCausalLM, _llama(config), dtype)
 
 
 def tokenizer(folder: Path, trust: bool) -> Any:
@@ -79,7 +80,7 @@ def special_ids(config: Config, tokenizer: Any) -> SpecialIds:
 
 def write(net: Any, state: State, original: Path, folder: Path) -> None:
     """Write a trained model in the layout of the `original` directory."""
-    _decoder.write(state, original, folder, rename)
+    weights.write(state, original, folder, rename)
 
 
 def _llama(config: Config) -> LlamaConfig:
@@ -92,7 +93,7 @@ def _llama(config: Config) -> LlamaConfig:
         raise UserError(f"config.json: no LLaDA that a Llama block computes; {'; '.join(wrong)}")
     try:
         width, heads = config["d_model"], config["n_heads"]
-        with _decoder.config_faults():
+        with weights.config_faults():
             return LlamaConfig(
                 vocab_size=config.get("embedding_size") or config["vocab_size"],
                 hidden_size=width,
