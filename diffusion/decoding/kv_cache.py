@@ -139,21 +139,30 @@ class Cache:
     ) -> Tensor:
         """What the head is applied to at every position in scope, [R, H], row after row."""
         low_B, high_B = self._blocks(scope_BC)
+        is_asked_B = scope_BC.any(1)  # for other rows nothing is computed
         whole_B = self.block_B != low_B
         if self.caching.refresh:
             whole_B = whole_B | (self.since_B >= self.caching.refresh)
-        self.block_B = low_B
-        self.since_B = torch.where(whole_B, 0, self.since_B + 1)
+        whole_B = whole_B & is_asked_B
+        self.block_B = torch.where(is_asked_B, low_B, self.block_B)
+        self.since_B = torch.where(whole_B, 0, self.since_B + is_asked_B.long())
         first_B, last_B = self._active(at_BC, low_B, high_B, back=int(denoiser.shift))
         self.tokens = ids_BT.shape[1]
-        passes = self._passes(whole_B, first_B, last_B, attention_mask_BT)
+        passes = self._passes(whole_B, is_asked_B, first_B, last_B, attention_mask_BT)
         return features_in_passes(denoiser, ids_BT, at_BC, scope_BC, passes, self)
 
     def _passes(
-        self, whole_B: Tensor, first_B: Tensor, last_B: Tensor, attention_mask_BT: Tensor | None
+        self,
+        whole_B: Tensor,
+        is_asked_B: Tensor,
+        first_B: Tensor,
+        last_B: Tensor,
+        attention_mask_BT: Tensor | None,
     ) -> Iterator[Pass]:
         """A pass of the rows that are computed in full, and passes of the others."""
-        whole, partial = (rows_B.nonzero().squeeze(1) for rows_B in (whole_B, ~whole_B))
+        whole, partial = (
+            rows_B.nonzero().squeeze(1) for rows_B in (whole_B, is_asked_B & ~whole_B)
+        )
         widths = (last_B - first_B + 1).tolist()
         for rows in (whole, *_alike(partial, widths)):
             if not len(rows):

@@ -193,6 +193,7 @@ def test_weights_that_do_not_fit_are_refused(
     half = {name: one for name, one in weights.items() if name != first}
     refused("is no part of a pair", **half)
     refused("nothing in it is no part")
+    refused("holds a number that is not finite", **{**weights, first: weights[first] / 0})
     refused("is no part of a pair", **weights, **{f"{prefix}lm_head.weight": torch.ones(2)})
     refused(r"adapts model\.layers\.7\.mlp\.up_proj", **adapting("model.layers.7.mlp.up_proj"))
     refused("which is no linear layer", **adapting("model.norm"))

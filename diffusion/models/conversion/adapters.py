@@ -194,6 +194,8 @@ def _pairs(
         found = load_file(file)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{file}: cannot be read: {error}; fetch it again") from None
+    if bad := next((name for name, one in found.items() if not one.isfinite().all()), None):
+        raise UserError(f"{file}: {bad} holds a number that is not finite; fetch it again")
     pairs, left_over = {}, {*found}
     for down in found:
         name = down.removeprefix(_PREFIX).removesuffix(_DOWN)
