@@ -43,7 +43,7 @@ PATHS = {
     "others": "control: paths of other prompts",
 }
 COLOURS = {"web": BLUE, "math500": RED, "traces": SAND, "own_long_cot": GREY, "canvas": GREEN}
-BETWEEN = (64, 128, 256, 512, 1024, 8192)  # tokens of documents that are compared
+BETWEEN = (64, 256, 1024, 8192)  # tokens of documents that are compared
 FEW = 10  # documents of a bin that has a figure
 WINDOW = 64
 
@@ -239,15 +239,15 @@ def _side_by_side(path: Path, panels: dict[str, dict[str, Points]]) -> None:
         for axis, (title, texts) in zip(axes, panels.items(), strict=True):
             for series, points in texts.items():
                 if len(points.nats) >= FEW:
-                    label = f"{TEXTS[series]} ({len(points.nats)})"
-                    _curve(axis, points, COLOURS[series], label)
+                    _curve(axis, points, COLOURS[series], TEXTS[series])
             axis.axhline(0, color=INK, linewidth=0.8)
             axis.set_xscale("log", base=2)
+            axis.set_xlim(32, BETWEEN[-1])
             axis.xaxis.set_major_formatter("{x:.0f}")
             axis.set_title(title, loc="left", fontsize=10, fontweight="bold")
             axis.set_xlabel("tokens of the document")
         axes[0].set_ylabel("gain from what stands before, nats a token")
-        _legend(figure, axes[0])
+        _legend(figure)
 
 
 def _paths(rows: Sequence[Row], path: Path) -> None:
@@ -260,14 +260,19 @@ def _paths(rows: Sequence[Row], path: Path) -> None:
         axis.axhline(0, color=INK, linewidth=0.8)
         axis.set_xlabel("tokens of all paths")
         axis.set_ylabel("gain of a path from those before, nats a token")
-        _legend(figure, axis)
+        _legend(figure)
 
 
-def _legend(figure: "Figure", axis: "Axes") -> None:
+def _legend(figure: "Figure") -> None:
     """Below the axes, where it covers no data."""
-    handles, labels = axis.get_legend_handles_labels()
+    found = {}
+    for axis in figure.axes:
+        handles, labels = axis.get_legend_handles_labels()
+        found |= dict(zip(labels, handles, strict=True))
     figure.tight_layout(rect=(0, 0.13, 1, 1))
-    figure.legend(handles, labels, loc="lower left", ncols=3, frameon=False, fontsize=8)
+    figure.legend(
+        list(found.values()), list(found), loc="lower left", ncols=3, frameon=False, fontsize=8
+    )
 
 
 def main() -> None:
