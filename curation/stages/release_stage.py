@@ -13,6 +13,7 @@ import yaml
 
 from curation import components
 from curation.context import Job
+from curation.filters import SeesControls
 from curation.graders import Warns
 from curation.release import card, figures, statistics, writer
 from curation.release.rows import read_rows
@@ -117,6 +118,9 @@ def make_release(job: Job, source_index: SourceIndex) -> Outcome:
     for old in (job.run / "rejected").glob(f"{Stage.RELEASE}-*.parquet"):
         old.unlink()
     tally = ReleaseTally(seen=[0] * len(job.filters), dropped=[Counter() for _ in job.filters])
+    for rule in job.filters:
+        if isinstance(rule, SeesControls):
+            rule.see(control_facts)
     filter_stage.fit(job, filter_stage.shards_to_fit(job, [span for _, span in parts]))
     files: list[ReleaseFile] = []
     editions: list[EditionFacts] = []
@@ -140,6 +144,7 @@ def make_release(job: Job, source_index: SourceIndex) -> Outcome:
         writer.describe(fresh / name, f"release/{name}")
         for name in ("README.md", "stats.json", *(one.path for one in pictures if one.path))
     ]
+    write_recipe(job)
     named += [writer.describe(job.run / name, name) for name in _small_files(job, source_index)]
     manifest = manifest.model_copy(update={"files": (*manifest.files, *named)})
     if problems := manifest.check():

@@ -1,6 +1,7 @@
 """A budget ends sampling cleanly: nothing more is asked for, all is kept, and it goes on."""
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -11,9 +12,16 @@ from typing import Any
 import pytest
 
 from curation.estimate import estimate_build
+from curation.inspect.query import Query
+from curation.inspect.rejections import find_rejections
 from curation.pipeline import run_build
+from curation.release.reader import ReleaseReader
+from curation.release.statistics import read_stats
+from curation.release.verify import find_problems
 from curation.sampling import journal
-from curation.sampling.spending import Tokens, tokens_of_run
+from curation.sampling.spending import Allowance, Tokens, begin_anew, tokens_of_run
+from schemas.budget import Budget
+from schemas.manifest import MANIFEST_FILE, Manifest
 from schemas.recipe import Recipe, validate_recipe
 from schemas.records import Trace
 from support.errors import ShortError, UserError
@@ -178,6 +186,22 @@ def test_kills_while_a_budget_is_spent_lose_nothing(server: Loopback, tmp_path: 
     assert contents(tmp_path / "run" / "release") == contents(tmp_path / "whole" / "release")
 
 
+def test_refused_summaries_are_counted_by_their_reasons(server: Loopback, tmp_path: Path) -> None:
+    summary = {"by": "teacher", "attempts": 1, "prompt": "{answer} {paths} [gold 17]"}
+    run = tmp_path / "run"
+    run_build(recipe(server, tmp_path, summary=summary), run)
+    manifest = Manifest.load(run / MANIFEST_FILE)
+    refused = {one.reason: one.count for one in manifest.rejected if one.kind == "summary"}
+    assert refused["summary_truncated"] > 0 and refused["summary_without_answer"] > 0
+    stats = read_stats(run / "release" / "stats.json")
+    assert sum(refused.values()) == stats.rows - stats.written_summaries
+    assert find_problems(run) == []
+    query = Query(reason="summary_truncated", limit=1)
+    (shown,), found = find_rejections(ReleaseReader(run), query)
+    assert found == refused["summary_truncated"]
+    assert shown.prompt and shown.text is None and shown.rejection.detail.startswith("cut at ")
+
+
 @pytest.mark.parametrize("limit", [{"tokens": 0}, {"hours": 0}, {"tokens": 10**9, "money": 0}])
 def test_a_budget_of_nothing_asks_nothing_and_says_so(
     server: Loopback, tmp_path: Path, limit: dict[str, float]
@@ -187,6 +211,22 @@ def test_a_budget_of_nothing_asks_nothing_and_says_so(
         run_build(built, tmp_path / "run")
     assert caught.value.exit_code == 3 and server.served() == []
     assert not list((tmp_path / "run" / "rejected").glob("*.parquet")), "nothing was rejected"
+
+
+def test_the_hours_are_those_of_all_processes_of_a_build(tmp_path: Path) -> None:
+    def process() -> Allowance:  # as each worker of a cluster makes its own
+        one = Allowance(Budget(hours=1), None, Tokens(), run=tmp_path)
+        one.look()
+        return one
+
+    assert not process().is_spent
+    (record,) = (tmp_path / "traces").iterdir()
+    hour_ago = record.stat().st_mtime - 3601
+    os.utime(record, (hour_ago, hour_ago))
+    late = process()
+    assert late.is_spent and "1.00 of 1 hours" in late.sentence()
+    begin_anew(tmp_path)  # the next command
+    assert not process().is_spent
 
 
 def test_samples_of_former_settings_were_paid_for(server: Loopback, tmp_path: Path) -> None:

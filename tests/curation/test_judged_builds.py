@@ -254,7 +254,8 @@ def test_an_estimate_counts_the_judges_tokens(server: Loopback, rows: Path, tmp_
     assert outcome.spent is not None and outcome.spent.money is not None
     written = outcome.spent.judge_completion_tokens
     tokens, money = found.judge_tokens, found.money
-    assert len(found.judged_R) == 60 and tokens.low <= written <= tokens.high
+    assert found.replies == 60 and tokens.low <= written <= tokens.high
+    assert len(found.judged_T) == 20 and all(one.completion > 0 for one in found.judged_T)
     assert money is not None and money.low <= outcome.spent.money <= money.high
     assert f"judge tokens     {tokens.value:,.0f} (95 %: " in found.text()
     assert "for 144 replies of loop\n" in found.text()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from curation import pipeline
 from curation.context import Job
 from curation.release.verify import find_problems
 from curation.run_store import shards
@@ -324,6 +325,21 @@ def test_a_changed_census_or_journal_is_not_believed(small: Path, tmp_path: Path
     (run / "traces" / "00001.parquet").unlink()
     make(run, "demo", "shard_rows=12", limit=40)
     assert contents(run / "release") == contents(small / "release")
+    assert find_problems(run) == []
+
+
+def test_a_second_build_that_is_interrupted_leaves_a_sound_run(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(small, run)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(pipeline.WORK, pipeline.Step.SAMPLE_TRACES, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make(run, "demo", "shard_rows=12", "teacher.temperature=0.5", limit=40)
     assert find_problems(run) == []
 
 
