@@ -18,7 +18,12 @@ VLLM_INSTALLED := $(VLLM_VENV)/.installed
 WORKERS ?= 3
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
-PIP_INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+# pip would compile one file after another. Tests of packages are left out: nobody runs them here.
+COMPILE := -m compileall -qq -j 0 -x '/tests?/'
+
+# Some containers set it. Then every process would compile our modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: venv venv-vllm demo miniature real-model check test soak test-vllm lint bench clean
 
@@ -29,9 +34,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (a few minutes the first time) …"
 	@$(BIN)/python $(PIP_INSTALL) -e ".[dev]"
+	@$(BIN)/python $(COMPILE) $(VENV)/lib || true  # packages hold files of other Python versions
 	@touch $@
 
-# The CPU build draws in CUDA builds of three packages that then cannot be imported.
+# The CPU build draws in CUDA builds of three packages that then cannot be imported. Nothing is compiled:
+# the first server compiles what it imports, a small part.
 venv-vllm: $(VLLM_INSTALLED)
 
 $(VLLM_INSTALLED): constraints.txt

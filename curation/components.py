@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from curation.sources import Source
+from curation.sources import ShowsScores, Source
+from curation.sources.columns.fields import printable
 from curation.teachers import Teacher
 from schemas.recipe import Part, Recipe, digest
 from schemas.records import END_OF_THINKING
@@ -101,10 +102,12 @@ def check_traces(recipe: Recipe, sources: Sequence[Source]) -> None:
 
 
 def check_labels(recipe: Recipe, sources: Sequence[Source]) -> None:
-    """UserError where the grader trusts labels, and the traces have none."""
-    if recipe.grader.kind != "label":
+    """UserError where the grader trusts labels, and the traces have none, or have scores."""
+    kinds = set(grader_kinds(recipe.grader))
+    if "label" not in kinds:
         return
-    if recipe.teacher.kind != "recorded" or recipe.teacher.options.get("top_up"):
+    writes = bool(recipe.teacher.options.get("top_up")) and kinds == {"label"}
+    if recipe.teacher.kind != "recorded" or writes:
         raise UserError(
             "grader.kind: label trusts the labels of recorded traces, and the teacher writes new "
             "ones; set teacher.kind=recorded without top_up, or choose another grader"
@@ -116,6 +119,12 @@ def check_labels(recipe: Recipe, sources: Sequence[Source]) -> None:
                 f"grader.kind: label, and none of the first {len(traces)} traces of "
                 f"{source.label} has a label that can be read; source.traces.correct must name a "
                 "column with true or false, yes or no, correct or wrong, or 1 or 0"
+            )
+        if isinstance(source, ShowsScores) and (scores := source.first_scores()):
+            raise UserError(
+                f"grader.kind: label, and source.traces.correct of {source.label} holds "
+                f"{printable(scores[0])} beside 0 and 1: of a scale of scores, 1 would count as "
+                "correct; name a column with true or false, or bring the scores into that form"
             )
 
 

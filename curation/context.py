@@ -125,7 +125,7 @@ class Job:
         if (budget := self.recipe.budget) is None:
             return None
         judged = judge_tokens_of_run(self.run)
-        return Allowance(budget, self.recipe.price, tokens_of_run(self.run), judged)
+        return Allowance(budget, self.recipe.price, tokens_of_run(self.run), judged, self.run)
 
     @property
     def server_failure(self) -> str | None:

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.stats import Histogram, binned, mean, paired_difference, rank, sign_test, wilson
+from support.stats import (
+    Histogram,
+    binned,
+    mean,
+    paired_difference,
+    rank,
+    sign_test,
+    t_point,
+    wilson,
+)
 
 
 @given(st.integers(0, 1000), st.integers(1, 500))
@@ -88,3 +97,13 @@ def test_the_paired_bootstrap_equals_one_that_resamples_problems() -> None:
     assert paired_difference([True, False], [True, False]) == (0.0, 0.0, 0.0)
     with pytest.raises(ValueError, match="no pairs"):
         paired_difference([True], [])
+
+
+@pytest.mark.parametrize(
+    ("freedom", "point"),
+    [(1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (7, 2.3646), (15, 2.1314), (200, 1.9719)],
+)
+def test_points_of_students_t_are_those_of_its_table(freedom: int, point: float) -> None:
+    assert t_point(freedom) == pytest.approx(point, rel=2e-3)
+    with pytest.raises(ValueError, match="0 degrees of freedom"):
+        t_point(0)
