@@ -153,6 +153,8 @@ def with_config(adapter: Path, to: Path, **changes: Any) -> Path:
         ({"init_lora_weights": "pissa"}, "init_lora_weights: 'pissa': no plain LoRA"),
         ({"something_later": 3}, "something_later: 3: no plain LoRA"),
         ({"lora_alpha": "all"}, "lora_alpha: 'all' is no number"),
+        ({"lora_alpha": float("nan")}, "lora_alpha: nan is no number"),
+        ({"r": 8}, "r: 8, and the weights have the rank 3; fetch both files again"),
         ({"base_model_name_or_path": None}, "names no base model; give it as base_model"),
         (
             {"base_model_name_or_path": "nowhere/at all"},

@@ -9,6 +9,7 @@ no plain LoRA is refused, because it would compute something else.
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -169,10 +170,21 @@ def _scale(folder: Path) -> Callable[[int], float]:
             f"{file}: {'; '.join(wrong)}: no plain LoRA; merge it into its base model with peft"
         )
     alpha = config.get("lora_alpha")
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float):
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not isfinite(alpha):
         raise UserError(f"{file}: lora_alpha: {alpha!r} is no number")
     power = 0.5 if config.get("use_rslora") else 1.0
-    return lambda rank: float(alpha / rank**power)
+    pattern = config.get("rank_pattern")
+    ranks = [config.get("r"), *(pattern.values() if isinstance(pattern, dict) else ())]
+
+    def of(rank: int) -> float:
+        if rank not in ranks:
+            raise UserError(
+                f"{file}: r: {config.get('r')!r}, and the weights have the rank {rank}; fetch both "
+                "files again"
+            )
+        return float(alpha / rank**power)
+
+    return of
 
 
 _SHOWN = 80  # characters of a value
