@@ -40,7 +40,6 @@ from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import ModelReference, digest_of
 from schemas import arrow
 from scorers.answers.grade import GRADING, Attempt, GradePool
-from scorers.revision import directory_revision
 from support import plugins
 from support.display.progress import Progress
 from support.errors import DamagedError, UserError
@@ -64,7 +63,7 @@ def evaluate_cells(
     for cell in cells:
         _check(cell.system)
     machines = {
-        model: computed(evaluation, models.attention_of(model.path, model.trust_remote_code))
+        model: computed(evaluation, models.attention_of(model))
         for model in dict.fromkeys(cell.system.model for cell in cells)
     }
     say(
@@ -79,11 +78,18 @@ def evaluate_cells(
     ):
         for cell in cells:
             machine = machines[cell.system.model]
-            facts = (problems_digest, dataclasses.asdict(machine), *_distributions(cell))
+            model = models.located(cell.system.model)
+            facts = (
+                model.revision,
+                problems_digest,
+                dataclasses.asdict(machine),
+                *_distributions(cell),
+            )
             file = _file(evaluation, cell, facts, out)
             _report_other_rows(file, bar)
             rows = _Work(evaluation, cell, load_once, pool, bar).all_rows(problems, file)
-            results.append(result(evaluation, cell, f"cells/{file.name}", rows, machine))
+            one = result(evaluation, cell, f"cells/{file.name}", rows, machine)
+            results.append(dataclasses.replace(one, model=model.name, revision=model.revision))
             bar.write(_line(results[-1]))
     text = json.dumps([dataclasses.asdict(one) for one in results], indent=1)
     replace_text(out / "results.json", text + "\n")
@@ -95,8 +101,7 @@ def evaluate_cells(
 
 def _check(system: System) -> None:
     """Raise UserError if the system's model cannot be decoded so; loads no weights."""
-    folder = models.directory_of(system.model.path, system.model.trust_remote_code)
-    block = models.identify(folder).block
+    block = models.identify(models.located(system.model).folder).block
     check_decodable(system.made_rule(), block, system.cache, f"systems.{system.name}")
 
 
@@ -180,9 +185,7 @@ def _taken_back(row: Decoded) -> tuple[int | None, ...]:
 
 
 def _file(evaluation: Evaluation, cell: Cell, facts: Sequence[object], out: Path) -> Path:
-    model = cell.system.model
-    revision = directory_revision(models.directory_of(model.path, model.trust_remote_code))
-    digest = evaluation.digest(cell, (revision, *facts))
+    digest = evaluation.digest(cell, facts)
     name = re.sub(r"[^A-Za-z0-9.]+", "_", cell.system.name).strip("_.") or "system"
     return out / "cells" / f"{name}-{cell.steps or 'own'}-{digest}.parquet"
 
