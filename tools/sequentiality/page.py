@@ -33,7 +33,7 @@ FOLDER = ROOT / "docs" / "sequentiality"
 TEXTS = {
     "web": "web text",
     "math500": "MATH-500, written solutions",
-    "traces": "MATH, traces of models",
+    "traces": "recorded traces of models",
     "openr1": "OpenR1, two long traces",
     "own_long_cot": "GSM8K, long-CoT form",
     "canvas": "GSM8K, canvases",
