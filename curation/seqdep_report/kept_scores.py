@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from curation.seqdep_report.documents import Document
 from schemas import arrow
 from schemas.records import SeqDep, Siblings
+from support.display.progress import Work
 from support.files import atomic_write
 
 KEEP_SECONDS = 60.0  # of scoring that a kill may cost, and the rest of a group
@@ -56,9 +57,12 @@ def digest(document: Document) -> str:
 
 
 class ScoreProgress(Protocol):
-    """Hears of `done` more texts that were scored, or of `kept` ones that had scores already."""
+    """Hears of `done` more texts that were scored, or of `kept` ones that had scores already.
 
-    def __call__(self, done: int, /, *, kept: int = 0) -> None:
+    `work` is what was scored and what is left, in characters, where a limit tells.
+    """
+
+    def __call__(self, done: int, /, *, kept: int = 0, work: Work | None = None) -> None:
         """See the class."""
 
 
@@ -77,9 +81,9 @@ class Parts:
         self,
         documents: Iterator[Document],
         seen: Callable[[Document], object],
-        progress: ScoreProgress,
+        kept: Callable[[int], None],
     ) -> Iterator[Document]:
-        """The documents that have no row yet; `seen` gets each of the others.
+        """The documents that have no row yet; `seen` gets each of the others, `kept` how many.
 
         Parts from the first changed document on are deleted.
         """
@@ -93,7 +97,7 @@ class Parts:
             for document in batch:
                 seen(document)
             self._number += 1
-            progress(0, kept=len(rows))
+            kept(len(rows))
         return documents
 
     def add(self, rows: Sequence[TextScores]) -> None:

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
@@ -26,6 +27,7 @@ from curation.seqdep_report.kept_scores import (
     read_scores,
 )
 from schemas.records import Level
+from support.display.progress import Work
 from support.errors import UserError
 from support.files import replace_text
 
@@ -86,13 +88,14 @@ def score_corpus(
             raise _other(out)
         return row
 
-    documents = kept.resume(islice(corpus.documents(), limit), stands, progress)
+    told = _Told(progress, limit)
+    documents = kept.resume(islice(corpus.documents(), limit), stands, told.kept)
     try:
         for group in _groups(documents, settings):
             rows = [stands(document) for document in group]
             missing = [one for one, row in zip(group, rows, strict=True) if row is None]
-            progress(0, kept=len(group) - len(missing))
-            scored = score_documents(missing, scorer, settings, progress)
+            told.read(missing, len(group) - len(missing))
+            scored = score_documents(missing, scorer, settings, told)
             kept.add([row if row is not None else next(scored) for row in rows])
     finally:
         kept.close()
@@ -111,13 +114,48 @@ def _groups(documents: Iterator[Document], settings: "SeqDepSettings") -> Iterat
     tokens = 0
     for document in documents:
         group.append(document)
-        size = len(document.prompt) + len(document.text) + sum(map(len, document.paths))
-        tokens += size // CHARACTERS * (1 + len(settings.levels))
+        tokens += _size(document) // CHARACTERS * (1 + len(settings.levels))
         if tokens >= PASSES * settings.batch_tokens:
             yield group
             group, tokens = [], 0
     if group:
         yield group
+
+
+class _Told:
+    """Tells the progress what is done, and how much work is left: a long text is more of it."""
+
+    def __init__(self, progress: ScoreProgress, limit: int | None) -> None:
+        self._progress, self._limit = progress, limit
+        self._texts = self._new = self._characters = self._done = 0
+        self._waiting: deque[int] = deque()
+
+    def kept(self, texts: int) -> None:
+        """Texts whose scores stand."""
+        self._texts += texts
+        self._progress(0, kept=texts)
+
+    def read(self, missing: Sequence[Document], kept: int) -> None:
+        """Texts that are scored next, and `kept` ones among them."""
+        self.kept(kept)
+        sizes = [_size(document) for document in missing]
+        self._texts, self._new = self._texts + len(sizes), self._new + len(sizes)
+        self._characters += sum(sizes)
+        self._waiting.extend(sizes)
+
+    def __call__(self, texts: int) -> None:
+        """So many more of them are scored."""
+        self._done += sum(self._waiting.popleft() for _ in range(texts))
+        work = None
+        if self._limit is not None:  # those that are not read yet are like those that are
+            unread = (self._limit - self._texts) * self._characters / self._new
+            work = Work(self._done, sum(self._waiting) + unread)
+        self._progress(texts, work=work)
+
+
+def _size(document: Document) -> int:
+    """The characters of all that is scored or seen of a document, at least one."""
+    return 1 + len(document.prompt) + len(document.text) + sum(map(len, document.paths))
 
 
 def _other(out: Path) -> UserError:

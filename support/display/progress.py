@@ -5,11 +5,19 @@ Every long piece of work uses it: stages of a build, training, evaluation and sc
 
 import sys
 import time
-from typing import Self
+from typing import NamedTuple, Self
 
 from tqdm import tqdm
 
 SECONDS = 15.0  # between two lines of a log
+_BY_WORK = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
+
+
+class Work(NamedTuple):
+    """How much is done and left, in any unit of size."""
+
+    done: float
+    left: float
 
 
 class Progress:
@@ -31,6 +39,7 @@ class Progress:
         self._title, self._unit, self._total = title, unit, total
         self._done = self._start = done
         self._note = ""
+        self._work: Work | None = None
         self._began = self._written = time.monotonic()
         self._is_log = shown and not sys.stderr.isatty()
         self._is_logged = True  # there is nothing to log yet
@@ -51,12 +60,23 @@ class Progress:
         """Since the work began."""
         return time.monotonic() - self._began
 
-    def update(self, done: int = 1, /, *, more: int = 0, kept: int = 0, note: str = "") -> None:
+    def update(
+        self,
+        done: int = 1,
+        /,
+        *,
+        more: int = 0,
+        kept: int = 0,
+        note: str = "",
+        work: "Work | None" = None,
+    ) -> None:
         """Count `done` more units, and `kept` ones that had been done before.
 
         `more` adds to the total, `note` is shown after the figures. The time that is left is
-        estimated from what was done now: `kept` units took none.
+        estimated from what was done now: `kept` units took none. Where units differ in size, `work`
+        says how much of it is done and left, and the estimate follows that.
         """
+        self._work = work or self._work
         self._done += done + kept
         self._start += kept
         self._note = note or self._note
@@ -64,8 +84,14 @@ class Progress:
             self._total = (self._total or 0) + more
         if self._bar is not None:
             self._bar.total = self._total
-            if note:
-                self._bar.set_postfix_str(note, refresh=False)
+            if work is not None:  # tqdm knows of units alone
+                self._bar.bar_format = _BY_WORK
+            if note or work is not None:
+                left = self._left()
+                parts = ((f"about {_clock(left)} left",) if left else ()) + (
+                    (note,) if note else ()
+                )
+                self._bar.set_postfix_str(", ".join(parts), refresh=False)
             if kept:  # tqdm takes its speed from what lies behind `initial`
                 self._bar.initial += kept
                 self._bar.n += kept
@@ -101,12 +127,19 @@ class Progress:
 
     def _line(self, is_over: bool) -> str:
         """Such as `scored: 147 of 308 canvases in 0:32, about 0:35 left`."""
-        seconds, new = self.seconds, self._done - self._start
         of = "" if self._total is None else f" of {self._total:,}"
-        left = 0 if self._total is None or is_over else self._total - self._done
-        about = f", about {_clock(seconds * left / new)} left" if left > 0 and new > 0 else ""
+        left = None if is_over else self._left()
+        about = "" if left is None else f", about {_clock(left)} left"
         note = f", {self._note}" if self._note else ""
-        return f"{self._title}: {self._done:,}{of} {self._unit} in {_clock(seconds)}{about}{note}"
+        clock = _clock(self.seconds)
+        return f"{self._title}: {self._done:,}{of} {self._unit} in {clock}{about}{note}"
+
+    def _left(self) -> float | None:
+        """Seconds that are left, by an estimate; None where there is none."""
+        if self._total is None or self._done >= self._total:
+            return None
+        work = self._work or Work(self._done - self._start, self._total - self._done)
+        return self.seconds * work.left / work.done if work.done > 0 and work.left > 0 else None
 
 
 def _clock(seconds: float) -> str:

@@ -18,9 +18,10 @@ from curation.seqdep_report.report import Inputs, report
 from curation.seqdep_report.score import check_out, score_corpus
 from schemas.canvas import render
 from schemas.records import Level, SeqDep
-from scorers.seqdep import loader
+from scorers.seqdep import loader, packing
 from scorers.seqdep.causal_lm import Scorer
 from scorers.seqdep.measurement import SeqDepSettings
+from support.display.progress import Work
 from support.errors import UserError
 from tests.curation import samples
 from tests.scorers import small_models
@@ -51,9 +52,11 @@ class Told:
 
     def __init__(self) -> None:
         self.done = self.kept = 0
+        self.work: Work | None = None
 
-    def __call__(self, done: int, /, *, kept: int = 0) -> None:
+    def __call__(self, done: int, /, *, kept: int = 0, work: Work | None = None) -> None:
         self.done, self.kept = self.done + done, self.kept + kept
+        self.work = work or self.work
 
 
 def run(corpus: Any, scorer: Scorer, out: Path, **options: Any) -> list[TextScores]:
@@ -133,6 +136,26 @@ def test_a_higher_limit_scores_the_further_documents_alone(
     eleven = run(corpus, scorer, out, limit=11, progress=told)
     assert (told.done, told.kept) == (1, 10)
     assert eleven[:10] == ten and len(eleven) == 11
+
+
+def test_a_long_text_at_the_end_is_work_that_is_left(
+    scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["Short. Text."] * 9 + ["Long and longer. " * 90]
+    path = tmp_path / "in.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    monkeypatch.setattr(packing, "_CPU_TOKENS", 64)
+    left: list[float] = []
+
+    class Heard(Told):
+        def __call__(self, done: int, /, *, kept: int = 0, work: Work | None = None) -> None:
+            super().__call__(done, kept=kept, work=work)
+            if self.done == 9:
+                assert work is not None
+                left.append(work.left / work.done)
+
+    run(TextCorpus(str(path)), scorer, tmp_path / "out.parquet", limit=10, progress=Heard())
+    assert left and left[0] > 10, "one of ten texts is most of the work"
 
 
 def test_a_changed_document_is_scored_again(

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from support.display.progress import SECONDS, Progress
+from support.display.progress import SECONDS, Progress, Work
 
 
 @pytest.fixture
@@ -57,6 +57,24 @@ def test_what_was_kept_takes_no_time_and_promises_nothing(
         "92/100 [01:00<04:00" if is_terminal else "92 of 100 texts in 1:00, about 4:00 left"
     ) in (shown)
     bar.close()
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_the_time_that_is_left_follows_the_work(
+    clock: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    is_terminal: bool,
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal, raising=False)
+    monkeypatch.setattr("tqdm.std.time", lambda: clock[0])
+    bar = Progress("scored", "texts", total=40)
+    clock[0] = 60.0
+    bar.update(39, work=Work(done=100, left=500))
+    assert "about 5:00 left" in capsys.readouterr().err
+    bar.update(1, work=Work(done=600, left=0))
+    bar.close()
+    assert "left" not in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_total_may_grow_or_be_unknown(capsys: pytest.CaptureFixture[str]) -> None:

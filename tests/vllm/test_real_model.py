@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.real_vllm import OPTIONS
+from benchmarks.real_vllm import ENVIRONMENT, OPTIONS
 from curation.pipeline import run_build
 from curation.run_store import shards
 from schemas import arrow
@@ -19,7 +19,11 @@ pytestmark = [pytest.mark.vllm, pytest.mark.skipif(not is_made(), reason=MISSING
 PROBLEMS = [("What is 2 + 3?", "5"), ("What is 10 - 4?", "6"), ("How many days has a week?", "7")]
 
 
-def test_a_real_model_writes_and_scores_a_corpus(vllm_python: Path, tmp_path: Path) -> None:
+def test_a_real_model_writes_and_scores_a_corpus(
+    vllm_python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
     rows = (json.dumps({"question": q, "answer": a}) + "\n" for q, a in PROBLEMS)
     (tmp_path / "problems.jsonl").write_text("".join(rows))
     recipe = Recipe.model_validate(
@@ -33,9 +37,9 @@ def test_a_real_model_writes_and_scores_a_corpus(vllm_python: Path, tmp_path: Pa
                 "columns": {"prompt": "question", "gold": "answer"},
                 "license": "cc0-1.0",
             },
-            "teacher": {"kind": "openai_server", "model": "smollm2", "max_tokens": 64, "top_up": 2},
+            "teacher": {"kind": "openai_server", "model": "smollm2", "max_tokens": 96, "top_up": 6},
             "serve": {"python": str(vllm_python), "model": str(FOLDER), "args": [*OPTIONS]},
-            "canvas": {"slot_tokens": 80, "summary_tokens": 16, "tokenizer": str(FOLDER)},
+            "canvas": {"slot_tokens": 120, "summary_tokens": 16, "tokenizer": str(FOLDER)},
             "scorer": {"path": str(FOLDER), "controls": 0},
         }
     )

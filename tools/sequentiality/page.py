@@ -24,6 +24,7 @@ from support.stats import Interval, mean
 from tools.sequentiality.collect import SIBLINGS, Row, read
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -32,7 +33,7 @@ FOLDER = ROOT / "docs" / "sequentiality"
 TEXTS = {
     "web": "web text",
     "math500": "MATH-500, written solutions",
-    "traces": "MATH, traces of models",
+    "traces": "recorded traces of models",
     "openr1": "OpenR1, two long traces",
     "own_long_cot": "GSM8K, long-CoT form",
     "canvas": "GSM8K, canvases",
@@ -270,7 +271,7 @@ def _paths(rows: Sequence[Row], path: Path) -> None:
 
 def _legend(figure: "Figure") -> None:
     """Below the axes, where it covers no data."""
-    found = {}
+    found: dict[str, Artist] = {}
     for axis in figure.axes:
         handles, labels = axis.get_legend_handles_labels()
         found |= dict(zip(labels, handles, strict=True))
