@@ -28,8 +28,9 @@ from scorers.revision import directory_revision
 from support.errors import UserError
 from tests.diffusion.checkpoints import make, weights_of, write_corpus
 from tests.diffusion.decodes import canvas, requests
+from tests.diffusion.layouts import LAYOUTS
 
-KINDS = ("llada", "dream", "masked_lm", "sdar_moe")
+KINDS = ("llada", "dream", "masked_lm", *LAYOUTS)
 MODULES = {"masked_lm": ["Wqkv", "Wo"]}
 
 
@@ -43,7 +44,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[P
             folder = tmp_path_factory.mktemp(kind)
             base = make(kind, folder / "base")
             _, adapted = peft_model(kind, base)
-            adapted.save_pretrained(folder / "adapter")
+            # peft writes copies of embeddings for LLaDA, and cannot read LLaDA-MoE's config.json.
+            embeddings = False if kind == "llada_moe" else "auto"
+            adapted.save_pretrained(folder / "adapter", save_embedding_layers=embeddings)
             made[kind] = base, folder / "adapter"
         return made[kind]
 

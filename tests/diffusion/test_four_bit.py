@@ -40,7 +40,9 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     )
 
 
-@pytest.mark.parametrize("kind", ["llada", "dream", "masked_lm", "a2d-qwen3", "sdar"])
+@pytest.mark.parametrize(
+    "kind", ["llada", "dream", "masked_lm", "a2d-qwen3", "sdar", "fast_dllm_v2"]
+)
 def test_linear_layers_are_quantised_and_embeddings_and_the_head_are_not(
     kind: str, tmp_path: Path
 ) -> None:

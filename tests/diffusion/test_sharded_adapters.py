@@ -61,11 +61,11 @@ dist.destroy_process_group()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["llada", "masked_lm"])
-def test_adapters_on_shards_are_those_of_one_process(family: str, tmp_path: Path) -> None:
+def test_adapters_on_shards_are_those_of_one_process(tmp_path: Path) -> None:
+    """The rank is odd, so that both processes hold shards of other sizes."""
     settings = Settings(
         name="small",
-        model=ModelReference(path=str(make(family, tmp_path / "base"))),
+        model=ModelReference(path=str(make("llada", tmp_path / "base"))),
         corpus=str(write_corpus(tmp_path / "corpus")),
         slot_tokens=30,
         summary_tokens=12,
@@ -75,7 +75,7 @@ def test_adapters_on_shards_are_those_of_one_process(family: str, tmp_path: Path
         precision=Precision.FLOAT32,
         micro_tokens=600,
         checkpoint_every=3,
-        lora=Lora(rank=3, modules=("Wqkv",) if family == "masked_lm" else ("q_proj", "v_proj")),
+        lora=Lora(rank=3, modules=("q_proj", "v_proj")),
     )
     fine_tune(settings, tmp_path / "one")
     script = tmp_path / "script.py"
@@ -117,5 +117,5 @@ def test_adapters_on_shards_are_those_of_one_process(family: str, tmp_path: Path
     before = weights_of(Path(settings.model.path))
     after = weights_of(two / "model")
     changed = {name for name in before if not torch.equal(after[name], before[name])}
-    assert len(changed) == 2 * len(settings.lora.modules if settings.lora else ())
-    assert models.load_model(str(two / "adapter")).family == family
+    assert len(changed) == 2 * 2, "layers and modules"
+    assert models.load_model(str(two / "adapter")).family == "llada"

@@ -219,6 +219,22 @@ def test_a_mistake_shows_before_anything_is_trained(change: str, says: str) -> N
         evaluation(experiment, trainings(experiment, "runs/corpus"), Path("out"))
 
 
+def test_an_adapter_that_is_trained_here_may_be_evaluated(tmp_path: Path) -> None:
+    plain = find_experiment("tiny")
+    trained = trainings(plain, "runs/corpus")
+    systems = evaluation(plain, trained, tmp_path).systems
+    model = str(tmp_path / folder_of(trained[0]) / "model")
+    number = [one.model.path for one in systems].index(model)
+    change = f'evaluate.set=["systems.{number}.model.path=runs/tiny_nap/adapter"]'
+    tuned = find_experiment("tiny", ("train.0.set=[lora.rank=2]", change))
+    settings = trainings(tuned, "runs/corpus")
+    asked = evaluation(tuned, settings, tmp_path).systems[number].model.path
+    assert asked == str(tmp_path / folder_of(settings[0]) / "adapter")
+    whole = find_experiment("tiny", (change,))
+    with pytest.raises(UserError, match="no training of this experiment makes its model"):
+        evaluation(whole, trainings(whole, "runs/corpus"), tmp_path)
+
+
 def test_mistakes_are_one_line(tmp_path: Path) -> None:
     small(tmp_path)
     for arguments, says in (
