@@ -14,6 +14,13 @@ from diffusion.settings import Precision, Settings
 from support.errors import UserError
 
 
+def bitsandbytes() -> Any:
+    """The library, imported where it is used: it is an extra."""
+    import bitsandbytes
+
+    return bitsandbytes
+
+
 def quantised_layers(net: Any) -> Mapping[str, nn.Linear]:
     """The linear layers that are quantised, by name: all but the output head.
 
@@ -37,12 +44,11 @@ def quantise(net: Any, settings: Settings, is_sharded: bool, device: torch.devic
     """Replace the linear layers of `net` by quantised ones on `device`."""
     if is_sharded:
         raise UserError("load_in_4bit: weights of 4 bits are not sharded; train under DDP")
-    from bitsandbytes.nn import Linear4bit, Params4bit
-
+    bnb = bitsandbytes()
     is_half = settings.precision is Precision.BFLOAT16
     for name, layer in quantised_layers(net).items():
         parent, _, last = name.rpartition(".")
-        made = Linear4bit(
+        made = bnb.nn.Linear4bit(
             layer.in_features,
             layer.out_features,
             bias=layer.bias is not None,
@@ -50,7 +56,7 @@ def quantise(net: Any, settings: Settings, is_sharded: bool, device: torch.devic
             quant_type="nf4",
             device="meta",
         )
-        made.weight = Params4bit(layer.weight.data, requires_grad=False, quant_type="nf4")
+        made.weight = bnb.nn.Params4bit(layer.weight.data, requires_grad=False, quant_type="nf4")
         made.bias = layer.bias
         # On some CPUs it would pack weights anew for validation, and round their scales.
         made.support_avx512bf16_for_cpu = False
@@ -61,14 +67,15 @@ def quantise(net: Any, settings: Settings, is_sharded: bool, device: torch.devic
 
 def dequantised(module: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """The `state` of a module with the numbers that its quantised weights stand for."""
-    from bitsandbytes.functional import dequantize_4bit
-    from bitsandbytes.nn import Linear4bit
-
+    bnb = bitsandbytes()
     whole = dict(state)
+    layer: Any
     for name, layer in module.named_modules():
-        if isinstance(layer, Linear4bit):
+        if isinstance(layer, bnb.nn.Linear4bit):
             packed = f"{name}.weight"
             for key in [key for key in whole if key.startswith(f"{packed}.")]:
                 del whole[key]
-            whole[packed] = dequantize_4bit(layer.weight.data, layer.weight.quant_state).cpu()
+            whole[packed] = bnb.functional.dequantize_4bit(
+                layer.weight.data, layer.weight.quant_state
+            ).cpu()
     return whole

@@ -125,9 +125,10 @@ def test_the_scale_is_that_of_the_config(
     folders: Callable[[str], tuple[Path, Path]], tmp_path: Path
 ) -> None:
     _, adapter = folders("dream")
+    configs: list[dict[str, Any]] = [{}, {"use_rslora": True}, {"lora_alpha": 7 * 3**0.5}]
     found = [
         features(loaded(with_config(adapter, tmp_path / str(n), **changes)))
-        for n, changes in enumerate(({}, {"use_rslora": True}, {"lora_alpha": 7 * 3**0.5}))
+        for n, changes in enumerate(configs)
     ]
     torch.testing.assert_close(found[1], found[2])
     assert not torch.allclose(found[0], found[1], atol=1e-3)
@@ -206,7 +207,7 @@ def test_weights_that_do_not_fit_are_refused(
         "the layer", **{name: torch.tensor(1.0) for name in adapting("model.layers.0.mlp.up_proj")}
     )
     for damage in (b"damaged", None):
-        other = shutil.copytree(adapter, tmp_path / f"damaged{damage}")
+        other = shutil.copytree(adapter, tmp_path / ("damaged" if damage else "pickled"))
         (other / "adapter_model.safetensors").unlink()
         if damage is not None:
             (other / "adapter_model.safetensors").write_bytes(damage)

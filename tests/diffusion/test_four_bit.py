@@ -12,7 +12,7 @@ import torch
 from diffusion import memory, models
 from diffusion.settings import Lora, ModelReference, Precision, Settings
 from diffusion.training.estimate import estimate, shape_of
-from diffusion.training.four_bit import dequantised, quantise, quantised_layers
+from diffusion.training.four_bit import bitsandbytes, dequantised, quantise, quantised_layers
 from diffusion.training.train import fine_tune
 from support.errors import UserError
 from tests.diffusion.checkpoints import ids, make, weights_of, write_corpus
@@ -97,8 +97,6 @@ def lines(out: Path) -> list[dict[str, Any]]:
 
 def check_training(settings: Settings, out: Path) -> None:
     """Adapters alone are trained, losses are near those of whole weights, a model is saved."""
-    from bitsandbytes.nn import Linear4bit
-
     plain = fine_tune(replace(settings, load_in_4bit=False), out / "plain", say=lambda _: None)
     summary = fine_tune(settings, out / "4bit", say=lambda _: None)
     assert summary.parameters == plain.parameters
@@ -111,7 +109,8 @@ def check_training(settings: Settings, out: Path) -> None:
     net = models.load_model(settings.model.path).denoiser
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     quantise(net.net, settings, False, device)
-    packed = [one for one in net.modules() if isinstance(one, Linear4bit)]
+    kind = bitsandbytes().nn.Linear4bit
+    packed: list[Any] = [one for one in net.modules() if isinstance(one, kind)]
     assert len(packed) == 2 * 7
     assert all(one.weight.dtype == torch.uint8 and one.weight.quant_state for one in packed)
     assert net.net.get_output_embeddings().weight.dtype == torch.float32

@@ -140,9 +140,9 @@ def apply(net: Any, folder: Path, rename: Rename | None = None, *, merge: bool =
                 "was trained on as base_model"
             )
         if merge:
-            parts = (one.to(linear.weight) for one in (down_RI, up_OR))
+            down, up = (one.to(linear.weight) for one in (down_RI, up_OR))
             with torch.no_grad():
-                linear.weight.copy_(merged(linear.weight, *parts, scale_of(rank)))
+                linear.weight.copy_(merged(linear.weight, down, up, scale_of(rank)))
         else:
             setattr(parent, last, LowRank(linear, down_RI, up_OR, scale_of(rank)))
 
