@@ -19,6 +19,7 @@ from schemas.recipe import load_recipe
 from support.errors import UserError
 from support.paths import ROOT
 from tests.builds import contents, make
+from tests.curation.test_remote import SETS, recorded
 from tests.flows.commands import alive, check_all_end
 
 if importlib.util.find_spec("prefect_dask") is None:  # to import it takes seconds
@@ -82,7 +83,12 @@ def test_a_cluster_whose_worker_is_killed_makes_the_same_bytes(
 
 @pytest.mark.slow
 def test_a_command_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "flows.cli", "build", "demo", "--out", "run", *DASK]
+    """Of recorded traces: no worker has a model to load first."""
+    (tmp_path / "rows.jsonl").write_bytes(recorded(200))
+    sets = ("source.path=rows.jsonl", "task_runner=dask", "shard_rows=4", *SETS)
+    words = [word for one in sets for word in ("--set", one)]
+    command = [sys.executable, "-m", "flows.cli", "build", "recorded_traces", "--out", "run"]
+    command += words
     process = subprocess.Popen(
         command, cwd=tmp_path, env=environment(tmp_path), stderr=subprocess.DEVNULL
     )
