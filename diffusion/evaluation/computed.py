@@ -9,10 +9,14 @@ import platform
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from diffusion.evaluation.settings import Evaluation
+from diffusion.evaluation.settings import MOST_ROWS, Evaluation
+from diffusion.memory import rows_within
+from diffusion.training.estimate import shape_of
+from support.capacity import free_memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,17 +44,34 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def computed(evaluation: Evaluation, attention: str) -> Computed:
-    """What this process decodes with, for a model with that attention kernel."""
-    device = default_device()
+def computed(
+    evaluation: Evaluation, attention: str, batch: int, device: str | None = None
+) -> Computed:
+    """What this process decodes with on a device, for a model with that attention kernel."""
+    device = device or default_device()
+    kind = torch.device(device).type
     return Computed(
-        device=device,
-        device_name=torch.cuda.get_device_name() if device == "cuda" else _processor(),
+        device=kind,
+        device_name=torch.cuda.get_device_name(device) if kind == "cuda" else _processor(),
         attention=attention,
         dtype=str(evaluation.precision),
         torch=str(torch.__version__),
-        batch=evaluation.rows_at_once,
+        batch=batch,
     )
+
+
+def rows_that_fit(net: Any, evaluation: Evaluation, longest: int, device: str, sharing: int) -> int:
+    """An estimate of how many rows are decoded together on a device: a power of two.
+
+    `net` may be on the device `meta`; `longest` is the length of the longest prompt in characters,
+    of which a token has two at least. A device's free memory is shared by so many processes. More
+    rows than cores make a CPU no faster, so it gets half of the most.
+    """
+    kind = torch.device(device).type
+    free = torch.cuda.mem_get_info(device)[0] if kind == "cuda" else free_memory()
+    tokens = longest // 2 + evaluation.masks + 64  # headers
+    most = MOST_ROWS if kind == "cuda" else MOST_ROWS // 2
+    return rows_within(free // sharing, shape_of(net), tokens, evaluation.precision, most)
 
 
 def _processor() -> str:

@@ -201,12 +201,16 @@ def load_model(
     )
 
 
-def attention_of(name: str, trust_remote_code: bool) -> str:
-    """The attention kernel that a model runs with, as transformers names it; loads no weights."""
+def blank_model(name: str, trust_remote_code: bool) -> Any:
+    """The network of a model on the device `meta`: its shape and its settings, no weights."""
     folder = directory_of(name, trust_remote_code)
     config, _, family, _ = identify(folder)
     with _naming(folder), torch.device("meta"):
-        net = family.blank(config, torch.float32, trust_remote_code)
+        return family.blank(config, torch.float32, trust_remote_code)
+
+
+def attention_of(net: Any) -> str:
+    """The attention kernel that a network runs with, as transformers names it."""
     kernel = str(net.config._attn_implementation)
     return "sdpa" if kernel == attention.NAME else kernel
 
