@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 from diffusion.data.layout import Form
 from diffusion.decoding import Rule
 from diffusion.decoding.kv_cache import CacheSettings
-from diffusion.decoding.sampling import LATER, Fill, Sampling, Tokens
+from diffusion.decoding.sampling import LATER, SamplingFields
 from diffusion.settings import STRICT, ModelReference, Precision, check_name, digest_of
 from support import plugins
 from support.errors import UserError
@@ -89,7 +89,7 @@ class Cell(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
+class Evaluation(SamplingFields):
     """Systems x steps on one benchmark, fully described.
 
     `masks` is the budget M of every system, `summary_tokens` the summary's part of it on a canvas;
@@ -98,7 +98,6 @@ class Evaluation:
     into the memory (`auto`). `strict` decodes every row by itself, so that no digit of it depends
     on its neighbours. `processes` share the problems: by default one for each GPU, else one; the
     rows are the same.
-    `temperature` to `defer` are those of `Sampling`.
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -114,15 +113,6 @@ class Evaluation:
     strict: bool = False
     processes: int | None = None
     precision: Precision = Precision.BFLOAT16
-    temperature: float = 0.0
-    seed: int = 0
-    fill: Fill = Fill.FREE
-    top_p: float | None = None
-    top_k: int | None = None
-    tempered: bool = False
-    guidance: float = 0.0
-    suppress: Tokens = ()
-    defer: Tokens = ()
 
     def __post_init__(self) -> None:
         """Check the ranges: ValueError names the field and the range."""
@@ -151,11 +141,6 @@ class Evaluation:
                 path_tokens(self.masks, self.summary_tokens, system.paths)
         for system in self.systems:
             self.sampling.check(is_cached=system.cache is not None)
-
-    @property
-    def sampling(self) -> Sampling:
-        """How tokens are taken from their logits."""
-        return Sampling.of(self)
 
     @property
     def rows_at_once(self) -> int | None:
