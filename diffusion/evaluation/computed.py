@@ -1,13 +1,13 @@
 """What a cell is computed with; a cell never holds rows of different machines.
 
 Sums that are rounded in another order give other digits, and sometimes another token. The order
-depends on the device, the attention kernel, the type, the version of PyTorch, and the number of
-rows that are decoded together (docs/adr/0022).
+depends on the device, the attention kernel, the type, the version of PyTorch, the number of rows
+that are decoded together and, on a CPU, the number of threads (docs/adr/0022 and 0030).
 """
 
 import platform
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,10 @@ from support.capacity import free_memory
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Computed:
-    """Kind and name of the device, attention kernel, type, PyTorch's version, rows at once."""
+    """Kind and name of the device, attention kernel, type, PyTorch's version, rows at once.
+
+    `threads` are those of a process on a CPU; None on a GPU, and in results of earlier versions.
+    """
 
     device: str
     device_name: str
@@ -29,14 +32,22 @@ class Computed:
     dtype: str
     torch: str
     batch: int
+    threads: int | None = None
 
     def __str__(self) -> str:
         """As tables and logs name it."""
         rows = "one row" if self.batch == 1 else f"{self.batch} rows"
+        threads = ""
+        if self.threads is not None:
+            threads = f", {self.threads} thread{'' if self.threads == 1 else 's'}"
         return (
             f"{self.device} ({self.device_name}), {self.attention} attention, {self.dtype}, "
-            f"PyTorch {self.torch}, {rows} at once"
+            f"PyTorch {self.torch}, {rows} at once{threads}"
         )
+
+    def facts(self) -> dict[str, Any]:
+        """Its fields, without one that says nothing: digests of earlier versions stay."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def default_device() -> str:
@@ -57,6 +68,7 @@ def computed(
         dtype=str(evaluation.precision),
         torch=str(torch.__version__),
         batch=batch,
+        threads=torch.get_num_threads() if kind == "cpu" else None,
     )
 
 

@@ -163,6 +163,7 @@ def test_results_say_what_computed_them(evaluation: Evaluation, tmp_path: Path) 
         ("attention", "eager"),
         ("torch", "9.9"),
         ("dtype", "bfloat16"),
+        ("threads", 99),
     ],
 )
 def test_a_cell_of_another_machine_is_decoded_anew(

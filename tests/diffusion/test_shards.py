@@ -340,8 +340,8 @@ def test_processes_make_the_same_bytes_and_lose_nothing(
     commands: list[int] = []
     children: list[Any] = []
 
-    def start_one(count: int) -> Any:
-        children.append(started(count))
+    def start_one() -> Any:
+        children.append(started())
         file = Path(f"/proc/{children[-1].pid}/task/{children[-1].pid}/children")
         while not (pids := file.read_text().split()):  # its supervisor starts it
             time.sleep(0.01)

@@ -197,7 +197,7 @@ def planned_cell(
     model = cell.system.model
     revision = directory_revision(models.directory_of(model.path, model.trust_remote_code))
     rule = plugins.origin(RULES, str(cell.system.rule["kind"]))
-    shaping = (revision, problems, dataclasses.asdict(machine), *([rule] if rule else []))
+    shaping = (revision, problems, machine.facts(), *([rule] if rule else []))
     file = f"{cell_name(cell)}-{evaluation.digest(cell, shaping)}.parquet"
     return PlannedCell(cell, Facts(revision, problems, machine, rule), out / "cells" / file)
 

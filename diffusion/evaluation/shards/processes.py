@@ -26,7 +26,6 @@ from diffusion.evaluation.shards.plan import Facts, Piece, Plan, plan
 from diffusion.settings import ModelReference
 from scorers.seqdep.device_pool import visible_devices
 from support import errors
-from support.capacity import cores
 from support.errors import PolytraceError, StoppedError, UserError, first_line
 from support.files import is_disk_fault
 from support.paths import module_environment
@@ -48,8 +47,9 @@ def decoded(
 ) -> Generator[Piece]:
     """Decode pieces on devices; yields each when it is written.
 
-    One device is used in this process. Raises what `decode_pieces` raises, StoppedError if a
-    process was killed, and PolytraceError if one failed otherwise.
+    One device is used in this process. On a CPU each process has as many threads as this one: with
+    other numbers the sums of float32 are rounded otherwise. Raises what `decode_pieces` raises,
+    StoppedError if a process was killed, and PolytraceError if one failed otherwise.
     """
     devices = devices[: len(pieces)]
     if len(devices) < 2:
@@ -61,7 +61,7 @@ def decoded(
         children: list[Child[str]] = []
         for n, device in enumerate(devices):
             job = json.dumps(_job(planned, left[n], out, device))
-            children.append(stack.enter_context(_start(len(devices))))
+            children.append(stack.enter_context(_start()))
             thread = Thread(target=_talk, args=(n, children[n], job, told), daemon=True)
             thread.start()
             stack.callback(thread.join)  # before the pipes are closed
@@ -83,12 +83,13 @@ def _ask_to_end(children: Sequence[Child[str]]) -> None:
         child.terminate()
 
 
-def _start(processes: int) -> Child[str]:
-    threads = str(max(1, cores() // processes))
+def _start() -> Child[str]:
+    # OpenMP's threads wait without using a core that another process needs.
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads()), "OMP_WAIT_POLICY": "PASSIVE"}
     return Child[str](
         [sys.executable, "-m", __name__],
         grace=GRACE,
-        env={"OMP_NUM_THREADS": threads} | module_environment(),
+        env=module_environment() | threads,
         stdin=PIPE,
         stdout=PIPE,
         text=True,
