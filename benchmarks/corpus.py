@@ -92,7 +92,6 @@ def _rates(path: Path) -> tuple[float, float, float]:
             with maker() as pool:
                 list(pool.map(_warm, *zip(*[facts] * WORKERS, strict=True)))
                 began = time.perf_counter()
-                trace_stage.sample_traces(job, source_index)
                 list(
                     pool.map(
                         _work,
@@ -134,6 +133,7 @@ def _warm(recipe: str, run: str) -> None:
 
 
 def _work(recipe: str, run: str, index: int) -> None:
+    trace_stage.take_recorded(_of(recipe, run), index)
     shard_stages.grade(_of(recipe, run), index)
     shard_stages.assemble(_of(recipe, run), index)
 

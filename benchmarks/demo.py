@@ -1,4 +1,4 @@
-"""The demo's prompts, for what is measured with the bundled teacher."""
+"""Bundled prompts, for what is measured with the bundled teacher."""
 
 import json
 from itertools import islice
@@ -9,15 +9,20 @@ from support.paths import ROOT
 
 
 def demo_prompts(count: int | None = None) -> list[Prompt]:
-    """The first `count`, or all 400."""
-    with (ROOT / "tiny/prompts/demo.jsonl").open(encoding="utf-8") as lines:
+    """The first `count` of the demo, or all 400."""
+    return bundled_prompts("demo", count)
+
+
+def bundled_prompts(name: str, count: int | None = None) -> list[Prompt]:
+    """The first `count` of a file of word problems, or all."""
+    with (ROOT / f"tiny/prompts/{name}.jsonl").open(encoding="utf-8") as lines:
         rows = [json.loads(line) for line in islice(lines, count)]
     return [
         Prompt(
             id=prompt_id(row["question"]),
             text=row["question"],
             gold=row["answer"],
-            source="demo",
+            source=name,
             row=number,
             license="",
         )

@@ -12,12 +12,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
 
 from benchmarks import peers
-from benchmarks.clients import Work, bare, builds
+from benchmarks.clients import VERDICT, Work, bare, builds
 from benchmarks.lines import Line, interleaved, median_line, ratio_line, report
 from benchmarks.peers.compare import compare
 from tests.servers.loopback import Behaviour, Loopback, Served
@@ -61,14 +61,29 @@ def durable_in_rounds(server: Loopback, folder: Path) -> list[Line]:
     return [_durable_line("durable_vs_raw_http_in_rounds", work, seconds, target=0.9)]
 
 
-def _durable_line(name: str, work: Work, seconds: dict[str, list[float]], *, target: float) -> Line:
+def judged(server: Loopback, folder: Path) -> list[Line]:
+    """As `durable_in_rounds`, graded by a judge on the same server: four requests a prompt more."""
+    server.set(replace(LATENCY, script=(VERDICT,)))
+    work = Work(prompts=200, in_rounds=True, judged=True)
+    seconds = _both(server, folder, work, RUNS)
+    asked = [work.requests * (1 + work.judgements) / one for one in seconds["ours"]]
+    return [
+        _durable_line("judged_vs_raw_http", work, seconds, target=None),
+        median_line("judged_requests_per_s", asked, "requests/s of teacher and judge"),
+    ]
+
+
+def _durable_line(
+    name: str, work: Work, seconds: dict[str, list[float]], *, target: float | None
+) -> Line:
+    requests = work.requests * (1 + work.judgements)
     return ratio_line(
         name,
         seconds["bare"],
         seconds["ours"],
         unit="ratio of requests/s",
         target=target,
-        baseline=f"bare aiohttp, {work.requests / median(seconds['bare']):.0f} requests/s",
+        baseline=f"bare aiohttp, {requests / median(seconds['bare']):.0f} requests/s",
     )
 
 
@@ -230,6 +245,8 @@ LINES: dict[str, Callable[[Loopback, Path], list[Line]]] = {
     "high_latency_vs_raw_http": high_latency,
     "durable_vs_raw_http_in_rounds": durable_in_rounds,
     "high_latency_vs_raw_http_in_rounds": high_latency_in_rounds,
+    "judged_vs_raw_http": judged,
+    "judged_requests_per_s": judged,
     "heavy_tail_vs_critical_path": heavy_tail,
     "outage_lost": outage,
     "outage_added_s": outage,

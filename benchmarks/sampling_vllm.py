@@ -9,6 +9,11 @@ read the usage of each reply, no more (what a dropped connection lost is posted 
 of a few, by its median. A run takes half a minute, since the client's start and the two seconds in
 which it finds its limit are timed too.
 
+In rounds, a prompt gets three samples at a time, up to nine, until its canvas can hold right and
+wrong paths; every round is graded and compared while sampling runs, beside the client. Some test
+problems are added, so that there are about as many samples. A run's last rounds, which keep the
+server less busy, are timed with the rest.
+
 The clients have the last core to themselves and the server has the others, as where a server is a
 machine of its own. On two cores that all may use, vLLM's processes wait for each other by spinning,
 and a run takes once or twice as long by chance, whoever asks: 3,457 to 7,088 tokens/s were seen of
@@ -20,33 +25,47 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import aiohttp
 import orjson
 
-from benchmarks.demo import demo_prompts
+from benchmarks.demo import bundled_prompts, demo_prompts
 from benchmarks.lines import Line, median_line, ratio_line, report
 from benchmarks.real_vllm import MISSING, NAME, RealVLLM, interpreter
+from curation.context import Job
 from curation.run_store import shards
 from curation.sampling import service
+from curation.stages.sampling_rounds import RoundShortfall
+from curation.teachers import Shortfall
 from curation.teachers.openai_server import build
 from schemas import arrow
+from schemas.recipe import validate_recipe
 from schemas.records import Prompt, Stage, Trace
+from schemas.samples import Rounds
 
 SAMPLES, SHARD_ROWS, RUNS, MAX_TOKENS = 9, 100, 5, 72
 WORKERS = (144, 192)  # its scheduler runs 128 at once
+PER_ROUND, MORE_IN_ROUNDS = 3, 140
+IN_ROUNDS = {  # the demo's canvases; source and teacher are not used
+    "name": "benchmark",
+    "samples": {"per_round": PER_ROUND, "most": SAMPLES, "until": {"correct": [1, 2]}},
+    "source": {"kind": "jsonl", "path": "tiny/prompts/demo.jsonl"},
+    "teacher": {"kind": "recorded"},
+    "canvas": {"slot_tokens": 48, "summary_tokens": 12, "tokenizer": "tiny/teacher"},
+    "scorer": None,
+}
 
 
 def main() -> None:
     """Measure and print."""
     python = interpreter()
     if python is None:
-        report("sampling_vllm", *_lines([], {}, reason=MISSING))
+        report("sampling_vllm", *_lines({way: [] for way in WAYS}, {}, reason=MISSING))
         return
     prompts = demo_prompts()
-    ours: list[float] = []
+    ours: dict[str, list[float]] = {way: [] for way in WAYS}
     raw: dict[int, list[float]] = {workers: [] for workers in WORKERS}
     *others, last = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as name:
@@ -56,54 +75,83 @@ def main() -> None:
             os.sched_setaffinity(0, {last})
             asyncio.run(_raw(server.url, prompts[:50], max(WORKERS)))  # warm
             for number in range(RUNS):
-                ours.append(_ours(server.url, prompts, folder / str(number)))
+                for way, sample in WAYS.items():
+                    ours[way].append(sample(server.url, prompts, folder / f"{number}{way}"))
                 for workers, rates in raw.items():
                     rates.append(asyncio.run(_raw(server.url, prompts, workers)))
     report("sampling_vllm", *_lines(ours, raw))
 
 
 def _lines(
-    ours: Sequence[float], raw: dict[int, list[float]], reason: str | None = None
+    ours: Mapping[str, Sequence[float]], raw: dict[int, list[float]], reason: str | None = None
 ) -> Iterator[Line]:
-    """The ratio, run by run, and both rates."""
+    """For each way, the ratio, run by run, and our rate; then that of the raw loop."""
     best = max(raw, key=lambda workers: statistics.median(raw[workers]), default=0)
     theirs = raw.get(best, [])
-    yield ratio_line(
-        "real_vllm_vs_raw_loop",
-        ours,
-        theirs,
-        unit="ratio of tokens/s",
-        target=0.97,
-        baseline=f"{best} raw aiohttp workers on the same server" if ours else None,
-        reason=reason,
-    )
-    yield median_line("real_vllm_tokens_per_s", ours, "tokens/s", reason=reason)
+    for way, rates in ours.items():
+        yield ratio_line(
+            f"real_vllm_vs_raw_loop{way}",
+            rates,
+            theirs,
+            unit="ratio of tokens/s",
+            target=0.97,
+            baseline=f"{best} raw aiohttp workers on the same server" if theirs else None,
+            reason=reason,
+        )
+        yield median_line(f"real_vllm_tokens_per_s{way}", rates, "tokens/s", reason=reason)
     yield median_line("real_vllm_raw_loop_tokens_per_s", theirs, "tokens/s", reason=reason)
 
 
-def _ours(url: str, prompts: Sequence[Prompt], folder: Path) -> float:
-    """Tokens a second of the sampling service, from nothing to the last shard on disk."""
+def _fixed(url: str, prompts: Sequence[Prompt], folder: Path) -> float:
+    """Tokens a second of `SAMPLES` a prompt, from nothing to the last shard on disk."""
+    began = time.perf_counter()
+    end = _sampled(url, prompts, folder, SAMPLES, service.no_shortfall)
+    seconds = time.perf_counter() - began
+    assert end.done == SAMPLES * len(prompts)
+    return end.completion_tokens / seconds
+
+
+def _in_rounds(url: str, prompts: Sequence[Prompt], folder: Path) -> float:
+    """The same in rounds; the grader and the tokenizer are made and ended in that time, too."""
+    prompts = [*prompts, *bundled_prompts("test", MORE_IN_ROUNDS)]
+    began = time.perf_counter()
+    job = Job(recipe=validate_recipe(IN_ROUNDS, "benchmark"), run=folder)
+    try:
+        assert isinstance(job.recipe.samples, Rounds)
+        shortfall = RoundShortfall(job.grader, job.rules, job.counter)
+        end = _sampled(url, prompts, folder, job.recipe.samples, shortfall)
+    finally:
+        job.close()
+    seconds = time.perf_counter() - began
+    assert PER_ROUND * len(prompts) < end.done < SAMPLES * len(prompts)
+    return end.completion_tokens / seconds
+
+
+def _sampled(
+    url: str,
+    prompts: Sequence[Prompt],
+    folder: Path,
+    samples: int | Rounds,
+    shortfall: Shortfall,
+) -> service.Progress:
+    """Run the sampling service over all prompts with a new client; no sample fails."""
 
     def close(shard: service.FinishedShard) -> None:
-        assert not shard.failures and len(shard.traces) == SAMPLES * SHARD_ROWS
+        assert not shard.failures
         shards.write(folder, Stage.TRACES, shard.index, "", arrow.table(Trace, shard.traces), ())
 
-    began = time.perf_counter()
-    teacher = build(model=NAME, endpoints=(url,), max_tokens=MAX_TOKENS, top_up=0)
-    end = service.run(
-        teacher,
+    return service.run(
+        build(model=NAME, endpoints=(url,), max_tokens=MAX_TOKENS, top_up=0),
         (
             service.Shard(index=start // SHARD_ROWS, prompts=prompts[start : start + SHARD_ROWS])
             for start in range(0, len(prompts), SHARD_ROWS)
         ),
-        samples=SAMPLES,
+        samples=samples,
         folder=folder / Stage.TRACES,
         have=lambda index: (),
         close=close,
+        shortfall=shortfall,
     )
-    seconds = time.perf_counter() - began
-    assert end.done == SAMPLES * len(prompts)
-    return end.completion_tokens / seconds
 
 
 async def _raw(url: str, prompts: Sequence[Prompt], workers: int) -> float:
@@ -138,6 +186,12 @@ async def _raw(url: str, prompts: Sequence[Prompt], workers: int) -> float:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         await asyncio.gather(*(work(session) for _ in range(workers)))
     return tokens / (time.perf_counter() - began)
+
+
+WAYS: Mapping[str, Callable[[str, Sequence[Prompt], Path], float]] = {
+    "": _fixed,
+    "_in_rounds": _in_rounds,
+}
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from curation.sources import Source
+from curation.sources import ShowsScores, Source
+from curation.sources.columns.fields import printable
 from curation.teachers import Teacher
 from schemas.recipe import Part, Recipe, digest
 from schemas.records import END_OF_THINKING
@@ -22,16 +23,20 @@ SOURCES, TEACHERS = "curation.sources", "curation.teachers"
 GRADERS, FILTERS = "curation.graders", "curation.filters"
 
 
-def teacher(recipe: Recipe, addresses: Sequence[str]) -> Teacher:
-    """The recipe's teacher; its seed is the recipe's unless it has one of its own."""
-    spec = _completed(recipe, recipe.teacher, addresses)
+def teacher(recipe: Recipe, addresses: Sequence[str], drawn: str = "") -> Teacher:
+    """The recipe's teacher; its seed is the recipe's unless it has one of its own.
+
+    `drawn` is the revision of samples that a run holds of its model: an endpoint that states no
+    revision is taken to serve that one.
+    """
+    spec = _completed(recipe, recipe.teacher, addresses, drawn)
     built: Teacher = part(TEACHERS, spec, "teacher")
     return built
 
 
-def summariser(recipe: Recipe, addresses: Sequence[str]) -> Teacher:
+def summariser(recipe: Recipe, addresses: Sequence[str], drawn: str = "") -> Teacher:
     """The teacher that writes, with a summary's message, length and number of attempts."""
-    spec = _completed(recipe, writer(recipe), addresses)
+    spec = _completed(recipe, writer(recipe), addresses, drawn)
     known = plugins.options(TEACHERS, spec.kind, "teacher")
     if "prompt" not in known:
         raise UserError(
@@ -97,10 +102,12 @@ def check_traces(recipe: Recipe, sources: Sequence[Source]) -> None:
 
 
 def check_labels(recipe: Recipe, sources: Sequence[Source]) -> None:
-    """UserError where the grader trusts labels, and the traces have none."""
-    if recipe.grader.kind != "label":
+    """UserError where the grader trusts labels, and the traces have none, or have scores."""
+    kinds = set(grader_kinds(recipe.grader))
+    if "label" not in kinds:
         return
-    if recipe.teacher.kind != "recorded" or recipe.teacher.options.get("top_up"):
+    writes = bool(recipe.teacher.options.get("top_up")) and kinds == {"label"}
+    if recipe.teacher.kind != "recorded" or writes:
         raise UserError(
             "grader.kind: label trusts the labels of recorded traces, and the teacher writes new "
             "ones; set teacher.kind=recorded without top_up, or choose another grader"
@@ -112,6 +119,12 @@ def check_labels(recipe: Recipe, sources: Sequence[Source]) -> None:
                 f"grader.kind: label, and none of the first {len(traces)} traces of "
                 f"{source.label} has a label that can be read; source.traces.correct must name a "
                 "column with true or false, yes or no, correct or wrong, or 1 or 0"
+            )
+        if isinstance(source, ShowsScores) and (scores := source.first_scores()):
+            raise UserError(
+                f"grader.kind: label, and source.traces.correct of {source.label} holds "
+                f"{printable(scores[0])} beside 0 and 1: of a scale of scores, 1 would count as "
+                "correct; name a column with true or false, or bring the scores into that form"
             )
 
 
@@ -174,11 +187,31 @@ def _graders_inside(spec: Part) -> list[Part]:
     return [Part.model_validate(one) for one in several] if isinstance(several, list) else []
 
 
+def shown_revision(recipe: Recipe, revision: str) -> str:
+    """A teacher's revision for readers, who can make it again from what it names.
+
+    The revision of a served model is a digest of its own revision and of the server's options that
+    shape what it writes; where there are such options, both are named beside the digest.
+    """
+    name = model(recipe)
+    if recipe.serve is None or name is None or not recipe.serve.shaping_args():
+        return revision
+    if revision != _served_revision(recipe.serve, name):
+        return revision
+    own = _own_revision(recipe.serve, name) or f"the model {Path(recipe.serve.model or name).name}"
+    return f"{revision} (of {own} with {' '.join(recipe.serve.shaping_args())})"
+
+
+def _own_revision(serve: Serve, model: str) -> str:
+    """The revision of the directory that is served; empty for a hub id."""
+    where = Path(locate(serve.model or model))
+    return directory_revision(where) if where.is_dir() else ""
+
+
 def _served_revision(serve: Serve, model: str) -> str:
     """The revision of a model that we serve: its directory and the options that shape samples."""
     name = serve.model or model
-    where = Path(locate(name))
-    revision = directory_revision(where) if where.is_dir() else ""
+    revision = _own_revision(serve, model)
     options = serve.shaping_args()
     if not options and (revision or serve.model is None):
         return revision
@@ -191,7 +224,7 @@ def writer(recipe: Recipe) -> Part:
     return Part.model_validate(below) if isinstance(below, Mapping) else recipe.teacher
 
 
-def _completed(recipe: Recipe, spec: Part, addresses: Sequence[str]) -> Part:
+def _completed(recipe: Recipe, spec: Part, addresses: Sequence[str], drawn: str) -> Part:
     known = plugins.options(TEACHERS, spec.kind, "teacher")
     options = spec.options
     more: dict[str, object] = {}
@@ -199,13 +232,14 @@ def _completed(recipe: Recipe, spec: Part, addresses: Sequence[str]) -> Part:
         more["seed"] = recipe.seed
     if "endpoints" in known and addresses:
         more["endpoints"] = tuple(addresses)
-    if "revision" in known and not options.get("revision") and recipe.serve is not None:
-        more["revision"] = _served_revision(recipe.serve, str(options.get("model", "")))
+    if "revision" in known and not options.get("revision"):
+        served = recipe.serve and _served_revision(recipe.serve, str(options.get("model", "")))
+        more["revision"] = drawn if served is None else served
     if "patience_seconds" in known and recipe.serve is not None:
         patience = options.get("patience_seconds")
         patience = patience if isinstance(patience, int | float) else 600.0
         # A restart takes as long as a start.
         more["patience_seconds"] = max(patience, recipe.serve.start_seconds + 60)
     if isinstance(below := options.get("top_up"), Mapping):
-        more["top_up"] = _completed(recipe, Part.model_validate(below), addresses)
+        more["top_up"] = _completed(recipe, Part.model_validate(below), addresses, drawn)
     return spec.model_copy(update=more)

@@ -17,10 +17,12 @@ from curation.canvases.token_counter import TokenCounter
 from curation.components import FILTERS, GRADERS, SOURCES, part
 from curation.filters import Filter
 from curation.graders import Grader, KeepsReplies, check
+from curation.sampling import journal
 from curation.sampling.replies import Replies
 from curation.sampling.spending import REPLIES, Allowance, judge_tokens_of_run, tokens_of_run
 from curation.sources import Source
 from curation.teachers import Teacher
+from curation.teachers.openai.wire import UNSTATED, published_name
 from curation.vllm_servers import servers
 from curation.vllm_servers.servers import Servers
 from schemas.recipe import Part, Recipe
@@ -82,12 +84,23 @@ class Job:
 
         `running_teacher` is the one that samples.
         """
-        return components.teacher(self.recipe, ())
+        return components.teacher(self.recipe, (), self._drawn_revision)
+
+    @cached_property
+    def _drawn_revision(self) -> str:
+        """The revision of the samples that the run holds of the teacher's model, if it has one.
+
+        So a build that moves from `serve:` to an endpoint of the same model keeps its samples.
+        """
+        if (name := components.model(self.recipe)) is None:
+            return ""
+        trace = journal.last_of(self.run / Stage.TRACES, published_name(name))
+        return "" if trace is None or trace.revision == UNSTATED else trace.revision
 
     @cached_property
     def summariser(self) -> Teacher:
         """The teacher as it writes summaries."""
-        return components.summariser(self.recipe, ())
+        return components.summariser(self.recipe, (), self._drawn_revision)
 
     @cached_property
     def _servers(self) -> Servers | None:
@@ -104,7 +117,7 @@ class Job:
     def running_teacher(self, stage: Stage) -> Teacher:
         """The teacher of a stage that samples, with its servers running."""
         make = components.summariser if stage is Stage.SUMMARIES else components.teacher
-        return make(self.recipe, self._addresses)
+        return make(self.recipe, self._addresses, self._drawn_revision)
 
     @cached_property
     def allowance(self) -> Allowance | None:
@@ -112,7 +125,7 @@ class Job:
         if (budget := self.recipe.budget) is None:
             return None
         judged = judge_tokens_of_run(self.run)
-        return Allowance(budget, self.recipe.price, tokens_of_run(self.run), judged)
+        return Allowance(budget, self.recipe.price, tokens_of_run(self.run), judged, self.run)
 
     @property
     def server_failure(self) -> str | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from curation import components, pipeline
 from curation.context import Job
-from curation.graders import AsksServer
+from curation.graders import AsksServer, NamesQuestions, Submission
 from curation.release.token_usage import counted_replies
 from curation.run_store import shards
 from curation.sampling import journal
@@ -24,7 +24,7 @@ from curation.teachers import ServedTeacher
 from schemas import arrow
 from schemas.budget import Budget, Price
 from schemas.recipe import Recipe
-from schemas.records import Stage, Trace
+from schemas.records import Prompt, Stage, Trace
 from support import stats
 from support.errors import UserError
 from support.stats import Interval
@@ -36,10 +36,9 @@ TRIAL = 20
 class BuildEstimate:
     """Costs measured on `tried` prompts and scaled to `prompts`; times are of this machine.
 
-    `tokens_T` are the tokens of the teacher for each tried prompt, summaries included, `judged_R`
-    those of each reply of a judge. Of `uncounted` samples the server told none: each counts as
-    `max_tokens`. Intervals are those of a bootstrap over the tried prompts, and over the replies
-    (95 %); that of the money joins the ends of both.
+    `tokens_T` are the tokens of the teacher for each tried prompt, summaries included, `judged_T`
+    those of a judge, in `replies` replies. Of `uncounted` samples the server told none: each counts
+    as `max_tokens`. Intervals are those of a bootstrap over the tried prompts (95 %).
     """
 
     rows: int
@@ -53,20 +52,14 @@ class BuildEstimate:
     sampling_seconds: float
     other_seconds: float
     released: int
-    judged_R: tuple[Tokens, ...]
+    judged_T: tuple[Tokens, ...]
+    replies: int
     judge_names: tuple[str, ...] = ()
 
     @property
     def judge_tokens(self) -> Interval:
         """Tokens a judge will write."""
-        return self._of_replies([each.completion for each in self.judged_R])
-
-    def _of_replies(self, values_R: Sequence[float]) -> Interval:
-        """The sum over the replies for all prompts; nothing without a judge."""
-        if not values_R:
-            return Interval(0.0, 0.0, 0.0)
-        replies = len(values_R) * self.prompts / self.tried
-        return Interval(*(value * replies for value in stats.mean(values_R)))
+        return self._scaled([each.completion for each in self.judged_T])
 
     @property
     def tokens(self) -> int:
@@ -83,9 +76,8 @@ class BuildEstimate:
         """What the tokens of teacher and judge will cost; None without a price."""
         if self.price is None:
             return None
-        teacher = self._scaled([self.price.of(*each) for each in self.tokens_T])
-        judge = self._of_replies([self.price.of_judge(*each) for each in self.judged_R])
-        return Interval(*(one + other for one, other in zip(teacher, judge, strict=True)))
+        pairs = zip(self.tokens_T, self.judged_T, strict=True)
+        return self._scaled([self.price.of(*one) + self.price.of_judge(*two) for one, two in pairs])
 
     @property
     def paid_prompts(self) -> int | None:
@@ -169,10 +161,10 @@ class BuildEstimate:
 
     @property
     def _judge_read(self) -> int:
-        return round(sum_of(self.judged_R).prompt * self.prompts / self.tried)
+        return round(sum_of(self.judged_T).prompt * self.prompts / self.tried)
 
     def _judge_json(self) -> dict[str, object]:
-        if not self.judged_R:
+        if not self.replies:
             return {}
         written = self.judge_tokens
         return {
@@ -182,9 +174,9 @@ class BuildEstimate:
         }
 
     def _judge_lines(self) -> tuple[str, ...]:
-        if not self.judged_R:
+        if not self.replies:
             return ()
-        written, replies = self.judge_tokens, len(self.judged_R) * self.prompts / self.tried
+        written, replies = self.judge_tokens, self.replies * self.prompts / self.tried
         unknown = self.price is not None and self.price.judge is None
         return (
             f"  judge tokens     {written.value:,.0f} (95 %: {written.low:,.0f} to "
@@ -230,6 +222,7 @@ def _measure(job: Job) -> BuildEstimate:
     sampling_seconds, other_seconds = _run(job, source_index, shard)
     prompts = fingerprints.load_prompts(job, shard)
     traces = list(arrow.records(Trace, shards.read(job.run, Stage.TRACES, shard)))
+    replies = [one for one in counted_replies(job.run) if one.key not in judged_before]
     return BuildEstimate(
         rows=source_index.rows,
         prompts=source_index.prompts,
@@ -242,9 +235,8 @@ def _measure(job: Job) -> BuildEstimate:
         sampling_seconds=sampling_seconds,
         other_seconds=other_seconds,
         released=filter_stage.count_passing(job, shard),
-        judged_R=tuple(
-            tokens_of(reply) for reply in counted_replies(job.run) if reply.key not in judged_before
-        ),
+        judged_T=_judged_by_prompt(job, prompts, traces, replies),
+        replies=len(replies),
         judge_names=components.judge_names(job.recipe.grader),
     )
 
@@ -254,6 +246,24 @@ def _tokens_by_prompt(job: Job, shard: int, prompts: Sequence[str]) -> tuple[Tok
     tokens = dict.fromkeys(prompts, Tokens())
     for trace in _sampled(job, shard):
         tokens[trace.prompt_id] = tokens[trace.prompt_id].plus(tokens_of(trace))
+    return tuple(tokens.values())
+
+
+def _judged_by_prompt(
+    job: Job, prompts: Sequence[Prompt], traces: Sequence[Trace], replies: Sequence[Trace]
+) -> tuple[Tokens, ...]:
+    """What a judge has read and written for each of the prompts."""
+    tokens = {prompt.id: Tokens() for prompt in prompts}
+    asker: dict[str, str] = {}  # the prompt, by the id of a question about one of its traces
+    if isinstance(job.grader, NamesQuestions):
+        by_id = {prompt.id: prompt for prompt in prompts}
+        for trace in traces:
+            for question in job.grader.questions(Submission(by_id[trace.prompt_id], trace)):
+                asker[question] = trace.prompt_id
+    ids = [prompt.id for prompt in prompts]
+    for number, reply in enumerate(replies):  # of a grader that names no questions, in turn
+        prompt_id = asker.get(reply.prompt_id, ids[number % len(ids)])
+        tokens[prompt_id] = tokens[prompt_id].plus(tokens_of(reply))
     return tuple(tokens.values())
 
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from curation.context import Job
 from curation.run_store.shards import ShardMarker
+from curation.sampling.spending import begin_anew
 from curation.stages import (
     measure_controls,
     prompt_stage,
@@ -36,6 +37,7 @@ class Step(StrEnum):
 
     READ_PROMPTS = "read prompts"
     SAMPLE_TRACES = "sample traces"
+    TAKE_TRACES = "take recorded traces"
     GRADE = "grade"
     ASSEMBLE = "assemble"
     WRITE_SUMMARIES = "write summaries"
@@ -44,12 +46,13 @@ class Step(StrEnum):
     RELEASE = "release"
 
 
-OF_ONE_SHARD = frozenset((Step.GRADE, Step.ASSEMBLE, Step.SCORE))
+OF_ONE_SHARD = frozenset((Step.TAKE_TRACES, Step.GRADE, Step.ASSEMBLE, Step.SCORE))
 # What a step calls, after the job: with the index of a shard (OF_ONE_SHARD), with nothing
 # (READ_PROMPTS), or with the source index (all others).
 WORK: Mapping[Step, Callable[..., Any]] = {
     Step.READ_PROMPTS: prompt_stage.read_prompts,
     Step.SAMPLE_TRACES: trace_stage.sample_traces,
+    Step.TAKE_TRACES: trace_stage.take_recorded,
     Step.GRADE: shard_stages.grade,
     Step.ASSEMBLE: shard_stages.assemble,
     Step.WRITE_SUMMARIES: summary_stage.write_summaries,
@@ -60,6 +63,7 @@ WORK: Mapping[Step, Callable[..., Any]] = {
 STAGES: Mapping[Step, Stage] = {
     Step.READ_PROMPTS: Stage.PROMPTS,
     Step.SAMPLE_TRACES: Stage.TRACES,
+    Step.TAKE_TRACES: Stage.TRACES,
     Step.GRADE: Stage.GRADED,
     Step.ASSEMBLE: Stage.CANVASES,
     Step.WRITE_SUMMARIES: Stage.SUMMARIES,
@@ -153,9 +157,12 @@ def run_steps(job: Job, executor: Executor) -> Outcome:
         if earlier := release_stage.up_to_date_outcome(job):
             return earlier
         release_stage.check_previous_release(job)
+        begin_anew(job.run)
         source_index: SourceIndex = executor.submit(Step.READ_PROMPTS).result()
-        release_stage.write_recipe(job)
-        executor.submit(Step.SAMPLE_TRACES, source_index).result()
+        if not release_stage.has_manifest(job):  # it keeps the recipe that made the release
+            release_stage.write_recipe(job)
+        if not job.teacher.is_record:
+            executor.submit(Step.SAMPLE_TRACES, source_index).result()
         finish_shards(job, executor, source_index, range(source_index.shards))
         if measure_controls.is_wanted(job):
             executor.submit(Step.SCORE_CONTROLS, source_index).result()
@@ -167,10 +174,18 @@ def run_steps(job: Job, executor: Executor) -> Outcome:
 def finish_shards(
     job: Job, executor: Executor, source_index: SourceIndex, indices: Iterable[int]
 ) -> None:
-    """Grade, assemble, summarise and score shards; the steps of one shard wait for each other."""
+    """Grade, assemble, summarise and score shards; the steps of one shard wait for each other.
+
+    Recorded traces are taken here too, so that all workers take them.
+    """
     shards = list(indices)
     share = 1 / max(1, len(shards))
-    graded = [executor.submit(Step.GRADE, i, share=share) for i in shards]
+    is_record = job.teacher.is_record
+    taken = [executor.submit(Step.TAKE_TRACES, i, share=share) for i in shards if is_record]
+    graded = [
+        executor.submit(Step.GRADE, i, after=taken[k : k + 1], share=share)
+        for k, i in enumerate(shards)
+    ]
     assembled = [
         executor.submit(Step.ASSEMBLE, i, after=[before], share=share)
         for i, before in zip(shards, graded, strict=True)
@@ -187,7 +202,7 @@ def finish_shards(
         executor.submit(Step.SCORE, i, after=[before], share=share)
         for i, before in zip(shards, written, strict=True)
     ]
-    for step in dict.fromkeys((*graded, *assembled, *written, *scored)):
+    for step in dict.fromkeys((*taken, *graded, *assembled, *written, *scored)):
         mark = step.result()
         if executor.is_remote and isinstance(mark, ShardMarker):
             job.bars.add(mark.stage, mark.rows, more=mark.rows)

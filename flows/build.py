@@ -19,8 +19,6 @@ from pydantic import BaseModel, ConfigDict
 from curation.context import Job
 from curation.pipeline import OF_ONE_SHARD, STAGES, WORK, Step, run_steps
 from curation.stages import fingerprints
-from flows.experiment import checked
-from flows.finetune_eval import finetune_eval
 from flows.page import REPORT, is_fresh, write_report
 from flows.progress import Meter
 from flows.runtime.runners import runner_of
@@ -116,14 +114,25 @@ def run_build(recipe: Recipe, run: Path, limit: int | None, watch: Watch = nullc
 def run_stages(recipe: Recipe, run: Path, limit: int | None, watch: Watch = nullcontext) -> Outcome:
     """Build, and start the experiment; called in a flow, whose task runner works on the shards."""
     began = time.monotonic()
-    experiment = checked(recipe.handoff, run) if recipe.handoff is not None else None
+    start = _experiment_on(run, recipe.handoff) if recipe.handoff is not None else None
     outcome = _build(recipe, run, limit, watch)
     if not (outcome.reused and is_fresh(run)):
         show(str(run))
-    if experiment is not None and outcome.canvases:
-        folder = finetune_eval(experiment, str(run))
-        outcome = outcome.model_copy(update={"experiment": folder})
+    if start is not None and outcome.canvases:
+        outcome = outcome.model_copy(update={"experiment": start()})
     return outcome.model_copy(update={"seconds": round(time.monotonic() - began, 1)})
+
+
+def _experiment_on(run: Path, name: str) -> Callable[[], str]:
+    """What starts the experiment on the corpus and returns its folder; a mistake is raised here.
+
+    It imports PyTorch, which takes seconds that a build without an experiment need not wait for.
+    """
+    from flows.experiment import checked
+    from flows.finetune_eval import finetune_eval
+
+    experiment = checked(name, run)
+    return lambda: finetune_eval(experiment, str(run))
 
 
 def _build(recipe: Recipe, run: Path, limit: int | None, watch: Watch) -> Outcome:

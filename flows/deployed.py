@@ -23,8 +23,6 @@ from curation.publish import fsspec_folder, hub
 from curation.publish.plan import check_destination
 from flows.artifacts import key, or_warning, show_corpus, show_page
 from flows.build import run_build, run_stages
-from flows.experiment import find_experiment
-from flows.finetune_eval import finetune_eval as finetune_eval_flow
 from flows.page import REPORT
 from flows.progress import show_in_ui
 from flows.recipe_files import RECIPES, find_recipe
@@ -119,8 +117,12 @@ def finetune_eval(
         overrides: Keys to change.
         accelerate_config: An accelerate config file for the trainings (default: one process).
     """
+    # They import PyTorch, for which the other flows need not wait.
+    from flows.experiment import find_experiment
+    from flows.finetune_eval import finetune_eval as start
+
     chosen = find_experiment(experiment, tuple(overrides or ()))
-    folder = finetune_eval_flow(chosen, corpus, None, accelerate_config)
+    folder = start(chosen, corpus, None, accelerate_config)
     with or_warning("the tables"):
         create_markdown_artifact(
             key=key(chosen.name, "experiment"),

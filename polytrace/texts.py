@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from support.errors import UserError
 
 if TYPE_CHECKING:
-    from curation.seqdep_report.score import TextScores
+    from curation.seqdep_report.kept_scores import TextScores
     from schemas.canvas import Parsed
     from scorers.answers.grade import Answer, GradePool
     from scorers.seqdep.causal_lm import Scorer

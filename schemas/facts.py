@@ -21,7 +21,7 @@ def _relative(path: str) -> str:
     return path
 
 
-Kind = Literal["prompt", "trace"]
+Kind = Literal["prompt", "trace", "summary"]
 """What a rejection is of."""
 Count = Annotated[int, Field(ge=0)]
 RunPath = Annotated[str, Field(min_length=1), AfterValidator(_relative)]

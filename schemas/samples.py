@@ -78,6 +78,11 @@ class Rounds(Section):
                 f"samples.most is {self.most}, too few for {distinct} distinct traces; set it to "
                 f"{distinct} or more"
             )
+        if self.until.give_up is not None and not any(self.mix(paths, need_correct)):
+            return (
+                "samples.until.give_up: no kind of trace is wanted, so that no prompt would ever "
+                "be given up; set samples.until.correct or groups.min_correct, or take it out"
+            )
         at_least, at_most = self.until.correct or (need_correct, None)
         where = "samples.until.correct"
         if at_most is not None and at_most < at_least:

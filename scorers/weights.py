@@ -37,6 +37,8 @@ def weight_files(folder: Path) -> list[Path]:
         strangers = sorted(name for name in names if not _is_ours(name))
     except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise UserError(f"{index}: cannot be read: {error}; fetch it again") from None
+    if not names:
+        raise UserError(f"{index}: names no file of weights; fetch it again")
     if strangers:
         raise UserError(
             f"{index}: names {strangers[0][:200]!r}, which is no safetensors file of this folder; "

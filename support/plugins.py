@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from types import ModuleType
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args, get_origin
 
 from support.display.invalid_values import explain
 from support.errors import UserError
@@ -106,9 +106,9 @@ def build(package: str, kind: str, options: Mapping[str, object], where: str) ->
                 f"{where}.{name}: unknown option of {kind!r}; {hint(name, known)}; "
                 f"--set '{where}={{kind: {kind}}}' drops all options of {where}"
             )
-        if isinstance(value, bool) and _is_number(known[name].annotation):  # pydantic makes it 1
-            flag = str(value).lower()
-            raise UserError(f"{where}.{name} is {flag}; give a number (kind {kind!r})")
+        if (flag := _flag_as_number(value, known[name].annotation)) is not None:
+            place, said = ".".join((where, name, *flag[0])), str(flag[1]).lower()
+            raise UserError(f"{place} is {said}; give a number (kind {kind!r})")
     make = _make(package, kind, where)
     try:
         if isinstance(make, type):  # a dataclass is its own `build`
@@ -154,6 +154,23 @@ def load(package: str, kind: str, where: str, needs: Iterable[str] = ()) -> Any:
     if missing := [name for name in needs if not hasattr(part, name)]:
         raise _faulty(package, kind, where, f"has no {missing[0]}")
     return part
+
+
+def _flag_as_number(value: object, annotation: object) -> tuple[tuple[str, ...], bool] | None:
+    """Where `true` or `false` stands in an option, within its lists too, and pydantic makes it 1.
+
+    The place in the lists and the flag; None where there is none.
+    """
+    if isinstance(value, bool):
+        return ((), value) if _is_number(annotation) else None
+    if not isinstance(value, list):
+        return None
+    members = (annotation, *get_args(annotation))
+    items = [item for one in members if get_origin(one) in (tuple, list) for item in get_args(one)]
+    for number, one in enumerate(value):
+        for found in filter(None, (_flag_as_number(one, item) for item in items)):
+            return (str(number), *found[0]), found[1]
+    return None
 
 
 def _is_number(annotation: object) -> bool:

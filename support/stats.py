@@ -1,7 +1,9 @@
 """Counts, quantiles and intervals, once for everything that is printed, drawn or released.
 
-A quantile is by nearest rank: the smallest value with at least that share of all values at or below
-it (definition 1 of Hyndman and Fan 1996), so that it is always a value that occurs. The ends of a
+A quantile that is shown is the least value with at least that share of all values at or below it,
+and where that is exactly the share, the middle between it and the next one (definition 2 of
+Hyndman and Fan 1996): of an even number of values the median is the middle of the two in the
+middle. A limit that is learnt is a value that occurs (`rank`, definition 1). The ends of a
 bootstrap's interval lie between two of its samples (definition 7, numpy's own).
 Axes: N values, S bootstrap samples.
 """
@@ -75,12 +77,41 @@ class Histogram:
         total = math.fsum(value * n for value, n in sorted(self._counts.items()))
         return round(total / self.count, self._digits) + 0.0
 
-    def quantiles(self, shares: Sequence[float]) -> list[float]:
-        """The quantiles of ascending shares, 0 for the least value; IndexError without values."""
+    def quantiles(self, shares: Sequence[float], *, occurring: bool = False) -> list[float]:
+        """The quantiles of shares, 0 for the least value; IndexError without values.
+
+        `occurring`: none lies between two values, as in statistics of earlier versions.
+        """
         ordered = sorted(self._counts.items())
         ends = np.cumsum([n for _, n in ordered])
-        ranks = [rank(share, self.count) for share in shares]
-        return [ordered[at][0] for at in np.searchsorted(ends, ranks)]
+        found = []
+        for share in shares:
+            first = last = rank(share, self.count)
+            is_between = 0 < share < 1 and abs(share * self.count - first) < 1e-9
+            if is_between and not occurring:
+                last = first + 1
+            low, high = (ordered[at][0] for at in np.searchsorted(ends, (first, last)))
+            found.append(low if low == high else round((low + high) / 2, self._digits) + 0.0)
+        return found
+
+
+def t_point(freedom: int) -> float:
+    """The 97.5 % point of Student's t; ValueError without a degree of freedom.
+
+    With three or more it is Cornish and Fisher's expansion, which is right to 0.2 %.
+    """
+    if freedom < 1:
+        raise ValueError(f"{freedom} degrees of freedom")
+    if freedom < 3:
+        return (12.706205, 4.302653)[freedom - 1]
+    z, n = _Z, freedom
+    return (
+        z
+        + (z**3 + z) / (4 * n)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3)
+        + (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / (92160 * n**4)
+    )
 
 
 def wilson(right: int, count: int) -> Interval:

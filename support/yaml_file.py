@@ -6,7 +6,8 @@ names file and field. An unknown field is an error with a suggestion.
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -103,10 +104,12 @@ def validate(
 
 def _flag_as_number(data: object, instance: object) -> str | None:
     """The name of a field that pydantic made a number of `true` or `false`, if there is one."""
-    if not isinstance(data, Mapping):
-        return None
-    for name, value in data.items():
-        inner = getattr(instance, str(name), None)
+    pairs: Iterable[tuple[object, object, object]] = ()
+    if isinstance(data, Mapping):
+        pairs = ((name, one, getattr(instance, str(name), None)) for name, one in data.items())
+    elif isinstance(data, list | tuple) and isinstance(instance, list | tuple):
+        pairs = zip(count(), data, instance, strict=False)
+    for name, value, inner in pairs:
         if isinstance(value, bool) and isinstance(inner, int | float) and inner is not value:
             return str(name)
         if (field := _flag_as_number(value, inner)) is not None:

@@ -7,9 +7,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from filelock import FileLock
 
+from curation.context import Job
 from curation.pipeline import run_build
+from curation.stages import prompt_stage, trace_stage
 from schemas.outcome import Outcome
-from schemas.recipe import load_recipe
+from schemas.recipe import Recipe, load_recipe
 from support.files import sha256
 from support.paths import ROOT
 
@@ -19,6 +21,12 @@ RECIPES = ROOT / "flows" / "recipes"
 def make(run: Path, recipe: str = "demo", *overrides: str, limit: int | None = None) -> Outcome:
     """A build in this process, without Prefect."""
     return run_build(load_recipe(RECIPES / f"{recipe}.yaml", overrides), run, limit)
+
+
+def sample(recipe: Recipe, run: Path) -> None:
+    """The first two stages of a build: prompts are read, and traces sampled."""
+    job = Job(recipe=recipe, run=run)
+    trace_stage.sample_traces(job, prompt_stage.read_prompts(job))
 
 
 def contents(folder: Path) -> dict[str, str]:

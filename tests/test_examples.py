@@ -2,8 +2,7 @@
 
 import importlib
 import json
-import os
-import subprocess
+import runpy
 import sys
 import tomllib
 from pathlib import Path
@@ -47,17 +46,13 @@ def cells() -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("file", FILES)
-def test_every_example_runs(file: str, tmp_path: Path) -> None:
-    run = subprocess.run(
-        [sys.executable, str(EXAMPLES / file)],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    assert SAYS[file] in run.stdout
+def test_every_example_runs(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [file])
+    runpy.run_path(str(EXAMPLES / file), run_name="__main__")
+    assert SAYS[file] in capsys.readouterr().out
     assert not list(tmp_path.iterdir()), "an example leaves nothing behind"
 
 

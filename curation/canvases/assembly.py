@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from curation.canvases.checks import Fault, Usable, head_of, is_unicode, screen
 from curation.canvases.diverse_subset import most_diverse
-from curation.canvases.rules import Rules
+from curation.canvases.rules import STOPS, Rules
 from curation.canvases.token_counter import TokenCounter
 from schemas.canvas import MARKER, long_cot, render
 from schemas.records import Canvas, GradedTrace, Prompt, Rejection, Stage
@@ -96,7 +96,7 @@ def assemble(
         refusal = Fault("no_final_answer", "no trace is correct, and there is no gold to summarise")
     canvas = None
     if refusal is None:
-        among_KK = similarity_KK[np.ix_(kept, kept)]
+        among_KK = similarity_KK[kept][:, kept]
         chosen = most_diverse(among_KK, correct, rules.paths, *rules.mix(correct))
         paths = _shuffled(prompt.id, [survivors[k] for k in chosen], rules.seed)
         canvas = Canvas(
@@ -117,7 +117,10 @@ def assemble(
     if canvas is None:
         assert refusal is not None
         if draws and plan and plan.rounds:
-            detail = f"{draws.correct} of {draws.drawn} samples are right ({draws.stop_reason})"
+            detail = (
+                f"{draws.correct} of {draws.drawn} samples are right; why no more: "
+                f"{STOPS[draws.stop_reason]}"
+            )
             refusal = refusal._replace(detail=f"{refusal.detail}; {detail}")
         fault, unused = Fault("prompt_rejected", f"{refusal.reason}: {refusal.detail}"), survivors
     else:

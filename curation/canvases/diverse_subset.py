@@ -10,6 +10,7 @@ Axes: K traces, P chosen, C subsets, R candidates for one more place, B traces c
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import combinations
 from typing import NamedTuple
 
@@ -72,8 +73,7 @@ def exhaustive(
     need_other: int = 0,
 ) -> tuple[int, ...]:
     """The best subset, found by trying all."""
-    # The subsets are in lexicographic order, so the first of equals has the lowest positions.
-    subsets_CP = np.array(list(combinations(range(len(correct)), size)))
+    subsets_CP = _subsets(len(correct), size)
     right_C = np.asarray(correct)[subsets_CP].sum(axis=1)
     subsets_CP = subsets_CP[(right_C >= need) & (right_C <= size - need_other)]
     least_C = np.ones(len(subsets_CP))
@@ -84,6 +84,14 @@ def exhaustive(
         total_C += pair_C
     total_C = np.where(least_C == least_C.max(), total_C.round(_DIGITS), -1.0)
     return tuple(int(k) for k in subsets_CP[int(total_C.argmax())])
+
+
+@lru_cache(maxsize=16)  # most prompts of a corpus have as many traces
+def _subsets(available: int, size: int) -> NDArray[np.int64]:
+    """All subsets, in lexicographic order: the first of equals has the lowest positions."""
+    subsets_CP = np.array(list(combinations(range(available), size)))
+    subsets_CP.setflags(write=False)
+    return subsets_CP
 
 
 def greedy(

@@ -12,6 +12,17 @@ from schemas.records import Draws, Grade, GradedTrace, StopReason
 from schemas.samples import Rounds
 
 RECORDED = "recorded"  # the revision of traces that a source holds
+STOPS = {
+    StopReason.FIXED: "the recipe asks for this number",
+    StopReason.TOPPED_UP: "the recipe's number, and spare samples in place of unusable ones",
+    StopReason.RECORDED: "all traces that the source holds",
+    StopReason.GROUP_STANDS: "the traces made a group",
+    StopReason.MOST_REACHED: "samples.most was reached",
+    StopReason.GIVEN_UP: "given up, because no trace of a wanted kind came",
+    StopReason.REFUSED: "the teacher refused the prompt",
+    StopReason.GRADED_AGAIN: "the traces made a group by the grades of an earlier build",
+}
+"""Why no more samples of a prompt were drawn, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

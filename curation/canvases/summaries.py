@@ -7,6 +7,7 @@ the template's summary. These are pure functions of the canvas and of what the t
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from curation.canvases import assembly
 from curation.canvases.checks import is_unicode
@@ -94,19 +95,42 @@ def best(
     canvas: Canvas, written: Sequence[Trace], rules: Rules, counter: TokenCounter
 ) -> Canvas | None:
     """The canvas with the first summary that is accepted; None if none is."""
-    closing = rules.summary(_answer(canvas))
-    masks = rules.paths * rules.slot_tokens + rules.summary_tokens
     for trace in sorted(written, key=lambda trace: trace.index):
-        text = trace.text.strip()
-        if trace.finish_reason is FinishReason.LENGTH or not is_unicode(text):
-            continue
-        if MARKER.search(text) or counter.special(text):
-            continue
-        if not ends_in(text, _answer(canvas), closing):
-            continue
-        tokens = counter.count(text)
-        better = replace(canvas, summary=text, summary_by=trace.teacher, summary_tokens=tokens)
-        long_cot = assembly.long_cot_text(better)
-        if tokens <= rules.summary_tokens and counter.count(long_cot) <= masks:
-            return better
+        judged = judge(canvas, trace, rules, counter)
+        if isinstance(judged, Canvas):
+            return judged
     return None
+
+
+class Refusal(NamedTuple):
+    """Why a summary is not taken: a fixed word, and a sentence."""
+
+    reason: str
+    detail: str
+
+
+def judge(canvas: Canvas, trace: Trace, rules: Rules, counter: TokenCounter) -> Canvas | Refusal:
+    """The canvas with a summary, or why the summary is refused."""
+    text = trace.text.strip()
+    if trace.finish_reason is FinishReason.LENGTH:
+        cut_at = trace.completion_tokens or trace.max_tokens
+        return Refusal("summary_truncated", f"cut at {cut_at} tokens")
+    if not is_unicode(text):
+        return Refusal("summary_not_unicode", "holds half of a surrogate pair")
+    if MARKER.search(text) or counter.special(text):
+        return Refusal("summary_contains_marker", "holds a marker of the format or a special token")
+    if not ends_in(text, _answer(canvas), rules.summary(_answer(canvas))):
+        return Refusal(
+            "summary_without_answer", f"does not end in the known answer {_answer(canvas)!r}"
+        )
+    tokens = counter.count(text)
+    better = replace(canvas, summary=text, summary_by=trace.teacher, summary_tokens=tokens)
+    if tokens > rules.summary_tokens:
+        return Refusal("summary_too_long", f"{tokens} tokens, at most {rules.summary_tokens}")
+    masks = rules.paths * rules.slot_tokens + rules.summary_tokens
+    whole = counter.count(assembly.long_cot_text(better))
+    if whole > masks:
+        return Refusal(
+            "long_cot_too_long", f"its long-CoT form has {whole} tokens, at most {masks}"
+        )
+    return better

@@ -4,7 +4,8 @@ A grader reads a trace and compares its answer with what the prompt holds: the g
 Its verdict is one of four: correct, wrong, unparsed (no answer could be read) or timeout.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from curation.sampling.replies import Replies
@@ -69,8 +70,25 @@ def verdicts(grader: Grader, submissions: Sequence[Submission]) -> list[Answer]:
 
     Raises UserError where it is anything else, or where a grader of another package fails.
     """
-    try:
+    with _blaming(grader):
         found = list(grader.grade(submissions))
+    return _checked(grader, submissions, found)
+
+
+def verdicts_at_once(
+    grader: "GradesAtOnce", submissions: Sequence[Submission]
+) -> list[Answer] | None:
+    """The same without waiting; None where the grader would have to wait."""
+    with _blaming(grader):
+        found = grader.at_once(submissions)
+    return None if found is None else _checked(grader, submissions, found)
+
+
+@contextmanager
+def _blaming(grader: object) -> Iterator[None]:
+    """UserError where a grader of another package fails."""
+    try:
+        yield
     except PolytraceError:
         raise
     except Exception as error:
@@ -78,6 +96,11 @@ def verdicts(grader: Grader, submissions: Sequence[Submission]) -> list[Answer]:
             raise
         what = f"{type(error).__name__}: {first_line(error)}"
         raise UserError(_faulty(grader, f"failed while it graded ({what})")) from error
+
+
+def _checked(
+    grader: object, submissions: Sequence[Submission], found: list[Answer]
+) -> list[Answer]:
     if len(found) != len(submissions):
         fault = f"gave {len(found)} verdicts for {len(submissions)} traces, and must give one each"
         raise UserError(_faulty(grader, fault))
@@ -107,6 +130,14 @@ class KeepsReplies(Protocol):
 
 
 @runtime_checkable
+class GradesAtOnce(Protocol):
+    """A grader that mostly needs nothing but the texts: while sampling runs, it needs no thread."""
+
+    def at_once(self, submissions: Sequence[Submission]) -> list[Answer] | None:
+        """What `grade` would return; None where that has to wait for a process or a server."""
+
+
+@runtime_checkable
 class Warns(Protocol):
     """A grader that may have to say something about how it grades on this machine."""
 
@@ -125,3 +156,11 @@ class AsksServer(Protocol):
         Raises ShortError where it does not answer, UserError where it serves another model or
         wants a key.
         """
+
+
+@runtime_checkable
+class NamesQuestions(Protocol):
+    """A grader whose kept replies answer questions, so that they can be counted by prompt."""
+
+    def questions(self, submission: Submission) -> list[str]:
+        """The ids of what may be asked about a trace: `prompt_id` of the replies."""

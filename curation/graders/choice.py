@@ -69,6 +69,10 @@ class ChoiceGrader(Grader):
         """Read each trace; without options, or without one that is right, all are unparsed."""
         return [_grade(prompt, trace.text) for prompt, trace in submissions]
 
+    def at_once(self, submissions: Sequence[Submission]) -> list[Answer]:
+        """The same: it waits for nothing."""
+        return self.grade(submissions)
+
     def fault(self, prompt: Prompt) -> str:
         """No options, only one, or a gold that names none of them."""
         if prompt.more_golds:

@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -20,7 +20,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from curation.graders import Grader, Submission
-from curation.graders.programs.extraction import parsed, program_of
+from curation.graders.programs.extraction import is_program, parsed, program_of
 from curation.graders.programs.tests_of import Tests, tests_of
 from curation.sampling.replies import Replies
 from schemas.records import FinishReason, Grade, GradedTrace, Prompt, Trace
@@ -98,14 +98,7 @@ class CodeGrader(Grader):
             keys.append(key)
             if program:
                 work[key] = (program.text, prompt)
-        found = self._replies.find(work.keys()) if self._replies else {}
-        grades = {key: Grade(json.loads(kept.text)["grade"]) for key, kept in found.items()}
-        missing = [key for key in work if key not in grades]
-        with ThreadPoolExecutor(self._workers) as pool:
-            verdicts = list(pool.map(lambda key: self._judge(*work[key]), missing))
-        grades.update(zip(missing, verdicts, strict=True))
-        if self._replies and missing:
-            self._replies.add(_reply(key, work[key][1].id, grades[key]) for key in missing)
+        grades = self._grades(work)
         return [
             Answer(grade=grades[key], answer=program.text, end=program.end)
             if program
@@ -114,8 +107,22 @@ class CodeGrader(Grader):
         ]
 
     def fault(self, prompt: Prompt) -> str:
-        """No tests, or tests that no program can fail or be asked by."""
-        return tests_of(prompt).fault if prompt.tests else "there are no tests for the grader code"
+        """No tests, tests that no program can fail or be asked by, or that the gold fails.
+
+        A gold that takes too long is no fault: how fast it is depends on the machine.
+        """
+        if not prompt.tests:
+            return "there are no tests for the grader code"
+        tests, gold = tests_of(prompt), prompt.gold
+        if tests.fault:
+            return tests.fault
+        is_script = bool(tests.pairs) and "(" in gold and parsed(gold) is not None
+        if not is_program(gold) and not is_script:
+            return ""
+        key = self._key(gold, prompt)
+        if self._grades({key: (gold, prompt)})[key] is not Grade.WRONG:
+            return ""
+        return "the gold is a program that does not pass the tests; one of the two is wrong"
 
     def final_answer(self, prompt: Prompt, correct: Sequence[GradedTrace]) -> str:
         """The gold where it is a whole program, else the shortest correct one."""
@@ -134,6 +141,18 @@ class CodeGrader(Grader):
             sandbox = self._sandboxes.get()
             sandbox.close()
             self._sandboxes.put(sandbox)
+
+    def _grades(self, work: Mapping[str, tuple[str, Prompt]]) -> dict[str, Grade]:
+        """The verdicts of programs by their keys; those that are kept are not run again."""
+        found = self._replies.find(work.keys()) if self._replies else {}
+        grades = {key: Grade(json.loads(kept.text)["grade"]) for key, kept in found.items()}
+        missing = [key for key in work if key not in grades]
+        with ThreadPoolExecutor(self._workers) as pool:
+            verdicts = list(pool.map(lambda key: self._judge(*work[key]), missing))
+        grades.update(zip(missing, verdicts, strict=True))
+        if self._replies and missing:
+            self._replies.add(_reply(key, work[key][1].id, grades[key]) for key in missing)
+        return grades
 
     def _key(self, program: str, prompt: Prompt) -> str:
         facts = [VERSION, self._seconds, self._memory, program]

@@ -7,7 +7,18 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
-from curation.graders import AsksServer, Grader, KeepsReplies, Submission, Warns, check, verdicts
+from curation.graders import (
+    AsksServer,
+    Grader,
+    GradesAtOnce,
+    KeepsReplies,
+    NamesQuestions,
+    Submission,
+    Warns,
+    check,
+    verdicts,
+    verdicts_at_once,
+)
 from curation.graders._naming import named
 from curation.sampling.replies import Replies
 from schemas.recipe import Part
@@ -35,6 +46,8 @@ class FirstOf(Grader):
 
     def __init__(self, graders: Sequence[Grader]) -> None:
         self._graders = graders
+        first = graders[0]
+        self._first = first if isinstance(first, GradesAtOnce) else None
 
     def grade(self, submissions: Sequence[Submission]) -> list[Answer]:
         """The first decision for each submission; where none decides, the first answer.
@@ -59,6 +72,14 @@ class FirstOf(Grader):
             answers.get(i) or Answer(grade=Grade.UNPARSED, answer=None, end=len(trace.text))
             for i, (_, trace) in enumerate(submissions)
         ]
+
+    def at_once(self, submissions: Sequence[Submission]) -> list[Answer] | None:
+        """The same, where the first grader decides every submission without waiting."""
+        if self._first is None or any(self._graders[0].fault(one.prompt) for one in submissions):
+            return None
+        with _at(0):
+            found = verdicts_at_once(self._first, submissions)
+        return found if found is not None and all(map(_is_decided, found)) else None
 
     def fault(self, prompt: Prompt) -> str:
         """Why none of them could grade a trace of this prompt: what the first one says."""
@@ -93,6 +114,11 @@ class FirstOf(Grader):
             if isinstance(grader, AsksServer):
                 with _at(number):
                     grader.reach()
+
+    def questions(self, submission: Submission) -> list[str]:
+        """The questions of all graders."""
+        graders = (grader for grader in self._graders if isinstance(grader, NamesQuestions))
+        return [one for grader in graders for one in grader.questions(submission)]
 
     def close(self) -> None:
         """End what any of them has started."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from curation.graders import Grader, Submission
 from curation.graders._naming import named
 from curation.graders.judging import question, verdict
-from curation.graders.judging.client import JudgeClient, Vote
+from curation.graders.judging.client import JudgeClient, Vote, question_id
 from curation.sampling.replies import Replies
 from curation.teachers.openai_server import OpenAIServer
 from schemas.recipe import Part, digest
@@ -51,6 +51,12 @@ def build(teacher: Part, prompt: str = question.DEFAULT, votes: int = 1) -> Grad
         raise UserError(
             "grader.prompt: must ask for a last line VERDICT: CORRECT, VERDICT: INCORRECT or "
             "VERDICT: UNCLEAR; nothing else is read"
+        )
+    if teacher.kind == "openai_batch":
+        raise UserError(
+            "grader.teacher.kind: openai_batch cannot judge: a judge is asked while prompts wait "
+            "for its verdicts, and each time would be a batch of up to a day; name a server with "
+            "kind openai_server"
         )
     if teacher.kind != "openai_server":
         raise UserError("grader.teacher.kind: must be openai_server: a judge is behind a server")
@@ -131,6 +137,11 @@ class JudgeGrader(Grader):
         """Ask the server whether it is well."""
         with named("teacher", "grader.teacher"):
             self._client.reach()
+
+    def questions(self, submission: Submission) -> list[str]:
+        """The id of the question about a trace; none about an empty one."""
+        asked = self._read(submission).question
+        return [question_id(asked)] if asked else []
 
     def close(self) -> None:
         """End the conversation with the server."""

@@ -33,6 +33,10 @@ class LabelGrader(Grader):
             for _, trace in submissions
         ]
 
+    def at_once(self, submissions: Sequence[Submission]) -> list[Answer]:
+        """The same: it waits for nothing."""
+        return self.grade(submissions)
+
     def fingerprint(self) -> object:
         """Labels are a part of the traces, which are hashed beside this."""
         return 1

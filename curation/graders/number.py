@@ -2,7 +2,8 @@
 
 Numbers are read as mathematics reads them (`scorers/answers`): thousands separators, powers of ten,
 fractions, numbers in words. Nothing is converted: where the gold names a measure, the answer must
-name the same. A range, a bound or a number that is changed by what stands behind it is not read.
+name the same. J and N m are neither the same nor different: such an answer is not read. Nor is a
+range, a bound or a number that is changed by what stands behind it.
 """
 
 import re
@@ -23,14 +24,15 @@ from scorers.answers.extract.conclusion import conclusion
 from scorers.answers.extract.final_answer import extract
 from scorers.answers.extract.statements import reply_start
 from scorers.answers.grade import GRADING, Answer, tidy_gold
+from scorers.answers.notation import si_units
 from scorers.answers.notation.number_words import in_figures
 from scorers.answers.notation.unicode_math import to_latex
 from scorers.answers.notation.units import is_currency, is_measure, unit_of
 from support.errors import UserError
 
-VERSION = 2
+VERSION = 3
 LONGEST_CHARACTERS = 300
-_DEGREES = {"celsius", "fahrenheit", "kelvin"}  # "degree" alone may be any of them
+_DEGREES = {"celsius", "fahrenheit", "kelvin", "K"}  # "degree" alone may be any of them
 _PERCENT = ("%", "percent", "per cent")
 # A word before a rounded number: the "about" of "about 9.8".
 _ABOUT = re.compile(r"(?:approximately|about|roughly|around|\\approx|\\sim|~)\s*(?=[-+$\\.0-9])")
@@ -89,6 +91,10 @@ class NumberGrader(Grader):
         """Compare the final answer of each trace with the gold."""
         return [self._grade(prompt.gold, trace.text) for prompt, trace in submissions]
 
+    def at_once(self, submissions: Sequence[Submission]) -> list[Answer]:
+        """The same: it waits for nothing."""
+        return self.grade(submissions)
+
     def fault(self, prompt: Prompt) -> str:
         """Several golds, or one that is no number, or has another unit than the recipe says."""
         if prompt.more_golds:
@@ -125,7 +131,8 @@ class NumberGrader(Grader):
         if self._unit and self._named() != "dollar" and _DOLLARS.search(found.said):
             return unparsed
         gold = self._read(tidy_gold(gold_text))
-        value = spoken_value(answer) if is_prose(answer) else answer
+        is_words = is_prose(answer) and self._in_si(answer) is None
+        value = spoken_value(answer) if is_words else answer
         read = self._read(value, tidy_gold(gold_text))
         if read is None or gold is None:
             return unparsed
@@ -150,17 +157,30 @@ class NumberGrader(Grader):
         elif named is None:
             return None
         elif given is None:  # "12 people" may be just 12; and "$" may be a sign of mathematics
-            return Grade.UNPARSED if is_measure(named) and not is_currency(named) else None
+            return Grade.UNPARSED if _is_measure(named) and not is_currency(named) else None
         elif given == named or ("degree" in (given, named) and _DEGREES & {given, named}):
             return None
-        return Grade.WRONG if is_measure(given) else Grade.UNPARSED
+        one, other = si_units.parse(given), si_units.parse(named or "")
+        if one is not None and other is not None:
+            if one == other:
+                return None
+            return Grade.UNPARSED if si_units.measure_the_same(one, other) else Grade.WRONG
+        return Grade.WRONG if _is_measure(given) else Grade.UNPARSED
 
     def _named(self) -> str:
         written = f"1 {self._unit}"
+        if found := next(si_units.split(written), None):
+            return si_units.written(found[1])
         return unit_of(written) or unit_of(to_latex(written) or written) or self._unit
 
     def _read(self, text: str, beside: str = "") -> _Quantity | None:
-        """A text as a number and its unit; `beside` is the gold, which may want a decimal."""
+        """A text as a number and its unit; `beside` is the gold, which may want a decimal.
+
+        Symbols of physics are units where the gold or the recipe has one: the "5 K" of money is no
+        5 kelvin.
+        """
+        if (self._unit or not beside or self._in_si(beside)) and (found := self._in_si(text)):
+            return found
         plain = (to_latex(text) or text).replace("per cent", "percent")
         if (self._atol or self._rtol) and (about := _ABOUT.match(plain)):
             plain = plain[about.end() :]
@@ -173,9 +193,26 @@ class NumberGrader(Grader):
         unit = self._named() if bare != plain else unit_of(plain) or unit_of(text)
         return _Quantity(number, unit)
 
+    def _in_si(self, text: str) -> _Quantity | None:
+        """A number with a unit of physics; None where it is anything else."""
+        if self._unit in _PERCENT:
+            return None
+        for value, factors in si_units.split(text):
+            head = (to_latex(value) or value).strip("$ ")
+            if (self._atol or self._rtol) and (about := _ABOUT.match(head)):
+                head = head[about.end() :]
+            number = read_number(rewritten(head))
+            if number is not None and not number.percent:
+                return _Quantity(number, si_units.written(factors))
+        return None
+
     def _without_unit(self, text: str) -> str:
         if not self._unit or self._unit in _PERCENT:
             return text
         bare = TEXT_COMMAND.sub(r" \1", text).rstrip()
         before = bare.removesuffix(self._unit).rstrip(r" \,~")
         return before if before != bare and before[-1:].isdigit() else text
+
+
+def _is_measure(unit: str) -> bool:
+    return is_measure(unit) or si_units.parse(unit) is not None

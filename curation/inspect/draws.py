@@ -6,20 +6,11 @@ the page.
 
 from collections.abc import Iterator
 
+from curation.canvases.rules import STOPS
 from curation.release.statistics import Distribution, Stats
-from schemas.records import Released, StopReason
+from schemas.records import Released
 from support.display.digits import rounded
 
-STOPS = {
-    StopReason.FIXED: "the recipe asks for this number",
-    StopReason.TOPPED_UP: "the recipe's number, and spare samples in place of unusable ones",
-    StopReason.RECORDED: "all traces that the source holds",
-    StopReason.GROUP_STANDS: "the traces made a group",
-    StopReason.MOST_REACHED: "samples.most was reached",
-    StopReason.GIVEN_UP: "given up, because no trace of a wanted kind came",
-    StopReason.REFUSED: "the teacher refused the prompt",
-    StopReason.GRADED_AGAIN: "the traces made a group by the grades of an earlier build",
-}
 GRADERS = {
     "math": "compares mathematical values with the gold",
     "choice": "compares the option that a trace names with the gold's",

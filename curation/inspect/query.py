@@ -41,7 +41,7 @@ class Query:
     """The conditions of a search; all of them must hold.
 
     `above` and `below` bound SeqDep at `level`, nats a token, and order by it. `canvas` is a number
-    from 0, train first, as `datasets` counts, or the start of an id; `seed` draws at random.
+    from 1, train first, or the start of an id; `seed` draws at random.
     """
 
     canvas: str | None = None
@@ -163,13 +163,13 @@ def _hits(corpus: ReleaseReader, query: Query) -> Iterator[SearchHit]:
 def _named(corpus: ReleaseReader, which: str) -> SearchResult:
     """The canvas with this number, or else the one whose id begins with `which`."""
     total = len(corpus)
-    if re.fullmatch(r"0|[1-9][0-9]{0,14}", which) and int(which) < total:
-        return SearchResult(corpus.places([int(which)]), total)
+    if re.fullmatch(r"[1-9][0-9]{0,14}", which) and int(which) <= total:
+        return SearchResult(corpus.places([int(which) - 1]), total)
     query = Query(id=which)
     hits, matches = first(_hits(corpus, query), 1)
-    if not matches or not which:
+    if not matches or not which or which == "0":  # numbers are counted from 1
         raise UserError(
-            f"no canvas {which!r}: give a number below {total}, or how its id begins"
+            f"no canvas {which!r}: give a number from 1 to {total}, or how its id begins"
             f"{_fate(corpus, which)}"
         )
     if matches > 1:

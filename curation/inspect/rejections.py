@@ -19,6 +19,7 @@ from curation.inspect.query import Query, first
 from curation.release.reader import ReleaseReader, begins, holds, selected
 from curation.run_store.shards import shard_path
 from schemas import arrow
+from schemas.facts import Kind
 from schemas.manifest import Manifest
 from schemas.records import Grade, Rejection, Stage
 from support.display.text import one_line
@@ -28,6 +29,7 @@ from support.plugins import hint
 END = 300  # characters of a trace's end
 COLUMNS = arrow.schema_of(Rejection).names
 _InShard = tuple[int, Rejection]
+_PLURAL: dict[Kind, str] = {"prompt": "prompts", "trace": "traces", "summary": "summaries"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +95,12 @@ def find_rejections(corpus: ReleaseReader, query: Query) -> tuple[Iterator[Rejec
 
 def reasons(manifest: Manifest) -> dict[str, str]:
     """Every reason of a run, most frequent first, with its counts in words."""
-    counts: dict[str, Counter[str]] = {}
+    counts: dict[str, Counter[Kind]] = {}
     for one in manifest.rejected:
         counts.setdefault(one.reason, Counter())[one.kind] += one.count
     ordered = sorted(counts.items(), key=lambda item: (-item[1].total(), item[0]))
     return {
-        reason: ", ".join(f"{n:,} {kind}{'s' if n > 1 else ''}" for kind, n in kinds.items())
+        reason: ", ".join(f"{n:,} {kind if n == 1 else _PLURAL[kind]}" for kind, n in kinds.items())
         for reason, kinds in ordered
     }
 
@@ -137,9 +139,10 @@ def _with_texts(run: Path, chosen: Iterable[_InShard]) -> Iterator[RejectedItem]
                 rejection=one,
                 prompt=prompt.get("text"),
                 gold=prompt.get("gold"),
-                # A trace rejected on reading was not kept, and another may have its number.
+                # A trace rejected on reading was not kept, and another may have its number. A
+                # summary is no trace of the corpus; its beginning is in the detail.
                 text=traces.get((one.prompt_id, one.index))
-                if one.stage is not Stage.PROMPTS
+                if one.stage not in (Stage.PROMPTS, Stage.SUMMARIES)
                 else None,
                 answers=tuple(answers.get(one.prompt_id, ())) if one.index is None else (),
             )

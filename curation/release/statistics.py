@@ -137,8 +137,23 @@ def _cause(error: ValidationError) -> str:
     return describe(first, ".".join(map(str, first["loc"])))
 
 
-def measure(folder: Path, files: Sequence[ReleaseFile]) -> Stats:
-    """The statistics of the release in `folder`."""
+def measure(
+    folder: Path, files: Sequence[ReleaseFile], *, as_in_former_versions: bool = False
+) -> Stats:
+    """The statistics of the release in `folder`.
+
+    `as_in_former_versions`: with medians that are always one of the values.
+    """
+
+    def distribution(values: Histogram) -> Distribution:
+        if not values.count:
+            return Distribution(count=0, missing=values.missing)
+        found = values.quantiles(list(SHARES.values()), occurring=as_in_former_versions)
+        spread = dict(zip(SHARES, found, strict=True))
+        return Distribution(
+            count=values.count, missing=values.missing, mean=values.mean(), **spread
+        )
+
     splits, origins = Counter[str](), Counter[tuple[str, str]]()
     correct, grades = Counter[int](), Counter[str]()
     teachers, cut_paths, written = Counter[tuple[str, str]](), 0, 0
@@ -188,13 +203,6 @@ def measure(folder: Path, files: Sequence[ReleaseFile]) -> Stats:
         stop_reasons=tuple(
             StopBin(reason=StopReason(reason), rows=n) for reason, n in sorted(stops.items())
         ),
-        path_tokens=_distribution(path_tokens),
-        **{name: _distribution(histogram) for name, histogram in columns.items()},
+        path_tokens=distribution(path_tokens),
+        **{name: distribution(histogram) for name, histogram in columns.items()},
     )
-
-
-def _distribution(values: Histogram) -> Distribution:
-    if not values.count:
-        return Distribution(count=0, missing=values.missing)
-    spread = dict(zip(SHARES, values.quantiles(list(SHARES.values())), strict=True))
-    return Distribution(count=values.count, missing=values.missing, mean=values.mean(), **spread)

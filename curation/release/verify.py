@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from curation.release import figures, row_checks, statistics
 from curation.release.rows import read_rows
 from curation.release.writer import data_path
+from curation.run_store.shards import kind_of
 from curation.sampling import journal
 from schemas import arrow
 from schemas.facts import REJECTED_FOLDER, FileFacts, ReleaseFile, Shard
@@ -191,8 +192,14 @@ def _totals(manifest: Manifest, tally: _Tally) -> Iterator[str]:
 def _stats(run: Path, manifest: Manifest) -> Iterator[str]:
     """`stats.json` against the statistics of the rows, measured again."""
     try:
-        measured = statistics.measure(run / RELEASE_FOLDER, manifest.release)
-        if statistics.read_stats(run / STATS) != measured:
+        stated = statistics.read_stats(run / STATS)
+        measured = (
+            statistics.measure(
+                run / RELEASE_FOLDER, manifest.release, as_in_former_versions=is_former
+            )
+            for is_former in (False, True)
+        )
+        if all(one != stated for one in measured):
             yield f"{STATS}: does not describe the rows of {RELEASE_FOLDER}/data"
     except (PolytraceError, OSError, pa.ArrowException, ValueError, LookupError) as error:
         yield f"{STATS}: {error}"
@@ -212,8 +219,7 @@ def _rejections(run: Path, manifest: Manifest, tally: _Tally) -> Iterator[str]:
             yield f"{file.path} has other columns than a rejection"
             return
         for row in arrow.records(Rejection, data):
-            kind = "prompt" if row.index is None else "trace"
-            counts[row.stage, kind, row.reason] += 1
+            counts[row.stage, kind_of(row), row.reason] += 1
             if row.index is None:
                 origins[row.source, row.row] += 1
     stated: Counter[tuple[str, str, str]] = Counter()

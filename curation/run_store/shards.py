@@ -117,12 +117,18 @@ def rejections(run: Path, stage: Stage, index: int) -> list[Rejection]:
     return list(arrow.records(Rejection, data))
 
 
+def kind_of(rejection: Rejection) -> Kind:
+    """What was dropped: a prompt, a trace, or a summary that the teacher wrote."""
+    if rejection.index is None:
+        return "prompt"
+    return "summary" if rejection.stage is Stage.SUMMARIES else "trace"
+
+
 def count_reasons(rejections: Iterable[Rejection]) -> tuple[Rejected, ...]:
     """Rejections counted by stage, kind and reason, sorted."""
     counts = Counter[tuple[Stage, Kind, str]]()
     for rejection in rejections:
-        kind: Kind = "prompt" if rejection.index is None else "trace"
-        counts[rejection.stage, kind, rejection.reason] += 1
+        counts[rejection.stage, kind_of(rejection), rejection.reason] += 1
     return tuple(
         Rejected(stage=stage, kind=kind, reason=reason, count=n)
         for (stage, kind, reason), n in sorted(counts.items())

@@ -28,6 +28,7 @@ _KEY = re.compile(rb'"key":"([^"\\]*)"')  # within a text every quotation mark h
 _COMPACT = json.JSONEncoder(separators=(",", ":"))
 _FIELDS = tuple(field.name for field in dataclasses.fields(Trace))
 _values = attrgetter(*_FIELDS)
+_TAIL_BYTES = 1 << 22
 _REFUSED = "refused"  # the field that only a refusal has: its reason
 _TEXTS = ("prompt_id", "key", "text", "teacher", "revision")  # fields of a trace
 
@@ -73,6 +74,20 @@ def lines(path: Path) -> Iterator[bytes]:
     """Every line of a journal that was written to its end, whole or damaged."""
     with path.open("rb") as file:
         yield from (line for line in file if line.endswith(b"\n"))
+
+
+def last_of(folder: Path, teacher: str) -> Trace | None:
+    """The last trace by `teacher` in the journal that was written to last; None where it has none.
+
+    Only the end of the file is read.
+    """
+    paths = sorted(folder.glob("*.jsonl*"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+    if not paths:
+        return None
+    with paths[-1].open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+        entries = map(_revive, reversed(file.readlines()))
+        return next((e for e in entries if isinstance(e, Trace) and e.teacher == teacher), None)
 
 
 def keys(path: Path) -> Iterator[str]:

@@ -5,12 +5,21 @@ but those that exist. Its prompts are not said to have enough: what they lack is
 another run, with a larger budget, makes good.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from curation.sampling.shard_state import Sample
 from curation.sampling.spending import SPENT, Allowance, BudgetSpentError
-from curation.teachers import Failure, Request, SampleOutcome, Shortfall, Skipped, is_slow
+from curation.teachers import (
+    Failure,
+    Request,
+    SampleOutcome,
+    Shortfall,
+    Skipped,
+    at_once,
+    is_slow,
+)
 from schemas.records import Prompt, Trace
 from support.errors import UserError
 
@@ -45,23 +54,36 @@ class Limits:
         """The same, but when the budget is spent no prompt lacks a trace that does not exist."""
 
         def affordable(prompt: Prompt, traces: Sequence[Trace]) -> int:
-            self._has_asked = True
-            try:
-                lacking = shortfall(prompt, traces)
-            except BudgetSpentError:  # a judge was to say what it lacks
-                self._cut.add(prompt.id)
-                return 0
-            if lacking <= 0 or not self.is_spent():
-                return lacking
-            # Spare samples that exist cost nothing again. Half a round of them is none: whoever
-            # goes on from there would draw other samples than a run that was never stopped.
-            if self._spares.get(prompt.id, 0) - len(traces) >= lacking:
-                return lacking
-            self._cut.add(prompt.id)
-            return 0
+            return self._affordable(prompt, traces, shortfall) or 0
+
+        def known(prompt: Prompt, traces: Sequence[Trace]) -> int | None:
+            return self._affordable(prompt, traces, partial(at_once, shortfall))
 
         affordable.grades = is_slow(shortfall)  # type: ignore[attr-defined]
+        affordable.at_once = known  # type: ignore[attr-defined]
         return affordable
+
+    def _affordable(
+        self,
+        prompt: Prompt,
+        traces: Sequence[Trace],
+        ask: Callable[[Prompt, Sequence[Trace]], int | None],
+    ) -> int | None:
+        """What `ask` says, as far as the budget reaches."""
+        self._has_asked = True
+        try:
+            lacking = ask(prompt, traces)
+        except BudgetSpentError:  # a judge was to say what it lacks
+            self._cut.add(prompt.id)
+            return 0
+        if not lacking or not self.is_spent():
+            return lacking
+        # Spare samples that exist cost nothing again. Half a round of them is none: whoever goes on
+        # from there would draw other samples than a run that was never stopped.
+        if self._spares.get(prompt.id, 0) - len(traces) >= lacking:
+            return lacking
+        self._cut.add(prompt.id)
+        return 0
 
     def outcome(self, outcome: SampleOutcome) -> SampleOutcome:
         """The outcome of a missing sample as it is to be entered; traces are counted."""

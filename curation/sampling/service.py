@@ -186,13 +186,14 @@ class _Service:
         wanted = [sample_budget(self.teacher, prompt, self.samples) for prompt in shard.prompts]
         have = self.have(shard.index)
         open_shard = open_shard_state(shard, wanted, self.teacher, self.folder, have)
+        recorded = recorded_samples(self.teacher)
         requests = [
             self.limits.request(
                 open_shard.request(
                     prompt,
                     position,
                     number,
-                    recorded=recorded_samples(self.teacher, prompt),
+                    recorded=recorded(prompt),
                     in_rounds=self._in_rounds,
                 )
             )

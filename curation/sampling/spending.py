@@ -13,6 +13,7 @@ high rather than too low. Where a server does not say how many tokens a sample h
 import re
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import reduce
 from pathlib import Path
 from threading import Lock
@@ -25,6 +26,7 @@ from schemas.records import Stage, Trace
 from support.errors import ShortError
 
 REPLIES = "replies"  # the folder of a judge's replies, in that of the graded traces
+BEGAN = f"{Stage.TRACES}/sampling-began"  # an empty file whose time of change says when
 SAMPLED = (Stage.TRACES, Stage.SUMMARIES)  # the stages that ask the teacher
 SPENT = "budget_spent"  # the reason of samples that were not asked for
 _LINE = re.compile(
@@ -100,13 +102,20 @@ class Allowance:
     """What a budget leaves to spend, for teacher and judge together; safe to use from any thread.
 
     `is_spent` stays true once it is. `before` and `judged` are the tokens of earlier runs. The
-    hours begin with the first look.
+    hours begin with the first look of any process of the build: `run` is its directory, where that
+    is recorded; None for one process alone.
     """
 
     def __init__(
-        self, budget: Budget, price: Price | None, before: Tokens, judged: Tokens = NOTHING
+        self,
+        budget: Budget,
+        price: Price | None,
+        before: Tokens,
+        judged: Tokens = NOTHING,
+        run: Path | None = None,
     ) -> None:
         self._budget, self._price = budget, price
+        self._run = run if budget.hours is not None else None
         self._taken = self._expected = before
         self._judged = self._expected_judged = judged
         self._lock = Lock()
@@ -141,7 +150,7 @@ class Allowance:
 
     def look(self) -> None:
         """See whether the budget is spent by now; the first look begins the hours."""
-        self._began = self._began or time.monotonic()
+        self._began = self._began or _began(self._run)
         self.is_spent = self.is_spent or bool(self._reached())
 
     def sentence(self) -> str:
@@ -165,10 +174,26 @@ class Allowance:
             if money >= budget.money:
                 paid = f"{price.amount(money)} of {price.amount(budget.money)}"
                 reached.append(f"budget.money: {paid}, earlier runs included")
-        hours = (time.monotonic() - self._began) / 3600 if self._began is not None else 0.0
+        hours = (time.time() - self._began) / 3600 if self._began is not None else 0.0
         if budget.hours is not None and hours >= budget.hours:
             reached.append(f"budget.hours: {hours:.2f} of {budget.hours:g} hours of sampling")
         return reached
+
+
+def begin_anew(run: Path) -> None:
+    """Forget when the last build of a run began to sample; call it while no other one runs."""
+    (run / BEGAN).unlink(missing_ok=True)
+
+
+def _began(run: Path | None) -> float:
+    """When a build began to sample, in seconds since the epoch: the first caller says now."""
+    if run is None:
+        return time.time()
+    record = run / BEGAN
+    record.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        record.touch(exist_ok=False)
+    return record.stat().st_mtime
 
 
 def _samples_of(run: Path) -> Iterator[Path]:

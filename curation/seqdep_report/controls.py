@@ -7,16 +7,20 @@ paths, and the path level says nothing (METHOD section 2).
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from curation.seqdep_report.documents import Document
 from curation.seqdep_report.score import Documents
 from schemas.facts import ControlFacts, MeanFacts
 from schemas.recipe import Part
-from scorers.seqdep.curve import FEW, Interval
+from scorers.seqdep.curve import FEW, SAMPLES, Interval
 from support.display.digits import rounded
+from support.stats import Floats, percentile_interval, resampled
 
 ControlKind = Literal["others", "repeated"]
 
@@ -76,8 +80,33 @@ def compared(
     )
 
 
-def sentence(measured: ControlFacts | None) -> str:
-    """Where the paths lie between their controls, if the scorer tells the controls apart."""
+def share_between(
+    own: Mapping[int, float], others: Mapping[int, float], repeated: Mapping[int, float]
+) -> Interval | None:
+    """How far canvases lie from paths of other prompts (0) to one path repeated (1).
+
+    Each maps a prompt's row to nats a token. The bootstrap of the 95 % interval is over prompts: a
+    sample takes the canvas of a prompt and its two controls together. None under `FEW` prompts.
+    """
+    rows = sorted(own.keys() & others.keys() & repeated.keys())
+    if len(rows) < FEW:
+        return None
+    corpora = [np.array([one[row] for row in rows]) for one in (own, others, repeated)]
+
+    def shares(drawn: NDArray[np.intp]) -> Floats:
+        means = [nats[drawn].mean(-1) for nats in corpora]
+        found: Floats = (means[0] - means[1]) / (means[2] - means[1])
+        return found
+
+    value = float(shares(np.arange(len(rows))[None])[0])
+    return Interval(*percentile_interval(value, resampled(shares, len(rows), samples=SAMPLES)))
+
+
+def sentence(measured: ControlFacts | None, between: Interval | None = None) -> str:
+    """Where the paths lie between their controls, if the scorer tells the controls apart.
+
+    `between`: the same with its interval, where it is known.
+    """
     if measured is None:
         return (
             "Path level: its controls were not measured (scorer.controls: 0), so that nothing can "
@@ -97,10 +126,12 @@ def sentence(measured: ControlFacts | None) -> str:
             f"Path level says nothing here: under this scorer {gains}, and the interval of the "
             "first does not lie above that of the second."
         )
-    share = (own.mean - others.mean) / (repeated.mean - others.mean)
+    share = f"{(own.mean - others.mean) / (repeated.mean - others.mean):.0%}"
+    if between is not None and between.low is not None and between.high is not None:
+        share = f"{between.value:.0%} [{between.low:.0%}, {between.high:.0%}]"
     return (
         f"Path level: the paths gain {rounded(own.mean)} nats a token from their siblings, "
-        f"{share:.0%} of the way from paths of other prompts (0 %) to one path repeated (100 %); "
+        f"{share} of the way from paths of other prompts (0 %) to one path repeated (100 %); "
         f"under this scorer {gains}."
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from curation.seqdep_report.score import TextScores
+from curation.seqdep_report.kept_scores import TextScores
 from schemas.records import Level
 from scorers.seqdep.curve import FEW, Curve, Interval, curve
 

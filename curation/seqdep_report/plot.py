@@ -15,6 +15,7 @@ from support.display.figures import BLUE, GREEN, RED, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLOURS = (BLUE, RED, GREEN)
 
@@ -45,25 +46,32 @@ class SeqDepPanel:
 def draw(panels: Sequence[SeqDepPanel], path: Path, *, title: str, note: str) -> None:
     """Write `path`.png and `path`.svg."""
     files = path.with_suffix(".png"), path.with_suffix(".svg")
-    with save(*files, size=(3.4 * len(panels), 6.2), dpi=110) as figure:
-        axes = figure.subplots(2, len(panels), squeeze=False)
-        for column, panel in enumerate(panels):
-            for row in axes if 0 < column < len(panels) - 1 else ():
-                row[column].sharey(row[0])  # the last panel has a scale of its own
-            axes[0][column].set_title(textwrap.fill(panel.title, 30), fontsize=10)
-            if panel.points < 2:
-                _not_drawn([row[column] for row in axes], panel.points)
-                continue
-            for row, label in enumerate(("nats a segment (Eq. 4)", "nats a token")):
-                _axis(axes[row][column], panel, row)
-                if column == 0:
-                    axes[row][column].set_ylabel(f"SeqDep, {label}")
-            axes[1][column].set_xlabel("tokens")
-            axes[0][column].legend(fontsize=7, frameon=False, loc="upper left")
-        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
-        if note:
-            figure.text(0.01, 0.005, textwrap.fill(note, 140), fontsize=9, color="#b00020")
-        figure.tight_layout(rect=(0, 0.06 if note else 0, 1, 1))
+    with save(*files, size=(3.4 * len(panels), 6.8), dpi=110) as figure:
+        compose(figure, panels, title=title, note=note)
+
+
+def compose(figure: "Figure", panels: Sequence[SeqDepPanel], *, title: str, note: str) -> None:
+    """Draw all columns; legends stand below the axes, where they cover no data."""
+    axes = figure.subplots(2, len(panels), squeeze=False)
+    for column, panel in enumerate(panels):
+        for row in axes if 0 < column < len(panels) - 1 else ():
+            row[column].sharey(row[0])  # the last panel has a scale of its own
+        axes[0][column].set_title(textwrap.fill(panel.title, 30), fontsize=10)
+        if panel.points < 2:
+            _not_drawn([row[column] for row in axes], panel.points)
+            continue
+        for row, label in enumerate(("nats a segment (Eq. 4)", "nats a token")):
+            _axis(axes[row][column], panel, row)
+            if column == 0:
+                axes[row][column].set_ylabel(f"SeqDep, {label}")
+        axes[1][column].set_xlabel("tokens")
+        axes[1][column].legend(
+            fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(0, -0.2), borderaxespad=0
+        )
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+    if note:
+        figure.text(0.01, 0.005, textwrap.fill(note, 140), fontsize=9, color="#b00020")
+    figure.tight_layout(rect=(0, 0.06 if note else 0, 1, 1))
 
 
 def _not_drawn(axes: Sequence["Axes"], points: int) -> None:

@@ -8,13 +8,14 @@ other prompts, and one path repeated (METHOD section 2). Different levels must n
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curation.seqdep_report.controls import Control, compared, sentence
+from curation.seqdep_report.controls import Control, compared, sentence, share_between
 from curation.seqdep_report.corpus_statistics import (
     CorpusStatistics,
     LevelStatistics,
@@ -22,14 +23,9 @@ from curation.seqdep_report.corpus_statistics import (
     corpus_statistics,
 )
 from curation.seqdep_report.documents import TextCorpus
+from curation.seqdep_report.kept_scores import ScoreProgress, TextScores, read_scores
 from curation.seqdep_report.plot import SeqDepPanel, Series, draw
-from curation.seqdep_report.score import (
-    Documents,
-    TextScores,
-    make_folder,
-    read_scores,
-    score_corpus,
-)
+from curation.seqdep_report.score import Documents, make_folder, score_corpus
 from schemas.records import Level, SeqDep
 from scorers.revision import directory_revision
 from scorers.seqdep.curve import Interval
@@ -54,11 +50,16 @@ NAMES = {
     "others": "control: paths of other prompts",
     "repeated": "control: one path repeated",
 }
+_NAMED = re.compile(r"(?!(?:hub|s3|gs|https?):)([\w.-]+)=(.+)")
+_PATHS = ("canvas", "others", "repeated")  # what has a path level
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """The corpora that are compared; `web` and `long_cot` may be absent."""
+    """The corpora that are compared; `web` and `long_cot` may be absent.
+
+    `NAME=WHERE` in `long_cot` is a series of its own; the others are joined into one.
+    """
 
     run: Path
     web: str | None
@@ -73,7 +74,7 @@ def report(
     out: Path,
     *,
     limit: int,
-    progress: Callable[[int], None],
+    progress: ScoreProgress,
 ) -> str:
     """Score everything, write the report's files, and return its table as text.
 
@@ -90,7 +91,7 @@ def report(
     for name, number, documents, levels in corpora_to_score:
         path = folder / f"{name}{number or ''}.parquet"
         chosen = dataclasses.replace(settings, levels=levels)
-        score_corpus(documents, scorer, chosen, path, limit=limit, progress=progress)
+        score_corpus(documents, scorer, chosen, path, limit=limit, progress=progress, is_ours=True)
         scores.setdefault(name, []).append(path)
 
     def read(name: str) -> Iterator[TextScores]:
@@ -99,7 +100,7 @@ def report(
     corpora = {name: corpus_statistics(read(name)) for name in scores}
     note = note_on(scorer)
     title = f"Sequential dependence (SeqDep), scored by {scorer.name}"
-    verdict = _verdict(corpora)
+    verdict = _verdict(corpora, read)
     draw(list(_panels(corpora, read)), out / "seqdep", title=title, note=f"{verdict} {note}")
     facts = {name: dataclasses.asdict(corpus) for name, corpus in corpora.items()}
     replace_text(out / "figures.json", json.dumps(facts, indent=2) + "\n")
@@ -124,9 +125,11 @@ def _all(inputs: Inputs, limit: int) -> Iterator[tuple[str, int, Documents, tupl
         raise UserError(f"{inputs.run}: holds no canvases; give a run that released some")
     if inputs.web is not None:
         yield "web", 0, TextCorpus(inputs.web, no_prompt=True), text_levels
-    for number, where in enumerate(inputs.long_cot):
+    for number, given in enumerate(inputs.long_cot):
+        named = _NAMED.fullmatch(given)
+        name, where = named.groups() if named else ("long_cot", given)
         corpus = TextCorpus(where, text_column=inputs.long_cot_column)
-        yield "long_cot", number, corpus, text_levels
+        yield name, 0 if named else number, corpus, text_levels
     own = TextCorpus(str(inputs.run), prompt_column="prompt", text_column="long_cot")
     yield "own_long_cot", 0, own, text_levels
     yield "canvas", 0, canvases, tuple(Level)
@@ -138,11 +141,11 @@ def _panels(
     corpora: dict[str, CorpusStatistics], read: Callable[[str], Iterator[TextScores]]
 ) -> Iterator[SeqDepPanel]:
     """One for each corpus at step and window level, and one for the path level."""
-    for name in ("web", "long_cot", "own_long_cot", "canvas"):
-        if name in corpora:
+    for name in corpora:
+        if name not in _PATHS[1:]:
             levels = [level for level in corpora[name].levels if level.level is not Level.PATH]
             yield SeqDepPanel(
-                title=NAMES[name],
+                title=NAMES.get(name, name),
                 series=tuple(_series(f"{level.level}s", level, read(name)) for level in levels),
             )
     yield SeqDepPanel(
@@ -156,7 +159,7 @@ def _panels(
 
 def _path_levels(corpora: dict[str, CorpusStatistics]) -> Iterator[tuple[str, LevelStatistics]]:
     """The path level of the canvases and of their two controls, each with its name."""
-    for name in ("canvas", "others", "repeated"):
+    for name in _PATHS:
         yield from ((name, one) for one in corpora[name].levels if one.level is Level.PATH)
 
 
@@ -182,7 +185,7 @@ def _table(corpora: dict[str, CorpusStatistics]) -> Table:
         ),
         rows=tuple(
             (
-                *(NAMES[name], str(level.level), str(level.nats_per_token.documents)),
+                *(NAMES.get(name, name), str(level.level), str(level.nats_per_token.documents)),
                 *(as_text(level.nats.mean), as_text(level.nats_per_token.mean)),
                 as_text(level.nats_per_token.slope, few=level.nats_per_token.documents),
                 _trend(level.nats_per_token.slope),
@@ -194,11 +197,24 @@ def _table(corpora: dict[str, CorpusStatistics]) -> Table:
     )
 
 
-def _verdict(corpora: dict[str, CorpusStatistics]) -> str:
+def _verdict(
+    corpora: dict[str, CorpusStatistics], read: Callable[[str], Iterator[TextScores]]
+) -> str:
     """The sentence on the path level of the canvases and its two controls."""
     means = {name: level.nats_per_token.mean for name, level in _path_levels(corpora)}
     own, others, repeated = (means.get(name) for name in ("canvas", "others", "repeated"))
-    return sentence(compared(corpora["canvas"].documents, own, others, repeated))
+    measured = compared(corpora["canvas"].documents, own, others, repeated)
+    between = share_between(*(_path_nats(read(name)) for name in _PATHS))
+    return sentence(measured, between)
+
+
+def _path_nats(scores: Iterator[TextScores]) -> dict[int, float]:
+    """The path level of every canvas, nats a token, by row."""
+    return {
+        one.row: one.path.nats_per_token
+        for one in scores
+        if one.path is not None and one.path.nats_per_token is not None
+    }
 
 
 def _trend(slope: Interval | None) -> str:
@@ -248,4 +264,4 @@ def _coverage(corpora: dict[str, CorpusStatistics]) -> Iterator[str]:
         not_scored = (f"{n} not scored ({reason})" for reason, n in corpus.not_scored.items())
         cut = f"{corpus.cut} in part" if corpus.cut else ""
         extra = "; ".join(filter(None, (cut, ", ".join(not_scored))))
-        yield f"- {NAMES[name]}: {corpus.documents} scored{f'; {extra}' if extra else ''}"
+        yield f"- {NAMES.get(name, name)}: {corpus.documents} scored{f'; {extra}' if extra else ''}"

@@ -1,59 +1,42 @@
 """Score any corpus for sequential dependence (SeqDep).
 
 In: documents, a scorer, settings. Out: a Parquet or JSON Lines file with a row for every document,
-which holds its scores or the reason why it has none. Until all are scored, parts of PART_DOCUMENTS
-documents are kept, so that the same command continues where it stopped; memory does not grow with
-the corpus.
+which holds its scores or the reason why it has none. What is scored is kept about every minute, so
+that the same command continues where it stopped, and a higher limit adds to what stands. Memory
+does not grow with the corpus.
 """
 
 import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from curation.seqdep_report.documents import Document
-from schemas import arrow
-from schemas.records import Level, SeqDep, Siblings
+from curation.seqdep_report.kept_scores import (
+    Former,
+    Parts,
+    ScoreProgress,
+    TextScores,
+    digest,
+    read_scores,
+)
+from schemas.records import Level
 from support.errors import UserError
-from support.files import atomic_write, replace_text
+from support.files import replace_text
 
 if TYPE_CHECKING:  # torch is loaded only by the process that scores
     from scorers.seqdep.causal_lm import Scorer
     from scorers.seqdep.measurement import SeqDepSettings
 
-PART_DOCUMENTS = 256
-VERSION = 1  # raised by hand when scores change their meaning
+CHARACTERS = 4  # of a token, for the size of a group
+PASSES = 2  # of a group, which is scored at once
+VERSION = 2  # raised by hand when scores change their meaning
 TOO_LONG = "context_length"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextScores:
-    """The scores of one document; `row` counts from 1 in its source, `part` from 1 in its row.
-
-    `tokens` are those scored or seen at `window` or `step` level, or of all paths. Where `reason`
-    is not empty, nothing was scored. Units as in `SeqDep`.
-    """
-
-    row: int
-    part: int
-    tokens: int = 0
-    path: SeqDep | None = None
-    step: SeqDep | None = None
-    window: SeqDep | None = None
-    summary_gain: float | None = None
-    siblings: Siblings | None = None
-    reason: str = ""
-    detail: str = ""
 
 
 class Documents(Protocol):
@@ -73,39 +56,72 @@ def score_corpus(
     out: Path,
     *,
     limit: int | None,
-    progress: Callable[[int], None],
+    progress: ScoreProgress,
+    is_ours: bool = False,
 ) -> None:
-    """Write the scores of all documents to `out`, unless they are there already.
+    """Write the scores of all documents to `out`; those that stand there are not computed again.
 
-    UserError where `out` holds other scores.
+    UserError where `out` holds other scores: by another scorer or other settings, or, unless
+    `is_ours`, of documents that are not asked for now.
     """
-    fingerprint = _fingerprint(corpus, scorer, settings, limit)
+    how = _how(scorer, settings)
+    wanted = f"{how} {_digest([corpus.fingerprint(), limit])}"
     state, parts = _beside(out, ".state"), _beside(out, ".parts")
     if out.exists():
         check_out(out)
-        if state.read_text().strip() != fingerprint:
-            raise UserError(f"{out}: holds other scores; remove it, or choose another --out")
-        shutil.rmtree(parts, ignore_errors=True)
-        progress(sum(1 for _ in read_scores(out)))
-        return
-    folder = parts / fingerprint
+        found = state.read_text().strip()
+        if found.split(" ")[0] != how:
+            raise _other(out)
+        if found == wanted:
+            shutil.rmtree(parts, ignore_errors=True)
+            progress(0, kept=sum(1 for _ in read_scores(out)))
+            return
+    folder = parts / how
     make_folder(folder)
-    documents = islice(corpus.documents(), limit)
-    number = 0
-    while batch := list(islice(documents, PART_DOCUMENTS)):
-        path = folder / f"{number:06}.parquet"
-        if path.is_file():
-            progress(len(batch))
-        else:
-            scores = score_documents(batch, scorer, settings, progress)
-            with atomic_write(path) as file:
-                pq.write_table(arrow.table(TextScores, scores), file)
-        number += 1
-    replace_text(
-        state, fingerprint + "\n"
-    )  # first, so that scores never stand beside the state of others
-    _join([folder / f"{n:06}.parquet" for n in range(number)], out)
+    kept, former = Parts(folder), Former(out)
+
+    def stands(document: Document) -> TextScores | None:
+        row = former.take(document)
+        if former.lost and not is_ours:
+            raise _other(out)
+        return row
+
+    documents = kept.resume(islice(corpus.documents(), limit), stands, progress)
+    try:
+        for group in _groups(documents, settings):
+            rows = [stands(document) for document in group]
+            missing = [one for one, row in zip(group, rows, strict=True) if row is None]
+            progress(0, kept=len(group) - len(missing))
+            scored = score_documents(missing, scorer, settings, progress)
+            kept.add([row if row is not None else next(scored) for row in rows])
+    finally:
+        kept.close()
+    if former.rest() and not is_ours:
+        raise _other(out)
+    # All rows are in parts now. Scores never stand beside the state of others.
+    out.unlink(missing_ok=True)
+    replace_text(state, wanted + "\n")
+    kept.join(out)
     shutil.rmtree(parts)
+
+
+def _groups(documents: Iterator[Document], settings: "SeqDepSettings") -> Iterator[list[Document]]:
+    """Stretches of documents that fill some passes, by an estimate from their characters."""
+    group: list[Document] = []
+    tokens = 0
+    for document in documents:
+        group.append(document)
+        size = len(document.prompt) + len(document.text) + sum(map(len, document.paths))
+        tokens += size // CHARACTERS * (1 + len(settings.levels))
+        if tokens >= PASSES * settings.batch_tokens:
+            yield group
+            group, tokens = [], 0
+    if group:
+        yield group
+
+
+def _other(out: Path) -> UserError:
+    return UserError(f"{out}: holds other scores; remove it, or choose another --out")
 
 
 def check_out(out: Path) -> None:
@@ -127,19 +143,6 @@ def make_folder(folder: Path) -> None:
         ) from None
 
 
-def read_scores(path: Path) -> Iterator[TextScores]:
-    """The rows of a file of scores, streamed."""
-    if path.suffix == ".jsonl":
-        with path.open("rb") as lines:
-            for line in lines:
-                row = pa.Table.from_pylist([orjson.loads(line)], arrow.schema_of(TextScores))
-                yield from arrow.records(TextScores, row)
-        return
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=PART_DOCUMENTS):
-            yield from arrow.records(TextScores, pa.Table.from_batches([batch]))
-
-
 def score_documents(
     batch: Sequence[Document],
     scorer: "Scorer",
@@ -158,7 +161,7 @@ def score_documents(
         progress(len(batch) - len(items))
     measurements = iter(measure(scorer, items, settings, progress=progress))
     for document in batch:
-        row = partial(TextScores, row=document.row, part=document.part)
+        row = partial(TextScores, row=document.row, part=document.part, digest=digest(document))
         if document.reason:
             yield row(reason=document.reason, detail=document.detail)
             continue
@@ -182,35 +185,15 @@ def score_documents(
             )
 
 
-def _fingerprint(
-    corpus: Documents, scorer: "Scorer", settings: "SeqDepSettings", limit: int | None
-) -> str:
-    facts = [
-        VERSION,
-        corpus.fingerprint(),
-        scorer.revision,
-        str(scorer.model.dtype),
-        scorer.chat,
-        dataclasses.asdict(settings),
-        limit,
-        PART_DOCUMENTS,
-    ]
+def _how(scorer: "Scorer", settings: "SeqDepSettings") -> str:
+    """A hash of all that shapes the scores of a document."""
+    facts = [VERSION, scorer.revision, str(scorer.model.dtype), scorer.chat]
+    return _digest([*facts, dataclasses.asdict(settings)])
+
+
+def _digest(facts: Sequence[object]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _beside(out: Path, suffix: str) -> Path:
     return out.with_name(out.name + suffix)
-
-
-def _join(parts: Iterable[Path], out: Path) -> None:
-    """Write all parts as one file, reading one part at a time."""
-    with atomic_write(out) as whole:
-        if out.suffix == ".jsonl":
-            with whole.open("wb") as file:
-                for part in parts:
-                    for row in pq.read_table(part).to_pylist():
-                        file.write(orjson.dumps(row) + b"\n")
-        else:
-            with pq.ParquetWriter(whole, arrow.schema_of(TextScores)) as writer:
-                for part in parts:
-                    writer.write_table(pq.read_table(part))

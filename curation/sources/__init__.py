@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from schemas.records import Recorded
 
@@ -58,3 +58,11 @@ class Source(Protocol):
 
     def first_traces(self) -> Sequence[Recorded]:
         """The recorded traces of the first rows."""
+
+
+@runtime_checkable
+class ShowsScores(Protocol):
+    """A source that tells labels from scores."""
+
+    def first_scores(self) -> Sequence[object]:
+        """What the first rows hold in the place of labels and is neither 0 nor 1, but a number."""

@@ -41,7 +41,7 @@ from curation.sources.columns.group import grouped
 from curation.sources.columns.reasons import RowFault
 from curation.sources.columns.references import read_references, with_choices
 from curation.sources.columns.self_containment import missing_reference
-from curation.sources.columns.traces import RowTraces, recorded
+from curation.sources.columns.traces import RowTraces, recorded, scores
 from curation.sources.readers.reader import Reader, Record, check_encoding, values
 from schemas.records import Recorded
 from support.errors import UserError
@@ -124,6 +124,13 @@ class Tabular:
             return ()
         rows = self._reader.sample(SAMPLE_ROWS)
         return [t for row in rows for t in recorded(row, spec, strip_annotations=False).traces]
+
+    def first_scores(self) -> Sequence[object]:
+        """What the first rows hold in the place of labels and is neither 0 nor 1, but a number."""
+        spec = self._layout.traces
+        if spec is None or spec.correct is None:
+            return ()
+        return [one for row in self._reader.sample(SAMPLE_ROWS) for one in scores(row, spec)]
 
     def _rows(self, layout: SourceLayout, *, traces: bool) -> Iterator[Row]:
         is_empty = True

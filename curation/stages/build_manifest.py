@@ -158,7 +158,7 @@ def _teacher(job: Job) -> TeacherFacts:
     return TeacherFacts(
         kind=spec.kind,
         name=job.teacher.name,
-        revision=job.teacher.revision,
+        revision=components.shown_revision(job.recipe, job.teacher.revision),
         temperature=float(temperature) if isinstance(temperature, int | float) else None,
         top_p=float(top_p) if isinstance(top_p, int | float) else None,
         max_tokens=max_tokens if isinstance(max_tokens, int) else None,

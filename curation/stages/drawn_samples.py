@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from curation.sampling.service import FinishedShard
-from curation.teachers import Shortfall, Teacher, is_slow, sample_budget
+from curation.teachers import Shortfall, Teacher, at_once, is_slow, sample_budget
 from schemas.records import Prompt, Trace
 from schemas.samples import Rounds
 
@@ -26,7 +26,14 @@ class DrawnSamples:
 
     def __call__(self, prompt: Prompt, traces: Sequence[Trace]) -> int:
         """How many more samples the prompt gets."""
-        more = self._shortfall(prompt, traces)
+        return self._note(prompt, traces, self._shortfall(prompt, traces))
+
+    def at_once(self, prompt: Prompt, traces: Sequence[Trace]) -> int | None:
+        """The same; None where nobody can say so without waiting."""
+        more = at_once(self._shortfall, prompt, traces)
+        return None if more is None else self._note(prompt, traces, more)
+
+    def _note(self, prompt: Prompt, traces: Sequence[Trace], more: int) -> int:
         self._wanted[prompt.id] = len(traces) + more
         return more
 

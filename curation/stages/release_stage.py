@@ -140,6 +140,7 @@ def make_release(job: Job, source_index: SourceIndex) -> Outcome:
         writer.describe(fresh / name, f"release/{name}")
         for name in ("README.md", "stats.json", *(one.path for one in pictures if one.path))
     ]
+    write_recipe(job)
     named += [writer.describe(job.run / name, name) for name in _small_files(job, source_index)]
     manifest = manifest.model_copy(update={"files": (*manifest.files, *named)})
     if problems := manifest.check():

@@ -16,6 +16,7 @@ from schemas import arrow
 from schemas.records import Canvas, Grade, GradedTrace, Rejection, Scores, Stage, Trace
 
 GRADE_BATCH = 256  # traces between two moves of the progress bar
+ASSEMBLE_BATCH = 64  # prompts between two moves
 
 
 def check_grader(job: Job) -> None:
@@ -71,7 +72,7 @@ def assemble(job: Job, index: int) -> ShardMarker:
     pairs = [(prompt, by_prompt.get(prompt.id, [])) for prompt in prompts]
     texts = (text for pair in pairs for text in assembly.texts_to_count(*pair, job.rules))
     counter = job.counter.ahead(texts)
-    for prompt, traces in pairs:
+    for number, (prompt, traces) in enumerate(pairs, 1):
         correct = [graded for graded in traces if graded.grade is Grade.CORRECT]
         answer = job.grader.final_answer(prompt, correct)
         is_refused = prompt.id in refused
@@ -79,7 +80,9 @@ def assemble(job: Job, index: int) -> ShardMarker:
         rejections.extend(group.rejections)
         if group.canvas is not None:
             canvases.append(group.canvas)
-        job.bars.add(Stage.CANVASES, 1)
+        if number % ASSEMBLE_BATCH == 0:
+            job.bars.add(Stage.CANVASES, ASSEMBLE_BATCH)
+    job.bars.add(Stage.CANVASES, len(pairs) % ASSEMBLE_BATCH)
     data = arrow.table(Canvas, canvases)
     return shards.write(
         job.run, Stage.CANVASES, index, fingerprint, data, rejections, durable=False

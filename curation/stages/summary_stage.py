@@ -20,7 +20,10 @@ from curation.stages.prompt_stage import SourceIndex
 from curation.stages.trace_stage import SamplingProgress, raise_if_short
 from curation.teachers import Failure
 from schemas import arrow
-from schemas.records import Canvas, Prompt, Stage, Trace
+from schemas.records import Canvas, Prompt, Rejection, Stage, Trace
+from support.display.text import one_line, shorten
+
+SHOWN = 160  # characters of a refused summary
 
 
 def write_summaries(job: Job, source_index: SourceIndex) -> None:
@@ -66,14 +69,18 @@ def write_summaries(job: Job, source_index: SourceIndex) -> None:
         for trace in shard.traces:
             written.setdefault(trace.prompt_id, []).append(trace)
         canvases = []
+        rejections: list[Rejection] = []
         for canvas in _load_assembled(job, shard.index):
             texts = written.get(canvas.prompt.id, [])
-            canvases.append(summaries.best(canvas, texts, rules, counter) or canvas)
+            better = summaries.best(canvas, texts, rules, counter)
+            canvases.append(better or canvas)
+            if better is None:
+                rejections += (_refused(job, canvas, trace) for trace in texts)
             waiting.pop(canvas.prompt.id, None)
         by.update(canvas.summary_by for canvas in canvases)
         fingerprint = fingerprints.fingerprint(job, Stage.SUMMARIES, shard.index)
         data = arrow.table(Canvas, canvases)
-        shards.write(job.run, Stage.SUMMARIES, shard.index, fingerprint, data, ())
+        shards.write(job.run, Stage.SUMMARIES, shard.index, fingerprint, data, rejections)
 
     running_teacher = job.running_teacher(Stage.SUMMARIES)
     service.run(
@@ -95,6 +102,21 @@ def write_summaries(job: Job, source_index: SourceIndex) -> None:
         file=sys.stderr,
     )
     raise_if_short(job, short)
+
+
+def _refused(job: Job, canvas: Canvas, trace: Trace) -> Rejection:
+    """Why a summary was not taken, with its beginning."""
+    judged = summaries.judge(canvas, trace, job.rules, job.counter)
+    assert isinstance(judged, summaries.Refusal)
+    return Rejection(
+        stage=Stage.SUMMARIES,
+        prompt_id=canvas.prompt.id,
+        source=canvas.prompt.source,
+        row=canvas.prompt.row,
+        index=trace.index,
+        reason=judged.reason,
+        detail=f"{judged.detail}: {shorten(one_line(trace.text), SHOWN)}",
+    )
 
 
 def _load_assembled(job: Job, index: int) -> Iterator[Canvas]:

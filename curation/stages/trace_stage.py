@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from curation.canvases.top_up import missing_traces
 from curation.context import Job
 from curation.run_store import shards
+from curation.run_store.shards import ShardMarker
 from curation.sampling import service
 from curation.sampling.journal_index import JournalIndex
 from curation.stages import fingerprints, prompt_stage
@@ -36,6 +37,26 @@ def sample_traces(job: Job, source_index: SourceIndex) -> None:
     ]
     if not todo:
         return
+    samples = job.recipe.samples or job.recipe.paths
+    first = samples.per_round if isinstance(samples, Rounds) else samples
+    _sample(job, todo, source_index.prompts * first * len(todo) // source_index.shards)
+    job.bars.end(Stage.TRACES)
+
+
+def take_recorded(job: Job, index: int) -> ShardMarker:
+    """The traces of one shard whose teacher is a record.
+
+    They are all there, so that shards need no common service: each is taken where it is graded.
+    """
+    assert job.teacher.is_record, f"{job.teacher.name} has to be asked"
+    if marker := fingerprints.up_to_date_marker(job, Stage.TRACES, index):
+        return marker
+    _sample(job, [index])
+    return shards.require_marker(job.run, Stage.TRACES, index)
+
+
+def _sample(job: Job, todo: Sequence[int], expected: int = 0) -> None:
+    """Sample these shards through one service; `expected` is a first guess of their samples."""
     short: list[Failure] = []
     rules, counter = job.rules, job.counter
     journal_index = JournalIndex(job.run / Stage.TRACES)
@@ -66,8 +87,6 @@ def sample_traces(job: Job, source_index: SourceIndex) -> None:
             _close_traces(job, shard)
 
     teacher = job.running_teacher(Stage.TRACES)
-    first = samples.per_round if isinstance(samples, Rounds) else samples
-    expected = source_index.prompts * first * len(todo) // source_index.shards
     progress = SamplingProgress(job, Stage.TRACES, teacher, expected)
     service.run(
         teacher,
@@ -81,7 +100,6 @@ def sample_traces(job: Job, source_index: SourceIndex) -> None:
         progress=progress,
     )
     progress.end()
-    job.bars.end(Stage.TRACES)
     raise_if_short(job, short)
 
 

@@ -88,13 +88,21 @@ Shortfall = Callable[[Prompt, Sequence[Trace]], int]
 """How many more samples a prompt needs, given all of its traces so far; callable in any thread.
 
 That is how many usable, distinct traces it lacks or, where samples are drawn in rounds, the size of
-the next round. It may grade the traces, which can take seconds: see `is_slow`.
+the next round. It may grade the traces, which can take seconds: see `is_slow` and `at_once`.
 """
 
 
 def is_slow(shortfall: Shortfall) -> bool:
     """Whether it grades, so that nothing that must not wait may call it."""
     return bool(getattr(shortfall, "grades", False))
+
+
+def at_once(shortfall: Shortfall, prompt: Prompt, traces: Sequence[Trace]) -> int | None:
+    """What it says, where it need not wait to say so; None where it has to be asked in a thread."""
+    if not is_slow(shortfall):
+        return shortfall(prompt, traces)
+    known: int | None = shortfall.at_once(prompt, traces) if hasattr(shortfall, "at_once") else None
+    return known
 
 
 @runtime_checkable
@@ -149,9 +157,10 @@ class Teacher(Protocol):
         """
 
 
-def recorded_samples(teacher: Teacher, prompt: Prompt) -> int:
+def recorded_samples(teacher: Teacher) -> Callable[[Prompt], int]:
     """How many samples of a prompt its teacher does not draw, because they are recorded."""
-    return teacher.recorded(prompt) if isinstance(teacher, HoldsRecord) else 0
+    # Asked once: to look for the methods of a protocol takes longer than all else for a prompt.
+    return teacher.recorded if isinstance(teacher, HoldsRecord) else lambda prompt: 0
 
 
 def sample_budget(teacher: Teacher, prompt: Prompt, samples: int | Rounds) -> SampleBudget:

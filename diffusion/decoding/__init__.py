@@ -132,6 +132,14 @@ def measure_of(rule: Rule) -> Measure:
     return measure if isinstance(measure, Measure) else Measure.PROBABILITY
 
 
+def check_count(name: str, value: int) -> None:
+    """Raise ValueError unless an option of a rule is a number of masks that tensors can hold."""
+    if value < 1:
+        raise ValueError(f"{name}: {value} is under 1")
+    if value >= 1 << 31:
+        raise ValueError(f"{name}: {value} is over {(1 << 31) - 1}")
+
+
 def highest(key_BC: Tensor, among_BC: Tensor, count: int) -> Tensor:
     """The `count` positions of each row among `among_BC` with the highest keys, as [B, C] bool.
 

@@ -4,14 +4,16 @@ At each step the rule names the positions whose confidences it needs, the head i
 alone (some rows at a time, so that [R, V] logits are never held whole), and the rule chooses what
 is committed. Every step computes the whole row, unless a cache is asked for (`kv_cache.py`).
 Shorter rows are padded on the right and masked from attention: in float32 each row decodes to the
-tokens that it decodes to alone, whatever the family's positions. In bfloat16 the rounding of sums,
-which depends on the batch's shape, changes some confidences (docs/adr/0022).
+tokens that it decodes to alone, whatever the family's positions, unless two confidences are as
+close as rounding. In bfloat16 the rounding of sums, which depends on the batch's shape, changes
+some confidences (docs/adr/0022).
 
 Axes: B rows, T tokens, C columns of the layout, R positions in scope, H hidden, V vocabulary.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import isnan
 
 import numpy as np
 import torch
@@ -31,6 +33,7 @@ from diffusion.decoding.sampling import Taken, take
 from diffusion.models.network.denoiser import Dlm
 from diffusion.models.network.linear_cross_entropy import rows_at_once
 from diffusion.training.objective import generator
+from support.errors import UserError
 
 
 @torch.inference_mode()
@@ -52,6 +55,7 @@ def decode(
     for the cache of finished blocks. Raises ValueError if the rule needs steps and has none, has no
     blocks and the cache needs them, takes tokens back and has no number of steps, or does not suit
     the model; for a cache beside guidance; and for tokens of `sampling` that the model lacks.
+    UserError if what the model computes is no number.
     """
     sampling = sampling or Sampling()
     if rule.has_steps and steps < 1:
@@ -231,6 +235,11 @@ class _Batch:
         self.at_commit_BC = torch.where(chosen_BC, confidence_BC, self.at_commit_BC)
         lists = (one.tolist() for one in (rows_K, columns_K, confidences_K, tokens_K))
         for b, column, confidence, token in zip(*lists, strict=True):
+            if isnan(confidence):
+                raise UserError(
+                    f"{self.dlm.folder}: the model computes no numbers (NaN); look at its "
+                    "config.json, or take precision=float32"
+                )
             commits = self.commits[self.rows[b]]
             self.latest[self.rows[b]][column] = len(commits)
             commits.append(Commit(step, column, confidence, token))

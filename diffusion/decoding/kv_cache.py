@@ -142,16 +142,20 @@ class Cache:
     ) -> Tensor:
         """What the head is applied to at every position in scope, [R, H], row after row."""
         low_B, high_B = self._blocks(scope_BC)
+        is_asked_B = scope_BC.any(1)  # for other rows nothing is computed
         whole_B = self.block_B != low_B
         if self.caching.refresh:
             whole_B = whole_B | (self.since_B >= self.caching.refresh)
-        self.block_B = low_B
-        self.since_B = torch.where(whole_B, 0, self.since_B + 1)
+        whole_B = whole_B & is_asked_B
+        self.block_B = torch.where(is_asked_B, low_B, self.block_B)
+        self.since_B = torch.where(whole_B, 0, self.since_B + is_asked_B.long())
         first_B, last_B = self._active(at_BC, low_B, high_B, back=int(denoiser.shift))
         position_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device).expand_as(ids_BT)
         rows_R, columns_R = scope_BC.nonzero(as_tuple=True)
         features_RH: Tensor | None = None
-        whole, partial = (rows_B.nonzero().squeeze(1) for rows_B in (whole_B, ~whole_B))
+        whole, partial = (
+            rows_B.nonzero().squeeze(1) for rows_B in (whole_B, is_asked_B & ~whole_B)
+        )
         widths = (last_B - first_B + 1).tolist()
         for rows in (whole, *_alike(partial, widths)):
             if not len(rows):

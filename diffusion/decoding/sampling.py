@@ -14,6 +14,7 @@ from torch import Tensor
 from diffusion.data.layout import encode
 from diffusion.decoding import Measure
 
+_COLDEST = 1e-6
 Tokens = tuple[int | str, ...]  # ids, or texts that are one token
 
 
@@ -66,8 +67,13 @@ class Sampling(SamplingFields):
     """The fields of `SamplingFields`, within their ranges (else ValueError), and what follows."""
 
     def __post_init__(self) -> None:
-        if not self.temperature >= 0:
-            raise ValueError(f"temperature: {self.temperature} is under 0")
+        if not 0 <= self.temperature < float("inf"):
+            raise ValueError(f"temperature: {self.temperature} is not a number of at least 0")
+        if 0 < self.temperature < _COLDEST:
+            raise ValueError(
+                f"temperature: {self.temperature} is under {_COLDEST}, where logits overflow; take "
+                "0, which gives the likeliest token"
+            )
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ValueError(f"top_p: {self.top_p} is not above 0 and at most 1")
         if self.top_k is not None and self.top_k < 1:
@@ -131,6 +137,7 @@ def _token_id(tokenizer: Any, token: int | str, rows: int, name: str) -> int:
     return int(ids[0])
 
 
+_LEAST, _TINY = torch.finfo(torch.float32).min, torch.finfo(torch.float32).tiny
 # Settings that are newer than the digests of evaluations: with their defaults they have no part.
 LATER = tuple(one.name for one in fields(Sampling))[3:]
 
@@ -182,10 +189,12 @@ def take(
     if deferred:
         which = torch.tensor(deferred, device=logits_rV.device)
         logits_rV.index_fill_(1, which, -torch.inf)
-        top_r, is_deferred_r = logits_rV.amax(1), torch.isin(best_r, which)
+        is_deferred_r = torch.isin(best_r, which)
+        # Where no other token is left, all weights below are 0, and so is the confidence.
+        top_r = logits_rV.amax(1).clamp(min=_LEAST)
     chosen_r = logits_rV.gather(1, best_r[:, None]).squeeze(1)
     weights_rV = logits_rV.sub_(top_r[:, None]).exp_()
-    mass_r = weights_rV.sum(1)
+    mass_r = weights_rV.sum(1).clamp(min=_TINY)
     probability_r = (chosen_r - top_r).exp() / mass_r
     key_r = probability_r
     if measure is not Measure.PROBABILITY:

@@ -86,6 +86,7 @@ def answers(
     check_decodable(rule, dlm.denoiser.block, caching, where)
     if caching is not None:
         try:
+            caching.check(rule)
             caching.check_model(dlm)
         except ValueError as error:
             raise UserError(f"{where}.{error}") from None

@@ -64,12 +64,20 @@ def read_log(file: Path, mask_id: int | None = None) -> dict[int | str, LoggedRo
                 f"{where}: holds states (ids); give the token of the mask by --mask-id, so that "
                 "commits can be told from masks"
             )
-        return _states(every, mask_id)
-    if set(COMMITS) <= record.keys():
-        return _commits(every)
-    raise UserError(
-        f"{where}: has {_listed(record)}; a log has {', '.join(COMMITS)}, or {', '.join(STATES)}"
-    )
+        rows = _states(every, mask_id)
+    elif set(COMMITS) <= record.keys():
+        rows = _commits(every)
+    else:
+        raise UserError(
+            f"{where}: has {_listed(record)}; a log has {', '.join(COMMITS)}, or "
+            f"{', '.join(STATES)}"
+        )
+    if len({type(name) for name in rows}) > 1:
+        raise UserError(
+            f"{visible(str(file))}: row: is a number in some lines and a text in others; 1 and "
+            '"1" would be two rows'
+        )
+    return rows
 
 
 Records = Iterator[tuple[str, Mapping[str, Any]]]  # where it stands, and the record
@@ -94,7 +102,10 @@ def _json_lines(file: Path) -> Records:
             try:
                 record = json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise UserError(f"{where}: is no JSON ({first_line(error)})") from None
+                raise UserError(
+                    f"{where}: is no JSON ({first_line(error)}); a log is JSON Lines, or Parquet "
+                    "with a name that ends in .parquet, and not compressed"
+                ) from None
             if not isinstance(record, dict):
                 raise UserError(f"{where}: is no JSON object; a line is one, such as a commit")
             yield where, record
@@ -175,9 +186,11 @@ def _states(records: Records, mask_id: int) -> dict[int | str, LoggedRow]:
     """
     rows: dict[int | str, LoggedRow] = {}
     last: dict[int | str, tuple[int, NDArray[np.int64]]] = {}
+    has_masks = False
     for where, record in records:
         name, step = _name(record, "row", where), _whole(record, "step", where)
         ids = np.array(_wholes(record, "ids", where), dtype=np.int64)
+        has_masks = has_masks or bool((ids == mask_id).any())
         if name not in rows:
             rows[name] = LoggedRow()
         else:
@@ -197,6 +210,11 @@ def _states(records: Records, mask_id: int) -> dict[int | str, LoggedRow]:
             rows[name].positions_K += at.tolist()
             rows[name].tokens_K += ids[at].tolist()
         last[name] = step, ids
+    if not has_masks:
+        raise UserError(
+            f"{where.rpartition(': ')[0]}: ids: no state holds the token {mask_id}; give that of "
+            "the mask by --mask-id"
+        )
     for name, (_, ids) in last.items():
         rows[name].open = frozenset(np.flatnonzero(ids == mask_id).tolist())
     return rows
@@ -247,7 +265,7 @@ def _wholes(record: Mapping[str, Any], name: str, where: str) -> list[int]:
 def _checked(value: Any, name: str, where: str) -> int:
     if type(value) is int and 0 <= value < _LARGEST:
         return value
-    raise UserError(f"{where}: {name}: {_shown(value)}; give a whole number from 0")
+    raise UserError(f"{where}: {name}: {_shown(value)}; give a whole number from 0 to 2147483647")
 
 
 def _shown(value: Any) -> str:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from diffusion.data.layout import Ids
 from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import Precision
+from support.errors import UserError
 
 GROUP = 16  # samples whose numbers of masks are spread evenly, as in LLaDA's get_log_likelihood
 Masks = NDArray[np.bool_]
@@ -110,7 +111,7 @@ def _seed(seed: int, prompt: Ids, answer: Ids) -> list[int]:
     digest = hashlib.sha256()
     for ids in (prompt, answer):
         digest.update(len(ids).to_bytes(8, "big") + np.asarray(ids, dtype="<i8").tobytes())
-    return [seed, int.from_bytes(digest.digest()[:8], "big")]
+    return [seed % (1 << 64), int.from_bytes(digest.digest()[:8], "big")]  # none below 0
 
 
 class _Row(NamedTuple):
@@ -142,7 +143,9 @@ class _Row(NamedTuple):
                 logits_RV = torch.nn.functional.linear(
                     features_RH.to(head.weight.dtype), head.weight, bias_V
                 )
-            best_R, token_R = logits_RV.float().softmax(-1).max(-1)
+            logits_RV = logits_RV.float()
+            logits_RV[:, self.dlm.mask_id] = -torch.inf  # as in decoding: never a prediction
+            best_R, token_R = logits_RV.softmax(-1).max(-1)
             chosen = int(best_R.argmax())
             at = int(at_R[chosen])
             if int(token_R[chosen]) != int(self.answer[at]):
@@ -158,6 +161,11 @@ class _Row(NamedTuple):
                 ids_ST, positions_R, targets_R, torch.ones_like(targets_R, dtype=torch.float32)
             )
         nats_R = found.nats_R.double().cpu().numpy()
+        if not np.isfinite(nats_R).all():
+            raise UserError(
+                f"{self.dlm.folder}: a likelihood is no finite number; look at the model's "
+                "config.json, or take precision=float32"
+            )
         sums_S = np.zeros(len(masks_sL))
         np.add.at(sums_S, np.nonzero(masks_sL)[0], nats_R)
         return sums_S

@@ -8,9 +8,8 @@ from dataclasses import asdict, dataclass
 from math import hypot
 from typing import Any
 
-from diffusion.evaluation.likelihood import Likelihood
-
-_Z = 1.96  # standard errors of a 95 % interval
+from diffusion.evaluation.likelihood import GROUP, Likelihood
+from support.stats import t_point
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +57,17 @@ class Estimates:
             mean_standard_error=sum(self._errors) / len(self._errors),
             largest_standard_error=max(self._errors),
             choices=len(choices),
-            undecided=sum(map(_is_undecided, choices)),
+            undecided=sum(_is_undecided(some, self._samples // GROUP) for some in choices),
         )
         return {"likelihoods": asdict(made)}
 
 
-def _is_undecided(choices: list[Likelihood]) -> bool:
+def _is_undecided(choices: list[Likelihood], groups: int) -> bool:
+    """`groups`: of samples, whose spread is the standard error of each that is not exact."""
     first, second = sorted(choices, key=lambda one: -one.value)[:2]
-    return first.value - second.value <= _Z * hypot(first.error, second.error)
+    error = hypot(first.error, second.error)
+    if not error:
+        return first.value == second.value
+    # Welch's degrees of freedom, between those of one estimate and of both.
+    freedom = int((groups - 1) * error**4 / (first.error**4 + second.error**4) + 1e-9)
+    return first.value - second.value <= t_point(freedom) * error

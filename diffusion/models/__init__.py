@@ -93,7 +93,7 @@ def family_of(config: Config) -> tuple[str, Family]:
             f"config.json: model_type {kind!r}: {why}; take a model of the {known_families()}"
         )
     named = config.get("architectures")
-    architectures = set(named) if isinstance(named, list) else set()
+    architectures = {str(one) for one in named} if isinstance(named, list) else set()
     for name, family in families().items():
         if architectures & set(getattr(family, "ARCHITECTURES", ())):
             return name, family
@@ -174,7 +174,7 @@ def load_model(
     """The model in the directory `name`, or of that name on the Hub.
 
     Raises UserError if the directory holds no such model, names or shapes of weights do not match,
-    or the tokenizer has no mask token.
+    one is not finite, or the tokenizer has no mask token.
     """
     folder = directory_of(name, trust_remote_code)
     config, family_name, family, block = identify(folder)
@@ -189,9 +189,11 @@ def load_model(
                 f"{folder}: the {what} token's id {number} is beyond the model's {rows} "
                 "embeddings; give the model its own tokenizer"
             )
+    net = net.to(device)
+    _check_finite(net, folder)
     return Dlm(
         family=family_name,
-        denoiser=Denoiser(net.to(device), shift=family.SHIFT, block=block),
+        denoiser=Denoiser(net, shift=family.SHIFT, block=block),
         tokenizer=tokenizer,
         mask_id=ids.mask,
         fill_id=ids.fill,
@@ -199,6 +201,16 @@ def load_model(
         folder=folder,
         turn_end_ids=turn_end_ids(folder, config, tokenizer),
     )
+
+
+def _check_finite(net: Any, folder: Path) -> None:
+    """UserError names a weight with a NaN or an infinity, which would make every answer noise."""
+    for name, weight in net.state_dict().items():
+        if weight.is_floating_point() and not all(one.isfinite() for one in weight.aminmax()):
+            raise UserError(
+                f"{folder}: the weight {name} holds a number that is not finite; fetch the model "
+                "again"
+            )
 
 
 def blank_model(name: str, trust_remote_code: bool) -> Any:
@@ -232,8 +244,22 @@ def tokenizer_of(
     try:
         tokenizer = family.tokenizer(folder, trust)
     except Exception as error:  # tokenizers raises bare Exception, remote code raises anything
-        raise UserError(f"{folder}: its tokenizer cannot be read: {first_line(error)}") from error
-    return tokenizer, family.special_ids(config, tokenizer)
+        raise UserError(
+            f"{folder}: its tokenizer cannot be read: {first_line(error)}; fetch its files again"
+        ) from error
+    ids = family.special_ids(config, tokenizer)
+    for what, number in zip(("mask", "fill"), ids, strict=True):
+        if type(number) is not int or number < 0:
+            raise UserError(
+                f"{folder}/config.json: the {what} token's id is {number!r}; give a whole number "
+                "from 0"
+            )
+    if ids.mask == ids.fill:
+        raise UserError(
+            f"{folder}/config.json: the mask and the token that fills an answer are both "
+            f"{ids.mask}, and a mask is never predicted; give each its own id"
+        )
+    return tokenizer, ids
 
 
 def save(dlm: Dlm, folder: Path, state: State | None = None) -> None:

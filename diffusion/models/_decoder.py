@@ -33,6 +33,7 @@ class Part(NamedTuple):
 # Transformers' name of a family's tensor, or its parts in the order of the tensor's rows; None for
 # a tensor that transformers' network does not have.
 Rename = Callable[[str], str | tuple[Part, ...] | None]
+_HEAD, _EMBEDDINGS = "lm_head.weight", "model.embed_tokens.weight"
 _SHOWN = 4
 _SHOWN_CHARACTERS = 200  # of another library's message
 
@@ -42,8 +43,13 @@ def config_faults() -> Iterator[None]:
     """Raises UserError instead of what a class says of a value in a config that it cannot take."""
     try:
         yield
-    except (TypeError, ValueError, ArithmeticError, RuntimeError, StrictDataclassError) as error:
+    except (
+        *(TypeError, ValueError, LookupError, ArithmeticError, RuntimeError),
+        StrictDataclassError,
+    ) as error:
         fault = " ".join(str(error).split())[:_SHOWN_CHARACTERS]
+        if isinstance(error, LookupError):  # a name that is in none of transformers' tables
+            fault = f"{fault} is unknown to transformers"
         raise UserError(f"config.json: {fault}; take the file of the model's repository") from None
 
 
@@ -53,12 +59,25 @@ def blank(architecture: Any, config: Any, dtype: torch.dtype) -> Any:
         return architecture._from_config(_prepared(config), dtype=dtype)
 
 
+def check_types(folder: Path) -> None:
+    """Raise UserError for quantised weights: numbers that stand for others are not read."""
+    for file in weight_files(folder):
+        with _opened(file) as weights:
+            for name in weights.keys():  # noqa: SIM118 - a file, not a mapping
+                kind = weights.get_slice(name).get_dtype()
+                if kind not in _DTYPES and kind not in _COUNTS:
+                    raise UserError(
+                        f"{folder}: the weight {name} has the type {kind}, and quantised weights "
+                        "are not read; take the model's files in bfloat16 or float32"
+                    )
+
+
 def build(folder: Path, architecture: Any, config: Any, rename: Rename, dtype: torch.dtype) -> Any:
     """The network with the weights in `folder`; UserError lists every kind of mismatch."""
+    check_types(folder)
     with config_faults(), torch.device("meta"):
         untrained = architecture(_prepared(config)).state_dict()
-    if config.tie_word_embeddings:
-        untrained.pop("lm_head.weight", None)
+    tied = _HEAD if config.tie_word_embeddings else None
     weights: dict[str, Tensor] = {}
     left_over, misshapen = [], []
     for name, tensor in tensors(folder):
@@ -75,7 +94,9 @@ def build(folder: Path, architecture: Any, config: Any, rename: Rename, dtype: t
     for name in header(folder):
         for part in _parts(rename, name, untrained):
             found[part.name] += untrained[part.name][part.at].numel()
-    missing = sorted(name for name, one in untrained.items() if found[name] < one.numel())
+    missing = sorted(
+        name for name, one in untrained.items() if found[name] < one.numel() and name != tied
+    )
     faults = [
         f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{' …' if len(names) > _SHOWN else ''}"
         for what, names in (
@@ -87,6 +108,16 @@ def build(folder: Path, architecture: Any, config: Any, rename: Rename, dtype: t
     ]
     if faults:
         raise UserError(f"{folder}: its weights do not match its config.json; {'; '.join(faults)}")
+    # Some files hold a tied matrix twice.
+    if (
+        tied is not None
+        and tied in weights
+        and not torch.equal(weights.pop(tied), weights[_EMBEDDINGS])
+    ):
+        raise UserError(
+            f"{folder}: its config.json says that the head is the embeddings' matrix, and its "
+            "weights hold two different ones; correct tie_word_embeddings (weight_tying)"
+        )
     return architecture.from_pretrained(
         None, config=_prepared(config), state_dict=weights, dtype=dtype
     )
@@ -129,6 +160,7 @@ _DTYPES = {
     "F16": torch.float16,
     "BF16": torch.bfloat16,
 }
+_COUNTS = ("I64", "I32", "BOOL")  # of buffers such as positions
 
 
 def _opened(file: Path) -> Any:

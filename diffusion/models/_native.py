@@ -7,7 +7,7 @@ class, the tokenizer, the size of a block, and the ids of mask and fill.
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from transformers import PreTrainedTokenizerFast, Qwen2Tokenizer
 
@@ -56,9 +56,11 @@ def tokenizer(folder: Path) -> Any:
     """The tokenizer beside the model: the fast one, or Qwen2's from vocab.json and merges.txt.
 
     Repositories name classes of their own, which are these under another name; their code is never
-    run.
+    run. UserError if the files are not there, of which transformers would make an empty tokenizer.
     """
     fast = (folder / "tokenizer.json").exists()
+    if not fast and not all((folder / name).exists() for name in ("vocab.json", "merges.txt")):
+        raise UserError("there is no tokenizer.json, and no vocab.json with merges.txt")
     return (PreTrainedTokenizerFast if fast else Qwen2Tokenizer).from_pretrained(folder)
 
 
@@ -88,7 +90,7 @@ def special_ids(
         config.get("eos_token_id"),
         tokenizer.eos_token_id,
     )
-    fill = next((one for one in fills if isinstance(one, int)), None)
+    fill = next((one for one in fills if type(one) is int and one >= 0), None)
     if fill is None:
         raise UserError(f"{tokenizer.name_or_path}: its tokenizer has no padding to fill with")
     return SpecialIds(mask_id(config, tokenizer, masks, default), fill)
@@ -101,9 +103,9 @@ def mask_id(
     added: dict[str, int] = getattr(tokenizer, "get_added_vocab", dict)()
     named = (added[name] for name in masks if name in added)
     found = config.get("mask_token_id")
-    for one in (found, getattr(tokenizer, "mask_token_id", None), *named, default):
-        if isinstance(one, int) and not isinstance(one, bool):
-            return one
+    known = (found, getattr(tokenizer, "mask_token_id", None), *named, default)
+    if (mask := next((one for one in known if one is not None), None)) is not None:
+        return cast(int, mask)  # whether it is a number is looked at by `tokenizer_of`
     raise UserError(
         f"{tokenizer.name_or_path}: no mask token: config.json says model_type "
         f"{config.get('model_type')!r} and mask_token_id {found!r}, and its tokenizer has none; "

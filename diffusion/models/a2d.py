@@ -45,8 +45,13 @@ def block_size(config: Config) -> int | None:
 
 def build(folder: Path, config: Config, dtype: torch.dtype, trust: bool) -> Any:
     """The network with its weights; remote code is never needed."""
-    names = f"{folder} {config.get('_name_or_path')}".lower()
-    if _BLOCKWISE in names and block_size(config) is None:
+    own = (
+        folder.parent.parent if folder.parent.name == "snapshots" else folder
+    )  # of the Hub's cache
+    if (
+        _BLOCKWISE in f"{own.name} {config.get('_name_or_path')}".lower()
+        and block_size(config) is None
+    ):
         raise UserError(
             f"{folder}: by its name ({_BLOCKWISE}) it was trained block by block; add block_size "
             "to its config.json, with the tokens of a block in its training (32 in dLLM's)"

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from diffusion.models import Config, SpecialIds, State, _decoder
+from diffusion.models import Config, SpecialIds, State, _decoder, _native
 from support.errors import UserError
 
 MODEL_TYPES = ("Dream", "dream")
@@ -45,8 +45,7 @@ def blank(config: Config, dtype: torch.dtype, trust: bool) -> Any:
 
 def tokenizer(folder: Path, trust: bool) -> Any:
     """The tokenizer; Dream's own class is Qwen2's under another name: no remote code is run."""
-    fast = (folder / "tokenizer.json").exists()
-    return (PreTrainedTokenizerFast if fast else Qwen2Tokenizer).from_pretrained(folder)
+    return _native.tokenizer(folder)
 
 
 def special_ids(config: Config, tokenizer: Any) -> SpecialIds:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from diffusion.models import Config, SpecialIds, State, _decoder
+from diffusion.models import Config, SpecialIds, State, _decoder, _native
 from support.errors import UserError
 
 MODEL_TYPES = ("llada",)
@@ -29,6 +29,7 @@ _REQUIRED = {
     "input_emb_norm": False,
     "scale_logits": False,
 }
+_NEEDED = ("d_model", "n_heads", "n_layers", "max_sequence_length", "rope_theta")
 _BLOCK = re.compile(r"model\.transformer\.blocks\.(\d+)\.(\w+)\.weight")
 _IN_BLOCK = {
     "attn_norm": "input_layernorm",
@@ -68,7 +69,7 @@ def blank(config: Config, dtype: torch.dtype, trust: bool) -> Any:
 
 def tokenizer(folder: Path, trust: bool) -> Any:
     """The fast tokenizer beside the model."""
-    return PreTrainedTokenizerFast.from_pretrained(folder)
+    return _native.tokenizer(folder)
 
 
 def special_ids(config: Config, tokenizer: Any) -> SpecialIds:
@@ -90,25 +91,29 @@ def _llama(config: Config) -> LlamaConfig:
     ]
     if wrong:
         raise UserError(f"config.json: no LLaDA that a Llama block computes; {'; '.join(wrong)}")
-    try:
-        width, heads = config["d_model"], config["n_heads"]
-        with _decoder.config_faults():
-            return LlamaConfig(
-                vocab_size=config.get("embedding_size") or config["vocab_size"],
-                hidden_size=width,
-                intermediate_size=config.get("mlp_hidden_size") or config["mlp_ratio"] * width,
-                num_hidden_layers=config["n_layers"],
-                num_attention_heads=heads,
-                num_key_value_heads=config.get("n_kv_heads") or heads,
-                max_position_embeddings=config["max_sequence_length"],
-                rms_norm_eps=config.get("rms_norm_eps", 1e-5),
-                rope_parameters={"rope_type": "default", "rope_theta": config["rope_theta"]},
-                tie_word_embeddings=config.get("weight_tying", True),
-                pad_token_id=None,
-                bos_token_id=None,
-                eos_token_id=config.get("eos_token_id"),
-            )
-    except KeyError as error:
+    needed = [
+        *_NEEDED,
+        "vocab_size" if config.get("embedding_size") is None else "embedding_size",
+        "mlp_ratio" if config.get("mlp_hidden_size") is None else "mlp_hidden_size",
+    ]
+    if missing := [key for key in needed if config.get(key) is None]:
         raise UserError(
-            f"config.json: {error.args[0]} is missing; take the file of the model's repository"
-        ) from None
+            f"config.json: {', '.join(missing)} missing; take the file of the model's repository"
+        )
+    width, heads = config["d_model"], config["n_heads"]
+    with _decoder.config_faults():
+        return LlamaConfig(
+            vocab_size=config.get("embedding_size") or config["vocab_size"],
+            hidden_size=width,
+            intermediate_size=config.get("mlp_hidden_size") or config["mlp_ratio"] * width,
+            num_hidden_layers=config["n_layers"],
+            num_attention_heads=heads,
+            num_key_value_heads=config.get("n_kv_heads") or heads,
+            max_position_embeddings=config["max_sequence_length"],
+            rms_norm_eps=config.get("rms_norm_eps", 1e-5),
+            rope_parameters={"rope_type": "default", "rope_theta": config["rope_theta"]},
+            tie_word_embeddings=config.get("weight_tying", True),
+            pad_token_id=None,
+            bos_token_id=None,
+            eos_token_id=config.get("eos_token_id"),
+        )

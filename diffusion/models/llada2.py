@@ -25,6 +25,7 @@ _REQUIRED = {
     "use_sliding_window": (None, False),
     "norm_head": (None, False),
     "using_split_qkv_in_self_attention": (None, False),
+    "expert_capacity": (None,),  # of LLaDA2.2, which first chooses experts for a whole block
 }
 _NEEDED = (
     "intermediate_size",

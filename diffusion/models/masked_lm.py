@@ -18,7 +18,7 @@ SHIFT = False
 
 def build(folder: Path, config: Config, dtype: torch.dtype, trust: bool) -> Any:
     """The network with its weights; code that comes with the model runs only with `trust`."""
-    _decoder.header(folder)  # safetensors, or nothing: other formats are pickles
+    _decoder.check_types(folder)  # safetensors, or nothing: other formats are pickles
     auto: Any = AutoModelForMaskedLM
     try:
         net, info = auto.from_pretrained(

@@ -28,7 +28,7 @@ def inspect(
     canvas: Annotated[
         str | None,
         typer.Option(
-            help="Show this one canvas: its number, counted from 0, or an unambiguous beginning of "
+            help="Show this one canvas: its number, counted from 1, or an unambiguous beginning of "
             "its id."
         ),
     ] = None,
@@ -157,7 +157,7 @@ def _shown(corpus: "ReleaseReader", query: "Query", console: "Console") -> Itera
         places, total = find(corpus, query)
         abreast = console.is_terminal or "COLUMNS" in os.environ
         shown = (
-            show(row, width, title=f"canvas {place.number} of {len(corpus):,}", abreast=abreast)
+            show(row, width, title=f"canvas {place.number + 1} of {len(corpus):,}", abreast=abreast)
             for place, table in rows(places)
             for row in arrow.records(Released, table)
         )

@@ -32,6 +32,21 @@ BatchTokens = Annotated[
 Device = Annotated[
     str | None, typer.Option(help="cpu, cuda, cuda:1, … (default: a GPU if there is one).")
 ]
+
+
+class Precision(StrEnum):
+    """The numbers that the scorer computes with."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+DType = Annotated[
+    Precision | None,
+    typer.Option(
+        "--dtype", help="The scorer's numbers (default: float32 on a CPU, else bfloat16)."
+    ),
+]
 Remote = Annotated[
     bool, typer.Option("--trust-remote-code", help="Allow code that comes with the model to run.")
 ]
@@ -106,6 +121,7 @@ def score(
     ] = None,
     batch_tokens: BatchTokens = 16384,
     device: Device = None,
+    dtype: DType = None,
     trust_remote_code: Remote = False,
 ) -> None:
     """Measure the sequential dependence (SeqDep, Eq. 4) of any corpus.
@@ -113,7 +129,8 @@ def score(
     Every document gets a row: nats a segment and nats a token at each level, the gain of every
     segment, and its number of tokens. Means, curves over length and means by segment are printed
     and written to OUT.figures.json. A text in the canvas format is also scored at path level. If
-    the command is stopped, running it again continues where it stopped.
+    the command is stopped, running it again continues where it stopped; a higher --limit, or more
+    rows of the input, add to the scores that stand.
 
     Examples: polytrace score --model tiny/teacher --input runs/demo --out demo.parquet ·
     polytrace score --model Qwen/Qwen2.5-1.5B --input hub:open-r1/OpenR1-Math-220k
@@ -132,8 +149,9 @@ def score(
         revision=revision,
     )
     from curation.seqdep_report.corpus_statistics import corpus_statistics
+    from curation.seqdep_report.kept_scores import read_scores
     from curation.seqdep_report.report import note_on
-    from curation.seqdep_report.score import check_out, read_scores, score_corpus
+    from curation.seqdep_report.score import check_out, score_corpus
     from scorers.seqdep.measurement import SeqDepSettings
     from support.files import replace_text
 
@@ -149,7 +167,7 @@ def score(
     check_out(out)
     if Path(input_).is_dir() and Path(input_).resolve() in out.resolve().parents:
         raise UserError(f"--out {out}: lies in the folder that is read; choose another place")
-    scorer = load_scorer(model, prompt, device, trust_remote_code)
+    scorer = load_scorer(model, prompt, device, dtype, trust_remote_code)
     typer.echo(
         f"{corpus.name}: text in column {corpus.text_column!r}, "
         f"{f'prompt in {corpus.prompt_column!r}' if corpus.prompt_column else 'no prompt'}; "
@@ -184,13 +202,16 @@ def say_how_to_resume() -> Iterator[None]:
         raise
 
 
-def load_scorer(model: str, prompt: PromptForm, device: str | None, trust: bool) -> "Scorer":
+def load_scorer(
+    model: str, prompt: PromptForm, device: str | None, dtype: Precision | None, trust: bool
+) -> "Scorer":
     """The scorer on its device; `model` may be a bundled one."""
     from scorers.seqdep.device_pool import ModelSpec
     from support.paths import locate
 
     is_chat = prompt is PromptForm.CHAT
-    return ModelSpec(path=locate(model), chat=is_chat, trust_remote_code=trust).load(device)
+    spec = ModelSpec(path=locate(model), chat=is_chat, trust_remote_code=trust, dtype=dtype or "")
+    return spec.load(device)
 
 
 def _levels(segments: str) -> tuple[Level, ...]:

@@ -9,6 +9,7 @@ import typer
 from flows.cli.score import (
     BatchTokens,
     Device,
+    DType,
     ModelName,
     PromptForm,
     Remote,
@@ -34,8 +35,9 @@ def seqdep_report(
     long_cot: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FILE|DIR|hub:NAME",
-            help="Ordinary long chain-of-thought to compare with; may be given several times.",
+            metavar="[NAME=]FILE|DIR|hub:NAME",
+            help="Ordinary long chain-of-thought to compare with; may be given several times. "
+            "One with a NAME of its own is a series of its own.",
         ),
     ] = None,
     long_cot_column: Annotated[
@@ -52,6 +54,7 @@ def seqdep_report(
     ] = PromptForm.CHAT,
     batch_tokens: BatchTokens = 16384,
     device: Device = None,
+    dtype: DType = None,
     trust_remote_code: Remote = False,
 ) -> None:
     """Draw the paper's Figures 3 and 7 for a run: is its corpus less sequential than ordinary text?
@@ -79,7 +82,7 @@ def seqdep_report(
     from support.display.progress import Progress
 
     with say_how_to_resume(), Progress("scored", "texts") as bar:
-        load = partial(load_scorer, model, prompt, device, trust_remote_code)
+        load = partial(load_scorer, model, prompt, device, dtype, trust_remote_code)
         text = report(inputs, load, settings, out, limit=limit, progress=bar.update)
     typer.echo(text)
     typer.echo(f"report   {out}/report.md\npicture  {out}/seqdep.png, {out}/seqdep.svg")

@@ -19,6 +19,7 @@ from scorers.answers.compare.choices import capital, letter_of, options, text_of
 from scorers.answers.compare.equations import one_side, right_side
 from scorers.answers.compare.plain_rules import (
     LONGEST_ANSWER_CHARACTERS,
+    is_number,
     quick_grade,
     tidy,
     wrap,
@@ -31,7 +32,7 @@ from scorers.answers.extract.final_answer import extract
 from scorers.answers.notation.units import spelled_power
 from scorers.answers.verify.math_verify_pool import MathVerifyPool, Question
 
-GRADING = 6
+GRADING = 7
 """Bumped by hand where a verdict may change: shards and cells that it shaped are graded again."""
 
 # JSON with one answer: '{"answer": "18"}'.
@@ -93,6 +94,16 @@ class GradePool:
         """One Answer for each (text, gold) or Attempt, in order. No text makes it raise."""
         return self._decided([_first_answer(Attempt(*item)) for item in items])
 
+    def grade_at_once(self, items: Sequence[Attempt]) -> list[Answer] | None:
+        """The same where rules decide all of them; None where math-verify would be asked."""
+        answers: list[Answer] = []
+        for item in items:
+            answer, question = _first_answer(item)
+            if question is not None:
+                return None
+            answers.append(answer)
+        return answers
+
     def compare(self, pairs: Sequence[tuple[str, str]]) -> list[Grade]:
         """The grade of each (answer, gold), where the answer was found by other means."""
         found = [Answer(grade=Grade.UNPARSED, answer=tidy(answer), end=0) for answer, _ in pairs]
@@ -152,7 +163,7 @@ def _compared(unparsed: Answer, expected: str, prompt: str) -> _First:
     if compared is None:
         return unparsed, None
     read, expected = compared
-    if not (read.isdecimal() and expected.isdecimal()):  # most are whole numbers
+    if not (is_number(read) and is_number(expected)):  # most are, and are written alike
         read, expected = _brought_together(read, expected)
     if (quick := quick_grade(read, expected)) is not None:
         return Answer(grade=quick, answer=answer, end=end), None

@@ -30,11 +30,15 @@ class ScorerIdentity(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
-    """Which model is loaded, and how; the fields are arguments of `load_scorer`."""
+    """Which model is loaded, and how; the fields are arguments of `load_scorer`.
+
+    `dtype` is the name of a type, such as bfloat16; empty: that of the device.
+    """
 
     path: str
     chat: bool = True
     trust_remote_code: bool = False
+    dtype: str = ""
 
     def load(self, device: str | None) -> Scorer:
         """The scorer on a device; UserError if the device cannot be used."""
@@ -42,6 +46,7 @@ class ModelSpec:
             return loader.load_scorer(
                 self.path,
                 device=device,
+                dtype=getattr(torch, self.dtype) if self.dtype else None,
                 chat=self.chat,
                 trust_remote_code=self.trust_remote_code,
             )

@@ -26,6 +26,8 @@ from support.capacity import is_out_of_memory
 from support.errors import UserError
 
 Ints = NDArray[np.int64]
+# A longer pass is no faster on a CPU, but takes a minute with a real model, and nothing moves.
+_CPU_TOKENS = 4096
 
 
 class Segment(NamedTuple):
@@ -96,10 +98,13 @@ def score_documents(
 ) -> list[tuple[Terms, ...]]:
     """The terms of every segmentation of every document, in order; nats.
 
-    A pass holds up to `batch_tokens` tokens (a longer sequence has its own), and half as many after
-    each time that memory runs out. The same list gives the same bits. `finished` gets the indices
-    of the documents that each pass completes, and first of those that need no pass.
+    A pass holds up to `batch_tokens` tokens, on a CPU at most 4,096 (a longer sequence has its
+    own), and half as many after each time that memory runs out. The same list gives the same bits.
+    `finished` gets the indices of the documents that each pass completes, and first of those that
+    need no pass.
     """
+    if scorer.model.device.type == "cpu":
+        batch_tokens = min(batch_tokens, _CPU_TOKENS)
     rows = [row for d, document in enumerate(documents) for row in _rows(scorer, d, document)]
     counts = [  # terms of one kind of every segmentation: N - 1
         [max(0, len(s) - 1) for s in document.segmentations] if document else []

@@ -41,6 +41,7 @@ class Progress:
                 unit=f" {unit}",
                 total=total,
                 initial=done,
+                smoothing=0,  # of all that was done: the last pass alone may have been a short one
                 dynamic_ncols=True,
                 file=sys.stderr,
             )
@@ -50,9 +51,14 @@ class Progress:
         """Since the work began."""
         return time.monotonic() - self._began
 
-    def update(self, done: int = 1, *, more: int = 0, note: str = "") -> None:
-        """Count `done` more units; `more` adds to the total, `note` is shown after the figures."""
-        self._done += done
+    def update(self, done: int = 1, /, *, more: int = 0, kept: int = 0, note: str = "") -> None:
+        """Count `done` more units, and `kept` ones that had been done before.
+
+        `more` adds to the total, `note` is shown after the figures. The time that is left is
+        estimated from what was done now: `kept` units took none.
+        """
+        self._done += done + kept
+        self._start += kept
         self._note = note or self._note
         if more:
             self._total = (self._total or 0) + more
@@ -60,6 +66,10 @@ class Progress:
             self._bar.total = self._total
             if note:
                 self._bar.set_postfix_str(note, refresh=False)
+            if kept:  # tqdm takes its speed from what lies behind `initial`
+                self._bar.initial += kept
+                self._bar.n += kept
+                self._bar.last_print_n += kept
             self._bar.update(done)
         self._is_logged = False
         if self._is_log and time.monotonic() - self._written >= SECONDS:

@@ -3,13 +3,14 @@
 A new kind needs one entry in EXAMPLES.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from curation.graders import Grader, KeepsReplies, Submission
+from curation.graders import Grader, GradesAtOnce, KeepsReplies, Submission
 from curation.sampling.replies import Replies
 from schemas.records import Grade, GradedTrace, Prompt, Trace
 from scorers.answers.grade import Answer
@@ -162,6 +163,27 @@ HOSTILE = (
     "\n" * 100_000,
     "The answer is (a+)+$ [ \\ { ^ .* \\1",
 )
+# A megabyte each, or a loop that a model falls into; a reading that is not linear takes minutes.
+LONG = (
+    "a" * 1_000_000,
+    "\0" * 1_000_000,
+    "\ud800" * 1_000_000,
+    "[" * 1_000_000,
+    "{" * 500_000 + "}" * 500_000,
+    "$" * 1_000_000,
+    "\\left(" * 160_000,
+    "```python\n" * 100_000,
+    "```python\n" + "x=(" * 300_000,
+    "if x:\n " * 100_000,
+    "Wait, no. " * 10_000,
+    "The answer is not. " * 2_000,
+    "Answer: " * 1_500,
+    "(A) x\n" * 5_000,
+    "RESULT=" * 100_000,
+)
+SECONDS = 20.0  # of this process's processor time, for all of LONG; a tenth of it is enough
+# Patterns of a recipe that take years on some texts.
+BOMBS = ("(a+)+$", "(a|aa)+b", "(.*)*x", "(?:a?){30}a{30}b", "(?:(?:a*)*)*c", "([^x]+)*x")
 GOLDS = (".*", "(", "[a-z]+", "\\", "^$", "a|b", "{}", "(?P<x>.)", "$", "\\1", "\ufb01", "\u200b")
 
 
@@ -231,6 +253,11 @@ def test_a_verdict_depends_on_its_submission_alone(
     submissions = [Submission(example.prompt, one) for one in traces]
     together = verdicts(grader, submissions)
     assert together == verdicts(grader, submissions)
+    if isinstance(grader, GradesAtOnce):
+        alone = [grader.at_once([one]) for one in submissions]
+        assert all(a in (None, [b]) for a, b in zip(alone, together, strict=True))
+        assert grader.at_once(submissions) == (None if None in alone else together)
+        assert any(alone) or example is EXAMPLES["first_of"]  # its first one decides nothing here
     assert together[::-1] == verdicts(grader, submissions[::-1])
     assert together == [verdicts(grader, [one])[0] for one in submissions]
     grader.close()  # and grading again starts anew
@@ -244,6 +271,28 @@ def test_no_text_harms_a_grader_or_is_correct(grader: Grader, example: Example) 
     assert Grade.CORRECT not in {answer.grade for answer in found}
     again = verdicts(grader, [*submissions, Submission(example.prompt, example.right)])
     assert again[:-1] == found and again[-1].grade is Grade.CORRECT
+
+
+def test_a_long_text_takes_seconds_and_is_not_correct(grader: Grader, example: Example) -> None:
+    submissions = [Submission(example.prompt, trace(text)) for text in LONG]
+    began = time.process_time()
+    found = verdicts(grader, submissions)
+    assert time.process_time() - began < SECONDS
+    assert Grade.CORRECT not in {answer.grade for answer in found}
+
+
+@pytest.mark.parametrize("pattern", BOMBS)
+def test_a_pattern_of_the_recipe_that_takes_years_is_stopped(pattern: str) -> None:
+    grader: Grader = plugins.build(
+        "curation.graders", "regex", {"pattern": pattern, "timeout_seconds": 0.1}, "grader"
+    )
+    text = "a" * 60 + "\ud800"
+    began = time.monotonic()
+    (found,) = verdicts(grader, [Submission(prompt("12"), trace(text))])
+    assert found.grade in (Grade.TIMEOUT, Grade.UNPARSED) and time.monotonic() - began < 20
+    (found,) = verdicts(grader, [Submission(prompt("nothing"), trace("aab"))])
+    assert found.grade is not Grade.TIMEOUT
+    grader.close()
 
 
 @pytest.mark.parametrize("gold", GOLDS)

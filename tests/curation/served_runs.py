@@ -7,7 +7,9 @@ from typing import Any
 from curation.prompts.dedup import prompt_id
 from curation.sampling.service import FinishedShard, Progress, Shard, no_shortfall, run
 from curation.teachers import Failure, Shortfall
+from curation.teachers.openai_batch import build
 from schemas.records import FinishReason, Prompt, Trace
+from support.signals import stop_at_once
 
 P = 3
 
@@ -57,6 +59,12 @@ def sample(
         shortfall=shortfall,
     )
     return end, closed
+
+
+def by_batches(url: str, folder: Path, in_flight: int) -> None:
+    """The same of two shards through the batch teacher, ended at once by a signal."""
+    stop_at_once()
+    sample(build(model="loop", endpoints=url, seeds=True, in_flight=in_flight), folder, shards(2))
 
 
 def usable(one: Prompt, traces: Sequence[Trace]) -> int:

@@ -3,9 +3,6 @@
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,28 +10,27 @@ from random import Random
 from typing import Any
 
 import pytest
-import yaml
 
 from curation.estimate import estimate_build
+from curation.inspect.query import Query
+from curation.inspect.rejections import find_rejections
 from curation.pipeline import run_build
+from curation.release.reader import ReleaseReader
+from curation.release.statistics import read_stats
+from curation.release.verify import find_problems
 from curation.sampling import journal
-from curation.sampling.spending import Tokens, tokens_of_run
+from curation.sampling.spending import Allowance, Tokens, begin_anew, tokens_of_run
+from schemas.budget import Budget
+from schemas.manifest import MANIFEST_FILE, Manifest
 from schemas.recipe import Recipe, validate_recipe
 from schemas.records import Trace
 from support.errors import ShortError, UserError
-from support.paths import ROOT
 from tests.builds import contents
+from tests.forked import begin
 from tests.servers.batches import BatchServer
 from tests.servers.loopback import Behaviour, Loopback
 
 PROMPTS, PATHS, IN_FLIGHT = 40, 3, 8
-BUILD = """
-import sys
-from pathlib import Path
-from curation.pipeline import run_build
-from schemas.recipe import load_recipe
-run_build(load_recipe(Path(sys.argv[1])), Path(sys.argv[2]))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -170,25 +166,37 @@ def test_a_budget_ends_a_local_teacher_between_two_batches(
 @pytest.mark.slow
 def test_kills_while_a_budget_is_spent_lose_nothing(server: Loopback, tmp_path: Path) -> None:
     run_build(recipe(server, tmp_path), tmp_path / "whole")
-    (tmp_path / "r.yaml").write_text(
-        yaml.safe_dump(recipe(server, tmp_path, budget={"tokens": 9_000}).model_dump(mode="json"))
-    )
+    paid = recipe(server, tmp_path, budget={"tokens": 9_000})
     draw = Random(1)
-    command = [sys.executable, "-c", BUILD, str(tmp_path / "r.yaml"), str(tmp_path / "run")]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
     for _ in range(4):
-        process = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
-        while process.poll() is None and not list((tmp_path / "run").glob("traces/*.jsonl")):
+        process = begin(run_build, paid, tmp_path / "run")
+        while process.is_alive() and not list((tmp_path / "run").glob("traces/*.jsonl")):
             time.sleep(0.01)
         time.sleep(draw.random() / 2)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
     with pytest.raises(ShortError, match="the budget is spent"):
-        run_build(recipe(server, tmp_path, budget={"tokens": 9_000}), tmp_path / "run")
+        run_build(paid, tmp_path / "run")
     have = sampled(tmp_path / "run")
     assert tokens(have).completion <= 9_000 + IN_FLIGHT * max(map(written, have))
     run_build(recipe(server, tmp_path), tmp_path / "run")
     assert contents(tmp_path / "run" / "release") == contents(tmp_path / "whole" / "release")
+
+
+def test_refused_summaries_are_counted_by_their_reasons(server: Loopback, tmp_path: Path) -> None:
+    summary = {"by": "teacher", "attempts": 1, "prompt": "{answer} {paths} [gold 17]"}
+    run = tmp_path / "run"
+    run_build(recipe(server, tmp_path, summary=summary), run)
+    manifest = Manifest.load(run / MANIFEST_FILE)
+    refused = {one.reason: one.count for one in manifest.rejected if one.kind == "summary"}
+    assert refused["summary_truncated"] > 0 and refused["summary_without_answer"] > 0
+    stats = read_stats(run / "release" / "stats.json")
+    assert sum(refused.values()) == stats.rows - stats.written_summaries
+    assert find_problems(run) == []
+    query = Query(reason="summary_truncated", limit=1)
+    (shown,), found = find_rejections(ReleaseReader(run), query)
+    assert found == refused["summary_truncated"]
+    assert shown.prompt and shown.text is None and shown.rejection.detail.startswith("cut at ")
 
 
 @pytest.mark.parametrize("limit", [{"tokens": 0}, {"hours": 0}, {"tokens": 10**9, "money": 0}])
@@ -200,6 +208,22 @@ def test_a_budget_of_nothing_asks_nothing_and_says_so(
         run_build(built, tmp_path / "run")
     assert caught.value.exit_code == 3 and server.served() == []
     assert not list((tmp_path / "run" / "rejected").glob("*.parquet")), "nothing was rejected"
+
+
+def test_the_hours_are_those_of_all_processes_of_a_build(tmp_path: Path) -> None:
+    def process() -> Allowance:  # as each worker of a cluster makes its own
+        one = Allowance(Budget(hours=1), None, Tokens(), run=tmp_path)
+        one.look()
+        return one
+
+    assert not process().is_spent
+    (record,) = (tmp_path / "traces").iterdir()
+    hour_ago = record.stat().st_mtime - 3601
+    os.utime(record, (hour_ago, hour_ago))
+    late = process()
+    assert late.is_spent and "1.00 of 1 hours" in late.sentence()
+    begin_anew(tmp_path)  # the next command
+    assert not process().is_spent
 
 
 def test_samples_of_former_settings_were_paid_for(server: Loopback, tmp_path: Path) -> None:

@@ -184,8 +184,8 @@ def test_a_helper_of_the_tests_is_not_the_programs(grader: CodeGrader) -> None:
 def test_right_programs_of_unusual_tests(
     grader: CodeGrader, program: str, tests: str, defined: str
 ) -> None:
-    gold = "\n".join(f"def {name}(): pass" for name in defined.split())
-    assert graded(grader, program, prompt(tests, gold=gold)) is Grade.CORRECT
+    text = "\n".join(f"def {name}(): pass" for name in defined.split())
+    assert graded(grader, program, prompt(tests, text=text)) is Grade.CORRECT
 
 
 ANY = "class Any:\n    def __getattr__(self, name): return lambda *a: True\n"
@@ -379,6 +379,45 @@ def test_the_final_answer_is_a_program(grader: CodeGrader) -> None:
     assert grader.final_answer(prompt(ADD), correct) == short
     assert grader.final_answer(prompt(ADD, gold="    return a + b"), correct) == short
     assert grader.final_answer(prompt(ADD), []) == ""
+
+
+@pytest.mark.parametrize(
+    ("gold", "tests", "is_refused"),
+    [
+        ("def add(a, b): return a + b", ADD, False),
+        ("def add(a, b): return a - b", ADD, True),
+        ("def plus(a, b): return a + b", ["assert add(1, 2) == 3"], True),
+        ("def add(a, b): raise ValueError", ADD, True),
+        ("def add(a, b):\n    while 1: pass", ADD, False),  # a slow machine is no fault
+        ("    return a + b", ADD, False),  # half a program, as HumanEval's
+        ("add", ADD, False),
+        ("3", ADD, False),
+        ("", ADD, False),
+        ("print(int(input()) + 1)", [{"input": "1", "output": "2"}], False),
+        ("print(int(input()))", [{"input": "1", "output": "2"}], True),
+    ],
+)
+def test_a_gold_that_fails_its_tests_is_a_fault(
+    grader: CodeGrader, gold: str, tests: list[Any], is_refused: bool
+) -> None:
+    asked = prompt(tests, text="Write add(a, b).", gold=gold)
+    assert ("does not pass the tests" in grader.fault(asked)) == is_refused
+
+
+def test_a_gold_runs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = CodeGrader(1, 1024, isolation.WEAK)
+    kept.keep(Replies(tmp_path))
+    runs: list[str] = []
+
+    def judge(program: str, asked: Prompt) -> Grade:
+        runs.append(program)
+        return Grade.WRONG
+
+    monkeypatch.setattr(kept, "_judge", judge)
+    asked = prompt(ADD, gold="def add(a, b): return a - b")
+    assert kept.fault(asked) == kept.fault(asked) != ""
+    assert len(runs) == 1
+    kept.close()
 
 
 def test_a_machine_without_a_sandbox_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from curation.inspect import terminal_view
@@ -45,6 +46,21 @@ def test_a_scorer_that_tells_the_controls_apart_places_the_paths_between_them() 
     assert not list(
         controls.idle_filters(found, [Part.model_validate({"kind": "seqdep", "max": 1})])
     )
+
+
+def test_the_share_between_the_controls_has_an_interval_over_prompts() -> None:
+    rng = np.random.default_rng(0)
+    prompts = rng.normal(0, 5, 40)  # what prompts have in common cancels out
+    others = dict(enumerate(prompts))
+    repeated = dict(enumerate(prompts + 1))
+    own = dict(enumerate(prompts + 0.25 + rng.normal(0, 0.1, 40)))
+    found = controls.share_between(own, others, repeated)
+    assert found is not None and found.low is not None and found.high is not None
+    assert 0.2 < found.low < found.value < found.high < 0.35
+    said = controls.sentence(facts(0.0, 1.0), found)
+    assert f"{found.value:.0%} [{found.low:.0%}, {found.high:.0%}] of the way" in said
+    few = {row: own[row] for row in range(29)}
+    assert controls.share_between(few, others, repeated) is None
 
 
 def test_few_canvases_and_no_controls_say_so() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from curation.canvases.rules import STOPS
 from curation.inspect import draws, terminal_view
 from curation.inspect.html_report import corpus_page
 from curation.release.card import render_card
@@ -43,7 +44,7 @@ def test_a_canvas_tells_what_was_drawn_for_its_prompt() -> None:
 
 
 def test_every_reason_and_every_bundled_grader_has_words() -> None:
-    assert set(draws.STOPS) == set(StopReason)
+    assert set(STOPS) == set(StopReason)
     assert set(draws.GRADERS) == set(plugins.kinds("curation.graders"))
     assert draws.grader("number") == "number (compares a number and its unit with the gold)"
     assert draws.grader("somebodys") == "somebodys"

@@ -355,6 +355,56 @@ NUMBERS: list[tuple[dict[str, Any], str, dict[str, str]]] = [
     ({"unit": "N"}, "5", {"correct": "5 N|5N|5|$5\\,\\text{N}$", "wrong": "5 kg"}),
     ({"unit": "%"}, "28", {"correct": "28%|28|28 percent", "wrong": "0.28"}),
     ({"percent": True}, "0.28", {"correct": "28%|0.28", "wrong": "28"}),
+    (
+        {},
+        "5 N",
+        {
+            "correct": "5 N|5N|5 newtons|$5\\,\\text{N}$|\\boxed{5\\,\\mathrm{N}}|5.0 N",
+            "wrong": "6 N|-5 N|5 kN|5 J|5 kg|5 m|5 N m|5 N^2|5 N\u00b2|1/5 N|5000 mN|5 N per metre",
+            "unparsed": "5|5 kg m/s^2|5 n|5 NM|5 N or 6 N|5 N to 6 N|at least 5 N|5 apples",
+        },
+    ),
+    (
+        {},
+        "2.5 kg/m^3",
+        {
+            "correct": "2.5 kg/m\u00b3|$2.5\\ \\mathrm{kg\\,m^{-3}}$|$2.5 \\text{ kg/m}^3$"
+            "|2.5 kg m^-3|2.5 kg\u00b7m\u207b\u00b3|2.5 kilograms per cubic meter|2.5 kg/(m^3)",
+            "wrong": "2.5 kg/m^2|2.5 g/m^3|2.5 kg m^3|2.5 kg|2.6 kg/m^3|2.5 kg/m",
+            "unparsed": "2.5|2.5 kg/m^3/",
+        },
+    ),
+    (
+        {},
+        "9.8 m/s^2",
+        {
+            "correct": "9.8 m s^-2|9.8 m/s/s|9.8 metres per second squared|9.8 m/s\u00b2",
+            "wrong": "9.8 m/s|9.8 m|9.8 s^2|9.8 m^2/s",
+            "unparsed": "9.8 N/kg|9.8",
+        },
+    ),
+    (
+        {},
+        "8.314 J/(mol K)",
+        {
+            "correct": "8.314 J mol^{-1} K^{-1}|8.314 J\u00b7K\u207b\u00b9\u00b7mol\u207b\u00b9",
+            "wrong": "8.314 J/mol|8.314 J mol K|8.314 kJ/(mol K)",
+            "unparsed": "8.314 J/mol K|8.314 N m/(mol K)|8.314 cal/(mol K)",
+        },
+    ),
+    (
+        {},
+        "300 K",
+        {"correct": "300 K|300 kelvin", "wrong": "300 \u00b0C|300 mK", "unparsed": "300"},
+    ),
+    ({}, "5", {"correct": "5 kg|5", "unparsed": "5 K|5 N|5 J|5 M|5 N m"}),
+    ({}, "5000", {"unparsed": "5 K|5 k"}),
+    ({}, "3.2 eV", {"correct": "3.2 eV", "wrong": "3.2 keV|3.2 V|3.2 J"}),
+    (
+        {"unit": "kg/m^3"},
+        "5",
+        {"correct": "5 kg/m\u00b3|5 kg m^-3|5", "wrong": "5 g/m^3|5 N|6", "unparsed": "5 apples"},
+    ),
     ({}, "28%", {"correct": "28%", "unparsed": "28|0.28"}),
     ({}, "$5", {"correct": "$5|5 dollars", "wrong": "\u20ac5|5 cents"}),
     ({}, "12 people", {"correct": "12", "wrong": "13 people", "unparsed": "12 students"}),
@@ -373,7 +423,8 @@ def test_number(options: dict[str, Any], gold: str, texts: dict[str, str]) -> No
 
 def test_number_says_what_it_cannot_compare() -> None:
     assert "no number" in make("number").fault(submission("", "Paris").prompt)
-    assert "grader.unit" in make("number").fault(submission("", "5 N").prompt)
+    assert "grader.unit" in make("number").fault(submission("", "5 C").prompt)
+    assert "grader.unit" in make("number").fault(submission("", "8.3 J/mol K").prompt)
     assert "another unit" in make("number", unit="km").fault(submission("", "5 m").prompt)
     assert make("number", unit="km").final_answer(submission("", "5").prompt, []) == "5 km"
     assert make("number", unit="km").final_answer(submission("", "5 km").prompt, []) == "5 km"

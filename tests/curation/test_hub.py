@@ -4,27 +4,32 @@ what is refused, and what must never be printed or kept.
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import pyarrow.parquet as pq
 import pytest
 from datasets import Features
+from huggingface_hub import constants
 
 from curation.publish.hub_client import endpoint
 from schemas import arrow
 from schemas.manifest import MANIFEST_FILE, Manifest
 from support.errors import UserError
 from tests.builds import BuiltRuns, make
-from tests.flows.commands import start
+from tests.flows.commands import polytrace, start
 from tests.flows.test_growing import PROMPTS, Corpus
 from tests.servers.hub import SIGNATURE, Fault, File, HubServer
 
@@ -52,29 +57,69 @@ class Done(NamedTuple):
     err: str
 
 
-def begin(hub: HubServer, run: Path, *args: str, home: Path, **env: str) -> "subprocess.Popen[str]":
-    sets = {
-        "HF_ENDPOINT": hub.url,
-        "HF_TOKEN": hub.token,
-        "HF_HOME": str(home / "hf"),
-        "TMPDIR": str(home),
-        "OMP_NUM_THREADS": "1",
-    }
-    repo = () if "--repo" in args else ("--repo", NAME)
-    return start("publish", str(run), *repo, *args, cwd=home, **{**sets, **env})
+def command(hub: HubServer, run: Path, *args: str) -> tuple[list[str], dict[str, str]]:
+    """The command's arguments and environment."""
+    repo = [] if "--repo" in args else ["--repo", NAME]
+    return ["publish", str(run), *repo, *args], {"HF_ENDPOINT": hub.url, "HF_TOKEN": hub.token}
+
+
+def begin(hub: HubServer, run: Path, *args: str, home: Path) -> "subprocess.Popen[str]":
+    """The command in a process of its own."""
+    words, env = command(hub, run, *args)
+    return start(*words, cwd=home, HF_HOME=str(home / "hf"), TMPDIR=str(home), **env)
+
+
+class Stderr:
+    """Writes to what is standard error at the moment."""
+
+    def write(self, text: str) -> None:
+        sys.stderr.write(text)
+
+    def flush(self) -> None:
+        pass
+
+
+@contextmanager
+def anew(home: Path, env: Mapping[str, str]) -> Iterator[None]:
+    """The Hub's client as a process begins with it: what it reads where it is imported."""
+    with ExitStack() as stack:
+        for name, value in {
+            "HF_HUB_DISABLE_XET": False,
+            "HF_HUB_OFFLINE": "HF_HUB_OFFLINE" in env,
+            "HF_TOKEN_PATH": str(home / "hf" / "token"),
+        }.items():
+            stack.enter_context(mock.patch.object(constants, name, value))
+        for handler in logging.getLogger("huggingface_hub").handlers:
+            stack.enter_context(mock.patch.object(handler, "stream", Stderr()))
+        stack.enter_context(mock.patch.object(tempfile, "tempdir", str(home)))
+        yield
 
 
 def publish(hub: HubServer, run: Path, *args: str, home: Path, **env: str) -> Done:
-    """The command's outcome; secrets in what it printed or left behind fail any test."""
-    process = begin(hub, run, *args, home=home, **env)
+    """The command's outcome in this process."""
+    words, usual = command(hub, run, *args)
+    with anew(home, env):
+        done = polytrace(*words, cwd=home, **usual | env)
+    return checked(hub, run, home, Done(done.returncode, done.stdout, done.stderr))
+
+
+def publish_apart(hub: HubServer, run: Path, *args: str, home: Path) -> Done:
+    """The command's outcome in a process of its own, whose Hub's home is looked at too."""
+    process = begin(hub, run, *args, home=home)
     out, err = process.communicate(timeout=120)
+    return checked(hub, run, home, Done(process.returncode, out, err))
+
+
+def checked(hub: HubServer, run: Path, home: Path, done: Done) -> Done:
+    """Secrets in what the command printed or left behind fail any test."""
+    _, out, err = done
     assert "Traceback" not in out + err, err
     for secret in (hub.token, SIGNATURE.partition("=")[2]):
         assert secret not in out + err
         for folder in (home, run):
             kept = [path for path in folder.rglob("*") if path.is_file()]
             assert not [path for path in kept if secret.encode() in path.read_bytes()]
-    return Done(process.returncode, out, err)
+    return done
 
 
 def digest(run: Path) -> str:
@@ -100,16 +145,17 @@ def remote(hub: HubServer) -> dict[str, bytes]:
 LOAD = """
 import json, sys
 from datasets import load_dataset
-data = load_dataset(sys.argv[1], revision=sys.argv[2] if sys.argv[2:] else None)
-print(json.dumps({
-    "rows": {split: rows.to_list() for split, rows in data.items()},
-    "features": {split: str(rows.features) for split, rows in data.items()},
-}))
+for revision in [None, *sys.argv[2:]]:
+    data = load_dataset(sys.argv[1], revision=revision)
+    print(json.dumps({
+        "rows": {split: rows.to_list() for split, rows in data.items()},
+        "features": {split: str(rows.features) for split, rows in data.items()},
+    }))
 """
 
 
 def test_what_is_published_is_loaded_back(hub: HubServer, run: Path, tmp_path: Path) -> None:
-    done = publish(hub, run, "--revision", "v1", home=tmp_path)
+    done = publish_apart(hub, run, "--revision", "v1", home=tmp_path)
     assert done.code == 0, done.err
     repo = hub.repos[NAME]
     assert done.out == f"{hub.url}/datasets/{NAME}/tree/{repo.head}\n"
@@ -128,17 +174,17 @@ def test_what_is_published_is_loaded_back(hub: HubServer, run: Path, tmp_path: P
         for split in ("train", "validation")
     }
     env = {"HF_ENDPOINT": hub.url, "HF_TOKEN": hub.token, "HF_HOME": str(tmp_path / "hf2")}
-    for revision in ((), (digest(run),)):
-        loaded = subprocess.run(
-            [sys.executable, "-c", LOAD, NAME, *revision],
-            env={**os.environ, **env, "OMP_NUM_THREADS": "1"},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert loaded.returncode == 0, loaded.stderr
-        found = json.loads(loaded.stdout)
+    loaded = subprocess.run(
+        [sys.executable, "-c", LOAD, NAME, digest(run)],
+        env={**os.environ, **env},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert loaded.returncode == 0, loaded.stderr
+    newest, tagged = map(json.loads, loaded.stdout.splitlines())
+    for found in (newest, tagged):
         assert found["rows"] == expected
         assert all(expected.values()), "both splits have rows"
         assert set(found["features"].values()) == {str(Features.from_arrow_schema(arrow.RELEASE))}
@@ -206,7 +252,7 @@ def test_a_killed_upload_goes_on(hub: HubServer, run: Path, tmp_path: Path) -> N
     before = dict(hub.received)
     assert before[last] == 1000
 
-    done = publish(hub, run, home=tmp_path)
+    done = publish_apart(hub, run, home=tmp_path)
     assert done.code == 0, done.err
     assert remote(hub) == local(run)
     grown = {oid for oid, count in hub.received.items() if count != before[oid]}

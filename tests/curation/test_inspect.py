@@ -65,7 +65,7 @@ def moves(text: str) -> set[str]:
 
 def test_a_canvas_is_found_by_number_and_by_id(run: Path, released: list[Released]) -> None:
     for number in (0, 7, 8, 23):
-        assert found(run, canvas=str(number)) == [released[number]]
+        assert found(run, canvas=str(number + 1)) == [released[number]]
         assert found(run, canvas=released[number].id) == [released[number]]
         assert found(run, id=released[number].id) == [released[number]]
     prefix = next(
@@ -131,7 +131,7 @@ def test_reasons_show_what_was_rejected(run: Path) -> None:
         dropped(run, reason="not_selectd")
 
 
-@pytest.mark.parametrize("which", ["24", "-1", "zz", "", "²", "9" * 40, "\x1b[2J"])
+@pytest.mark.parametrize("which", ["0", "25", "-1", "zz", "", "²", "9" * 40, "\x1b[2J"])
 def test_no_such_canvas_is_the_users_mistake(run: Path, which: str) -> None:
     with pytest.raises(UserError, match="no canvas") as caught:
         found(run, canvas=which)
@@ -278,7 +278,7 @@ def test_more_rows_than_a_row_group(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert max(pq.read_metadata(path).num_row_groups for path in paths) > 1
     everything = [row for path in paths for row in read_rows(path)]
     for number in (0, 9, 10, 15, 16, 63):
-        assert found(tmp_path, canvas=str(number)) == [everything[number]]
+        assert found(tmp_path, canvas=str(number + 1)) == [everything[number]]
     by_seqdep = found(tmp_path, above=0.0, limit=1000)
     assert len(by_seqdep) == 64
     assert [row.seqdep_path_nats_per_token for row in by_seqdep] == sorted(

@@ -400,6 +400,7 @@ def test_several_golds_are_all_shown_and_none_is_a_fault(judges: Judges) -> None
         ({"prompt": "Right?"}, "grader.prompt: must hold {trace} or {answer}"),
         ({"prompt": "{trace} right?"}, "grader.prompt: must ask for a last line VERDICT: CORRECT"),
         ({"teacher": {"kind": "recorded"}}, "grader.teacher.kind: must be openai_server"),
+        ({"teacher": {"kind": "openai_batch"}}, "grader.teacher.kind: openai_batch cannot judge"),
         ({"teacher": {"part": "full"}}, "grader.teacher.part: must be answer or after_think"),
         ({"teacher": {"stop": ["x"]}}, "grader.teacher.stop: not for a judge"),
         (

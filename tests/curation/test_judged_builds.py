@@ -1,11 +1,7 @@
 """Whole builds whose traces a judge grades: counts hold, and no verdict is paid for twice."""
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -27,6 +23,7 @@ from schemas.records import Trace
 from support.errors import ShortError, UserError
 from support.paths import ROOT
 from tests.builds import RECIPES, contents, rejected
+from tests.forked import begin
 from tests.servers.loopback import Behaviour, Loopback
 
 KEY = "judge-key-77ad02c4"
@@ -209,16 +206,11 @@ def test_a_build_that_is_killed_pays_for_no_kept_verdict_again(
 ) -> None:
     run, recipe = tmp_path / "run", chosen(rows, server, in_flight=2)
     server.set(Behaviour(script=SCRIPT, latency_s=0.05))
-    code = (
-        "import sys; from pathlib import Path; from curation.pipeline import run_build;"
-        "from schemas.recipe import Recipe;"
-        "run_build(Recipe.model_validate_json(sys.argv[1]), Path(sys.argv[2]))"
-    )
-    command = [sys.executable, "-c", code, recipe.model_dump_json(), str(run)]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as build:
-        while len(replies(run)) < 10 and build.poll() is None:
-            time.sleep(0.02)
-        os.kill(build.pid, signal.SIGKILL)
+    build = begin(run_build, recipe, run)
+    while len(replies(run)) < 10 and build.is_alive():
+        time.sleep(0.02)
+    build.kill()
+    build.join()
     kept = replies(run)
     assert 10 <= len(kept) < TRACES
     server.forget()
@@ -262,7 +254,8 @@ def test_an_estimate_counts_the_judges_tokens(server: Loopback, rows: Path, tmp_
     assert outcome.spent is not None and outcome.spent.money is not None
     written = outcome.spent.judge_completion_tokens
     tokens, money = found.judge_tokens, found.money
-    assert len(found.judged_R) == 60 and tokens.low <= written <= tokens.high
+    assert found.replies == 60 and tokens.low <= written <= tokens.high
+    assert len(found.judged_T) == 20 and all(one.completion > 0 for one in found.judged_T)
     assert money is not None and money.low <= outcome.spent.money <= money.high
     assert f"judge tokens     {tokens.value:,.0f} (95 %: " in found.text()
     assert "for 144 replies of loop\n" in found.text()

@@ -3,8 +3,6 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -25,9 +23,9 @@ from curation.teachers.openai_batch import OpenAIBatch, build
 from schemas.recipe import Part
 from schemas.records import FinishReason, Recorded
 from support.errors import ShortError, UserError
-from support.paths import ROOT
-from tests.curation.served_runs import Closed, P, by_prompt, prompt, shards, usable
+from tests.curation.served_runs import Closed, P, by_batches, by_prompt, prompt, shards, usable
 from tests.curation.served_runs import sample as sampled
+from tests.forked import begin
 from tests.servers.batches import BatchServer
 from tests.servers.loopback import Behaviour, Loopback
 
@@ -130,36 +128,20 @@ def test_unusable_siblings_are_topped_up_by_a_later_batch(
     )
 
 
-CHILD = """
-import sys
-from pathlib import Path
-from support import signals
-from tests.curation.test_openai_batch import build, sample
-signals.stop_at_once()
-teacher = build(model="loop", endpoints=sys.argv[1], seeds=True, in_flight=int(sys.argv[3]))
-sample(teacher, Path(sys.argv[2]))
-"""
-
-
 def stopped(server: BatchServer, folder: Path, in_flight: int, ending: signal.Signals) -> str:
     """Start a run in a process, end it once its batches are at work, and return what it said."""
     server.hold = True
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, server.url, str(folder), str(in_flight)],
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+    child = begin(by_batches, server.url, folder / "journals", in_flight, output=folder / "errors")
     while sum(one.total for one in server.batches) < 60 or server.batches[-1].looks < 2:
-        assert child.poll() is None
+        assert child.is_alive()
         time.sleep(0.02)
-    child.send_signal(ending)
-    _, said = child.communicate(timeout=30)
-    assert child.returncode == (-ending if ending == signal.SIGKILL else 128 + ending)
+    assert child.pid is not None
+    os.kill(child.pid, ending)
+    child.join(30)
+    assert child.exitcode == (-ending if ending == signal.SIGKILL else 128 + ending)
     assert {one.status for one in server.batches} <= {"validating", "in_progress"}
     server.hold = False
-    return said
+    return (folder / "errors").read_text()
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT])
@@ -191,17 +173,12 @@ def test_a_build_that_is_killed_again_and_again_sends_nothing_twice(
     server.slow_seconds = 0.02  # so that a kill meets every kind of call
     for tenths in range(1, 9):
         begun = server.calls.total()
-        child = subprocess.Popen(
-            [sys.executable, "-c", CHILD, server.url, str(tmp_path), "40"],
-            cwd=ROOT,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-        while server.calls.total() == begun and child.poll() is None:
+        child = begin(by_batches, server.url, tmp_path / "journals", 40)
+        while server.calls.total() == begun and child.is_alive():
             time.sleep(0.01)
         time.sleep(tenths / 20)
         child.kill()
-        child.wait()
+        child.join()
     server.slow_seconds = 0
     assert_whole(*sample(made(server), tmp_path))
     assert once(server) and sum(one.total for one in server.batches) == 60

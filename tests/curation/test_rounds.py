@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation.canvases.diverse_subset import exhaustive, greedy
-from curation.canvases.rules import Allocation, Rules
+from curation.canvases.rules import STOPS, Allocation, Rules
 from curation.canvases.token_counter import TokenCounter
 from curation.context import Job
 from curation.filters import pass_rate
@@ -86,6 +86,11 @@ def recipe(samples: object, **changes: object) -> Recipe:
         ({"per_round": 1, "most": 6, "until": {"correct": [1, 4]}}, {}, "a canvas has 3 paths"),
         ({"per_round": 1, "most": 6, "until": {"correct": [0, 2]}}, {}, "groups.min_correct"),
         ({"per_round": 1, "most": 6, "until": {"give_up": 7}}, {}, "more than most (6)"),
+        (
+            {"per_round": 1, "most": 6, "until": {"give_up": 2}},
+            {"groups": {"min_correct": 0}},
+            "samples.until.give_up: no kind of trace is wanted",
+        ),
         (
             {"per_round": 1, "most": 6, "until": {"correct": [2, 2]}},
             {"groups": {"max_wrong": 0, "min_correct": 0}},
@@ -369,8 +374,9 @@ def test_a_build_in_rounds_agrees_with_its_later_stages(tmp_path: Path) -> None:
         if row.stop_reason is StopReason.GROUP_STANDS:
             assert 1 <= row.correct_paths <= 2  # the wanted mix
     details = [r.detail for r in rejections(run) if r.index is None and r.stage is Stage.CANVASES]
-    assert details and all("samples are right (" in detail for detail in details)
-    assert not any(StopReason.GRADED_AGAIN in detail for detail in details)
+    assert details and all("samples are right; why no more: " in detail for detail in details)
+    assert not any(STOPS[StopReason.GRADED_AGAIN] in detail for detail in details)
+    assert not any("_" in detail.partition("why no more: ")[2] for detail in details), "words"
     again = tmp_path / "again"
     make(again, "demo", *overrides, limit=40)
     assert contents(run / "traces") == contents(again / "traces")
@@ -483,6 +489,33 @@ def test_a_slow_grader_grades_several_groups_outside_the_loop(
     assert len(grader.seen) == len(set(grader.seen))
 
 
+class MostlyAtOnce(Slow):
+    """Needs no time for most prompts, as rules do, and a while for the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited = 0
+
+    def at_once(self, submissions: Sequence[Submission]) -> list[Answer] | None:
+        assert threading.current_thread() is threading.main_thread()
+        if submissions[0].prompt.row % 4 == 0:
+            self.waited += 1
+            return None
+        return Counting.grade(self, submissions)
+
+
+def test_what_is_graded_at_once_needs_no_thread(server: Loopback, tmp_path: Path) -> None:
+    plain, quick = Counting(), MostlyAtOnce()
+    found: list[dict[str, str]] = []
+    for grader in (plain, quick):
+        job = served_job(tmp_path / str(len(found)), server.url)
+        job.__dict__["grader"] = grader
+        found.append(traces_of(job))
+    assert found[0] == found[1]
+    assert sorted(plain.seen) == sorted(quick.seen)
+    assert quick.waited and quick.most
+
+
 class Gone(Counting):
     """Cannot grade, as when a judge's server is gone: all that wait learn it at once."""
 
@@ -551,19 +584,19 @@ def test_graded_traces_are_those_of_the_batch_stage(server: Loopback, tmp_path: 
 
     job = served_job(tmp_path / "same", server.url)
     while_sampling: dict[str, GradedTrace] = {}
-    call = RoundShortfall.__call__
+    call = RoundShortfall._next_round
 
-    def remember(self: RoundShortfall, prompt: Prompt, traces: Sequence[Trace]) -> int:
-        known = self._open.setdefault(prompt.id, {})
-        more = call(self, prompt, traces)
-        while_sampling.update(known)
-        return more
+    def remember(
+        self: RoundShortfall, prompt: Prompt, traces: Sequence[Trace], fresh: Sequence[GradedTrace]
+    ) -> int:
+        while_sampling.update((one.trace.key, one) for one in fresh)
+        return call(self, prompt, traces, fresh)
 
-    RoundShortfall.__call__ = remember  # type: ignore[method-assign]
+    RoundShortfall._next_round = remember  # type: ignore[method-assign]
     try:
         traces_of(job)
     finally:
-        RoundShortfall.__call__ = call  # type: ignore[method-assign]
+        RoundShortfall._next_round = call  # type: ignore[method-assign]
     assert len(while_sampling) > 50
     for index in range(3):
         shard_stages.grade(job, index)

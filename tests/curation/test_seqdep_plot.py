@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from curation.seqdep_report.plot import SeqDepPanel, Series, draw
+from matplotlib.figure import Figure
+
+from curation.seqdep_report.plot import SeqDepPanel, Series, compose, draw
 from scorers.seqdep.curve import curve
 
 
@@ -35,3 +37,19 @@ def test_a_picture_of_one_document_has_no_axis(tmp_path: Path) -> None:
     text = drawn(tmp_path, 1)
     assert "<!-- Not drawn: 1 document. -->" in text
     assert "PathCollection" not in text and "xtick" not in text
+
+
+def test_legends_cover_no_data() -> None:
+    figure = Figure(figsize=(10.2, 6.8))
+    panels = [
+        SeqDepPanel(title=f"of {n}", series=(series(n), series(n), series(n))) for n in (40, 50, 60)
+    ]
+    compose(figure, panels, title="SeqDep", note="a note at the foot of the picture")
+    figure.draw_without_rendering()
+    frames = [axis.get_window_extent() for axis in figure.axes]
+    legends = [one.get_window_extent() for axis in figure.axes if (one := axis.get_legend())]
+    assert len(legends) == 3
+    note = figure.texts[-1].get_window_extent()
+    for legend in legends:
+        assert not any(legend.overlaps(frame) for frame in frames)
+        assert legend.y0 >= note.y1

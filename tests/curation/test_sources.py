@@ -562,14 +562,14 @@ def openr1_parquet(shared_data: Path, path: Path) -> list[dict[str, object]]:
         {
             "problem": real[0]["problem"],
             "answer": damaged,
-            "generations": [first, first],
+            "generations": [first, f"{first}."],
             "correctness_math_verify": [True, False],
             "finish_reasons": None,
         },
         {
             "problem": real[1]["problem"],
             "answer": "8",
-            "generations": [second, None, second],
+            "generations": [second, None, f"{second}."],
             "correctness_math_verify": [True, False, False],
             "finish_reasons": ["stop", "stop", "length"],
         },
@@ -595,7 +595,7 @@ def test_openr1_parquet(shared_data: Path, tmp_path: Path) -> None:
             finish_reason=FinishReason.STOP,
         ),
         Recorded(
-            text=texts[0],
+            text=texts[2],
             model="deepseek-ai/DeepSeek-R1",
             correct=False,
             finish_reason=FinishReason.LENGTH,

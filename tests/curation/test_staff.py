@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 
 from curation import components
+from curation.context import Job
+from curation.sampling.journal import Journal
 from schemas.recipe import Recipe, validate_recipe
-from schemas.records import Prompt
+from schemas.records import FinishReason, Prompt, Stage, Trace
+from scorers.revision import directory_revision
 from support.errors import UserError
 from support.paths import ROOT
 
@@ -58,6 +61,55 @@ def test_a_served_directory_gives_its_revision() -> None:
     stated = components.teacher(recipe(teacher={**teacher, "revision": "abc"}, serve={}), ())
     assert len(made.revision) == 12 and stated.revision == "abc"
     assert (ROOT / "tiny/teacher").is_dir()
+
+
+def test_an_endpoint_of_the_model_that_was_served_buys_nothing_again(tmp_path: Path) -> None:
+    model = {"model": "tiny/teacher"}
+    serve = {"args": ["--dtype", "float32"]}
+    served = Job(
+        recipe=recipe(teacher={"kind": "openai_server", **model}, serve=serve), run=tmp_path
+    )
+    drawn = Trace(
+        prompt_id="p",
+        index=0,
+        key=served.teacher.key(PROMPT, 0),
+        text="2",
+        teacher=served.teacher.name,
+        revision=served.teacher.revision,
+        temperature=1.0,
+        top_p=1.0,
+        max_tokens=9,
+        seed=None,
+        hint=None,
+        prompt_tokens=None,
+        completion_tokens=None,
+        finish_reason=FinishReason.STOP,
+    )
+    asked = recipe(teacher={**SERVED, **model})
+    assert Job(recipe=asked, run=tmp_path).teacher.key(PROMPT, 0) != drawn.key  # nothing is there
+    kept = Journal(tmp_path / "traces" / "00000.jsonl")
+    kept.append(drawn)
+    kept.commit()
+    kept.close()
+    moved = Job(recipe=asked, run=tmp_path)
+    assert moved.teacher.key(PROMPT, 0) == drawn.key
+    assert moved.running_teacher(Stage.TRACES).key(PROMPT, 0) == drawn.key
+    assert moved.teacher.revision == drawn.revision
+    for other in ({"model": "other"}, {**model, "revision": "abc"}):
+        one = Job(recipe=recipe(teacher={**SERVED, **other}), run=tmp_path)
+        assert one.teacher.key(PROMPT, 0) != drawn.key
+
+
+def test_a_reader_sees_what_the_revision_of_a_served_model_is_made_of() -> None:
+    teacher = {"kind": "openai_server", "model": "tiny/teacher"}
+    files = directory_revision(ROOT / "tiny" / "teacher")
+    plain = recipe(teacher=teacher, serve={"args": ["--max-model-len", "512"]})
+    assert components.shown_revision(plain, files) == files
+    served = recipe(teacher=teacher, serve={"args": ["--dtype", "float32"]})
+    digest = components.teacher(served, ()).revision
+    shown = f"{digest} (of {files} with --dtype float32)"
+    assert components.shown_revision(served, digest) == shown
+    assert components.shown_revision(served, "abc") == "abc", "the recipe's own"
 
 
 @pytest.mark.parametrize(

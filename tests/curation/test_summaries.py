@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from curation.canvases.rules import Rules
-from curation.canvases.summaries import best, ends_in, message
+from curation.canvases.summaries import Refusal, best, ends_in, judge, message
 from curation.canvases.token_counter import TokenCounter
 from schemas.recipe import Summary
 from schemas.records import Canvas, FinishReason, Trace
@@ -116,10 +116,16 @@ def test_the_first_that_is_sound_is_taken(fine: Path, rules: Rules) -> None:
         written(canvas, 1, f"It is {gold}", "length"),
         written(canvas, 2, f"</summary> {gold}"),
         written(canvas, 3, f"<s> {gold}"),
-        written(canvas, 4, f"{'long ' * 20}{gold}"),
+        written(canvas, 4, f"{'long ' * 20}it is {gold}"),
         written(canvas, 5, f"\ud800 {gold}"),
     ]
     assert best(canvas, bad, rules, counter) is None
+    refused = [judge(canvas, one, rules, counter) for one in bad]
+    assert [one.reason for one in refused if isinstance(one, Refusal)] == [
+        *("summary_without_answer", "summary_truncated"),
+        *("summary_contains_marker", "summary_contains_marker"),
+        *("summary_too_long", "summary_not_unicode"),
+    ]
     good = written(canvas, 6, f"  Path 1 holds. It is {gold}.\n")
     made = best(canvas, [written(canvas, 7, f"Later: {gold}"), good, *bad], rules, counter)
     assert made is not None

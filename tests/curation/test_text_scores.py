@@ -2,18 +2,20 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from curation.seqdep_report import score
+from curation.seqdep_report import kept_scores, score
 from curation.seqdep_report.controls import Control
 from curation.seqdep_report.corpus_statistics import corpus_statistics
 from curation.seqdep_report.documents import TextCorpus
+from curation.seqdep_report.kept_scores import TextScores, read_scores
 from curation.seqdep_report.report import Inputs, report
-from curation.seqdep_report.score import TextScores, check_out, read_scores, score_corpus
+from curation.seqdep_report.score import check_out, score_corpus
 from schemas.canvas import render
 from schemas.records import Level, SeqDep
 from scorers.seqdep import loader
@@ -44,12 +46,23 @@ def corpus(tmp_path: Path) -> TextCorpus:
     return TextCorpus(str(path))
 
 
+class Told:
+    """What the progress was told."""
+
+    def __init__(self) -> None:
+        self.done = self.kept = 0
+
+    def __call__(self, done: int, /, *, kept: int = 0) -> None:
+        self.done, self.kept = self.done + done, self.kept + kept
+
+
 def run(corpus: Any, scorer: Scorer, out: Path, **options: Any) -> list[TextScores]:
-    told: list[int] = []
-    usual: dict[str, Any] = {"limit": None, "progress": told.append}
+    told = Told()
+    usual: dict[str, Any] = {"limit": None, "progress": told}
     score_corpus(corpus, scorer, SETTINGS, out, **{**usual, **options})
     found = list(read_scores(out))
-    assert sum(told) == len(found)
+    if "progress" not in options:
+        assert told.done + told.kept == len(found)
     return found
 
 
@@ -66,31 +79,75 @@ def test_every_document_has_a_row(corpus: TextCorpus, scorer: Scorer, tmp_path: 
     assert len(run(corpus, scorer, tmp_path / "five.parquet", limit=5)) == 5
 
 
-def test_a_broken_off_run_goes_on_and_ends_in_the_same_bytes(
-    corpus: TextCorpus, scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(score, "PART_DOCUMENTS", 4)
-    run(corpus, scorer, tmp_path / "whole.parquet")
-    scored = score.score_documents
-    calls: list[int] = []
+class Breaks:
+    """Scores groups of four, and is interrupted at the third."""
 
-    def breaks(*args: Any) -> Iterator[TextScores]:
-        calls.append(1)
-        if len(calls) == 3:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sizes: list[int] = []
+        self._scored = score.score_documents
+        monkeypatch.setattr(score, "score_documents", self)
+        monkeypatch.setattr(score, "_groups", self.fours)
+
+    def fours(self, documents: Any, _: object) -> Any:
+        return iter(lambda: list(islice(documents, 4)), [])
+
+    def __call__(self, batch: Sequence[Any], *rest: Any) -> Any:
+        self.sizes.append(len(batch))
+        if len(self.sizes) == 3:
             raise KeyboardInterrupt
-        return scored(*args)
+        return self._scored(batch, *rest)
 
-    monkeypatch.setattr(score, "score_documents", breaks)
-    out = tmp_path / "out.parquet"
+
+@pytest.mark.parametrize("seconds", [0.0, 60.0])
+def test_a_broken_off_run_goes_on_and_ends_in_the_same_bytes(
+    corpus: TextCorpus,
+    scorer: Scorer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+) -> None:
+    breaks = Breaks(monkeypatch)
+    out, whole = tmp_path / "out.parquet", tmp_path / "whole.parquet"
+    monkeypatch.setattr(kept_scores, "KEEP_SECONDS", seconds)
     with pytest.raises(KeyboardInterrupt):
         run(corpus, scorer, out)
     assert not out.exists()
+    told = Told()
+    run(corpus, scorer, out, progress=told)
+    assert breaks.sizes == [4] * 6  # two groups stood already
+    assert (told.done, told.kept) == (12, 8)
+    run(corpus, scorer, whole)
+    assert out.read_bytes() == whole.read_bytes()
     run(corpus, scorer, out)
-    assert len(calls) == 3 + 3  # two parts stood already
-    assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
-    run(corpus, scorer, out)
-    assert len(calls) == 6  # all of it stands
+    assert len(breaks.sizes) == 11  # all of it stands
     assert not list(tmp_path.glob("*.parts"))
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_a_higher_limit_scores_the_further_documents_alone(
+    corpus: TextCorpus, scorer: Scorer, tmp_path: Path, suffix: str
+) -> None:
+    out = tmp_path / f"out.{suffix}"
+    ten = run(corpus, scorer, out, limit=10)
+    told = Told()
+    eleven = run(corpus, scorer, out, limit=11, progress=told)
+    assert (told.done, told.kept) == (1, 10)
+    assert eleven[:10] == ten and len(eleven) == 11
+
+
+def test_a_changed_document_is_scored_again(
+    corpus: TextCorpus, scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Breaks(monkeypatch)
+    out = tmp_path / "out.parquet"
+    with pytest.raises(KeyboardInterrupt):
+        run(corpus, scorer, out)
+    rows = [*ROWS]
+    rows[5] = {"prompt": "5?", "text": "Something else. So 10."}
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    changed = TextCorpus(str(tmp_path / "in.jsonl"))
+    found = run(changed, scorer, out)
+    assert found == run(changed, scorer, tmp_path / "afresh.parquet")
 
 
 def test_other_scores_are_not_written_over(
@@ -100,6 +157,8 @@ def test_other_scores_are_not_written_over(
     run(corpus, scorer, out)
     with pytest.raises(UserError, match="holds other scores"):
         run(corpus, scorer, out, limit=3)
+    assert len(list(read_scores(out))) == 20
+    assert len(run(corpus, scorer, out, limit=3, is_ours=True)) == 3
     with pytest.raises(UserError, match=r"\.parquet or a \.jsonl"):
         check_out(tmp_path / "out.csv")
     with pytest.raises(UserError, match="holds no scores of this command"):
@@ -119,9 +178,9 @@ def test_a_kill_at_the_end_costs_nothing_and_mixes_nothing(
     def killed(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    for name in ("_join", "replace_text"):
+    for place, name in ((kept_scores.Parts, "join"), (score, "replace_text")):
         with monkeypatch.context() as patch:
-            patch.setattr(score, name, killed)
+            patch.setattr(place, name, killed)
             with pytest.raises(KeyboardInterrupt):
                 run(corpus, scorer, out, limit=5)
         assert not out.exists()
@@ -129,10 +188,15 @@ def test_a_kill_at_the_end_costs_nothing_and_mixes_nothing(
         patch.setattr("shutil.rmtree", killed)
         with pytest.raises(KeyboardInterrupt):
             run(corpus, scorer, out, limit=5)
-    with pytest.raises(UserError, match="holds other scores"):
-        run(corpus, scorer, out)
     assert len(run(corpus, scorer, out, limit=5)) == 5
     assert not list(tmp_path.glob("*.parts"))
+    with monkeypatch.context() as patch:  # while more are added to what stands
+        patch.setattr(kept_scores.Parts, "join", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(corpus, scorer, out)
+    told = Told()
+    assert len(run(corpus, scorer, out, progress=told)) == 20
+    assert (told.done, told.kept) == (0, 20)
 
 
 def test_path_level_of_what_is_no_canvas_says_so(scorer: Scorer, tmp_path: Path) -> None:
@@ -140,7 +204,7 @@ def test_path_level_of_what_is_no_canvas_says_so(scorer: Scorer, tmp_path: Path)
     rows = [render(("a b", "c d"), "e"), "just a text."]
     path.write_text("".join(json.dumps({"text": row}) + "\n" for row in rows))
     only = dataclasses.replace(SETTINGS, levels=(Level.PATH,))
-    score_corpus(TextCorpus(str(path)), scorer, only, out, limit=None, progress=lambda n: None)
+    score_corpus(TextCorpus(str(path)), scorer, only, out, limit=None, progress=Told())
     first, second = read_scores(out)
     assert first.path is not None and not first.reason
     assert second.reason == "no_canvas"
@@ -153,7 +217,7 @@ def test_what_exceeds_the_context_is_cut_or_named(scorer: Scorer, tmp_path: Path
     assert found[0].step is not None and found[0].step.is_cut and found[0].tokens == 511
     whole = dataclasses.replace(SETTINGS, keep_part=False)
     out = tmp_path / "whole.parquet"
-    score_corpus(TextCorpus(str(path)), scorer, whole, out, limit=None, progress=lambda n: None)
+    score_corpus(TextCorpus(str(path)), scorer, whole, out, limit=None, progress=Told())
     first, second = read_scores(out)
     assert (first.reason, first.step) == ("context_length", None)
     assert "512 tokens" in first.detail
@@ -217,7 +281,7 @@ def test_a_report_has_a_table_a_picture_and_its_scores(tmp_path: Path, scorer: S
     inputs = Inputs(run=run_folder, web=str(web), long_cot=(), long_cot_column=None)
 
     def make() -> str:
-        return report(inputs, lambda: scorer, SETTINGS, out, limit=50, progress=lambda n: None)
+        return report(inputs, lambda: scorer, SETTINGS, out, limit=50, progress=Told())
 
     table = make()
     for name in ("web text", "long-CoT form of this corpus", "other prompts", "one path repeated"):
@@ -238,4 +302,4 @@ def test_a_report_has_a_table_a_picture_and_its_scores(tmp_path: Path, scorer: S
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == first
     with pytest.raises(UserError, match="is no run"):
         bad = Inputs(run=web, web=None, long_cot=(), long_cot_column=None)
-        report(bad, lambda: scorer, SETTINGS, out, limit=50, progress=lambda n: None)
+        report(bad, lambda: scorer, SETTINGS, out, limit=50, progress=Told())

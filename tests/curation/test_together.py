@@ -1,9 +1,5 @@
 """Rounds, a budget and a judge in one recipe: nothing is paid twice, and the bytes stay."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -12,7 +8,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from curation.pipeline import run_build
 from curation.release.verify import find_problems
@@ -20,9 +15,9 @@ from curation.sampling import journal
 from schemas.manifest import MANIFEST_FILE, Manifest
 from schemas.recipe import Recipe
 from support.errors import ShortError
-from support.paths import ROOT
 from tests.builds import contents
-from tests.curation.test_budget import BUILD, PROMPTS, recipe, sampled
+from tests.curation.test_budget import PROMPTS, recipe, sampled
+from tests.forked import begin
 from tests.servers.batches import BatchServer
 from tests.servers.loopback import Behaviour, Loopback
 
@@ -105,14 +100,13 @@ def test_budget_after_budget(teacher: Loopback, grader: dict[str, Any], tmp_path
 def test_kill_after_kill(teacher: Loopback, grader: dict[str, Any], tmp_path: Path) -> None:
     chosen = in_rounds(teacher, tmp_path, grader)
     run_build(chosen, tmp_path / "whole")
-    file, run = tmp_path / "recipe.yaml", tmp_path / "run"
-    file.write_text(yaml.safe_dump(chosen.model_dump(mode="json", exclude_none=True)))
+    run = tmp_path / "run"
     for count in (5, 40, 90):
-        child = subprocess.Popen([sys.executable, "-c", BUILD, str(file), str(run)], cwd=ROOT)
-        while child.poll() is None and len(sampled(run)) < count:
+        child = begin(run_build, chosen, run)
+        while child.is_alive() and len(sampled(run)) < count:
             time.sleep(0.02)
-        os.kill(child.pid, signal.SIGKILL)
-        child.wait()
+        child.kill()
+        child.join()
     run_build(chosen, run)
     assert find_problems(run) == []
     assert contents(run / "release") == contents(tmp_path / "whole" / "release")

@@ -194,6 +194,9 @@ ONE = {"row": 0, "step": 0, "position": 0}
         (commits(0, [(0, 0), (0, 1)]), "no row has an order"),
         (states(0, [1, 9]), "holds states .*give the token of the mask by --mask-id"),
         ({"id": "a", "steps_K": [0], "positions_K": []}, "line 1: positions_K: 0 of them"),
+        ([ONE, {**ONE, "row": "0", "step": 1}], "log.jsonl: row: is a number in some lines and a"),
+        ({**ONE, "step": 1 << 31}, "step: is 2147483648; give a whole number from 0 to 2147483647"),
+        ("row,step,position", "line 1: is no JSON .*; a log is JSON Lines, or Parquet with a name"),
         ({"id": "a", "steps_K": 3, "positions_K": []}, "steps_K: is 3; give a list of whole"),
     ],
 )
@@ -218,6 +221,21 @@ def test_mistakes_name_file_line_and_field(tmp_path: Path, text: Any, says: str)
 def test_mistakes_in_states(tmp_path: Path, ids: Any, says: str) -> None:
     with pytest.raises(UserError, match=says):
         arness_of_log(write(tmp_path / "log.jsonl", states(0, *ids)), mask_id=MASK)
+
+
+def test_a_mask_that_no_state_holds_is_refused(tmp_path: Path) -> None:
+    """Otherwise a position that is masked again would count as one that is committed."""
+    file = write(tmp_path / "log.jsonl", states(0, [1, 9, 9], [1, 2, 9], [1, 2, 3]))
+    with pytest.raises(UserError, match=r"log\.jsonl: ids: no state holds the token 8; give that"):
+        arness_of_log(file, mask_id=8)
+
+
+def test_a_text_of_end_tokens_alone_is_told(tmp_path: Path) -> None:
+    records = commits(0, [(0, 1), (1, 0)], token=7)
+    log = str(write(tmp_path / "log.jsonl", records))
+    ran = CliRunner().invoke(app, ["arness", log, "--end-id", "7"])
+    assert ran.exit_code == 0
+    assert "log.jsonl: without the end tokens, no row has an order" in ran.output
 
 
 def test_states_out_of_order_are_refused(tmp_path: Path) -> None:

@@ -179,6 +179,18 @@ def test_mistakes_are_named(dlm: Dlm, tmp_path: Any) -> None:
             where="x",
             caching=CacheSettings(kind=CachedPositions.PROMPT),
         )
+    with pytest.raises(UserError, match=r"x\.cache: prefix is of rules with blocks"):
+        answers(
+            dlm,
+            layout,
+            asked,
+            rule,
+            steps=4,
+            sampling=Sampling(),
+            precision=Precision.FLOAT32,
+            where="x",
+            caching=CacheSettings(kind=CachedPositions.PREFIX),
+        )
 
 
 @pytest.mark.parametrize("masked", [False, True])

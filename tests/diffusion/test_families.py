@@ -116,6 +116,52 @@ def test_children_of_a_family_load_as_what_they_are(name: str, tmp_path: Path) -
     assert torch.equal(everywhere(dlm, ids()), everywhere(base, ids()))
 
 
+# config.json of apple/DiffuCoder-7B-Instruct, revision 69c039a.
+DIFFUCODER = {
+    "architectures": ["DreamModel"],
+    "attention_dropout": 0.0,
+    "auto_map": {
+        "AutoConfig": "configuration_dream.DreamConfig",
+        "AutoModel": "modeling_dream.DreamModel",
+    },
+    "bos_token_id": 151643,
+    "eos_token_id": 151643,
+    "hidden_act": "silu",
+    "hidden_size": 3584,
+    "initializer_range": 0.02,
+    "intermediate_size": 18944,
+    "mask_token_id": 151666,
+    "max_position_embeddings": 131072,
+    "max_window_layers": 28,
+    "model_type": "Dream",
+    "num_attention_heads": 28,
+    "num_hidden_layers": 28,
+    "num_key_value_heads": 4,
+    "pad_token_id": 151643,
+    "rms_norm_eps": 1e-06,
+    "rope_scaling": None,
+    "rope_theta": 1000000.0,
+    "sliding_window": None,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "transformers_version": "4.51.3",
+    "use_cache": False,
+    "use_mrope": False,
+    "use_sliding_window": False,
+    "vocab_size": 152064,
+}
+
+
+def test_the_published_diffucoder_is_a_dream() -> None:
+    name, family = models.family_of(DIFFUCODER)
+    assert name == "dream"
+    assert family.special_ids(DIFFUCODER, None) == (151666, 151643)
+    with torch.device("meta"):
+        net = family.blank(DIFFUCODER, torch.bfloat16, trust=False)
+    assert sum(one.numel() for one in net.parameters()) == 7_615_616_512  # as many as Dream-7B
+    assert models.context_of(net) == 131072
+
+
 def test_diffucoders_padding_ends_a_text(tmp_path: Path) -> None:
     """Its config.json names another token, which pads a batch."""
     folder = make("dream", tmp_path)
@@ -223,10 +269,19 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("llada_moe", {"moe_layer_freq": [1]}, "moe_layer_freq: [1] says not for every layer"),
     ("llada_moe", {"num_experts": None}, "num_experts missing"),
     ("llada2", {"score_function": "softmax"}, "no LLaDA2 that layers of GLM-4-MoE compute"),
+    ("llada2", {"expert_capacity": 64}, "GLM-4-MoE compute; expert_capacity: 64"),
     ("llada2", {"n_group": 3}, "2 of 4 experts in 1 of 3 groups are no choice"),
     ("sdar_moe", {"model_type": "diffusion_gemma"}, "replaces unsure ones by other random tokens"),
     ("sdar", {"model_type": "qwen3"}, "model_type 'qwen3' with mask_token_id"),
     ("sdar", {"model_type": ["qwen3"], "architectures": 3}, "model_type ['qwen3'] with"),
+    ("sdar", {"model_type": "qwen3", "architectures": [["x"]]}, "model_type 'qwen3' with"),
+    ("a2d-qwen2", {"hidden_act": "none"}, "'none' is unknown to transformers"),
+    ("dream", {"mask_token_id": "12"}, "the mask token's id is '12'; give a whole number from 0"),
+    ("llada2", {"mask_token_id": True}, "the mask token's id is True"),
+    ("masked_lm", {"mask_token_id": -1}, "the mask token's id is -1"),
+    ("llada", {"eos_token_id": [2, 3]}, "the fill token's id is [2, 3]"),
+    ("sdar", {"mask_token_id": 0}, "the mask and the token that fills an answer are both 0"),
+    ("llada", {"n_layers": None, "rope_theta": None}, "n_layers, rope_theta missing"),
 ]
 
 
@@ -245,11 +300,77 @@ def test_configs_that_cannot_be_used_are_refused_in_a_sentence(
             assert not family.MODEL_TYPES or f"{name} ({family.MODEL_TYPES[0]}" in str(error.value)
 
 
+def test_a_padding_of_minus_one_is_none(tmp_path: Path) -> None:
+    folder = copy_with(make("sdar", tmp_path / "a"), tmp_path / "b", pad_token_id=-1)
+    dlm = models.load_model(str(folder))
+    assert dlm.fill_id == dlm.tokenizer.pad_token_id
+
+
+@pytest.mark.parametrize("kind", ["llada", "a2d-qwen3", "masked_lm", "llada2"])
+@pytest.mark.parametrize("value", [torch.nan, -torch.inf])
+def test_a_weight_that_is_not_finite_is_named(kind: str, value: float, tmp_path: Path) -> None:
+    folder = make(kind, tmp_path)
+    weights = weights_of(folder)
+    weights[sorted(weights)[-1]].view(-1)[3] = value
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"the weight .*weight holds a number that is not finite"):
+        models.load_model(str(folder))
+
+
+@pytest.mark.parametrize("kind", ["dream", "llada", "masked_lm", "sdar"])
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn, torch.uint8])
+def test_quantised_weights_are_refused(kind: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    folder = make(kind, tmp_path)
+    weights = weights_of(folder)
+    name = sorted(weights)[3]
+    weights[name] = weights[name].to(dtype)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=rf"the weight {name} has the type .*, and quantised"):
+        models.load_model(str(folder))
+
+
+@pytest.mark.parametrize("kind", ["dream", "llada", "masked_lm", "sdar", "llada2"])
+def test_a_model_without_its_tokenizer_is_refused(kind: str, tmp_path: Path) -> None:
+    folder = make(kind, tmp_path)
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(UserError, match=r"its tokenizer cannot be read: .*; fetch its files again"):
+        models.load_model(str(folder))
+
+
+def test_an_index_of_no_file_is_refused(tmp_path: Path) -> None:
+    folder = make("masked_lm", tmp_path)
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": {}}')
+    with pytest.raises(UserError, match=r"index\.json: names no file of weights"):
+        models.load_model(str(folder))
+
+
+def test_a_tied_matrix_may_be_there_twice(tmp_path: Path) -> None:
+    folder = copy_with(make("sdar", tmp_path / "a"), tmp_path / "b", tie_word_embeddings=True)
+    with pytest.raises(UserError, match=r"two different ones; correct tie_word_embeddings"):
+        models.load_model(str(folder))
+    weights = weights_of(folder)
+    weights["lm_head.weight"] = weights["model.embed_tokens.weight"].clone()
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    twice = models.load_model(str(folder))
+    models.save(twice, tmp_path / "out")
+    assert weights_of(tmp_path / "out").keys() == weights.keys()
+    del weights["lm_head.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    once = models.load_model(str(folder))
+    assert torch.equal(everywhere(twice, ids()), everywhere(once, ids()))
+
+
 def test_a_model_that_was_trained_in_blocks_by_its_name_needs_their_size(tmp_path: Path) -> None:
     source = make("a2d-qwen3", tmp_path / "made")
     folder = copy_with(source, tmp_path / "Qwen3-0.6B-diffusion-bd3lm-v0.1")
     with pytest.raises(UserError, match=r"trained block by block; add block_size to its config"):
         models.load_model(str(folder))
+    cached = copy_with(source, tmp_path / "models--dllm-hub--Qwen3-bd3lm" / "snapshots" / "0a1b")
+    with pytest.raises(UserError, match=r"trained block by block"):
+        models.load_model(str(cached))
+    other = copy_with(source, tmp_path / "bd3lm-and-others" / "Qwen3-0.6B-diffusion-mdlm")
+    assert models.load_model(str(other)).denoiser.block is None
 
 
 def test_an_estimate_counts_the_experts_that_a_token_passes(tmp_path: Path) -> None:

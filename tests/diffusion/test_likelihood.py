@@ -116,6 +116,29 @@ def test_greedy_is_what_the_decoder_writes_one_token_a_step(dlm: Dlm) -> None:
     assert not log_likelihood(dlm, PROMPT, changed, samples=32, **SETTINGS).is_greedy
 
 
+def test_a_mask_is_no_token_that_is_written(dlm: Dlm) -> None:
+    """The model is made to predict the mask before all others, and the decoder leaves it out."""
+    layout = CanvasLayout(headers=((),), slots=(3,), fill_id=dlm.fill_id)
+    weight = dlm.denoiser.net.get_output_embeddings().weight.data
+    kept = weight[dlm.mask_id].clone()
+
+    def written() -> Any:
+        [row] = decode(dlm, layout, [Request("", PROMPT)], Confidence(), steps=3)
+        return np.asarray(row.ids_C, dtype=np.int32)
+
+    weight[dlm.mask_id] = 2 * weight[int(written()[0])]
+    try:
+        assert log_likelihood(dlm, PROMPT, written(), samples=32, **SETTINGS).is_greedy
+    finally:
+        weight[dlm.mask_id] = kept
+
+
+def test_any_seed_is_taken(dlm: Dlm) -> None:
+    answer = np.arange(30, 42, dtype=np.int32)
+    below = log_likelihood(dlm, PROMPT, answer, samples=32, **SETTINGS | {"seed": -1})
+    assert below != log_likelihood(dlm, PROMPT, answer, samples=32, **SETTINGS)
+
+
 def test_in_bfloat16_too(dlm: Dlm) -> None:
     answer = np.arange(30, 39, dtype=np.int32)
     half = log_likelihood(
@@ -171,4 +194,8 @@ def test_the_summary_counts_what_is_undecided() -> None:
     assert (summary["requests"], summary["exact"], summary["samples"]) == (5, 1, 128)
     assert (summary["choices"], summary["undecided"]) == (2, 1)
     assert summary["mean_standard_error"] == pytest.approx(0.6)
+    few = Estimates(32)  # two groups: a standard error that says little
+    for value in (-5.0, -9.0):
+        few.add(("a",), Likelihood(value, 1.0, False))
+    assert few.summary()["likelihoods"]["undecided"] == 1
     assert summary["largest_standard_error"] == 1.0

@@ -16,6 +16,7 @@ from diffusion.data.layout import CanvasLayout, Form, encode_prompt, layout_of
 from diffusion.decoding import Measure, Order, Rule, View, highest
 from diffusion.decoding.decode import Decoded, Request, decode
 from diffusion.decoding.kv_cache import CachedPositions, CacheSettings
+from diffusion.decoding.rules.ar_order import ArOrder
 from diffusion.decoding.rules.blockwise import Blockwise
 from diffusion.decoding.rules.confidence import Confidence
 from diffusion.decoding.rules.entropy_threshold import EntropyThreshold
@@ -24,8 +25,9 @@ from diffusion.decoding.rules.parallel_forced import ParallelForced
 from diffusion.decoding.rules.prophet import Prophet
 from diffusion.decoding.rules.random_order import RandomOrder
 from diffusion.decoding.rules.remdm import Remdm
-from diffusion.decoding.sampling import Fill, Sampling
+from diffusion.decoding.sampling import Fill, Sampling, take
 from diffusion.models.network.denoiser import Dlm
+from support.errors import UserError
 from tests.diffusion.checkpoints import logits_of, make
 
 ASKED = ("What is 2 + 3?", "Leo has 7 apples and eats 3. How many are left?", "12 * 4", "Why?")
@@ -147,7 +149,8 @@ def test_prophet_reads_the_last_slot_or_what_it_is_told(dlm: Dlm) -> None:
 
     assert (committed(early=5.0), committed(early=5.1)) == (5, 1), "the mean of 4 and 6"
     assert (committed(early=9.0, answer_start=2, answer_tokens=1), committed(early=9.0)) == (5, 1)
-    assert committed(early=6.0, answer_start=99) == 5, "behind the end it is the last mask"
+    with pytest.raises(UserError, match=r"answer_start: 5 is behind the answer's 5 masks"):
+        committed(early=6.0, answer_start=5)
 
 
 def test_entropies_up_to_the_threshold_are_committed(dlm: Dlm) -> None:
@@ -238,6 +241,40 @@ def test_rows_decode_with_a_cache_as_they_do_alone(
         assert order(alone) == order(row) and alone.nfe == row.nfe
 
 
+@pytest.mark.parametrize("refresh", [0, 2])
+def test_a_row_of_which_nothing_is_asked_keeps_its_cache(dlm: Dlm, refresh: int) -> None:
+    """Each row draws the steps at which it commits something."""
+    caching = CacheSettings(kind=CachedPositions.PROMPT, refresh=refresh)
+    rule, layout = RandomOrder(is_independent=True), canvas(dlm)
+    together = decode(dlm, layout, requests(dlm), rule, steps=60, caching=caching)
+    assert len({row.nfe for row in together}) > 1
+    for one, row in zip(requests(dlm), together, strict=True):
+        (alone,) = decode(dlm, layout, [one], rule, steps=60, caching=caching)
+        assert order(alone) == order(row)
+
+
+@pytest.mark.parametrize("measure", Measure)
+def test_a_deferred_token_comes_last_also_where_no_other_is_kept(measure: Measure) -> None:
+    """With `top_k` of 1 the likeliest token alone is kept: of the first row it is deferred."""
+    logits = torch.tensor([[3.0, 1.0, 0.0], [1.0, 3.0, 0.0]])
+    taken = take(logits, Sampling(tempered=True, top_k=1), measure, deferred=[0])
+    assert taken.token_r.tolist() == [0, 1] and taken.probability_r.tolist() == [0.0, 1.0]
+    assert taken.key_r[0] == measure.least < taken.key_r[1]
+
+
+@pytest.mark.parametrize("rule", [Confidence(), ArOrder(), Blockwise(block=5)])
+def test_what_is_no_number_is_refused(dlm: Dlm, rule: Rule) -> None:
+    net = dlm.denoiser.net
+    weight = net.get_output_embeddings().weight
+    kept = weight.data[7, 3].item()
+    weight.data[7, 3] = torch.nan
+    try:
+        with pytest.raises(UserError, match=r"the model computes no numbers \(NaN\)"):
+            rows(dlm, rule)
+    finally:
+        weight.data[7, 3] = kept
+
+
 @dataclass(frozen=True)
 class Undecided:
     """Commits one mask, and takes everything back."""
@@ -281,14 +318,18 @@ def test_a_rule_that_cannot_decide_comes_to_an_end(dlm: Dlm) -> None:
     [
         (lambda: PathPlanning(eta=-1), "eta: -1 is not a number of at least 0"),
         (lambda: Remdm(count=0), "count: 0 is under 1"),
+        (lambda: Blockwise(block=1 << 31), "block: 2147483648 is over 2147483647"),
+        (lambda: Sampling(temperature=float("inf")), "temperature: inf is not a number of at"),
+        (lambda: Sampling(temperature=1e-39), "temperature: 1e-39 is under 1e-06, where logits"),
         (lambda: Remdm(start=0), "start: 0 is not above 0 and at most 1"),
         (lambda: Remdm(loop=1), "loop: 1 is not at least 0 and below 1"),
         (lambda: EntropyThreshold(threshold=-1), "threshold: -1 is under 0"),
         (lambda: Prophet(block=0), "block: 0 is under 1"),
         (lambda: Prophet(answer_tokens=0), "answer_tokens: 0 is under 1"),
+        (lambda: Prophet(middle=float("nan")), "middle: nan is no number"),
     ],
 )
-def test_options_are_checked(make_rule: Callable[[], Rule], says: str) -> None:
+def test_options_are_checked(make_rule: Callable[[], Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         make_rule()
 

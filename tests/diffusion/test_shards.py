@@ -221,6 +221,13 @@ def test_what_does_not_fit_alone_or_as_asked_is_one_sentence(
     with pytest.raises(UserError, match=alone):
         evaluate_cells(replace(evaluation, batch="auto", strict=True), tmp_path, say=quiet)
 
+    def full(*_: Any, **__: Any) -> None:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr("diffusion.models.load_model", full)
+    with pytest.raises(UserError, match=r"model .*dream: does not fit into the memory of cpu"):
+        evaluate_cells(replace(evaluation, batch="auto"), tmp_path, say=quiet)
+
 
 def test_memory_decides_how_many_rows_are_decoded_together(
     evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch

@@ -1,13 +1,11 @@
 """Training from end to end: resume, processes, refusals, faults."""
 
 import json
-import os
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,29 +21,11 @@ from diffusion.training import checkpoint
 from diffusion.training.train import fine_tune
 from schemas.arrow import RELEASE
 from support.errors import NothingReleasedError, PolytraceError, StoppedError, UserError
+from support.network import free_port
 from tests.diffusion.checkpoints import FAMILIES, make, weights_of, write_corpus
 from tests.diffusion.layouts import FULL
-
-ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = """
-import json, resource, sys
-from pathlib import Path
-from diffusion.data.layout import Form
-from diffusion.settings import Lora, ModelReference, Precision, Settings, Tracker
-from diffusion.training.train import fine_tune
-from support.errors import PolytraceError
-facts = json.loads(sys.argv[1])
-if len(sys.argv) > 3:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
-facts["model"] = ModelReference(**facts["model"])
-facts["form"], facts["precision"] = Form(facts["form"]), Precision(facts["precision"])
-facts["betas"] = tuple(facts["betas"])
-try:
-    fine_tune(Settings(**facts), Path(sys.argv[2]))
-except PolytraceError as error:
-    print(error, file=sys.stderr)
-    sys.exit(error.exit_code)
-"""
+from tests.diffusion.trained import train, train_as
+from tests.forked import begin
 
 
 @pytest.fixture(scope="module")
@@ -78,27 +58,6 @@ def settings(model: Path, corpus: Path) -> Settings:
 
 def lines(out: Path, name: str = "training.jsonl") -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / name).read_text().splitlines()]
-
-
-def start(settings: Settings, out: Path, *limit: str, launch: tuple[str, ...] = ()) -> Any:
-    command = [*(launch or (sys.executable,)), "-c", SCRIPT]
-    if launch:
-        script = out.with_suffix(".py")
-        script.write_text(SCRIPT)
-        command = [*launch, str(script)]
-    return subprocess.Popen(
-        [*command, json.dumps(asdict(settings)), str(out), *limit],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "OMP_NUM_THREADS": "1",
-            "ACCELERATE_USE_CPU": "true",
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 @pytest.mark.parametrize("form", list(Form))
@@ -163,24 +122,24 @@ def test_the_curve_goes_on_bit_equally_after_kills_at_random_steps(
     settings: Settings, tmp_path: Path
 ) -> None:
     chosen = replace(settings, epochs=10)  # 40 steps, a checkpoint every 3
-    whole = start(chosen, tmp_path / "whole")  # with as many threads as the others: sums differ
-    assert whole.wait(timeout=120) == 0, whole.communicate()
+    whole = begin(train, chosen, tmp_path / "whole")  # with as many threads: sums differ
     rng, out = Random(5), tmp_path / "killed"
     targets = sorted(rng.sample(range(2, 39), 5))
     for target in targets:
-        process = start(chosen, out)
+        process = begin(train, chosen, out)
         deadline = time.monotonic() + 120
-        while process.poll() is None and time.monotonic() < deadline:
+        while process.is_alive() and time.monotonic() < deadline:
             log = out / "training.jsonl"
             if log.exists() and log.read_text().count("\n") >= target:
-                process.send_signal(signal.SIGKILL)
+                process.kill()
                 break
             time.sleep(0.005)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL, "it was killed, and did not end by itself"
-    process = start(chosen, out)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
+        process.join()
+        assert process.exitcode == -signal.SIGKILL, "it was killed, and did not end by itself"
+    process = begin(train, chosen, out, output=tmp_path / "errors")
+    for ended in (process, whole):
+        ended.join(120)
+        assert ended.exitcode == 0, (tmp_path / "errors").read_text()
     for name in ("training.jsonl", "validation.jsonl", "summary.json"):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     after, expected = weights_of(out / "model"), weights_of(tmp_path / "whole" / "model")
@@ -189,15 +148,15 @@ def test_the_curve_goes_on_bit_equally_after_kills_at_random_steps(
 
 @pytest.mark.slow
 def test_sigterm_saves_and_ends_with_3(settings: Settings, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    process = start(replace(settings, epochs=200, checkpoint_every=0), out)
+    out, said = tmp_path / "run", tmp_path / "errors"
+    process = begin(train, replace(settings, epochs=200, checkpoint_every=0), out, output=said)
     while not (out / "training.jsonl").exists() or not (out / "training.jsonl").read_text():
-        assert process.poll() is None, process.communicate()
+        assert process.is_alive(), said.read_text()
         time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 3, errors
-    assert "the checkpoint is saved, and the same command goes on" in errors
+    process.terminate()
+    process.join(60)
+    assert process.exitcode == 3, said.read_text()
+    assert "the checkpoint is saved, and the same command goes on" in said.read_text()
     found = checkpoint.latest(out / "checkpoints")
     assert found is not None
     assert checkpoint.read_position(found).step == len(lines(out))
@@ -208,14 +167,15 @@ def test_two_processes_give_the_losses_of_one(settings: Settings, tmp_path: Path
     """2 gloo processes x 1 piece against 1 process x 2 pieces."""
     chosen = replace(settings, epochs=2, checkpoint_every=0)
     fine_tune(chosen, tmp_path / "one")
-    launch = (
-        *(sys.executable, "-m", "torch.distributed.run"),
-        *("--standalone", "--nproc-per-node", "2"),
-    )
-    process = start(chosen, tmp_path / "two", launch=launch)
-    said, errors = process.communicate(timeout=180)
-    assert process.returncode == 0, errors[-3000:]
-    assert "2 x cpu" in said
+    port, said = free_port("127.0.0.1", set()), [tmp_path / "said0", tmp_path / "said1"]
+    both = [
+        begin(train_as, rank, 2, port, chosen, tmp_path / "two", output=file)
+        for rank, file in enumerate(said)
+    ]
+    for process, file in zip(both, said, strict=True):
+        process.join(180)
+        assert process.exitcode == 0, file.read_text()[-3000:]
+    assert "2 x cpu" in said[0].read_text()
     one, two = lines(tmp_path / "one"), lines(tmp_path / "two")
     assert len(one) == len(two) == 8
     for a, b in zip(one, two, strict=True):
@@ -313,22 +273,19 @@ def test_a_full_disk_at_a_checkpoint_leaves_the_last_one_whole(
 ) -> None:
     """Files may grow to a limit: the weights of the first checkpoints fit, optimiser added."""
     out = tmp_path / "run"
-    process = start(settings, out)
-    process.communicate(timeout=120)
+    fine_tune(settings, out)
     whole = (out / "training.jsonl").read_bytes()
     (state,) = out.glob("checkpoints/step-00000012/*.safetensors")
     size = state.stat().st_size
-    other = tmp_path / "full"
+    other, said = tmp_path / "full", tmp_path / "errors"
     stopping = replace(settings, epochs=1, checkpoint_every=0)
-    process = start(stopping, other, str(size // 2))
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 3, errors
-    assert "cannot be written" in errors
-    assert "there is none before it" in errors
+    process = begin(train, stopping, other, size // 2, output=said)
+    process.join(120)
+    assert process.exitcode == 3, said.read_text()
+    assert "cannot be written" in said.read_text()
+    assert "there is none before it" in said.read_text()
     assert not list(other.glob("checkpoints/*"))
-    process = start(stopping, other)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
+    fine_tune(stopping, other)
     assert whole.startswith((other / "training.jsonl").read_bytes()[:100])
 
 

@@ -3,17 +3,18 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
 
+from curation import pipeline
 from curation.context import Job
 from curation.release.verify import find_problems
 from curation.run_store import shards
@@ -25,6 +26,7 @@ from schemas.records import Stage
 from support.paths import ROOT
 from tests.builds import RECIPES, BuiltRuns, contents, make, rejected
 from tests.flows.commands import polytrace, script
+from tests.forked import begin
 
 MEDIAN = "filters=[{kind: seqdep, level: step, quantile: 0.5}]"
 
@@ -148,20 +150,14 @@ def contents_of(files: dict[str, str], folder: str) -> dict[str, str]:
 def test_killed_in_the_middle_then_the_same_bytes(
     small: Path, tmp_path: Path, seconds: float
 ) -> None:
-    code = (
-        "import sys; from pathlib import Path; from tests import builds as t\n"
-        f"t.make(Path({str(tmp_path / 'run')!r}), 'demo', 'shard_rows=12', limit=40)"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
-    )
+    process = begin(partial(make, limit=40), tmp_path / "run", "demo", "shard_rows=12")
     traces = tmp_path / "run" / "traces"
     deadline = time.monotonic() + 120
     while not any(traces.glob("*")) and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(seconds)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     make(tmp_path / "run", "demo", "shard_rows=12", limit=40)
     assert contents(tmp_path / "run" / "release") == contents(small / "release")
 
@@ -332,6 +328,21 @@ def test_a_changed_census_or_journal_is_not_believed(small: Path, tmp_path: Path
     assert find_problems(run) == []
 
 
+def test_a_second_build_that_is_interrupted_leaves_a_sound_run(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(small, run)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(pipeline.WORK, pipeline.Step.SAMPLE_TRACES, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make(run, "demo", "shard_rows=12", "teacher.temperature=0.5", limit=40)
+    assert find_problems(run) == []
+
+
 def test_a_page_of_a_former_build_is_written_anew(tmp_path: Path, prefect_api: str) -> None:
     """A kill may come between the two; the clock may have been set back in between."""
     args = ("build", "demo", "--limit", "6", "--out", "run")
@@ -389,10 +400,11 @@ def test_a_key_in_place_of_a_variables_name_is_kept_nowhere(tmp_path: Path) -> N
 
 
 def test_without_models_a_build_imports_no_pytorch(tmp_path: Path) -> None:
-    """It would take seconds of every process, and hundreds of megabytes."""
+    """It would take seconds of every process, and hundreds of megabytes; so would the flow's."""
     code = """
 import sys
 from pathlib import Path
+import flows.deployed
 from tests.curation.test_remote import SETS, recorded
 from tests.builds import make
 folder = Path(sys.argv[1])

@@ -175,6 +175,7 @@ def test_killed_just_after_its_server_has_started_it_leaves_no_process(
     process = start("build", "demo", "--out", "run", cwd=tmp_path)
     while not any("uvicorn" in command for command in alive(tmp_path / ".prefect")):
         assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
     time.sleep(seconds)
     process.kill()
     process.wait()

@@ -10,7 +10,9 @@ from curation.release.verify import find_problems
 from curation.run_store import shards
 from schemas import arrow
 from schemas.records import Grade, GradedTrace, Stage
-from support.sandbox import SandboxError, isolation
+from support.errors import UserError
+from support.paths import ROOT
+from support.sandbox import Isolation, SandboxError, isolation
 from tests.builds import make
 
 HOSTILE = {
@@ -71,6 +73,31 @@ def test_hostile_programs_are_not_right_and_the_build_goes_on(tmp_path: Path) ->
     assert right == set(texts[:3])
     left = set(psutil.Process().children(recursive=True)) - before
     assert not [one for one in left if "sandbox" in " ".join(_command(one))]
+
+
+def test_a_recipe_that_allows_a_weak_sandbox_builds_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = Isolation("user namespaces", ("/bin/false",))
+    monkeypatch.setattr(isolation, "candidates", lambda: iter([broken]))
+    rows = ROOT / "docs" / "graders" / "code.jsonl"
+    settings = (
+        f"source.path={rows}",
+        "source.columns={prompt: problem, gold: program, tests: tests}",
+        "source.traces={column: traces}",
+        "paths=2",
+    )
+    run = tmp_path / "run"
+    with pytest.raises(UserError, match=r"grader\.kind: code needs .*allow_weak_sandbox=true"):
+        make(run, "code_recorded", *settings, limit=2)
+    assert not run.exists(), "it is refused before any work"
+    outcome = make(run, "code_recorded", *settings, "grader.allow_weak_sandbox=true", limit=2)
+    assert any("weak sandbox" in note and "files of this user" in note for note in outcome.said)
+    assert not list(find_problems(run))
+    graded = list(arrow.records(GradedTrace, shards.read(run, Stage.GRADED, 0)))
+    verdicts = [Grade.CORRECT, Grade.CORRECT, Grade.WRONG]
+    assert [one.grade for one in graded] == 2 * verdicts
+    assert outcome.canvases == 2
 
 
 def _command(process: psutil.Process) -> list[str]:

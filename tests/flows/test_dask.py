@@ -56,11 +56,12 @@ def workers(parent: int) -> list[int]:
 
 @pytest.mark.slow
 def test_a_cluster_whose_worker_is_killed_makes_the_same_bytes(
-    plain: dict[str, str], tmp_path: Path
+    plain: dict[str, str], tmp_path: Path, prefect_api: str
 ) -> None:
     command = [sys.executable, "-m", "flows.cli", "build", "demo", "--out", "run", *DASK]
+    shared = environment(tmp_path) | {"PREFECT_API_URL": prefect_api}
     with (tmp_path / "said").open("w") as said:
-        process = subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path), stderr=said)
+        process = subprocess.Popen(command, cwd=tmp_path, env=shared, stderr=said)
     killed = 0
     while process.poll() is None:
         if not killed and list((tmp_path / "run" / "graded").glob("*.json")):

@@ -160,7 +160,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, hub: HubServer) -> Iterator[
     made = Place(tmp_path_factory.mktemp("deployed"))
     (made.folder / "flows").mkdir()  # a place of its own; all but the entry point comes from ROOT
     shutil.copyfile(ROOT / "flows" / "deployed.py", made.folder / "flows" / "deployed.py")
-    small(made.folder)  # small.yaml, the experiment
+    small(made.folder, nap_alone=True)  # small.yaml, the experiment
     plan = yaml.safe_load(FILE.read_text())
     by_name = {one["name"]: one for one in plan["deployments"]}
     (trigger,) = by_name["demo-worth"]["triggers"]

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -28,9 +29,15 @@ def place(built_runs: BuiltRuns, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
-def small(folder: Path) -> Path:
-    """The tiny experiment with little to do, as a file."""
-    experiment = {
+NAP_ALONE = (
+    "systems=[{name: NAP + PF, base: tiny, training: nap, model: {path: runs/tiny_nap/model}, "
+    "form: canvas, rule: {kind: parallel_forced}}]"
+)
+
+
+def small(folder: Path, *, nap_alone: bool = False) -> Path:
+    """The tiny experiment with little to do, as a file; or of one training and one system alone."""
+    experiment: dict[str, Any] = {
         "name": "small",
         "train": [
             {"recipe": "tiny_nap", "set": ["epochs=1", "validation=0"]},
@@ -39,6 +46,9 @@ def small(folder: Path) -> Path:
         "evaluate": {"recipe": "tiny_smoke", "set": ["limit=3", "steps=[13]"]},
         "seqdep": {"model": "tiny/teacher", "limit": 8},
     }
+    if nap_alone:
+        del experiment["train"][1]
+        experiment["evaluate"]["set"].append(NAP_ALONE)
     file = folder / "small.yaml"
     file.write_text(yaml.safe_dump(experiment))
     return file
@@ -109,7 +119,7 @@ use_cpu: true
 """
 
 
-def begun(place: Path, out: str, processes: int) -> "subprocess.Popen[str]":
+def begun(place: Path, api: str, out: str, processes: int) -> "subprocess.Popen[str]":
     """An experiment whose first training, on so many processes, has written some steps to `out`."""
     launched = []
     if processes == 2:
@@ -124,7 +134,7 @@ def begun(place: Path, out: str, processes: int) -> "subprocess.Popen[str]":
         *("finetune-eval", str(file), "--corpus", "runs/demo", "--out", out),
         *launched,
         cwd=place,
-        OMP_NUM_THREADS="1",
+        PREFECT_API_URL=api,
     )
     while not any(file.stat().st_size for file in place.glob(f"{out}/*/{STEPS}")):
         assert process.poll() is None, process.communicate()
@@ -134,9 +144,11 @@ def begun(place: Path, out: str, processes: int) -> "subprocess.Popen[str]":
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_stopped_experiment_saves_and_leaves_no_process(place: Path, processes: int) -> None:
+def test_a_stopped_experiment_saves_and_leaves_no_process(
+    place: Path, prefect_api: str, processes: int
+) -> None:
     out = f"stopped_{processes}"
-    process = begun(place, out, processes)
+    process = begun(place, prefect_api, out, processes)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM
@@ -147,9 +159,11 @@ def test_a_stopped_experiment_saves_and_leaves_no_process(place: Path, processes
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_killed_experiment_leaves_no_process(place: Path, processes: int) -> None:
+def test_a_killed_experiment_leaves_no_process(
+    place: Path, prefect_api: str, processes: int
+) -> None:
     out = f"killed_{processes}"
-    process = begun(place, out, processes)
+    process = begun(place, prefect_api, out, processes)
     assert len(trainers(out)) >= processes
     process.kill()
     began = time.monotonic()

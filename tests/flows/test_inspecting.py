@@ -69,8 +69,8 @@ def test_without_options_an_overview_and_the_first_canvas(built: Path) -> None:
     first = released(built)[0]
     assert out.startswith("demo build ")
     assert re.search(r"release +prompt +seqdep_above", out)
-    assert f"canvas 0 of {len(released(built))}   {first['id']}" in out
-    assert "24 in = " not in inspect(built, "--canvas", "0")[1]
+    assert f"canvas 1 of {len(released(built))}   {first['id']}" in out
+    assert "24 in = " not in inspect(built, "--canvas", "1")[1]
 
 
 def test_a_pipe_gets_path_below_path_unless_columns_says_how_wide(
@@ -78,11 +78,11 @@ def test_a_pipe_gets_path_below_path_unless_columns_says_how_wide(
 ) -> None:
     for name in ("COLUMNS", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
-    out = inspect(built, "--canvas", "0")[1]
+    out = inspect(built, "--canvas", "1")[1]
     assert len(re.findall("^path [123]  [✓✗?]", out, re.M)) == 3
     assert "│" not in out and "\x1b" not in out
     monkeypatch.setenv("COLUMNS", "110")
-    out = inspect(built, "--canvas", "0")[1]
+    out = inspect(built, "--canvas", "1")[1]
     assert len(re.findall("^path 1  .*│ path 2  .*│ path 3  ", out, re.M)) == 1
     assert max(map(len, out.splitlines())) == 110
     assert "\x1b" not in out
@@ -91,14 +91,14 @@ def test_a_pipe_gets_path_below_path_unless_columns_says_how_wide(
 def test_a_terminal_gets_columns_and_colours(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
-    wide = on_a_terminal(built, "--canvas", "0")
+    wide = on_a_terminal(built, "--canvas", "1")
     assert "\x1b[32m" in wide
     plain = ESCAPE.sub("", wide)
     assert len(re.findall("^path 1  .*│ path 2  .*│ path 3  ", plain, re.M)) == 1
     assert max(map(len, plain.splitlines())) == 120
     assert "\x1b" not in plain
-    assert on_a_terminal(built, "--canvas", "0", NO_COLOR="1") == plain
-    narrow = ESCAPE.sub("", on_a_terminal(built, "--canvas", "0", cells=44))
+    assert on_a_terminal(built, "--canvas", "1", NO_COLOR="1") == plain
+    narrow = ESCAPE.sub("", on_a_terminal(built, "--canvas", "1", cells=44))
     assert max(map(len, narrow.splitlines())) == 44
     assert len(re.findall("^path [123]  [✓✗?]", narrow, re.M)) == 3
 
@@ -143,7 +143,7 @@ def test_searches_show_what_matches_and_say_how_much_more(built: Path) -> None:
 def test_a_dataset_alone_is_shown_too(built: Path, tmp_path: Path) -> None:
     shutil.copytree(built / "release", tmp_path / "dataset")
     code, out, _ = inspect(tmp_path / "dataset")
-    assert code == 0 and out.startswith("canvas 0 of ")
+    assert code == 0 and out.startswith("canvas 1 of ")
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_a_dataset_alone_is_shown_too(built: Path, tmp_path: Path) -> None:
         (("--grep", "no such text"), 2, r"matches --grep 'no such text'"),
         (("--seqdep-above", "99"), 2, r"SeqDep at path level goes from -?\d"),
         (("--reason", "duplicat"), 2, r"did you mean 'duplicate'.*duplicate \(\d+ traces\)"),
-        (("--canvas", "x" * 5), 2, "give a number below"),
+        (("--canvas", "x" * 5), 2, r"give a number from 1 to \d+"),
         (("--seed", "1", "--grep", "a"), 2, "--seed"),
         (("--limit", "0"), 2, "--limit"),
         (("--level", "word"), 2, "--level"),
@@ -197,7 +197,7 @@ def test_an_empty_run_says_so(tmp_path: Path) -> None:
     samples.write_run(tmp_path / "run", [])
     code, out, _ = inspect(tmp_path / "run")
     assert code == 0 and out.endswith("no canvas was released\n")
-    for args in (("--grep", "a"), ("--canvas", "0"), ("--seed", "1"), ("--json",)):
+    for args in (("--grep", "a"), ("--canvas", "1"), ("--seed", "1"), ("--json",)):
         code, out, err = inspect(tmp_path / "run", *args)
         assert (code, out) == (2, "") and "no canvas" in err
 

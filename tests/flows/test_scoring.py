@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from curation.release import writer
-from curation.seqdep_report.score import read_scores
+from curation.seqdep_report.kept_scores import read_scores
 from tests.curation import samples
 from tests.flows.test_cli import run
 

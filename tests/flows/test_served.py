@@ -1,11 +1,7 @@
 """Builds with a served teacher: what the command says and returns, and kill -9 at any instant."""
 
 import json
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -16,9 +12,11 @@ import pytest
 
 from curation.release.verify import find_problems
 from curation.sampling import journal
+from schemas.recipe import load_recipe
 from support.files import sha256
-from support.paths import ROOT
+from tests.builds import sample
 from tests.flows.commands import polytrace
+from tests.forked import begin
 from tests.servers.loopback import Behaviour, Loopback
 
 RECIPE = """
@@ -37,16 +35,6 @@ teacher:
 groups: {{min_correct: 0}}
 canvas: {{slot_tokens: 400, summary_tokens: 400}}
 scorer: null
-"""
-SAMPLE = """
-import sys
-from pathlib import Path
-from curation.stages import prompt_stage, trace_stage
-from curation.context import Job
-from support.files import sha256
-from schemas.recipe import load_recipe
-job = Job(recipe=load_recipe(Path(sys.argv[1])), run=Path(sys.argv[2]))
-trace_stage.sample_traces(job, prompt_stage.read_prompts(job))
 """
 
 
@@ -124,31 +112,25 @@ def journal_keys(run: Path) -> set[str]:
 def test_kill_9_at_random_instants_buys_nothing_twice(tmp_path: Path, server: Loopback) -> None:
     server.set(Behaviour(latency_s=0.05, jitter_s=0.1, length_share=0.1, duplicate_share=0.05))
     recipe = write_recipe(tmp_path, server.url, prompts=300)
-
-    def start(run: str) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-c", SAMPLE, str(recipe), str(tmp_path / run)]
-        env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        return subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
-
-    assert start("whole").wait() == 0
+    sample(load_recipe(recipe), tmp_path / "whole")
     server.forget()
     draw = random.Random(7)
     kills: list[float] = []
     for _ in range(10):
         committed = journal_keys(tmp_path / "run")
         before = len(server.served())
-        process = start("run")
-        while len(server.served()) == before and process.poll() is None:
+        process = begin(sample, load_recipe(recipe), tmp_path / "run")
+        while len(server.served()) == before and process.is_alive():
             time.sleep(0.01)
         time.sleep(draw.uniform(0.05, 1.2))
-        if process.poll() is not None:
+        if not process.is_alive():
             break
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
         kills.append(time.monotonic())
         assert committed <= journal_keys(tmp_path / "run")
     assert len(kills) >= 3
-    assert start("run").wait() == 0
+    sample(load_recipe(recipe), tmp_path / "run")
     served = server.served()
     times = Counter(one.digest for one in served)
     for digest, count in times.items():  # asked again only what no kill left time to commit

@@ -39,6 +39,26 @@ def test_what_went_before_does_not_count_for_the_speed(
     assert capsys.readouterr().err == "", "the end says nothing twice"
 
 
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_what_was_kept_takes_no_time_and_promises_nothing(
+    clock: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    is_terminal: bool,
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal, raising=False)
+    monkeypatch.setattr("tqdm.std.time", lambda: clock[0])
+    bar = Progress("scored", "texts", total=100)
+    bar.update(0, kept=90)
+    clock[0] = 60.0
+    bar.update(2)
+    shown = capsys.readouterr().err
+    assert (
+        "92/100 [01:00<04:00" if is_terminal else "92 of 100 texts in 1:00, about 4:00 left"
+    ) in (shown)
+    bar.close()
+
+
 def test_a_total_may_grow_or_be_unknown(capsys: pytest.CaptureFixture[str]) -> None:
     with Progress("read", "rows") as rows, Progress("traces", "traces") as traces:
         rows.update(1200)

@@ -51,6 +51,10 @@ def test_defaults_are_the_papers(minimal: Path) -> None:
         ("source.kind=[1", "is not a YAML value"),
         ("summary.template='</summary> {answer}'", "holds </summary>, a marker of the canvas"),
         ("paths=true", "paths is true or false; give a number"),
+        (
+            "samples={per_round: 1, most: 6, until: {correct: [true, 2]}}",
+            "samples.until.correct.0 is",
+        ),
         ("groups.similarity=yes", "groups.similarity is true or false; give a number"),
         ("groups={min_correct: 1, min_correct: 2}", "is not a YAML value"),
         ("noequals", "write key.sub=value"),

@@ -112,15 +112,30 @@ def test_the_time_is_linear_in_the_text() -> None:
     assert time.process_time() - started < 20
 
 
-@given(st.from_regex(announcements._LINE) | st.from_regex(announcements._PHRASE))
-def test_what_is_looked_for_first_stands_in_every_announcement(text: str) -> None:
+ANNOUNCED = st.from_regex(announcements._LINE) | st.from_regex(announcements._PHRASE)
+BESIDE = st.text(alphabet="\n Aans:weRT*\u017f\u0130", max_size=12)
+
+
+@given(BESIDE, ANNOUNCED, BESIDE)
+def test_what_is_looked_for_first_stands_in_every_announcement(
+    before: str, announced: str, behind: str
+) -> None:
     """The quick look before each slow pattern must miss nothing that the pattern finds."""
-    looks = {
-        announcements._LINE: announcements._LINE_HEAD.search(text) is not None,
-        announcements._PHRASE: "answer" in text.lower() or not text.isascii(),
-    }
-    for pattern, is_looked_at in looks.items():
-        assert is_looked_at or not pattern.search(text)
+    text = before + announced + behind
+    for pattern, marks in (
+        (announcements._LINE, announcements._LINE_MARKS),
+        (announcements._PHRASE, ["answer"]),
+    ):
+        start = announcements._first_line(text, text.lower(), marks)
+        found = [match.span() for match in pattern.finditer(text)]
+        assert found == [match.span() for match in pattern.finditer(text, start)]
+
+
+@given(BESIDE, st.from_regex(announcements._NOT_MINE), st.sampled_from(["", "\n", " ", "x"]))
+def test_a_quick_look_tells_whose_answer_it_is(before: str, words: str, end: str) -> None:
+    text = before + words + end
+    slow = announcements._NOT_MINE.search(text, max(0, len(text) - 40)) is not None
+    assert announcements._is_anothers(f"{text}answer", len(text)) is slow
 
 
 @given(st.from_regex(run_on._NEXT))

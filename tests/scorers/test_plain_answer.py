@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.records import Grade
+from scorers.answers.compare import choices, plain_rules
 from scorers.answers.compare.mismatches import differ
 from scorers.answers.compare.plain_rules import quick_grade, wrap
 from scorers.answers.compare.variables import rename_clashing_letters
@@ -56,6 +57,30 @@ Samples = Sequence[tuple[str, str, bool | None]]
 )
 def test_plain_rules(answer: str, gold: str, grade: Grade | None) -> None:
     assert quick_grade(answer, gold) == grade
+
+
+_FIGURES = st.from_regex(plain_rules._NUMBER, fullmatch=True)
+
+
+@given(_FIGURES, _FIGURES | st.sampled_from(["{}", "{}0", "{}.0", "0{}", "{}.000001", "-{}"]))
+def test_the_short_way_for_numbers_says_what_all_rules_say(answer: str, gold: str) -> None:
+    gold = gold.format(answer)
+    assert plain_rules.is_number(answer)
+    short = quick_grade(answer, gold)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plain_rules, "is_number", lambda text: False)
+        assert _brought_together(answer, gold) == (answer, gold)
+        assert quick_grade(answer, gold) is short
+
+
+_MARKS = ["A", "B", "a", "b", "(", ")", "[", "]", ".", ":", "\uff1a", " ", "-", "\u2013", "\n", "x"]
+
+
+@given(st.lists(st.sampled_from(_MARKS), max_size=14).map("".join))
+def test_a_prompt_without_a_first_option_lists_none(prompt: str) -> None:
+    marks = (choices._MARK, choices._SMALL_MARK, choices._SQUARE_MARK, choices._DASHED_MARK)
+    listed = next(filter(None, (choices._listed(prompt, mark) for mark in marks)), {})
+    assert choices.options(prompt) == listed
 
 
 @given(st.text() | st.text(alphabet="\\{}text 19/,.:_AB²½√∞%$~;()[]", max_size=40))

@@ -13,8 +13,8 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from fcntl import ioctl
 from pathlib import Path
 
@@ -58,6 +58,14 @@ COMMANDS = {
     "demo": ("build", "demo", "--limit", "24", "--out", "demo"),
     "worth": ("finetune-eval", "small.yaml", "--corpus", "demo", "--out", "worth"),
 }
+SERVER = """
+import sys
+from flows.runtime.server import own_server
+from prefect.settings import get_current_settings
+with own_server():
+    print(get_current_settings().api.url, flush=True)
+    sys.stdin.read()
+"""
 BUILDS = {"build", "refused", "demo"}
 _IFNAME, _UP = b"lo", 0x1
 
@@ -98,6 +106,21 @@ def ended(process: "subprocess.Popen[str]") -> list[object]:
     return [process.returncode, out, err]
 
 
+@contextmanager
+def own_server(environment: Mapping[str, str]) -> Iterator[str]:
+    """The address of the Prefect server that a command of ours would start, for all commands."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.stdin.close()
+
+
 def main(folder: Path, key: str, token: str, guard: str) -> None:
     """Everything, one command after the other."""
     loopback_up()
@@ -110,7 +133,7 @@ def main(folder: Path, key: str, token: str, guard: str) -> None:
             facts = {"label": LABEL, "model": MODEL, "url": url}
             text = RECIPE.format(prompts=home / "prompts.jsonl", **facts)
             (home / f"{name}.yaml").write_text(text)
-        small(home)
+        small(home, nap_alone=True)
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
             "PYTHONPATH": os.pathsep.join([guard, str(ROOT)]),
@@ -123,9 +146,11 @@ def main(folder: Path, key: str, token: str, guard: str) -> None:
             "JOURNEY_KEY": key,
             "OMP_NUM_THREADS": "1",
         }
-        for stage in (BUILDS, COMMANDS.keys() - BUILDS):
-            begun = {name: started(COMMANDS[name], home, environment) for name in sorted(stage)}
-            told |= {name: ended(process) for name, process in begun.items()}
+        with own_server(environment) as api:
+            environment["PREFECT_API_URL"] = api
+            for stage in (BUILDS, COMMANDS.keys() - BUILDS):
+                begun = {name: started(COMMANDS[name], home, environment) for name in sorted(stage)}
+                told |= {name: ended(process) for name, process in begun.items()}
         told["ports"] = [server.port, int(echo.removesuffix("/v1").rpartition(":")[2])]
     (folder / "journey.json").write_text(json.dumps(told))
 

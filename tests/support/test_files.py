@@ -69,8 +69,8 @@ def test_two_may_write_a_file_at_once(tmp_path: Path) -> None:
 
 
 def test_sharing_holders_of_a_run_keep_others_out(tmp_path: Path) -> None:
-    with lock(tmp_path, shared=True):
-        with lock(tmp_path, shared=True), pytest.raises(UserError, match="another command"):
-            lock(tmp_path).__enter__()
+    refused = pytest.raises(UserError, match="another command")
+    with lock(tmp_path, shared=True), lock(tmp_path, shared=True), refused:
+        lock(tmp_path).__enter__()
     with lock(tmp_path), pytest.raises(UserError, match="another command"):
         lock(tmp_path, shared=True).__enter__()

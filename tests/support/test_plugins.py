@@ -46,6 +46,32 @@ def acme(site: Path, kinds: dict[str, str], *, version: str = "1.0", code: str =
     install(site, "acme-parts", version, {"acme_parts.py": code}, {"polytrace.filters": kinds})
 
 
+LISTS = '''
+from curation.filters.length import LengthFilter
+
+def build(most: tuple[int, ...] | None = None, pairs: list[tuple[str, float]] = []) -> LengthFilter:
+    """A filter."""
+    return LengthFilter(min_total=None, max_total=most[0] if most else 1, min_path=None)
+'''
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"most": [1, True]}, r"^filters\.0\.most\.1 is true; give a number"),
+        ({"most": [False]}, r"^filters\.0\.most\.0 is false; give a number"),
+        ({"pairs": [["a", 1], ["b", True]]}, r"^filters\.0\.pairs\.1\.1 is true; give a number"),
+    ],
+)
+def test_a_flag_within_a_list_of_numbers_is_no_number(
+    site: Path, options: dict[str, object], says: str
+) -> None:
+    acme(site, {"lists": "acme_parts:build"}, code=LISTS)
+    with pytest.raises(UserError, match=says):
+        plugins.build(FILTERS, "lists", options, "filters.0")
+    assert plugins.build(FILTERS, "lists", {"most": [1, 2]}, "filters.0").max_total == 1
+
+
 def test_a_filter_of_another_package_is_built_like_ours(site: Path) -> None:
     acme(site, {"short": "acme_parts:build", "as_module": "acme_parts"})
     assert plugins.options(FILTERS, "short", "filters.0") == ("most",)

@@ -1,13 +1,23 @@
 """Intervals are what the books say; a quantile is one thing; a histogram loses no value."""
 
 import math
+import statistics
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.stats import Histogram, binned, mean, paired_difference, rank, sign_test, wilson
+from support.stats import (
+    Histogram,
+    binned,
+    mean,
+    paired_difference,
+    rank,
+    sign_test,
+    t_point,
+    wilson,
+)
 
 
 @given(st.integers(0, 1000), st.integers(1, 500))
@@ -20,9 +30,22 @@ def test_a_histogram_rounds_and_counts_what_is_missing() -> None:
     found = Histogram(2)
     found.add([1, 0.004, -0.001, None, math.nan, math.inf, 2.004])
     assert (found.count, found.missing) == (4, 3)
-    assert found.quantiles((0, 0.5, 0.51, 1)) == [0.0, 0.0, 1.0, 2.0]
+    assert found.quantiles((0, 0.5, 0.51, 1)) == [0.0, 0.5, 1.0, 2.0]
     assert str(found.quantiles((0,))[0]) == "0.0", "no zero has a sign"
     assert found.mean() == 0.75
+
+
+@given(st.lists(st.integers(-9, 9), min_size=1, max_size=50))
+def test_a_median_is_the_middle(values: list[int]) -> None:
+    found = Histogram(2)
+    found.add(values)
+    assert found.quantiles((0.5,)) == [statistics.median(values)]
+    assert found.quantiles((0, 1)) == [min(values), max(values)]
+    (occurring,) = found.quantiles((0.5,), occurring=True)
+    assert occurring == statistics.median_low(values)
+    shares = (0.05, 0.25, 0.75, 0.95)
+    wanted = np.quantile(values, shares, method="averaged_inverted_cdf")
+    assert found.quantiles(shares) == pytest.approx(wanted)
 
 
 @given(st.lists(st.floats(-9, 9), max_size=50))
@@ -74,3 +97,13 @@ def test_the_paired_bootstrap_equals_one_that_resamples_problems() -> None:
     assert paired_difference([True, False], [True, False]) == (0.0, 0.0, 0.0)
     with pytest.raises(ValueError, match="no pairs"):
         paired_difference([True], [])
+
+
+@pytest.mark.parametrize(
+    ("freedom", "point"),
+    [(1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (7, 2.3646), (15, 2.1314), (200, 1.9719)],
+)
+def test_points_of_students_t_are_those_of_its_table(freedom: int, point: float) -> None:
+    assert t_point(freedom) == pytest.approx(point, rel=2e-3)
+    with pytest.raises(ValueError, match="0 degrees of freedom"):
+        t_point(0)

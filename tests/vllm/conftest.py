@@ -11,6 +11,14 @@ import pytest
 from benchmarks.real_vllm import MISSING, RealVLLM, interpreter
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with servers of their own come first: an idle vLLM, the shared one, polls on all cores.
+
+    The order of all other tests stays.
+    """
+    items.sort(key=lambda item: "vllm_server" in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session")
 def vllm_python() -> Path:
     """An interpreter that is named and missing is an error; one that nobody named is skipped."""

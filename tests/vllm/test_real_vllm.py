@@ -1,6 +1,6 @@
 """Builds on real vLLM servers that die: SIGKILL of all, of the engine, and by their own fault.
 
-200 of the demo's prompts x 3 through the command line, with the bundled teacher. Whatever a server
+100 of the demo's prompts x 3 through the command line, with the bundled teacher. Whatever a server
 does: nothing is lost, nothing is bought twice, and a build that is short never ends with 0.
 """
 
@@ -34,8 +34,8 @@ from support.paths import ROOT
 
 pytestmark = pytest.mark.vllm
 
-PROMPTS, P, SPARES, SHARD_ROWS = 200, 3, 3, 50
-MIDDLE = 100  # samples in the journals when the server is killed
+PROMPTS, P, SPARES, SHARD_ROWS = 100, 3, 3, 25
+MIDDLE = 50  # samples in the journals when the server is killed
 PATIENCE = 900.0  # seconds for what takes two minutes on a machine of its own
 MOST_COMMANDS = 5
 FEW = 8  # samples in flight: a fast machine must not be done before the middle is seen

@@ -266,6 +266,10 @@ def _or_cancel(task: "asyncio.Task[None]") -> Callable[["asyncio.Task[None]"], N
 
 
 def _prompt(question: str) -> Prompt:
-    """A question as a prompt: the same text has the same id, whichever trace it is about."""
-    digest = blake2b(question.encode("utf-8", "surrogatepass"), digest_size=8)
-    return Prompt(id=digest.hexdigest(), text=question, gold="", source="", row=0, license="")
+    """A question as a prompt."""
+    return Prompt(id=question_id(question), text=question, gold="", source="", row=0, license="")
+
+
+def question_id(question: str) -> str:
+    """The id of a question: that of its text, whichever trace it is about."""
+    return blake2b(question.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

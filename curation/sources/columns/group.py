@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from curation.prompts.dedup import key_of, normal_answer, normalise
 from curation.sources import BadTrace, Row
 from curation.sources.columns.reasons import RowFault
+from curation.sources.columns.traces import agreeing
 from schemas.records import FinishReason, Recorded
 
 _NO_PROMPT = 0
@@ -61,7 +62,7 @@ def grouped(rows: Iterator[Row]) -> Iterator[Row]:
                     member = int(following[member])
                 yield replace(
                     row,
-                    recorded=tuple(trace for one in members for trace in one.recorded),
+                    recorded=agreeing([trace for one in members for trace in one.recorded]),
                     bad_traces=tuple(bad for one in members for bad in one.bad_traces),
                 )
 

@@ -3,11 +3,15 @@
 Every entry becomes a trace, in its order, or a reason why it cannot be one (null, not text, half a
 surrogate pair, NUL), so that it is counted. Other control characters stay: models do write them,
 and a trace is kept as it was recorded. Labels are matched to texts by position first, and bad
-entries left out afterwards, so that no label moves to another text.
+entries left out afterwards, so that no label moves to another text. A label that may belong to
+several texts, or that another label of the same text contradicts, is none.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
 from typing import NamedTuple
 
 from curation.sources import BadTrace
@@ -29,9 +33,10 @@ _FINISH = {
 }
 
 _LABELS = {  # a label in words: in CSV every value is text
-    **dict.fromkeys(("true", "yes", "correct", "right", "1"), True),
-    **dict.fromkeys(("false", "no", "incorrect", "wrong", "0"), False),
+    **dict.fromkeys(("true", "yes", "correct", "right", "1", "1.0"), True),
+    **dict.fromkeys(("false", "no", "incorrect", "wrong", "0", "0.0"), False),
 }
+_NUMBER = re.compile(r"[-+]?[0-9]+(?:\.[0-9]*)?")
 
 
 class RowTraces(NamedTuple):
@@ -52,18 +57,42 @@ def recorded(row: RawRow, spec: TraceColumns, *, strip_annotations: bool) -> Row
     """All traces of a row; `strip_annotations` removes GSM8K's `<<48/2=24>>`."""
     traces: list[Recorded] = []
     bad: list[BadTrace] = []
-    entries = _listed(row, spec) if spec.column else _mapped(row, spec)
-    for number, entry in enumerate(entries, 1):
+    for number, entry in enumerate(_entries(row, spec), 1):
         if fault := _fault(entry.text, spec):
             bad.append(fault._replace(detail=f"trace {number}: {fault.detail}"))
         else:
             traces.append(_trace(entry, spec.model_name, strip_annotations))
-    return RowTraces(tuple(traces), tuple(bad))
+    return RowTraces(agreeing(traces), tuple(bad))
+
+
+def agreeing(traces: Sequence[Recorded]) -> tuple[Recorded, ...]:
+    """The traces of one prompt; a text that is labelled right and wrong has no label."""
+    right, wrong = ({t.text.strip() for t in traces if t.correct is one} for one in (True, False))
+    disputed = right & wrong
+    if not disputed:
+        return tuple(traces)
+    return tuple(replace(t, correct=None) if t.text.strip() in disputed else t for t in traces)
+
+
+def scores(row: RawRow, spec: TraceColumns) -> Iterator[object]:
+    """What stands in the place of labels and is a number of a scale: neither 0 nor 1."""
+    for entry in _entries(row, spec):
+        label = entry.correct
+        if isinstance(label, str):
+            is_number = _NUMBER.fullmatch(label.strip()) is not None
+        else:
+            is_number = _is_number(label)
+        if is_number and _verdict(label) is None:
+            yield label
 
 
 def without_annotations(text: str) -> str:
     """The text without calculator annotations (`<<48/2=24>>24` -> `24`)."""
     return _ANNOTATION.sub(lambda match: "" if match["close"] else match[0], text)
+
+
+def _entries(row: RawRow, spec: TraceColumns) -> Iterator[_Entry]:
+    return _listed(row, spec) if spec.column else _mapped(row, spec)
 
 
 def _listed(row: RawRow, spec: TraceColumns) -> Iterator[_Entry]:
@@ -102,13 +131,18 @@ def _label(row: RawRow, element: object, name: str | None, index: int, total: in
 
 
 def _mapped(row: RawRow, spec: TraceColumns) -> Iterator[_Entry]:
-    """One entry for each of `traces.columns`, sorted by name, because a mapping has no order."""
-    for name, path in sorted((spec.columns or {}).items()):
+    """One entry for each of `traces.columns`, sorted by name, because a mapping has no order.
+
+    A label beside several of the texts would be that of one of them, nobody knows which.
+    """
+    columns = spec.columns or {}
+    beside = Counter(sibling(path, "") for path in columns.values())
+    for name, path in sorted(columns.items()):
         text = dig(row, path)
         if text is ABSENT:
             continue
         correct, finish = (
-            dig(row, sibling(path, label)) if label else None
+            dig(row, sibling(path, label)) if label and beside[sibling(path, "")] == 1 else None
             for label in (spec.correct, spec.finish_reason)
         )
         yield _Entry(text, name, correct, finish)
@@ -149,4 +183,11 @@ def _verdict(label: object) -> bool | None:
     """A source's label as true or false; None where it is neither."""
     if isinstance(label, str):
         return _LABELS.get(label.strip().casefold())
-    return bool(label) if isinstance(label, int) and label in (0, 1) else None
+    if isinstance(label, bool):
+        return label
+    return label == 1 if _is_number(label) and label in (0, 1) else None
+
+
+def _is_number(label: object) -> bool:
+    """Whether it is a number; NaN stands for a label that is missing."""
+    return isinstance(label, int | float | Decimal) and label == label

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import NamedTuple
 
-from curation.teachers import Request, SampleOutcome, Shortfall, is_slow
+from curation.teachers import Request, SampleOutcome, Shortfall, at_once
 from curation.teachers.openai.client import (
     PROMPT_FAULTS,
     BusyError,
@@ -322,18 +322,19 @@ class Stream:
         while group.may_widen():
             traces = group.traces()
             is_long = sum(len(trace.text) for trace in traces) > LONG_CHARACTERS
-            if is_long or is_slow(self._shortfall):
+            # A thread for so little would cost more than it frees: it takes turns with this one.
+            lacking = None if is_long else at_once(self._shortfall, group.prompt, traces)
+            if lacking is None:
                 self._judging += 1
                 self._start(self._judge(group))
                 return
-            # A thread for so little would cost more than it frees: it takes turns with this one.
-            if self._widen(group, self._shortfall(group.prompt, traces)):
+            if self._widen(group, lacking):
                 return
         self._outcomes.extend(group.rest())
         self._open -= 1
 
     async def _judge(self, group: Group) -> None:
-        """`_settle` for long texts and graders, in a thread: they would block every connection."""
+        """`_settle` in a thread: long texts and waiting graders would block every connection."""
         judged = self._judges.submit(self._shortfall, group.prompt, group.traces())
         lacking = await asyncio.wrap_future(judged)
         self._judging -= 1

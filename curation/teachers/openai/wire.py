@@ -61,6 +61,11 @@ class Choice(NamedTuple):
     prompt_tokens: int | None
 
 
+def published_name(model: str) -> str:
+    """A model's name; of a local directory its last part, because traces are published."""
+    return PurePath(model).name if PurePath(model).is_absolute() else model
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServerSampling:
     """All settings that shape a sample; the endpoint is not one of them."""
@@ -88,8 +93,8 @@ class ServerSampling:
 
     @property
     def name(self) -> str:
-        """The model's name; for a local directory its last part, because traces are published."""
-        return PurePath(self.model).name if PurePath(self.model).is_absolute() else self.model
+        """The model's name in traces."""
+        return published_name(self.model)
 
     def key(self, prompt: Prompt, index: int) -> str:
         """A hash of everything that shapes sample `index`."""

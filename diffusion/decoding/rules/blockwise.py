@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from diffusion.decoding import Measure, Order, View, highest
+from diffusion.decoding import Measure, Order, View, check_count, highest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +28,7 @@ class Blockwise:
     confidence: Measure = Measure.PROBABILITY
 
     def __post_init__(self) -> None:
-        if self.block < 1:
-            raise ValueError(f"block: {self.block} is under 1")
+        check_count("block", self.block)
 
     @property
     def order(self) -> Order:

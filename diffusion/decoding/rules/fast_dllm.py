@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from diffusion.decoding import Order, View, first_block, highest
+from diffusion.decoding import Order, View, check_count, first_block, highest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +22,7 @@ class FastDllm:
     block: int = 32
 
     def __post_init__(self) -> None:
-        if self.block < 1:
-            raise ValueError(f"block: {self.block} is under 1")
+        check_count("block", self.block)
         if not 0 <= self.threshold <= 1:
             raise ValueError(f"threshold: {self.threshold} is not in 0 … 1")
 

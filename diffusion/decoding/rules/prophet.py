@@ -6,13 +6,15 @@ on: `early` in the first third of the steps, `middle` in the second, `late` in t
 """
 
 from dataclasses import dataclass
+from math import isnan
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from diffusion.decoding import Measure, Order, View
+from diffusion.decoding import Measure, Order, View, check_count
 from diffusion.decoding.rules.blockwise import Blockwise
+from support.errors import UserError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +39,14 @@ class Prophet:
     answer_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        if self.block < 1:
-            raise ValueError(f"block: {self.block} is under 1")
+        check_count("block", self.block)
+        for name in ("early", "middle", "late"):
+            if isnan(getattr(self, name)):
+                raise ValueError(f"{name}: {getattr(self, name)} is no number")
         if self.answer_start is not None and self.answer_start < 0:
             raise ValueError(f"answer_start: {self.answer_start} is under 0")
-        if self.answer_tokens is not None and self.answer_tokens < 1:
-            raise ValueError(f"answer_tokens: {self.answer_tokens} is under 1")
+        if self.answer_tokens is not None:
+            check_count("answer_tokens", self.answer_tokens)
 
     def scope(self, view: View) -> Tensor:
         """Every mask, because all may be committed, and the whole answer."""
@@ -64,12 +68,19 @@ class Prophet:
         return self.early if progress < 0.33 else self.middle if progress < 0.67 else self.late
 
     def _answer(self, view: View) -> Tensor:
-        """The columns of the answer, [C]; the last slot where the options name none."""
+        """The columns of the answer, [C]; the last slot where the options name none.
+
+        UserError if it begins behind the last mask.
+        """
         index_C = view.mask_index_C
         last_C = view.slot_C == view.slot_C.max()
         start = int(index_C[last_C].min()) if self.answer_start is None else self.answer_start
+        if start >= view.mask_count:
+            raise UserError(
+                f"rule.answer_start: {start} is behind the answer's {view.mask_count} masks, which "
+                "are counted from 0"
+            )
         end = view.mask_count if self.answer_tokens is None else start + self.answer_tokens
-        start = min(start, view.mask_count - 1)
         return (index_C >= start) & (index_C < end)
 
 

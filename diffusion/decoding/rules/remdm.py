@@ -13,7 +13,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from diffusion.decoding import Order, View, highest
+from diffusion.decoding import Order, View, check_count, highest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +30,7 @@ class Remdm:
 
     def __post_init__(self) -> None:
         for name in ("block", "count"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)} is under 1")
+            check_count(name, getattr(self, name))
         if not 0 < self.start <= 1:
             raise ValueError(f"start: {self.start} is not above 0 and at most 1")
         if not 0 <= self.loop < 1:

@@ -79,7 +79,15 @@ class _OneModel:
     def __call__(self, model: ModelReference) -> Dlm:
         if self._dlm is None or model != self._reference:
             self._dlm = None
-            self._dlm = load_decoder(model, self.device)
+            try:
+                self._dlm = load_decoder(model, self.device)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise UserError(
+                    f"model {model.path}: does not fit into the memory of {self.device}; take a "
+                    "smaller model, or a device with more memory"
+                ) from None
             self._reference = model
         return self._dlm
 
@@ -94,18 +102,18 @@ def _rows(
     """Decode and grade one batch."""
     evaluation, (system, steps) = plan.evaluation, plan.cells[piece.cell].cell
     where = f"systems.{system.name}"
+    dlm = load(system.model)
+    layout = layout_for(
+        dlm,
+        system.form,
+        paths=system.paths,
+        masks=evaluation.masks,
+        summary_tokens=evaluation.summary_tokens,
+    )
+    requests = [Request(p.id, encode_prompt(dlm.tokenizer, p.prompt)) for p in problems]
+    for name, prompt in requests:
+        check_length(dlm, layout, len(prompt), f"{where}: problem {name!r}")
     try:
-        dlm = load(system.model)
-        layout = layout_for(
-            dlm,
-            system.form,
-            paths=system.paths,
-            masks=evaluation.masks,
-            summary_tokens=evaluation.summary_tokens,
-        )
-        requests = [Request(p.id, encode_prompt(dlm.tokenizer, p.prompt)) for p in problems]
-        for name, prompt in requests:
-            check_length(dlm, layout, len(prompt), f"{where}: problem {name!r}")
         decoded = answers(
             dlm,
             layout,

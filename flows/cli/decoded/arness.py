@@ -64,9 +64,13 @@ def arness(
     typer.echo(Table(header=header, rows=tuple(rows)).text(right=range(1, len(header))))
     for name, one in found.items():
         if one.unfinished:
-            typer.echo(f"{name}: {one.unfinished} rows left positions masked; these do not count")
+            typer.echo(
+                f"{name}: {one.unfinished} rows left positions masked; they count as they are"
+            )
         if without := one.rows - one.order.rows:
             typer.echo(f"{name}: {without} rows have no order; they count in no mean")
+        if end_id and one.content is None:
+            typer.echo(f"{name}: without the end tokens, no row has an order")
     if out is not None:
         figures = {name: one.plain() for name, one in found.items()}
         replace_text(out, json.dumps(figures, indent=1) + "\n")

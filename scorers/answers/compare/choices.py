@@ -33,6 +33,8 @@ _MARK = re.compile(
 # Marks that count only at the head of a line: "[A] red", "A - red".
 _SQUARE_MARK = re.compile(r"^[ \t]*\[([A-J])\](?=[ \t])", re.MULTILINE)
 _DASHED_MARK = re.compile(r"^[ \t]*([A-J])[ \t][-\u2013\u2014](?=[ \t])", re.MULTILINE)
+# A part of the first mark, A or a, in each of these forms; it is found many times faster.
+_FIRST_MARK = re.compile(r"A(?:[).:\]\uff09\uff0e\u3001\uff1a]|[ \t][-\u2013\u2014])|a\)")
 # The mark of an item of a list before the next option: the "-" of "- A. red".
 _BULLET = re.compile(r"\n[ \t]*[-*\u2022][ \t]*$")
 # A heading of options, behind which a question may follow: "Options:".
@@ -97,6 +99,8 @@ def text_of(choice: str) -> str:
 
 def options(prompt: str) -> dict[str, str]:
     """The options that a prompt lists, by letter: the last run of A, B, … in it; {} for none."""
+    if not _FIRST_MARK.search(prompt):
+        return {}
     marks = (_MARK, _SMALL_MARK, _SQUARE_MARK, _DASHED_MARK)
     return next(filter(None, (_listed(prompt, mark) for mark in marks)), {})
 

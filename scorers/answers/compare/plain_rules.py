@@ -68,6 +68,8 @@ _IMAGINARY = re.compile(r"(?<=[0-9])i(?![A-Za-z])")
 _LABEL = re.compile(r"\\(?:text|mathrm|mbox)\s?\{[A-Za-z ]{1,40}\}\s?(?:=|\\approx)\s?")
 # A plus sign before a first term: that of "+5".
 _SIGN = re.compile(r"(?:^|(?<=[=(,\[]))\s*\+(?=\s*[0-9A-Za-z\\])")
+# A number of figures alone: "-3.50", "1,234".
+_NUMBER = re.compile(r"-?(?:[0-9]{1,3}(?:,[0-9]{3}){1,4}|[0-9]{1,15})(?:\.[0-9]{1,15})?")
 # Up to three letters behind a number and a space: the "m" of "5 m".
 _UNIT = re.compile(r"(?<=[0-9] )[A-Za-z]{1,3}$")
 # An article that begins a text: the "the" of "the circle".
@@ -142,6 +144,8 @@ def quick_grade(answer: str, gold: str) -> Grade | None:
         return Grade.CORRECT
     if _is_whole(answer) and _is_whole(gold):  # most answers; what follows says the same of them
         return Grade.CORRECT if int(answer) == int(gold) else Grade.WRONG
+    if is_number(answer) and is_number(gold):  # the rules before this one say nothing of them
+        return compare_numbers(answer, gold)
     if _same_text(answer) == _same_text(gold):
         return Grade.CORRECT
     if max(len(answer), len(gold)) > LONGEST_ANSWER_CHARACTERS:
@@ -262,6 +266,11 @@ _RULES = (
     _compare_what_is_passed_over,
     compare_numbers,
 )
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number of figures alone, such as "-3.50" or "1,234"."""
+    return _NUMBER.fullmatch(text) is not None
 
 
 def _is_whole(text: str) -> bool:

@@ -98,6 +98,9 @@ _COMMAND = re.compile(
 _HEAD_FIGURE = re.compile(
     r"(?P<figure>-?\\?\$?[0-9](?:[0-9,]*[0-9])?(?:\.[0-9]+)?%?)(?P<words>(?:\s[A-Za-z]+){1,6})"
 )
+# A figure, a sign of a formula, or a letter alone: the 5 of "5 apples", "x".
+_MATHEMATICAL = re.compile(r"[0-9\\^=]|^\(?[A-Za-z]\)?$")
+_SHORTEST_PROSE = len("1 a b c")  # in ASCII; other scripts write words of one letter
 # A word behind a figure that joins another value to it: the "to" of "5 to 7".
 _JOINS = re.compile(r"(?:and|or|to|of|x)\b", re.IGNORECASE)
 # What makes the formula before it a part of something else: `$5$/7`, `$5$ to $7$`, `$5$th`.
@@ -176,6 +179,8 @@ def _linked(text: str, after: int, links: Links) -> _Link | None:
 
 def _sentence_value(line: str) -> str:
     """The answer in the first sentence of `line`: "5, because …", "he has 5 apples", "x + 1"."""
+    if line.isascii() and line.isdecimal():  # most are; what follows says the same of them
+        return line
     if _UNSURE.search(line):
         return tidy(line)
     cut = None if _NAMES_GO_ON.match(line) else _SENTENCE.search(line)
@@ -241,9 +246,21 @@ def words_of(text: str) -> int:
 
 def is_prose(answer: str) -> bool:
     """Whether an answer is running text: three words, or a figure and three words behind it."""
+    if len(answer) < _SHORTEST_PROSE and answer.isascii():
+        return False
     head = _HEAD_FIGURE.match(answer)
     behind_figure = head is not None and len(head["words"].split()) >= 3
     return behind_figure or words_of(answer) >= 3
+
+
+def is_mathematical(answer: str) -> bool:
+    """Whether an answer holds a figure, a formula or a letter alone."""
+    return bool(_MATHEMATICAL.search(answer))
+
+
+def is_short(answer: str) -> bool:
+    """Whether an answer is a value with a unit at most; a longer one may be a remark on another."""
+    return "=" not in answer and words_of(answer) <= 2
 
 
 def spoken_value(answer: str) -> str:

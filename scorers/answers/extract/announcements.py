@@ -6,10 +6,11 @@ In: a text. Out: `Announcement` values in order of their place. All patterns are
 # ruff: noqa: RUF001 (marks of other scripts)
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from scorers.answers.compare.plain_rules import PLACEHOLDER, tidy
-from scorers.answers.extract.announced_value import Links, announced_value, words_of
+from scorers.answers.extract.announced_value import Links, announced_value, is_mathematical
 
 # GSM8K's mark with its answer: "#### 18".
 _HASHES = re.compile(r"####[ \t]{0,8}(?P<value>[^\s#][^\n#]*)")
@@ -33,8 +34,8 @@ _LINE = re.compile(
     r"[ \t*]*(?P<value>\S[^\n]*)",
     re.M,
 )
-# The mark of such a line, "A:". It begins with a letter and so is found many times faster.
-_LINE_HEAD = re.compile(r"A[ \t]?:|[Aa][Nn][Ss][ \t]?[:=]")
+# One of these stands in every such line, in small letters; they are found many times faster.
+_LINE_MARKS = ("a:", "a :", "a\t:", "ans")
 # A phrase that announces an answer: "The final answer is 18", "Answer: 18".
 _PHRASE = re.compile(
     r"(?:^[ \t#*_>]{0,8}(?:the[ \t]+)?(?P<head>(?:final[ \t]+)?)answer[ \t#*_:]{0,6}\n"
@@ -102,7 +103,7 @@ _CLAUSE = re.compile(r"[.!?;\n]")
 # Words that make the answer another's: the "if the" of "if the answer is 12", "a common wrong".
 _NOT_MINE = re.compile(
     r"\bsub-$|\b(?:wrong|incorrect|worst|least(?: [a-z]+)?|expected|intermediate|another"
-    r"|other|his|her|their|seems?|says|said"
+    r"|other|his|her|their|whether|reference|seems?|says|said"
     r"|(?:some|many|most|others|people|they) (?:say|think|believe|claim)|thinks|thought"
     r"|claims|claimed|glance,?|step [0-9]+|according to [A-Z][a-z]+,"
     r"|(?:do|does|did)(?:n['\u2019]t| not) (?:think|believe|say)"
@@ -144,9 +145,9 @@ _ELSEWHERE = re.compile(
 # One of these stands in every match; to look for them first is many times faster.
 _ELSEWHERE_WORDS = (
     *("respuesta", "reponse", "réponse", "re\u0301ponse", "risposta", "resposta", "antwort"),
-    *("antwoord", "svar"),
-    *("cevap", "odpowied", "ответ", "答", "正解", "정답", "选", "選"),
+    *("antwoord", "svar", "cevap", "odpowied", "ответ", "答", "正解", "정답", "选", "選"),
 )
+_ELSEWHERE_IN_ASCII = tuple(filter(str.isascii, _ELSEWHERE_WORDS))
 
 # A question mark in the same sentence: an answer that is asked for is none, as in "18? No".
 _ASKED = re.compile(r"[^.!\n]{0,40}\?")
@@ -195,9 +196,7 @@ def hashes(text: str) -> list[Announcement]:
             few = len(answer.split()) <= _HASH_WORDS
             is_announced = mark.start() >= last_line and few and not _TITLE.match(answer)
         if answer and is_announced:
-            announcements.append(
-                Announcement(mark.start(), mark.end(), answer, True, mark["value"])
-            )
+            announcements.append(Announcement(*mark.span(), answer, True, mark["value"]))
     return announcements
 
 
@@ -206,17 +205,14 @@ def phrases(text: str, in_words: bool = False) -> list[Announcement]:
 
     `in_words`: the answer may be words that begin no value, such as "the Indian Ocean".
     """
-    matches = list(_LINE.finditer(text)) if _LINE_HEAD.search(text) else []
     lower = text.lower()
-    if "answer" in lower or not text.isascii():  # "an\u017fwer" is one to `re.IGNORECASE`
-        matches += _PHRASE.finditer(text)
+    matches = [*_LINE.finditer(text, _first_line(text, lower, _LINE_MARKS))]
+    matches += _PHRASE.finditer(text, _first_line(text, lower, ["answer"]))
     announcements = []
     links: Links = {}
     for match in sorted(matches, key=lambda match: (match.start("value"), match.start())):
         answer = announced_value(text, match.start("value"), match.end("value"), links)
-        if _ASKED.match(text, match.start("value"), match.end("value")):
-            continue
-        if _NOT_MINE.search(text, max(0, match.start() - 40), match.start()):
+        if _ASKED.match(text, *match.span("value")) or _is_anothers(text, match.start()):
             continue
         if "would" in match[0] and _is_supposed(text, match.start(), match.end()):
             continue
@@ -237,6 +233,21 @@ def phrases(text: str, in_words: bool = False) -> list[Announcement]:
                 Announcement(match.start(), match.end("value"), answer, sure, match["value"])
             )
     return sorted([*announcements, *_elsewhere(text, lower, links)])
+
+
+def _first_line(text: str, lower: str, marks: Sequence[str]) -> int:
+    """Where the first line with one of `marks` begins; the end of the text where none has one."""
+    if not text.isascii():  # "an\u017fwer" is "answer" to `re.IGNORECASE`
+        return 0
+    places = [place for mark in marks if (place := lower.find(mark)) >= 0]
+    return text.rfind("\n", 0, min(places)) + 1 if places else len(text)
+
+
+def _is_anothers(text: str, start: int) -> bool:
+    """Whether the words before `text[start:]` make the answer another's, or that of a step."""
+    # Every match ends so. To search for so many words takes longer than all else here.
+    ends = text[max(0, start - 2) : start].removesuffix("\n").endswith((" ", "\t", "*", "-"))
+    return ends and bool(_NOT_MINE.search(text, max(0, start - 40), start))
 
 
 def _is_supposed(text: str, start: int, stop: int) -> bool:
@@ -276,24 +287,13 @@ def choices(text: str) -> list[Announcement]:
 
 def _elsewhere(text: str, lower: str, links: Links) -> list[Announcement]:
     """Announcements in other languages than English; `lower` is the text in lower case."""
-    if not any(map(lower.__contains__, _ELSEWHERE_WORDS)):
+    words = _ELSEWHERE_IN_ASCII if lower.isascii() else _ELSEWHERE_WORDS
+    if not any(map(lower.__contains__, words)):
         return []
     announcements = []
     for match in _ELSEWHERE.finditer(text):
         answer = announced_value(text, match.start("value"), match.end("value"), links)
         answer = tidy(TOKEN_BEHIND.sub("", answer))
         if answer and (is_mathematical(answer) or len(answer.split()) <= 3):
-            announcements.append(
-                Announcement(match.start(), match.end(), answer, False, match["value"])
-            )
+            announcements.append(Announcement(*match.span(), answer, False, match["value"]))
     return announcements
-
-
-def is_mathematical(answer: str) -> bool:
-    """Whether an answer holds a figure, a formula or a letter alone."""
-    return bool(re.search(r"[0-9\\^=]|^\(?[A-Za-z]\)?$", answer))
-
-
-def is_short(answer: str) -> bool:
-    """Whether an answer is a value with a unit at most; a longer one may be a remark on another."""
-    return "=" not in answer and words_of(answer) <= 2

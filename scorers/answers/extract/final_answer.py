@@ -19,7 +19,9 @@ from scorers.answers.compare.plain_rules import PLACEHOLDER, tidy
 from scorers.answers.extract.announced_value import (
     JOIN_CHARACTERS,
     JOIN_OF_BOXES,
+    is_mathematical,
     is_prose,
+    is_short,
     words_of,
 )
 from scorers.answers.extract.announcements import (
@@ -27,8 +29,6 @@ from scorers.answers.extract.announcements import (
     Announcement,
     choices,
     hashes,
-    is_mathematical,
-    is_short,
     phrases,
 )
 from scorers.answers.extract.conclusion import conclusion
@@ -56,8 +56,12 @@ _LONE_CHOICE = re.compile(
 # The mark of an option at the head of a line: "(B) red", "B. red", "B" alone.
 _LISTED = re.compile(r"[\s*_-]*\(?([A-J])(?:[).:]|[*_ \t]*$)")
 
-# A denial directly behind an answer: the ". That is wrong" of "It is 5. That is wrong".
+# A denial directly behind an answer: the ". That is wrong" of "It is 5. That is wrong", the ", but
+# that is false" of "It is 5, but that is false", the "? No." that ends a text.
 _DENIED_AT_ONCE = re.compile(
+    r"[\s$)}*]*[.!?]\s*(?:but |oh,? )?no(?:pe|t so)?[.!]*\s*$"
+    r"|[\s$)}*]*[,;.]?\s*(?:but|though|although) (?:that|this|it) (?:is|was) "
+    r"(?:wrong|incorrect|false|not (?:right|correct|true|the answer))\b|"
     r"[\s$)]*(?:[.!]\s*(?:hmm,? |but )?(?:that|this|it) )?(?:is|was)(?: a)? "
     r"(?:wrong|incorrect|mistake|not (?:right|correct|the answer))\b"
     r"|[\s$)]*[.!]?\s*(?:but |hmm,? )?(?:wait|actually)\b[^\n]{0,80}"
@@ -65,7 +69,7 @@ _DENIED_AT_ONCE = re.compile(
     re.IGNORECASE,
 )
 # A "not" directly before an answer: that of "not $5$".
-_DENIED_BEFORE = re.compile(r"\bnot[\s$]{1,3}$")
+_DENIED_BEFORE = re.compile(r"\bnot[\s$]{1,3}$", re.IGNORECASE)
 # The word "would": that of "the answer would be 5".
 _HYPOTHETICAL = re.compile(r"\bwould\b")
 _BARE_CHARACTERS = 100
@@ -112,13 +116,7 @@ def extract(text: str, *, in_words: bool = False) -> Extracted:
 def _extracted(text: str, in_words: bool) -> Extracted:
     tags, boxes, marks = _tags(text), _boxes(text), hashes(text)
     spoken = phrases(text, in_words)
-    announced = [*tags, *boxes, *marks, *spoken]
-    end = end_of_solution(
-        text,
-        any_stop=min((each.stop for each in announced), default=None),
-        sure_stop=min((each.stop for each in announced if each.sure), default=None),
-        last_start=max((each.start for each in announced), default=None),
-    )
+    end = end_of_solution(text, [*tags, *boxes, *marks, *spoken])
     if kept := [tag for tag in tags if tag.start < end]:
         return _announced(kept[-1], end)
     boxes = _joined(text, [box for box in boxes if box.stop <= end])
@@ -149,7 +147,7 @@ def _extracted(text: str, in_words: bool) -> Extracted:
         if is_prose(last.answer) and text[last.stop : end].strip(CLOSING):
             break  # a solution that begins behind "Answer:"
         if (
-            _DENIED_AT_ONCE.match(text, last.stop, min(end, last.stop + 160))
+            _is_denied_at_once(text, last.stop, end)
             or _DENIED_BEFORE.search(text, max(0, last.start - 8), last.start)
             or _is_taken_back(text, last, end)
         ):
@@ -168,7 +166,11 @@ def _is_taken_back(text: str, announced: Announcement, end: int) -> bool:
     # An announcement in words may include the rest of its line.
     start = text.find(announced.answer, announced.start, announced.stop)
     stop = start + len(announced.answer) if start >= 0 else announced.stop
-    return is_retracted(text[stop:end], announced.answer)
+    return _is_denied_at_once(text, stop, end) or is_retracted(text[stop:end], announced.answer)
+
+
+def _is_denied_at_once(text: str, stop: int, end: int) -> bool:
+    return _DENIED_AT_ONCE.match(text, stop, min(end, stop + 160)) is not None
 
 
 def _is_behind(phrase: Announcement, last: Announcement, spoken: Sequence[Announcement]) -> bool:

@@ -1,9 +1,12 @@
 """Where a solution ends and a base model's run-on into further problems begins.
 
-In: the text and where its announced answers stop. Out: the number of characters to keep.
+In: the text and its announced answers. Out: the number of characters to keep.
 """
 
 import re
+from collections.abc import Sequence
+
+from scorers.answers.extract.announcements import Announcement
 
 # The head of another problem or of a chat turn: "Question 2:", "Q:", "Human:", "<|im_end|>".
 _NEXT = re.compile(
@@ -24,34 +27,34 @@ _NEXT = re.compile(
 )
 # One of these stands in every match of `_NEXT`; to look for them first is several times faster.
 _NEEDED = (
-    *("uestion", "UESTION", "roblem", "ROBLEM", "xercise", "nstruction", "Q", "Now", "an you "),
+    *("uestion", "roblem", "ROBLEM", "xercise", "nstruction", "Q", "Now", "an you "),
     *("Human", "HUMAN", "User", "USER", "Your turn", "<|", "</s>", "[INST]"),
 )
 _LETTER_LINE_CHARACTERS = 25  # a bare "Q:" line shorter than this may name a set or a statement
 
 
-def end_of_solution(
-    text: str, *, any_stop: int | None, sure_stop: int | None, last_start: int | None = None
-) -> int:
+def end_of_solution(text: str, announced: Sequence[Announcement]) -> int:
     """The length of `text` before the first block that begins another problem.
 
-    `any_stop` is where the first announced answer stops, `sure_stop` the first that cannot be a
-    step's (a box, "#### 18", "final answer"), `last_start` where the last one starts. A block after
-    an announced answer is run-on. Without one, only a chat turn is, or, where none is announced
-    later either, a block after a blank line and a text with figures in it. A trace that opens
-    blocks of its own ("Question 1: … Answer: …") is cut only after `sure_stop`.
+    A block after an announced answer is run-on. Without one, only a chat turn is, or, where none is
+    announced later either, a block after a blank line and a text with figures in it. A trace that
+    opens blocks of its own ("Question 1: … Answer: …") is cut only after an answer that cannot be a
+    step's (a box, "#### 18", "final answer").
     """
     if not _may_begin(text):
         return len(text)
+    any_stop = min((each.stop for each in announced), default=None)
+    sure_stop = min((each.stop for each in announced if each.sure), default=None)
+    last_start = max((each.start for each in announced), default=None)
     figure = re.search(r"[0-9]", text)
     own_blocks = False
     for block in _NEXT.finditer(text):
         start = block.start()
         stop = sure_stop if own_blocks else any_stop
-        announced = stop is not None and stop <= start
+        is_answered = stop is not None and stop <= start
         alone = figure is not None and figure.start() < start and _stands_alone(block, own_blocks)
         follows = last_start is not None and last_start >= start
-        if announced or (alone and (_is_turn(block) or not follows)):
+        if is_answered or (alone and (_is_turn(block) or not follows)):
             return len(text[:start].rstrip())
         own_blocks = own_blocks or block["soft"] is not None
     return len(text)

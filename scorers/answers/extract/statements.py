@@ -35,8 +35,9 @@ DENIED = re.compile(
 """A word that may make an aside another answer: the "not" of "Paris, which it is not"."""
 
 _TURNS = (
-    r"wait\b|actually\b|hold on\b|oops\b|sorry\b|correction\b|scratch that\b|nope\b|no[,.!]|hmm+\b"
-    r"|on (?:second thought|reflection)\b|or rather\b|I mean\b|let me (?:reconsider|correct|redo)\b"
+    r"wait\b|actually\b|hold on\b|oops\b|sorry\b|correction\b|scratch that\b|nope\b"
+    r"|no(?:[,.!]|$)|hmm+\b|on (?:second thought|reflection)\b|or rather\b|I mean\b"
+    r"|let me (?:reconsider|correct|redo)\b"
     r"|(?:that|this|it)(?:['\u2019]s| is| was) (?:wrong|incorrect|false|a mistake|not (?:right"
     r"|correct|true))\b"
 )
