@@ -63,7 +63,7 @@ def main() -> None:
         *(
             median_line(name, some, unit, target=target)
             for name, unit, target, some in zip(
-                names, units, (1500.0, None, None), zip(*rates, strict=True), strict=True
+                names, units, (2500.0, None, None), zip(*rates, strict=True), strict=True
             )
         ),
         ratio_line(

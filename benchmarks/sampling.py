@@ -2,7 +2,7 @@
 
 `python -m benchmarks.sampling [LINE …]`: all lines, or those named (which are only printed). One
 loopback server (`tests/servers/loopback`) serves whatever is compared, in the same run. What a
-request is: one prompt with n = 4, unless it says otherwise. Needs no GPU; about six minutes.
+request is: one prompt with n = 4, unless it says otherwise. Needs no GPU; about seven minutes.
 """
 
 import heapq

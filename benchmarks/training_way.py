@@ -110,7 +110,7 @@ def _ours(case: TrainingCase, model: Any, settings: Settings, pace: Pace) -> Non
     )
     pace.wait()
     for step, chosen in enumerate(loop.schedule.batches()):
-        line, _ = loop.step(step, chosen, False)
+        line, _ = loop.step.take(step, chosen, False)
         pace.step_done(line.content_tokens)
 
 

@@ -10,6 +10,7 @@ from diffusion.settings import Precision, Settings
 
 CHUNK_LOGITS = 1 << 23  # logits of one chunk: 32 MiB in float32 for any vocabulary
 _LAYER_VALUES = 34  # activations per token and hidden unit that a block keeps for backward
+_FOUR_BIT = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes: a number, its block's scale, the scales' scale
 _FLOAT32 = 4  # bytes: the weights of a training, and of an evaluation
 
 
@@ -33,10 +34,18 @@ SHAPES = {
 }
 
 
-def training(shape: Shape, settings: Settings, trained: int, longest: int, devices: int) -> "Parts":
+def training(
+    shape: Shape,
+    settings: Settings,
+    trained: int,
+    longest: int,
+    devices: int,
+    quantised: int = 0,
+) -> "Parts":
     """Bytes on each device: float32 weights, gradients and moments, sharded over the devices.
 
-    `trained` is the number of tuned parameters, `longest` the tokens of the longest row.
+    `trained` is the number of tuned parameters, `longest` the tokens of the longest row, and
+    `quantised` the number of parameters of 4 bits, with which nothing is sharded.
     """
     width = 2 if settings.precision is Precision.BFLOAT16 else _FLOAT32
     tokens = max(settings.micro_tokens, longest)
@@ -48,10 +57,12 @@ def training(shape: Shape, settings: Settings, trained: int, longest: int, devic
     logits = 2 * _FLOAT32 * min(CHUNK_LOGITS, tokens * shape.head)
     cast = width if width < _FLOAT32 else 0
     copies = cast + (_FLOAT32 if settings.lora is None else 0)  # of the head: cast, gradient
-    shards = 1 if settings.lora is not None else devices
+    shards = 1 if quantised else devices
     whole = width * shape.parameters // shape.layers if shards > 1 else 0
     return Parts(
-        weights=_FLOAT32 * shape.parameters // shards + whole,
+        weights=_FLOAT32 * (shape.parameters - quantised) // shards
+        + round(_FOUR_BIT * quantised)
+        + whole,
         gradients=_FLOAT32 * trained // shards,
         optimizer=2 * _FLOAT32 * trained // shards,
         activations=activations,

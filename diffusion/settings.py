@@ -39,20 +39,24 @@ class Tracker(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelReference:
-    """The model that is tuned: a directory or a hub id."""
+    """A model or a LoRA adapter: a directory or a hub id.
+
+    `base_model` is the model that an adapter was trained on, where its files do not say so.
+    """
 
     __pydantic_config__: ClassVar[Any] = STRICT
 
     path: str
     trust_remote_code: bool = False
+    base_model: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lora:
     """Train low-rank adapters (peft) instead of all weights.
 
-    They are merged into the weights when the model is saved. `modules` are the names of the linear
-    layers that have one.
+    They are saved, and also merged into the weights of a whole model. `modules` are the names of
+    the linear layers that have one.
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -103,7 +107,8 @@ class Settings:
     steps in which the learning rate rises. `clip`: the norm to which gradients are clipped.
     `validation`: how many validation instances are measured. `validate_every`, `checkpoint_every`:
     in steps (0: at the end only). `checkpoints`: how many of the latest checkpoints are kept.
-    `attention`: of a block-causal model alone. `shuffle_paths`: whether the paths of a canvas stand
+    `attention`: of a block-causal model alone. `load_in_4bit`: keep the weights that adapters are
+    beside in 4 bits. `shuffle_paths`: whether the paths of a canvas stand
     in another random order at every step.
     """
 
@@ -131,6 +136,7 @@ class Settings:
     shuffle_paths: bool = False
     structured_masking: StructuredMasking | None = None
     lora: Lora | None = None
+    load_in_4bit: bool = False
     limit: int | None = None
     validation: int = 256
     validate_every: int = 100
@@ -159,6 +165,8 @@ class Settings:
                 raise ValueError(
                     f"{name}: form {self.form} has one text without paths; take form=canvas"
                 )
+        if self.load_in_4bit and self.lora is None:
+            raise ValueError("load_in_4bit: weights of 4 bits are not trained; add lora: {}")
         for name in ("learning_rate", "clip"):
             if not 0 < getattr(self, name) < float("inf"):
                 value = getattr(self, name)
@@ -184,10 +192,11 @@ class Settings:
         for field in dataclasses.fields(self):
             if field.name in _ADDED and facts[field.name] == field.default:
                 facts.pop(field.name)
+        facts["model"].pop("base_model")  # its revision is known with the model's
         return digest_of(facts)
 
 
-_ADDED = ("attention", "shuffle_paths", "structured_masking")
+_ADDED = ("attention", "load_in_4bit", "shuffle_paths", "structured_masking")
 
 
 def digest_of(facts: object) -> str:

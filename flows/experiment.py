@@ -99,13 +99,17 @@ def evaluation(experiment: Experiment, settings: list[Settings], out: Path) -> E
     if read.benchmark.get("path") is not None:
         part(BENCHMARKS, read.benchmark, "benchmark")
     read.cells()
-    trained = {f"runs/{one.name}/model": one for one in settings}
+    trained = {
+        f"runs/{one.name}/{kind}": one
+        for one in settings
+        for kind in (("model", "adapter") if one.lora is not None else ("model",))
+    }
     _check(experiment.name, read, trained)
     systems = []
     for system in read.systems:
         model = system.model
         if (training := trained.get(model.path)) is not None:
-            path = str(out / folder_of(training) / "model")
+            path = str(out / folder_of(training) / Path(model.path).name)
             model = dataclasses.replace(model, path=path)
         systems.append(dataclasses.replace(system, base=system.base_name, model=model))
     return dataclasses.replace(read, systems=tuple(systems))

@@ -11,7 +11,8 @@ from typing import Any
 from prefect import flow, task
 
 from diffusion.settings import Settings
-from diffusion.training.training_log import SUMMARY
+from diffusion.training.prepared import fingerprint
+from diffusion.training.training_log import SUMMARY, read_summary
 from flows.recipe_files import as_yaml
 from flows.runtime.commands import run_command
 from support.files import replace_text
@@ -21,8 +22,7 @@ from support.files import replace_text
 def train(recipe: str, run: str, accelerate_config: str | None) -> dict[str, Any]:
     """`polytrace train` on the recipe file; its summary, or the error that it ended with."""
     run_command(["train", recipe, "--out", run], accelerate_config)
-    summary: dict[str, Any] = json.loads((Path(run) / SUMMARY).read_text(encoding="utf-8"))
-    return summary
+    return _summary(Path(run))
 
 
 @flow(name="finetune")
@@ -40,7 +40,17 @@ def finetune(
 
 
 def tune(settings: Settings, run: Path, accelerate_config: str | None) -> dict[str, Any]:
-    """The train task for these settings; inside a flow."""
+    """The train task for these settings, unless they are trained already; inside a flow.
+
+    A process that finds nothing to do would need seconds to find it.
+    """
     recipe = run / "flow-recipe.yaml"
     replace_text(recipe, as_yaml(settings))
+    if read_summary(run, fingerprint(settings)) is not None:
+        return _summary(run)
     return train(str(recipe), str(run), accelerate_config)
+
+
+def _summary(run: Path) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads((run / SUMMARY).read_text(encoding="utf-8"))
+    return summary

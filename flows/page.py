@@ -120,7 +120,7 @@ def _evaluated(evaluation: Path) -> "Evaluated":
     read_results(evaluation)  # raises UserError if there is no evaluation
     recipe = evaluation / "recipe.yaml"
     systems = load(recipe, [], Evaluation).systems if recipe.is_file() else ()
-    return evaluated(evaluation, tokenizers_of({one.name: one.model.path for one in systems}))
+    return evaluated(evaluation, tokenizers_of({one.name: one.model for one in systems}))
 
 
 def _safe(data: Any) -> str:

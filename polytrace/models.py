@@ -18,13 +18,20 @@ if TYPE_CHECKING:
     from diffusion.training.training_log import TrainingSummary
 
 
-def load_model(model: str, *, device: str | None = None, trust_remote_code: bool = False) -> "Dlm":
+def load_model(
+    model: str,
+    *,
+    device: str | None = None,
+    trust_remote_code: bool = False,
+    base_model: str | None = None,
+) -> "Dlm":
     """A masked-diffusion language model, ready to decode: LLaDA, Dream, any masked language model.
 
     Args:
         model: A local directory, an id on the Hugging Face hub, or a bundled one (`tiny/dlm`).
         device: cpu, cuda, cuda:1 … (default: an accelerator if there is one).
         trust_remote_code: Run code that comes with the model.
+        base_model: What a LoRA adapter was trained on, if `model` is one and does not say so.
 
     Raises UserError where it cannot be had, its weights do not match, or it has no mask token.
 
@@ -35,7 +42,10 @@ def load_model(model: str, *, device: str | None = None, trust_remote_code: bool
     from diffusion.evaluation.answers import load_decoder
     from diffusion.settings import ModelReference
 
-    return load_decoder(ModelReference(path=model, trust_remote_code=trust_remote_code), device)
+    reference = ModelReference(
+        path=model, trust_remote_code=trust_remote_code, base_model=base_model
+    )
+    return load_decoder(reference, device)
 
 
 def decode(

@@ -31,6 +31,8 @@ SHAPING = (
     "model*.safetensors.index.json",
     "pytorch_model*.bin",
     "pytorch_model*.bin.index.json",
+    "adapter_config.json",
+    "adapter_model.safetensors",
 )
 
 
@@ -53,8 +55,8 @@ def directory_revision(path: Path) -> str:
     return _hash(path.resolve(), state)
 
 
-def fetched(name: str, what: str, *, code: bool) -> Path:
-    """The snapshot of a model on the Hub; `code`: fetch its Python files, too.
+def fetched(name: str, what: str, *, code: bool, commit: str | None = None) -> Path:
+    """The snapshot of a model on the Hub, at a `commit`; `code`: fetch its Python files, too.
 
     `what` names it in the UserError that is raised if it cannot be fetched.
     """
@@ -62,7 +64,11 @@ def fetched(name: str, what: str, *, code: bool) -> Path:
 
     kinds = [kind for kind in SHAPING if kind != "*.py" or code]
     try:
-        return Path(snapshot_download(name, allow_patterns=kinds, ignore_patterns=["*.bin*"]))
+        return Path(
+            snapshot_download(
+                name, revision=commit, allow_patterns=kinds, ignore_patterns=["*.bin*"]
+            )
+        )
     except Exception as error:  # offline, unknown, gated: each has its own class
         raise UserError(
             f"{what}: is no local directory{_near(Path(name))}, and the hub did not give it "

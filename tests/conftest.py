@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from tests.builds import BuiltRuns
+from tests.flows.homes import HOMES
 
 # Machines are shared and slow at times: what counts is the outcome, not how long one example took.
 settings.register_profile("polytrace", deadline=None)
@@ -65,13 +66,18 @@ def tiny_teacher() -> Path:
     return ROOT / "tiny" / "teacher"
 
 
-@pytest.fixture(scope="session")
-def built_runs(tmp_path_factory: pytest.TempPathFactory) -> BuiltRuns:
-    """Finished builds that all test processes share."""
+@pytest.fixture(scope="session", autouse=True)
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all test processes share."""
     folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
-    (shared := folder / "built-runs").mkdir(exist_ok=True)
+    HOMES.folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    return HOMES.folder
+
+
+@pytest.fixture(scope="session")
+def built_runs(shared_folder: Path) -> BuiltRuns:
+    """Finished builds that all test processes share."""
+    (shared := shared_folder / "built-runs").mkdir(exist_ok=True)
     return BuiltRuns(shared)
 
 
@@ -82,7 +88,8 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     from prefect.settings import PREFECT_HOME, temporary_settings
 
     server = SubprocessASGIServer()
-    with temporary_settings({PREFECT_HOME: tmp_path_factory.mktemp("prefect")}):
+    home = HOMES.make(tmp_path_factory.mktemp("prefect"))
+    with temporary_settings({PREFECT_HOME: home}):
         server.start(timeout=120)
     yield server.api_url
     server.stop()

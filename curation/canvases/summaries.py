@@ -102,35 +102,41 @@ def best(
     return None
 
 
-class Refusal(NamedTuple):
+class RefusedSummary(NamedTuple):
     """Why a summary is not taken: a fixed word, and a sentence."""
 
     reason: str
     detail: str
 
 
-def judge(canvas: Canvas, trace: Trace, rules: Rules, counter: TokenCounter) -> Canvas | Refusal:
+def judge(
+    canvas: Canvas, trace: Trace, rules: Rules, counter: TokenCounter
+) -> Canvas | RefusedSummary:
     """The canvas with a summary, or why the summary is refused."""
     text = trace.text.strip()
     if trace.finish_reason is FinishReason.LENGTH:
         cut_at = trace.completion_tokens or trace.max_tokens
-        return Refusal("summary_truncated", f"cut at {cut_at} tokens")
+        return RefusedSummary("summary_truncated", f"cut at {cut_at} tokens")
     if not is_unicode(text):
-        return Refusal("summary_not_unicode", "holds half of a surrogate pair")
+        return RefusedSummary("summary_not_unicode", "holds half of a surrogate pair")
     if MARKER.search(text) or counter.special(text):
-        return Refusal("summary_contains_marker", "holds a marker of the format or a special token")
+        return RefusedSummary(
+            "summary_contains_marker", "holds a marker of the format or a special token"
+        )
     if not ends_in(text, _answer(canvas), rules.summary(_answer(canvas))):
-        return Refusal(
+        return RefusedSummary(
             "summary_without_answer", f"does not end in the known answer {_answer(canvas)!r}"
         )
     tokens = counter.count(text)
     better = replace(canvas, summary=text, summary_by=trace.teacher, summary_tokens=tokens)
     if tokens > rules.summary_tokens:
-        return Refusal("summary_too_long", f"{tokens} tokens, at most {rules.summary_tokens}")
+        return RefusedSummary(
+            "summary_too_long", f"{tokens} tokens, at most {rules.summary_tokens}"
+        )
     masks = rules.paths * rules.slot_tokens + rules.summary_tokens
     whole = counter.count(assembly.long_cot_text(better))
     if whole > masks:
-        return Refusal(
+        return RefusedSummary(
             "long_cot_too_long", f"its long-CoT form has {whole} tokens, at most {masks}"
         )
     return better

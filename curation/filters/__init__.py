@@ -1,8 +1,9 @@
 """Filters, one file a rule: `judge(canvas, scores)` says keep, or drop with a reason."""
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from schemas.facts import ControlFacts
 from schemas.records import Canvas, Scores, Verdict
 
 
@@ -23,3 +24,11 @@ class Filter(Protocol):
 
     def judge(self, canvas: Canvas, scores: Scores) -> Verdict:
         """Keep, or drop with a reason slug and a sentence."""
+
+
+@runtime_checkable
+class SeesControls(Protocol):
+    """A filter whose limit depends on the controls of the path level."""
+
+    def see(self, controls: ControlFacts | None) -> None:
+        """The controls of this corpus, before `fit`; None where none were measured."""

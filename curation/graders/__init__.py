@@ -138,6 +138,14 @@ class GradesAtOnce(Protocol):
 
 
 @runtime_checkable
+class Waits(Protocol):
+    """A grader that does nothing but wait, for a server that others run."""
+
+    most_at_a_time: int
+    """In how many threads `grade` may wait at a time."""
+
+
+@runtime_checkable
 class Warns(Protocol):
     """A grader that may have to say something about how it grades on this machine."""
 

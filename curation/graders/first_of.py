@@ -14,6 +14,7 @@ from curation.graders import (
     KeepsReplies,
     NamesQuestions,
     Submission,
+    Waits,
     Warns,
     check,
     verdicts,
@@ -21,6 +22,7 @@ from curation.graders import (
 )
 from curation.graders._naming import named
 from curation.sampling.replies import Replies
+from curation.teachers import AT_A_TIME
 from schemas.recipe import Part
 from schemas.records import Grade, GradedTrace, Prompt
 from scorers.answers.grade import Answer
@@ -48,6 +50,12 @@ class FirstOf(Grader):
         self._graders = graders
         first = graders[0]
         self._first = first if isinstance(first, GradesAtOnce) else None
+        limits = [
+            one.most_at_a_time if isinstance(one, Waits) else AT_A_TIME
+            for one in graders
+            if isinstance(one, Waits) or not isinstance(one, GradesAtOnce)
+        ]
+        self.most_at_a_time = min(limits, default=AT_A_TIME)
 
     def grade(self, submissions: Sequence[Submission]) -> list[Answer]:
         """The first decision for each submission; where none decides, the first answer.

@@ -100,6 +100,8 @@ class _Reading(NamedTuple):
 class JudgeGrader(Grader):
     """Has a server decide; see `build` for the options."""
 
+    most_at_a_time = 128  # a server answers hundreds of questions at a time, each in seconds
+
     def __init__(self, client: JudgeClient, prompt: str, votes: int) -> None:
         self._client, self._prompt, self._votes = client, prompt, votes
         self._asks_gold = question.GOLD in question.fields(prompt)

@@ -19,6 +19,7 @@ from curation.teachers import (
     Skipped,
     at_once,
     is_slow,
+    most_at_a_time,
 )
 from schemas.records import Prompt, Trace
 from support.errors import UserError
@@ -61,6 +62,7 @@ class Limits:
 
         affordable.grades = is_slow(shortfall)  # type: ignore[attr-defined]
         affordable.at_once = known  # type: ignore[attr-defined]
+        affordable.most_at_a_time = most_at_a_time(shortfall)  # type: ignore[attr-defined]
         return affordable
 
     def _affordable(

@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from curation.sampling.closing import Close, Closer, FinishedShard, Have
 from curation.sampling.committing import committing
@@ -41,8 +42,7 @@ THREADS = 2  # of the default executor: closing shards, and what teachers hand t
 HELD_CHARACTERS = 64_000_000  # of traces in memory; beyond it the largest open shard spills
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class Progress(NamedTuple):
     """Where a run stands; counts are of samples, over the shards opened so far.
 
     `wanted` is the sum of `done`, `failures` and what is still open; spare samples count from when
@@ -121,7 +121,7 @@ class _Service:
     limits: Limits
 
     def __post_init__(self) -> None:
-        self._counts = dict.fromkeys((field.name for field in fields(Progress)), 0)
+        self._counts = dict.fromkeys(Progress._fields, 0)
         self._in_rounds = isinstance(self.samples, Rounds)
         self._open: dict[int, ShardState] = {}
         self._held = 0  # characters of traces in memory

@@ -143,11 +143,19 @@ def _with_interval(measured: MeanFacts) -> str:
 
 
 def idle_filters(measured: ControlFacts | None, filters: Sequence[Part]) -> Iterator[str]:
-    """A sentence for each filter on a path level that says nothing."""
-    if measured is None or measured.tells:
+    """A sentence for each filter on a path level that says nothing, or that was not measured."""
+    if measured is not None and measured.tells:
         return
     for number, rule in enumerate(filters):
-        if rule.kind == "seqdep" and rule.options.get("level", "path") == "path":
+        if rule.kind == "seqdep" and rule.options.get("above_unrelated") is not None:
+            yield (
+                f"filters.{number} dropped nothing, because the scorer does not tell the controls "
+                "of the path level apart, or they were not measured: take a scorer that does "
+                "(scorer.path), and scorer.controls: 30 or more."
+            )
+        elif measured is None:
+            continue
+        elif rule.kind == "seqdep" and rule.options.get("level", "path") == "path":
             yield (
                 f"filters.{number} chooses canvases by path level, which says nothing here: take "
                 "it out, or take a scorer that tells the controls apart (scorer.path)."

@@ -10,7 +10,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from curation.sampling.service import FinishedShard
-from curation.teachers import Shortfall, Teacher, at_once, is_slow, sample_budget
+from curation.teachers import (
+    Shortfall,
+    Teacher,
+    at_once,
+    is_slow,
+    most_at_a_time,
+    sample_budget,
+)
 from schemas.records import Prompt, Trace
 from schemas.samples import Rounds
 
@@ -23,6 +30,7 @@ class DrawnSamples:
         self._first = samples.per_round if isinstance(samples, Rounds) else samples
         self._wanted: dict[str, int] = {}
         self.grades = is_slow(shortfall)
+        self.most_at_a_time = most_at_a_time(shortfall)
 
     def __call__(self, prompt: Prompt, traces: Sequence[Trace]) -> int:
         """How many more samples the prompt gets."""

@@ -13,6 +13,7 @@ import yaml
 
 from curation import components
 from curation.context import Job
+from curation.filters import SeesControls
 from curation.graders import Warns
 from curation.release import card, figures, statistics, writer
 from curation.release.rows import read_rows
@@ -117,6 +118,9 @@ def make_release(job: Job, source_index: SourceIndex) -> Outcome:
     for old in (job.run / "rejected").glob(f"{Stage.RELEASE}-*.parquet"):
         old.unlink()
     tally = ReleaseTally(seen=[0] * len(job.filters), dropped=[Counter() for _ in job.filters])
+    for rule in job.filters:
+        if isinstance(rule, SeesControls):
+            rule.see(control_facts)
     filter_stage.fit(job, filter_stage.shards_to_fit(job, [span for _, span in parts]))
     files: list[ReleaseFile] = []
     editions: list[EditionFacts] = []

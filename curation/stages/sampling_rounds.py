@@ -10,7 +10,15 @@ from collections.abc import Sequence
 from curation.canvases import top_up
 from curation.canvases.rules import Rules
 from curation.canvases.token_counter import TokenCounter
-from curation.graders import Grader, GradesAtOnce, Submission, verdicts, verdicts_at_once
+from curation.graders import (
+    Grader,
+    GradesAtOnce,
+    Submission,
+    Waits,
+    verdicts,
+    verdicts_at_once,
+)
+from curation.teachers import AT_A_TIME
 from schemas.records import GradedTrace, Prompt, Trace
 from scorers.answers.grade import Answer
 
@@ -35,6 +43,7 @@ class RoundShortfall:
     def __init__(self, grader: Grader, rules: Rules, counter: TokenCounter) -> None:
         assert rules.allocation is not None
         self._grader, self._rules, self._counter = grader, rules, counter
+        self.most_at_a_time = grader.most_at_a_time if isinstance(grader, Waits) else AT_A_TIME
         # Looked at once: to look for the methods of a protocol takes long.
         self._at_once = grader if isinstance(grader, GradesAtOnce) else None
         self._last = rules.allocation.most - rules.allocation.per_round

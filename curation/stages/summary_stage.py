@@ -107,7 +107,7 @@ def write_summaries(job: Job, source_index: SourceIndex) -> None:
 def _refused(job: Job, canvas: Canvas, trace: Trace) -> Rejection:
     """Why a summary was not taken, with its beginning."""
     judged = summaries.judge(canvas, trace, job.rules, job.counter)
-    assert isinstance(judged, summaries.Refusal)
+    assert isinstance(judged, summaries.RefusedSummary)
     return Rejection(
         stage=Stage.SUMMARIES,
         prompt_id=canvas.prompt.id,

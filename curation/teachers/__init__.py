@@ -92,9 +92,17 @@ the next round. It may grade the traces, which can take seconds: see `is_slow` a
 """
 
 
+AT_A_TIME = 16
+
+
 def is_slow(shortfall: Shortfall) -> bool:
     """Whether it grades, so that nothing that must not wait may call it."""
     return bool(getattr(shortfall, "grades", False))
+
+
+def most_at_a_time(shortfall: Shortfall) -> int:
+    """In how many threads one that `is_slow` may be asked: few where it works in this machine."""
+    return int(getattr(shortfall, "most_at_a_time", AT_A_TIME))
 
 
 def at_once(shortfall: Shortfall, prompt: Prompt, traces: Sequence[Trace]) -> int | None:

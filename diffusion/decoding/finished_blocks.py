@@ -9,32 +9,26 @@ Axes: B rows, T tokens, C columns of the layout, A active positions, K keys, R p
 H hidden.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from diffusion.decoding.passes import KeptKeys, Pass, features_in_passes
 from diffusion.models.network.attention import block_causal
 from diffusion.models.network.denoiser import Denoiser
 
 
-class _ActiveBlocks(NamedTuple):
-    """The rows of a forward pass, their active positions [B, A], and how many keys they see."""
-
-    rows_B: Tensor
-    at_BA: Tensor
-    keys: int
-
-
 class FinishedBlocks:
-    """The keys and values of a batch, [B, heads, T, D], one pair for each layer."""
+    """The keys and values of a batch, and which block of each row was begun last."""
 
     def __init__(self, block: int, rows: int, device: torch.device) -> None:
         self.block = block
-        self.layers: list[tuple[Tensor, Tensor]] = []
+        self.kept = KeptKeys()
         self.begin_B = torch.full((rows,), -1, device=device)  # of the block of the last pass
         self.tokens = 0
-        self.active: _ActiveBlocks | None = None
+        self.now: Pass | None = None
 
     def features(
         self,
@@ -54,8 +48,13 @@ class FinishedBlocks:
         is_new_B = begin_B != self.begin_B
         active_B = torch.where(is_new_B, self.begin_B, begin_B - int(denoiser.shift)).clamp(min=0)
         self.begin_B = begin_B
-        rows_R, columns_R = scope_BC.nonzero(as_tuple=True)
-        features_RH: Tensor | None = None
+        passes = self._passes(is_new_B, active_B, last_B, attention_mask_BT)
+        return features_in_passes(denoiser, ids_BT, at_BC, scope_BC, passes, self)
+
+    def _passes(
+        self, is_new_B: Tensor, active_B: Tensor, last_B: Tensor, attention_mask_BT: Tensor | None
+    ) -> Iterator[Pass]:
+        """A pass of the rows that begin a block, and one of all others."""
         for rows_B in (is_new_B, ~is_new_B):
             rows = rows_B.nonzero().squeeze(1)
             if not len(rows):
@@ -64,52 +63,24 @@ class FinishedBlocks:
             offsets_A = torch.arange(int((last_b - first_b).max()) + 1, device=rows.device)
             at_bA = torch.minimum(first_b[:, None] + offsets_A, last_b[:, None])
             keys = int(last_b.max()) + 1
-            self.active = _ActiveBlocks(rows, at_bA, keys)
             seen_bAK = block_causal(
                 at_bA[:, :, None], torch.arange(keys, device=rows.device), self.block
             )
             if attention_mask_BT is not None:
                 seen_bAK = seen_bAK & attention_mask_BT[rows, None, :keys]
-            here_R = rows_B[rows_R]
-            place_B = torch.zeros_like(begin_B)
-            place_B[rows] = torch.arange(len(rows), device=rows.device)
-            row_r = rows_R[here_R]
-            local_r = at_BC[row_r, columns_R[here_R]] - active_B[row_r]
-            features_rH = denoiser.features(
-                ids_BT[rows].gather(1, at_bA),
-                place_B[row_r] * at_bA.shape[1] + local_r,
-                seen_bAK[:, None],
-                position_ids=at_bA,
-                past_key_values=self,
-            )
-            if features_RH is None:
-                features_RH = features_rH.new_empty(len(rows_R), features_rH.shape[1])
-            features_RH[here_R] = features_rH
-        self.active = None
-        assert features_RH is not None, "a step without scope makes no pass"
-        return features_RH
+            self.now = Pass(rows, at_bA, seen_bAK[:, None])
+            yield self.now
+        self.now = None
 
     def update(
         self, key: Tensor, value: Tensor, layer: int, *_: Any, **__: Any
     ) -> tuple[Tensor, Tensor]:
         """Called by transformers' attention: takes new keys and values, returns all there are."""
-        assert self.active is not None
-        rows_B, at_BA, keys = self.active
-        if layer == len(self.layers):
-            shape = (len(self.begin_B), key.shape[1], self.tokens, key.shape[3])
-            self.layers.append((key.new_zeros(shape), value.new_zeros(shape)))
-        index = at_BA[:, None, :, None]
-        everything = []
-        for kept, new in zip(self.layers[layer], (key, value), strict=True):
-            if len(rows_B) == len(kept):
-                seen = kept.scatter_(2, index.expand_as(new), new)[:, :, :keys]
-            else:
-                seen = kept[rows_B, :, :keys].scatter_(2, index.expand_as(new), new)
-                kept[rows_B, :, :keys] = seen
-            everything.append(seen)
-        return everything[0], everything[1]
+        assert self.now is not None and self.now.mask is not None
+        self.kept.write(layer, (key, value), self.now, (len(self.begin_B), self.tokens))
+        return self.kept.read(layer, self.now.rows_b, self.now.mask.shape[-1])
 
     def select(self, open_B: Tensor) -> None:
         """Keep the rows that still have masks."""
         self.begin_B = self.begin_B[open_B]
-        self.layers = [(key[open_B], value[open_B]) for key, value in self.layers]
+        self.kept.select(open_B)

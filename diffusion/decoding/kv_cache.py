@@ -10,15 +10,17 @@ that in float32 it decodes in a batch as it does by itself.
 Axes: B rows, T tokens, C columns of the layout, A active positions, R positions in scope, H hidden.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from diffusion.decoding import Rule
 from diffusion.decoding.finished_blocks import FinishedBlocks
+from diffusion.decoding.passes import KeptKeys, Pass, features_in_passes
 from diffusion.models.network.attention import takes_keys
 from diffusion.models.network.denoiser import Denoiser, Dlm
 from diffusion.settings import STRICT
@@ -96,13 +98,6 @@ class _HasBlocks(Protocol):
     block: int  # masks
 
 
-class _Now(NamedTuple):
-    """The rows of a forward pass, and their active positions [B, A] (None: all)."""
-
-    rows_B: Tensor
-    at_BA: Tensor | None
-
-
 # A row is padded to the widest of its forward pass. This many tokens of padding are paid before a
 # further pass is: a pass over fewer tokens is not shorter by as much as its start costs.
 _PADDING = 512
@@ -119,7 +114,7 @@ def new_cache(
 
 
 class Cache:
-    """The keys and values of a batch, [B, T, heads, D], one pair for each layer."""
+    """The keys and values of a batch, and when each row was computed in full."""
 
     def __init__(self, caching: CacheSettings, rule: Rule, mask_index_C: Tensor, rows: int) -> None:
         caching.check(rule)
@@ -127,10 +122,12 @@ class Cache:
         # A rule without blocks has one, of all masks.
         block = rule.block if isinstance(rule, _HasBlocks) else len(mask_index_C)
         self.block_C = torch.where(mask_index_C < 0, -1, mask_index_C // block)
-        self.layers: list[tuple[Tensor, Tensor]] = []
+        self.kept = KeptKeys()
         self.block_B = torch.full((rows,), -1, device=mask_index_C.device)  # at the last whole pass
         self.since_B = torch.zeros_like(self.block_B)  # passes since then
-        self.now: _Now | None = None
+        self.tokens = 0
+        self.now: Pass | None = None
+        self.is_whole = False  # whether it computes rows in full
 
     def features(
         self,
@@ -150,9 +147,19 @@ class Cache:
         self.block_B = torch.where(is_asked_B, low_B, self.block_B)
         self.since_B = torch.where(whole_B, 0, self.since_B + is_asked_B.long())
         first_B, last_B = self._active(at_BC, low_B, high_B, back=int(denoiser.shift))
-        position_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device).expand_as(ids_BT)
-        rows_R, columns_R = scope_BC.nonzero(as_tuple=True)
-        features_RH: Tensor | None = None
+        self.tokens = ids_BT.shape[1]
+        passes = self._passes(whole_B, is_asked_B, first_B, last_B, attention_mask_BT)
+        return features_in_passes(denoiser, ids_BT, at_BC, scope_BC, passes, self)
+
+    def _passes(
+        self,
+        whole_B: Tensor,
+        is_asked_B: Tensor,
+        first_B: Tensor,
+        last_B: Tensor,
+        attention_mask_BT: Tensor | None,
+    ) -> Iterator[Pass]:
+        """A pass of the rows that are computed in full, and passes of the others."""
         whole, partial = (
             rows_B.nonzero().squeeze(1) for rows_B in (whole_B, is_asked_B & ~whole_B)
         )
@@ -160,54 +167,27 @@ class Cache:
         for rows in (whole, *_alike(partial, widths)):
             if not len(rows):
                 continue
-            if rows is whole:
-                at_bA, start_b = position_BT[rows], torch.zeros_like(rows)
-                self.now = _Now(rows, None)
+            self.is_whole = rows is whole
+            if self.is_whole:
+                at_bA = torch.arange(self.tokens, device=rows.device).expand(len(rows), -1)
             else:
-                start_b = first_B[rows]
                 width = max(widths[row] for row in rows.tolist())
                 offsets = torch.arange(width, device=rows.device)
-                at_bA = torch.minimum(start_b[:, None] + offsets, last_B[rows][:, None])
-                self.now = _Now(rows, at_bA)
-            here_R = torch.isin(rows_R, rows)
-            order = torch.zeros_like(low_B)
-            order[rows] = torch.arange(len(rows), device=rows.device)
-            row_r = rows_R[here_R]
-            local_r = at_BC[row_r, columns_R[here_R]] - start_b[order[row_r]]
-            features_rH = denoiser.features(
-                ids_BT[rows].gather(1, at_bA),
-                order[row_r] * at_bA.shape[1] + local_r,
-                None if attention_mask_BT is None else attention_mask_BT[rows][:, None, None, :],
-                position_ids=at_bA,
-                past_key_values=self,
-            )
-            if features_RH is None:
-                features_RH = features_rH.new_empty(len(rows_R), features_rH.shape[1])
-            features_RH[here_R] = features_rH
+                at_bA = torch.minimum(first_B[rows][:, None] + offsets, last_B[rows][:, None])
+            mask = None if attention_mask_BT is None else attention_mask_BT[rows][:, None, None, :]
+            self.now = Pass(rows, at_bA, mask)
+            yield self.now
         self.now = None
-        assert features_RH is not None, "a step without scope makes no pass"
-        return features_RH
 
     def update(
         self, key: Tensor, value: Tensor, layer: int, *_: Any, **__: Any
     ) -> tuple[Tensor, Tensor]:
         """Called by transformers' attention: takes new keys and values, returns the rows' own."""
         assert self.now is not None
-        rows, at_bA = self.now
-        new_layer = key.transpose(1, 2), value.transpose(1, 2)
-        if at_bA is None:
-            if layer == len(self.layers):
-                shape = (len(self.block_B), *new_layer[0].shape[1:])
-                self.layers.append((key.new_zeros(shape), value.new_zeros(shape)))
-            for kept, new in zip(self.layers[layer], new_layer, strict=True):
-                kept[rows] = new
+        self.kept.write(layer, (key, value), self.now, (len(self.block_B), self.tokens))
+        if self.is_whole:
             return key, value
-        everything = []
-        for kept, new in zip(self.layers[layer], new_layer, strict=True):
-            kept[rows[:, None], at_bA] = new
-            some = kept if len(rows) == len(kept) else kept[rows]
-            everything.append(some.transpose(1, 2))
-        return everything[0], everything[1]
+        return self.kept.read(layer, self.now.rows_b, self.tokens)
 
     def get_query_offset(self, _layer: int) -> int:
         """Asked by transformers for a causal mask, which our models do not have."""
@@ -220,7 +200,7 @@ class Cache:
     def select(self, open_B: Tensor) -> None:
         """Keep the rows that still have masks."""
         self.block_B, self.since_B = self.block_B[open_B], self.since_B[open_B]
-        self.layers = [(key[open_B], value[open_B]) for key, value in self.layers]
+        self.kept.select(open_B)
 
     def _blocks(self, scope_BC: Tensor) -> tuple[Tensor, Tensor]:
         """The first and the last block that a row's scope touches."""

@@ -43,7 +43,7 @@ def load_decoder(model: ModelReference, device: str | None = None) -> Dlm:
     device = device or default_device()
     if device == "cpu":
         keep_freed()
-    dlm = models.load_model(model.path, device=device, trust_remote_code=model.trust_remote_code)
+    dlm = models.load_model(model, device=device)
     dlm.denoiser.eval()
     return dlm
 

@@ -39,6 +39,7 @@ from diffusion.evaluation.shards.plan import (
     problems_of,
 )
 from diffusion.evaluation.shards.processes import decoded, devices_of
+from diffusion.models import located
 from diffusion.settings import ModelReference
 from schemas import arrow
 from support.display.progress import Progress
@@ -181,7 +182,9 @@ def _finished(planned: Plan, number: int) -> Result:
             rows += _read(planned.file(piece), [problem.id for problem in problems])
         write_rows(cell.file, arrow.table(DecodedProblem, rows))
     file = f"cells/{cell.file.name}"
-    return result(planned.evaluation, cell.cell, file, rows, cell.facts.machine)
+    one = result(planned.evaluation, cell.cell, file, rows, cell.facts.machine)
+    model = located(cell.cell.system.model)
+    return dataclasses.replace(one, model=model.name, revision=cell.facts.revision)
 
 
 def _written(results: list[Result], out: Path) -> list[Result]:

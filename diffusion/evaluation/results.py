@@ -68,6 +68,10 @@ class Result:
     names the settings of `Sampling` behind `fill` that are not the defaults.
     `device` to `batch`, and `threads`, say what it was computed with (`Computed`); None in results
     of Polytrace 0.1, which did not keep it.
+    `model` names the model, of an adapter also its base, and `revision` has a hash of the files of
+    each; both are empty in earlier results.
+    `device` to `batch` say what it was computed with (`Computed`); None in results of Polytrace
+    0.1, which did not keep it.
     """
 
     system: str
@@ -114,6 +118,8 @@ class Result:
     churn: float = 0.0
     sampling: str = ""
     threads: int | None = None
+    model: str = ""
+    revision: str = ""
 
     @property
     def computed(self) -> Computed | None:

@@ -173,7 +173,8 @@ class Evaluation(SamplingFields):
             shaping["system"].pop(name)
         if cell.system.cache is None:
             shaping["system"].pop("cache")
-        shaping["system"]["model"].pop("path")  # its revision is in `facts`
+        for name in ("path", "base_model"):  # their revisions are in `facts`
+            shaping["system"]["model"].pop(name)
         return digest_of(shaping)
 
 

@@ -23,6 +23,7 @@ from diffusion.evaluation.answers import answers, layout_for, load_decoder
 from diffusion.evaluation.likelihood import log_likelihood
 from diffusion.lm_eval_model.estimates import Estimates
 from diffusion.lm_eval_model.options import read
+from diffusion.models import located
 from diffusion.settings import ModelReference
 from support.display.progress import Progress
 from support.errors import UserError, first_line
@@ -56,7 +57,12 @@ class Polytrace(LM):  # type: ignore[misc]  # lm_eval is untyped
         self.estimates = Estimates(options.mc_samples)
         if options.device is not None:
             _check_device(options.device)
-        model = ModelReference(path=options.path, trust_remote_code=options.trust_remote_code)
+        model = ModelReference(
+            path=options.path,
+            trust_remote_code=options.trust_remote_code,
+            base_model=options.base_model,
+        )
+        self.revision = located(model).revision
         self.dlm = load_decoder(model, options.device)
         self.layout = layout_for(
             self.dlm,
@@ -194,7 +200,8 @@ class Polytrace(LM):  # type: ignore[misc]  # lm_eval is untyped
         After a task that asked for likelihoods, also how sure these are.
         """
         return {
-            "polytrace": asdict(self.options) | {"rule": repr(self.rule)},
+            "polytrace": asdict(self.options)
+            | {"rule": repr(self.rule), "revision": self.revision},
             **self.estimates.summary(),
         }
 

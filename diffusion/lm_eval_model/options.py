@@ -24,6 +24,7 @@ class Options(SamplingFields):
 
     `steps` is by default one for each mask, `device` an accelerator if there is one; `batch_size`
     has lm_eval's default. `cache` and `cache_refresh` are `kind` and `refresh` of a recipe's cache.
+    `base_model` is that of an adapter whose files do not name it.
     `mc_samples` are the forward passes of a row for each likelihood, as LLaDA's evaluation has it.
     """
 
@@ -43,6 +44,7 @@ class Options(SamplingFields):
     mc_samples: int = 128
     device: str | None = None
     trust_remote_code: bool = False
+    base_model: str | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges: ValueError names the field and the range."""

@@ -1,8 +1,9 @@
 """Load and save masked-diffusion language models: one file for each family of models.
 
-In: a directory (or Hub id) with `config.json`, safetensors and a tokenizer. Out: a `Dlm`. Models
-are saved in the same layout, so that the family's original code can load them. A family is a file
-of this folder that provides what `Family` lists, and is chosen by the config's `model_type`.
+In: a directory (or Hub id) with `config.json`, safetensors and a tokenizer, or with a LoRA adapter
+of such a model. Out: a `Dlm`. Models are saved in the same layout, so that the family's original
+code can load them. A family is a file of this folder that provides what `Family` lists, and is
+chosen by the config's `model_type`.
 
 Another distribution adds a family by an entry point in the group `polytrace.models` whose name is
 the `model_type` that it takes, and whose object is a module with the same names.
@@ -24,12 +25,17 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_N
 from transformers.utils import logging
 
 from diffusion.data.turns import turn_end_ids
+from diffusion.models.conversion import adapters
+from diffusion.models.conversion.adapters import write_base as write_base
+from diffusion.models.conversion.directories import Located as Located
+from diffusion.models.conversion.directories import base_model as base_model
+from diffusion.models.conversion.directories import local_directory as local_directory
+from diffusion.models.conversion.directories import located as located
 from diffusion.models.network import attention
 from diffusion.models.network.denoiser import Denoiser, Dlm
-from scorers.revision import fetched
+from diffusion.settings import ModelReference
 from support import plugins
 from support.errors import UserError, first_line
-from support.paths import locate
 
 Config = Mapping[str, Any]
 State = Mapping[str, Tensor]  # weights under transformers' names
@@ -165,23 +171,27 @@ def _naming(folder: Path) -> Iterator[None]:
 
 
 def load_model(
-    name: str,
+    model: str | ModelReference,
     *,
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
-    trust_remote_code: bool = False,
+    merge: bool = False,
 ) -> Dlm:
-    """The model in the directory `name`, or of that name on the Hub.
+    """The model in a directory, or of that name on the Hub.
 
-    Raises UserError if the directory holds no such model, names or shapes of weights do not match,
-    one is not finite, or the tokenizer has no mask token.
+    An adapter stays beside the layers of its base, or is merged into them with `merge`. Raises
+    UserError if the directory holds no such model, names or shapes of weights do not match, one is
+    not finite, or the tokenizer has no mask token.
     """
-    folder = directory_of(name, trust_remote_code)
+    if isinstance(model, str):
+        model = ModelReference(path=model)
+    trust = model.trust_remote_code
+    _, folder, adapter = located(model)
     config, family_name, family, block = identify(folder)
     cast(Any, logging).disable_progress_bar()
-    tokenizer, ids = tokenizer_of(family, folder, config, trust_remote_code)
+    tokenizer, ids = tokenizer_of(family, folder, config, trust)
     with _naming(folder):
-        net = family.build(folder, config, dtype, trust_remote_code)
+        net = family.build(folder, config, dtype, trust)
     rows = net.get_input_embeddings().weight.shape[0]
     for what, number in (("mask", ids.mask), ("fill", ids.fill), ("last", len(tokenizer) - 1)):
         if number >= rows:
@@ -191,6 +201,8 @@ def load_model(
             )
     net = net.to(device)
     _check_finite(net, folder)
+    if adapter is not None:
+        adapters.apply(net, adapter, getattr(family, "rename", None), merge=merge)
     return Dlm(
         family=family_name,
         denoiser=Denoiser(net, shift=family.SHIFT, block=block),
@@ -213,12 +225,12 @@ def _check_finite(net: Any, folder: Path) -> None:
             )
 
 
-def blank_model(name: str, trust_remote_code: bool) -> Any:
+def blank_model(model: ModelReference) -> Any:
     """The network of a model on the device `meta`: its shape and its settings, no weights."""
-    folder = directory_of(name, trust_remote_code)
+    folder = located(model).folder
     config, _, family, _ = identify(folder)
     with _naming(folder), torch.device("meta"):
-        return family.blank(config, torch.float32, trust_remote_code)
+        return family.blank(config, torch.float32, model.trust_remote_code)
 
 
 def attention_of(net: Any) -> str:
@@ -278,13 +290,6 @@ def save(dlm: Dlm, folder: Path, state: State | None = None) -> None:
 
 
 _KEPT = (".json", ".jinja", ".txt", ".model", ".py", ".tiktoken")
-
-
-def directory_of(name: str, trust_remote_code: bool) -> Path:
-    """A local directory, or the snapshot of a Hub id."""
-    if (folder := Path(locate(name))).is_dir():
-        return folder
-    return fetched(name, f"model {name}", code=trust_remote_code)
 
 
 def read_config(folder: Path) -> Config:

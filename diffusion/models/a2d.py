@@ -19,7 +19,8 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from diffusion.models import Config, SpecialIds, State, _decoder, _native
+from diffusion.models import Config, SpecialIds, State
+from diffusion.models.conversion import configs, weights
 from support.errors import UserError
 
 _NETWORKS: dict[str, tuple[Any, Any]] = {
@@ -40,7 +41,7 @@ def block_size(config: Config) -> int | None:
     """`block_size` of config.json; without it, every position sees the whole row."""
     if config.get("block_size") is None:
         return None
-    return _native.block_size(config, "block_size", "32 in dLLM's")
+    return configs.block_size(config, "block_size", "32 in dLLM's")
 
 
 def build(folder: Path, config: Config, dtype: torch.dtype, trust: bool) -> Any:
@@ -57,18 +58,18 @@ def build(folder: Path, config: Config, dtype: torch.dtype, trust: bool) -> Any:
             "to its config.json, with the tokens of a block in its training (32 in dLLM's)"
         )
     network, made = _network(config)
-    return _decoder.build(folder, network, made, str, dtype)
+    return weights.build(folder, network, made, str, dtype)
 
 
 def blank(config: Config, dtype: torch.dtype, trust: bool) -> Any:
     """The network with random weights."""
     network, made = _network(config)
-    return _decoder.blank(network, made, dtype)
+    return weights.blank(network, made, dtype)
 
 
 def tokenizer(folder: Path, trust: bool) -> Any:
     """The tokenizer; its chat template thinks only if it is told to, as in dLLM."""
-    read = _native.tokenizer(folder)
+    read = configs.tokenizer(folder)
     if "enable_thinking" in (read.chat_template or ""):
         read.chat_template = _NO_THINKING + read.chat_template
     return read
@@ -76,14 +77,14 @@ def tokenizer(folder: Path, trust: bool) -> Any:
 
 def special_ids(config: Config, tokenizer: Any) -> SpecialIds:
     """The ids of `<|mask|>`, and of the padding, on which dLLM trains as well."""
-    return _native.special_ids(config, tokenizer, ("<|mask|>",))
+    return configs.special_ids(config, tokenizer, ("<|mask|>",))
 
 
 def write(net: Any, state: State, original: Path, folder: Path) -> None:
     """Write a trained model in the layout of the `original` directory."""
-    _decoder.write(state, original, folder, str)
+    weights.write(state, original, folder, str)
 
 
 def _network(config: Config) -> tuple[Any, Any]:
     network, kind = _NETWORKS[config["model_type"]]
-    return network, _native.config_of(kind, config)
+    return network, configs.config_of(kind, config)

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from diffusion.models import Config, SpecialIds, State, _decoder, _native
+from diffusion.models import Config, SpecialIds, State
+from diffusion.models.conversion import configs, weights
 from support.errors import UserError
 
 MODEL_TYPES = ("Dream", "dream")
@@ -35,17 +36,17 @@ def rename(name: str) -> str | None:
 
 def build(folder: Path, config: Config, dtype: torch.dtype, trust: bool) -> Any:
     """The network with its weights; remote code is never needed."""
-    return _decoder.build(folder, Qwen2ForCausalLM, _qwen2(config), rename, dtype)
+    return weights.build(folder, Qwen2ForCausalLM, _qwen2(config), rename, dtype)
 
 
 def blank(config: Config, dtype: torch.dtype, trust: bool) -> Any:
     """The network with random weights."""
-    return _decoder.blank(Qwen2ForCausalLM, _qwen2(config), dtype)
+    return weights.blank(Qwen2ForCausalLM, _qwen2(config), dtype)
 
 
 def tokenizer(folder: Path, trust: bool) -> Any:
     """The tokenizer; Dream's own class is Qwen2's under another name: no remote code is run."""
-    return _native.tokenizer(folder)
+    return configs.tokenizer(folder)
 
 
 def special_ids(config: Config, tokenizer: Any) -> SpecialIds:
@@ -56,7 +57,7 @@ def special_ids(config: Config, tokenizer: Any) -> SpecialIds:
 
 def write(net: Any, state: State, original: Path, folder: Path) -> None:
     """Write a trained model in the layout of the `original` directory."""
-    _decoder.write(state, original, folder, rename)
+    weights.write(state, original, folder, rename)
 
 
 def _qwen2(config: Config) -> Qwen2Config:
@@ -71,7 +72,7 @@ def _qwen2(config: Config) -> Qwen2Config:
         )
     names = ("num_key_value_heads", "pad_token_id", "bos_token_id", "eos_token_id")
     optional: dict[str, Any] = {name: config.get(name) for name in names}
-    with _decoder.config_faults():
+    with weights.config_faults():
         return Qwen2Config(
             **{key: config[key] for key in _NEEDED if key != "rope_theta"},
             **optional,

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from diffusion.models import Config, SpecialIds, State, _decoder, _native
+from diffusion.models import Config, SpecialIds, State
+from diffusion.models.conversion import configs, weights
 from support.errors import UserError
 
 MODEL_TYPES = ("Fast_dLLM_Qwen",)
@@ -21,38 +22,38 @@ _MASK = 151665  # `|<MASK>|` of the published models
 
 def block_size(config: Config) -> int:
     """`bd_size` of config.json."""
-    return _native.block_size(config, "bd_size", "32 in the published ones")
+    return configs.block_size(config, "bd_size", "32 in the published ones")
 
 
 def build(folder: Path, config: Config, dtype: torch.dtype, trust: bool) -> Any:
     """The network with its weights; remote code is never needed."""
-    return _decoder.build(folder, Qwen2ForCausalLM, _qwen2(config), str, dtype)
+    return weights.build(folder, Qwen2ForCausalLM, _qwen2(config), str, dtype)
 
 
 def blank(config: Config, dtype: torch.dtype, trust: bool) -> Any:
     """The network with random weights."""
-    return _decoder.blank(Qwen2ForCausalLM, _qwen2(config), dtype)
+    return weights.blank(Qwen2ForCausalLM, _qwen2(config), dtype)
 
 
 def tokenizer(folder: Path, trust: bool) -> Any:
     """The tokenizer beside the model, which is Qwen2's."""
-    return _native.tokenizer(folder)
+    return configs.tokenizer(folder)
 
 
 def special_ids(config: Config, tokenizer: Any) -> SpecialIds:
     """The ids of `|<MASK>|`, and of `<|endoftext|>`, which pads."""
-    return _native.special_ids(config, tokenizer, ("|<MASK>|",), _MASK)
+    return configs.special_ids(config, tokenizer, ("|<MASK>|",), _MASK)
 
 
 def write(net: Any, state: State, original: Path, folder: Path) -> None:
     """Write a trained model in the layout of the `original` directory."""
-    _decoder.write(state, original, folder, str)
+    weights.write(state, original, folder, str)
 
 
 def _qwen2(config: Config) -> Any:
     if config.get("use_sliding_window"):
         raise UserError(
             "config.json: use_sliding_window is not supported, and Fast_dLLM_v2 has none; "
-            f"{_native.REPOSITORY}"
+            f"{configs.REPOSITORY}"
         )
-    return _native.config_of(Qwen2Config, config)
+    return configs.config_of(Qwen2Config, config)

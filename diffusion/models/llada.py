@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from diffusion.models import Config, SpecialIds, State, _decoder, _native
+from diffusion.models import Config, SpecialIds, State
+from diffusion.models.conversion import configs, weights
 from support.errors import UserError
 
 MODEL_TYPES = ("llada",)
@@ -59,17 +60,17 @@ def rename(name: str) -> str | None:
 
 def build(folder: Path, config: Config, dtype: torch.dtype, trust: bool) -> Any:
     """The network with its weights; remote code is never needed."""
-    return _decoder.build(folder, LlamaForCausalLM, _llama(config), rename, dtype)
+    return weights.build(folder, LlamaForCausalLM, _llama(config), rename, dtype)
 
 
 def blank(config: Config, dtype: torch.dtype, trust: bool) -> Any:
     """The network with random weights."""
-    return _decoder.blank(LlamaForCausalLM, _llama(config), dtype)
+    return weights.blank(LlamaForCausalLM, _llama(config), dtype)
 
 
 def tokenizer(folder: Path, trust: bool) -> Any:
     """The fast tokenizer beside the model."""
-    return _native.tokenizer(folder)
+    return configs.tokenizer(folder)
 
 
 def special_ids(config: Config, tokenizer: Any) -> SpecialIds:
@@ -80,7 +81,7 @@ def special_ids(config: Config, tokenizer: Any) -> SpecialIds:
 
 def write(net: Any, state: State, original: Path, folder: Path) -> None:
     """Write a trained model in the layout of the `original` directory."""
-    _decoder.write(state, original, folder, rename)
+    weights.write(state, original, folder, rename)
 
 
 def _llama(config: Config) -> LlamaConfig:
@@ -101,7 +102,7 @@ def _llama(config: Config) -> LlamaConfig:
             f"config.json: {', '.join(missing)} missing; take the file of the model's repository"
         )
     width, heads = config["d_model"], config["n_heads"]
-    with _decoder.config_faults():
+    with weights.config_faults():
         return LlamaConfig(
             vocab_size=config.get("embedding_size") or config["vocab_size"],
             hidden_size=width,

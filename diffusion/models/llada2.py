@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from transformers import Glm4MoeConfig, Glm4MoeForCausalLM
 
-from diffusion.models import Config, SpecialIds, State, _decoder, _experts, _native
-from diffusion.models._decoder import Part
+from diffusion.models import Config, SpecialIds, State
+from diffusion.models.conversion import configs, experts, weights
+from diffusion.models.conversion.weights import Part
 from support.errors import UserError
 
 MODEL_TYPES = ("llada2_moe",)
@@ -47,40 +48,40 @@ _FUSED = re.compile(r"attention\.query_key_value\.(weight|bias)")
 
 def block_size(config: Config) -> int:
     """`block_size` of config.json; the published models, which do not say it, have 32."""
-    return _native.block_size(config, "block_size", "32 in the published ones", _BLOCK)
+    return configs.block_size(config, "block_size", "32 in the published ones", _BLOCK)
 
 
 def build(folder: Path, config: Config, dtype: torch.dtype, trust: bool) -> Any:
     """The network with its weights; remote code is never needed."""
     made = _glm4(config)
-    return _decoder.build(folder, Glm4MoeForCausalLM, made, _rename(made), dtype)
+    return weights.build(folder, Glm4MoeForCausalLM, made, _rename(made), dtype)
 
 
 def blank(config: Config, dtype: torch.dtype, trust: bool) -> Any:
     """The network with random weights."""
-    return _decoder.blank(Glm4MoeForCausalLM, _glm4(config), dtype)
+    return weights.blank(Glm4MoeForCausalLM, _glm4(config), dtype)
 
 
 def tokenizer(folder: Path, trust: bool) -> Any:
     """The fast tokenizer beside the model."""
-    return _native.tokenizer(folder)
+    return configs.tokenizer(folder)
 
 
 def special_ids(config: Config, tokenizer: Any) -> SpecialIds:
     """The ids of `<|mask|>`, and of `<|endoftext|>`, which pads."""
-    return _native.special_ids(config, tokenizer, ("<|mask|>",), _MASK)
+    return configs.special_ids(config, tokenizer, ("<|mask|>",), _MASK)
 
 
 def write(net: Any, state: State, original: Path, folder: Path) -> None:
     """Write a trained model in the layout of the `original` directory."""
-    _decoder.write(state, original, folder, _rename(net.config))
+    weights.write(state, original, folder, _rename(net.config))
 
 
-def _rename(made: Any) -> _decoder.Rename:
+def _rename(made: Any) -> weights.Rename:
     def of(name: str) -> str | tuple[Part, ...]:
         if name == "model.word_embeddings.weight":
             return "model.embed_tokens.weight"
-        if parts := _experts.expert(name, made.moe_intermediate_size):
+        if parts := experts.expert(name, made.moe_intermediate_size):
             return parts
         if (match := _LAYER.fullmatch(name)) is None:
             return name
@@ -93,31 +94,22 @@ def _rename(made: Any) -> _decoder.Rename:
 
 
 def _glm4(config: Config) -> Any:
-    wrong = [
-        f"{key}: {config.get(key)!r}"
-        for key, values in _REQUIRED.items()
-        if config.get(key) not in values
-    ]
-    if wrong:
-        raise UserError(
-            f"config.json: no LLaDA2 that layers of GLM-4-MoE compute; {'; '.join(wrong)}"
-        )
-    _native.check(config, *_NEEDED)
+    experts.check(config, "LLaDA2 that layers of GLM-4-MoE compute", _REQUIRED, _NEEDED)
     groups, chosen = config.get("n_group", 8), config.get("topk_group", 4)
-    experts, picked = config["num_experts"], config["num_experts_per_tok"]
-    if not 0 < chosen <= groups or experts % groups or picked > experts // groups * chosen:
+    count, picked = config["num_experts"], config["num_experts_per_tok"]
+    if not 0 < chosen <= groups or count % groups or picked > count // groups * chosen:
         raise UserError(
-            f"config.json: {picked} of {experts} experts in {chosen} of {groups} groups are no "
-            f"choice; {_native.REPOSITORY}"
+            f"config.json: {picked} of {count} experts in {chosen} of {groups} groups are no "
+            f"choice; {configs.REPOSITORY}"
         )
     width = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
-    return _native.config_of(
+    return configs.config_of(
         Glm4MoeConfig,
         config,
         head_dim=width,
         attention_bias=config.get("use_qkv_bias", False),
         use_qk_norm=config.get("use_qk_norm", True),
-        n_routed_experts=experts,
+        n_routed_experts=count,
         n_shared_experts=config["num_shared_experts"],
         norm_topk_prob=picked > 1,  # LLaDA2's own code reads no such key
         partial_rotary_factor=config.get("partial_rotary_factor", 0.5),

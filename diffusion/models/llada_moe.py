@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
-from diffusion.models import Config, SpecialIds, State, _decoder, _experts, _native
+from diffusion.models import Config, SpecialIds, State
+from diffusion.models.conversion import configs, experts, weights
 from support.errors import UserError
 
 MODEL_TYPES = ("lladamoe", "llada_moe")
@@ -27,53 +28,45 @@ _REQUIRED = {
     "moe_router_score_function": (None, "softmax"),
     "partial_rotary_factor": (None, 1),
 }
+_NEEDED = ("expert_intermediate_size", "num_experts", "num_experts_per_tok")
 
 
 def build(folder: Path, config: Config, dtype: torch.dtype, trust: bool) -> Any:
     """The network with its weights; remote code is never needed."""
     made = _qwen3(config)
-    rename = _experts.rename(made.moe_intermediate_size)
-    return _decoder.build(folder, Qwen3MoeForCausalLM, made, rename, dtype)
+    rename = experts.rename(made.moe_intermediate_size)
+    return weights.build(folder, Qwen3MoeForCausalLM, made, rename, dtype)
 
 
 def blank(config: Config, dtype: torch.dtype, trust: bool) -> Any:
     """The network with random weights."""
-    return _decoder.blank(Qwen3MoeForCausalLM, _qwen3(config), dtype)
+    return weights.blank(Qwen3MoeForCausalLM, _qwen3(config), dtype)
 
 
 def tokenizer(folder: Path, trust: bool) -> Any:
     """The fast tokenizer beside the model."""
-    return _native.tokenizer(folder)
+    return configs.tokenizer(folder)
 
 
 def special_ids(config: Config, tokenizer: Any) -> SpecialIds:
     """The ids of `<|mask|>`, and of `<|endoftext|>`, which pads."""
-    return _native.special_ids(config, tokenizer, ("<|mask|>",), _MASK)
+    return configs.special_ids(config, tokenizer, ("<|mask|>",), _MASK)
 
 
 def write(net: Any, state: State, original: Path, folder: Path) -> None:
     """Write a trained model in the layout of the `original` directory."""
-    _decoder.write(state, original, folder, _experts.rename(net.config.moe_intermediate_size))
+    weights.write(state, original, folder, experts.rename(net.config.moe_intermediate_size))
 
 
 def _qwen3(config: Config) -> Any:
-    wrong = [
-        f"{key}: {config.get(key)!r}"
-        for key, values in _REQUIRED.items()
-        if config.get(key) not in values
-    ]
-    if wrong:
-        raise UserError(
-            f"config.json: no LLaDA-MoE that blocks of Qwen3 compute; {'; '.join(wrong)}"
-        )
-    _native.check(config, "expert_intermediate_size", "num_experts", "num_experts_per_tok")
+    experts.check(config, "LLaDA-MoE that blocks of Qwen3 compute", _REQUIRED, _NEEDED)
     layers = config.get("moe_layer_freq")
     if not isinstance(layers, list) or len(layers) != config["num_hidden_layers"]:
         raise UserError(
             f"config.json: moe_layer_freq: {layers!r} says not for every layer whether it is a "
-            f"mixture; {_native.REPOSITORY}"
+            f"mixture; {configs.REPOSITORY}"
         )
-    return _native.config_of(
+    return configs.config_of(
         Qwen3MoeConfig,
         config,
         head_dim=config["hidden_size"] // config["num_attention_heads"],

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
 
-from diffusion.models import Config, SpecialIds, State, _decoder, _native, known_families
+from diffusion.models import Config, SpecialIds, State, known_families
+from diffusion.models.conversion import configs, weights
 from support.errors import UserError, first_line
 
 MODEL_TYPES: tuple[str, ...] = ()  # those that no other family takes
@@ -18,7 +19,7 @@ SHIFT = False
 
 def build(folder: Path, config: Config, dtype: torch.dtype, trust: bool) -> Any:
     """The network with its weights; code that comes with the model runs only with `trust`."""
-    _decoder.check_types(folder)  # safetensors, or nothing: other formats are pickles
+    weights.check_types(folder)  # safetensors, or nothing: other formats are pickles
     auto: Any = AutoModelForMaskedLM
     try:
         net, info = auto.from_pretrained(
@@ -68,7 +69,7 @@ def tokenizer(folder: Path, trust: bool) -> Any:
 
 def special_ids(config: Config, tokenizer: Any) -> SpecialIds:
     """The mask of config.json or of the tokenizer; its EOS, or SEP where there is none."""
-    mask = _native.mask_id(config, tokenizer)
+    mask = configs.mask_id(config, tokenizer)
     for fill in (tokenizer.eos_token_id, tokenizer.sep_token_id):
         if fill is not None:
             return SpecialIds(mask, fill)
@@ -77,7 +78,7 @@ def special_ids(config: Config, tokenizer: Any) -> SpecialIds:
 
 def write(net: Any, state: State, original: Path, folder: Path) -> None:
     """Write transformers' own layout, in the types of the checkpoint in `original`."""
-    types = _decoder.header(original)
+    types = weights.header(original)
     usual = max(set(types.values()), key=list(types.values()).count)
     tied = net.all_tied_weights_keys or {}  # these are saved once, under the other's name
     typed = {

@@ -20,10 +20,10 @@ from diffusion.paper.claims import claims
 from diffusion.paper.figures import draw
 from diffusion.paper.parallelism import parallelism
 from diffusion.paper.tables import evaluated_parts, tables
+from diffusion.settings import ModelReference
 from schemas.records import Grade
 from support.display.tables import Table
 from support.errors import UserError
-from support.paths import locate
 
 MOST_DECODES = 48  # rows of all cells together
 
@@ -101,14 +101,13 @@ def evaluated(run: Path, tokenizers: Mapping[str, Any]) -> Evaluated:
     )
 
 
-def tokenizers_of(paths: Mapping[str, str]) -> dict[str, Any]:
+def tokenizers_of(systems: Mapping[str, ModelReference]) -> dict[str, Any]:
     """The tokenizers of systems whose models are directories of this machine."""
     tokenizers = {}
-    for system, path in paths.items():
-        folder = Path(locate(path))
-        if not folder.is_dir():  # nothing is fetched for a picture
-            continue
+    for system, model in systems.items():
         with suppress(UserError):
+            if (folder := models.local_directory(model)) is None:  # nothing is fetched for a page
+                continue
             config = models.read_config(folder)
             _, family = models.family_of(config)
             tokenizers[system], _ = models.tokenizer_of(family, folder, config, False)

@@ -270,4 +270,10 @@ def _like(value: Tensor, parameter: Tensor) -> Tensor:
     if not isinstance(parameter, DTensor) or value.ndim == 0:
         return value.to(parameter.device) if value.ndim else value
     local = value.to(parameter.to_local().device)
-    return DTensor.from_local(local, parameter.device_mesh, parameter.placements)
+    return DTensor.from_local(  # shards may differ in size: their sum is not a multiple of one
+        local,
+        parameter.device_mesh,
+        parameter.placements,
+        shape=parameter.shape,
+        stride=parameter.stride(),
+    )

@@ -15,6 +15,7 @@ from diffusion.data import corpus
 from diffusion.data.layout import CanvasLayout
 from diffusion.memory import Parts, Shape, training
 from diffusion.settings import Precision, Settings
+from diffusion.training.four_bit import quantised_layers
 from diffusion.training.prepared import check_objective, refusals
 from support.errors import NothingReleasedError, UserError
 
@@ -113,7 +114,7 @@ def parse_devices(text: str) -> tuple[int, str]:
 def estimate(settings: Settings, devices: int, device: str | None) -> Estimate:
     """The cost on `devices` devices of a kind in `GPUS` (None: not known); several are sharded."""
     block = check_objective(settings)
-    folder = models.directory_of(settings.model.path, settings.model.trust_remote_code)
+    folder = models.located(settings.model).folder
     config, name, family, _ = models.identify(folder)
     with torch.device("meta"):
         net = family.blank(config, torch.float32, settings.model.trust_remote_code)
@@ -138,6 +139,9 @@ def estimate(settings: Settings, devices: int, device: str | None) -> Estimate:
     trained = shape.parameters if settings.lora is None else _adapters(net, settings)
     passed = lengths if block is None else [2 * length for length in lengths]  # noised and clean
     flops = settings.epochs * _flops(net, layout, passed, blocks, head, settings)
+    quantised = 0
+    if settings.load_in_4bit:
+        quantised = sum(one.weight.numel() for one in quantised_layers(net).values())
     hours, gpu = None, GPUS.get(device or "")
     if gpu is not None:
         is_half = settings.precision is Precision.BFLOAT16
@@ -158,7 +162,7 @@ def estimate(settings: Settings, devices: int, device: str | None) -> Estimate:
         capacity=None if gpu is None else gpu.memory * GIB,
         flops=flops,
         hours=hours,
-        held=training(shape, settings, trained, max(passed), devices),
+        held=training(shape, settings, trained, max(passed), devices, quantised),
     )
 
 

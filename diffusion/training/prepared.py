@@ -12,7 +12,6 @@ from diffusion.data.layout import CanvasLayout
 from diffusion.data.path_order import PathOrders
 from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import Attention, Settings
-from scorers.revision import directory_revision
 from support.errors import NothingReleasedError, UserError
 from support.files import sha256
 
@@ -33,8 +32,7 @@ class Prepared(NamedTuple):
 def fingerprint(settings: Settings) -> str:
     """16 hex digits that change with the settings, the model's files and the corpus's files."""
     digest = hashlib.blake2b(settings.digest().encode(), digest_size=8)
-    model = models.directory_of(settings.model.path, settings.model.trust_remote_code)
-    digest.update(directory_revision(model).encode())
+    digest.update(models.located(settings.model).revision.encode())
     release = corpus.locate_release(settings.corpus)
     for split in ("train", "validation"):
         for file in corpus.files_of(release, split):
@@ -55,8 +53,13 @@ def check_objective(settings: Settings) -> int | None:
     A block-causal model is trained with the objective of block diffusion, any other with that of
     masked diffusion (METHOD section 4).
     """
-    folder = models.directory_of(settings.model.path, settings.model.trust_remote_code)
-    known = models.identify(folder)
+    model = models.located(settings.model)
+    if model.adapter is not None and settings.lora is not None:
+        raise UserError(
+            f"lora: {settings.model.path} is an adapter, and no adapter is trained on top of "
+            "another one; leave lora out, or train on a model into which it is merged"
+        )
+    known = models.identify(model.folder)
     if known.block is None and settings.attention is Attention.FLEX:
         raise UserError(
             f"attention: flex is for block-causal models, and one of the family {known.name} sees "
@@ -80,7 +83,7 @@ def prepare(settings: Settings) -> Prepared:
     if not corpus.files_of(release, "train"):
         raise UserError(f"corpus {settings.corpus}: has no data/train-*.parquet")
     check_objective(settings)
-    dlm = models.load_model(settings.model.path, trust_remote_code=settings.model.trust_remote_code)
+    dlm = models.load_model(settings.model, merge=True)
     dlm.denoiser.uses_flex = settings.attention is Attention.FLEX
     layout = settings.layout(dlm.tokenizer, dlm.fill_id)
 

@@ -95,6 +95,8 @@ def _require_extras(settings: Settings) -> None:
     missing = {*map(str, settings.trackers)} - {*map(str, get_available_trackers())}
     if settings.lora is not None and find_spec("peft") is None:
         missing.add("lora")
+    if settings.load_in_4bit and find_spec("bitsandbytes") is None:
+        missing.add("4bit")
     if missing:
         names = ",".join(sorted(missing))
         raise UserError(f'{names}: not installed; pip install -e ".[{names}]" in the checkout')

@@ -1,45 +1,31 @@
 """The training loop. In: settings, an accelerator, prepared data. Out: a tuned model.
 
-Every process runs it. An optimiser step draws masks, cuts its instances into pieces, sums the
-gradients of this process's pieces, reduces the sums over processes, checks them, and updates. A
-step has the same masks after a restart, and on another number of processes.
+Every process runs it: steps (`optimiser_step.py`), validations and checkpoints in turn, and at the
+end the tuned model.
 """
 
 import dataclasses
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from diffusion import models
 from diffusion.data.corpus import Encoded
 from diffusion.settings import Settings
 from diffusion.training import checkpoint, training_log
-from diffusion.training.collate import Masked, Schedule, collate, mask_step, pieces
-from diffusion.training.lora import adapt
-from diffusion.training.objective import generator
+from diffusion.training.collate import Schedule
+from diffusion.training.four_bit import dequantised, quantise
+from diffusion.training.lora import adapt, merged_state, save_adapter
+from diffusion.training.optimiser_step import OptimiserStep
 from diffusion.training.prepared import Prepared, refusals
 from diffusion.training.training_log import LoggedStep, TrainingSummary
 from diffusion.training.validation import Buckets, validate
-from support.display.digits import rounded
 from support.display.progress import Progress
-from support.errors import PolytraceError, StoppedError
+from support.errors import StoppedError
 from support.files import atomic_folder, replace_text
-
-_SUMS = 8  # loss; nats and count of content, of fill; answer and content tokens; stop requests
-
-
-def learning_rate(step: int, steps: int, settings: Settings) -> float:
-    """Linear warm-up over a share of the steps, then cosine to zero; `step` from 0."""
-    warmup = round(settings.warmup * steps)
-    if step < warmup:
-        return settings.learning_rate * (step + 1) / warmup
-    done = (step - warmup) / max(1, steps - warmup)
-    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
 class Trainer:
@@ -69,14 +55,18 @@ class Trainer:
         )
         torch.manual_seed(settings.seed)
         net = ready.dlm.denoiser.net
-        self.adapted = adapt(net, settings, self.is_sharded)
+        self.parameters = sum(p.numel() for p in net.parameters())
+        if settings.load_in_4bit:
+            quantise(net, settings, self.is_sharded, accelerator.device)
+        self.adapted = adapt(net, settings)
         if settings.gradient_checkpointing:
             net.gradient_checkpointing_enable({"use_reentrant": False})
             net.enable_input_require_grads()
         net.train()
-        self.parameters = sum(p.numel() for p in net.parameters())
         trained = [p for p in ready.dlm.denoiser.parameters() if p.requires_grad]
         self.trained = sum(p.numel() for p in trained)
+        if self.adapted is not None:
+            self.parameters += self.trained
         optimizer = torch.optim.AdamW(
             trained,
             lr=settings.learning_rate,
@@ -86,6 +76,17 @@ class Trainer:
         )
         self.model, prepared = accelerator.prepare(ready.dlm.denoiser, optimizer)
         self.optimizer = prepared.optimizer
+        self.step = OptimiserStep(
+            settings=settings,
+            accelerator=accelerator,
+            ready=ready,
+            model=self.model,
+            optimizer=self.optimizer,
+            is_sharded=self.is_sharded,
+            steps=self.schedule.steps,
+            micro_tokens=self.micro_tokens,
+            checkpoints=out / "checkpoints",
+        )
         self.place = checkpoint.TrainingPosition(
             step=0,
             digest=digest,
@@ -105,7 +106,7 @@ class Trainer:
         logging = training_log.appending(self.out) if self.is_main else nullcontext(lambda _: None)
         with bar, logging as log:
             for step, chosen in enumerate(self.schedule.batches(start), start):
-                line, is_stopping = self.step(step, chosen, is_asked())
+                line, is_stopping = self.step.take(step, chosen, is_asked())
                 log(line)
                 tokens += line.content_tokens
                 speed = tokens / max(1e-9, bar.seconds)
@@ -127,61 +128,6 @@ class Trainer:
                     )
         assert line is not None, "a schedule has at least one step"
         return self._finish(line, buckets or training_log.last_validation(self.out, steps))
-
-    def step(self, step: int, chosen: Sequence[int], is_asked: bool) -> tuple[LoggedStep, bool]:
-        """One optimiser step; also whether any process was asked to stop."""
-        settings, accelerator = self.settings, self.accelerator
-        dropout = generator(settings.seed, "dropout", step, accelerator.process_index)
-        torch.manual_seed(dropout.initial_seed())
-        instances = [self.ready.train.instances[i] for i in chosen]
-        layout, more = self.ready.layout, (self.ready.orders, settings.structured_masking)
-        masked = mask_step(instances, layout, settings.seed, step, *more)
-        cut = pieces(masked, layout, self.micro_tokens, accelerator.num_processes)
-        sums = self._backward(cut[accelerator.process_index :: accelerator.num_processes])
-        sums[-1] = float(is_asked)
-        total = accelerator.reduce(sums, reduction="sum").tolist()
-        norm = float(accelerator.clip_grad_norm_(self.model.parameters(), settings.clip))
-        if not (math.isfinite(total[0]) and math.isfinite(norm)):
-            raise PolytraceError(self._diverged(step, total[0], norm))
-        rate = learning_rate(step, self.schedule.steps, settings)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        line = LoggedStep(
-            step=step + 1,
-            loss=total[0],
-            content_nats=total[1] / total[2] if total[2] else None,
-            fill_nats=total[3] / total[4] if total[4] else None,
-            gradient_norm=norm,
-            learning_rate=rate,
-            instances=len(chosen),
-            answer_tokens=int(total[5]),
-            content_tokens=int(total[6]),
-        )
-        return line, total[-1] > 0
-
-    def _backward(self, mine: Sequence[Sequence[Masked]]) -> Tensor:
-        """Add up the gradients of this process's pieces; returns the sums that `_SUMS` lists."""
-        accelerator = self.accelerator
-        sums = torch.zeros(_SUMS, dtype=torch.float64, device=accelerator.device)
-        for number, piece in enumerate(mine, 1):
-            batch = collate(piece, self.ready.layout, self.ready.dlm.mask_id).to(accelerator.device)
-            # Whole gradients of a sharded model do not fit: its shards are summed at every piece.
-            is_summed = self.is_sharded or number == len(mine)
-            with nullcontext() if is_summed else accelerator.no_sync(self.model):
-                total, nats_R = self.model(*batch.inputs)
-                # Gradients are averaged over processes, while the objective is a sum.
-                (total * accelerator.num_processes).backward()
-            nats_R, content_R = nats_R.double(), batch.is_content_R
-            sums[0] += total.detach()
-            sums[1] += nats_R[content_R].sum()
-            sums[2] += content_R.sum()
-            sums[3] += nats_R[~content_R].sum()
-            sums[4] += (~content_R).sum()
-            sums[5] += batch.answer_tokens
-            sums[6] += batch.content_tokens
-        return sums
 
     def _validate(self, step: int) -> Buckets | None:
         if not self.ready.validation.instances:
@@ -248,17 +194,9 @@ class Trainer:
             + (f"\ngoing on from step {start}" if start else "")
         )
 
-    def _diverged(self, step: int, loss: float, norm: float) -> str:
-        latest = checkpoint.latest(self.out / "checkpoints")
-        kept = f"the checkpoint {latest.name} is whole" if latest else "there is no checkpoint yet"
-        return (
-            f"step {step + 1}: the loss is {rounded(loss)}, its gradient's norm {rounded(norm)}; "
-            f"{kept}. Lower learning_rate, raise warmup, or set precision=float32"
-        )
-
     def _finish(self, line: LoggedStep, buckets: Buckets | None) -> TrainingSummary:
         """Write the tuned model, then the summary, which marks the training as complete."""
-        train = self.ready.train
+        train, settings = self.ready.train, self.settings
         summary = TrainingSummary(
             digest=self.place.digest,
             family=self.ready.dlm.family,
@@ -277,9 +215,10 @@ class Trainer:
         state = self.accelerator.get_state_dict(self.model)  # gathers where it is sharded
         if self.is_main:
             if self.adapted is not None:
-                self.adapted.save_pretrained(self.out / "adapter", save_embedding_layers=False)
-                self.adapted.merge_and_unload()
-                state = self.ready.dlm.denoiser.state_dict()
+                if settings.load_in_4bit:
+                    state = dequantised(self.ready.dlm.denoiser, state)
+                save_adapter(self.adapted, settings, state, self.out / "adapter")
+                state = merged_state(self.adapted, settings, state)
             with atomic_folder(self.out / "model") as part:
                 weights = {k.removeprefix("net."): v for k, v in state.items()}
                 models.save(self.ready.dlm, part, weights)

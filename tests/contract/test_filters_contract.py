@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from curation.filters import Filter
+from curation.filters import Filter, SeesControls
+from schemas.facts import ControlFacts, MeanFacts
 from schemas.records import (
     Canvas,
     Draws,
@@ -122,10 +123,26 @@ def instance(number: int) -> tuple[Canvas, Scores]:
 
 
 CORPUS = [instance(number) for number in range(20)]
+CONTROLS = ControlFacts(
+    documents=20,
+    canvases=MeanFacts(mean=0.4, low=0.3, high=0.5),
+    others=MeanFacts(mean=0.3, low=0.2, high=0.4),
+    repeated=MeanFacts(mean=1.0, low=0.9, high=1.1),
+    tells=True,
+)
 
 
 def verdicts(rule: Filter) -> list[Verdict]:
     return [rule.judge(*pair) for pair in CORPUS]
+
+
+def fitted(kind: str, options: dict[str, object]) -> Filter:
+    """A filter that has seen the controls and the corpus."""
+    rule = make(kind, options)
+    if isinstance(rule, SeesControls):
+        rule.see(CONTROLS)
+    rule.fit(iter(CORPUS))
+    return rule
 
 
 def test_there_are_filters() -> None:
@@ -138,13 +155,11 @@ def test_a_filter_honours_the_contract(kind: str) -> None:
     assert documented, f"the docstring of {kind} shows no `{{kind: {kind}, …}}`"
     for options in documented:
         assert options["kind"] == kind
-        rule = make(kind, options)
-        rule.fit(iter(CORPUS))
+        rule = fitted(kind, options)
         found = verdicts(rule)
         assert found == verdicts(rule), "judge changes with what it has judged"
         assert found == [rule.judge(*pair) for pair in CORPUS[::-1]][::-1]
-        again = make(kind, options)
-        again.fit(iter(CORPUS))
+        again = fitted(kind, options)
         assert (verdicts(again), again.frozen()) == (found, rule.frozen())
         assert "\n" not in rule.frozen()
         assert {verdict.keep for verdict in found} == {True, False}, "the example tells nothing"

@@ -125,8 +125,11 @@ def goes_on(server: Loopback, folder: Path, limits: list[dict[str, Any]], **more
     assert again == sorted({*again}) == sorted(trace.key for trace in sampled(folder / "whole"))
 
 
+SEEDS = [0, 1, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(2, 6))]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", SEEDS)  # tests/soak/test_sampling.py draws budgets at length
 def test_a_larger_budget_goes_on_and_makes_the_same_bytes(
     server: Loopback, tmp_path: Path, seed: int
 ) -> None:

@@ -36,10 +36,11 @@ def of(server: Loopback, folder: Path, samples: object, top_up: int = 3, **more:
     [
         ([6], GIVE_UP),
         ([6], 3),
-        pytest.param([8, MIX], GIVE_UP, marks=pytest.mark.slow),
-        pytest.param([4, {"per_round": 4, "most": 8}], GIVE_UP, marks=pytest.mark.slow),
-        pytest.param([{"per_round": 3, "most": 8}], 3, marks=pytest.mark.slow),
         pytest.param([MIX], {"per_round": 2, "most": 4}, marks=pytest.mark.slow),
+        # As tests/soak/test_sampling.py draws them at length.
+        pytest.param([8, MIX], GIVE_UP, marks=pytest.mark.soak),
+        pytest.param([4, {"per_round": 4, "most": 8}], GIVE_UP, marks=pytest.mark.soak),
+        pytest.param([{"per_round": 3, "most": 8}], 3, marks=pytest.mark.soak),
     ],
 )
 def test_the_bytes_are_those_of_the_last_recipe(

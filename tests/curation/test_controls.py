@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from curation.filters import SeesControls, seqdep
 from curation.inspect import terminal_view
 from curation.release.verify import find_problems
 from curation.seqdep_report import controls
@@ -14,8 +15,10 @@ from flows.page import page
 from schemas.facts import ControlFacts
 from schemas.manifest import MANIFEST_FILE, Manifest
 from schemas.recipe import Part, ScorerSpec
+from schemas.records import Level, Scores, SeqDep
 from scorers.seqdep.curve import Interval
 from tests.builds import BuiltRuns, make
+from tests.curation import samples
 from tests.flows.commands import polytrace
 
 ROWS = 48  # of which over 30 end on a canvas
@@ -46,6 +49,28 @@ def test_a_scorer_that_tells_the_controls_apart_places_the_paths_between_them() 
     assert not list(
         controls.idle_filters(found, [Part.model_validate({"kind": "seqdep", "max": 1})])
     )
+
+
+def test_a_filter_above_unrelated_paths_has_the_control_as_its_zero() -> None:
+    canvas = samples.canvas(1)
+
+    def kept(nats: float, seen: ControlFacts | None) -> bool:
+        rule = seqdep.build(above_unrelated=0.2)
+        assert isinstance(rule, SeesControls)
+        rule.see(seen)
+        rule.fit(())
+        told = seen is not None and seen.tells
+        assert rule.frozen() == (repr(0.1 + 0.2) if told else "")
+        level = SeqDep(level=Level.PATH, nats=nats, nats_per_token=nats, gains=(), tokens=())
+        return rule.judge(canvas, Scores(prompt_id=canvas.prompt.id, path=level)).keep
+
+    assert kept(0.29, facts(0.1, 1.1)) and not kept(0.31, facts(0.1, 1.1))
+    for silent in (facts(0.1, 0.12), None):  # nothing is dropped, and the build says so
+        assert kept(9.0, silent)
+        part = Part.model_validate({"kind": "seqdep", "above_unrelated": 0.2})
+        (told,) = controls.idle_filters(silent, [part])
+        assert told.startswith("filters.0 dropped nothing")
+    assert not list(controls.idle_filters(facts(0.1, 1.1), [part]))
 
 
 def test_the_share_between_the_controls_has_an_interval_over_prompts() -> None:

@@ -166,10 +166,13 @@ def test_every_grade_but_correct_is_wrong() -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "says"),
     [
-        ("seqdep", {}, "give max, min or quantile"),
-        ("seqdep", {"level": "step"}, "give max, min or quantile"),
-        ("seqdep", {"max": 1, "quantile": 0.5}, "not both"),
-        ("seqdep", {"min": 1, "quantile": 0.5}, "not both"),
+        ("seqdep", {}, "give max, min, quantile or above_unrelated"),
+        ("seqdep", {"level": "step"}, "give max, min, quantile or above_unrelated"),
+        ("seqdep", {"max": 1, "quantile": 0.5}, "one of them only"),
+        ("seqdep", {"min": 1, "quantile": 0.5}, "one of them only"),
+        ("seqdep", {"quantile": 0.5, "above_unrelated": 0.1}, "one of them only"),
+        ("seqdep", {"above_unrelated": 0.1, "level": "step"}, "at path level, where"),
+        ("seqdep", {"above_unrelated": math.inf}, "above_unrelated is inf"),
         ("seqdep", {"quantile": 0}, "quantile is 0.0"),
         ("seqdep", {"quantile": 1.5}, "quantile is 1.5"),
         ("seqdep", {"quantile": math.nan}, "quantile is nan"),

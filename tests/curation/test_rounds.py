@@ -20,19 +20,24 @@ from curation.canvases.token_counter import TokenCounter
 from curation.context import Job
 from curation.filters import pass_rate
 from curation.graders import Grader, Submission
+from curation.graders.judge import JudgeGrader
 from curation.release import verify
 from curation.release.row_checks import row_problems
 from curation.release.rows import read_rows
 from curation.run_store import shards
+from curation.sampling.limits import Limits
 from curation.stages import prompt_stage, trace_stage
+from curation.stages.drawn_samples import DrawnSamples
 from curation.stages.sampling_rounds import RoundShortfall
 from curation.teachers import (
+    AT_A_TIME,
     Outcomes,
     Request,
     SampleBudget,
     SampleOutcome,
     Shortfall,
     Skipped,
+    most_at_a_time,
     recorded,
     sample_budget,
     transformers_local,
@@ -55,6 +60,7 @@ from schemas.records import (
 )
 from schemas.samples import Rounds
 from scorers.answers.grade import Answer
+from support import plugins
 from support.errors import ShortError, UserError
 from tests.builds import contents, make
 from tests.curation.samples import canvas, scores, write_run
@@ -514,6 +520,19 @@ def test_what_is_graded_at_once_needs_no_thread(server: Loopback, tmp_path: Path
     assert found[0] == found[1]
     assert sorted(plain.seen) == sorted(quick.seen)
     assert quick.waited and quick.most
+
+
+def test_graders_that_only_wait_wait_for_many_groups() -> None:
+    judge = {"kind": "judge", "teacher": {"kind": "openai_server", "endpoints": "http://h/v1"}}
+    judge["teacher"]["model"] = "m"  # type: ignore[index]
+    waits = {"graders": [{"kind": "math"}, judge]}
+    works = {"graders": [{"kind": "math"}, {"kind": "regex", "pattern": "x"}, judge]}
+    rules = Rules.of(recipe({"per_round": 2, "most": 6}))
+    for options, most in ((waits, JudgeGrader.most_at_a_time), (works, AT_A_TIME)):
+        grader = plugins.build("curation.graders", "first_of", options, "grader")
+        shortfall = RoundShortfall(grader, rules, TokenCounter(["tiny/teacher"]))
+        drawn = DrawnSamples(shortfall, transformers_local.build("tiny/teacher"), 2)
+        assert most_at_a_time(Limits(None).shortfall(drawn)) == most
 
 
 class Gone(Counting):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from curation.canvases.rules import Rules
-from curation.canvases.summaries import Refusal, best, ends_in, judge, message
+from curation.canvases.summaries import RefusedSummary, best, ends_in, judge, message
 from curation.canvases.token_counter import TokenCounter
 from schemas.recipe import Summary
 from schemas.records import Canvas, FinishReason, Trace
@@ -121,7 +121,7 @@ def test_the_first_that_is_sound_is_taken(fine: Path, rules: Rules) -> None:
     ]
     assert best(canvas, bad, rules, counter) is None
     refused = [judge(canvas, one, rules, counter) for one in bad]
-    assert [one.reason for one in refused if isinstance(one, Refusal)] == [
+    assert [one.reason for one in refused if isinstance(one, RefusedSummary)] == [
         *("summary_without_answer", "summary_truncated"),
         *("summary_contains_marker", "summary_contains_marker"),
         *("summary_too_long", "summary_not_unicode"),

@@ -9,12 +9,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from curation.canvases.rules import STOPS
 from curation.estimate import estimate_build
 from curation.pipeline import run_build
 from curation.teachers.openai.batch import known
 from schemas import arrow
 from schemas.recipe import Recipe, validate_recipe
-from schemas.records import Rejection
+from schemas.records import Rejection, StopReason
 from support.errors import ShortError, UserError
 from tests.builds import contents
 from tests.curation.test_budget import PATHS, PROMPTS, recipe, sampled
@@ -97,7 +98,8 @@ def test_a_prompt_without_a_recorded_trace_was_not_graded_again(tmp_path: Path) 
     built = recorded(tmp_path, [0, 1, 4], samples={"per_round": 1, "most": 6})
     run_build(built, tmp_path / "run")
     said = [one.detail for one in rejected_prompts(tmp_path / "run")]
-    assert [detail.rpartition("(")[2] for detail in said] == ["recorded)", "recorded)"]
+    ends = {detail.rpartition("why no more: ")[2] for detail in said}
+    assert len(said) == 2 and ends == {STOPS[StopReason.RECORDED]}
     assert [row["stop_reason"] for row in rows(tmp_path / "run")] == ["recorded"]
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 from transformers import ModernBertConfig, ModernBertForMaskedLM, PreTrainedTokenizerFast
 
-from diffusion.models.network.denoiser import Denoiser
+from diffusion.models.network.denoiser import Denoiser, Dlm
 from schemas.arrow import RELEASE
 from schemas.canvas import long_cot, render
 from tests.diffusion import layouts
@@ -163,9 +163,9 @@ _LAYOUTS = {"llada": _llada, "dream": _dream, **layouts.LAYOUTS}
 
 def weights_of(folder: Path) -> dict[str, Tensor]:
     """Every tensor of a checkpoint."""
-    from diffusion.models import _decoder
+    from diffusion.models.conversion.weights import tensors
 
-    return dict(_decoder.tensors(folder))
+    return dict(tensors(folder))
 
 
 def copy_with(folder: Path, to: Path, **changes: Any) -> Path:
@@ -228,3 +228,16 @@ def logits_of(
     head = denoiser.net.get_output_embeddings()
     features_RH = denoiser.features(ids_BT, positions_R, attention_mask_BT)
     return linear(features_RH, head.weight, getattr(head, "bias", None))
+
+
+def ids(rows: int = 2, tokens: int = 14) -> Tensor:
+    """Random tokens [B, T], the same ones at every call."""
+    return torch.randint(5, 900, (rows, tokens), generator=torch.Generator().manual_seed(1))
+
+
+@torch.no_grad()
+def everywhere(dlm: Dlm, ids_BT: Tensor, attention_mask_BT: Tensor | None = None) -> Tensor:
+    """Logits [B, T, V] of all positions."""
+    positions_R = torch.arange(ids_BT.numel())
+    logits = logits_of(dlm.denoiser, ids_BT, positions_R, attention_mask_BT)
+    return logits.reshape(*ids_BT.shape, -1)

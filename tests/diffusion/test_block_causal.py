@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffusion import models
-from diffusion.data.layout import CanvasLayout, Form, encode_prompt, layout_of
+from diffusion.data.layout import CanvasLayout, Form
 from diffusion.decoding import Rule
 from diffusion.decoding.decode import Decoded, Request, Sampling, decode
 from diffusion.decoding.kv_cache import APPROXIMATE, CachedPositions, CacheSettings
@@ -31,9 +30,9 @@ from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import ModelReference, Precision
 from support.errors import UserError
 from tests.diffusion.checkpoints import logits_of, make
+from tests.diffusion.decodes import canvas, decoder, order, requests
 from tests.diffusion.layouts import BLOCK, BLOCK_CAUSAL
 
-ASKED = ("What is 2 + 3?", "Leo has 7 apples and eats 3. How many are left?", "12 * 4", "Why?")
 FINISHED = CacheSettings(kind=CachedPositions.FINISHED)
 RULES: tuple[tuple[Rule, int], ...] = (
     (FastDllm(threshold=0.03, block=BLOCK), 0),
@@ -47,24 +46,11 @@ RULES: tuple[tuple[Rule, int], ...] = (
 
 @pytest.fixture(scope="module", params=BLOCK_CAUSAL)
 def dlm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Dlm:
-    folder = make(request.param, tmp_path_factory.mktemp("model"))
-    loaded = models.load_model(str(folder))
-    loaded.denoiser.eval()
-    return loaded
-
-
-def canvas(dlm: Dlm) -> CanvasLayout:
-    return layout_of(
-        dlm.tokenizer, dlm.fill_id, form=Form.CANVAS, paths=2, slot_tokens=9, summary_tokens=5
-    )
-
-
-def requests(dlm: Dlm) -> list[Request]:
-    return [Request(text, encode_prompt(dlm.tokenizer, text)) for text in ASKED]
+    return decoder(request.param, tmp_path_factory.mktemp("model"))
 
 
 def committed(row: Decoded) -> list[tuple[int, int, int]]:
-    return sorted((one.step, one.position, one.token) for one in row.commits)
+    return sorted(order(row))
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion import models
-from diffusion.data.layout import CanvasLayout, Form, encode_prompt, layout_of
+from diffusion.data.layout import CanvasLayout
 from diffusion.decoding import Rule, kv_cache
 from diffusion.decoding.decode import Request, Sampling, decode
 from diffusion.decoding.kv_cache import APPROXIMATE, CachedPositions, CacheSettings
@@ -22,30 +22,12 @@ from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import Precision
 from support.errors import UserError
 from tests.diffusion.checkpoints import make
-
-ASKED = ("What is 2 + 3?", "Leo has 7 apples and eats 3. How many are left?", "12 * 4", "Why?")
+from tests.diffusion.decodes import canvas, decoder, requests
 
 
 @pytest.fixture(scope="module", params=("llada", "dream", "a2d-qwen3", "llada_moe"))
 def dlm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Dlm:
-    loaded = models.load_model(str(make(request.param, tmp_path_factory.mktemp(request.param))))
-    loaded.denoiser.eval()
-    return loaded
-
-
-def canvas(dlm: Dlm) -> CanvasLayout:
-    return layout_of(
-        dlm.tokenizer,
-        dlm.fill_id,
-        form=Form.CANVAS,
-        paths=2,
-        slot_tokens=9,
-        summary_tokens=5,
-    )
-
-
-def requests(dlm: Dlm) -> list[Request]:
-    return [Request(text, encode_prompt(dlm.tokenizer, text)) for text in ASKED]
+    return decoder(request.param, tmp_path_factory.mktemp(request.param))
 
 
 class PlainCache:

@@ -384,7 +384,8 @@ def test_settings_that_are_not_used_change_no_digest(evaluation: Evaluation) -> 
     system = asdict(cell.system)
     for name in ("name", "steps", "base", "training", "tuned_paths", "cache"):
         system.pop(name)
-    system["model"].pop("path")
+    for name in ("path", "base_model"):
+        system["model"].pop(name)
     shaping |= {"system": system, "steps": cell.steps, "facts": ["a"]}
     assert evaluation.digest(cell, ["a"]) == digest_of(shaping)
     others = (

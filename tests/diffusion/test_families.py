@@ -7,28 +7,22 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from diffusion import models
 from diffusion.data.turns import turn_end_ids
-from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import ModelReference, Settings
 from diffusion.training.estimate import estimate
 from support.errors import UserError
-from tests.diffusion.checkpoints import copy_with, logits_of, make, weights_of, write_corpus
+from tests.diffusion.checkpoints import (
+    copy_with,
+    everywhere,
+    ids,
+    make,
+    weights_of,
+    write_corpus,
+)
 from tests.diffusion.layouts import BLOCK, BLOCK_CAUSAL, FAMILY, FULL, LAYOUTS
-
-
-def ids(rows: int = 2, tokens: int = 14) -> Tensor:
-    return torch.randint(5, 900, (rows, tokens), generator=torch.Generator().manual_seed(1))
-
-
-@torch.no_grad()
-def everywhere(dlm: Dlm, ids_BT: Tensor, attention_mask_BT: Tensor | None = None) -> Tensor:
-    positions_R = torch.arange(ids_BT.numel())
-    logits = logits_of(dlm.denoiser, ids_BT, positions_R, attention_mask_BT)
-    return logits.reshape(*ids_BT.shape, -1)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

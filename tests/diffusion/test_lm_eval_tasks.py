@@ -191,6 +191,27 @@ def test_programs_are_run_in_the_sandbox() -> None:
         assert score(doc, [text]) == {"pass@1": expected}, text
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "    return a + b\nprint(add(1, 2)",
+        "    return a + b\n\ndef unfinished(",
+        "```python\ndef add(a, b):\n    return a + b\n```",
+        "Here:\n```python\nimport math\n\ndef add(a, b):\n    return a + b\n```\nIt adds.",
+        "import math\n\ndef add(a, b):\n    return a + b",
+    ],
+)
+def test_the_rest_of_a_function_and_the_whole_of_it_are_right(reply: str) -> None:
+    doc = {
+        "prompt": 'def add(a, b):\n    """Add."""\n',
+        "test": "def check(candidate):\n    assert candidate(2, 3) == 5",
+        "entry_point": "add",
+    }
+    task = yaml.safe_load(section("HumanEval")["yaml"].replace("!function ", ""))
+    text = harness.cut(reply, task["generation_kwargs"]["until"])
+    assert functions("HumanEval")["score"](doc, [text]) == {"pass@1": 1}
+
+
 def test_a_contest_in_the_form_of_aime(tmp_path: Path) -> None:
     """Two samples of each problem; the share of right ones is the mean."""
     lines = (ROOT / "tiny/prompts/test.jsonl").read_text().splitlines()[:5]

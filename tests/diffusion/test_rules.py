@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,10 +12,8 @@ import torch
 from torch import Tensor
 
 import polytrace
-from diffusion import models
-from diffusion.data.layout import CanvasLayout, Form, encode_prompt, layout_of
 from diffusion.decoding import Measure, Order, Rule, View, highest
-from diffusion.decoding.decode import Decoded, Request, decode
+from diffusion.decoding.decode import Decoded, decode
 from diffusion.decoding.kv_cache import CachedPositions, CacheSettings
 from diffusion.decoding.rules.ar_order import ArOrder
 from diffusion.decoding.rules.blockwise import Blockwise
@@ -28,36 +27,17 @@ from diffusion.decoding.rules.remdm import Remdm
 from diffusion.decoding.sampling import Fill, Sampling, take
 from diffusion.models.network.denoiser import Dlm
 from support.errors import UserError
-from tests.diffusion.checkpoints import logits_of, make
+from tests.diffusion import decodes
+from tests.diffusion.checkpoints import logits_of
+from tests.diffusion.decodes import decoder, order, requests
 
-ASKED = ("What is 2 + 3?", "Leo has 7 apples and eats 3. How many are left?", "12 * 4", "Why?")
 MASKS = 3 * 9 + 4
+canvas = partial(decodes.canvas, paths=3, summary_tokens=4)
 
 
 @pytest.fixture(scope="module", params=("llada", "dream"))
 def dlm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Dlm:
-    loaded = models.load_model(str(make(request.param, tmp_path_factory.mktemp(request.param))))
-    loaded.denoiser.eval()
-    return loaded
-
-
-def canvas(dlm: Dlm) -> CanvasLayout:
-    return layout_of(
-        dlm.tokenizer,
-        dlm.fill_id,
-        form=Form.CANVAS,
-        paths=3,
-        slot_tokens=9,
-        summary_tokens=4,
-    )
-
-
-def requests(dlm: Dlm, count: int = 4) -> list[Request]:
-    return [Request(text, encode_prompt(dlm.tokenizer, text)) for text in ASKED[:count]]
-
-
-def order(row: Decoded) -> list[tuple[int, int, int]]:
-    return [(one.step, one.position, one.token) for one in row.commits]
+    return decoder(request.param, tmp_path_factory.mktemp(request.param))
 
 
 def rows(dlm: Dlm, rule: Rule, steps: int = 10, **settings: Any) -> list[Decoded]:

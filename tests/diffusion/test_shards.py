@@ -240,7 +240,7 @@ def test_memory_decides_how_many_rows_are_decoded_together(
     assert sizes == sorted(sizes) and sizes[0] == 1 and sizes[-1] == 64
     assert all(size & (size - 1) == 0 for size in sizes)
     assert rows_within(48 << 30, shape, 1400, Precision.FLOAT32, 64) < sizes[1]
-    net = blank_model(evaluation.systems[0].model.path, False)
+    net = blank_model(evaluation.systems[0].model)
     found = {}
     for free in (1 << 30, 1 << 28, 1 << 20):
         monkeypatch.setattr("diffusion.evaluation.computed.free_memory", lambda free=free: free)

@@ -18,8 +18,10 @@ from unittest import mock
 
 from flows import cli
 from support.paths import ROOT
+from tests.flows.homes import HOMES
 
 API = "PREFECT_API_URL"
+FLOWS = ("build", "finetune-eval")
 
 
 def polytrace(*args: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -78,7 +80,10 @@ def _as_it_was() -> Iterator[None]:
 
 def start(*args: str, cwd: Path, **env: str) -> subprocess.Popen[str]:
     """Start a command in a session of its own, as a terminal does."""
-    more = {"PYTHONPATH": str(ROOT), "PREFECT_HOME": str(cwd / ".prefect"), **env}
+    more = {"PYTHONPATH": str(ROOT), **env}
+    more.setdefault("PREFECT_HOME", str(cwd / ".prefect"))
+    if args[0] in FLOWS and not {"PREFECT_HOME", API} & env.keys():
+        HOMES.make(cwd / ".prefect")
     return subprocess.Popen(
         [sys.executable, "-m", "flows.cli", *args],
         cwd=cwd,

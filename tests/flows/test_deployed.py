@@ -26,6 +26,7 @@ import yaml
 from flows.deployed import RELEASED
 from schemas.manifest import Manifest
 from support.paths import ROOT
+from tests.flows.homes import HOMES
 from tests.flows.test_finetune_eval import small
 from tests.servers.hub import HubServer
 
@@ -158,6 +159,7 @@ def hub() -> Iterator[HubServer]:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, hub: HubServer) -> Iterator[Place]:
     made = Place(tmp_path_factory.mktemp("deployed"))
+    HOMES.make(made.folder / "home")
     (made.folder / "flows").mkdir()  # a place of its own; all but the entry point comes from ROOT
     shutil.copyfile(ROOT / "flows" / "deployed.py", made.folder / "flows" / "deployed.py")
     small(made.folder, nap_alone=True)  # small.yaml, the experiment

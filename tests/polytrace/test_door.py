@@ -28,7 +28,7 @@ NAMES = {
     ],
     "evaluate": ["recipe", "overrides", "out"],
     "grade": ["text", "gold", "prompt"],
-    "load_model": ["model", "device", "trust_remote_code"],
+    "load_model": ["model", "device", "trust_remote_code", "base_model"],
     "load_recipe": ["recipe", "overrides"],
     "load_scorer": ["model", "device", "chat", "trust_remote_code"],
     "parse_canvas": ["text"],

@@ -133,9 +133,10 @@ def test_what_is_looked_for_first_stands_in_every_announcement(
 
 @given(BESIDE, st.from_regex(announcements._NOT_MINE), st.sampled_from(["", "\n", " ", "x"]))
 def test_a_quick_look_tells_whose_answer_it_is(before: str, words: str, end: str) -> None:
-    text = before + words + end
-    slow = announcements._NOT_MINE.search(text, max(0, len(text) - 40)) is not None
-    assert announcements._is_anothers(f"{text}answer", len(text)) is slow
+    for text in (f"{before}{words}{end}", f"{before}{words}{end}".swapcase()):
+        slow = announcements._NOT_MINE.search(text, max(0, len(text) - 40)) is not None
+        whole = f"{text}answer"
+        assert announcements._is_anothers(whole, whole.lower(), len(text)) is slow
 
 
 @given(st.from_regex(run_on._NEXT))

@@ -117,7 +117,9 @@ def own_server(environment: Mapping[str, str]) -> Iterator[str]:
         text=True,
     ) as process:
         assert process.stdin is not None and process.stdout is not None
-        yield process.stdout.readline().strip()
+        address = process.stdout.readline().strip()
+        assert address, "the server did not start"
+        yield address
         process.stdin.close()
 
 
@@ -145,6 +147,10 @@ def main(folder: Path, key: str, token: str, guard: str) -> None:
             "HF_TOKEN": token,
             "JOURNEY_KEY": key,
             "OMP_NUM_THREADS": "1",
+            "PREFECT_LOGGING_LEVEL": "CRITICAL",  # the rest of what our commands set
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DO_NOT_TRACK": "1",
+            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         }
         with own_server(environment) as api:
             environment["PREFECT_API_URL"] = api

@@ -43,6 +43,7 @@ def test_the_model_is_an_ordinary_directory() -> None:
     assert "quantization" not in (real_model.FOLDER / "config.json").read_text()
 
 
+@pytest.mark.slow  # half a gigabyte of weights is loaded
 @needs_model
 def test_it_scores_and_knows_that_text_hangs_together() -> None:
     from scorers.seqdep.loader import load_scorer

@@ -192,7 +192,7 @@ def assert_complete(build: Build) -> None:
     assert said["traces"]["kept"] == P * said["canvases"] > PROMPTS
     first = [one for one in build.graded() if one.trace.index < P]
     share = sum(one.grade is Grade.CORRECT for one in first) / len(first)
-    assert len(first) == P * PROMPTS and 0.6 < share < 0.82  # 0.71 on held-out problems
+    assert len(first) == P * PROMPTS and 0.62 < share < 0.86  # 0.74 on these problems
 
 
 def test_a_server_that_is_killed_and_started_again(vllm_server: RealVLLM, tmp_path: Path) -> None:

@@ -43,8 +43,9 @@ PATHS = {
     "others": "control: paths of other prompts",
 }
 COLOURS = {"web": BLUE, "math500": RED, "traces": SAND, "own_long_cot": GREY, "canvas": GREEN}
-BETWEEN = (64, 128, 256, 512, 1024, 8192)  # tokens of documents that are compared
+BETWEEN = (64, 256, 1024, 8192)  # tokens of documents that are compared
 FEW = 10  # documents of a bin that has a figure
+MOST_BINS = 8
 WINDOW = 64
 
 
@@ -75,10 +76,14 @@ def of(rows: Sequence[Row], series: str, level: Level) -> Points:
 
 
 def full_windows(rows: Sequence[Row], series: str) -> Points:
-    """The window level without what is shorter than a window, which is the last one of a text."""
-    whole = []
+    """The window level without what is shorter than a window, which is the last one of a text.
+
+    The tokens of a document remain those of all its windows.
+    """
+    whole, lengths = [], {}
     for row in rows:
         if row.series == series and row.level == Level.WINDOW:
+            lengths[row.row] = sum(row.tokens)
             full = [n for n, tokens in enumerate(row.tokens) if n and tokens == WINDOW]
             whole.append(
                 Row(
@@ -90,7 +95,9 @@ def full_windows(rows: Sequence[Row], series: str) -> Points:
                     gains=tuple(row.gains[n - 1] for n in full),
                 )
             )
-    return Points(whole)
+    points = Points(whole)
+    points.tokens = np.array([lengths[row.row] for row in points.rows], np.float64)
+    return points
 
 
 def share(rows: Sequence[Row]) -> Interval | None:
@@ -199,18 +206,16 @@ def _siblings(rows: Sequence[Row]) -> Table:
 
 
 def _curve(axis: "Axes", points: Points, colour: str, label: str) -> None:
-    """The binned means with their intervals."""
-    edges = np.unique(np.quantile(points.tokens, np.linspace(0, 1, 9)))
+    """Every document as a point, and means of bins of equally many with their intervals."""
+    axis.scatter(points.tokens, points.nats, s=5, alpha=0.25, color=colour, linewidths=0)
+    order = np.argsort(points.tokens, kind="stable")
     at, value, low, high = [], [], [], []
-    for number, (a, b) in enumerate(itertools.pairwise(edges)):
-        is_last = number == len(edges) - 2
-        inside = (points.tokens >= a) & ((points.tokens <= b) if is_last else (points.tokens < b))
-        if inside.sum() >= FEW:
-            estimate = mean(points.nats[inside].tolist(), resamples=SAMPLES)
-            at.append(points.tokens[inside].mean())
-            value.append(estimate.value)
-            low.append(estimate.low)
-            high.append(estimate.high)
+    for inside in np.array_split(order, min(MOST_BINS, len(order) // FEW)):
+        estimate = mean(points.nats[inside].tolist(), resamples=SAMPLES)
+        at.append(points.tokens[inside].mean())
+        value.append(estimate.value)
+        low.append(estimate.low)
+        high.append(estimate.high)
     axis.fill_between(at, low, high, color=colour, alpha=0.2, linewidth=0)
     axis.plot(at, value, color=colour, marker="o", markersize=3.5, label=label)
 
@@ -239,15 +244,15 @@ def _side_by_side(path: Path, panels: dict[str, dict[str, Points]]) -> None:
         for axis, (title, texts) in zip(axes, panels.items(), strict=True):
             for series, points in texts.items():
                 if len(points.nats) >= FEW:
-                    label = f"{TEXTS[series]} ({len(points.nats)})"
-                    _curve(axis, points, COLOURS[series], label)
+                    _curve(axis, points, COLOURS[series], TEXTS[series])
             axis.axhline(0, color=INK, linewidth=0.8)
             axis.set_xscale("log", base=2)
+            axis.set_xlim(32, 1.2 * BETWEEN[-1])
             axis.xaxis.set_major_formatter("{x:.0f}")
             axis.set_title(title, loc="left", fontsize=10, fontweight="bold")
             axis.set_xlabel("tokens of the document")
         axes[0].set_ylabel("gain from what stands before, nats a token")
-        _legend(figure, axes[0])
+        _legend(figure)
 
 
 def _paths(rows: Sequence[Row], path: Path) -> None:
@@ -260,14 +265,19 @@ def _paths(rows: Sequence[Row], path: Path) -> None:
         axis.axhline(0, color=INK, linewidth=0.8)
         axis.set_xlabel("tokens of all paths")
         axis.set_ylabel("gain of a path from those before, nats a token")
-        _legend(figure, axis)
+        _legend(figure)
 
 
-def _legend(figure: "Figure", axis: "Axes") -> None:
+def _legend(figure: "Figure") -> None:
     """Below the axes, where it covers no data."""
-    handles, labels = axis.get_legend_handles_labels()
+    found = {}
+    for axis in figure.axes:
+        handles, labels = axis.get_legend_handles_labels()
+        found |= dict(zip(labels, handles, strict=True))
     figure.tight_layout(rect=(0, 0.13, 1, 1))
-    figure.legend(handles, labels, loc="lower left", ncols=3, frameon=False, fontsize=8)
+    figure.legend(
+        list(found.values()), list(found), loc="lower left", ncols=3, frameon=False, fontsize=8
+    )
 
 
 def main() -> None:

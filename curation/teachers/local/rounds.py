@@ -10,10 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import NamedTuple
 
-from curation.teachers import Failure, Request, SampleOutcome, Shortfall, Skipped
+from curation.teachers import (
+    Failure,
+    Request,
+    SampleOutcome,
+    Shortfall,
+    Skipped,
+    most_at_a_time,
+)
 from schemas.records import Trace
-
-JUDGES = 16  # threads in which traces are judged: graders may wait for processes or servers
 
 
 class Round(NamedTuple):
@@ -77,7 +82,7 @@ def in_rounds(
         more = shortfall(request.prompt, counted)
         return Round(request, range(begin, min(most, begin + max(0, more))))
 
-    with ThreadPoolExecutor(JUDGES) as judges:
+    with ThreadPoolExecutor(most_at_a_time(shortfall)) as judges:
         while batch:
             for outcome in sample(batch) if is_lacking(batch) else ():
                 if isinstance(outcome, Trace):

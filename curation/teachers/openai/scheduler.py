@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import NamedTuple
 
-from curation.teachers import Request, SampleOutcome, Shortfall, at_once
+from curation.teachers import Request, SampleOutcome, Shortfall, at_once, most_at_a_time
 from curation.teachers.openai.client import (
     PROMPT_FAULTS,
     BusyError,
@@ -34,8 +34,7 @@ from support.errors import UserError
 ATTEMPTS = 5  # failures charged to one request, until it may be given up
 LONGEST_PAUSE = 30.0
 LONG_CHARACTERS = 20_000  # of a prompt's traces; longer ones are judged in a thread
-JUDGES = 16  # threads in which traces are judged: graders may wait for processes or servers
-MOST_JUDGING = 64  # groups whose traces are judged at a time; no more requests are read then
+MOST_JUDGING = 4  # groups to be judged for each thread that may; no more requests are read then
 MOST_WAITING = 2048  # samples that wait to be taken; no more are requested then
 MOST_REFUSED = 8  # prompts refused and no later request answered: perhaps the recipe is refused
 
@@ -70,7 +69,8 @@ class Stream:
         self._is_read = False
         self._open = 0  # groups that are not decided yet
         self._judging = 0  # groups of these whose traces are judged in a thread
-        self._judges = ThreadPoolExecutor(JUDGES)  # no thread starts before it is needed
+        self._judges = ThreadPoolExecutor()
+        self._most_judging = 0
         self._later = 0  # works that are sent again after a pause
         self._has_answered = False
         self._refused: list[_Refusal] = []
@@ -81,6 +81,8 @@ class Stream:
     ) -> AsyncGenerator[SampleOutcome, None]:
         """Every outcome; raises what ends the run early."""
         self._requests, self._shortfall = iter(requests), shortfall
+        threads = most_at_a_time(shortfall)  # none starts before it is needed
+        self._judges, self._most_judging = ThreadPoolExecutor(threads), MOST_JUDGING * threads
         if isinstance(requests, Feed):
             loop = asyncio.get_running_loop()
             requests.on_request(lambda: loop.call_soon_threadsafe(self._pump))
@@ -164,7 +166,7 @@ class Stream:
                 if not (work.group.refusal or work.group.is_stopped()):
                     return work
                 self._drop(work)
-            if self._is_read or self._is_full or self._judging >= MOST_JUDGING:
+            if self._is_read or self._is_full or self._judging >= self._most_judging:
                 return None
             try:
                 request = next(self._requests)

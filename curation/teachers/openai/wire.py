@@ -91,7 +91,7 @@ class ServerSampling:
         facts = dataclasses.asdict(self) | {"seed": self.seed if self.seeds else None}
         return digest(["openai_server", TEMPLATE_VERSION, facts])
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The model's name in traces."""
         return published_name(self.model)

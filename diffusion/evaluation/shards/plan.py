@@ -18,7 +18,6 @@ from diffusion.evaluation.computed import Computed, computed, rows_that_fit
 from diffusion.evaluation.settings import BENCHMARKS, MOST_ROWS, RULES, Cell, Evaluation, part
 from diffusion.settings import ModelReference, digest_of
 from scorers.answers.grade import GRADING
-from scorers.revision import directory_revision
 from support import plugins
 from support.errors import UserError
 
@@ -153,11 +152,10 @@ def plan(
     """
     problems, digest = problems_of(evaluation)
     for system in evaluation.systems:
-        folder = models.directory_of(system.model.path, system.model.trust_remote_code)
-        block = models.identify(folder).block
+        block = models.identify(models.located(system.model).folder).block
         check_decodable(system.made_rule(), block, system.cache, f"systems.{system.name}")
     nets = {
-        model: models.blank_model(model.path, model.trust_remote_code)
+        model: models.blank_model(model)
         for model in dict.fromkeys(system.model for system in evaluation.systems)
     }
     cells = []
@@ -194,8 +192,7 @@ def planned_cell(
     evaluation: Evaluation, cell: Cell, problems: str, machine: Computed, out: Path
 ) -> PlannedCell:
     """The cell with its facts, and the file that is named by their digest."""
-    model = cell.system.model
-    revision = directory_revision(models.directory_of(model.path, model.trust_remote_code))
+    revision = models.located(cell.system.model).revision
     rule = plugins.origin(RULES, str(cell.system.rule["kind"]))
     shaping = (revision, problems, machine.facts(), *([rule] if rule else []))
     file = f"{cell_name(cell)}-{evaluation.digest(cell, shaping)}.parquet"

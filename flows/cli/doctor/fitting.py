@@ -20,7 +20,7 @@ SMALL = {
     "choice_recorded": "a minute on the CPU",
     "code_recorded": "a minute on the CPU",
     "gsm8k_recorded": "CPU; set source.path",
-    "gsm8k_real": "CPU, minutes to an hour; set source.path, and run make real-model first",
+    "gsm8k_real": "CPU; set source.path",
     "recorded_traces": "CPU; set source.path",
     "openr1_recorded": "on the CPU; reads the hub",
     "own": "set source.path, and teacher.path to a small model",

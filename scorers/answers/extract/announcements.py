@@ -114,6 +114,8 @@ _NOT_MINE = re.compile(
     r"(?: that)?(?: the| an?| all| both)?[ \t*]{1,3}$",
     re.IGNORECASE,
 )
+# The same for ASCII in small letters, where it is found several times faster.
+_NOT_MINE_SMALL = re.compile(_NOT_MINE.pattern.lower())
 _CONTEXT = 80
 # Words that only suppose a choice: the "whether" of "whether B is correct".
 _SUPPOSED = re.compile(
@@ -211,8 +213,9 @@ def phrases(text: str, in_words: bool = False) -> list[Announcement]:
     announcements = []
     links: Links = {}
     for match in sorted(matches, key=lambda match: (match.start("value"), match.start())):
-        answer = announced_value(text, match.start("value"), match.end("value"), links)
-        if _ASKED.match(text, *match.span("value")) or _is_anothers(text, match.start()):
+        start, stop = match.span("value")
+        answer = announced_value(text, start, stop, links)
+        if _ASKED.match(text, start, stop) or _is_anothers(text, lower, match.start()):
             continue
         if "would" in match[0] and _is_supposed(text, match.start(), match.end()):
             continue
@@ -221,17 +224,13 @@ def phrases(text: str, in_words: bool = False) -> list[Announcement]:
             inner = answer.removeprefix("}").removesuffix("}").strip()
             answer = tidy(inner) if re.search(r"\w", inner) else answer
         words = len(answer.split())
-        short = 0 < words <= 3 or (
-            words <= _MOST_WORDS and not text[match.end("value") :].strip(CLOSING)
-        )
+        short = 0 < words <= 3 or (words <= _MOST_WORDS and not text[stop:].strip(CLOSING))
         plausible = short or is_mathematical(answer) or _SEVERAL_CHOICES.match(answer)
         if _NOT_AN_ANSWER.match(answer) or (not in_words and _NOT_A_VALUE.match(answer)):
             continue
         if plausible and not PLACEHOLDER.fullmatch(answer):
             sure = match.re is _PHRASE and bool(match["final"] or match["head"])
-            announcements.append(
-                Announcement(match.start(), match.end("value"), answer, sure, match["value"])
-            )
+            announcements.append(Announcement(match.start(), stop, answer, sure, match["value"]))
     return sorted([*announcements, *_elsewhere(text, lower, links)])
 
 
@@ -243,11 +242,13 @@ def _first_line(text: str, lower: str, marks: Sequence[str]) -> int:
     return text.rfind("\n", 0, min(places)) + 1 if places else len(text)
 
 
-def _is_anothers(text: str, start: int) -> bool:
+def _is_anothers(text: str, lower: str, start: int) -> bool:
     """Whether the words before `text[start:]` make the answer another's, or that of a step."""
     # Every match ends so. To search for so many words takes longer than all else here.
-    ends = text[max(0, start - 2) : start].removesuffix("\n").endswith((" ", "\t", "*", "-"))
-    return ends and bool(_NOT_MINE.search(text, max(0, start - 40), start))
+    if not text[max(0, start - 2) : start].removesuffix("\n").endswith((" ", "\t", "*", "-")):
+        return False
+    pattern, read = (_NOT_MINE_SMALL, lower) if text.isascii() else (_NOT_MINE, text)
+    return pattern.search(read, max(0, start - 40), start) is not None
 
 
 def _is_supposed(text: str, start: int, stop: int) -> bool:

@@ -11,7 +11,8 @@ from typing import Any, cast
 
 from transformers import PreTrainedTokenizerFast, Qwen2Tokenizer
 
-from diffusion.models import Config, SpecialIds, _decoder, known_families
+from diffusion.models import Config, SpecialIds, known_families
+from diffusion.models.conversion import weights
 from support.errors import UserError
 
 REPOSITORY = "take the file of the model's repository"
@@ -36,7 +37,7 @@ def config_of(kind: Any, config: Config, **more: Any) -> Any:
     known = {field.name for field in dataclasses.fields(kind)} - {*_UNUSED}
     values = {key: config[key] for key in known & config.keys()}
     rope = {key: config[key] for key in ("rope_theta", "rope_scaling") if key in config}
-    with _decoder.config_faults():
+    with weights.config_faults():
         return kind(**values | rope | more)
 
 

@@ -1,12 +1,17 @@
-"""The weights of a mixture of experts: a tensor for each expert in files, one for all in memory.
+"""Mixtures of experts: their configs, and a tensor for each expert in files, one for all in memory.
 
 transformers holds the matrices of all experts in two tensors: `gate_up_proj`, in which the gate's
 rows come before the others, and `down_proj`. Published checkpoints hold three matrices an expert.
 """
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from diffusion.models._decoder import Part, Rename
+from diffusion.models import Config
+from diffusion.models.conversion import configs
+from diffusion.models.conversion.weights import Part, Rename
+from support.errors import UserError
 
 _EXPERT = re.compile(r"(.+\.mlp\.experts)\.(\d+)\.(gate|up|down)_proj\.weight")
 
@@ -32,3 +37,21 @@ def expert(name: str, width: int) -> tuple[Part, ...] | None:
         return (Part(f"{experts}.down_proj", (number,)),)
     rows = slice(0, width) if which == "gate" else slice(width, 2 * width)
     return (Part(f"{experts}.gate_up_proj", (number, rows)),)
+
+
+def check(
+    config: Config, what: str, required: Mapping[str, tuple[Any, ...]], sizes: Sequence[str]
+) -> None:
+    """Raise UserError if a mixture is not `what`, such as "LLaDA2 that GLM-4-MoE computes".
+
+    `required` are the values that a key may have (None: it may be missing), `sizes` the keys that
+    must hold a positive number.
+    """
+    wrong = [
+        f"{key}: {config.get(key)!r}"
+        for key, values in required.items()
+        if config.get(key) not in values
+    ]
+    if wrong:
+        raise UserError(f"config.json: no {what}; {'; '.join(wrong)}")
+    configs.check(config, *sizes)
