@@ -15,6 +15,7 @@ import torch
 
 from diffusion.evaluation.settings import MOST_ROWS, Evaluation
 from diffusion.memory import rows_within
+from diffusion.models.network import attention
 from diffusion.training.estimate import shape_of
 from support.capacity import free_memory
 
@@ -70,6 +71,12 @@ def computed(
         batch=batch,
         threads=torch.get_num_threads() if kind == "cpu" else None,
     )
+
+
+def attention_of(net: Any) -> str:
+    """The attention kernel that a network runs with, as transformers names it."""
+    kernel = str(net.config._attn_implementation)
+    return "sdpa" if kernel == attention.NAME else kernel
 
 
 def rows_that_fit(net: Any, evaluation: Evaluation, longest: int, device: str, sharing: int) -> int:

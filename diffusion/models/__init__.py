@@ -31,7 +31,6 @@ from diffusion.models.conversion.directories import Located as Located
 from diffusion.models.conversion.directories import base_model as base_model
 from diffusion.models.conversion.directories import local_directory as local_directory
 from diffusion.models.conversion.directories import located as located
-from diffusion.models.network import attention
 from diffusion.models.network.denoiser import Denoiser, Dlm
 from diffusion.settings import ModelReference
 from support import plugins
@@ -231,12 +230,6 @@ def blank_model(model: ModelReference) -> Any:
     config, _, family, _ = identify(folder)
     with _naming(folder), torch.device("meta"):
         return family.blank(config, torch.float32, model.trust_remote_code)
-
-
-def attention_of(net: Any) -> str:
-    """The attention kernel that a network runs with, as transformers names it."""
-    kernel = str(net.config._attn_implementation)
-    return "sdpa" if kernel == attention.NAME else kernel
 
 
 def context_of(net: Any) -> int | None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from diffusion import models
 from diffusion.evaluation.answers import check_decodable
 from diffusion.evaluation.benchmarks import Problem
-from diffusion.evaluation.computed import Computed, computed, rows_that_fit
+from diffusion.evaluation.computed import Computed, attention_of, computed, rows_that_fit
 from diffusion.evaluation.settings import BENCHMARKS, MOST_ROWS, RULES, Cell, Evaluation, part
 from diffusion.settings import ModelReference, digest_of
 from scorers.answers.grade import GRADING
@@ -161,7 +161,7 @@ def plan(
     cells = []
     for number, cell in enumerate(evaluation.cells()):
         net = nets[cell.system.model]
-        machine = computed(evaluation, models.attention_of(net), 1, device)
+        machine = computed(evaluation, attention_of(net), 1, device)
 
         def planned(batch: int, cell: Cell = cell, machine: Computed = machine) -> PlannedCell:
             made = dataclasses.replace(machine, batch=batch)
