@@ -20,7 +20,7 @@ from benchmarks.memory import forget_peak, peak_mb, resident_mb
 from benchmarks.turns import THREADS
 from diffusion.decoding.decode import decode
 from diffusion.decoding.rules.confidence import Confidence
-from support.memory import keep_freed
+from support.capacity import keep_freed
 
 
 def main() -> None:

@@ -86,6 +86,20 @@ class Parts:
         return self.weights + self.gradients + self.optimizer + self.activations + self.head
 
 
+def rows_within(capacity: int, shape: Shape, tokens: int, precision: Precision, most: int) -> int:
+    """How many rows of so many tokens are decoded together in `capacity` bytes: a power of two.
+
+    At least 1 and at most `most`. A row holds the values of one block; cast weights of a block, the
+    logits of a chunk and a fifth of the capacity are left free. A cache of keys is not counted.
+    """
+    width = 2 if precision is Precision.BFLOAT16 else _FLOAT32
+    row = tokens * shape.hidden * (_LAYER_VALUES * width // 2 + _FLOAT32)
+    fixed = evaluation(shape) + width * shape.parameters // shape.layers
+    fixed += 4 * _FLOAT32 * CHUNK_LOGITS
+    fitting = max(1, (capacity * 4 // 5 - fixed) // row)
+    return min(most, 1 << (fitting.bit_length() - 1))
+
+
 def evaluation(shape: Shape) -> int:
     """Bytes of the weights of an evaluated model, which need most of the memory."""
     return _FLOAT32 * shape.parameters

@@ -51,4 +51,6 @@ def as_yaml(settings: "Settings | Evaluation") -> str:
 
     plain = TypeAdapter(type(settings)).dump_python(settings, mode="json")
     assert set(plain) == {field.name for field in dataclasses.fields(settings)}
+    own = [name for name in type(settings).__annotations__ if name in plain]  # inherited ones last
+    plain = {name: plain[name] for name in (*own, *plain)}
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)

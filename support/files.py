@@ -30,15 +30,15 @@ def is_disk_fault(error: BaseException) -> bool:
 
 
 @contextmanager
-def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
+def atomic_write(path: Path, *, durable: bool = True, alone: bool = True) -> Iterator[Path]:
     """Yields a path beside `path`; the file written there replaces `path` when the block ends.
 
     It is synced before it is renamed, unless it need not be `durable`: then a power cut may leave a
     damaged file. Where the block raises, or the disk fails, it is deleted and `path` stays as it
-    was.
+    was. `alone=False` where several processes may write the same file at once: the last one counts.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + PART)
+    part = path.with_name(path.name + ("" if alone else f".{os.urandom(8).hex()}") + PART)
     part.unlink(missing_ok=True)  # a link there would be written through
     try:
         yield part
@@ -121,9 +121,10 @@ def refuse_links(run: Path) -> None:
 
 
 @contextmanager
-def lock(run: Path) -> Iterator[None]:
+def lock(run: Path, *, shared: bool = False) -> Iterator[None]:
     """Hold the run directory; UserError if another command holds it. Ends with the process.
 
+    Several `shared` holders may be at work there together, and nobody else beside them.
     UserError also where a link in it would have us write a file outside.
     """
     if _URL.match(str(run)):
@@ -141,7 +142,7 @@ def lock(run: Path) -> Iterator[None]:
         ) from None
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(
                 f"{run}: another command is at work there; wait for it or choose another --out"

@@ -1,5 +1,6 @@
-"""Paths of the files that are bundled with the project."""
+"""Paths of the files that are bundled with the project, and the environment that finds them."""
 
+import os
 from pathlib import Path
 
 from support.errors import UserError
@@ -18,3 +19,15 @@ def locate(path: str) -> str:
         return str(bundled) if not Path(path).exists() and bundled.exists() else path
     except OSError as error:  # a name that no file system takes
         raise UserError(f"{path[:80]!r}…: no path: {error.strerror}") from None
+
+
+def module_environment() -> dict[str, str]:
+    """This process's environment, in which `python -m` does not look into the working directory.
+
+    A folder named `schemas` or `flows` there would stand for our package.
+    """
+    environment = os.environ | {"PYTHONSAFEPATH": "1"}
+    if (ROOT / "pyproject.toml").is_file():  # a checkout, which need not be installed
+        path = os.environ.get("PYTHONPATH")
+        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *([path] if path else [])])
+    return environment

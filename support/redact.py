@@ -7,6 +7,8 @@ import base64
 import html
 import os
 import re
+import tempfile
+import traceback
 from collections.abc import Mapping
 from urllib.parse import quote, quote_plus, urlsplit, urlunsplit
 
@@ -43,6 +45,14 @@ def hide_secrets(text: str, *secrets: str | None) -> str:
     for form in sorted(forms, key=len, reverse=True):
         text = text.replace(form, HIDDEN)
     return text
+
+
+def log_fault() -> str:
+    """Write the traceback of the exception that is handled into a new file; the file's name."""
+    handle, log = tempfile.mkstemp(prefix="polytrace-", suffix=".log")  # a random name
+    with open(handle, "w", encoding="utf-8", errors="replace") as file:
+        file.write(hide_secrets(traceback.format_exc()))
+    return log
 
 
 def environment_secrets(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:

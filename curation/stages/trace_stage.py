@@ -21,9 +21,9 @@ from curation.teachers import Failure, Teacher
 from schemas import arrow
 from schemas.records import Prompt, Rejection, Stage, Trace
 from schemas.samples import Rounds
+from support.capacity import release_unused
 from support.errors import ShortError
 from support.files import sha256
-from support.memory import release_unused
 
 LOOK_SECONDS = 0.2  # between two moves of the progress bar
 

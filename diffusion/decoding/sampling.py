@@ -26,8 +26,10 @@ class Fill(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sampling:
+class SamplingFields:
     """How a token is taken from its logits, and the seed of all random numbers.
+
+    The base of settings that have these fields among others; `sampling` is these alone, checked.
 
     At temperature 0 it is the most likely token, else a sample of softmax(logits / temperature).
     Its confidence is its probability at temperature 1, as in LLaDA.
@@ -52,6 +54,18 @@ class Sampling:
     suppress: Tokens = ()
     defer: Tokens = ()
 
+    @property
+    def sampling(self) -> "Sampling":
+        """These fields alone; ValueError names one that is out of range, and the range."""
+        return Sampling(
+            **{one.name: getattr(self, one.name) for one in fields(SamplingFields)},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling(SamplingFields):
+    """The fields of `SamplingFields`, within their ranges (else ValueError), and what follows."""
+
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < float("inf"):
             raise ValueError(f"temperature: {self.temperature} is not a number of at least 0")
@@ -73,11 +87,6 @@ class Sampling:
                     )
         if not 0 <= self.guidance < float("inf"):
             raise ValueError(f"guidance: {self.guidance} is not a number of at least 0")
-
-    @classmethod
-    def of(cls, settings: Any) -> "Sampling":
-        """From an object with fields of the same names, such as the recipe of an evaluation."""
-        return cls(**{one.name: getattr(settings, one.name) for one in fields(cls)})
 
     def check(self, *, is_cached: bool) -> None:
         """Raise ValueError for guidance with a cache."""

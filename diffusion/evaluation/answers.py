@@ -22,8 +22,8 @@ from diffusion.evaluation.computed import default_device
 from diffusion.evaluation.settings import path_tokens
 from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import ModelReference, Precision
+from support.capacity import keep_freed
 from support.errors import UserError
-from support.memory import keep_freed
 
 
 class DecodedAnswer(NamedTuple):
@@ -82,12 +82,7 @@ def answers(
     cannot be decoded, a cache that guidance does not allow, and a token of `sampling` that the
     model does not have.
     """
-    longest = max(len(request.prompt) for request in requests) + layout.tokens
-    if dlm.context is not None and longest > dlm.context:
-        raise UserError(
-            f"{where}: a prompt and {layout.tokens} answer tokens are {longest} tokens, and the "
-            f"model sees {dlm.context}; lower masks"
-        )
+    check_length(dlm, layout, max(len(request.prompt) for request in requests), where)
     check_decodable(rule, dlm.denoiser.block, caching, where)
     if caching is not None:
         try:
@@ -109,6 +104,16 @@ def answers(
         )
     texts = texts_of(dlm, layout, [one.ids_C for one in decoded])
     return [DecodedAnswer(*pair) for pair in zip(texts, decoded, strict=True)]
+
+
+def check_length(dlm: Dlm, layout: CanvasLayout, prompt: int, where: str) -> None:
+    """Raise UserError if the model does not see a prompt of so many tokens and its answer."""
+    longest = prompt + layout.tokens
+    if dlm.context is not None and longest > dlm.context:
+        raise UserError(
+            f"{where}: a prompt and {layout.tokens} answer tokens are {longest} tokens, and the "
+            f"model sees {dlm.context}; lower masks"
+        )
 
 
 def check_decodable(

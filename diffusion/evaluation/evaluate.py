@@ -2,228 +2,256 @@
 
 In: an evaluation and a run directory. Out, in that directory: `cells/NAME-STEPS-DIGEST.parquet`
 (every decoded problem with its commits), `results.json` and `results.parquet` (a line a cell). An
-incomplete cell is a folder, `cells/NAME-STEPS-DIGEST/` with `rows-NNNNN.parquet`. Each of these
-files is written whole, and only once. The digest changes with the model, the benchmark and the
-settings, and with what `computed.py` lists, so that no cell mixes rows of two.
+incomplete cell is a folder, `cells/NAME-STEPS-DIGEST/` with `rows-NNNNN.parquet`, one for each
+piece (`shards/plan.py`). Each of these files is written whole, and only once. The digest changes
+with the model, the benchmark and the settings, and with what `computed.py` lists, so that no cell
+mixes rows of two.
 """
 
 import dataclasses
 import json
-import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
-from itertools import chain
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diffusion import models
-from diffusion.data.layout import encode_prompt
-from diffusion.decoding.decode import Decoded, Request
-from diffusion.evaluation.answers import answers, check_decodable, layout_for, load_decoder
-from diffusion.evaluation.benchmarks import Problem
-from diffusion.evaluation.computed import computed
-from diffusion.evaluation.results import RESULTS, DecodedProblem, Result, result
-from diffusion.evaluation.settings import (
-    BENCHMARKS,
-    ROWS_PER_FILE,
-    RULES,
-    Cell,
-    Evaluation,
-    System,
-    part,
+from diffusion.evaluation.computed import Computed
+from diffusion.evaluation.results import RESULTS, DecodedProblem, Result, read_results, result
+from diffusion.evaluation.settings import Cell, Evaluation
+from diffusion.evaluation.shards.pieces import (
+    COMPUTED,
+    DoesNotFitError,
+    free_memory_of_batch,
+    write_rows,
 )
-from diffusion.models.network.denoiser import Dlm
-from diffusion.settings import ModelReference, digest_of
+from diffusion.evaluation.shards.plan import (
+    Piece,
+    Plan,
+    PlannedCell,
+    Shard,
+    cell_name,
+    plan,
+    planned_cell,
+    problems_of,
+)
+from diffusion.evaluation.shards.processes import decoded, devices_of
+from diffusion.models import located
+from diffusion.settings import ModelReference
 from schemas import arrow
-from scorers.answers.grade import GRADING, Attempt, GradePool
-from support import plugins
 from support.display.progress import Progress
-from support.errors import DamagedError, UserError
-from support.files import atomic_write, replace_text
+from support.errors import DamagedError, StoppedError, UserError
+from support.files import replace_text
+
+Say = Callable[[str], None]
 
 
-def evaluate_cells(
-    evaluation: Evaluation, out: Path, *, say: Callable[[str], None] = print
-) -> list[Result]:
-    """The results of all cells, in order.
+def evaluate_cells(evaluation: Evaluation, out: Path, *, say: Say = print) -> list[Result]:
+    """The results of all cells, in order; what is missing is decoded first.
 
-    Raises UserError if a model, a rule or the benchmark cannot be loaded, DamagedError if a file of
-    rows cannot be read.
+    Raises UserError if a model, a rule or the benchmark cannot be loaded, or rows do not fit into
+    the memory; DamagedError if a file of rows cannot be read; StoppedError if one of several
+    processes was killed (the same call goes on).
     """
-    problems: list[Problem] = part(BENCHMARKS, evaluation.benchmark, "benchmark")
-    problems = problems[: evaluation.limit]
-    if not problems:
-        raise UserError("benchmark: holds no problem")
-    problems_digest = digest_of([GRADING, problems])
-    cells = evaluation.cells()
-    for cell in cells:
-        _check(cell.system)
-    machines = {
-        model: computed(evaluation, models.attention_of(model))
-        for model in dict.fromkeys(cell.system.model for cell in cells)
-    }
-    say(
-        f"{len(cells)} cells x {len(problems)} problems on "
-        + "; ".join(map(str, dict.fromkeys(machines.values())))
-    )
-    results = []
-    load_once = lru_cache(maxsize=1)(load_decoder)
-    with (
-        GradePool() as pool,
-        Progress(evaluation.name, "problems", total=len(cells) * len(problems)) as bar,
-    ):
-        for cell in cells:
-            machine = machines[cell.system.model]
-            model = models.located(cell.system.model)
-            facts = (
-                model.revision,
-                problems_digest,
-                dataclasses.asdict(machine),
-                *_distributions(cell),
+    results: dict[int, Result] = {}
+
+    def finish(planned: Plan, number: int) -> str:
+        results[number] = _finished(planned, number)
+        return _line(results[number])
+
+    planned = _decode(evaluation, out, None, finish, say)
+    return _written([results[number] for number in range(len(planned.cells))], out)
+
+
+def evaluate_shard(evaluation: Evaluation, out: Path, shard: Shard, *, say: Say = print) -> None:
+    """Decode the pieces of a shard; others may be at work in the same directory.
+
+    Raises what `evaluate_cells` raises, and UserError for `batch: auto`.
+    """
+    if evaluation.rows_at_once is None:
+        raise UserError("batch: auto is decided for all shards at once; give a number")
+    _decode(evaluation, out, shard, None, say)
+
+
+def merge_shards(evaluation: Evaluation, out: Path) -> list[Result]:
+    """The results of what all shards have decoded; nothing is decoded, on whatever machine.
+
+    Raises StoppedError if rows are missing, and UserError if the rows are of several machines.
+    """
+    problems, digest = problems_of(evaluation)
+    known = {one.rows: one.computed for one in read_results(out)} if _has_results(out) else {}
+    cells = [_cell_there(evaluation, cell, digest, out, known) for cell in evaluation.cells()]
+    planned = Plan(evaluation, problems, cells)
+    for number, cell in enumerate(cells):
+        pieces = planned.pieces_of(number)
+        if missing := planned.missing(pieces):
+            raise StoppedError(
+                f"{cell.folder}: holds {len(pieces) - len(missing)} of {len(pieces)} files of "
+                f"rows, and not those of {planned.named(missing[0])}; run the shards that have not "
+                "ended, then merge again"
             )
-            file = _file(evaluation, cell, facts, out)
-            _report_other_rows(file, bar)
-            rows = _Work(evaluation, cell, load_once, pool, bar).all_rows(problems, file)
-            one = result(evaluation, cell, f"cells/{file.name}", rows, machine)
-            results.append(dataclasses.replace(one, model=model.name, revision=model.revision))
-            bar.write(_line(results[-1]))
+    return _written([_finished(planned, number) for number in range(len(cells))], out)
+
+
+def _decode(
+    evaluation: Evaluation,
+    out: Path,
+    shard: Shard | None,
+    finish: Callable[[Plan, int], str] | None,
+    say: Say,
+) -> Plan:
+    """Decode what is missing of all pieces, or of a shard; the plan.
+
+    `finish` is called for every cell whose rows are all there, in order; its text is shown.
+    """
+    devices = devices_of(evaluation)
+    sharing = -(-len(devices) // len(set(devices)))
+    most: dict[ModelReference, int] = {}
+    while True:
+        planned = plan(evaluation, out, devices[0], most=most, sharing=sharing)
+        pieces = planned.pieces()
+        if shard is not None:
+            pieces = pieces[shard.number - 1 :: shard.shards]
+        say(_announcement(planned, shard, devices))
+        try:
+            _decode_pieces(planned, pieces, out, devices, finish)
+            return planned
+        except DoesNotFitError as error:
+            if evaluation.rows_at_once is not None or error.batch == 1:
+                raise
+            most[error.model] = error.batch // 2
+            say(f"{error}; going on with {most[error.model]} rows at once")
+        free_memory_of_batch()
+        for cell in planned.cells:
+            if cell.batch > most.get(cell.cell.system.model, cell.batch):
+                shutil.rmtree(cell.folder, ignore_errors=True)  # its rows are decoded anew
+
+
+def _decode_pieces(
+    planned: Plan,
+    pieces: Sequence[Piece],
+    out: Path,
+    devices: Sequence[str],
+    finish: Callable[[Plan, int], str] | None,
+) -> None:
+    missing = planned.missing(pieces)
+    left = Counter(piece.cell for piece in missing)
+    finished = 0
+    total, rows = (sum(piece.rows for piece in some) for some in (pieces, missing))
+    name = planned.evaluation.name
+    with Progress(name, "problems", total=total, done=total - rows) as bar:
+        for cell in planned.cells:
+            _report_other_rows(cell, bar)
+
+        def finish_cells() -> None:
+            nonlocal finished
+            while finish and finished < len(planned.cells) and not left[finished]:
+                bar.write(finish(planned, finished))
+                finished += 1
+
+        finish_cells()
+        with closing(decoded(planned, missing, out, devices)) as found:
+            for piece in found:
+                bar.update(piece.rows)
+                left[piece.cell] -= 1
+                finish_cells()
+
+
+def _announcement(planned: Plan, shard: Shard | None, devices: Sequence[str]) -> str:
+    machines = dict.fromkeys(str(cell.facts.machine) for cell in planned.cells)
+    share = f", shard {shard.number} of {shard.shards}," if shard else ""
+    by = f", by {len(devices)} processes" if len(devices) > 1 else ""
+    return (
+        f"{len(planned.cells)} cells x {len(planned.problems)} problems{share} on "
+        f"{'; '.join(machines)}{by}"
+    )
+
+
+def _finished(planned: Plan, number: int) -> Result:
+    """The result of a cell whose rows are all there; they become one file."""
+    cell = planned.cells[number]
+    if cell.file.exists():
+        rows = _read(cell.file, [problem.id for problem in planned.problems])
+    else:
+        rows = []
+        for piece in planned.pieces_of(number):
+            problems = planned.problems[piece.first : piece.end]
+            rows += _read(planned.file(piece), [problem.id for problem in problems])
+        write_rows(cell.file, arrow.table(DecodedProblem, rows))
+    file = f"cells/{cell.file.name}"
+    one = result(planned.evaluation, cell.cell, file, rows, cell.facts.machine)
+    model = located(cell.cell.system.model)
+    return dataclasses.replace(one, model=model.name, revision=cell.facts.revision)
+
+
+def _written(results: list[Result], out: Path) -> list[Result]:
+    """Write the results; then the folders of cells that were incomplete go."""
     text = json.dumps([dataclasses.asdict(one) for one in results], indent=1)
     replace_text(out / "results.json", text + "\n")
-    _write(out / RESULTS, arrow.table(Result, results))
+    write_rows(out / RESULTS, arrow.table(Result, results))
     for one in results:  # not earlier: results that were published before may name a folder
-        shutil.rmtree(_folder(out / one.rows), ignore_errors=True)
+        shutil.rmtree((out / one.rows).with_suffix(""), ignore_errors=True)
     return results
 
 
-def _check(system: System) -> None:
-    """Raise UserError if the system's model cannot be decoded so; loads no weights."""
-    block = models.identify(models.located(system.model).folder).block
-    check_decodable(system.made_rule(), block, system.cache, f"systems.{system.name}")
+def _has_results(out: Path) -> bool:
+    return (out / RESULTS).is_file()
 
 
-class _Work(NamedTuple):
-    """Decodes and grades the rows of one cell."""
-
-    evaluation: Evaluation
-    cell: Cell
-    load: Callable[[ModelReference], Dlm]
-    pool: GradePool
-    bar: Progress
-
-    def all_rows(self, problems: Sequence[Problem], file: Path) -> list[DecodedProblem]:
-        """The cell's rows, from `file` if it exists; else they are decoded and written there."""
-        if file.exists():
-            self.bar.update(len(problems))
-            return _read(file, problems)
-        rows: list[DecodedProblem] = []
-        for number, some in enumerate(_cut(problems, ROWS_PER_FILE)):
-            part_file = _folder(file) / f"rows-{number:05d}.parquet"
-            if part_file.exists():
-                self.bar.update(len(some))
-            else:
-                batches = map(self.rows, _cut(some, self.evaluation.rows_at_once))
-                _write(part_file, arrow.table(DecodedProblem, chain.from_iterable(batches)))
-            rows += _read(part_file, some)
-        _write(file, arrow.table(DecodedProblem, rows))
-        return rows
-
-    def rows(self, problems: Sequence[Problem]) -> Iterator[DecodedProblem]:
-        """Decode and grade one batch."""
-        evaluation, system = self.evaluation, self.cell.system
-        dlm = self.load(system.model)
-        layout = layout_for(
-            dlm,
-            system.form,
-            paths=system.paths,
-            masks=evaluation.masks,
-            summary_tokens=evaluation.summary_tokens,
+def _cell_there(
+    evaluation: Evaluation,
+    cell: Cell,
+    problems: str,
+    out: Path,
+    known: Mapping[str, Computed | None],
+) -> PlannedCell:
+    """The cell as some machine has decoded it; `known` machines are those of results."""
+    name = cell_name(cell)
+    machines = [
+        machine for file, machine in known.items() if machine and file.startswith(f"cells/{name}-")
+    ]
+    for file in sorted((out / "cells").glob(f"{name}-*/{COMPUTED}")):
+        try:
+            machines.append(Computed(**json.loads(file.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, TypeError) as error:
+            raise DamagedError(f"{file}: cannot be read ({error}); run its shards again") from None
+    there = [
+        planned
+        for machine in dict.fromkeys(machines)
+        if (planned := planned_cell(evaluation, cell, problems, machine, out)).is_begun
+    ]
+    whole = [planned for planned in there if planned.file.exists()] or there
+    if not whole:
+        raise StoppedError(
+            f"{out}: holds no rows of {cell.system.name} for this recipe, model and benchmark; run "
+            "its shards first"
         )
-        decoded = answers(
-            dlm,
-            layout,
-            [Request(p.id, encode_prompt(dlm.tokenizer, p.prompt)) for p in problems],
-            system.made_rule(),
-            steps=self.cell.steps,
-            sampling=evaluation.sampling,
-            precision=evaluation.precision,
-            where=f"systems.{system.name}",
-            caching=system.cache,
+    if len(whole) > 1:
+        one, other = whole[:2]
+        raise UserError(
+            f"{out}: rows of {one} were decoded on {one.facts.machine}, and others on "
+            f"{other.facts.machine}; rows of two machines never mix: keep one of {one.folder} and "
+            f"{other.folder}, and run the other's shards again on such a machine"
         )
-        grades = self.pool.grade(
-            [Attempt(a.scored, p.gold, p.prompt) for a, p in zip(decoded, problems, strict=True)]
-        )
-        self.bar.update(len(problems))
-        slots = layout.slot_of()
-        for problem, (texts, row), grade in zip(problems, decoded, grades, strict=True):
-            yield DecodedProblem(
-                id=problem.id,
-                gold=problem.gold,
-                texts=texts,
-                scored=texts[-1],
-                answer=grade.answer,
-                grade=grade.grade,
-                nfe=row.nfe,
-                fill_id=dlm.fill_id,
-                end_ids=tuple(sorted(dlm.end_ids)),
-                steps_K=tuple(c.step for c in row.commits),
-                positions_K=tuple(c.position for c in row.commits),
-                confidences_K=tuple(c.confidence for c in row.commits),
-                tokens_K=tuple(c.token for c in row.commits),
-                slots_K=tuple(slots[c.position] for c in row.commits),
-                taken_back_K=_taken_back(row),
-            )
+    return whole[0]
 
 
-def _taken_back(row: Decoded) -> tuple[int | None, ...]:
-    """The steps at which commits were taken back; empty if none was."""
-    steps = tuple(one.taken_back for one in row.commits)
-    return steps if any(step is not None for step in steps) else ()
-
-
-def _file(evaluation: Evaluation, cell: Cell, facts: Sequence[object], out: Path) -> Path:
-    digest = evaluation.digest(cell, facts)
-    name = re.sub(r"[^A-Za-z0-9.]+", "_", cell.system.name).strip("_.") or "system"
-    return out / "cells" / f"{name}-{cell.steps or 'own'}-{digest}.parquet"
-
-
-def _folder(file: Path) -> Path:
-    """The folder that holds the rows of an incomplete cell."""
-    return file.with_name(file.name.removesuffix(".parquet"))
-
-
-def _distributions(cell: Cell) -> list[plugins.Plugin]:
-    """The distribution of a plugged-in rule: another version of it may decode otherwise."""
-    origin = plugins.origin(RULES, str(cell.system.rule["kind"]))
-    return [origin] if origin else []
-
-
-def _report_other_rows(file: Path, bar: Progress) -> None:
+def _report_other_rows(cell: PlannedCell, bar: Progress) -> None:
     """Say so if there are rows of this system by another model, setting or machine."""
-    name = file.name.rpartition("-")[0]
-    is_begun = file.exists() or _folder(file).exists()
-    if not is_begun and any(file.parent.glob(f"{name}-{'?' * 16}*")):
+    name = cell_name(cell.cell)
+    if not cell.is_begun and any(cell.file.parent.glob(f"{name}-{'?' * 16}*")):
         bar.write(f"{name}: decoded anew; the rows there are of another model, setting or machine")
 
 
-def _cut(problems: Sequence[Problem], size: int) -> Iterator[Sequence[Problem]]:
-    return (problems[start : start + size] for start in range(0, len(problems), size))
-
-
-def _write(file: Path, table: pa.Table) -> None:
-    with atomic_write(file) as part:
-        pq.write_table(table, part, compression="zstd")
-
-
-def _read(file: Path, problems: Sequence[Problem]) -> list[DecodedProblem]:
+def _read(file: Path, ids: Sequence[str]) -> list[DecodedProblem]:
     try:
         rows = list(arrow.records(DecodedProblem, pq.read_table(file)))
     except (OSError, pa.ArrowException, TypeError, ValueError, KeyError) as error:
         raise DamagedError(f"{file}: cannot be read ({error}); delete it and run again") from None
-    if [row.id for row in rows] != [problem.id for problem in problems]:
+    if [row.id for row in rows] != list(ids):
         raise DamagedError(f"{file}: holds other problems; delete it and run again")
     return rows
 

@@ -66,6 +66,8 @@ class Result:
     `cache` is None if decoding was exact. ARness and tokens are those of the commits that stayed,
     the last of each position; `churn` is the share of all commits that were taken back. `sampling`
     names the settings of `Sampling` behind `fill` that are not the defaults.
+    `device` to `batch`, and `threads`, say what it was computed with (`Computed`); None in results
+    of Polytrace 0.1, which did not keep it.
     `model` names the model, of an adapter also its base, and `revision` has a hash of the files of
     each; both are empty in earlier results.
     `device` to `batch` say what it was computed with (`Computed`); None in results of Polytrace
@@ -115,6 +117,7 @@ class Result:
     batch: int | None = None
     churn: float = 0.0
     sampling: str = ""
+    threads: int | None = None
     model: str = ""
     revision: str = ""
 

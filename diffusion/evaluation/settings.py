@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 from diffusion.data.layout import Form
 from diffusion.decoding import Rule
 from diffusion.decoding.kv_cache import CacheSettings
-from diffusion.decoding.sampling import LATER, Fill, Sampling, Tokens
+from diffusion.decoding.sampling import LATER, SamplingFields
 from diffusion.settings import STRICT, ModelReference, Precision, check_name, digest_of
 from support import plugins
 from support.errors import UserError
@@ -21,7 +21,8 @@ from support.errors import UserError
 Part = Mapping[str, str | int | float | bool | None]  # `kind`, and the options of that kind
 
 RULES, BENCHMARKS = "diffusion.decoding.rules", "diffusion.evaluation.benchmarks"
-ROWS_PER_FILE = 64  # of an incomplete cell; a killed evaluation decodes at most these again
+MOST_ROWS = 64  # decoded together
+AUTO = "auto"  # as many rows as fit into the memory
 
 
 class Training(StrEnum):
@@ -88,14 +89,15 @@ class Cell(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
+class Evaluation(SamplingFields):
     """Systems x steps on one benchmark, fully described.
 
     `masks` is the budget M of every system, `summary_tokens` the summary's part of it on a canvas;
     each of a canvas's paths has an even share of the rest (Table 5's fixed budget). `limit` takes
-    the first problems only, `batch` decodes so many rows at once, those of one file at most.
-    `strict` decodes every row by itself, so that no digit of it depends on its neighbours.
-    `temperature` to `defer` are those of `Sampling`.
+    the first problems only. `batch` decodes so many consecutive problems at once, or as many as fit
+    into the memory (`auto`). `strict` decodes every row by itself, so that no digit of it depends
+    on its neighbours. `processes` share the problems: by default one for each GPU, else one; the
+    rows are the same.
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -107,18 +109,10 @@ class Evaluation:
     masks: int = 1022
     summary_tokens: int = 32
     limit: int | None = None
-    batch: int = 32
+    batch: int | str = 32
     strict: bool = False
+    processes: int | None = None
     precision: Precision = Precision.BFLOAT16
-    temperature: float = 0.0
-    seed: int = 0
-    fill: Fill = Fill.FREE
-    top_p: float | None = None
-    top_k: int | None = None
-    tempered: bool = False
-    guidance: float = 0.0
-    suppress: Tokens = ()
-    defer: Tokens = ()
 
     def __post_init__(self) -> None:
         """Check the ranges: ValueError names the field and the range."""
@@ -132,8 +126,12 @@ class Evaluation:
             )
         if not self.steps or min(self.steps) < 1:
             raise ValueError(f"steps: {list(self.steps)}; give at least one, each at least 1")
-        if not 1 <= self.batch <= ROWS_PER_FILE:
-            raise ValueError(f"batch: {self.batch} is not within 1 to {ROWS_PER_FILE}")
+        if isinstance(self.batch, int) and not 1 <= self.batch <= MOST_ROWS:
+            raise ValueError(f"batch: {self.batch} is not within 1 to {MOST_ROWS}")
+        if isinstance(self.batch, str) and self.batch != AUTO:
+            raise ValueError(f"batch: {self.batch!r} is neither a number nor {AUTO}")
+        if self.processes is not None and self.processes < 1:
+            raise ValueError(f"processes: {self.processes} is not at least 1")
         if self.limit is not None and self.limit < 1:
             raise ValueError("limit: at least 1")
         for system in self.systems:
@@ -145,14 +143,11 @@ class Evaluation:
             self.sampling.check(is_cached=system.cache is not None)
 
     @property
-    def sampling(self) -> Sampling:
-        """How tokens are taken from their logits."""
-        return Sampling.of(self)
-
-    @property
-    def rows_at_once(self) -> int:
-        """The most rows that are decoded together."""
-        return 1 if self.strict else self.batch
+    def rows_at_once(self) -> int | None:
+        """The most rows that are decoded together; None if the memory decides."""
+        if self.strict:
+            return 1
+        return self.batch if isinstance(self.batch, int) else None
 
     def cells(self) -> list[Cell]:
         """All cells in order; a system whose rule has no number of steps has one."""
@@ -168,7 +163,8 @@ class Evaluation:
         `facts`, which are written as JSON, are those of the model, the problems and the machine.
         """
         shaping = dataclasses.asdict(self)
-        for name in ("name", "systems", "steps", "batch", "strict"):  # rows at once: in `facts`
+        # Rows at once are in `facts`; processes shape no row.
+        for name in ("name", "systems", "steps", "batch", "strict", "processes"):
             shaping.pop(name)
         for name in {*LATER} - {*self.sampling.unusual()}:
             shaping.pop(name)

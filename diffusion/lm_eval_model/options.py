@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from diffusion.data.layout import Form
 from diffusion.decoding import Rule
 from diffusion.decoding.kv_cache import CachedPositions, CacheSettings
-from diffusion.decoding.sampling import Fill, Sampling, Tokens
+from diffusion.decoding.sampling import SamplingFields
 from diffusion.evaluation.likelihood import check_samples
 from diffusion.evaluation.settings import RULES, part, path_tokens
 from diffusion.settings import STRICT, Precision
@@ -19,7 +19,7 @@ _TOKENS = ("suppress", "defer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(SamplingFields):
     """A model and how it decodes; names and defaults as in the recipe of an evaluation.
 
     `steps` is by default one for each mask, `device` an accelerator if there is one; `batch_size`
@@ -39,15 +39,6 @@ class Options:
     steps: int | None = None
     batch_size: int = 1
     precision: Precision = Precision.BFLOAT16
-    temperature: float = 0.0
-    seed: int = 0
-    fill: Fill = Fill.FREE
-    top_p: float | None = None
-    top_k: int | None = None
-    tempered: bool = False
-    guidance: float = 0.0
-    suppress: Tokens = ()
-    defer: Tokens = ()
     cache: CachedPositions | None = None
     cache_refresh: int | None = None
     mc_samples: int = 128
@@ -74,11 +65,6 @@ class Options:
         if self.cache is None:
             return None
         return CacheSettings(kind=self.cache, refresh=self.cache_refresh or 0)
-
-    @property
-    def sampling(self) -> Sampling:
-        """How tokens are taken from their logits."""
-        return Sampling.of(self)
 
 
 def read(arguments: Mapping[str, Any]) -> tuple[Options, Rule]:

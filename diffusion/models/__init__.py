@@ -31,7 +31,6 @@ from diffusion.models.conversion.directories import Located as Located
 from diffusion.models.conversion.directories import base_model as base_model
 from diffusion.models.conversion.directories import local_directory as local_directory
 from diffusion.models.conversion.directories import located as located
-from diffusion.models.network import attention
 from diffusion.models.network.denoiser import Denoiser, Dlm
 from diffusion.settings import ModelReference
 from support import plugins
@@ -225,14 +224,12 @@ def _check_finite(net: Any, folder: Path) -> None:
             )
 
 
-def attention_of(model: ModelReference) -> str:
-    """The attention kernel that a model runs with, as transformers names it; loads no weights."""
+def blank_model(model: ModelReference) -> Any:
+    """The network of a model on the device `meta`: its shape and its settings, no weights."""
     folder = located(model).folder
     config, _, family, _ = identify(folder)
     with _naming(folder), torch.device("meta"):
-        net = family.blank(config, torch.float32, model.trust_remote_code)
-    kernel = str(net.config._attn_implementation)
-    return "sdpa" if kernel == attention.NAME else kernel
+        return family.blank(config, torch.float32, model.trust_remote_code)
 
 
 def context_of(net: Any) -> int | None:

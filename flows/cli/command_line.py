@@ -9,8 +9,6 @@ that `--help` answers at once.
 import io
 import os
 import sys
-import tempfile
-import traceback
 
 import typer
 
@@ -29,7 +27,7 @@ from flows.cli.train import train
 from flows.cli.verify import verify
 from support.errors import PolytraceError, StoppedError
 from support.files import is_disk_fault
-from support.redact import hide_secrets
+from support.redact import hide_secrets, log_fault
 
 app = typer.Typer(
     add_completion=False,
@@ -64,14 +62,8 @@ def main() -> None:
         if is_disk_fault(error):
             print(f"polytrace: {_disk_message(error)}", file=sys.stderr)
             sys.exit(StoppedError.exit_code)
-        handle, log = tempfile.mkstemp(prefix="polytrace-", suffix=".log")  # a random name
-        text = hide_secrets(traceback.format_exc())
-        with open(handle, "w", encoding="utf-8", errors="replace") as file:
-            file.write(text)
-        print(
-            f"polytrace: internal fault ({type(error).__name__}); the traceback is in {log}",
-            file=sys.stderr,
-        )
+        what = f"internal fault ({type(error).__name__}); the traceback is in {log_fault()}"
+        print(f"polytrace: {what}", file=sys.stderr)
         sys.exit(1)
 
 

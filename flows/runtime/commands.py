@@ -4,7 +4,6 @@ In: arguments. Out: the command's files, or the error that it ended with. The pr
 accelerators and memory, and can be started through `accelerate launch`.
 """
 
-import os
 import shlex
 import signal
 import sys
@@ -13,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from support.errors import PolytraceError, StoppedError, UserError
-from support.paths import ROOT
+from support.paths import module_environment
 from support.processes import DEVNULL, PIPE, Child, TimeoutExpired
 
 PATIENCE = 120.0  # seconds that a command has to save its work
@@ -36,7 +35,7 @@ def run_command(arguments: Sequence[str], accelerate_config: str | None = None) 
     with Child[str](
         [*start, "flows.cli", *arguments],
         grace=PATIENCE,
-        env=_environment(),
+        env=_THREADS | module_environment(),
         stdin=DEVNULL,
         stdout=DEVNULL,
         stderr=PIPE,
@@ -66,18 +65,6 @@ def run_command(arguments: Sequence[str], accelerate_config: str | None = None) 
         why = ours.removeprefix("polytrace: ") or last
         error = _ERRORS.get(process.returncode, PolytraceError)
         raise error(why or f"{arguments[0]} ended with status {process.returncode}")
-
-
-def _environment() -> dict[str, str]:
-    """This process's environment, in which `python -m` does not look into the working directory.
-
-    A folder named `schemas` or `flows` there would stand for our package.
-    """
-    environment = _THREADS | os.environ | {"PYTHONSAFEPATH": "1"}
-    if (ROOT / "pyproject.toml").is_file():  # a checkout, which need not be installed
-        path = os.environ.get("PYTHONPATH")
-        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *([path] if path else [])])
-    return environment
 
 
 def stop_commands() -> None:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from scorers.seqdep.attention import Branch
 from scorers.seqdep.causal_lm import Batch, Scorer
+from support.capacity import is_out_of_memory
 from support.errors import UserError
 
 Ints = NDArray[np.int64]
@@ -241,20 +242,13 @@ def _run(scorer: Scorer, rows: Sequence[PackedRow]) -> list[NDArray[np.float64]]
         batch = _packed(rows) if rows[0].is_packed else _padded(rows)
         log_probs_R = scorer.log_probs(batch).double().numpy()
     except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         return None
     if not np.isfinite(log_probs_R).all():
         raise UserError(f"scorer {scorer.name}: gives log-probabilities that are not finite")
     ends = np.cumsum([len(row.targets_R) for row in rows])[:-1]
     return np.split(log_probs_R, ends)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    message = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        "allocate memory" in message or "not enough memory" in message
-    )
 
 
 def _packed(rows: Sequence[PackedRow]) -> Batch:

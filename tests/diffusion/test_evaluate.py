@@ -37,7 +37,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def evaluation(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Evaluation:
-    monkeypatch.setattr("diffusion.evaluation.evaluate.ROWS_PER_FILE", 4)
+    monkeypatch.setattr("diffusion.evaluation.shards.plan.LEAST_ROWS", 1)  # a file a batch
     file = tmp_path / "problems.jsonl"
     rows = [
         {"question": f"What is {n} + 1?" + " Why?" * (n % 3), "answer": str(n + 1)}
@@ -106,7 +106,7 @@ def test_a_stop_costs_only_what_was_not_written(
 
     def stopped(*args: Any, **kwargs: Any) -> Any:
         calls["decode"] += 1
-        if calls["decode"] == 4:
+        if calls["decode"] == 2:
             raise KeyboardInterrupt
         return decode(*args, **kwargs)
 
@@ -122,7 +122,7 @@ def test_a_stop_costs_only_what_was_not_written(
     assert calls["decode"] == before, "nothing is decoded twice"
     more = replace(evaluation, steps=(3, 5, 7))
     evaluate_cells(more, tmp_path / "parts", say=lambda _: None)
-    assert calls["decode"] == before + 2 * 5, "two new cells of five batches each"
+    assert calls["decode"] == before + 2 * 3, "two new cells of three batches each"
 
 
 def test_batches_change_nothing(evaluation: Evaluation, tmp_path: Path) -> None:
@@ -162,8 +162,8 @@ def test_results_say_what_computed_them(evaluation: Evaluation, tmp_path: Path) 
         ("device_name", "another"),
         ("attention", "eager"),
         ("torch", "9.9"),
-        ("batch", 2),
         ("dtype", "bfloat16"),
+        ("threads", 99),
     ],
 )
 def test_a_cell_of_another_machine_is_decoded_anew(
@@ -186,10 +186,10 @@ def test_a_cell_of_another_machine_is_decoded_anew(
 
     monkeypatch.setattr("diffusion.evaluation.answers.decode", counted)
     other = lambda *of: replace(computed(*of), **{field: value})  # noqa: E731
-    monkeypatch.setattr("diffusion.evaluation.evaluate.computed", other)
+    monkeypatch.setattr("diffusion.evaluation.shards.plan.computed", other)
     (result_,) = evaluate_cells(small, tmp_path, say=lambda _: None)
     assert getattr(result_, field) == value
-    assert calls["decode"] == 5, "every batch"
+    assert calls["decode"] == 3, "every batch"
     assert first.read_bytes() == before, "what the other has made stays"
     assert result_.rows != f"cells/{first.name}"
     assert "AO-3: decoded anew; the rows there are of another" in capsys.readouterr().err
@@ -213,7 +213,7 @@ def in_folders(run: Path) -> None:
         folder.mkdir()
         rows = pq.read_table(file)
         for number in range(3):
-            pq.write_table(rows.slice(4 * number, 4), folder / f"rows-{number:05d}.parquet")
+            pq.write_table(rows.slice(3 * number, 3), folder / f"rows-{number:05d}.parquet")
         file.unlink()
     results = pq.read_table(run / "results.parquet").to_pylist()
     for one in results:
@@ -253,7 +253,9 @@ def test_damaged_rows_are_named(evaluation: Evaluation, tmp_path: Path) -> None:
 def test_a_canvas_that_the_model_cannot_see_is_refused(
     evaluation: Evaluation, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match=r"systems\.AO: .* the model sees 512; lower masks"):
+    with pytest.raises(
+        UserError, match=r"systems\.AO: problem '1': .* the model sees 512; lower masks"
+    ):
         evaluate_cells(replace(evaluation, masks=600), tmp_path / "run", say=lambda _: None)
 
 
@@ -282,7 +284,7 @@ def test_a_result_is_the_mean_of_its_rows(evaluation: Evaluation) -> None:
         row(Grade.WRONG, [3, 2, 1, 0], [5, 6, 7, 0]),
         row(Grade.UNPARSED, [1, 0, 1, 0], [0, 0, 0, 0]),
     ]
-    made = computed(evaluation, "sdpa")
+    made = computed(evaluation, "sdpa", 3)
     found = result(evaluation, Cell(evaluation.systems[0], 4), "cells/x", rows, made)
     assert (found.order, found.benchmark, found.masks) == ("AO", "tiny", 34)
     assert found.base == Path(evaluation.systems[0].model.path).name
@@ -306,7 +308,7 @@ def test_only_the_last_commit_of_a_position_counts(evaluation: Evaluation) -> No
         positions_K=(3, 4, 5, 6, 3),
         taken_back_K=(1, None, None, None, None),
     )
-    made = computed(evaluation, "sdpa")
+    made = computed(evaluation, "sdpa", 3)
     cell = Cell(evaluation.systems[0], 5)
     found = result(evaluation, cell, "cells/x", [again], made)
     assert found.churn == pytest.approx(0.2)
@@ -377,7 +379,7 @@ def test_settings_that_are_not_used_change_no_digest(evaluation: Evaluation) -> 
     cell = evaluation.cells()[0]
     shaping = asdict(evaluation)
     later = ("top_p", "top_k", "tempered", "guidance", "suppress", "defer")
-    for name in ("name", "systems", "steps", "batch", "strict", *later):
+    for name in ("name", "systems", "steps", "batch", "strict", "processes", *later):
         shaping.pop(name)
     system = asdict(cell.system)
     for name in ("name", "steps", "base", "training", "tuned_paths", "cache"):
@@ -417,6 +419,8 @@ def test_tokens_that_are_none_are_named(
         ({"steps": (0,)}, r"steps: \[0\]"),
         ({"masks": 6}, "masks: 6 leave nothing for 3 paths"),
         ({"batch": 65}, "batch: 65 is not within 1 to 64"),
+        ({"batch": "most"}, "batch: 'most' is neither a number nor auto"),
+        ({"processes": 0}, "processes: 0 is not at least 1"),
         ({"name": "../up"}, "no name for a folder"),
         ({"temperature": -1.0}, "temperature"),
         ({"top_p": 0.0}, r"top_p: 0\.0 is not above 0 and at most 1"),

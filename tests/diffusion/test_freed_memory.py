@@ -8,7 +8,7 @@ import pytest
 CHILD = """
 import resource, sys
 import torch
-from support.memory import keep_freed
+from support.capacity import keep_freed
 
 if sys.argv[1] == "keep":
     keep_freed()

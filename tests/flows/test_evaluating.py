@@ -52,7 +52,7 @@ def test_a_stopped_evaluation_says_that_it_goes_on(tmp_path: Path) -> None:
     _, err = process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGTERM
     assert "the same command goes on" in err and "Traceback" not in err
-    check_all_end(tmp_path, seconds=10)
+    check_all_end(tmp_path / ".prefect", seconds=10)
 
 
 def test_mistakes_end_with_2_and_no_traceback(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from support.files import atomic_folder, atomic_write, sha256
+from support.errors import UserError
+from support.files import atomic_folder, atomic_write, lock, sha256
 
 
 def test_a_file_takes_its_place_when_the_block_ends(tmp_path: Path) -> None:
@@ -54,3 +55,22 @@ def test_a_folder_takes_the_place_of_the_former(tmp_path: Path) -> None:
 def test_a_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256(tmp_path / "a").startswith("ba7816bf8f01cfea")
+
+
+def test_two_may_write_a_file_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "rows"
+    with atomic_write(file, alone=False) as one:
+        with atomic_write(file, alone=False) as other:
+            one.write_text("one")
+            other.write_text("other")
+        assert file.read_text() == "other"
+    assert file.read_text() == "one"
+    assert [path.name for path in tmp_path.iterdir()] == ["rows"]
+
+
+def test_sharing_holders_of_a_run_keep_others_out(tmp_path: Path) -> None:
+    refused = pytest.raises(UserError, match="another command")
+    with lock(tmp_path, shared=True), lock(tmp_path, shared=True), refused:
+        lock(tmp_path).__enter__()
+    with lock(tmp_path), pytest.raises(UserError, match="another command"):
+        lock(tmp_path, shared=True).__enter__()

@@ -18,9 +18,9 @@ from itertools import chain, groupby, repeat
 from pathlib import Path
 from typing import Any
 
-from flows.cli.doctor import capacity
 from flows.cli.doctor.fitting import PAPER, Endpoint, Facts, Fit, Gpu, command, fits, size
 from flows.cli.doctor.isolating import isolation_of_programs
+from support import capacity
 from support.errors import PolytraceError, UserError
 from support.paths import ROOT
 from support.plugins import Plugin, installed

@@ -1,0 +1,113 @@
+"""What this process may use: cores, bytes of memory; and whether freed memory stays with it.
+
+Cores and memory respect the limits of the container, if there is one (cgroup v1 and v2).
+`keep_freed` is for glibc and does nothing on other systems.
+"""
+
+import ctypes
+import math
+import os
+import sys
+from pathlib import Path
+
+CGROUP = Path("/sys/fs/cgroup")
+MEMINFO = Path("/proc/meminfo")
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of mallopt(3)
+_NEVER = 2**31 - 1  # the greatest C int: 2 GiB lie free at the heap's end before any is given back
+
+
+def cores(cgroup: Path = CGROUP) -> int:
+    """Cores that this process may run on; a part of one counts as one."""
+    allowed = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    quota, period = _number(cgroup / "cpu.max"), _number(cgroup / "cpu.max", 1)
+    if quota is None:
+        quota = _number(cgroup / "cpu" / "cpu.cfs_quota_us")  # -1: without a limit
+        period = _number(cgroup / "cpu" / "cpu.cfs_period_us")
+    if quota is None or period is None or quota <= 0 or period <= 0:
+        return allowed
+    return min(allowed, math.ceil(quota / period))
+
+
+def memory(cgroup: Path = CGROUP) -> int:
+    """Bytes of memory that this process may have, with all others of its container."""
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = (
+        _number(cgroup / "memory.max"),
+        _number(cgroup / "memory" / "memory.limit_in_bytes"),  # huge: without a limit
+    )
+    return min([installed, *(limit for limit in limits if limit)])
+
+
+def free_memory(cgroup: Path = CGROUP, meminfo: Path = MEMINFO) -> int:
+    """Bytes of `memory` that nobody uses now; file caches count as free where Linux says so."""
+    most = memory(cgroup)
+    used = _number(cgroup / "memory.current")
+    if used is None:
+        used = _number(cgroup / "memory" / "memory.usage_in_bytes")
+    left = most - (used or 0) + (_cached(cgroup) if used else 0)
+    try:
+        lines = meminfo.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return max(0, left)
+    known = [int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")]
+    return max(0, min([left, *known]))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory of this machine or of a device is full."""
+    message = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and any(said in message for said in ("out of memory", "allocate memory", "enough memory"))
+    )
+
+
+def keep_freed() -> None:
+    """Keep the memory that is freed from now on in this process.
+
+    A decoding step on a CPU asks for the same large buffers as the step before. By default glibc
+    gives each back to the kernel, which clears every page of the next: measured with the tiny
+    model, 1.1 million page faults and a quarter of the time of one batch (docs/adr/0015).
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_MAX, 0)  # from the heap, which grows and is used again
+        mallopt(_TRIM_THRESHOLD, _NEVER)
+
+
+def release_unused() -> None:
+    """Give unused memory of Arrow and of glibc back to the system; elsewhere that of Arrow alone.
+
+    Arrow's pool and glibc's arenas, one a thread, keep the memory that a shard took, and a long run
+    would grow by it: with 80,000 traces of 4 kB to 167 MB above that of the imports.
+    """
+    import pyarrow as pa  # not above: `polytrace doctor` also runs where it is broken
+
+    pa.default_memory_pool().release_unused()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def _cached(cgroup: Path) -> int:
+    """Bytes of files that the container's memory holds, and that it gives up when asked."""
+    for file in (cgroup / "memory.stat", cgroup / "memory" / "memory.stat"):
+        try:
+            lines = file.read_text(encoding="ascii").splitlines()
+        except OSError:
+            continue
+        pairs = dict(line.split(maxsplit=1) for line in lines if " " in line)
+        return int(pairs.get("inactive_file", 0))
+    return 0
+
+
+def _number(file: Path, place: int = 0) -> int | None:
+    """A number of a file; None if there is no such file or number, as for "max"."""
+    try:
+        return int(file.read_text().split()[place])
+    except (OSError, ValueError, IndexError):
+        return None
