@@ -230,7 +230,7 @@ def test_a_release_starts_its_experiment_and_a_schedule_its_build(
     assert sorted(place.released(2)) == ["demo", "nightly"]
     assert len(place.runs("demo-worth")) == 1, "other corpora do not start it"
     (report,) = (place.folder / "runs").glob("small-*/report.html")
-    assert "Table 1" in report.read_text()
+    assert "Table 3" in report.read_text()
     _check_artifacts(place, built)
     _check_published(place, hub)
 
