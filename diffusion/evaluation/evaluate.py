@@ -208,7 +208,10 @@ def _cell_there(
     out: Path,
     known: Mapping[str, Computed | None],
 ) -> PlannedCell:
-    """The cell as some machine has decoded it; `known` machines are those of results."""
+    """The cell as some machine has decoded it, with as many rows at once as the evaluation says.
+
+    `known` machines are those of results.
+    """
     name = cell_name(cell)
     machines = [
         machine for file, machine in known.items() if machine and file.startswith(f"cells/{name}-")
@@ -218,16 +221,18 @@ def _cell_there(
             machines.append(Computed(**json.loads(file.read_text(encoding="utf-8"))))
         except (OSError, ValueError, TypeError) as error:
             raise DamagedError(f"{file}: cannot be read ({error}); run its shards again") from None
+    wanted = evaluation.rows_at_once
     there = [
         planned
         for machine in dict.fromkeys(machines)
-        if (planned := planned_cell(evaluation, cell, problems, machine, out)).is_begun
+        if wanted in (None, machine.batch)
+        and (planned := planned_cell(evaluation, cell, problems, machine, out)).is_begun
     ]
     whole = [planned for planned in there if planned.file.exists()] or there
     if not whole:
         raise StoppedError(
-            f"{out}: holds no rows of {cell.system.name} for this recipe, model and benchmark; run "
-            "its shards first"
+            f"{out}: holds no rows of {cell.system.name} for this recipe, with its batch, model "
+            "and benchmark; run its shards first"
         )
     if len(whole) > 1:
         one, other = whole[:2]

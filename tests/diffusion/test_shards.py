@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections import Counter
@@ -158,6 +159,19 @@ def test_shards_of_two_machines_never_mix(
     monkeypatch.undo()
     merged = merge_shards(evaluation, tmp_path)  # on a third machine
     assert {one.device_name for one in merged} == {"GPU B"}
+
+
+def test_rows_of_another_batch_are_not_merged(
+    evaluation: Evaluation, whole: Path, tmp_path: Path
+) -> None:
+    """A recipe that asks for single rows has no results of rows that were decoded together."""
+    run = Path(shutil.copytree(whole, tmp_path / "run"))
+    others: list[dict[str, Any]] = [{"batch": 4}, {"strict": True}]
+    for other in others:
+        with pytest.raises(StoppedError, match="holds no rows of AO for this recipe, with its bat"):
+            merge_shards(replace(evaluation, **other), run)
+    assert {one.batch for one in merge_shards(replace(evaluation, batch="auto"), run)} == {3}
+    assert files(run) == files(whole)
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2"])
