@@ -1,5 +1,6 @@
 """Evaluations in shards, in processes and by memory: the same rows in every split."""
 
+import errno
 import json
 import os
 import shutil
@@ -29,6 +30,7 @@ from diffusion.settings import ModelReference, Precision
 from flows.recipe_files import as_yaml
 from support.display.progress import Progress
 from support.errors import DamagedError, PolytraceError, StoppedError, UserError
+from support.processes import PIPE, Child
 from tests.diffusion.checkpoints import make
 from tests.flows.commands import check_all_end, polytrace, start
 
@@ -345,6 +347,27 @@ def test_a_fault_in_a_process_names_the_problems(
     assert str(killed).startswith(
         "the process on cuda:1 was ended by SIGKILL, perhaps for want of memory, at problem '7' of"
     )
+
+
+def test_the_others_end_where_a_process_cannot_be_started(
+    evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    children: list[Child[str]] = []
+
+    def start_one() -> Child[str]:
+        if children:
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        command = ["sleep", "20"]
+        children.append(Child[str](command, grace=1.0, stdin=PIPE, stdout=PIPE, text=True))
+        return children[0]
+
+    monkeypatch.setattr(processes, "_start", start_one)
+    planned = plan(evaluation, tmp_path, "cpu")
+    began = time.monotonic()
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        next(processes.decoded(planned, planned.pieces(), tmp_path, ("cpu", "cpu")))
+    assert children[0].poll() is not None
+    assert time.monotonic() - began < 15, "its work was not waited for"
 
 
 @pytest.mark.slow  # two processes that import PyTorch, three times

@@ -65,6 +65,7 @@ def decoded(
             thread = Thread(target=_talk, args=(n, children[n], job, told), daemon=True)
             thread.start()
             stack.callback(thread.join)  # before the pipes are closed
+            stack.callback(children[n].terminate)  # where the next one cannot be started
         stack.callback(_ask_to_end, children)  # all, before the first is waited for
         while any(left):
             n, line = told.get()
