@@ -200,6 +200,10 @@ def test_weights_that_do_not_fit_are_refused(
     refused("is no part of a pair", **half)
     refused("nothing in it is no part")
     refused("holds a number that is not finite", **{**weights, first: weights[first] / 0})
+    for kind in (torch.int8, torch.float8_e4m3fn):
+        refused(
+            r"has the type \w+, and quantised weights", **weights | {first: weights[first].to(kind)}
+        )
     refused("is no part of a pair", **weights, **{f"{prefix}lm_head.weight": torch.ones(2)})
     refused(r"adapts model\.layers\.7\.mlp\.up_proj", **adapting("model.layers.7.mlp.up_proj"))
     refused("which is no linear layer", **adapting("model.norm"))
@@ -291,9 +295,10 @@ def test_what_was_trained_here_decodes_as_its_merged_model_and_knows_its_base(
     (other / "base_model.json").write_text(json.dumps(known))
     with pytest.raises(UserError, match=r"was trained on a model of revision \w+, and .* has \w+"):
         loaded(other)
-    (other / "base_model.json").write_text('{"where": "?"}')
-    with pytest.raises(UserError, match=r"base_model\.json: cannot be read.*delete it"):
-        loaded(other)
+    for damaged in ('{"where": "?"}', '{"path": 3}', '{"path": ""}', '{"path": "a", "commit": 1}'):
+        (other / "base_model.json").write_text(damaged)
+        with pytest.raises(UserError, match=r"base_model\.json: cannot be read.*delete it"):
+            loaded(other)
 
 
 def test_an_adapter_is_trained_on_as_the_model_that_it_makes(

@@ -8,7 +8,7 @@ no plain LoRA is refused, because it would compute something else.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -75,10 +75,14 @@ def base_of(folder: Path, given: str | None = None) -> BaseModel:
     file = folder / BASE
     if file.exists():
         facts = _mapping(file)
-        try:
-            return BaseModel(**facts)
-        except TypeError as error:
-            raise UserError(f"{file}: cannot be read: {error}; delete it") from None
+        is_text = all(isinstance(value, str) for value in facts.values())
+        unknown = facts.keys() - {one.name for one in fields(BaseModel)}
+        if unknown or not is_text or not facts.get("path"):
+            raise UserError(
+                f"{file}: cannot be read: it holds a path, and perhaps a revision and a commit, as "
+                "texts; delete it, and the base is the one that adapter_config.json names"
+            )
+        return BaseModel(**facts)
     config = _mapping(folder / ADAPTER)
     path, commit = config.get("base_model_name_or_path"), config.get("revision")
     if not isinstance(path, str) or not path:
@@ -206,8 +210,14 @@ def _pairs(
         found = load_file(file)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{file}: cannot be read: {error}; fetch it again") from None
-    if bad := next((name for name, one in found.items() if not one.isfinite().all()), None):
-        raise UserError(f"{file}: {bad} holds a number that is not finite; fetch it again")
+    for name, one in found.items():
+        if not one.is_floating_point() or one.element_size() == 1:
+            raise UserError(
+                f"{file}: {name} has the type {str(one.dtype).removeprefix('torch.')}, and "
+                "quantised weights are not read; take the adapter in bfloat16 or float32"
+            )
+        if not one.isfinite().all():
+            raise UserError(f"{file}: {name} holds a number that is not finite; fetch it again")
     pairs, left_over = {}, {*found}
     for down in found:
         name = down.removeprefix(_PREFIX).removesuffix(_DOWN)
