@@ -246,6 +246,20 @@ def test_another_base_is_refused(
         loaded(both)
 
 
+def test_code_of_a_base_that_the_adapter_alone_names_is_not_run(
+    folders: Callable[[str], tuple[Path, Path]], tmp_path: Path
+) -> None:
+    """Nor is the base fetched: whoever made the adapter would choose what runs."""
+    base, adapter = folders("dream")
+    other = with_config(adapter, tmp_path / "other", base_model_name_or_path="someone/unknown")
+    with pytest.raises(UserError, match=r"name the base model someone/unknown, whose code .* base"):
+        models.located(ModelReference(path=str(other), trust_remote_code=True))
+    trusted = ModelReference(path=str(other), trust_remote_code=True, base_model=str(base))
+    assert models.located(trusted).folder == base
+    own = ModelReference(path=str(adapter), trust_remote_code=True)  # its base is a directory here
+    assert models.located(own).folder == base
+
+
 @pytest.fixture(scope="module")
 def trained(
     folders: Callable[[str], tuple[Path, Path]], tmp_path_factory: pytest.TempPathFactory

@@ -31,7 +31,8 @@ class Located(NamedTuple):
 def located(model: ModelReference) -> Located:
     """The directories of a model or an adapter, fetched from the Hub if they are not local.
 
-    UserError if they cannot be had, or the base of an adapter is missing or is another model.
+    UserError if they cannot be had, the base of an adapter is missing or is another model, or code
+    would run of a base on the Hub that the adapter's files alone name.
     """
     folder = _directory(model.path, model.trust_remote_code)
     if not adapters.is_adapter(folder):
@@ -39,6 +40,11 @@ def located(model: ModelReference) -> Located:
             raise UserError(f"base_model: {model.path} is no adapter and has no base; leave it out")
         return Located(model.path, folder)
     base = adapters.base_of(folder, model.base_model)
+    if model.trust_remote_code and model.base_model is None and not _is_here(base.path):
+        raise UserError(
+            f"{folder}: its files name the base model {base.path}, whose code trust_remote_code "
+            "would run; if you trust that one, too, give it as base_model"
+        )
     try:
         whole = _directory(base.path, model.trust_remote_code, base.commit)
     except UserError as error:
@@ -62,8 +68,12 @@ def local_directory(model: ModelReference) -> Path | None:
     return folder if folder.is_dir() else None
 
 
+def _is_here(name: str) -> bool:
+    return Path(locate(name)).is_dir()
+
+
 def _directory(name: str, trust_remote_code: bool, commit: str | None = None) -> Path:
     """A local directory, or the snapshot of a Hub id at a commit."""
-    if (folder := Path(locate(name))).is_dir():
-        return folder
+    if _is_here(name):
+        return Path(locate(name))
     return fetched(name, f"model {name}", code=trust_remote_code, commit=commit)
