@@ -80,7 +80,10 @@ def merge(state: Mapping[str, Tensor], lora: Lora) -> Mapping[str, Tensor]:
             continue
         layer, _, which = name.partition(_LAYER)
         if which == "weight":
-            down, up = (state[f"{layer}.lora_{part}.default.weight"] for part in "AB")
+            # Beside weights of 4 bits the layer is on the CPU (`four_bit.dequantised`).
+            down, up = (
+                state[f"{layer}.lora_{part}.default.weight"].to(tensor.device) for part in "AB"
+            )
             tensor = merged(tensor, down, up, lora.alpha / lora.rank)
         whole[name.replace(_LAYER, ".")] = tensor
     return whole
