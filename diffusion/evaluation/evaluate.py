@@ -25,7 +25,7 @@ from diffusion.evaluation.settings import Cell, Evaluation
 from diffusion.evaluation.shards.pieces import (
     COMPUTED,
     DoesNotFitError,
-    free_memory_of_batch,
+    release_dropped,
     write_rows,
 )
 from diffusion.evaluation.shards.plan import (
@@ -124,7 +124,7 @@ def _decode(
                 raise
             most[error.model] = error.batch // 2
             say(f"{error}; going on with {most[error.model]} rows at once")
-        free_memory_of_batch()
+        release_dropped()
         for cell in planned.cells:
             if cell.batch > most.get(cell.cell.system.model, cell.batch):
                 shutil.rmtree(cell.folder, ignore_errors=True)  # its rows are decoded anew

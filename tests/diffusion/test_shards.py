@@ -1,11 +1,13 @@
 """Evaluations in shards, in processes and by memory: the same rows in every split."""
 
 import errno
+import gc
 import json
 import os
 import shutil
 import signal
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +23,7 @@ from diffusion.evaluation.computed import computed, rows_that_fit
 from diffusion.evaluation.evaluate import evaluate_cells, evaluate_shard, merge_shards
 from diffusion.evaluation.results import Result
 from diffusion.evaluation.settings import Evaluation, System
-from diffusion.evaluation.shards import processes
+from diffusion.evaluation.shards import pieces, processes
 from diffusion.evaluation.shards.pieces import DoesNotFitError
 from diffusion.evaluation.shards.plan import Shard, plan
 from diffusion.memory import Shape, rows_within
@@ -263,6 +265,20 @@ def test_memory_decides_how_many_rows_are_decoded_together(
         found[free] = [rows_that_fit(net, evaluation, 100, "cpu", share) for share in (1, 2)]
     assert found[1 << 20] == [1, 1]
     assert found[1 << 30] == [32, 32]
+
+
+def test_one_model_is_held_at_a_time(evaluation: Evaluation) -> None:
+    """The garbage collector, which would free it at some later time, is off."""
+    load = pieces._OneModel("cpu")
+    one, other = (system.model for system in evaluation.systems[:2])
+    gc.disable()
+    try:
+        first = weakref.ref(load(one).denoiser.net)
+        assert load(one).denoiser.net is first()
+        load(other)
+        assert first() is None
+    finally:
+        gc.enable()
 
 
 # Processes
