@@ -243,7 +243,7 @@ def test_another_base_is_refused(
     for file in adapter.iterdir():
         shutil.copyfile(file, both / file.name)
     with pytest.raises(UserError, match="holds a model and an adapter"):
-        loaded(both)
+        models.located(ModelReference(path=str(both)))  # before its base is fetched
 
 
 def test_code_of_a_base_that_the_adapter_alone_names_is_not_run(

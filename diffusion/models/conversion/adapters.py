@@ -68,8 +68,13 @@ def is_adapter(folder: Path) -> bool:
 def base_of(folder: Path, given: str | None = None) -> BaseModel:
     """The model that an adapter is for: the `given` one, or that of its files, which must name one.
 
-    Its revision is known where the adapter was trained here.
+    Its revision is known where the adapter was trained here. UserError also if the directory holds
+    a whole model, too.
     """
+    if (folder / "config.json").exists() and list(folder.glob("model*.safetensors")):
+        raise UserError(
+            f"{folder}: holds a model and an adapter ({ADAPTER}); take one of them away"
+        )
     if given is not None:
         return BaseModel(path=given)
     file = folder / BASE
@@ -116,10 +121,6 @@ def apply(net: Any, folder: Path, rename: Rename | None = None, *, merge: bool =
     `rename` gives transformers' name of a family's weight, for adapters that were trained on the
     family's own code. UserError if it is no plain LoRA, or one of another network.
     """
-    if (folder / "config.json").exists() and list(folder.glob("model*.safetensors")):
-        raise UserError(
-            f"{folder}: holds a model and an adapter ({ADAPTER}); take one of them away"
-        )
     scale_of = _scale(folder)
     head = net.get_output_embeddings()
     for name, (down_RI, up_OR) in _pairs(folder, dict(net.named_parameters()), rename).items():
