@@ -363,6 +363,9 @@ def test_a_fault_in_a_process_names_the_problems(
     assert str(killed).startswith(
         "the process on cuda:1 was ended by SIGKILL, perhaps for want of memory, at problem '7' of"
     )
+    assert str(killed).endswith("if it ends so again, take a lower batch or fewer processes")
+    failed = processes._ended("cuda:1", 1, "problem '7' of AO, 2 steps")
+    assert str(failed).endswith("if it ends so again, look at what it said above")
 
 
 def test_the_others_end_where_a_process_cannot_be_started(
