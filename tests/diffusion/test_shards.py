@@ -155,14 +155,17 @@ def test_shards_of_two_machines_never_mix(
     with pytest.raises(UserError, match=r"GPU A.*GPU B.* rows of two machines never mix"):
         merge_shards(evaluation, tmp_path)
     evaluate_shard(evaluation, tmp_path, Shard(1, 2), say=quiet)
-    for folder in (tmp_path / "cells").iterdir():
-        if "GPU A" in (folder / "computed.json").read_text():
-            for file in folder.iterdir():
-                file.unlink()
-            folder.rmdir()
     monkeypatch.undo()
-    merged = merge_shards(evaluation, tmp_path)  # on a third machine
-    assert {one.device_name for one in merged} == {"GPU B"}
+    for _ in range(2):
+        merged = merge_shards(evaluation, tmp_path)  # on a third machine
+        assert {one.device_name for one in merged} == {"GPU B"}, "what A has is not complete"
+    monkeypatch.setattr("diffusion.evaluation.shards.plan.computed", named("GPU A"))
+    evaluate_shard(evaluation, tmp_path, Shard(2, 2), say=quiet)
+    with pytest.raises(UserError, match=r"GPU [AB].*GPU [AB].*: delete .* or .*, a folder or a"):
+        merge_shards(evaluation, tmp_path)
+    for folder in (tmp_path / "cells").glob("*/"):
+        shutil.rmtree(folder)
+    assert merge_shards(evaluation, tmp_path) == merged
 
 
 def test_rows_of_another_batch_are_not_merged(
