@@ -48,7 +48,9 @@ def save_adapter(
     `state` holds the weights of the denoiser, gathered where they were sharded.
     """
     base = models.base_model(settings.model)
-    config = replace(adapted.peft_config["default"], base_model_name_or_path=base.path)
+    config = replace(
+        adapted.peft_config["default"], base_model_name_or_path=base.path, revision=base.commit
+    )
     config.inference_mode = True
     own = {  # by peft's names
         f"base_model.model.{name.removeprefix('net.')}".replace(

@@ -21,6 +21,7 @@ from diffusion.decoding.rules.confidence import Confidence
 from diffusion.decoding.rules.fast_dllm import FastDllm
 from diffusion.evaluation.evaluate import evaluate_cells
 from diffusion.evaluation.settings import Evaluation, System
+from diffusion.models.conversion.adapters import BaseModel
 from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import Lora, ModelReference, Precision, Settings
 from diffusion.training.train import fine_tune
@@ -258,6 +259,29 @@ def test_code_of_a_base_that_the_adapter_alone_names_is_not_run(
     assert models.located(trusted).folder == base
     own = ModelReference(path=str(adapter), trust_remote_code=True)  # its base is a directory here
     assert models.located(own).folder == base
+
+
+def test_an_adapter_names_the_commit_of_a_base_on_the_hub(
+    folders: Callable[[str], tuple[Path, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later commit of its base is another model; an adapter is not put beside that one."""
+    base, adapter = folders("dream")
+    commit = "0123456789" * 4
+    asked: list[tuple[str, str | None]] = []
+    snapshot = shutil.copytree(base, tmp_path / commit)
+
+    def download(name: str, *, revision: str | None, **_: Any) -> str:
+        asked.append((name, revision))
+        return str(snapshot)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    named = models.base_model(ModelReference(path="nobody/base"))
+    assert named == BaseModel(path="nobody/base", revision=directory_revision(base), commit=commit)
+    assert models.base_model(ModelReference(path=str(base))).commit is None
+    of_hub = shutil.copytree(adapter, tmp_path / "adapter")
+    models.write_base(of_hub, named)
+    assert models.located(ModelReference(path=str(of_hub))).folder == snapshot
+    assert asked == [("nobody/base", None), ("nobody/base", commit)]
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,7 @@ _INITIAL = (None, True, False, "gaussian", "eva", "orthogonal")  # others change
 class BaseModel:
     """The model that an adapter is for: where it was, and its revision where that is known.
 
-    `commit` is that of the Hub, as peft writes it.
+    `commit` is that of the Hub, which peft calls its revision.
     """
 
     path: str

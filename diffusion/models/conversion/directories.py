@@ -3,6 +3,7 @@
 In: a model as a recipe names it. Out: the directories, and a hash of what is in them.
 """
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,9 +56,14 @@ def located(model: ModelReference) -> Located:
 
 def base_model(model: ModelReference) -> BaseModel:
     """The model as an adapter that is trained on it names it: a Hub id, or where it is."""
-    name, path = model.path, Path(model.path)
+    name, path, found = model.path, Path(model.path), located(model)
     is_own = path.is_dir() and not path.is_absolute()  # else a Hub id, or bundled with Polytrace
-    return BaseModel(path=str(path.resolve()) if is_own else name, revision=located(model).revision)
+    is_commit = not _is_here(name) and re.fullmatch("[0-9a-f]{40}", found.folder.name)
+    return BaseModel(
+        path=str(path.resolve()) if is_own else name,
+        revision=found.revision,
+        commit=found.folder.name if is_commit else None,  # the Hub's snapshots have their names
+    )
 
 
 def local_directory(model: ModelReference) -> Path | None:
