@@ -283,6 +283,12 @@ def test_an_adapter_names_the_commit_of_a_base_on_the_hub(
     assert models.located(ModelReference(path=str(of_hub))).folder == snapshot
     assert asked == [("nobody/base", None), ("nobody/base", commit)]
 
+    given = ModelReference(path=str(of_hub), base_model="nobody/base")
+    assert models.located(given).folder == snapshot
+    assert len(asked) == 2, "the same commit, which is there"
+    assert models.located(replace(given, trust_remote_code=True)).folder == snapshot
+    assert asked[2:] == [("nobody/base", None)], "a proposed commit may hold anybody's code"
+
 
 @pytest.fixture(scope="module")
 def trained(

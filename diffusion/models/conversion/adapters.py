@@ -68,15 +68,23 @@ def is_adapter(folder: Path) -> bool:
 def base_of(folder: Path, given: str | None = None) -> BaseModel:
     """The model that an adapter is for: the `given` one, or that of its files, which must name one.
 
-    Its revision is known where the adapter was trained here. UserError also if the directory holds
-    a whole model, too.
+    Its commit is known where its files name the `given` one, and its revision where the adapter was
+    trained here. UserError also if the directory holds a whole model, too.
     """
     if (folder / "config.json").exists() and list(folder.glob("model*.safetensors")):
         raise UserError(
             f"{folder}: holds a model and an adapter ({ADAPTER}); take one of them away"
         )
+    named = _named(folder)
     if given is not None:
-        return BaseModel(path=given)
+        return named if named is not None and named.path == given else BaseModel(path=given)
+    if named is None:
+        raise UserError(f"{folder}: its {ADAPTER} names no base model; give it as base_model")
+    return named
+
+
+def _named(folder: Path) -> BaseModel | None:
+    """The model that the files of an adapter name."""
     file = folder / BASE
     if file.exists():
         facts = _mapping(file)
@@ -91,7 +99,7 @@ def base_of(folder: Path, given: str | None = None) -> BaseModel:
     config = _mapping(folder / ADAPTER)
     path, commit = config.get("base_model_name_or_path"), config.get("revision")
     if not isinstance(path, str) or not path:
-        raise UserError(f"{folder}: its {ADAPTER} names no base model; give it as base_model")
+        return None
     return BaseModel(path=path, commit=commit if isinstance(commit, str) else None)
 
 

@@ -46,8 +46,10 @@ def located(model: ModelReference) -> Located:
             f"{folder}: its files name the base model {base.path}, whose code trust_remote_code "
             "would run; if you trust that one, too, give it as base_model"
         )
+    # Of a repository, anybody can propose a commit: code is run of its own branch alone.
+    commit = None if model.trust_remote_code else base.commit
     try:
-        whole = _directory(base.path, model.trust_remote_code, base.commit)
+        whole = _directory(base.path, model.trust_remote_code, commit)
     except UserError as error:
         raise UserError(f"{folder}: its base {error}, or give another base_model") from None
     adapters.check_base(folder, whole)
