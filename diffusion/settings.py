@@ -108,8 +108,8 @@ class Settings:
     `validation`: how many validation instances are measured. `validate_every`, `checkpoint_every`:
     in steps (0: at the end only). `checkpoints`: how many of the latest checkpoints are kept.
     `attention`: of a block-causal model alone. `load_in_4bit`: keep the weights that adapters are
-    beside in 4 bits. `shuffle_paths`: whether the paths of a canvas stand
-    in another random order at every step.
+    beside in 4 bits. `shuffle_paths`: whether the paths of a canvas stand in another random order
+    at every step.
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT

@@ -55,10 +55,13 @@ def directory_revision(path: Path) -> str:
     return _hash(path.resolve(), state)
 
 
+@cache
 def fetched(name: str, what: str, *, code: bool, commit: str | None = None) -> Path:
     """The snapshot of a model on the Hub, at a `commit`; `code`: fetch its Python files, too.
 
-    `what` names it in the UserError that is raised if it cannot be fetched.
+    The Hub is asked once in a process, so that what is planned and what is loaded are the same
+    files, also if others are published meanwhile. `what` names it in the UserError that is raised
+    if it cannot be fetched.
     """
     from huggingface_hub import snapshot_download
 

@@ -13,6 +13,7 @@ from pathlib import Path
 CGROUP = Path("/sys/fs/cgroup")
 MEMINFO = Path("/proc/meminfo")
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of mallopt(3)
+_FULL = ("out of memory", "allocate memory", "enough memory", "status_alloc_failed")  # cuBLAS's
 _NEVER = 2**31 - 1  # the greatest C int: 2 GiB lie free at the heap's end before any is given back
 
 
@@ -59,8 +60,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the memory of this machine or of a device is full."""
     message = str(error).lower()
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError)
-        and any(said in message for said in ("out of memory", "allocate memory", "enough memory"))
+        isinstance(error, RuntimeError) and any(said in message for said in _FULL)
     )
 
 

@@ -135,7 +135,7 @@ def lock(run: Path, *, shared: bool = False) -> Iterator[None]:
     try:
         run.mkdir(parents=True, exist_ok=True)
         refuse_links(run)
-        file = (run / ".lock").open("w")
+        file = (run / ".lock").open("w+")  # NFS shares a lock only of a file that may be read
     except OSError as error:
         raise UserError(
             f"{run}: cannot write there ({error.strerror}); choose another --out"
@@ -146,5 +146,10 @@ def lock(run: Path, *, shared: bool = False) -> Iterator[None]:
         except BlockingIOError:
             raise UserError(
                 f"{run}: another command is at work there; wait for it or choose another --out"
+            ) from None
+        except OSError as error:
+            raise UserError(
+                f"{run}: its file system has no locks ({error.strerror}), so another command could "
+                "be at work there unseen; choose another --out, or mount it with locks (flock)"
             ) from None
         yield

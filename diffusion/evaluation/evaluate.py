@@ -25,7 +25,7 @@ from diffusion.evaluation.settings import Cell, Evaluation
 from diffusion.evaluation.shards.pieces import (
     COMPUTED,
     DoesNotFitError,
-    free_memory_of_batch,
+    release_dropped,
     write_rows,
 )
 from diffusion.evaluation.shards.plan import (
@@ -83,8 +83,9 @@ def merge_shards(evaluation: Evaluation, out: Path) -> list[Result]:
     """
     problems, digest = problems_of(evaluation)
     known = {one.rows: one.computed for one in read_results(out)} if _has_results(out) else {}
-    cells = [_cell_there(evaluation, cell, digest, out, known) for cell in evaluation.cells()]
-    planned = Plan(evaluation, problems, cells)
+    empty = Plan(evaluation, problems, [])
+    cells = [_cell_there(empty, cell, digest, out, known) for cell in evaluation.cells()]
+    planned = empty._replace(cells=cells)
     for number, cell in enumerate(cells):
         pieces = planned.pieces_of(number)
         if missing := planned.missing(pieces):
@@ -124,7 +125,7 @@ def _decode(
                 raise
             most[error.model] = error.batch // 2
             say(f"{error}; going on with {most[error.model]} rows at once")
-        free_memory_of_batch()
+        release_dropped()
         for cell in planned.cells:
             if cell.batch > most.get(cell.cell.system.model, cell.batch):
                 shutil.rmtree(cell.folder, ignore_errors=True)  # its rows are decoded anew
@@ -202,14 +203,18 @@ def _has_results(out: Path) -> bool:
 
 
 def _cell_there(
-    evaluation: Evaluation,
+    empty: Plan,
     cell: Cell,
     problems: str,
     out: Path,
     known: Mapping[str, Computed | None],
 ) -> PlannedCell:
-    """The cell as some machine has decoded it; `known` machines are those of results."""
-    name = cell_name(cell)
+    """The cell as some machine has decoded it, with as many rows at once as the evaluation says.
+
+    `known` machines are those of results; `empty` is the plan without its cells. A machine that has
+    decoded all rows is taken before one that has not.
+    """
+    evaluation, name = empty.evaluation, cell_name(cell)
     machines = [
         machine for file, machine in known.items() if machine and file.startswith(f"cells/{name}-")
     ]
@@ -218,23 +223,26 @@ def _cell_there(
             machines.append(Computed(**json.loads(file.read_text(encoding="utf-8"))))
         except (OSError, ValueError, TypeError) as error:
             raise DamagedError(f"{file}: cannot be read ({error}); run its shards again") from None
+    wanted = evaluation.rows_at_once
     there = [
         planned
         for machine in dict.fromkeys(machines)
-        if (planned := planned_cell(evaluation, cell, problems, machine, out)).is_begun
+        if wanted in (None, machine.batch)
+        and (planned := planned_cell(evaluation, cell, problems, machine, out)).is_begun
     ]
-    whole = [planned for planned in there if planned.file.exists()] or there
+    plans = [empty._replace(cells=[planned]) for planned in there]
+    whole = [one.cells[0] for one in plans if not one.missing(one.pieces())] or there
     if not whole:
         raise StoppedError(
-            f"{out}: holds no rows of {cell.system.name} for this recipe, model and benchmark; run "
-            "its shards first"
+            f"{out}: holds no rows of {cell.system.name} for this recipe, with its batch, model "
+            "and benchmark; run its shards first"
         )
     if len(whole) > 1:
         one, other = whole[:2]
         raise UserError(
             f"{out}: rows of {one} were decoded on {one.facts.machine}, and others on "
-            f"{other.facts.machine}; rows of two machines never mix: keep one of {one.folder} and "
-            f"{other.folder}, and run the other's shards again on such a machine"
+            f"{other.facts.machine}; rows of two machines never mix: delete {one.folder} or "
+            f"{other.folder}, a folder or a .parquet file, and run shards that are missing then"
         )
     return whole[0]
 

@@ -70,8 +70,6 @@ class Result:
     of Polytrace 0.1, which did not keep it.
     `model` names the model, of an adapter also its base, and `revision` has a hash of the files of
     each; both are empty in earlier results.
-    `device` to `batch` say what it was computed with (`Computed`); None in results of Polytrace
-    0.1, which did not keep it.
     """
 
     system: str

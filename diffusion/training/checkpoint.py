@@ -132,10 +132,14 @@ def save_checkpoint(
 
 
 def _write_state(part: Path, place: TrainingPosition) -> None:
-    """Write `state.json` with the digests that all processes left beside their files."""
+    """Write `state.json` with the digests that all processes left; OSError if one left none."""
     files = {}
-    for left in sorted(part.glob(f"*{_DIGEST}")):
-        files[left.name.removesuffix(_DIGEST)] = left.read_text(encoding="utf-8")
+    for name in (_file(process, place) for process in range(_files(place))):
+        left = part / f"{name}{_DIGEST}"
+        if not left.is_file():
+            raise OSError(f"{name} is not there; do all machines see the same OUT?")
+        files[name] = left.read_text(encoding="utf-8")
+    for left in part.glob(f"*{_DIGEST}"):  # a killed command may have left more
         left.unlink()
     facts = {**asdict(place), "files": files, "sha256": _digest(_Saved(place, files))}
     replace_text(part / _STATE, json.dumps(facts, indent=1) + "\n")
@@ -238,9 +242,12 @@ def _checked(file: Path, digest: str | None) -> Mapping[str, Tensor]:
     return state
 
 
+def _files(place: TrainingPosition) -> int:
+    return place.processes if place.is_sharded else 1
+
+
 def _file(process: int, place: TrainingPosition) -> str:
-    count = place.processes if place.is_sharded else 1
-    return f"state-{process:05d}-of-{count:05d}.safetensors"
+    return f"state-{process:05d}-of-{_files(place):05d}.safetensors"
 
 
 def _state(model: nn.Module, optimizer: torch.optim.Optimizer) -> Mapping[str, Tensor]:

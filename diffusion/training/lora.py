@@ -48,7 +48,9 @@ def save_adapter(
     `state` holds the weights of the denoiser, gathered where they were sharded.
     """
     base = models.base_model(settings.model)
-    config = replace(adapted.peft_config["default"], base_model_name_or_path=base.path)
+    config = replace(
+        adapted.peft_config["default"], base_model_name_or_path=base.path, revision=base.commit
+    )
     config.inference_mode = True
     own = {  # by peft's names
         f"base_model.model.{name.removeprefix('net.')}".replace(
@@ -80,7 +82,10 @@ def merge(state: Mapping[str, Tensor], lora: Lora) -> Mapping[str, Tensor]:
             continue
         layer, _, which = name.partition(_LAYER)
         if which == "weight":
-            down, up = (state[f"{layer}.lora_{part}.default.weight"] for part in "AB")
+            # Beside weights of 4 bits the layer is on the CPU (`four_bit.dequantised`).
+            down, up = (
+                state[f"{layer}.lora_{part}.default.weight"].to(tensor.device) for part in "AB"
+            )
             tensor = merged(tensor, down, up, lora.alpha / lora.rank)
         whole[name.replace(_LAYER, ".")] = tensor
     return whole

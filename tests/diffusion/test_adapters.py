@@ -21,6 +21,7 @@ from diffusion.decoding.rules.confidence import Confidence
 from diffusion.decoding.rules.fast_dllm import FastDllm
 from diffusion.evaluation.evaluate import evaluate_cells
 from diffusion.evaluation.settings import Evaluation, System
+from diffusion.models.conversion.adapters import BaseModel
 from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import Lora, ModelReference, Precision, Settings
 from diffusion.training.train import fine_tune
@@ -200,6 +201,10 @@ def test_weights_that_do_not_fit_are_refused(
     refused("is no part of a pair", **half)
     refused("nothing in it is no part")
     refused("holds a number that is not finite", **{**weights, first: weights[first] / 0})
+    for kind in (torch.int8, torch.float8_e4m3fn):
+        refused(
+            r"has the type \w+, and quantised weights", **weights | {first: weights[first].to(kind)}
+        )
     refused("is no part of a pair", **weights, **{f"{prefix}lm_head.weight": torch.ones(2)})
     refused(r"adapts model\.layers\.7\.mlp\.up_proj", **adapting("model.layers.7.mlp.up_proj"))
     refused("which is no linear layer", **adapting("model.norm"))
@@ -239,7 +244,50 @@ def test_another_base_is_refused(
     for file in adapter.iterdir():
         shutil.copyfile(file, both / file.name)
     with pytest.raises(UserError, match="holds a model and an adapter"):
-        loaded(both)
+        models.located(ModelReference(path=str(both)))  # before its base is fetched
+
+
+def test_code_of_a_base_that_the_adapter_alone_names_is_not_run(
+    folders: Callable[[str], tuple[Path, Path]], tmp_path: Path
+) -> None:
+    """Nor is the base fetched: whoever made the adapter would choose what runs."""
+    base, adapter = folders("dream")
+    other = with_config(adapter, tmp_path / "other", base_model_name_or_path="someone/unknown")
+    with pytest.raises(UserError, match=r"name the base model someone/unknown, whose code .* base"):
+        models.located(ModelReference(path=str(other), trust_remote_code=True))
+    trusted = ModelReference(path=str(other), trust_remote_code=True, base_model=str(base))
+    assert models.located(trusted).folder == base
+    own = ModelReference(path=str(adapter), trust_remote_code=True)  # its base is a directory here
+    assert models.located(own).folder == base
+
+
+def test_an_adapter_names_the_commit_of_a_base_on_the_hub(
+    folders: Callable[[str], tuple[Path, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later commit of its base is another model; an adapter is not put beside that one."""
+    base, adapter = folders("dream")
+    commit = "0123456789" * 4
+    asked: list[tuple[str, str | None]] = []
+    snapshot = shutil.copytree(base, tmp_path / commit)
+
+    def download(name: str, *, revision: str | None, **_: Any) -> str:
+        asked.append((name, revision))
+        return str(snapshot)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    named = models.base_model(ModelReference(path="nobody/base"))
+    assert named == BaseModel(path="nobody/base", revision=directory_revision(base), commit=commit)
+    assert models.base_model(ModelReference(path=str(base))).commit is None
+    of_hub = shutil.copytree(adapter, tmp_path / "adapter")
+    models.write_base(of_hub, named)
+    assert models.located(ModelReference(path=str(of_hub))).folder == snapshot
+    assert asked == [("nobody/base", None), ("nobody/base", commit)]
+
+    given = ModelReference(path=str(of_hub), base_model="nobody/base")
+    assert models.located(given).folder == snapshot
+    assert len(asked) == 2, "the same commit, which is there"
+    assert models.located(replace(given, trust_remote_code=True)).folder == snapshot
+    assert asked[2:] == [("nobody/base", None)], "a proposed commit may hold anybody's code"
 
 
 @pytest.fixture(scope="module")
@@ -291,9 +339,10 @@ def test_what_was_trained_here_decodes_as_its_merged_model_and_knows_its_base(
     (other / "base_model.json").write_text(json.dumps(known))
     with pytest.raises(UserError, match=r"was trained on a model of revision \w+, and .* has \w+"):
         loaded(other)
-    (other / "base_model.json").write_text('{"where": "?"}')
-    with pytest.raises(UserError, match=r"base_model\.json: cannot be read.*delete it"):
-        loaded(other)
+    for damaged in ('{"where": "?"}', '{"path": 3}', '{"path": ""}', '{"path": "a", "commit": 1}'):
+        (other / "base_model.json").write_text(damaged)
+        with pytest.raises(UserError, match=r"base_model\.json: cannot be read.*delete it"):
+            loaded(other)
 
 
 def test_an_adapter_is_trained_on_as_the_model_that_it_makes(

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from diffusion.settings import ModelReference, Precision, Settings
 from diffusion.training import checkpoint
 from diffusion.training.train import fine_tune
-from support.errors import DamagedError, UserError
+from support.errors import DamagedError, StoppedError, UserError
 from tests.diffusion.checkpoints import make, weights_of, write_corpus
 
 
@@ -190,6 +190,21 @@ def test_what_was_trained_after_a_damaged_checkpoint_is_kept(settings: Settings,
         "state-00000-of-00001.safetensors",
         "state.json",
     }
+
+
+def test_a_checkpoint_without_the_file_of_a_process_is_none(run: Path) -> None:
+    """Another machine that writes to a disk of its own leaves nothing here."""
+    place = checkpoint.TrainingPosition(step=7, digest="d", processes=2, is_sharded=True)
+    net = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW(net.parameters())
+    folder = run / "checkpoints"
+    says = r"cannot be written \(state-00001-of-00002\.safetensors is not there; do all machines"
+    with pytest.raises(StoppedError, match=says):
+        checkpoint.save_checkpoint(
+            folder, place, net, optimizer, process=0, keep=2, any_of=lambda is_true: is_true
+        )
+    names = {one.name for one in folder.iterdir()}
+    assert names == {"step-00000004", "step-00000006"}
 
 
 def test_another_training_is_still_the_users_mistake(settings: Settings, run: Path) -> None:

@@ -13,6 +13,7 @@ from diffusion import memory, models
 from diffusion.settings import Lora, ModelReference, Precision, Settings
 from diffusion.training.estimate import estimate, shape_of
 from diffusion.training.four_bit import bitsandbytes, dequantised, quantise, quantised_layers
+from diffusion.training.lora import merge
 from diffusion.training.train import fine_tune
 from support.errors import UserError
 from tests.diffusion.checkpoints import ids, make, weights_of, write_corpus
@@ -83,6 +84,19 @@ def test_what_it_needs_is_said(
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     with pytest.raises(UserError, match=r'^4bit: not installed; pip install -e "\.\[4bit\]"'):
         fine_tune(settings, tmp_path / "run")
+
+
+def test_an_adapter_is_merged_where_its_layer_is() -> None:
+    """After a training on a GPU, what 4 bits stand for is on the CPU, and the adapter is not."""
+    state = {
+        "net.q_proj.base_layer.weight": torch.ones(3, 4, device="meta"),
+        "net.q_proj.lora_A.default.weight": torch.ones(2, 4),
+        "net.q_proj.lora_B.default.weight": torch.ones(3, 2),
+    }
+    whole = merge(state, Lora(rank=2))
+    assert [(name, one.device.type) for name, one in whole.items()] == [
+        ("net.q_proj.weight", "meta")
+    ]
 
 
 def test_an_estimate_counts_4_bits(settings: Settings) -> None:

@@ -1,9 +1,13 @@
 """Evaluations in shards, in processes and by memory: the same rows in every split."""
 
+import errno
+import gc
 import json
 import os
+import shutil
 import signal
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +23,7 @@ from diffusion.evaluation.computed import computed, rows_that_fit
 from diffusion.evaluation.evaluate import evaluate_cells, evaluate_shard, merge_shards
 from diffusion.evaluation.results import Result
 from diffusion.evaluation.settings import Evaluation, System
-from diffusion.evaluation.shards import processes
+from diffusion.evaluation.shards import pieces, processes
 from diffusion.evaluation.shards.pieces import DoesNotFitError
 from diffusion.evaluation.shards.plan import Shard, plan
 from diffusion.memory import Shape, rows_within
@@ -28,6 +32,7 @@ from diffusion.settings import ModelReference, Precision
 from flows.recipe_files import as_yaml
 from support.display.progress import Progress
 from support.errors import DamagedError, PolytraceError, StoppedError, UserError
+from support.processes import PIPE, Child
 from tests.diffusion.checkpoints import make
 from tests.flows.commands import check_all_end, polytrace, start
 
@@ -150,14 +155,30 @@ def test_shards_of_two_machines_never_mix(
     with pytest.raises(UserError, match=r"GPU A.*GPU B.* rows of two machines never mix"):
         merge_shards(evaluation, tmp_path)
     evaluate_shard(evaluation, tmp_path, Shard(1, 2), say=quiet)
-    for folder in (tmp_path / "cells").iterdir():
-        if "GPU A" in (folder / "computed.json").read_text():
-            for file in folder.iterdir():
-                file.unlink()
-            folder.rmdir()
     monkeypatch.undo()
-    merged = merge_shards(evaluation, tmp_path)  # on a third machine
-    assert {one.device_name for one in merged} == {"GPU B"}
+    for _ in range(2):
+        merged = merge_shards(evaluation, tmp_path)  # on a third machine
+        assert {one.device_name for one in merged} == {"GPU B"}, "what A has is not complete"
+    monkeypatch.setattr("diffusion.evaluation.shards.plan.computed", named("GPU A"))
+    evaluate_shard(evaluation, tmp_path, Shard(2, 2), say=quiet)
+    with pytest.raises(UserError, match=r"GPU [AB].*GPU [AB].*: delete .* or .*, a folder or a"):
+        merge_shards(evaluation, tmp_path)
+    for folder in (tmp_path / "cells").glob("*/"):
+        shutil.rmtree(folder)
+    assert merge_shards(evaluation, tmp_path) == merged
+
+
+def test_rows_of_another_batch_are_not_merged(
+    evaluation: Evaluation, whole: Path, tmp_path: Path
+) -> None:
+    """A recipe that asks for single rows has no results of rows that were decoded together."""
+    run = Path(shutil.copytree(whole, tmp_path / "run"))
+    others: list[dict[str, Any]] = [{"batch": 4}, {"strict": True}]
+    for other in others:
+        with pytest.raises(StoppedError, match="holds no rows of AO for this recipe, with its bat"):
+            merge_shards(replace(evaluation, **other), run)
+    assert {one.batch for one in merge_shards(replace(evaluation, batch="auto"), run)} == {3}
+    assert files(run) == files(whole)
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2"])
@@ -249,6 +270,20 @@ def test_memory_decides_how_many_rows_are_decoded_together(
     assert found[1 << 30] == [32, 32]
 
 
+def test_one_model_is_held_at_a_time(evaluation: Evaluation) -> None:
+    """The garbage collector, which would free it at some later time, is off."""
+    load = pieces._OneModel("cpu")
+    one, other = (system.model for system in evaluation.systems[:2])
+    gc.disable()
+    try:
+        first = weakref.ref(load(one).denoiser.net)
+        assert load(one).denoiser.net is first()
+        load(other)
+        assert first() is None
+    finally:
+        gc.enable()
+
+
 # Processes
 
 
@@ -331,6 +366,30 @@ def test_a_fault_in_a_process_names_the_problems(
     assert str(killed).startswith(
         "the process on cuda:1 was ended by SIGKILL, perhaps for want of memory, at problem '7' of"
     )
+    assert str(killed).endswith("if it ends so again, take a lower batch or fewer processes")
+    failed = processes._ended("cuda:1", 1, "problem '7' of AO, 2 steps")
+    assert str(failed).endswith("if it ends so again, look at what it said above")
+
+
+def test_the_others_end_where_a_process_cannot_be_started(
+    evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    children: list[Child[str]] = []
+
+    def start_one() -> Child[str]:
+        if children:
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        command = ["sleep", "20"]
+        children.append(Child[str](command, grace=1.0, stdin=PIPE, stdout=PIPE, text=True))
+        return children[0]
+
+    monkeypatch.setattr(processes, "_start", start_one)
+    planned = plan(evaluation, tmp_path, "cpu")
+    began = time.monotonic()
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        next(processes.decoded(planned, planned.pieces(), tmp_path, ("cpu", "cpu")))
+    assert children[0].poll() is not None
+    assert time.monotonic() - began < 15, "its work was not waited for"
 
 
 @pytest.mark.slow  # two processes that import PyTorch, three times

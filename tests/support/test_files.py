@@ -1,6 +1,10 @@
 """Files and folders that are there as a whole, or as they were before."""
 
+import errno
+import fcntl
+import os
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -73,4 +77,33 @@ def test_sharing_holders_of_a_run_keep_others_out(tmp_path: Path) -> None:
     with lock(tmp_path, shared=True), lock(tmp_path, shared=True), refused:
         lock(tmp_path).__enter__()
     with lock(tmp_path), pytest.raises(UserError, match="another command"):
+        lock(tmp_path, shared=True).__enter__()
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_lock_may_be_read_and_written(
+    shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS refuses (EBADF) a shared lock of a file that cannot be read, an exclusive one else."""
+    modes: list[int] = []
+
+    def looked_at(file: IO[str], operation: int) -> None:
+        modes.append(fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE)
+        flock(file, operation)
+
+    flock = fcntl.flock
+    monkeypatch.setattr("support.files.fcntl.flock", looked_at)
+    with lock(tmp_path, shared=shared):
+        assert modes == [os.O_RDWR]
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_named(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("support.files.fcntl.flock", refuse)
+    with pytest.raises(UserError, match=r"its file system has no locks \(.*\), .* choose another"):
         lock(tmp_path, shared=True).__enter__()

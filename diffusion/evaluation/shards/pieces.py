@@ -61,8 +61,11 @@ def decode_pieces(plan: Plan, pieces: Iterable[Piece], device: str) -> Iterator[
             yield piece
 
 
-def free_memory_of_batch() -> None:
-    """Give back what a batch that did not fit, and its model, still hold on a device."""
+def release_dropped() -> None:
+    """Give back what a model that is used no longer, or a batch that did not fit, still holds.
+
+    A model and the hook in its network name one another, so that counting references frees neither.
+    """
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -78,7 +81,9 @@ class _OneModel:
 
     def __call__(self, model: ModelReference) -> Dlm:
         if self._dlm is None or model != self._reference:
-            self._dlm = None
+            if self._dlm is not None:
+                self._dlm = None
+                release_dropped()
             try:
                 self._dlm = load_decoder(model, self.device)
             except (RuntimeError, MemoryError) as error:

@@ -65,6 +65,7 @@ def decoded(
             thread = Thread(target=_talk, args=(n, children[n], job, told), daemon=True)
             thread.start()
             stack.callback(thread.join)  # before the pipes are closed
+            stack.callback(children[n].terminate)  # where the next one cannot be started
         stack.callback(_ask_to_end, children)  # all, before the first is waited for
         while any(left):
             n, line = told.get()
@@ -128,13 +129,15 @@ def _plain(facts: Facts) -> dict[str, Any]:
 
 def _ended(device: str, status: int, where: str) -> PolytraceError:
     """The error for a process that ended before its work did."""
-    how = f"with status {status}"
+    how, again = f"with status {status}", "look at what it said above"
     if status < 0:
-        name = signal.Signals(-status).name
-        how = f"by {name}" + (", perhaps for want of memory," if name == "SIGKILL" else "")
+        how, again = f"by {signal.Signals(-status).name}", "look at what ends it"
+    if status == -signal.SIGKILL:
+        how += ", perhaps for want of memory,"
+        again = "take a lower batch or fewer processes"
     return StoppedError(
         f"the process on {device} was ended {how} at {where}; what was decoded before is kept, "
-        "and the same command goes on"
+        f"and the same command goes on; if it ends so again, {again}"
     )
 
 
@@ -159,9 +162,9 @@ def _told(error: Exception) -> dict[str, Any]:
         assert isinstance(error, OSError)
         told["disk"] = [error.errno, error.strerror, error.filename and str(error.filename)]
     elif not isinstance(error, PolytraceError):
-        while_ = "; ".join(getattr(error, "__notes__", ()))
+        while_ = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
         told["message"] = (
-            f"internal fault {while_} ({type(error).__name__}: {clean(first_line(error))}); the "
+            f"internal fault{while_} ({type(error).__name__}: {clean(first_line(error))}); the "
             f"traceback is in {log_fault()}"
         )
     return told

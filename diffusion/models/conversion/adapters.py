@@ -8,7 +8,7 @@ no plain LoRA is refused, because it would compute something else.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ _INITIAL = (None, True, False, "gaussian", "eva", "orthogonal")  # others change
 class BaseModel:
     """The model that an adapter is for: where it was, and its revision where that is known.
 
-    `commit` is that of the Hub, as peft writes it.
+    `commit` is that of the Hub, which peft calls its revision.
     """
 
     path: str
@@ -68,21 +68,38 @@ def is_adapter(folder: Path) -> bool:
 def base_of(folder: Path, given: str | None = None) -> BaseModel:
     """The model that an adapter is for: the `given` one, or that of its files, which must name one.
 
-    Its revision is known where the adapter was trained here.
+    Its commit is known where its files name the `given` one, and its revision where the adapter was
+    trained here. UserError also if the directory holds a whole model, too.
     """
+    if (folder / "config.json").exists() and list(folder.glob("model*.safetensors")):
+        raise UserError(
+            f"{folder}: holds a model and an adapter ({ADAPTER}); take one of them away"
+        )
+    named = _named(folder)
     if given is not None:
-        return BaseModel(path=given)
+        return named if named is not None and named.path == given else BaseModel(path=given)
+    if named is None:
+        raise UserError(f"{folder}: its {ADAPTER} names no base model; give it as base_model")
+    return named
+
+
+def _named(folder: Path) -> BaseModel | None:
+    """The model that the files of an adapter name."""
     file = folder / BASE
     if file.exists():
         facts = _mapping(file)
-        try:
-            return BaseModel(**facts)
-        except TypeError as error:
-            raise UserError(f"{file}: cannot be read: {error}; delete it") from None
+        is_text = all(isinstance(value, str) for value in facts.values())
+        unknown = facts.keys() - {one.name for one in fields(BaseModel)}
+        if unknown or not is_text or not facts.get("path"):
+            raise UserError(
+                f"{file}: cannot be read: it holds a path, and perhaps a revision and a commit, as "
+                "texts; delete it, and the base is the one that adapter_config.json names"
+            )
+        return BaseModel(**facts)
     config = _mapping(folder / ADAPTER)
     path, commit = config.get("base_model_name_or_path"), config.get("revision")
     if not isinstance(path, str) or not path:
-        raise UserError(f"{folder}: its {ADAPTER} names no base model; give it as base_model")
+        return None
     return BaseModel(path=path, commit=commit if isinstance(commit, str) else None)
 
 
@@ -112,10 +129,6 @@ def apply(net: Any, folder: Path, rename: Rename | None = None, *, merge: bool =
     `rename` gives transformers' name of a family's weight, for adapters that were trained on the
     family's own code. UserError if it is no plain LoRA, or one of another network.
     """
-    if (folder / "config.json").exists() and list(folder.glob("model*.safetensors")):
-        raise UserError(
-            f"{folder}: holds a model and an adapter ({ADAPTER}); take one of them away"
-        )
     scale_of = _scale(folder)
     head = net.get_output_embeddings()
     for name, (down_RI, up_OR) in _pairs(folder, dict(net.named_parameters()), rename).items():
@@ -206,8 +219,14 @@ def _pairs(
         found = load_file(file)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{file}: cannot be read: {error}; fetch it again") from None
-    if bad := next((name for name, one in found.items() if not one.isfinite().all()), None):
-        raise UserError(f"{file}: {bad} holds a number that is not finite; fetch it again")
+    for name, one in found.items():
+        if not one.is_floating_point() or one.element_size() == 1:
+            raise UserError(
+                f"{file}: {name} has the type {str(one.dtype).removeprefix('torch.')}, and "
+                "quantised weights are not read; take the adapter in bfloat16 or float32"
+            )
+        if not one.isfinite().all():
+            raise UserError(f"{file}: {name} holds a number that is not finite; fetch it again")
     pairs, left_over = {}, {*found}
     for down in found:
         name = down.removeprefix(_PREFIX).removesuffix(_DOWN)

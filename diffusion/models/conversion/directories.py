@@ -3,6 +3,7 @@
 In: a model as a recipe names it. Out: the directories, and a hash of what is in them.
 """
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +32,8 @@ class Located(NamedTuple):
 def located(model: ModelReference) -> Located:
     """The directories of a model or an adapter, fetched from the Hub if they are not local.
 
-    UserError if they cannot be had, or the base of an adapter is missing or is another model.
+    UserError if they cannot be had, the base of an adapter is missing or is another model, or code
+    would run of a base on the Hub that the adapter's files alone name.
     """
     folder = _directory(model.path, model.trust_remote_code)
     if not adapters.is_adapter(folder):
@@ -39,8 +41,15 @@ def located(model: ModelReference) -> Located:
             raise UserError(f"base_model: {model.path} is no adapter and has no base; leave it out")
         return Located(model.path, folder)
     base = adapters.base_of(folder, model.base_model)
+    if model.trust_remote_code and model.base_model is None and not _is_here(base.path):
+        raise UserError(
+            f"{folder}: its files name the base model {base.path}, whose code trust_remote_code "
+            "would run; if you trust that one, too, give it as base_model"
+        )
+    # Of a repository, anybody can propose a commit: code is run of its own branch alone.
+    commit = None if model.trust_remote_code else base.commit
     try:
-        whole = _directory(base.path, model.trust_remote_code, base.commit)
+        whole = _directory(base.path, model.trust_remote_code, commit)
     except UserError as error:
         raise UserError(f"{folder}: its base {error}, or give another base_model") from None
     adapters.check_base(folder, whole)
@@ -49,9 +58,14 @@ def located(model: ModelReference) -> Located:
 
 def base_model(model: ModelReference) -> BaseModel:
     """The model as an adapter that is trained on it names it: a Hub id, or where it is."""
-    name, path = model.path, Path(model.path)
+    name, path, found = model.path, Path(model.path), located(model)
     is_own = path.is_dir() and not path.is_absolute()  # else a Hub id, or bundled with Polytrace
-    return BaseModel(path=str(path.resolve()) if is_own else name, revision=located(model).revision)
+    is_commit = not _is_here(name) and re.fullmatch("[0-9a-f]{40}", found.folder.name)
+    return BaseModel(
+        path=str(path.resolve()) if is_own else name,
+        revision=found.revision,
+        commit=found.folder.name if is_commit else None,  # the Hub's snapshots have their names
+    )
 
 
 def local_directory(model: ModelReference) -> Path | None:
@@ -62,8 +76,12 @@ def local_directory(model: ModelReference) -> Path | None:
     return folder if folder.is_dir() else None
 
 
+def _is_here(name: str) -> bool:
+    return Path(locate(name)).is_dir()
+
+
 def _directory(name: str, trust_remote_code: bool, commit: str | None = None) -> Path:
     """A local directory, or the snapshot of a Hub id at a commit."""
-    if (folder := Path(locate(name))).is_dir():
-        return folder
+    if _is_here(name):
+        return Path(locate(name))
     return fetched(name, f"model {name}", code=trust_remote_code, commit=commit)
