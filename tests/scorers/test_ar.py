@@ -260,6 +260,7 @@ def test_imports_are_torch_and_transformers_alone() -> None:
     assert set(packages) <= {"scorers", "schemas", "support"}
     assert set(ours) <= {
         "support",
+        "support.capacity",
         "schemas",
         "schemas.canvas",
         "support.errors",

@@ -308,6 +308,8 @@ def test_no_clock_that_may_jump_is_asked() -> None:
     assert asked == {
         # Retry-After may be a date; it is bounded.
         ("support/retry.py", "time.time"),
+        # Hours of a budget, which the processes of several machines share.
+        ("curation/sampling/spending.py", "time.time"),
         # Shown, beside "all servers are down".
         ("curation/teachers/openai/endpoints.py", "time.strftime"),
     }

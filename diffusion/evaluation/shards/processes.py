@@ -31,7 +31,6 @@ from support.files import is_disk_fault
 from support.paths import module_environment
 from support.processes import PIPE, Child
 from support.redact import clean, log_fault
-from support.yaml_file import validate
 
 GRACE = 10.0  # seconds that a process has to end; it saves nothing
 
@@ -188,6 +187,8 @@ def _same(planned: Plan, job: Mapping[str, Any]) -> None:
 
 def _work(job: Mapping[str, Any]) -> Iterator[Piece]:
     """Decode the pieces of a job; each that is written."""
+    from support.yaml_file import validate  # needs pydantic, which decoding alone does not
+
     device = job["device"]
     if torch.device(device).type == "cuda":
         torch.cuda.set_device(device)
