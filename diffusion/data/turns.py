@@ -34,7 +34,7 @@ def turn_end_ids(folder: Path, config: Mapping[str, Any], tokenizer: Any) -> fro
     """
     file = folder / GENERATION_CONFIG
     has_file = file.exists()
-    generation = _mapping(file) if has_file else config
+    generation = read_json_object(file) if has_file else config
     added = {str(token): number for number, token in tokenizer.added_tokens_decoder.items()}
     return frozenset(
         [
@@ -66,7 +66,8 @@ def _behind_an_answer(tokenizer: Any) -> Iterator[int]:
         yield from [token for token in ids if token in known][:1]
 
 
-def _mapping(file: Path) -> Mapping[str, Any]:
+def read_json_object(file: Path) -> Mapping[str, Any]:
+    """A JSON file of a model's directory; UserError where it cannot be read or holds no object."""
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from diffusion.data.turns import read_json_object
 from diffusion.models.network.low_rank import LowRank, merged
 from scorers.revision import directory_revision
 from scorers.weights import ADAPTER, weight_files
@@ -87,7 +88,7 @@ def _named(folder: Path) -> BaseModel | None:
     """The model that the files of an adapter name."""
     file = folder / BASE
     if file.exists():
-        facts = _mapping(file)
+        facts = read_json_object(file)
         is_text = all(isinstance(value, str) for value in facts.values())
         unknown = facts.keys() - {one.name for one in fields(BaseModel)}
         if unknown or not is_text or not facts.get("path"):
@@ -96,7 +97,7 @@ def _named(folder: Path) -> BaseModel | None:
                 "texts; delete it, and the base is the one that adapter_config.json names"
             )
         return BaseModel(**facts)
-    config = _mapping(folder / ADAPTER)
+    config = read_json_object(folder / ADAPTER)
     path, commit = config.get("base_model_name_or_path"), config.get("revision")
     if not isinstance(path, str) or not path:
         return None
@@ -164,7 +165,7 @@ def apply(net: Any, folder: Path, rename: Rename | None = None, *, merge: bool =
 def _scale(folder: Path) -> Callable[[int], float]:
     """The factor of an adapter of some rank; UserError if it is no plain LoRA."""
     file = folder / ADAPTER
-    config = _mapping(file)
+    config = read_json_object(file)
     if config.get("peft_type") != "LORA":
         raise UserError(
             f"{file}: peft_type {config.get('peft_type')!r}; only LORA is loaded, so merge it into "
@@ -264,13 +265,3 @@ def _layer(net: Any, name: str, rename: Rename | None) -> tuple[nn.Module, str] 
         if isinstance(getattr(holder, last, None), nn.Linear):
             return holder, last
     return None
-
-
-def _mapping(file: Path) -> Mapping[str, Any]:
-    try:
-        read = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file}: cannot be read: {error}; fetch it again") from None
-    if not isinstance(read, dict):
-        raise UserError(f"{file}: is no mapping; fetch it again")
-    return read
