@@ -41,7 +41,7 @@ from diffusion.data.layout import encode_prompt
 from diffusion.models.network.denoiser import Dlm
 from support.files import replace_text
 from support.paths import ROOT
-from tools.tiny.problems import Problem, stream
+from tools.tiny.problems import KINDS, Kind, Problem, stream
 from tools.tiny.state import load_state, save_state
 
 TEACHER = ROOT / "tiny" / "teacher"
@@ -50,8 +50,8 @@ CONTEXT = 1024
 CANVAS_MASKS = 156  # 3 slots of 48 and a summary of 12, as in the recipes of the tiny models
 EPSILON = 1e-3
 # Kernels are made for every new shape and kept: few shapes save minutes and gigabytes.
-ROW = 104  # tokens of a row: the longest prompt, solution and fill token
-CANVAS_ROW = 192  # tokens of a row as long as a canvas
+# Tokens of a row: the longest prompt, solution and fill token; and of one as long as a canvas.
+ROWS: dict[Kind, tuple[int, int]] = {"short": (104, 192), "chains": (176, 344)}
 SHAPE_ROWS = 512  # masked positions are padded to a multiple
 FILL_WEIGHT = 0.2  # of a fill token behind the first, beside a solution's token
 RESULT_TAILS = 0.7  # share of the lost tails that begin at a result
@@ -68,6 +68,8 @@ class DlmSettings:
     warmup: int = 100
     decay: float = 0.5  # the last share of the steps, in which the learning rate goes to zero
     seed: int = 0
+    problems: Kind = "short"
+    begin: str = ""  # the directory of a tiny DLM to go on from, else the teacher's weights
 
 
 class Example(NamedTuple):
@@ -130,9 +132,11 @@ def batches(
     """The batches from step `start` on."""
     for step in range(start, settings.steps):
         rng = Random(f"{settings.seed} {step}")
-        problems = islice(stream(settings.seed, "train", start=step * settings.rows), settings.rows)
-        examples = [encode(problem, rng, tokenizer) for problem in problems]
-        length = CANVAS_ROW if step % 8 == 7 else ROW
+        problems = stream(
+            settings.seed, "train", start=step * settings.rows, kind=settings.problems
+        )
+        examples = [encode(problem, rng, tokenizer) for problem in islice(problems, settings.rows)]
+        length = ROWS[settings.problems][step % 8 == 7]
         yield _mask(examples, length, step, settings, tokenizer)
 
 
@@ -245,8 +249,9 @@ def train(settings: DlmSettings, out: Path, every: int) -> None:
     state.mkdir(parents=True, exist_ok=True)
     log = out / "training_log.jsonl"
     checkpoint = state / "checkpoint.safetensors"
-    write_base(state / "base")
-    dlm = models.load_model(str(state / "base"))
+    if not settings.begin:
+        write_base(state / "base")
+    dlm = models.load_model(settings.begin or str(state / "base"))
     tokenizer, model = dlm.tokenizer, dlm.denoiser
     optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, betas=(0.9, 0.98), weight_decay=0.05)
     start, lines = 0, []
@@ -283,12 +288,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=DlmSettings().steps)
+    parser.add_argument("--problems", choices=tuple(KINDS), default="short")
+    parser.add_argument("--begin", default="", help="go on from this tiny DLM's weights")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--every", type=int, default=200, help="steps between log lines and checkpoints"
     )
     args = parser.parse_args()
-    train(DlmSettings(steps=args.steps, seed=args.seed), args.out, args.every)
+    settings = DlmSettings(
+        steps=args.steps, seed=args.seed, problems=args.problems, begin=args.begin
+    )
+    train(settings, args.out, args.every)
 
 
 if __name__ == "__main__":
