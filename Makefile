@@ -1,6 +1,7 @@
 # make demo: install, build a parallel corpus with the bundled teacher, fine-tune two tiny models on it
 #   briefly, and print the paper's tables for a trial with 64 problems (four minutes after installation).
-# make miniature: the same with over 20,000 canvases and 1,000 test problems (hours; it can be stopped).
+# make miniature: the paper in small, with longer problems and all its tables (a day on two cores; it can be
+#   stopped).
 # make check: install, lint, type-check, and run the tests that carry no marker (about 5 minutes).
 # make test: the same with the slow tests (about 16 minutes on 2 cores). WORKERS=n: so many test processes.
 # make soak: faults and hostile rows at length (half an hour at most).
@@ -56,11 +57,16 @@ demo: venv
 	$(BIN)/polytrace inspect runs/demo
 	$(BIN)/polytrace finetune-eval tiny_demo --corpus runs/demo
 
-MINIATURE := runs/miniature-prompts.jsonl
+MINIATURE := runs/miniature-prompts.jsonl runs/miniature-test.jsonl
+CHAINS := tools/tiny/problems.py tools/tiny/chains.py
 
-$(MINIATURE): tools/tiny/problems.py tools/tiny/families.py
+runs/miniature-prompts.jsonl: $(CHAINS)
 	@mkdir -p runs
-	$(BIN)/python -m tools.tiny.problems --split train --seed 11 --count 28500 --out $@
+	$(BIN)/python -m tools.tiny.problems --kind chains --split train --seed 11 --count 12000 --out $@
+
+runs/miniature-test.jsonl: $(CHAINS)
+	@mkdir -p runs
+	$(BIN)/python -m tools.tiny.problems --kind chains --split test --seed 12 --count 1000 --out $@
 
 miniature: venv $(MINIATURE)
 	$(BIN)/polytrace build miniature

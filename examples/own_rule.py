@@ -50,7 +50,7 @@ build = LeftLeaning  # a frozen dataclass is its own `build`: its fields are the
 
 
 if __name__ == "__main__":
-    model = polytrace.load_model("tiny/miniature/nap")
+    model = polytrace.load_model("tiny/tuned/nap")
     problem = "Ivy is 4 years old. Max is 4 times as old. How old will Max be in 12 years?"
     for weight in (0.0, 0.5, 5.0):
         [answer] = polytrace.decode(

@@ -2,7 +2,7 @@
 
 They are printed only for experiments with the bundled tiny models on a corpus of the bundled tiny
 teacher, because what they say about the lead of the base model holds for these alone.
-docs/miniature.md has the details.
+docs/short_miniature.md has the details.
 """
 
 import json
@@ -104,7 +104,7 @@ def _tuned(trainings: Sequence[Tuned]) -> str:
         return text
     return (
         f"{text} They began from weights that were already tuned on 20,000 such canvases "
-        "(tiny/miniature); most of their result is due to that."
+        "(tiny/tuned); most of their result is due to that."
     )
 
 
@@ -133,14 +133,14 @@ def _why(compared: Comparison) -> str:
         others = " and ".join(name for name in tuned if name not in ahead)
         return (
             f"The base is not ahead of {others} in this trial. Over 1,000 problems it is ahead of "
-            "both models that were tuned on 20,000 canvases; docs/miniature.md says why."
+            "both models that were tuned on 20,000 canvases; docs/short_miniature.md says why."
         )
     unsure = [name for name, one in ahead.items() if _verdict(base, one) != "holds"]
     doubt = f" (of {' and '.join(unsure)} by less than so few problems can prove)" if unsure else ""
     return (
         f"The base is ahead of both{doubt}: it was trained on right solutions of these very kinds "
         "of problems, so that solutions of a weaker teacher, some of them wrong, teach it nothing "
-        "new. docs/miniature.md has the same over 1,000 problems."
+        "new. docs/short_miniature.md has the same over 1,000 problems."
     )
 
 

@@ -27,7 +27,7 @@ from support.errors import DamagedError, UserError
 from support.paths import ROOT
 from tests.diffusion.checkpoints import make
 
-MINIATURE = ROOT / "docs" / "miniature" / "evaluation"
+MINIATURE = ROOT / "docs" / "short_miniature" / "evaluation"
 
 
 @pytest.fixture(scope="module")

@@ -206,7 +206,7 @@ def test_a_picture_of_one_point_is_words(runs: list[Path], tmp_path: Path) -> No
 
 
 def test_the_page_says_why_a_picture_is_missing(tmp_path: Path) -> None:
-    page = write_page([ROOT / "docs" / "miniature" / "evaluation"], tmp_path)
+    page = write_page([ROOT / "docs" / "short_miniature" / "evaluation"], tmp_path)
     text = page.read_text()
     assert "Not drawn, because it has one point: tiny, tiny problems, AO." in text
     assert not (tmp_path / "figure_2.png").exists() and "figure_2" not in text

@@ -16,7 +16,7 @@ from support.paths import ROOT
 from support.stats import wilson
 from support.yaml_file import load
 
-MINIATURE = ROOT / "docs" / "miniature" / "evaluation"  # rows of 1,000 problems
+MINIATURE = ROOT / "docs" / "short_miniature" / "evaluation"  # rows of 1,000 problems
 
 
 def manifest(revision: str) -> Manifest:
@@ -74,7 +74,7 @@ def test_five_lines_of_what_was_measured() -> None:
     said = lines(measured(), longer="polytrace finetune-eval tiny --corpus runs/demo")
     assert "40 canvases from 50 word problems" in said["made"]
     assert "25% of the solutions are wrong" in said["made"]
-    assert "18 steps" in said["tuned"] and "tiny/miniature" not in said["tuned"]
+    assert "18 steps" in said["tuned"] and "tiny/tuned" not in said["tuned"]
     assert said["result"].startswith("1,000 problems, 4 tokens a step")
     assert "the base 46% [42, 49], Long-CoT 26% [24, 29], NAP 40% [37, 43]." in said["result"]
     assert "NAP - Long-CoT: +13 [+10, +16] points: NAP solves more" in said["result"]
@@ -85,7 +85,7 @@ def test_five_lines_of_what_was_measured() -> None:
 
 
 def test_weights_that_were_tuned_before_are_named() -> None:
-    assert "already tuned on 20,000" in lines(measured(), start="tiny/miniature/nap")["tuned"]
+    assert "already tuned on 20,000" in lines(measured(), start="tiny/tuned/nap")["tuned"]
 
 
 @pytest.mark.parametrize("ahead", ["nap", "long_cot"])

@@ -26,13 +26,15 @@ SMALL = {
     "own": "set source.path, and teacher.path to a small model",
     "train tiny_nap": "minutes on the CPU",
     "train tiny_long_cot": "minutes on the CPU",
+    "train miniature_nap": "half an hour on the CPU",
+    "train miniature_long_cot": "half an hour on the CPU",
     "evaluate tiny_base": "minutes on the CPU",
     "evaluate tiny_smoke": "minutes on the CPU",
     "evaluate tiny_demo": "minutes on the CPU",
-    "evaluate miniature": "hours on the CPU",
+    "evaluate miniature": "a day on the CPU",
     "finetune-eval tiny": "minutes on the CPU",
     "finetune-eval tiny_demo": "minutes on the CPU",
-    "finetune-eval miniature": "hours on the CPU",
+    "finetune-eval miniature": "a day on the CPU; can be stopped",
 }
 # An evaluation or an experiment, and the training of the model that it names.
 PAPER = {
