@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -69,7 +69,7 @@ class DlmSettings:
     decay: float = 0.5  # the last share of the steps, in which the learning rate goes to zero
     seed: int = 0
     problems: Kind = "short"
-    begin: str = ""  # the directory of a tiny DLM to go on from, else the teacher's weights
+    begin: str = str(TEACHER)  # the directory of a tiny teacher, or of a tiny DLM to go on from
 
 
 class Example(NamedTuple):
@@ -186,8 +186,8 @@ def learning_rate(step: int, settings: DlmSettings) -> float:
     return settings.learning_rate * min(1.0, (step + 1) / settings.warmup, rest)
 
 
-def write_base(folder: Path) -> None:
-    """The teacher's weights as a Dream directory: what is trained, before its first step.
+def write_base(folder: Path, source: Path = TEACHER) -> None:
+    """A teacher's weights as a Dream directory: what is trained, before its first step.
 
     The mask, which the teacher has not, begins as the mean token; the biases that Qwen2's attention
     has and Llama's has not begin as zeros.
@@ -195,9 +195,9 @@ def write_base(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = tokenizer_with_mask()
     tokenizer.save_pretrained(folder)
-    teacher = json.loads((TEACHER / "config.json").read_text(encoding="utf-8"))
+    teacher = _config(source)
     layers = teacher["num_hidden_layers"]
-    weights = load_file(TEACHER / "model.safetensors")
+    weights = load_file(source / "model.safetensors")
     words_VH = weights["model.embed_tokens.weight"]
     weights["model.embed_tokens.weight"] = torch.cat([words_VH, words_VH.mean(0, keepdim=True)])
     for layer in range(layers):
@@ -230,6 +230,11 @@ def write_base(folder: Path) -> None:
     replace_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
 
 
+def _config(folder: Path) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return config
+
+
 def loss_of(dlm: Dlm, batch: Batch) -> Tensor:
     """Mean over the rows of the weighted cross-entropy of their masked tokens, in nats."""
     positions_R = batch.weights_BT.flatten().nonzero().squeeze(1)
@@ -249,9 +254,11 @@ def train(settings: DlmSettings, out: Path, every: int) -> None:
     state.mkdir(parents=True, exist_ok=True)
     log = out / "training_log.jsonl"
     checkpoint = state / "checkpoint.safetensors"
-    if not settings.begin:
-        write_base(state / "base")
-    dlm = models.load_model(settings.begin or str(state / "base"))
+    begin = Path(settings.begin)
+    if _config(begin)["model_type"] == "llama":
+        write_base(state / "base", begin)
+        begin = state / "base"
+    dlm = models.load_model(str(begin))
     tokenizer, model = dlm.tokenizer, dlm.denoiser
     optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, betas=(0.9, 0.98), weight_decay=0.05)
     start, lines = 0, []
@@ -289,7 +296,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=DlmSettings().steps)
     parser.add_argument("--problems", choices=tuple(KINDS), default="short")
-    parser.add_argument("--begin", default="", help="go on from this tiny DLM's weights")
+    parser.add_argument(
+        "--begin", default=DlmSettings().begin, help="go on from this tiny teacher or tiny DLM"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--every", type=int, default=200, help="steps between log lines and checkpoints"
