@@ -127,7 +127,8 @@ def mask_step(
     """The instances of a step with their masks and weights.
 
     With `layouts` each has a layout of its own, in which its hints and, if they are shuffled, the
-    order of its paths show. With `structured`, p is the ratio from which the probabilities of an instance's slots follow.
+    order of its paths show. With `structured`, p is the ratio from which the probabilities of an
+    instance's slots follow.
     """
     count, tokens = len(instances), layout.masks
     ordered: list[tuple[Instance, CanvasLayout | None]] = [

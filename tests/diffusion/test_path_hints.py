@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diffusion import models
 from diffusion.data import corpus
 from diffusion.data.canvas_layouts import CanvasLayouts
 from diffusion.data.corpus import Encoded, ReleasedRow
@@ -143,7 +142,9 @@ def test_the_context_counts_the_longest_header(dlm: Dlm) -> None:
     row = ReleasedRow("a", "Why?", ("1", "2", "3"), "3")
     layout = canvas(dlm, paths=3, slot_tokens=30)
     more = CanvasLayouts(dlm.tokenizer, layout).tokens_more(HINTS)
-    longest = [encode(dlm.tokenizer, f"\n</think {j}>\n<think {j + 1}>\n{HINTS[1]}\n") for j in (1, 2)]
+    longest = [
+        encode(dlm.tokenizer, f"\n</think {j}>\n<think {j + 1}>\n{HINTS[1]}\n") for j in (1, 2)
+    ]
     first = encode(dlm.tokenizer, f"<think 1>\n{HINTS[1]}\n")
     last = layout.headers[-1]
     assert more == len(first) + sum(map(len, longest)) + len(last) - layout.header_tokens

@@ -8,8 +8,8 @@ import torch
 
 from diffusion import models
 from diffusion.data import corpus
-from diffusion.data.layout import Form, layout_of
 from diffusion.data.canvas_layouts import CanvasLayouts
+from diffusion.data.layout import Form, layout_of
 from diffusion.settings import ModelReference, Precision, Settings
 from diffusion.training.collate import collate, mask_step, pieces
 from diffusion.training.objective import draw_order
