@@ -192,7 +192,8 @@ class Trainer:
         self.say(
             f"{_account(self.ready.train)}\n"
             f"validation: {_account(self.ready.validation)}\n"
-            f"{hints}a row: prompt, {layout.masks} masks and {layout.header_tokens} header tokens; "
+            f"{hints}a row: prompt, {layout.masks} masks and {layout.header_tokens} header tokens"
+            f"{', hints not counted' if hints else ''}; "
             f"{self.schedule.steps} steps of {self.settings.batch} instances\n"
             f"{self.ready.dlm.family}: {self.trained:,} of {self.parameters:,} parameters trained, "
             f"{self.accelerator.num_processes} x {self.accelerator.device.type}"
