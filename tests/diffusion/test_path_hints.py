@@ -176,6 +176,20 @@ def test_a_training_with_hints_is_seeded_and_another_one(
     fine_tune(replace(hinted, shuffle_paths=True), tmp_path / "both")
 
 
+def test_a_block_causal_model_is_trained_with_hints(settings: Settings, tmp_path: Path) -> None:
+    model = ModelReference(path=str(make("sdar", tmp_path / "sdar")))
+    hints = tuple(f"{n} +" for n in range(3, 12))
+    cut, whole = (
+        fine_tune(
+            replace(settings, model=model, path_hints=hints, micro_tokens=tokens),
+            tmp_path / f"{tokens}",
+            say=lambda _: None,
+        )
+        for tokens in (1, 16384)
+    )
+    assert cut.loss == pytest.approx(whole.loss, rel=1e-5), "padding changes nothing"
+
+
 def test_digests_of_recipes_without_hints_are_those_of_earlier_versions() -> None:
     settings = Settings(name="a", model=ModelReference(path="m"), corpus="c")
     assert settings.digest() == "a77a19a62a88f5cb"
