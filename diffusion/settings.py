@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from diffusion.data.layout import CanvasLayout, Form, layout_of
+from diffusion.data.path_hints import check_hints
 
 STRICT = {"extra": "forbid"}  # pydantic's configuration: an unknown key is an error
 
@@ -109,7 +110,7 @@ class Settings:
     in steps (0: at the end only). `checkpoints`: how many of the latest checkpoints are kept.
     `attention`: of a block-causal model alone. `load_in_4bit`: keep the weights that adapters are
     beside in 4 bits. `shuffle_paths`: whether the paths of a canvas stand in another random order
-    at every step.
+    at every step. `path_hints`: beginnings of paths that the headers above these paths show.
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -134,6 +135,7 @@ class Settings:
     gradient_checkpointing: bool = False
     attention: Attention = Attention.DENSE
     shuffle_paths: bool = False
+    path_hints: tuple[str, ...] = ()
     structured_masking: StructuredMasking | None = None
     lora: Lora | None = None
     load_in_4bit: bool = False
@@ -160,11 +162,12 @@ class Settings:
         _within("seed", self.seed, 0, 2**63 - 1)
         for name, beta in zip(("betas.0", "betas.1"), self.betas, strict=True):
             _within(name, beta, 0, 0.99999)
-        for name in ("shuffle_paths", "structured_masking"):
+        for name in ("shuffle_paths", "path_hints", "structured_masking"):
             if getattr(self, name) and self.form is not Form.CANVAS:
                 raise ValueError(
                     f"{name}: form {self.form} has one text without paths; take form=canvas"
                 )
+        check_hints(self.path_hints)
         if self.load_in_4bit and self.lora is None:
             raise ValueError("load_in_4bit: weights of 4 bits are not trained; add lora: {}")
         for name in ("learning_rate", "clip"):
@@ -196,7 +199,7 @@ class Settings:
         return digest_of(facts)
 
 
-_ADDED = ("attention", "load_in_4bit", "shuffle_paths", "structured_masking")
+_ADDED = ("attention", "load_in_4bit", "path_hints", "shuffle_paths", "structured_masking")
 
 
 def digest_of(facts: object) -> str:

@@ -6,7 +6,7 @@ context is refused with a reason; no text is ever cut.
 Axes: N slots, T tokens.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diffusion.data.layout import CanvasLayout, Form, Ids, encode, encode_prompt
+from diffusion.data.path_hints import hint_of
 from diffusion.data.turns import special_token_ids
 from schemas.arrow import SCHEMA_VERSION
 from schemas.canvas import long_cot
@@ -25,11 +26,15 @@ _COLUMNS = ("id", "prompt", "paths", "summary")
 
 
 class Instance(NamedTuple):
-    """One training instance: the prompt's ids, and the ids of every slot's text without fill."""
+    """One training instance: the prompt's ids, and the ids of every slot's text without fill.
+
+    `hints`: what the header of each path shows, empty where it shows none; () without any.
+    """
 
     id: str
     prompt: Ids
     texts: tuple[Ids, ...]
+    hints: tuple[str, ...] = ()
 
     def tokens(self, layout: CanvasLayout) -> int:
         """Length of its row in tokens."""
@@ -121,8 +126,14 @@ def encode_rows(
     paths: int,
     context: int | None,
     mask_id: int,
+    hints: Sequence[str] = (),
+    tokens_more: int = 0,
 ) -> Encoded:
-    """Rows in a model's tokens: the first `paths` paths of each, in the given form."""
+    """Rows in a model's tokens: the first `paths` paths of each, in the given form.
+
+    A path that begins with one of `hints` is given it. A row may have up to `tokens_more` tokens
+    more than `layout`, because of the headers of its own.
+    """
     special = special_token_ids(tokenizer) | {layout.fill_id, mask_id}
     instances: list[Instance] = []
     refused: list[Refusal] = []
@@ -137,8 +148,9 @@ def encode_rows(
             row.id,
             encode_prompt(tokenizer, row.prompt),
             tuple(encode(tokenizer, text) for text in slots),
+            tuple(hint_of(text, hints) for text in chosen) if hints else (),
         )
-        refusal = _refusal(instance, layout, special, context, mask_id)
+        refusal = _refusal(instance, layout, special, context, mask_id, tokens_more)
         if refusal is None:
             instances.append(instance)
         else:
@@ -152,6 +164,7 @@ def _refusal(
     special: frozenset[int],
     context: int | None,
     mask_id: int,
+    tokens_more: int,
 ) -> Refusal | None:
     if mask_id in instance.prompt:
         return Refusal(instance.id, "special_token", "the prompt spells out the mask token")
@@ -162,10 +175,10 @@ def _refusal(
         if not special.isdisjoint(text.tolist()):
             detail = f"slot {number}: its text spells out a special token"
             return Refusal(instance.id, "special_token", detail)
-    tokens = instance.tokens(layout)
-    if context is not None and tokens > context:
+    tokens = layout.tokens + tokens_more
+    if context is not None and len(instance.prompt) + tokens > context:
         detail = (
-            f"prompt of {len(instance.prompt)} and answer of {layout.tokens} tokens, "
+            f"prompt of {len(instance.prompt)} and answer of {tokens} tokens, "
             f"the model sees {context}"
         )
         return Refusal(instance.id, "exceeds_context", detail)

@@ -90,6 +90,20 @@ class CanvasLayout:
             for slot in (*[-1] * len(head), *[number] * length)
         ]
 
+    def columns_in(self, row: "CanvasLayout") -> list[int]:
+        """Where each column of this layout is in an answer of `row`; the first one is at 0.
+
+        Both have the same slots. Of a longer header of `row` only the first tokens are columns.
+        """
+        assert self.slots == row.slots, "layouts of one batch differ in headers alone"
+        columns, start = [], 0
+        for mine, head, length in zip(self.headers, row.headers, self.slots, strict=True):
+            columns += [start + min(n, len(head) - 1) for n in range(len(mine))]
+            start += len(head)
+            columns += range(start, start + length)
+            start += length
+        return columns
+
     def contents(self, ids_C: Ids, ends: Collection[int] = ()) -> list[Ids]:
         """The ids of each slot's text in a decoded answer, up to its first fill token.
 

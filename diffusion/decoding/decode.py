@@ -96,7 +96,11 @@ class _Batch:
         self.done: list[Tensor | None] = [None] * len(requests)
         self.rows = list(range(len(requests)))
         no_texts = [np.zeros(0, dtype=np.int32)] * len(layout.slots)
-        empty = [layout.lay(request.prompt, no_texts) for request in requests]
+        layouts = [request.layout or layout for request in requests]
+        empty = [
+            own.lay(request.prompt, no_texts)
+            for own, request in zip(layouts, requests, strict=True)
+        ]
         longest = max((len(row.ids_T) for row in empty), default=0)
         ids_BT = np.full((len(empty), longest), layout.fill_id, dtype=np.int64)
         for b, row in enumerate(empty):
@@ -107,8 +111,9 @@ class _Batch:
         self.attention_mask_BT = (
             (torch.arange(longest) < lengths_B[:, None]).to(self.device) if is_padded else None
         )
-        columns_C = torch.arange(layout.tokens)
-        self.at_BC = ((lengths_B - layout.tokens)[:, None] + columns_C).to(self.device)
+        columns_BC = torch.tensor([layout.columns_in(own) for own in layouts], dtype=torch.long)
+        prompts_B = torch.tensor([len(request.prompt) for request in requests], dtype=torch.long)
+        self.at_BC = (prompts_B[:, None] + columns_BC.reshape(-1, layout.tokens)).to(self.device)
         self.slot_C = torch.tensor(layout.slot_of(), device=self.device)
         is_mask_C = self.slot_C >= 0
         self.mask_index_C = torch.where(is_mask_C, is_mask_C.cumsum(0) - 1, -1)

@@ -12,16 +12,19 @@ import numpy as np
 import torch
 
 from diffusion import models
-from diffusion.data.layout import CanvasLayout, Form, Ids, layout_of
+from diffusion.data.canvas_layouts import CanvasLayouts
+from diffusion.data.layout import CanvasLayout, Form, Ids, encode_prompt, layout_of
 from diffusion.data.turns import special_token_ids
 from diffusion.decoding import Rule
 from diffusion.decoding.blocks import rule_inside_blocks
 from diffusion.decoding.decode import Decoded, Request, Sampling, decode
 from diffusion.decoding.kv_cache import CacheSettings
+from diffusion.evaluation.benchmarks import Problem
 from diffusion.evaluation.computed import default_device
 from diffusion.evaluation.settings import path_tokens
 from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import ModelReference, Precision
+from diffusion.training.objective import generator
 from support.capacity import keep_freed
 from support.errors import UserError
 
@@ -64,6 +67,24 @@ def layout_for(
     )
 
 
+def requests_of(
+    dlm: Dlm, layout: CanvasLayout, problems: Sequence[Problem], hints: Sequence[str], seed: int
+) -> list[Request]:
+    """What is decoded for each problem; with `hints`, its slots show some of them."""
+    layouts = CanvasLayouts(dlm.tokenizer, layout)
+
+    def own(name: str) -> CanvasLayout | None:
+        return layouts.layout(draw_hints(hints, layouts.paths, seed, name)) if hints else None
+
+    return [Request(p.id, encode_prompt(dlm.tokenizer, p.prompt), own(p.id)) for p in problems]
+
+
+def draw_hints(hints: Sequence[str], paths: int, seed: int, problem: str) -> tuple[str, ...]:
+    """The hint of each path of a problem, drawn without replacement."""
+    drawn = torch.randperm(len(hints), generator=generator(seed, "hints", problem))
+    return tuple(hints[number] for number in drawn[:paths].tolist())
+
+
 def answers(
     dlm: Dlm,
     layout: CanvasLayout,
@@ -82,7 +103,8 @@ def answers(
     cannot be decoded, a cache that guidance does not allow, and a token of `sampling` that the
     model does not have.
     """
-    check_length(dlm, layout, max(len(request.prompt) for request in requests), where)
+    for request in requests:
+        check_length(dlm, request.layout or layout, len(request.prompt), where)
     check_decodable(rule, dlm.denoiser.block, caching, where)
     if caching is not None:
         try:

@@ -69,7 +69,7 @@ class Result:
     `device` to `batch`, and `threads`, say what it was computed with (`Computed`); None in results
     of Polytrace 0.1, which did not keep it.
     `model` names the model, of an adapter also its base, and `revision` has a hash of the files of
-    each; both are empty in earlier results.
+    each; both are empty in earlier results. `path_hints`: how many hints headers were drawn from.
     """
 
     system: str
@@ -118,6 +118,7 @@ class Result:
     threads: int | None = None
     model: str = ""
     revision: str = ""
+    path_hints: int = 0
 
     @property
     def computed(self) -> Computed | None:
@@ -181,6 +182,7 @@ def result(
         by_slot=tuple(_in_slot(rows, slot) for slot in range(slots)),
         churn=1 - kept / commits if commits else 0.0,
         sampling=str(evaluation.sampling),
+        path_hints=len(system.path_hints),
         **asdict(machine),
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from diffusion.data.layout import Form
+from diffusion.data.path_hints import check_hints
 from diffusion.decoding import Rule
 from diffusion.decoding.kv_cache import CacheSettings
 from diffusion.decoding.sampling import LATER, SamplingFields
@@ -39,9 +40,10 @@ class System:
 
     `form: canvas` decodes `paths` slots and a summary, of which the summary is scored; `long_cot`
     one slot of as many masks, scored by the last answer before its first fill or end of turn.
-    `steps` where they are not the evaluation's; `cache` decodes faster, and not exactly. For the
-    tables: `base` names the base model (default: the model's folder), `training` what it was tuned
-    on, and `tuned_paths` on how many paths, where not on as many as are decoded.
+    `path_hints`: beginnings of paths, of which the header of every path shows another one. `steps`
+    where they are not the evaluation's; `cache` decodes faster, and not exactly. For the tables:
+    `base` names the base model (default: the model's folder), `training` what it was tuned on, and
+    `tuned_paths` on how many paths, where not on as many as are decoded.
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -51,6 +53,7 @@ class System:
     rule: dict[str, str | int | float | bool | None]
     form: Form = Form.CANVAS
     paths: int = 3
+    path_hints: tuple[str, ...] = ()
     steps: tuple[int, ...] = ()
     cache: CacheSettings | None = None
     base: str = ""
@@ -62,6 +65,16 @@ class System:
             raise ValueError("name: empty; a system needs one for its row")
         if self.paths < 1:
             raise ValueError(f"paths: {self.paths} is not at least 1")
+        check_hints(self.path_hints)
+        if self.path_hints and self.form is not Form.CANVAS:
+            raise ValueError(
+                f"path_hints: form {self.form} has one text without paths; take form=canvas"
+            )
+        if 0 < len(self.path_hints) < self.paths:
+            raise ValueError(
+                f"path_hints: {len(self.path_hints)} hints for {self.paths} paths, which get one "
+                "each; give more hints, or fewer paths"
+            )
         if self.steps and min(self.steps) < 1:
             raise ValueError(f"steps: {list(self.steps)}; each at least 1")
 
@@ -171,8 +184,9 @@ class Evaluation(SamplingFields):
         shaping |= {"system": dataclasses.asdict(cell.system), "steps": cell.steps, "facts": facts}
         for name in ("name", "steps", "base", "training", "tuned_paths"):
             shaping["system"].pop(name)
-        if cell.system.cache is None:
-            shaping["system"].pop("cache")
+        for name in ("cache", "path_hints"):
+            if not getattr(cell.system, name):
+                shaping["system"].pop(name)
         for name in ("path", "base_model"):  # their revisions are in `facts`
             shaping["system"]["model"].pop(name)
         return digest_of(shaping)

@@ -107,7 +107,7 @@ class EvaluationCell:
         return (
             *(self.subject, name, kind, tuple(others), one.training, one.tuned_paths, one.form),
             *(one.paths, one.masks, one.temperature, one.fill, one.seed, one.sampling, one.cache),
-            *(one.computed, tuple(self.right)),
+            *(one.path_hints, one.computed, tuple(self.right)),
         )
 
     def is_comparable_with(self, other: "EvaluationCell") -> bool:
@@ -168,6 +168,7 @@ class EvaluationCells:
             return (
                 (cell.training, cell.order, cell.form) == (training, order, form)
                 and cell.cache is None  # others are only in the table of every cell
+                and not cell.path_hints
                 and cell.steps == (None if order is Order.FAST else steps)
                 and (form is Form.LONG_COT or cell.paths == (paths or most))
                 and (training is not Training.NAP or cell.tuned_paths == (tuned_paths or most))

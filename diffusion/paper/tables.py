@@ -289,7 +289,8 @@ def _cells(cells: EvaluationCells) -> Table:
     def line(one: EvaluationCell) -> tuple[str, ...]:
         cell = one.result
         form = f"canvas, P = {cell.paths}" if cell.form is Form.CANVAS else "text"
-        rule = ", ".join(filter(None, (cell.rule, cell.cache, cell.sampling)))
+        hints = f"{cell.path_hints} path hints" if cell.path_hints else None
+        rule = ", ".join(filter(None, (cell.rule, cell.cache, cell.sampling, hints)))
         return (
             *(cell.system, name_of(one.subject), TRAININGS[cell.training], rule, form),
             *(str(cell.count), f"{cell.nfe:.1f}", percent(accuracy(one)), str(cell.unread)),

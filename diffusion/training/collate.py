@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diffusion.data.canvas_layouts import CanvasLayouts
 from diffusion.data.corpus import Instance
 from diffusion.data.layout import CanvasLayout
-from diffusion.data.path_order import PathOrders
 from diffusion.settings import StructuredMasking
 from diffusion.training.objective import (
     draw_mask,
@@ -72,7 +72,7 @@ class MicroBatch:
 class Masked:
     """An instance of a step with its mask: `mask_L` over its answer tokens, drawn with `p`.
 
-    `layout` is its own, if its paths are not in the usual order.
+    `layout` is its own, if its paths are not in the usual order or its headers show hints.
     """
 
     instance: Instance
@@ -80,6 +80,10 @@ class Masked:
     p: float
     weight: float
     layout: CanvasLayout | None = None
+
+    def tokens(self, layout: CanvasLayout) -> int:
+        """Length of its row in tokens; `layout` is that of a row without one of its own."""
+        return self.instance.tokens(self.layout or layout)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,18 +119,25 @@ def mask_step(
     layout: CanvasLayout,
     seed: int,
     step: int,
-    orders: PathOrders | None = None,
+    layouts: CanvasLayouts | None = None,
     structured: StructuredMasking | None = None,
+    *,
+    is_shuffled: bool = False,
 ) -> list[Masked]:
-    """The instances of a step with their masks and weights, their paths shuffled with `orders`.
+    """The instances of a step with their masks and weights.
 
-    With `structured`, p is the ratio from which the probabilities of an instance's slots follow.
+    With `layouts` each has a layout of its own, in which its hints and, if they are shuffled, the
+    order of its paths show. With `structured`, p is the ratio from which the probabilities of an
+    instance's slots follow.
     """
     count, tokens = len(instances), layout.masks
     ordered: list[tuple[Instance, CanvasLayout | None]] = [
         (one, None)
-        if orders is None
-        else orders.ordered(one, draw_order(orders.paths, seed, step, number))
+        if layouts is None
+        else layouts.ordered(
+            one,
+            draw_order(layouts.paths, seed, step, number) if is_shuffled else range(layouts.paths),
+        )
         for number, one in enumerate(instances)
     ]
     return [
@@ -155,14 +166,14 @@ def pieces(
     Their number is a multiple of `processes`; process r takes pieces r, r + processes, … A single
     row longer than `most_tokens` is a piece of its own. With too few rows some pieces are empty.
     """
-    ordered = sorted(step, key=lambda m: -m.instance.tokens(layout))
+    ordered = sorted(step, key=lambda m: -m.tokens(layout))
     number = processes
     while True:
         cut = [
             ordered[len(ordered) * i // number : len(ordered) * (i + 1) // number]
             for i in range(number)
         ]
-        largest = max((len(p) * p[0].instance.tokens(layout) for p in cut if p), default=0)
+        largest = max((len(p) * p[0].tokens(layout) for p in cut if p), default=0)
         if largest <= most_tokens or number >= len(ordered):
             return cut
         number += processes

@@ -16,7 +16,7 @@ from diffusion.data.layout import CanvasLayout
 from diffusion.memory import Parts, Shape, training
 from diffusion.settings import Precision, Settings
 from diffusion.training.four_bit import quantised_layers
-from diffusion.training.prepared import check_objective, refusals
+from diffusion.training.prepared import check_objective, layouts_of, refusals
 from support.errors import NothingReleasedError, UserError
 
 UTILISATION = 0.4  # of the peak rate: what good trainers reach at this size
@@ -120,6 +120,7 @@ def estimate(settings: Settings, devices: int, device: str | None) -> Estimate:
         net = family.blank(config, torch.float32, settings.model.trust_remote_code)
     tokenizer, ids = models.tokenizer_of(family, folder, config, settings.model.trust_remote_code)
     layout = settings.layout(tokenizer, ids.fill)
+    layouts, tokens_more = layouts_of(settings, layout, tokenizer)
     encoded = corpus.encode_rows(
         corpus.rows(corpus.locate_release(settings.corpus), "train", settings.limit),
         layout,
@@ -128,10 +129,15 @@ def estimate(settings: Settings, devices: int, device: str | None) -> Estimate:
         paths=settings.paths,
         context=models.context_of(net),
         mask_id=ids.mask,
+        hints=settings.path_hints,
+        tokens_more=tokens_more,
     )
     if not encoded.instances:
         raise NothingReleasedError(f"corpus {settings.corpus}: no instance fits this model")
-    lengths = [instance.tokens(layout) for instance in encoded.instances]
+    lengths = [
+        instance.tokens(layouts.layout(instance.hints) if layouts else layout)
+        for instance in encoded.instances
+    ]
     head = net.get_output_embeddings().weight.numel()
     shape = shape_of(net)
     blocks = shape.parameters - net.get_input_embeddings().weight.numel()

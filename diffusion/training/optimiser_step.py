@@ -63,8 +63,10 @@ class OptimiserStep:
         dropout = generator(settings.seed, "dropout", step, accelerator.process_index)
         torch.manual_seed(dropout.initial_seed())
         instances = [self.ready.train.instances[i] for i in chosen]
-        layout, more = self.ready.layout, (self.ready.orders, settings.structured_masking)
-        masked = mask_step(instances, layout, settings.seed, step, *more)
+        layout, more = self.ready.layout, (self.ready.layouts, settings.structured_masking)
+        masked = mask_step(
+            instances, layout, settings.seed, step, *more, is_shuffled=settings.shuffle_paths
+        )
         cut = pieces(masked, layout, self.micro_tokens, accelerator.num_processes)
         sums = self._backward(cut[accelerator.process_index :: accelerator.num_processes])
         sums[-1] = float(is_asked)

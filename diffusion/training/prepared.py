@@ -3,13 +3,13 @@
 import hashlib
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from diffusion import models
 from diffusion.data import corpus
+from diffusion.data.canvas_layouts import CanvasLayouts
 from diffusion.data.corpus import Encoded
 from diffusion.data.layout import CanvasLayout
-from diffusion.data.path_order import PathOrders
 from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import Attention, Settings
 from support.errors import NothingReleasedError, UserError
@@ -19,14 +19,14 @@ from support.files import sha256
 class Prepared(NamedTuple):
     """A model, the layout of its rows, and both splits of the corpus in its tokens.
 
-    `orders` lays out training rows with their paths in another order; None: none are shuffled.
+    `layouts` lays out rows with shuffled paths or with hints; None: every row has `layout`.
     """
 
     dlm: Dlm
     layout: CanvasLayout
     train: Encoded
     validation: Encoded
-    orders: PathOrders | None = None
+    layouts: CanvasLayouts | None = None
 
 
 def fingerprint(settings: Settings) -> str:
@@ -74,6 +74,17 @@ def check_objective(settings: Settings) -> int | None:
     return known.block
 
 
+def layouts_of(
+    settings: Settings, layout: CanvasLayout, tokenizer: Any
+) -> tuple[CanvasLayouts | None, int]:
+    """What lays out rows unlike `layout`, if rows do, and how many more tokens one may have."""
+    if not (settings.shuffle_paths or settings.path_hints):
+        return None, 0
+    layouts = CanvasLayouts(tokenizer, layout)
+    more = layouts.tokens_more(settings.path_hints, is_shuffled=settings.shuffle_paths)
+    return layouts, more
+
+
 def prepare(settings: Settings) -> Prepared:
     """Load the model and encode the corpus.
 
@@ -87,10 +98,7 @@ def prepare(settings: Settings) -> Prepared:
     dlm.denoiser.uses_flex = settings.attention is Attention.FLEX
     layout = settings.layout(dlm.tokenizer, dlm.fill_id)
 
-    orders = PathOrders(dlm.tokenizer, layout) if settings.shuffle_paths else None
-    context = dlm.context
-    if orders is not None and context is not None:
-        context -= orders.tokens_more
+    layouts, tokens_more = layouts_of(settings, layout, dlm.tokenizer)
 
     def encoded(split: str, limit: int | None) -> Encoded:
         return corpus.encode_rows(
@@ -99,8 +107,10 @@ def prepare(settings: Settings) -> Prepared:
             dlm.tokenizer,
             form=settings.form,
             paths=settings.paths,
-            context=context,
+            context=dlm.context,
             mask_id=dlm.mask_id,
+            hints=settings.path_hints,
+            tokens_more=tokens_more,
         )
 
     train = encoded("train", settings.limit)
@@ -109,7 +119,7 @@ def prepare(settings: Settings) -> Prepared:
         raise NothingReleasedError(
             f"corpus {settings.corpus}: no instance fits this model and layout ({reasons})"
         )
-    return Prepared(dlm, layout, train, encoded("validation", settings.validation), orders)
+    return Prepared(dlm, layout, train, encoded("validation", settings.validation), layouts)
 
 
 def refusals(encoded: Encoded) -> dict[str, int]:

@@ -139,6 +139,7 @@ class Trainer:
             self.ready.dlm.mask_id,
             self.micro_tokens,
             self.accelerator,
+            self.ready.layouts,
         )
         if self.is_main:
             training_log.add_validation(self.out, step, buckets)
@@ -184,10 +185,15 @@ class Trainer:
 
     def _announce(self, start: int) -> None:
         layout = self.ready.layout
+        hints = ""
+        if self.settings.path_hints:
+            found = [hint for one in self.ready.train.instances for hint in one.hints]
+            hints = f"{sum(map(bool, found))} of {len(found)} paths begin with a hint\n"
         self.say(
             f"{_account(self.ready.train)}\n"
             f"validation: {_account(self.ready.validation)}\n"
-            f"a row: prompt, {layout.masks} masks and {layout.header_tokens} header tokens; "
+            f"{hints}a row: prompt, {layout.masks} masks and {layout.header_tokens} header tokens"
+            f"{', hints not counted' if hints else ''}; "
             f"{self.schedule.steps} steps of {self.settings.batch} instances\n"
             f"{self.ready.dlm.family}: {self.trained:,} of {self.parameters:,} parameters trained, "
             f"{self.accelerator.num_processes} x {self.accelerator.device.type}"

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from diffusion.data.canvas_layouts import CanvasLayouts
 from diffusion.data.corpus import Instance
 from diffusion.data.layout import CanvasLayout
 from diffusion.training.collate import collate, mask_step, pieces
@@ -52,9 +53,13 @@ def validate(
     mask_id: int,
     micro_tokens: int,
     accelerator: Any,
+    layouts: CanvasLayouts | None = None,
 ) -> Buckets:
-    """The mean losses of `instances`; every process computes its share, and all get the result."""
-    masked = mask_step(instances, layout, seed=0, step=0)
+    """The mean losses of `instances`; every process computes its share, and all get the result.
+
+    Paths are never shuffled; with `layouts`, headers show hints.
+    """
+    masked = mask_step(instances, layout, seed=0, step=0, layouts=layouts)
     cut = pieces(masked, layout, micro_tokens, accelerator.num_processes)
     sums = torch.zeros(2 * 2 * BUCKETS + 1, dtype=torch.float64, device=accelerator.device)
     model.eval()

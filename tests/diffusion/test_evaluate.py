@@ -365,7 +365,7 @@ def test_every_rule_and_setting_is_evaluated_and_read_back(
 def test_results_without_the_later_columns_are_read(evaluation: Evaluation, tmp_path: Path) -> None:
     found = evaluate_cells(evaluation, tmp_path, say=lambda _: None)
     file = tmp_path / "results.parquet"
-    pq.write_table(pq.read_table(file).drop_columns(["churn", "sampling"]), file)
+    pq.write_table(pq.read_table(file).drop_columns(["churn", "sampling", "path_hints"]), file)
     assert read_results(tmp_path) == found
     rows = tmp_path / found[0].rows
     before = read_rows(rows).to_pylist()
@@ -382,7 +382,7 @@ def test_settings_that_are_not_used_change_no_digest(evaluation: Evaluation) -> 
     for name in ("name", "systems", "steps", "batch", "strict", "processes", *later):
         shaping.pop(name)
     system = asdict(cell.system)
-    for name in ("name", "steps", "base", "training", "tuned_paths", "cache"):
+    for name in ("name", "steps", "base", "training", "tuned_paths", "cache", "path_hints"):
         system.pop(name)
     for name in ("path", "base_model"):
         system["model"].pop(name)

@@ -8,8 +8,8 @@ import torch
 
 from diffusion import models
 from diffusion.data import corpus
+from diffusion.data.canvas_layouts import CanvasLayouts
 from diffusion.data.layout import Form, layout_of
-from diffusion.data.path_order import PathOrders
 from diffusion.settings import ModelReference, Precision, Settings
 from diffusion.training.collate import collate, mask_step, pieces
 from diffusion.training.objective import draw_order
@@ -46,7 +46,7 @@ def test_a_path_moves_with_its_number_and_the_summary_stays(settings: Settings) 
         context=None,
         mask_id=dlm.mask_id,
     ).instances
-    orders = PathOrders(dlm.tokenizer, layout)
+    orders = CanvasLayouts(dlm.tokenizer, layout)
     assert orders.ordered(instances[0], [0, 1, 2]) == (instances[0], layout)
     moved, other = orders.ordered(instances[0], [2, 0, 1])
     row = other.lay(moved.prompt, moved.texts)
@@ -57,8 +57,8 @@ def test_a_path_moves_with_its_number_and_the_summary_stays(settings: Settings) 
         f"<think 3>\n{three}\n</think 3>\n<think 1>\n{one}\n</think 1>\n<think 2>\n{two}"
         f"\n</think 2>\n<summary>\n{rows[0].summary}"
     )
-    assert orders.tokens_more >= len(row.ids_T) - instances[0].tokens(layout)
-    step = mask_step(instances, layout, 0, 3, orders)
+    assert orders.tokens_more(is_shuffled=True) >= len(row.ids_T) - instances[0].tokens(layout)
+    step = mask_step(instances, layout, 0, 3, orders, is_shuffled=True)
     assert [one.mask_L.tolist() for one in step] == [
         one.mask_L.tolist() for one in mask_step(instances, layout, 0, 3)
     ]

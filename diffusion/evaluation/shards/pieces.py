@@ -15,9 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from diffusion.data.layout import encode_prompt
-from diffusion.decoding.decode import Decoded, Request
-from diffusion.evaluation.answers import answers, check_length, layout_for, load_decoder
+from diffusion.decoding.decode import Decoded
+from diffusion.evaluation.answers import (
+    answers,
+    check_length,
+    layout_for,
+    load_decoder,
+    requests_of,
+)
 from diffusion.evaluation.benchmarks import Problem
 from diffusion.evaluation.results import DecodedProblem
 from diffusion.evaluation.shards.plan import Piece, Plan, PlannedCell
@@ -115,9 +120,9 @@ def _rows(
         masks=evaluation.masks,
         summary_tokens=evaluation.summary_tokens,
     )
-    requests = [Request(p.id, encode_prompt(dlm.tokenizer, p.prompt)) for p in problems]
-    for name, prompt in requests:
-        check_length(dlm, layout, len(prompt), f"{where}: problem {name!r}")
+    requests = requests_of(dlm, layout, problems, system.path_hints, evaluation.seed)
+    for name, prompt, own in requests:
+        check_length(dlm, own or layout, len(prompt), f"{where}: problem {name!r}")
     try:
         decoded = answers(
             dlm,

@@ -172,6 +172,8 @@ def plan(
         elif (batch := evaluation.rows_at_once or 0) == 0:
             limit = (most or {}).get(cell.system.model, MOST_ROWS)
             longest = max(len(problem.prompt) for problem in problems)
+            hints = sorted(map(len, cell.system.path_hints))
+            longest += sum(hints[-cell.system.paths :])
             batch = _begun(planned, limit) or min(
                 limit, rows_that_fit(net, evaluation, longest, device, sharing)
             )
