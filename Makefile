@@ -102,7 +102,7 @@ endif
 	$(PYTEST) -m vllm tests/vllm
 
 bench: venv
-	@for name in teacher seqdep corpus grading scale training decoding caches real_size sampling allocation allocation_ceiling peer_faults sampling_vllm; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	@for name in teacher seqdep real_scoring corpus grading scale training decoding caches real_size sampling allocation allocation_ceiling peer_faults sampling_vllm; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:
 	rm -rf $(VENV) $(VLLM_VENV) runs

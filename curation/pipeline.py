@@ -158,6 +158,7 @@ def run_steps(job: Job, executor: Executor) -> Outcome:
             return earlier
         release_stage.check_previous_release(job)
         begin_anew(job.run)
+        release_stage.begin(job)
         source_index: SourceIndex = executor.submit(Step.READ_PROMPTS).result()
         if not release_stage.has_manifest(job):  # it keeps the recipe that made the release
             release_stage.write_recipe(job)

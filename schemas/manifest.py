@@ -43,6 +43,7 @@ from support.files import replace_text
 
 MANIFEST_FILE = "manifest.json"
 RECIPE_FILE = "recipe.yaml"
+UNFINISHED_FILE = "recipe.unfinished.yaml"  # of a second build, until it has ended
 RELEASE_FOLDER = "release"
 _REMEDY = "delete the file and run the same polytrace build again"
 

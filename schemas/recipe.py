@@ -146,8 +146,9 @@ class ScorerSpec(Section):
     controls: int = Field(
         default=60,
         ge=0,
-        description="Canvases on which the controls of the path level are measured: paths of other "
-        "prompts, one path repeated (0: none; at least 30 say anything).",
+        description="Canvases at most on which the controls of the path level are measured: paths "
+        "of other prompts, one path repeated (0: none; at least 30 say anything). It is one canvas "
+        "in 20, and at least 30.",
     )
     devices: Annotated[tuple[str, ...] | None, BeforeValidator(_as_list)] = Field(
         default=None,

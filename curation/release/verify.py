@@ -20,7 +20,13 @@ from curation.run_store.shards import kind_of
 from curation.sampling import journal
 from schemas import arrow
 from schemas.facts import REJECTED_FOLDER, FileFacts, ReleaseFile, Shard
-from schemas.manifest import MANIFEST_FILE, RECIPE_FILE, RELEASE_FOLDER, Manifest
+from schemas.manifest import (
+    MANIFEST_FILE,
+    RECIPE_FILE,
+    RELEASE_FOLDER,
+    UNFINISHED_FILE,
+    Manifest,
+)
 from schemas.recipe import Recipe, load_recipe
 from schemas.records import Grade, Rejection
 from support.display.text import one_line
@@ -31,6 +37,11 @@ STATS = f"{RELEASE_FOLDER}/{statistics.STATS_FILE}"
 PICTURES = f"{RELEASE_FOLDER}/{figures.FOLDER}"
 REQUIRED = (f"{RELEASE_FOLDER}/README.md", STATS)  # files that every release has beside its data
 MOST_LISTED = 20  # problems of one file
+UNFINISHED = (
+    f"a second build has begun and not ended ({UNFINISHED_FILE}), so that files outside "
+    f"{RELEASE_FOLDER}/ are partly its own and not those of {MANIFEST_FILE}: the same polytrace "
+    f"build command finishes it, and that of {RECIPE_FILE} goes back to the first"
+)
 
 
 @dataclass(slots=True)
@@ -58,7 +69,7 @@ def find_problems(run: Path) -> list[str]:
             damaged.add(file.path)
     problems += _unnamed(run, manifest)
     problems += _contents(run, manifest, damaged)
-    return [one_line(problem) for problem in problems]
+    return [one_line(problem) for problem in _without_second_build(run, problems)]
 
 
 def journal_warnings(run: Path) -> Iterator[str]:
@@ -70,6 +81,14 @@ def journal_warnings(run: Path) -> Iterator[str]:
                 f"{path.relative_to(run).as_posix()}: {number} damaged lines (the corpus does not "
                 "need them: the shard's Parquet file holds its samples; the disk may be failing)"
             )
+
+
+def _without_second_build(run: Path, problems: list[str]) -> list[str]:
+    """The problems; what a second build that was stopped explains is one of them, the first."""
+    if not (run / UNFINISHED_FILE).is_file():
+        return problems
+    others = [one for one in problems if one.startswith((f"{RELEASE_FOLDER}/", MANIFEST_FILE))]
+    return problems if len(others) == len(problems) else [UNFINISHED, *others]
 
 
 def _damage(run: Path, file: FileFacts) -> str:

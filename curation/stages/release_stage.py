@@ -33,7 +33,13 @@ from curation.stages import (
 from curation.stages.build_manifest import ReleaseTally
 from curation.stages.prompt_stage import SourceIndex
 from schemas.facts import EditionFacts, ReleaseFile
-from schemas.manifest import MANIFEST_FILE, RECIPE_FILE, RELEASE_FOLDER, Manifest
+from schemas.manifest import (
+    MANIFEST_FILE,
+    RECIPE_FILE,
+    RELEASE_FOLDER,
+    UNFINISHED_FILE,
+    Manifest,
+)
 from schemas.outcome import Outcome
 from schemas.recipe import load_recipe
 from schemas.records import Canvas, Scores, Stage
@@ -73,10 +79,23 @@ def has_manifest(job: Job) -> bool:
     return (job.run / MANIFEST_FILE).is_file()
 
 
-def write_recipe(job: Job) -> None:
+def write_recipe(job: Job, name: str = RECIPE_FILE) -> None:
     """Keep the resolved recipe in the run directory."""
     text = yaml.safe_dump(job.recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    replace_text(job.run / RECIPE_FILE, text)
+    replace_text(job.run / name, text)
+
+
+def begin(job: Job) -> None:
+    """Note a second build before it replaces files of the first one, for `polytrace verify`.
+
+    The note is removed when a build has ended.
+    """
+    if has_manifest(job):
+        write_recipe(job, UNFINISHED_FILE)
+
+
+def _end(job: Job) -> None:
+    (job.run / UNFINISHED_FILE).unlink(missing_ok=True)
 
 
 def up_to_date_outcome(job: Job) -> Outcome | None:
@@ -97,6 +116,7 @@ def up_to_date_outcome(job: Job) -> Outcome | None:
         return None
     if not shards.are_whole(job.run, manifest.named()):
         return None
+    _end(job)  # a second build may have been stopped before it changed anything
     return _outcome(job, manifest).model_copy(update={"reused": True})
 
 
@@ -152,6 +172,7 @@ def make_release(job: Job, source_index: SourceIndex) -> Outcome:
     shards.make_durable(job.run, manifest.shards)
     _swap(job.run, fresh)
     manifest.save(job.run / MANIFEST_FILE)
+    _end(job)
     outcome = _outcome(job, manifest)
     return outcome.model_copy(update={"said": (*outcome.said, *_grader_sentences(job))})
 

@@ -10,13 +10,19 @@ from curation.filters import SeesControls, seqdep
 from curation.inspect import terminal_view
 from curation.release.verify import find_problems
 from curation.seqdep_report import controls
+from curation.seqdep_report.documents import Document
 from curation.stages import measure_controls
 from flows.page import page
+from schemas.canvas import long_cot
 from schemas.facts import ControlFacts
 from schemas.manifest import MANIFEST_FILE, Manifest
 from schemas.recipe import Part, ScorerSpec
 from schemas.records import Level, Scores, SeqDep
+from scorers.seqdep import measurement, packing
 from scorers.seqdep.curve import Interval
+from scorers.seqdep.loader import load_scorer
+from scorers.seqdep.measurement import ScoredInstance, SeqDepSettings
+from support.paths import ROOT
 from tests.builds import BuiltRuns, make
 from tests.curation import samples
 from tests.flows.commands import polytrace
@@ -117,6 +123,51 @@ def test_the_number_of_canvases_is_a_key_of_the_recipe(number: int) -> None:
     assert (
         ScorerSpec.model_validate({"path": "tiny/teacher", "controls": number}).controls == number
     )
+
+
+@pytest.mark.parametrize(
+    ("most", "canvases", "size"),
+    [(60, 3, 30), (60, 600, 30), (60, 1000, 50), (60, 100_000, 60), (20, 1000, 20), (0, 1000, 0)],
+)
+def test_one_canvas_in_twenty_is_in_the_sample(most: int, canvases: int, size: int) -> None:
+    assert measure_controls.sample_size(most, canvases) == size
+
+
+def test_the_controls_take_under_five_percent_of_the_tokens() -> None:
+    """Those of one canvas take fewer than its own scoring, and one in twenty is taken."""
+    scorer = load_scorer(str(ROOT / "tiny" / "teacher"))
+    step = "Then {0} + {1} = {2}, so there are {2} of them.\n"
+    paths = [
+        tuple(step.format(i, j, i + j) * (1 + (i + j) % 4) for j in range(3)) for i in range(20)
+    ]
+    documents = [
+        Document(row=i, prompt=f"What is {i} + 1?", paths=one) for i, one in enumerate(paths, 1)
+    ]
+
+    def tokens(item: ScoredInstance, *levels: Level) -> int:
+        settings = SeqDepSettings(levels=levels)
+        parts = measurement._parts(scorer, item, settings).documents()
+        return sum(len(row.ids_T) for part in parts for row in packing._rows(scorer, 0, part))
+
+    own = sum(
+        tokens(
+            ScoredInstance(
+                prompt=doc.prompt,
+                text=long_cot(doc.paths, "The answer is 2."),
+                paths=doc.paths,
+                summary="The answer is 2.",
+            ),
+            *Level,
+        )
+        for doc in documents
+    )
+    kinds: tuple[controls.ControlKind, ...] = ("others", "repeated")
+    theirs = sum(
+        tokens(ScoredInstance(prompt=doc.prompt, paths=doc.paths), Level.PATH)
+        for kind in kinds
+        for doc in controls.control_canvases(documents, kind)
+    )
+    assert 0 < theirs / measure_controls.ONE_IN <= 0.05 * own
 
 
 def test_controls_are_measured_once_and_with_the_same_bytes(

@@ -18,9 +18,11 @@ from curation import pipeline
 from curation.context import Job
 from curation.release.verify import find_problems
 from curation.run_store import shards
+from curation.run_store.shards import ShardMarker
 from curation.stages import prompt_stage, trace_stage
 from curation.teachers import Request, SampleOutcome, Shortfall
 from flows.page import page
+from schemas.manifest import UNFINISHED_FILE
 from schemas.recipe import load_recipe
 from schemas.records import Stage
 from support.paths import ROOT
@@ -341,6 +343,41 @@ def test_a_second_build_that_is_interrupted_leaves_a_sound_run(
     with pytest.raises(KeyboardInterrupt):
         make(run, "demo", "shard_rows=12", "teacher.temperature=0.5", limit=40)
     assert find_problems(run) == []
+
+
+def test_a_second_build_that_is_killed_between_shards_is_called_unfinished_not_damaged(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The release stays whole, and either recipe's command makes the run sound."""
+    run, second = tmp_path / "run", ("demo", "shard_rows=12", "scorer.step_tokens=32")
+    shutil.copytree(small, run)
+    score = pipeline.WORK[pipeline.Step.SCORE]
+
+    def killed(job: Job, index: int) -> ShardMarker:
+        if index == 2:
+            raise KeyboardInterrupt
+        marker: ShardMarker = score(job, index)
+        return marker
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setitem(pipeline.WORK, pipeline.Step.SCORE, killed)
+        make(run, *second, limit=40)
+    (said,) = find_problems(run)
+    assert said.startswith("a second build has begun and not ended")
+    assert "the same polytrace build command finishes it" in said
+    assert contents(run / "release") == contents(small / "release")
+    (data,) = (run / "release" / "data").glob("train-*.parquet")
+    whole = data.read_bytes()
+    data.write_bytes(whole[:-1])
+    assert find_problems(run)[1].startswith(f"release/data/{data.name}: ")
+    data.write_bytes(whole)
+
+    back = tmp_path / "back"
+    shutil.copytree(run, back)
+    make(back, "demo", "shard_rows=12", limit=40)
+    assert contents(back) == contents(small)
+    make(run, *second, limit=40)
+    assert find_problems(run) == [] and not (run / UNFINISHED_FILE).exists()
 
 
 def test_a_page_of_a_former_build_is_written_anew(tmp_path: Path, prefect_api: str) -> None:
