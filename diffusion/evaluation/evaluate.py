@@ -20,7 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diffusion.evaluation.computed import Computed
-from diffusion.evaluation.results import RESULTS, DecodedProblem, Result, read_results, result
+from diffusion.evaluation.results import RESULTS, Result, read_results, result
+from diffusion.evaluation.rows import DecodedProblem
 from diffusion.evaluation.settings import Cell, Evaluation
 from diffusion.evaluation.shards.pieces import (
     COMPUTED,

@@ -19,7 +19,7 @@ from diffusion.data.layout import encode_prompt
 from diffusion.decoding.decode import Decoded, Request
 from diffusion.evaluation.answers import answers, check_length, layout_for, load_decoder
 from diffusion.evaluation.benchmarks import Problem
-from diffusion.evaluation.results import DecodedProblem
+from diffusion.evaluation.rows import DecodedProblem
 from diffusion.evaluation.shards.plan import Piece, Plan, PlannedCell
 from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import ModelReference
@@ -125,7 +125,7 @@ def _rows(
             requests,
             system.made_rule(),
             steps=steps,
-            sampling=evaluation.sampling,
+            sampling=evaluation.sampling_of(system),
             precision=evaluation.precision,
             where=where,
             caching=system.cache,
@@ -134,11 +134,18 @@ def _rows(
         if not is_out_of_memory(error):
             raise
         raise _does_not_fit(plan, piece, problems) from None
-    grades = pool.grade(
-        [Attempt(a.scored, p.gold, p.prompt) for a, p in zip(decoded, problems, strict=True)]
+    # Of a text the only slot, of a canvas its paths and then its summary.
+    graded = pool.grade(
+        [
+            Attempt(text, problem.gold, problem.prompt)
+            for one, problem in zip(decoded, problems, strict=True)
+            for text in one.texts
+        ]
     )
     slots = layout.slot_of()
-    for problem, (texts, row), grade in zip(problems, decoded, grades, strict=True):
+    for number, (problem, (texts, row)) in enumerate(zip(problems, decoded, strict=True)):
+        first = number * len(texts)
+        *paths, grade = graded[first : first + len(texts)]
         yield DecodedProblem(
             id=problem.id,
             gold=problem.gold,
@@ -155,6 +162,8 @@ def _rows(
             tokens_K=tuple(c.token for c in row.commits),
             slots_K=tuple(slots[c.position] for c in row.commits),
             taken_back_K=_taken_back(row),
+            path_answers=tuple(path.answer for path in paths),
+            path_grades=tuple(path.grade for path in paths),
         )
 
 
