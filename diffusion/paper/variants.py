@@ -20,7 +20,9 @@ def variants(cells: EvaluationCells) -> tuple[Table, ...]:
     shown = [one for one in cells.all if one.result.variant and _is_shown(one, cells)]
     places = dict.fromkeys(
         (one.subject, one.result.order, one.result.steps, one.result.paths, one.result.tuned_paths)
-        for one in sorted(shown, key=lambda one: one.result.steps or 0)
+        for one in sorted(
+            shown, key=lambda one: (one.subject, one.result.order, one.result.steps or 0)
+        )
     )
     rows = []
     compared: list[EvaluationCell] = []
@@ -51,7 +53,6 @@ def variants(cells: EvaluationCells) -> tuple[Table, ...]:
             note="Differences are to the plain training at the same number of steps, on the same "
             "problems, in percentage points. The table of paths says what the last five columns "
             f"are. {about_seeds(compared)}".rstrip(),
-            left=(0, 2, 4),
         ),
     )
 

@@ -411,6 +411,28 @@ def test_paths_are_graded_as_the_summary_is(
     } == {0}
 
 
+def test_paths_of_rows_of_an_earlier_version_are_graded(
+    evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a part of a cell's rows is of one; nothing is decoded again."""
+    one = replace(evaluation, systems=evaluation.systems[1:2], steps=(3,))
+    whole = evaluate_cells(one, tmp_path / "run", say=lambda _: None)
+    before = files(tmp_path / "run")
+    monkeypatch.delattr("diffusion.evaluation.answers.decode")
+    file = tmp_path / "run" / whole[0].rows
+    later = ["path_answers", "path_grades"]
+    pq.write_table(pq.read_table(file).drop_columns(later), file)
+    (cell,) = EvaluationCells([tmp_path / "run"]).all
+    assert cell.canvas.vote is None and cell.canvas.copies is not None
+    assert evaluate_cells(one, tmp_path / "run", say=lambda _: None) == whole
+    assert files(tmp_path / "run") == before
+    in_folders(tmp_path / "run")
+    part = file.with_suffix("") / "rows-00001.parquet"
+    pq.write_table(pq.read_table(part).drop_columns(later), part)
+    assert evaluate_cells(one, tmp_path / "run", say=lambda _: None) == whole
+    assert files(tmp_path / "run") == before
+
+
 def test_a_system_may_have_its_own_fill(
     evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

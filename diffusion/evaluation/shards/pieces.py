@@ -24,7 +24,7 @@ from diffusion.evaluation.shards.plan import Piece, Plan, PlannedCell
 from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import ModelReference
 from schemas import arrow
-from scorers.answers.grade import Attempt, GradePool
+from scorers.answers.grade import Answer, Attempt, GradePool
 from support.capacity import is_out_of_memory
 from support.errors import UserError
 from support.files import atomic_write
@@ -59,6 +59,28 @@ def decode_pieces(plan: Plan, pieces: Iterable[Piece], device: str) -> Iterator[
                 raise
             write_rows(plan.file(piece), arrow.table(DecodedProblem, rows))
             yield piece
+
+
+def with_graded_paths(
+    rows: Sequence[DecodedProblem], problems: Sequence[Problem]
+) -> list[DecodedProblem]:
+    """Rows of canvases whose paths an earlier version did not grade, with the grades."""
+    attempts = [
+        Attempt(text, problem.gold, problem.prompt)
+        for row, problem in zip(rows, problems, strict=True)
+        for text in row.texts[:-1]
+    ]
+    with GradePool() as pool:
+        graded = iter(pool.grade(attempts))
+    return [_with_paths(row, [next(graded) for _ in row.texts[:-1]]) for row in rows]
+
+
+def _with_paths(row: DecodedProblem, paths: Sequence[Answer]) -> DecodedProblem:
+    return dataclasses.replace(
+        row,
+        path_answers=tuple(path.answer for path in paths),
+        path_grades=tuple(path.grade for path in paths),
+    )
 
 
 def release_dropped() -> None:
@@ -146,7 +168,7 @@ def _rows(
     for number, (problem, (texts, row)) in enumerate(zip(problems, decoded, strict=True)):
         first = number * len(texts)
         *paths, grade = graded[first : first + len(texts)]
-        yield DecodedProblem(
+        decoded_problem = DecodedProblem(
             id=problem.id,
             gold=problem.gold,
             texts=texts,
@@ -162,9 +184,8 @@ def _rows(
             tokens_K=tuple(c.token for c in row.commits),
             slots_K=tuple(slots[c.position] for c in row.commits),
             taken_back_K=_taken_back(row),
-            path_answers=tuple(path.answer for path in paths),
-            path_grades=tuple(path.grade for path in paths),
         )
+        yield _with_paths(decoded_problem, paths)
 
 
 def _does_not_fit(plan: Plan, piece: Piece, problems: Sequence[Problem]) -> DoesNotFitError:
