@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from diffusion.decoding import Order
 from diffusion.evaluation.settings import Evaluation, Training
-from diffusion.paper.cells import EvaluationCell, EvaluationCells, discordant, gain
+from diffusion.paper.cells import EvaluationCell, EvaluationCells
 from diffusion.paper.claims import LEVEL, verdict
-from diffusion.paper.tables import SMOKE
+from diffusion.paper.trainings import discordant, gain
+from diffusion.paper.wording import SMOKE
 from diffusion.settings import Settings
 from diffusion.training.training_log import SUMMARY
 from flows.experiment import folder_of
@@ -58,13 +59,14 @@ def applies(manifest: Manifest, evaluation: Evaluation) -> bool:
 
 
 def comparison(cells: EvaluationCells) -> Comparison | None:
-    """The cells to compare, at the fewest steps; None if one was not evaluated."""
+    """The cells to compare, at the fewest steps; None if there is not one of each."""
     for subject in cells.subjects():
         if steps := cells.steps(subject):
             base = cells.find(subject, Training.BASE, Order.AO, steps[0])
             long_cot = cells.find(subject, Training.LONG_COT, Order.AO, steps[0])
             nap = cells.find(subject, Training.NAP, Order.FORCED, steps[0])
-            return Comparison(base, long_cot, nap) if base and long_cot and nap else None
+            groups = base, long_cot, nap
+            return Comparison(*(one[0] for one in groups)) if {*map(len, groups)} == {1} else None
     return None
 
 
@@ -110,7 +112,7 @@ def _tuned(trainings: Sequence[Tuned]) -> str:
 
 def _result(compared: Comparison) -> str:
     base, long_cot, nap = compared
-    one, more = nap.result, gain(nap, long_cot)
+    one, more = nap.result, gain((nap,), (long_cot,))
     assert one.steps is not None and more is not None, "both decoded the same problems"
     trial = "A trial with " if one.count < SMOKE else ""
     conclusion = {
@@ -145,7 +147,7 @@ def _why(compared: Comparison) -> str:
 
 
 def _verdict(first: EvaluationCell, second: EvaluationCell) -> str:
-    more = gain(first, second)
+    more = gain((first,), (second,))
     assert more is not None, "both decoded the same problems"
     is_sure = sign_test(*discordant(first, second)) < LEVEL
     return verdict(more, rises=True, count=first.result.count, is_sure=is_sure)

@@ -117,7 +117,8 @@ def evaluation(experiment: Experiment, settings: list[Settings], out: Path) -> E
 
 def _check(name: str, read: Evaluation, trained: dict[str, Settings]) -> None:
     """Raise UserError for mistakes that would otherwise show only after hours of training."""
-    names: dict[tuple[object, ...], str] = {}  # of systems, by their cell of the tables
+    # Names of systems, by their cell of the tables and the seed of their training.
+    names: dict[tuple[object, ...], dict[int | None, str]] = {}
     for system in read.systems:
         settings, path = trained.get(system.model.path), locate(system.model.path)
         if settings is None and system.training is not Training.BASE:
@@ -136,13 +137,17 @@ def _check(name: str, read: Evaluation, trained: dict[str, Settings]) -> None:
         cell = (
             *(system.base_name, system.training, system.made_rule().order, system.form),
             *(system.paths, system.tuned_paths, system.cache),
+            *(system.variant, system.fill or read.fill),
         )
-        if cell in names:
+        seeds = names.setdefault(cell, {})
+        if seeds and (system.training_seed in seeds or None in (system.training_seed, *seeds)):
+            other = seeds.get(system.training_seed, next(iter(seeds.values())))
             raise UserError(
-                f"{name}: {names[cell]!r} and {system.name!r} are one cell of the tables; give "
-                "one of them a different base, or evaluate it by a recipe of its own"
+                f"{name}: {other!r} and {system.name!r} are one cell of the tables; give one of "
+                "them a different base, or evaluate it by a recipe of its own (trainings that "
+                "differ in their seed alone: give each its training_seed)"
             )
-        names[cell] = system.name
+        seeds[system.training_seed] = system.name
 
 
 def _masks(settings: Settings) -> int:

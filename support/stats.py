@@ -114,6 +114,18 @@ def t_point(freedom: int) -> float:
     )
 
 
+def t_interval(values_N: Sequence[float]) -> Interval:
+    """The mean of independent values with its Student's t interval; ValueError of fewer than two.
+
+    It is for a few values, such as one a training seed. Equal ones have an interval without width.
+    """
+    point = t_point(len(values_N) - 1)
+    value = math.fsum(values_N) / len(values_N)
+    variance = math.fsum((one - value) ** 2 for one in values_N) / (len(values_N) - 1)
+    half = point * math.sqrt(variance / len(values_N))
+    return Interval(value, value - half, value + half)
+
+
 def wilson(right: int, count: int) -> Interval:
     """Wilson's score interval of a share (Wilson 1927); ValueError where nothing was counted."""
     if not 0 <= right <= count or count < 1:

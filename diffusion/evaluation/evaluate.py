@@ -19,13 +19,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from diffusion.data.layout import Form
 from diffusion.evaluation.computed import Computed
-from diffusion.evaluation.results import RESULTS, DecodedProblem, Result, read_results, result
+from diffusion.evaluation.results import RESULTS, Result, read_results, result
+from diffusion.evaluation.rows import DecodedProblem
 from diffusion.evaluation.settings import Cell, Evaluation
 from diffusion.evaluation.shards.pieces import (
     COMPUTED,
     DoesNotFitError,
     release_dropped,
+    with_graded_paths,
     write_rows,
 )
 from diffusion.evaluation.shards.plan import (
@@ -172,7 +175,10 @@ def _announcement(planned: Plan, shard: Shard | None, devices: Sequence[str]) ->
 
 
 def _finished(planned: Plan, number: int) -> Result:
-    """The result of a cell whose rows are all there; they become one file."""
+    """The result of a cell whose rows are all there; they become one file.
+
+    Paths of canvases that an earlier version did not grade are graded.
+    """
     cell = planned.cells[number]
     if cell.file.exists():
         rows = _read(cell.file, [problem.id for problem in planned.problems])
@@ -181,6 +187,10 @@ def _finished(planned: Plan, number: int) -> Result:
         for piece in planned.pieces_of(number):
             problems = planned.problems[piece.first : piece.end]
             rows += _read(planned.file(piece), [problem.id for problem in problems])
+    is_graded = cell.cell.system.form is not Form.CANVAS or all(row.path_grades for row in rows)
+    if not is_graded:
+        rows = with_graded_paths(rows, planned.problems)
+    if not (is_graded and cell.file.exists()):
         write_rows(cell.file, arrow.table(DecodedProblem, rows))
     file = f"cells/{cell.file.name}"
     one = result(planned.evaluation, cell.cell, file, rows, cell.facts.machine)

@@ -12,7 +12,7 @@ from typing import Any
 
 from diffusion.evaluation.arness import Arness
 from diffusion.evaluation.commit_log import LoggedRow, read_log
-from diffusion.evaluation.results import content, order_of, stayed
+from diffusion.evaluation.rows import content, order_of, stayed
 from support.display.text import visible
 from support.errors import UserError
 from support.stats import Interval, mean

@@ -1,9 +1,6 @@
-"""The results of an evaluation: every decoded row with its commits, and a line for each cell.
+"""The results of an evaluation: a line for each cell, computed from its rows."""
 
-Axes: K commits of a row.
-"""
-
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from statistics import fmean
@@ -14,8 +11,10 @@ import pyarrow.parquet as pq
 from diffusion.data.layout import Form
 from diffusion.decoding import Order
 from diffusion.decoding.sampling import Fill
-from diffusion.evaluation.arness import Arness, arness
+from diffusion.evaluation.arness import Arness
+from diffusion.evaluation.canvas_paths import NO_FIGURES, canvas_figures, canvas_intervals
 from diffusion.evaluation.computed import Computed
+from diffusion.evaluation.rows import DecodedProblem, content, order_of, stayed
 from diffusion.evaluation.settings import Cell, Evaluation, Training
 from schemas import arrow
 from schemas.records import Grade
@@ -23,35 +22,6 @@ from support.errors import DamagedError, UserError
 from support.stats import mean, wilson
 
 RESULTS = "results.parquet"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecodedProblem:
-    """A decoded problem: the text of every slot, and its commits.
-
-    `texts` and `scored`, the one that was graded, end before fill and hold no special token; the
-    raw ids are `tokens_K`. `steps_K`, `positions_K` (columns of the layout, headers counted),
-    `confidences_K`, `tokens_K` and `slots_K` describe its commits in order. `taken_back_K` is the
-    step at whose end a commit was taken back, None if it stayed; it is empty where all stayed (and
-    in earlier files). `nfe` is its number of forward passes, `fill_id` the token that fills a slot,
-    `end_ids` that one and those that end a turn; none of these is content.
-    """
-
-    id: str
-    gold: str
-    texts: tuple[str, ...]
-    scored: str
-    answer: str | None
-    grade: Grade
-    nfe: int
-    fill_id: int
-    end_ids: tuple[int, ...]
-    steps_K: tuple[int, ...]
-    positions_K: tuple[int, ...]
-    confidences_K: tuple[float, ...]
-    tokens_K: tuple[int, ...]
-    slots_K: tuple[int, ...]
-    taken_back_K: tuple[int | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +39,11 @@ class Result:
     `device` to `batch`, and `threads`, say what it was computed with (`Computed`); None in results
     of Polytrace 0.1, which did not keep it.
     `model` names the model, of an adapter also its base, and `revision` has a hash of the files of
-    each; both are empty in earlier results. `path_hints`: how many hints headers were drawn from.
+    each; both are empty in earlier results.
+    `copies` to `oracle` are the means of `CanvasFigures` over canvases (`path_accuracy` is `path`);
+    None for other texts, and where rows of earlier versions do not say them. `training_seed` and
+    `variant` tell trainings of one kind apart, as the recipe does. `path_hints`: how many hints
+    headers were drawn from.
     """
 
     system: str
@@ -119,6 +93,13 @@ class Result:
     model: str = ""
     revision: str = ""
     path_hints: int = 0
+    training_seed: int | None = None
+    variant: str = ""
+    copies: float | None = None
+    diversity: float | None = None
+    path_accuracy: float | None = None
+    vote: float | None = None
+    oracle: float | None = None
 
     @property
     def computed(self) -> Computed | None:
@@ -142,8 +123,14 @@ def result(
     interval = mean(orders) if orders else None
     slots = 1 + max((slot for row in rows for slot in row.slots_K), default=-1)
     passes = sum(row.nfe for row in rows)
-    forward_steps = passes / evaluation.sampling.passes
+    sampling = evaluation.sampling_of(system)
+    forward_steps = passes / sampling.passes
     commits, kept = (sum(len(f(row)) for row in rows) for f in (_commits, _stayed))
+    paths = NO_FIGURES
+    if system.form is Form.CANVAS:
+        paths = canvas_intervals(
+            [canvas_figures(r.texts[:-1], r.path_answers, r.path_grades) for r in rows]
+        )
     return Result(
         system=system.name,
         benchmark=str(evaluation.benchmark["kind"]),
@@ -157,7 +144,7 @@ def result(
         paths=system.paths if system.form is Form.CANVAS else 1,
         masks=evaluation.masks,
         temperature=evaluation.temperature,
-        fill=evaluation.fill,
+        fill=sampling.fill,
         seed=evaluation.seed,
         steps=steps or None,
         rows=file,
@@ -181,8 +168,15 @@ def result(
         content_local=_mean(one.local for one in content),
         by_slot=tuple(_in_slot(rows, slot) for slot in range(slots)),
         churn=1 - kept / commits if commits else 0.0,
-        sampling=str(evaluation.sampling),
+        sampling=str(sampling),
         path_hints=len(system.path_hints),
+        training_seed=system.training_seed,
+        variant=system.variant,
+        copies=paths.copies and paths.copies.value,
+        diversity=paths.diversity and paths.diversity.value,
+        path_accuracy=paths.path and paths.path.value,
+        vote=paths.vote and paths.vote.value,
+        oracle=paths.oracle and paths.oracle.value,
         **asdict(machine),
     )
 
@@ -211,57 +205,6 @@ def read_results(run: Path) -> list[Result]:
         return list(arrow.records(Result, data, names))
     except (OSError, pa.ArrowException, TypeError, ValueError, KeyError) as error:
         raise DamagedError(f"{file}: cannot be read ({error}); evaluate again") from None
-
-
-def read_rows(rows: Path, columns: list[str] | None = None) -> pa.Table:
-    """The rows of a cell in order, from its file, or from a folder of Polytrace 0.1.
-
-    DamagedError if there are none or they are unreadable.
-    """
-    files = sorted(rows.glob("rows-*.parquet")) if rows.is_dir() else [rows]
-    try:
-        return pa.concat_tables([_table(file, columns) for file in files])
-    except (OSError, pa.ArrowException) as error:
-        raise DamagedError(f"{rows}: cannot be read ({error}); evaluate again") from None
-
-
-def _table(file: Path, columns: list[str] | None) -> pa.Table:
-    """One file of rows; one of an earlier version is given the columns that it lacks.
-
-    `end_ids` is made of `fill_id` alone, and nothing was taken back.
-    """
-    known = pq.read_schema(file).names
-    wanted = columns or [*dict.fromkeys([*known, *_LATER])]
-    missing = [name for name in _LATER if name in wanted and name not in known]
-    read = [name for name in wanted if name not in missing]
-    data = pq.read_table(file, columns=[*dict.fromkeys([*read, *(["fill_id"] if missing else [])])])
-    for name in missing:
-        fills = data["fill_id"].to_pylist()
-        values = [[one] if name == "end_ids" else [] for one in fills]
-        data = data.append_column(name, pa.array(values, pa.list_(pa.int64())))
-    return data
-
-
-_LATER = ("end_ids", "taken_back_K")  # columns that files of earlier versions lack
-
-
-def stayed(positions_K: Sequence[int]) -> set[int]:
-    """The numbers of the commits that were not taken back: the last one of each position."""
-    return set({position: k for k, position in enumerate(positions_K)}.values())
-
-
-def content(tokens_K: Sequence[int], end_ids: Collection[int]) -> list[int]:
-    """The numbers of the commits that are neither fill nor an end of turn."""
-    return [k for k, token in enumerate(tokens_K) if token not in end_ids]
-
-
-def order_of(
-    steps_K: Sequence[int], positions_K: Sequence[int], among: Iterable[int]
-) -> Arness | None:
-    """ARness of some of a row's commits, of these those that stayed."""
-    kept = stayed(positions_K)
-    chosen = [k for k in among if k in kept]
-    return arness([steps_K[k] for k in chosen], [positions_K[k] for k in chosen])
 
 
 def _commits(row: DecodedProblem) -> tuple[int, ...]:

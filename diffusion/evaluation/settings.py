@@ -14,7 +14,7 @@ from diffusion.data.layout import Form
 from diffusion.data.path_hints import check_hints
 from diffusion.decoding import Rule
 from diffusion.decoding.kv_cache import CacheSettings
-from diffusion.decoding.sampling import LATER, SamplingFields
+from diffusion.decoding.sampling import LATER, Fill, Sampling, SamplingFields
 from diffusion.settings import STRICT, ModelReference, Precision, check_name, digest_of
 from support import plugins
 from support.errors import UserError
@@ -41,9 +41,11 @@ class System:
     `form: canvas` decodes `paths` slots and a summary, of which the summary is scored; `long_cot`
     one slot of as many masks, scored by the last answer before its first fill or end of turn.
     `path_hints`: beginnings of paths, of which the header of every path shows another one. `steps`
-    where they are not the evaluation's; `cache` decodes faster, and not exactly. For the tables:
-    `base` names the base model (default: the model's folder), `training` what it was tuned on, and
-    `tuned_paths` on how many paths, where not on as many as are decoded.
+    and `fill` where they are not the evaluation's; `cache` decodes faster, and not exactly. For the
+    tables: `base` names the base model (default: the model's folder), `training` what it was tuned
+    on, and `tuned_paths` on how many paths, where not on as many as are decoded. `training_seed`:
+    the seed of its training, if others of its kind have other seeds. `variant` names what was
+    different in its training, such as "shuffled paths".
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -55,10 +57,13 @@ class System:
     paths: int = 3
     path_hints: tuple[str, ...] = ()
     steps: tuple[int, ...] = ()
+    fill: Fill | None = None
     cache: CacheSettings | None = None
     base: str = ""
     training: Training = Training.BASE
     tuned_paths: int | None = None
+    training_seed: int | None = None
+    variant: str = ""
 
     def __post_init__(self) -> None:
         if not self.name.strip():
@@ -77,6 +82,15 @@ class System:
             )
         if self.steps and min(self.steps) < 1:
             raise ValueError(f"steps: {list(self.steps)}; each at least 1")
+        if self.training_seed is not None and self.training_seed < 0:
+            raise ValueError(f"training_seed: {self.training_seed} is not at least 0")
+        if self.training is Training.BASE:
+            for name in ("training_seed", "variant"):
+                if getattr(self, name) not in (None, ""):
+                    raise ValueError(
+                        f"{name}: {self.name!r} is a base model, which has none; its training is "
+                        "nap or long_cot"
+                    )
 
     @property
     def base_name(self) -> str:
@@ -155,6 +169,10 @@ class Evaluation(SamplingFields):
         for system in self.systems:
             self.sampling.check(is_cached=system.cache is not None)
 
+    def sampling_of(self, system: System) -> Sampling:
+        """How a system takes tokens from logits: its own `fill`, if it has one."""
+        return dataclasses.replace(self.sampling, fill=system.fill or self.fill)
+
     @property
     def rows_at_once(self) -> int | None:
         """The most rows that are decoded together; None if the memory decides."""
@@ -182,14 +200,19 @@ class Evaluation(SamplingFields):
         for name in {*LATER} - {*self.sampling.unusual()}:
             shaping.pop(name)
         shaping |= {"system": dataclasses.asdict(cell.system), "steps": cell.steps, "facts": facts}
-        for name in ("name", "steps", "base", "training", "tuned_paths"):
+        for name in _OF_TABLES:
             shaping["system"].pop(name)
+        shaping["fill"] = shaping["system"].pop("fill") or self.fill
         for name in ("cache", "path_hints"):
             if not getattr(cell.system, name):
                 shaping["system"].pop(name)
         for name in ("path", "base_model"):  # their revisions are in `facts`
             shaping["system"]["model"].pop(name)
         return digest_of(shaping)
+
+
+# Fields of a system that shape no row, and its steps, which its cells have.
+_OF_TABLES = ("name", "steps", "base", "training", "tuned_paths", "training_seed", "variant")
 
 
 def path_tokens(masks: int, summary_tokens: int, paths: int) -> int:

@@ -1,10 +1,10 @@
 """The cells of one or several evaluations. In: run directories. Out: cells, found by their facts.
 
-A cell is a result and the run that holds its rows. Two cells with the same problems can be compared
-problem by problem.
+A cell is a result and the run that holds its rows. Cells that differ in the seed of their training
+alone are found together.
 """
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,20 +14,20 @@ import numpy as np
 
 from diffusion.data.layout import Form
 from diffusion.decoding import Order
+from diffusion.decoding.sampling import Fill
 from diffusion.evaluation.aup import CurvePoint
-from diffusion.evaluation.results import (
-    Result,
-    content,
-    order_of,
-    read_results,
-    read_rows,
-    stayed,
+from diffusion.evaluation.canvas_paths import (
+    NO_FIGURES,
+    CanvasIntervals,
+    canvas_figures,
+    canvas_intervals,
 )
+from diffusion.evaluation.results import Result, read_results
+from diffusion.evaluation.rows import content, order_of, read_rows, stayed
 from diffusion.evaluation.settings import Training
 from diffusion.paper import reference
 from schemas.records import Grade
 from support.errors import UserError
-from support.stats import Interval, paired_difference
 
 Problem = tuple[str, str]  # id and gold answer, a pair that occurs in one benchmark only
 
@@ -76,6 +76,19 @@ class EvaluationCell:
         return self._orders(rows, [content(row["tokens_K"], row["end_ids"]) for row in rows])
 
     @cached_property
+    def canvas(self) -> CanvasIntervals:
+        """What the paths of its canvases say; nothing for other texts."""
+        if self.result.form is not Form.CANVAS:
+            return NO_FIGURES
+        rows = self._rows("texts", "path_answers", "path_grades")
+        return canvas_intervals(
+            [
+                canvas_figures(row["texts"][:-1], row["path_answers"], row["path_grades"])
+                for row in rows
+            ]
+        )
+
+    @cached_property
     def curve_point(self) -> CurvePoint:
         """Accuracy and content tokens a forward pass, problem by problem."""
         rows = self._rows("grade", "nfe", "positions_K", "tokens_K", "end_ids")
@@ -107,7 +120,7 @@ class EvaluationCell:
         return (
             *(self.subject, name, kind, tuple(others), one.training, one.tuned_paths, one.form),
             *(one.paths, one.masks, one.temperature, one.fill, one.seed, one.sampling, one.cache),
-            *(one.path_hints, one.computed, tuple(self.right)),
+            *(one.path_hints, one.training_seed, one.variant, one.computed, tuple(self.right)),
         )
 
     def is_comparable_with(self, other: "EvaluationCell") -> bool:
@@ -115,8 +128,15 @@ class EvaluationCell:
         names = ("masks", "temperature", "fill", "sampling", "computed")
         return all(getattr(self.result, name) == getattr(other.result, name) for name in names)
 
+    def is_decoded_like(self, other: "EvaluationCell") -> bool:
+        """Whether both may be of two trainings of one kind; they may be of two machines."""
+        names = ("rule", "masks", "temperature", "fill", "seed", "sampling", "count")
+        return all(getattr(self.result, name) == getattr(other.result, name) for name in names)
 
-CellPair = tuple[EvaluationCell | None, EvaluationCell | None]
+
+Trainings = tuple[EvaluationCell, ...]
+"""The cells of trainings that differ in their seed alone, one a seed; empty if nothing was found.
+Most have one."""
 
 
 class EvaluationCells:
@@ -130,20 +150,26 @@ class EvaluationCells:
     def subjects(self) -> list[ModelOnBenchmark]:
         """The paper's models on its benchmark first, then whatever else was evaluated."""
         papers = [ModelOnBenchmark(base, reference.BENCHMARK) for base in reference.BASES]
-        return list(dict.fromkeys([*papers, *(one.subject for one in self.all)]))
+        others = (one.subject for one in self.all if not one.result.variant)
+        return list(dict.fromkeys([*papers, *others]))
 
     def steps(self, subject: ModelOnBenchmark) -> list[int]:
         """The numbers of steps that this subject was decoded with, ascending."""
-        return sorted({cell.steps for cell in self._cells(subject) if cell.steps})
+        return sorted({cell.steps for cell in self._main(subject) if cell.steps})
 
     def paths(self, subject: ModelOnBenchmark) -> int:
         """The most paths that this subject's canvases have; 3, the paper's, where it has none."""
-        canvases = [cell for cell in self._cells(subject) if cell.form is Form.CANVAS]
+        canvases = [cell for cell in self._main(subject) if cell.form is Form.CANVAS]
         return max((cell.paths for cell in canvases), default=3)
+
+    def fill(self, subject: ModelOnBenchmark) -> Fill:
+        """When fill is committed in the tables of this subject: last only if in all its cells."""
+        fills = {one.result.fill for one in self._plain(subject)}
+        return Fill.LAST if fills == {Fill.LAST} else Fill.FREE
 
     def count(self, subject: ModelOnBenchmark) -> int:
         """The fewest problems of a cell of this subject; 0 where it has none."""
-        return min((cell.count for cell in self._cells(subject)), default=0)
+        return min((cell.count for cell in self._main(subject)), default=0)
 
     def find(
         self,
@@ -153,11 +179,15 @@ class EvaluationCells:
         steps: int | None,
         paths: int | None = None,
         tuned_paths: int | None = None,
-    ) -> EvaluationCell | None:
-        """The cell that fits; its form is a canvas for NAP and for parallel-forced decoding.
+        *,
+        variant: str = "",
+        fill: Fill | None = None,
+    ) -> Trainings:
+        """The cells that fit, one for each training seed; empty if none does.
 
-        `paths` and `tuned_paths` default to the subject's most. If no cell of the subject and form
-        is of AO, block-wise cells stand for it, as in the paper for LLaDA. Of several
+        Their form is a canvas for NAP and for parallel-forced decoding. `paths` and `tuned_paths`
+        default to the subject's most, `fill` to that of its tables. If no cell of the subject and
+        form is of AO, block-wise cells stand for it, as in the paper for LLaDA. Of several
         thresholds of Fast-dLLM, the slowest is taken. UserError if other two cells fit, because a
         table has one place for them.
         """
@@ -168,106 +198,47 @@ class EvaluationCells:
             return (
                 (cell.training, cell.order, cell.form) == (training, order, form)
                 and cell.cache is None  # others are only in the table of every cell
-                and not cell.path_hints
+                and (bool(variant) or not cell.path_hints)  # a variant may be trained with them
                 and cell.steps == (None if order is Order.FAST else steps)
                 and (form is Form.LONG_COT or cell.paths == (paths or most))
                 and (training is not Training.NAP or cell.tuned_paths == (tuned_paths or most))
             )
 
-        cells = [one for one in self.all if one.subject == subject]
+        wanted = (subject, variant, fill or self.fill(subject))
+        cells = [
+            one for one in self.all if (one.subject, one.result.variant, one.result.fill) == wanted
+        ]
         alike = {one.result.order for one in cells if one.result.form is form}
         if order is Order.AO and order not in alike:
             order = Order.BLOCKWISE
-        fitting = [one for one in cells if fits(one.result)]
-        rules = {one.result.rule for one in fitting}
-        if len(rules) == len(fitting) > 1 and len({one.curve for one in fitting}) == 1:
-            return max(fitting, key=lambda one: one.result.nfe)
-        if len(fitting) > 1:
+        return _one_a_seed([one for one in cells if fits(one.result)])
+
+    def _plain(self, subject: ModelOnBenchmark) -> list[EvaluationCell]:
+        return [one for one in self.all if one.subject == subject and not one.result.variant]
+
+    def _main(self, subject: ModelOnBenchmark) -> list[Result]:
+        """The results that Tables 1 to 5 are about."""
+        fill = self.fill(subject)
+        return [one.result for one in self._plain(subject) if one.result.fill is fill]
+
+
+def _one_a_seed(fitting: Sequence[EvaluationCell]) -> Trainings:
+    """Cells that have one place in a table; UserError if they differ in more than the seed."""
+    rules = {one.result.rule for one in fitting}
+    if len(rules) == len(fitting) > 1 and len({one.curve for one in fitting}) == 1:
+        return (max(fitting, key=lambda one: one.result.nfe),)
+    seeds = {one.result.training_seed: one for one in fitting}
+    if len(fitting) > 1:
+        is_one_kind = all(one.is_decoded_like(fitting[0]) for one in fitting)
+        if len(seeds) < len(fitting) or None in seeds or not is_one_kind:
             first, second = fitting[:2]
             raise UserError(
                 f"{second.run}: {second.result.system!r} and {first.result.system!r} of "
                 f"{first.run} are one cell of the tables; print them apart, or give one of them a "
-                "different base in its recipe"
+                "different base in its recipe (or each its training_seed, if they are trainings "
+                "that differ in their seed alone)"
             )
-        return fitting[0] if fitting else None
-
-    def _cells(self, subject: ModelOnBenchmark) -> Iterator[Result]:
-        return (one.result for one in self.all if one.subject == subject)
-
-
-def discordant(first: EvaluationCell, second: EvaluationCell) -> tuple[int, int]:
-    """The numbers of problems that only the first has solved, and only the second."""
-    return _more_and_less(first.right, second.right)
-
-
-def gain(first: EvaluationCell | None, second: EvaluationCell | None) -> Interval | None:
-    """How much the accuracy of the first exceeds the second's; None if they do not compare.
-
-    Both must have decoded the same problems with the same masks, temperature and fill, and with the
-    same device, kernel, type, version of PyTorch and rows at once.
-    """
-    if first is None or second is None or not first.is_comparable_with(second):
-        return None
-    return _paired(first.right, second.right)
-
-
-def gain_of_arness(
-    first: EvaluationCell | None, second: EvaluationCell | None, *, content: bool = False
-) -> Interval | None:
-    """How much the Global-ARness@1 of the first exceeds the second's, where both have one.
-
-    `content`: without commits of fill. None if they do not compare, as in `gain`.
-    """
-    if first is None or second is None or not first.is_comparable_with(second):
-        return None
-    if first.right.keys() != second.right.keys():
-        return None
-    a, b = (one.content_arness if content else one.arness for one in (first, second))
-    both = ordered_in_both(first, second, content=content)
-    return _paired({one: a[one] for one in both}, {one: b[one] for one in both})
-
-
-def ordered_in_both(
-    first: EvaluationCell, second: EvaluationCell, *, content: bool = False
-) -> list[Problem]:
-    """The problems for which both have an ARness."""
-    a, b = (one.content_arness if content else one.arness for one in (first, second))
-    return [problem for problem in a if problem in b]
-
-
-def change_of_gain(first: CellPair, second: CellPair) -> Interval | None:
-    """How much the first pair's gain exceeds the second pair's, on the same problems."""
-    (a, b), (c, d) = first, second
-    if a is None or b is None or c is None or d is None:
-        return None
-    if not all(a.is_comparable_with(one) for one in (b, c, d)):
-        return None
-    if len({tuple(one.right) for one in (a, b, c, d)}) > 1:
-        return None
-    return _paired(_gains(a, b), _gains(c, d))
-
-
-def wider_and_narrower(first: CellPair, second: CellPair) -> tuple[int, int]:
-    """The numbers of problems on which the first pair's gain is more, and less."""
-    (a, b), (c, d) = first, second
-    assert a and b and c and d
-    return _more_and_less(_gains(a, b), _gains(c, d))
-
-
-def _gains(first: EvaluationCell, second: EvaluationCell) -> dict[Problem, float]:
-    """For each problem 1 if only the first has solved it, -1 if only the second, else 0."""
-    return {problem: first.right[problem] - second.right[problem] for problem in first.right}
-
-
-def _more_and_less(first: dict[Problem, float], second: dict[Problem, float]) -> tuple[int, int]:
-    pairs = [(first[problem], second[problem]) for problem in first]
-    return sum(a > b for a, b in pairs), sum(a < b for a, b in pairs)
-
-
-def _paired(first: dict[Problem, float], second: dict[Problem, float]) -> Interval | None:
-    if not first or first.keys() != second.keys():
-        return None
-    return paired_difference([*first.values()], [second[id_] for id_ in first])
+    return tuple(sorted(fitting, key=lambda one: one.result.training_seed or 0))
 
 
 def fewest_and_most_problems(cells: Iterable[EvaluationCell]) -> tuple[int, int]:

@@ -3,62 +3,88 @@
 A claim is about a difference between systems on the same problems. It holds if the 95 % interval of
 the difference (paired bootstrap over problems) lies on the claimed side of 0, is contradicted if it
 lies on the other side, and is open otherwise. With few discordant pairs a bootstrap's interval is
-too narrow, so a gain of accuracy must also pass an exact sign test. Under 30 problems there is no
-verdict.
+too narrow, so a gain of accuracy must also pass an exact sign test. Where both sides were trained
+with several seeds, the interval is Student's t over the seeds' differences, without a sign test.
+Under 30 problems there is no verdict.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from diffusion.decoding import Order
 from diffusion.evaluation.settings import Training
-from diffusion.paper.cells import (
-    EvaluationCell,
-    EvaluationCells,
-    ModelOnBenchmark,
+from diffusion.paper.cells import EvaluationCells, ModelOnBenchmark, Trainings
+from diffusion.paper.trainings import (
     change_of_gain,
     discordant,
     gain,
     gain_of_arness,
+    matched,
     ordered_in_both,
     wider_and_narrower,
 )
-from diffusion.paper.tables import label_of, name_of, points, share
+from diffusion.paper.wording import about_seeds, label_of, main_cells, name_of, points, share
 from support.display.tables import Table
 from support.stats import Interval, sign_test
 
 LEVEL = 0.05
 FEW = 30  # problems; the bootstrap interval of fewer is far too narrow
+_ROUNDING = 1e-9
 _BASE, _LONG_COT, _NAP = Training.BASE, Training.LONG_COT, Training.NAP
 
 
 def claims(cells: EvaluationCells) -> Table:
     """One row for each claim and subject for which there is something to compare."""
+    seeds = about_seeds(main_cells(cells))
+    found = [
+        (claim, name_of(subject))
+        for subject in cells.subjects()
+        for claim in _of(cells, subject)
+        if claim.difference is not None
+    ]
     return Table(
         title=f"Claims of the paper ({label_of(cells.all)})",
-        header=("claim", "model", "difference", "verdict"),
+        header=("claim", "model", *(["seeds"] if seeds else []), "difference", "verdict"),
         rows=tuple(
-            (claim, name_of(subject), shown, verdict)
-            for subject in cells.subjects()
-            for claim, shown, verdict in _of(cells, subject)
+            (claim.text, name, *([str(claim.seeds)] if seeds else []), claim.shown, claim.verdict)
+            for claim, name in found
         ),
         note="Differences of accuracy are in percentage points, those of ARness in shares; with "
         "95 % intervals over problems; a gain must also pass an exact sign test. They say nothing "
-        "of other seeds of the fine-tuning.",
+        + (
+            f"of other seeds of the fine-tuning where there is one seed. {seeds} There a claim "
+            "holds or is contradicted if that interval says so, without a sign test."
+            if seeds
+            else "of other seeds of the fine-tuning."
+        ),
     )
 
 
 class _Claim(NamedTuple):
     """A claim about a difference; `rises`: that it is above 0 (else below).
 
-    `problems` is the number of problems; `is_sure`: the exact test, if there is one, is passed.
+    `problems` is the number of problems, `seeds` that of the trainings that are compared;
+    `is_sure`: the exact test, if there is one, is passed. `of_shares`: it is one of ARness.
     """
 
     text: str
     difference: Interval | None
     rises: bool
     problems: int
-    is_sure: bool = True
+    seeds: int
+    is_sure: bool
+    of_shares: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The difference as text."""
+        return share(self.difference, "+") if self.of_shares else points(self.difference)
+
+    @property
+    def verdict(self) -> str:
+        """What the interval says."""
+        assert self.difference is not None
+        return verdict(self.difference, rises=self.rises, count=self.problems, is_sure=self.is_sure)
 
 
 def verdict(difference: Interval, *, rises: bool, count: int, is_sure: bool = True) -> str:
@@ -70,15 +96,9 @@ def verdict(difference: Interval, *, rises: bool, count: int, is_sure: bool = Tr
     return "open"
 
 
-def _of(cells: EvaluationCells, subject: ModelOnBenchmark) -> Iterator[tuple[str, str, str]]:
-    for show, tested in (
-        (points, _accuracies(cells, subject)),
-        (lambda difference: share(difference, "+"), _orders(cells, subject)),
-    ):
-        for text, difference, rises, count, is_sure in tested:
-            if difference is not None:
-                judged = verdict(difference, rises=rises, count=count, is_sure=is_sure)
-                yield text, show(difference), judged
+def _of(cells: EvaluationCells, subject: ModelOnBenchmark) -> Iterator[_Claim]:
+    yield from _accuracies(cells, subject)
+    yield from _orders(cells, subject)
 
 
 def _accuracies(cells: EvaluationCells, subject: ModelOnBenchmark) -> Iterator[_Claim]:
@@ -90,13 +110,15 @@ def _accuracies(cells: EvaluationCells, subject: ModelOnBenchmark) -> Iterator[_
     if len(steps) > 1:
         few, many = steps[0], steps[-1]
         pairs = (nap[few], long_cot[few]), (nap[many], long_cot[many])
+        four = matched(*pairs[0], *pairs[1])
         change = change_of_gain(*pairs)
         yield _Claim(
             f"the gap is wider at {few} steps than at {many}",
             change,
             True,
             cells.count(subject),
-            change is not None and sign_test(*wider_and_narrower(*pairs)) < LEVEL,
+            len(four),
+            change is not None and _is_sure(change, [wider_and_narrower(*some) for some in four]),
         )
     for n in steps:
         base_ao, nap_ao = (cells.find(subject, one, Order.AO, n) for one in (_BASE, _NAP))
@@ -114,14 +136,29 @@ def _accuracies(cells: EvaluationCells, subject: ModelOnBenchmark) -> Iterator[_
             yield _gain(f"{paths} paths > {paths - 1} at {n} steps", *pair, rises=True)
 
 
-def _gain(
-    text: str, first: EvaluationCell | None, second: EvaluationCell | None, *, rises: bool
-) -> _Claim:
+def _gain(text: str, first: Trainings, second: Trainings, *, rises: bool) -> _Claim:
     difference = gain(first, second)
-    if difference is None or first is None or second is None:
-        return _Claim(text, None, rises, 0)
-    is_sure = sign_test(*discordant(first, second)) < LEVEL
-    return _Claim(text, difference, rises, first.result.count, is_sure)
+    if difference is None:
+        return _Claim(text, None, rises, 0, 0, False)
+    pairs = matched(first, second)
+    return _Claim(
+        text,
+        difference,
+        rises,
+        min(one.result.count for one, _ in pairs),
+        len(pairs),
+        _is_sure(difference, [discordant(*pair) for pair in pairs]),
+    )
+
+
+def _is_sure(difference: Interval, splits: Sequence[tuple[int, int]]) -> bool:
+    """Whether one training passes the sign test, or the interval of several has a width.
+
+    Seeds whose differences happen to be equal prove nothing about the spread of others.
+    """
+    if len(splits) > 1:
+        return difference.high - difference.low > _ROUNDING
+    return sign_test(*splits[0]) < LEVEL
 
 
 def _orders(cells: EvaluationCells, subject: ModelOnBenchmark) -> Iterator[_Claim]:
@@ -143,6 +180,8 @@ def _orders(cells: EvaluationCells, subject: ModelOnBenchmark) -> Iterator[_Clai
             ]
             for text, first, second, rises in claims:
                 change = gain_of_arness(first, second, content=content)
-                if change is not None and first is not None and second is not None:
-                    both = ordered_in_both(first, second, content=content)
-                    yield _Claim(text, change, rises, len(both))
+                if change is not None:
+                    pairs = matched(first, second)
+                    both = [len(ordered_in_both(*pair, content=content)) for pair in pairs]
+                    is_sure = len(pairs) < 2 or change.high - change.low > _ROUNDING
+                    yield _Claim(text, change, rises, min(both), len(pairs), is_sure, True)

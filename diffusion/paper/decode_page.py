@@ -14,12 +14,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from diffusion import models
-from diffusion.evaluation.results import read_rows
+from diffusion.evaluation.rows import read_rows
 from diffusion.paper.cells import EvaluationCell, EvaluationCells
 from diffusion.paper.claims import claims
 from diffusion.paper.figures import draw
 from diffusion.paper.parallelism import parallelism
-from diffusion.paper.tables import evaluated_parts, tables
+from diffusion.paper.tables import tables
+from diffusion.paper.tables_page import evaluated_parts
 from diffusion.settings import ModelReference
 from schemas.records import Grade
 from support.display.tables import Table

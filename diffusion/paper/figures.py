@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from diffusion.decoding import Order
-from diffusion.evaluation.results import read_rows
+from diffusion.evaluation.rows import read_rows
 from diffusion.evaluation.settings import Training
 from diffusion.paper import reference
-from diffusion.paper.cells import EvaluationCell, EvaluationCells, ModelOnBenchmark
-from diffusion.paper.tables import TRAININGS, accuracy, arness_of, in_paper, label_of, name_of
+from diffusion.paper.cells import EvaluationCell, EvaluationCells, ModelOnBenchmark, Trainings
+from diffusion.paper.tables import in_paper
+from diffusion.paper.trainings import accuracy, arness_of
+from diffusion.paper.wording import TRAININGS, label_of, name_of
 from support.display.figures import BLUE, GREEN, GREY, INK, RED, SAND, save
 from support.stats import Interval
 
@@ -90,8 +92,8 @@ def _orders(cells: EvaluationCells) -> Iterator[Panel]:
     for subject in cells.subjects():
         steps = cells.steps(subject)
         for training, order in _SHOWN if steps else ():
-            cell = cells.find(subject, training, order, steps[-1])
-            if cell is not None:
+            found = cells.find(subject, training, order, steps[-1])
+            for cell in found[:1]:  # of several seeds the first
                 yield _scatter(cell, f"{subject.base}, {TRAININGS[training]}\n{order}")
 
 
@@ -136,7 +138,7 @@ def _bars(cells: EvaluationCells) -> Iterator[Panel]:
             yield _grouped(groups)
 
 
-def _grouped(groups: dict[ModelOnBenchmark, dict[Order, EvaluationCell | None]]) -> Panel:
+def _grouped(groups: dict[ModelOnBenchmark, dict[Order, Trainings]]) -> Panel:
     def panel(axis: "Axes") -> None:
         for place, (order, colour) in enumerate(_ORDERS.items()):
             values = [(x, accuracy(found[order])) for x, found in enumerate(groups.values())]
@@ -160,7 +162,7 @@ def _grouped(groups: dict[ModelOnBenchmark, dict[Order, EvaluationCell | None]])
         f"{name_of(subject)}, {order}"
         for subject, found in groups.items()
         for order, one in found.items()
-        if one is not None
+        if one
     ]
     return Panel("; ".join(bars), len(bars), panel)
 
@@ -180,7 +182,7 @@ def _changes(cells: EvaluationCells) -> Iterator[Panel]:
     for subject in cells.subjects():
         steps = cells.steps(subject)
         before, after = (
-            arness_of(cells.find(subject, one, Order.AO, steps[-1])) if steps else None
+            arness_of(cells.find(subject, one, Order.AO, steps[-1]) if steps else ())
             for one in trainings
         )
         known = (in_paper(reference.TABLE_2, subject, (subject.base, one)) for one in trainings)

@@ -9,7 +9,7 @@ from collections.abc import Hashable
 
 from diffusion.evaluation.aup import aup_interval
 from diffusion.paper.cells import EvaluationCell, EvaluationCells
-from diffusion.paper.tables import NONE, TRAININGS, label_of, name_of
+from diffusion.paper.wording import NONE, label_of, name_of, training_of
 from support.display.tables import Table
 
 
@@ -71,7 +71,7 @@ def _row(curve: list[EvaluationCell], cells: EvaluationCells) -> tuple[str, ...]
     return (
         name_of(first.subject),
         ", ".join(dict.fromkeys(cell.result.system for cell in curve)),
-        TRAININGS[first.result.training],
+        training_of(first),
         " / ".join(f"{one.parallelism:.2f}" for one in points),
         " / ".join(f"{one.accuracy:.1f}" for one in points),
         " / ".join(NONE if one is None else f"{one:.2f}" for one in orders),

@@ -1,19 +1,22 @@
 """One page of tables and pictures. In: run directories of evaluations. Out: a folder.
 
-`tables.md` holds Tables 1 to 5, accuracy under parallelism, the claims and Figures 1, 2 and 4, with
-each picture as PNG and SVG beside it. Figures 3 and 7 are about a corpus, and are taken from the
-folder of a SeqDep report.
+`tables.md` holds Tables 1 to 5, the paths of canvases, variants of a training, accuracy under
+parallelism, the claims and Figures 1, 2 and 4, with each picture as PNG and SVG beside it.
+Figures 3 and 7 are about a corpus, and are taken from the folder of a SeqDep report.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from diffusion.paper.cells import EvaluationCells
 from diffusion.paper.claims import claims
 from diffusion.paper.figures import Figure, draw
 from diffusion.paper.parallelism import parallelism
-from diffusion.paper.tables import evaluated_parts, tables
+from diffusion.paper.tables import tables
+from diffusion.paper.wording import NONE
+from support.display.tables import Table
 from support.errors import UserError
 from support.files import replace_text
 
@@ -33,7 +36,8 @@ def write_page(runs: Sequence[Path], out: Path, seqdep: Path | None = None) -> P
         "# Tables and figures\n\n"
         "In the form of Li et al. 2026; their figures stand in the columns `paper`, where the "
         "model is theirs. Accuracies are percentages with 95 % intervals (Wilson), differences "
-        "have paired bootstrap intervals over problems. `-`: not evaluated.\n",
+        "have paired bootstrap intervals over problems, where no note says otherwise. `-`: not "
+        "evaluated.\n",
         *(one.markdown() for one in (*paper_tables, *parallelism(cells), claims(cells))),
         *pictures,
         _corpus(seqdep, out),
@@ -44,10 +48,21 @@ def write_page(runs: Sequence[Path], out: Path, seqdep: Path | None = None) -> P
 
 
 def in_short(runs: Sequence[Path]) -> str:
-    """Tables 1 to 5, AUP and the claims for a terminal: what was evaluated, nothing else."""
+    """All tables but that of every cell, for a terminal: what was evaluated, nothing else."""
     cells = EvaluationCells(runs)
     parts = evaluated_parts((*tables(cells)[:-1], *parallelism(cells), claims(cells)))
     return "\n\n".join(table.text(gap=3) for table in parts)
+
+
+def evaluated_parts(tables: Iterable[Table]) -> tuple[Table, ...]:
+    """What was evaluated: rows with an interval, and the columns that these do not leave empty."""
+    parts = []
+    for table in tables:
+        if rows := [row for row in table.rows if any("[" in cell for cell in row)]:
+            kept = [n for n, _ in enumerate(table.header) if any(row[n] != NONE for row in rows)]
+            header, *rows = (tuple(row[n] for n in kept) for row in (table.header, *rows))
+            parts.append(replace(table, header=header, rows=tuple(rows)))
+    return tuple(parts)
 
 
 def _picture(figure: Figure) -> str:

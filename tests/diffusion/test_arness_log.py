@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from diffusion.evaluation.arness import arness, global_arness
 from diffusion.evaluation.commit_log import read_log
 from diffusion.evaluation.log_arness import arness_of_log
-from diffusion.evaluation.results import DecodedProblem
+from diffusion.evaluation.rows import DecodedProblem
 from flows.cli.command_line import app, main
 from schemas import arrow
 from schemas.records import Grade

@@ -13,11 +13,13 @@ import torch
 
 from diffusion.data.layout import Form
 from diffusion.decoding.decode import decode
+from diffusion.decoding.sampling import Fill
 from diffusion.evaluation.arness import global_arness
 from diffusion.evaluation.computed import computed
 from diffusion.evaluation.evaluate import evaluate_cells
-from diffusion.evaluation.results import DecodedProblem, read_results, read_rows, result
-from diffusion.evaluation.settings import Cell, Evaluation, System
+from diffusion.evaluation.results import read_results, result
+from diffusion.evaluation.rows import DecodedProblem, read_rows
+from diffusion.evaluation.settings import Cell, Evaluation, System, Training
 from diffusion.paper.cells import EvaluationCells
 from diffusion.paper.decode_page import evaluated
 from diffusion.paper.tables import tables
@@ -25,6 +27,7 @@ from diffusion.settings import ModelReference, Precision, digest_of
 from schemas.records import Grade
 from support.errors import DamagedError, UserError
 from support.paths import ROOT
+from support.yaml_file import load
 from tests.diffusion.checkpoints import make
 
 MINIATURE = ROOT / "docs" / "short_miniature" / "evaluation"
@@ -370,8 +373,106 @@ def test_results_without_the_later_columns_are_read(evaluation: Evaluation, tmp_
     rows = tmp_path / found[0].rows
     before = read_rows(rows).to_pylist()
     pq.write_table(pq.read_table(rows).drop_columns(["taken_back_K"]), rows)
-    assert read_rows(rows).to_pylist() == before
+    later = ["taken_back_K", "path_answers", "path_grades"]
+    pq.write_table(pq.read_table(rows).drop_columns(later[1:]), rows)
+    assert read_rows(rows).select(later).to_pylist() == [{name: [] for name in later}] * 9
+    assert [{**row, **{name: [] for name in later}} for row in before] == before
     assert evaluate_cells(evaluation, tmp_path, say=lambda _: None) == found
+
+
+def test_paths_are_graded_as_the_summary_is(
+    evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A random model writes no answer, so texts are replaced: slot s says the gold plus s."""
+    file = Path(str(evaluation.benchmark["path"]))
+    file.write_text("".join(json.dumps({"question": f"{n}?", "answer": "4"}) + "\n" for n in "abc"))
+
+    def texts(dlm: Any, layout: Any, rows: Any) -> list[tuple[str, ...]]:
+        slots = range(1 + max(layout.slot_of()))
+        return [tuple(f"The answer is {4 + slot}." for slot in slots) for _ in rows]
+
+    monkeypatch.setattr("diffusion.evaluation.answers.texts_of", texts)
+    one = replace(evaluation, systems=evaluation.systems[1:2], steps=(3,))
+    (found,) = evaluate_cells(one, tmp_path / "run", say=lambda _: None)
+    for row in read_rows(tmp_path / "run" / found.rows).to_pylist():
+        assert row["path_answers"] == ["4", "5", "6"]
+        assert row["path_grades"] == ["correct", "wrong", "wrong"]
+        assert (row["answer"], row["grade"]) == ("7", "wrong")
+    assert (found.copies, found.diversity, found.vote, found.oracle) == (0, 1, 1, 1)
+    assert found.path_accuracy == pytest.approx(1 / 3) and found.accuracy == 0
+    (text,) = evaluate_cells(
+        replace(evaluation, systems=evaluation.systems[:1], steps=(3,)),
+        tmp_path / "text",
+        say=lambda _: None,
+    )
+    assert text.copies is text.vote is text.oracle is text.path_accuracy is text.diversity is None
+    assert {
+        len(r["path_grades"]) for r in read_rows(tmp_path / "text" / text.rows).to_pylist()
+    } == {0}
+
+
+def test_paths_of_rows_of_an_earlier_version_are_graded(
+    evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a part of a cell's rows is of one; nothing is decoded again."""
+    one = replace(evaluation, systems=evaluation.systems[1:2], steps=(3,))
+    whole = evaluate_cells(one, tmp_path / "run", say=lambda _: None)
+    before = files(tmp_path / "run")
+    monkeypatch.delattr("diffusion.evaluation.answers.decode")
+    file = tmp_path / "run" / whole[0].rows
+    later = ["path_answers", "path_grades"]
+    pq.write_table(pq.read_table(file).drop_columns(later), file)
+    (cell,) = EvaluationCells([tmp_path / "run"]).all
+    assert cell.canvas.vote is None and cell.canvas.copies is not None
+    assert evaluate_cells(one, tmp_path / "run", say=lambda _: None) == whole
+    assert files(tmp_path / "run") == before
+    in_folders(tmp_path / "run")
+    part = file.with_suffix("") / "rows-00001.parquet"
+    pq.write_table(pq.read_table(part).drop_columns(later), part)
+    assert evaluate_cells(one, tmp_path / "run", say=lambda _: None) == whole
+    assert files(tmp_path / "run") == before
+
+
+def test_a_system_may_have_its_own_fill(
+    evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = evaluation.systems[0]
+    last = replace(plain, name="AO, fill last", fill=Fill.LAST)
+    both = replace(evaluation, systems=(plain, last), steps=(5,))
+    first, second = (both.digest(cell, ["a"]) for cell in both.cells())
+    assert first == evaluation.digest(Cell(plain, 5), ["a"]) != second
+    whole = replace(evaluation, fill=Fill.LAST)
+    assert second == whole.digest(Cell(plain, 5), ["a"]), "the rows of a whole such recipe"
+    assert first == whole.digest(Cell(replace(plain, fill=Fill.FREE), 5), ["a"])
+    used: list[Fill] = []
+
+    def recorded(*args: Any, **kwargs: Any) -> Any:
+        used.append(kwargs["sampling"].fill)
+        return decode(*args, **kwargs)
+
+    monkeypatch.setattr("diffusion.evaluation.answers.decode", recorded)
+    found = evaluate_cells(both, tmp_path, say=lambda _: None)
+    assert [one.fill for one in found] == ["free", "last"]
+    assert used == [Fill.FREE] * 3 + [Fill.LAST] * 3, "three batches of each"
+
+
+def test_what_names_a_training_changes_no_digest(evaluation: Evaluation, tmp_path: Path) -> None:
+    plain = replace(evaluation.systems[1], training=Training.NAP)
+    named = replace(plain, training_seed=2, variant="shuffled paths")
+    assert evaluation.digest(Cell(plain, 5), []) == evaluation.digest(Cell(named, 5), [])
+    file = tmp_path / "recipe.yaml"
+    file.write_text(
+        "name: small\nbenchmark: {kind: tiny}\nsteps: [4]\nsystems:\n"
+        "  - {name: a, model: {path: m}, rule: {kind: parallel_forced}, training: nap,\n"
+        "     training_seed: 2, variant: shuffled paths, fill: last}\n"
+    )
+    (read,) = load(file, [], Evaluation).systems
+    assert (read.training_seed, read.variant, read.fill) == (2, "shuffled paths", Fill.LAST)
+    for change in ({"training_seed": 0}, {"variant": "hints"}):
+        with pytest.raises(ValueError, match="is a base model, which has none"):
+            replace(plain, training=Training.BASE, **change)
+    with pytest.raises(ValueError, match="training_seed: -1 is not at least 0"):
+        replace(plain, training_seed=-1)
 
 
 def test_settings_that_are_not_used_change_no_digest(evaluation: Evaluation) -> None:
@@ -383,6 +484,8 @@ def test_settings_that_are_not_used_change_no_digest(evaluation: Evaluation) -> 
         shaping.pop(name)
     system = asdict(cell.system)
     for name in ("name", "steps", "base", "training", "tuned_paths", "cache", "path_hints"):
+        system.pop(name)
+    for name in ("training_seed", "variant", "fill"):
         system.pop(name)
     for name in ("path", "base_model"):
         system["model"].pop(name)

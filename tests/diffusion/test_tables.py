@@ -7,23 +7,18 @@ from typing import Any
 
 import pytest
 
+from diffusion.data.layout import Form
 from diffusion.decoding import Order
 from diffusion.decoding.decode import Fill
 from diffusion.evaluation.evaluate import evaluate_cells
 from diffusion.evaluation.settings import Evaluation, Training
 from diffusion.paper import reference
-from diffusion.paper.cells import (
-    EvaluationCell,
-    EvaluationCells,
-    ModelOnBenchmark,
-    change_of_gain,
-    gain,
-    gain_of_arness,
-)
+from diffusion.paper.cells import EvaluationCell, EvaluationCells, ModelOnBenchmark
 from diffusion.paper.claims import claims, verdict
 from diffusion.paper.figures import draw
 from diffusion.paper.tables import tables
 from diffusion.paper.tables_page import in_short, write_page
+from diffusion.paper.trainings import change_of_gain, gain, gain_of_arness
 from diffusion.settings import ModelReference, Precision
 from support.errors import UserError
 from support.paths import ROOT
@@ -80,7 +75,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def test_every_row_of_the_paper_is_there_and_ran(runs: list[Path]) -> None:
     cells = EvaluationCells(runs)
-    one, two, llada, dream, tiny, four, five, everything = tables(cells)
+    one, two, llada, dream, tiny, four, five, paths, everything = tables(cells)
     assert [row[0] for row in one.rows] == [
         *("LLaDA-8B, GSM8K", "+ Fast-dLLM", "Dream-7B, GSM8K", "+ Fast-dLLM"),
         *("tiny, tiny problems", "+ Fast-dLLM"),
@@ -93,14 +88,15 @@ def test_every_row_of_the_paper_is_there_and_ran(runs: list[Path]) -> None:
         assert one.rows[at + 1][8] == f"{reference.TABLE_1[base, Order.FAST].accuracy}"
         assert "-" not in row and one.rows[at + 1].count("-") == 2  # no AR order of Fast-dLLM
         assert one.rows[at + 1][4] == {reference.LLADA: "71.9", reference.DREAM: "78.3"}[base]
-    assert [row[-1] for row in two.rows] == ["0.08", "-", "0.01", "-", "-", "-"]
+    assert [row[6] for row in two.rows] == ["0.08", "-", "0.01", "-", "-", "-"]
+    assert two.header[7] == "NAP + PF" and all(row[7] != "-" for row in two.rows)
     assert two.rows[1][0] == "its content alone" and "[" in two.rows[1][5]
     for table, base in ((llada, reference.LLADA), (dream, reference.DREAM)):
         assert base in table.title
         by_steps = {(row[0], row[1]): row for row in table.rows}
         assert ("MATH-500", "1024") in by_steps and ("GPQA", "336") in by_steps
         row = by_steps["GSM8K", "256"]
-        assert row[3:] == (
+        assert row[3:11] == (
             *("-", f"{reference.TABLE_3[base, 'gsm8k', 256, Training.BASE]}"),
             *("-", f"{reference.TABLE_3[base, 'gsm8k', 256, Training.LONG_COT]}"),
             *("-", f"{reference.TABLE_3[base, 'gsm8k', 256, Training.NAP]}"),
@@ -110,13 +106,17 @@ def test_every_row_of_the_paper_is_there_and_ran(runs: list[Path]) -> None:
             row = by_steps["GSM8K", steps]
             assert row[2] == tokens
             assert all("[" in row[column] for column in (3, 5, 7, 9))
-    assert tiny.header[3:] == ("base", "Long-CoT", "NAP", "NAP - Long-CoT")
+    columns = ("base", "Long-CoT", "NAP", "NAP - Long-CoT")
+    assert tiny.header[3:] == (*columns, "vote of NAP's paths", "copies of NAP")
     assert len(four.rows) == 2 + 5 + 2 and all(len(row) == len(four.header) for row in four.rows)
     assert [(row[0], row[1]) for row in five.rows if row[1] == "28"] == [
-        (f"{name}: {model}", "28")
+        (text, "28")
         for name in ("LLaDA-8B, GSM8K", "Dream-7B, GSM8K", "tiny, tiny problems")
         for model in ("a model for each", "the model of 3 paths")
+        for text in (f"{name}: {model}", "vote of its paths", "its copies")
     ]
+    canvases = [one for one in cells.all if one.result.form is Form.CANVAS]
+    assert len(paths.rows) == len(canvases) and all("[" in row[6] for row in paths.rows)
     (own,) = (row for row in five.rows if row[:2] == ("LLaDA-8B, GSM8K: a model for each", "28"))
     assert all("[" in row for row in (own[2], own[4], own[6])) and own[7] != "-"
     assert len(everything.rows) == len(cells.all) == 2 * (11 * 2 + 1) + 9 * 2 + 1
@@ -128,16 +128,16 @@ def test_cells_are_what_was_found_and_pairs_are_of_the_same_problems(runs: list[
     subject = ModelOnBenchmark("tiny", "tiny")
     found = cells.find(subject, Training.NAP, Order.FORCED, 28)
     other = cells.find(subject, Training.LONG_COT, Order.AO, 28)
-    assert found is not None and other is not None
-    assert found.result.system == "NAP + PF" and other.result.system == "Long-CoT + AO"
-    assert sum(found.right.values()) == found.result.right
-    assert sum(found.arness.values()) / 5 == pytest.approx(found.result.arness)
+    (nap,), (long_cot,) = found, other
+    assert nap.result.system == "NAP + PF" and long_cot.result.system == "Long-CoT + AO"
+    assert sum(nap.right.values()) == nap.result.right
+    assert sum(nap.arness.values()) / 5 == pytest.approx(nap.result.arness)
     assert gain(found, found) == (0.0, 0.0, 0.0)
     assert gain_of_arness(found, other) is not None
     assert change_of_gain((found, other), (found, other)) == (0.0, 0.0, 0.0)
     theirs = cells.find(ModelOnBenchmark(reference.DREAM, "gsm8k"), Training.NAP, Order.FORCED, 28)
-    assert gain(found, theirs) is None and gain(found, None) is None
-    assert cells.find(subject, Training.NAP, Order.FORCED, 5) is None
+    assert gain(found, theirs) is None and gain(found, ()) is None
+    assert cells.find(subject, Training.NAP, Order.FORCED, 5) == ()
 
 
 def test_one_cell_of_a_table_is_one_cell(runs: list[Path]) -> None:
@@ -148,14 +148,13 @@ def test_one_cell_of_a_table_is_one_cell(runs: list[Path]) -> None:
 def test_ao_is_block_wise_only_where_nothing_else_is(runs: list[Path]) -> None:
     cells = EvaluationCells(runs[2:])
     subject = ModelOnBenchmark("tiny", "tiny")
-    confidence = cells.find(subject, Training.BASE, Order.AO, 28)
-    assert confidence is not None
+    (confidence,) = cells.find(subject, Training.BASE, Order.AO, 28)
     other = dataclasses.replace(confidence.result, order=Order.BLOCKWISE, system="block-wise")
     blockwise = EvaluationCell(confidence.run, other)
     cells.all.append(blockwise)
-    assert cells.find(subject, Training.BASE, Order.AO, 28) is confidence
+    assert cells.find(subject, Training.BASE, Order.AO, 28) == (confidence,)
     cells.all = [one for one in cells.all if one.result.order is not Order.AO]
-    assert cells.find(subject, Training.BASE, Order.AO, 28) is blockwise
+    assert cells.find(subject, Training.BASE, Order.AO, 28) == (blockwise,)
 
 
 def test_what_was_decoded_otherwise_is_not_compared(runs: list[Path]) -> None:
@@ -163,7 +162,7 @@ def test_what_was_decoded_otherwise_is_not_compared(runs: list[Path]) -> None:
     subject = ModelOnBenchmark("tiny", "tiny")
     first = cells.find(subject, Training.NAP, Order.FORCED, 28)
     second = cells.find(subject, Training.LONG_COT, Order.AO, 28)
-    assert first is not None and second is not None and gain(first, second) is not None
+    assert gain(first, second) is not None
     changes: list[dict[str, Any]] = [
         {"masks": 64},
         {"temperature": 0.7},
@@ -173,7 +172,8 @@ def test_what_was_decoded_otherwise_is_not_compared(runs: list[Path]) -> None:
         {"device": None},  # of the former version, which did not say it
     ]
     for change in changes:
-        other = EvaluationCell(second.run, dataclasses.replace(second.result, **change))
+        (cell,) = second
+        other = (EvaluationCell(cell.run, dataclasses.replace(cell.result, **change)),)
         assert gain(first, other) is None and gain_of_arness(first, other) is None
         assert change_of_gain((first, other), (first, second)) is None
 

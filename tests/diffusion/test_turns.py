@@ -20,7 +20,7 @@ from diffusion.data.turns import special_token_ids, turn_end_ids
 from diffusion.decoding.decode import Commit, Decoded, Request
 from diffusion.evaluation.answers import texts_of
 from diffusion.evaluation.evaluate import evaluate_cells
-from diffusion.evaluation.results import content
+from diffusion.evaluation.rows import content
 from diffusion.evaluation.settings import Evaluation, System
 from diffusion.models.network.denoiser import Dlm
 from diffusion.paper.cells import EvaluationCells

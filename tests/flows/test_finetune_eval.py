@@ -219,6 +219,26 @@ def test_a_mistake_shows_before_anything_is_trained(change: str, says: str) -> N
         evaluation(experiment, trainings(experiment, "runs/corpus"), Path("out"))
 
 
+def test_seeds_variants_and_fill_are_cells_of_their_own() -> None:
+    """Long-CoT + AO is the system 5 of the recipe, NAP + PF 6, NAP + AO 7."""
+    same = ["systems.7.rule.kind=parallel_forced"]
+    for more in (
+        ["systems.6.training_seed=0", "systems.7.training_seed=1"],
+        ["systems.7.variant=shuffled paths"],
+        ["systems.7.fill=last"],
+    ):
+        experiment = find_experiment("tiny", (f"evaluate.set={json.dumps([*same, *more])}",))
+        evaluation(experiment, trainings(experiment, "runs/corpus"), Path("out"))
+    for less in (
+        ["systems.7.training_seed=1"],  # the other has none
+        ["systems.6.training_seed=1", "systems.7.training_seed=1"],
+        ["systems.7.fill=free"],
+    ):
+        experiment = find_experiment("tiny", (f"evaluate.set={json.dumps([*same, *less])}",))
+        with pytest.raises(UserError, match="are one cell of the tables"):
+            evaluation(experiment, trainings(experiment, "runs/corpus"), Path("out"))
+
+
 def test_an_adapter_that_is_trained_here_may_be_evaluated(tmp_path: Path) -> None:
     plain = find_experiment("tiny")
     trained = trainings(plain, "runs/corpus")

@@ -24,12 +24,12 @@ from diffusion.evaluation.answers import (
     requests_of,
 )
 from diffusion.evaluation.benchmarks import Problem
-from diffusion.evaluation.results import DecodedProblem
+from diffusion.evaluation.rows import DecodedProblem
 from diffusion.evaluation.shards.plan import Piece, Plan, PlannedCell
 from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import ModelReference
 from schemas import arrow
-from scorers.answers.grade import Attempt, GradePool
+from scorers.answers.grade import Answer, Attempt, GradePool
 from support.capacity import is_out_of_memory
 from support.errors import UserError
 from support.files import atomic_write
@@ -64,6 +64,28 @@ def decode_pieces(plan: Plan, pieces: Iterable[Piece], device: str) -> Iterator[
                 raise
             write_rows(plan.file(piece), arrow.table(DecodedProblem, rows))
             yield piece
+
+
+def with_graded_paths(
+    rows: Sequence[DecodedProblem], problems: Sequence[Problem]
+) -> list[DecodedProblem]:
+    """Rows of canvases whose paths an earlier version did not grade, with the grades."""
+    attempts = [
+        Attempt(text, problem.gold, problem.prompt)
+        for row, problem in zip(rows, problems, strict=True)
+        for text in row.texts[:-1]
+    ]
+    with GradePool() as pool:
+        graded = iter(pool.grade(attempts))
+    return [_with_paths(row, [next(graded) for _ in row.texts[:-1]]) for row in rows]
+
+
+def _with_paths(row: DecodedProblem, paths: Sequence[Answer]) -> DecodedProblem:
+    return dataclasses.replace(
+        row,
+        path_answers=tuple(path.answer for path in paths),
+        path_grades=tuple(path.grade for path in paths),
+    )
 
 
 def release_dropped() -> None:
@@ -130,7 +152,7 @@ def _rows(
             requests,
             system.made_rule(),
             steps=steps,
-            sampling=evaluation.sampling,
+            sampling=evaluation.sampling_of(system),
             precision=evaluation.precision,
             where=where,
             caching=system.cache,
@@ -139,12 +161,19 @@ def _rows(
         if not is_out_of_memory(error):
             raise
         raise _does_not_fit(plan, piece, problems) from None
-    grades = pool.grade(
-        [Attempt(a.scored, p.gold, p.prompt) for a, p in zip(decoded, problems, strict=True)]
+    # Of a text the only slot, of a canvas its paths and then its summary.
+    graded = pool.grade(
+        [
+            Attempt(text, problem.gold, problem.prompt)
+            for one, problem in zip(decoded, problems, strict=True)
+            for text in one.texts
+        ]
     )
     slots = layout.slot_of()
-    for problem, (texts, row), grade in zip(problems, decoded, grades, strict=True):
-        yield DecodedProblem(
+    for number, (problem, (texts, row)) in enumerate(zip(problems, decoded, strict=True)):
+        first = number * len(texts)
+        *paths, grade = graded[first : first + len(texts)]
+        decoded_problem = DecodedProblem(
             id=problem.id,
             gold=problem.gold,
             texts=texts,
@@ -161,6 +190,7 @@ def _rows(
             slots_K=tuple(slots[c.position] for c in row.commits),
             taken_back_K=_taken_back(row),
         )
+        yield _with_paths(decoded_problem, paths)
 
 
 def _does_not_fit(plan: Plan, piece: Piece, problems: Sequence[Problem]) -> DoesNotFitError:
