@@ -4,7 +4,7 @@ A claim is about a difference between systems on the same problems. It holds if 
 the difference (paired bootstrap over problems) lies on the claimed side of 0, is contradicted if it
 lies on the other side, and is open otherwise. With few discordant pairs a bootstrap's interval is
 too narrow, so a gain of accuracy must also pass an exact sign test. Where both sides were trained
-with several seeds, the interval is Student's t over the seeds' differences, without a sign test.
+with several seeds, the interval is also about other trainings, and there is no sign test.
 Under 30 problems there is no verdict.
 """
 

@@ -1,8 +1,8 @@
 """The paper's Tables 1 to 5 for whatever was evaluated. In: cells. Out: tables of text.
 
 Every accuracy and every difference has its 95 % interval (Wilson; paired bootstrap over problems;
-of a training with several seeds Student's t). If the model is the paper's, the paper's figure
-stands beside it. What was not evaluated is "-".
+of a training with several seeds, over these as well). If the model is the paper's, the paper's
+figure stands beside it. What was not evaluated is "-".
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

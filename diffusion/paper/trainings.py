@@ -1,17 +1,19 @@
 """Figures and differences of trainings. In: cells, one for each seed of a training. Out: intervals.
 
 Of one training a figure has its interval over problems, and a difference a paired bootstrap over
-problems. Of several, both are means over seeds, with Student's t over the seeds' figures; a
-difference is taken seed by seed, each on the same problems. Such an interval is about other
-trainings, on these problems.
+problems. Of several, both are means over seeds; a difference is taken seed by seed, each on the
+same problems. Their interval is about other trainings and other problems: its half widths are the
+root of the summed squares of those of Student's t over the seeds' figures, and of a bootstrap over
+problems of what the seeds give on average.
 """
 
 from collections.abc import Sequence
+from math import hypot
 from statistics import fmean
 
 from diffusion.evaluation.settings import Training
 from diffusion.paper.cells import EvaluationCell, Problem, Trainings
-from support.stats import Interval, paired_difference, t_interval
+from support.stats import Interval, mean, t_interval
 
 TrainingsPair = tuple[Trainings, Trainings]
 
@@ -37,29 +39,19 @@ def matched(*groups: Trainings) -> list[tuple[EvaluationCell, ...]]:
     ]
 
 
-def over_seeds(figures: Sequence[Interval | None]) -> Interval | None:
-    """The figure of one training, or the mean of several; None if one is missing."""
-    known = [one for one in figures if one is not None]
-    if not known or len(known) < len(figures):
-        return None
-    return known[0] if len(known) == 1 else t_interval([one.value for one in known])
-
-
-def share_over_seeds(figures: Sequence[Interval | None]) -> Interval | None:
-    """The same of a share, whose interval stays within 0 and 1."""
-    one = over_seeds(figures)
-    return one and Interval(one.value, max(0.0, one.low), min(1.0, one.high))
-
-
 def accuracy(group: Trainings) -> Interval | None:
     """The accuracy, if there is a cell."""
-    results = [one.result for one in group]
-    return share_over_seeds([Interval(one.accuracy, one.low, one.high) for one in results])
+    if len(group) == 1:
+        one = group[0].result
+        return Interval(one.accuracy, one.low, one.high)
+    return _share(_over_seeds([one.right for one in group]))
 
 
 def arness_of(group: Trainings) -> Interval | None:
     """The Global-ARness@1, if there is one."""
-    return share_over_seeds([_arness(one) for one in group])
+    if len(group) == 1:
+        return _arness(group[0])
+    return _share(_over_seeds([one.arness for one in group]))
 
 
 def content_arness_of(group: Trainings) -> float | None:
@@ -70,8 +62,18 @@ def content_arness_of(group: Trainings) -> float | None:
 
 
 def canvas_of(group: Trainings, name: str) -> Interval | None:
-    """One of `CanvasIntervals`, if there is a canvas of which it is known."""
-    return share_over_seeds([getattr(one.canvas, name) for one in group])
+    """One of `CanvasIntervals`, if there is a canvas of which it is known.
+
+    Of several seeds, the half widths over problems are the means of the seeds' own.
+    """
+    known: list[Interval] = [one for cell in group if (one := getattr(cell.canvas, name))]
+    if not known or len(known) < len(group):
+        return None
+    if len(known) == 1:
+        return known[0]
+    value, low, high = (fmean(ends) for ends in zip(*known, strict=True))
+    trainings = t_interval([one.value for one in known])
+    return _share(_widened(trainings, Interval(value, low, high)))
 
 
 def gain(first: Trainings, second: Trainings) -> Interval | None:
@@ -80,7 +82,7 @@ def gain(first: Trainings, second: Trainings) -> Interval | None:
     Both must have decoded the same problems with the same masks, temperature and fill, and with the
     same device, kernel, type, version of PyTorch and rows at once.
     """
-    return over_seeds([_gain(*pair) for pair in matched(first, second)])
+    return _over_seeds([_gain(*pair) for pair in matched(first, second)])
 
 
 def gain_of_arness(
@@ -90,12 +92,12 @@ def gain_of_arness(
 
     `content`: without commits of fill. None if they do not compare, as in `gain`.
     """
-    return over_seeds([_gain_of_arness(a, b, content) for a, b in matched(first, second)])
+    return _over_seeds([_gain_of_arness(a, b, content) for a, b in matched(first, second)])
 
 
 def change_of_gain(first: TrainingsPair, second: TrainingsPair) -> Interval | None:
     """How much the first pair's gain exceeds the second pair's, on the same problems."""
-    return over_seeds([_change_of_gain(*four) for four in matched(*first, *second)])
+    return _over_seeds([_change_of_gain(*four) for four in matched(*first, *second)])
 
 
 def ordered_in_both(
@@ -130,7 +132,7 @@ def _arness(one: EvaluationCell) -> Interval | None:
     return Interval(result.arness, result.arness_low, result.arness_high)
 
 
-def _gain(first: EvaluationCell, second: EvaluationCell) -> Interval | None:
+def _gain(first: EvaluationCell, second: EvaluationCell) -> dict[Problem, float] | None:
     if not first.is_comparable_with(second):
         return None
     return _paired(first.right, second.right)
@@ -138,7 +140,7 @@ def _gain(first: EvaluationCell, second: EvaluationCell) -> Interval | None:
 
 def _gain_of_arness(
     first: EvaluationCell, second: EvaluationCell, content: bool
-) -> Interval | None:
+) -> dict[Problem, float] | None:
     if not first.is_comparable_with(second) or first.right.keys() != second.right.keys():
         return None
     a, b = (one.content_arness if content else one.arness for one in (first, second))
@@ -148,7 +150,7 @@ def _gain_of_arness(
 
 def _change_of_gain(
     a: EvaluationCell, b: EvaluationCell, c: EvaluationCell, d: EvaluationCell
-) -> Interval | None:
+) -> dict[Problem, float] | None:
     if not all(a.is_comparable_with(one) for one in (b, c, d)):
         return None
     if len({tuple(one.right) for one in (a, b, c, d)}) > 1:
@@ -166,7 +168,33 @@ def _more_and_less(first: dict[Problem, float], second: dict[Problem, float]) ->
     return sum(a > b for a, b in pairs), sum(a < b for a, b in pairs)
 
 
-def _paired(first: dict[Problem, float], second: dict[Problem, float]) -> Interval | None:
-    if not first or first.keys() != second.keys():
+def _paired(first: dict[Problem, float], second: dict[Problem, float]) -> dict[Problem, float]:
+    """What the first has more on each problem; empty if the problems are not the same."""
+    if first.keys() != second.keys():
+        return {}
+    return {problem: value - second[problem] for problem, value in first.items()}
+
+
+def _over_seeds(seeds: Sequence[dict[Problem, float] | None]) -> Interval | None:
+    """The mean of what each seed has on each problem; None if a seed has nothing."""
+    known = [one for one in seeds if one]
+    if not known or len(known) < len(seeds):
         return None
-    return paired_difference([*first.values()], [second[id_] for id_ in first])
+    if len(known) == 1:
+        return mean([*known[0].values()])
+    common = [problem for problem in known[0] if all(problem in one for one in known)]
+    problems = mean([fmean(one[problem] for one in known) for problem in common])
+    return _widened(t_interval([fmean(one.values()) for one in known]), problems)
+
+
+def _widened(trainings: Interval, problems: Interval) -> Interval:
+    """The first interval, with the width that the choice of the problems adds."""
+    value = trainings.value
+    below = hypot(value - trainings.low, problems.value - problems.low)
+    above = hypot(trainings.high - value, problems.high - problems.value)
+    return Interval(value, value - below, value + above)
+
+
+def _share(one: Interval | None) -> Interval | None:
+    """An interval that stays within 0 and 1."""
+    return one and Interval(one.value, max(0.0, one.low), min(1.0, one.high))

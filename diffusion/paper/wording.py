@@ -87,10 +87,10 @@ def about_seeds(cells: Iterable[EvaluationCell]) -> str:
         return ""
     return (
         f"Trained with several seeds: {'; '.join(several)}. Of these a figure is the mean over "
-        "seeds, with the 95 % interval of Student's t over the seeds' figures. A difference is "
-        "taken seed by seed, each on the same problems, over the seeds that both sides have; a "
-        "base model stands beside every seed. These intervals are about other trainings on the "
-        "same problems. Where both sides have one seed in common, the interval is over problems."
+        "seeds. A difference is taken seed by seed, each on the same problems, over the seeds that "
+        "both sides have; a base model stands beside every seed. These 95 % intervals are about "
+        "other trainings and other problems: Student's t over the seeds, widened by a bootstrap "
+        "over problems. Where both sides have one seed in common, the interval is over problems."
     )
 
 
