@@ -25,7 +25,7 @@ from diffusion.evaluation.settings import path_tokens
 from diffusion.models.network.denoiser import Dlm
 from diffusion.settings import ModelReference, Precision
 from diffusion.training.objective import generator
-from support.capacity import keep_freed
+from support.capacity import keep_few_kernels, keep_freed
 from support.errors import UserError
 
 
@@ -46,6 +46,7 @@ def load_decoder(model: ModelReference, device: str | None = None) -> Dlm:
     device = device or default_device()
     if device == "cpu":
         keep_freed()
+        keep_few_kernels()
     dlm = models.load_model(model, device=device)
     dlm.denoiser.eval()
     return dlm

@@ -21,6 +21,7 @@ from scorers.revision import directory_revision, fetched
 from scorers.seqdep.attention import NAME, Branch, forward
 from scorers.seqdep.causal_lm import Batch, Scorer, Tokens, plain_tokenizer
 from scorers.weights import weight_files
+from support.capacity import keep_few_kernels
 from support.errors import UserError, first_line
 
 __all__ = ["Batch", "Scorer", "Tokens", "load_scorer"]
@@ -80,6 +81,7 @@ def load_scorer(
 def _read(directory: Path, path: str, dtype: torch.dtype, trust: bool) -> tuple[Any, Any]:
     """Model and tokenizer; UserError for whatever a broken directory or remote code raises."""
     cast(Any, logging).disable_progress_bar()
+    keep_few_kernels()
     auto: Any = AutoModelForCausalLM
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust}
     weight_files(directory)

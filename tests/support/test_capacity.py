@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from support.capacity import cores, free_memory, is_out_of_memory, memory
+from support.capacity import cores, free_memory, is_out_of_memory, keep_few_kernels, memory
 
 GIB = 1 << 30
 
@@ -96,3 +96,17 @@ def test_free_memory_is_the_less_of_container_and_machine(
 )
 def test_a_full_memory_is_told_from_other_errors(error: Exception, is_it: bool) -> None:
     assert is_out_of_memory(error) is is_it
+
+
+KERNELS = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+
+
+@pytest.mark.parametrize(("said", "kept"), [(None, "64"), ("7", "7")])
+def test_few_kernels_are_kept_unless_the_environment_says(
+    said: str | None, kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KERNELS, said or "")  # what the test leaves behind is undone
+    if said is None:
+        monkeypatch.delenv(KERNELS)
+    keep_few_kernels()
+    assert os.environ[KERNELS] == kept
