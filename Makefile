@@ -57,16 +57,11 @@ demo: venv
 	$(BIN)/polytrace inspect runs/demo
 	$(BIN)/polytrace finetune-eval tiny_demo --corpus runs/demo
 
-MINIATURE := runs/miniature-prompts.jsonl runs/miniature-test.jsonl
-CHAINS := tools/tiny/problems.py tools/tiny/chains.py
+MINIATURE := runs/miniature-prompts.jsonl
 
-runs/miniature-prompts.jsonl: $(CHAINS)
+$(MINIATURE): tools/tiny/problems.py tools/tiny/chains.py
 	@mkdir -p runs
 	$(BIN)/python -m tools.tiny.problems --kind chains --split train --seed 11 --count 12000 --out $@
-
-runs/miniature-test.jsonl: $(CHAINS)
-	@mkdir -p runs
-	$(BIN)/python -m tools.tiny.problems --kind chains --split test --seed 12 --count 1000 --out $@
 
 miniature: venv $(MINIATURE)
 	$(BIN)/polytrace build miniature
