@@ -160,6 +160,7 @@ class Job:
             path=locate(spec.path),
             chat=spec.prompt == "chat",
             trust_remote_code=spec.trust_remote_code,
+            dtype=spec.dtype or "",
         )
         return Scorers(model, spec.devices)
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from schemas import former
 from schemas.budget import Budget, Price
 from schemas.canvas import MARKER
+from schemas.precision import Precision
 from schemas.samples import Rounds, Samples
 from schemas.section import Section, shaping_options
 from schemas.serve import Serve
@@ -154,7 +155,16 @@ class ScorerSpec(Section):
         default=None,
         description="Devices, each with a process of its own (default: every GPU, else the CPU).",
     )
+    dtype: Precision | None = Field(
+        default=None,
+        description="The numbers it computes with (default: float32 on a CPU, else bfloat16).",
+    )
     trust_remote_code: bool = False
+
+    def shaping(self, *left_out: str) -> dict[str, Any]:
+        """What shapes scores, as plain values; a dtype of null, as before that key, is nothing."""
+        null = () if self.dtype else ("dtype",)
+        return self.model_dump(mode="json", exclude={"devices", *null, *left_out})
 
 
 class Release(Section):
@@ -252,8 +262,8 @@ class Recipe(Section):
         del facts["grader"]
         if (grader := self.shaping_grader()) is not None:
             facts["grader"] = grader
-        if facts["scorer"] is not None:
-            facts["scorer"].pop("devices")
+        if self.scorer is not None:
+            facts["scorer"] = self.scorer.shaping()
         facts["teacher"] = shaping_options(facts["teacher"], is_teacher=True)
         return facts
 

@@ -107,11 +107,7 @@ def fingerprint(job: Job, stage: Stage, index: int, keys: Collection[str] | None
             facts.append(_input(job, canvas_stage(recipe), index))
             if recipe.scorer is not None:
                 facts.append(revision(recipe.scorer.path))
-                facts.append(
-                    recipe.scorer.model_dump(
-                        exclude={"path", "trust_remote_code", "devices", "controls"}
-                    )
-                )
+                facts.append(recipe.scorer.shaping("path", "trust_remote_code", "controls"))
         case _:
             raise AssertionError(f"{stage} is not made shard by shard")
     return digest(facts)

@@ -131,6 +131,6 @@ def _fingerprint(job: Job, source_index: SourceIndex, spec: ScorerSpec, size: in
         ]
         inputs.append([marker.sha256 for marker in markers])
         canvases += markers[0].rows
-    settings = spec.model_dump(exclude={"path", "trust_remote_code", "devices", "siblings"})
+    settings = spec.shaping("path", "trust_remote_code", "siblings")
     settings["controls"] = size
     return digest([VERSION, fingerprints.revision(spec.path), settings, inputs])

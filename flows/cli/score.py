@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from schemas.precision import Precision
 from schemas.records import Level
 from support.errors import NothingReleasedError, UserError
 
@@ -32,13 +33,6 @@ BatchTokens = Annotated[
 Device = Annotated[
     str | None, typer.Option(help="cpu, cuda, cuda:1, … (default: a GPU if there is one).")
 ]
-
-
-class Precision(StrEnum):
-    """The numbers that the scorer computes with."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
 
 
 DType = Annotated[

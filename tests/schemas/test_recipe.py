@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from schemas.recipe import Recipe, Summary, load_recipe
+from schemas.precision import Precision
+from schemas.recipe import Recipe, ScorerSpec, Summary, load_recipe
 from support.errors import UserError
 from support.paths import ROOT, locate
 
@@ -39,6 +40,7 @@ def test_defaults_are_the_papers(minimal: Path) -> None:
         ("paths=99", "paths is 99; give 64 or less"),
         ("groups.similarity=high", "groups.similarity is 'high'; give a number"),
         ("summary.by=me", "summary.by is 'me'; give 'template' or 'teacher'"),
+        ("scorer.dtype=half", "scorer.dtype is 'half'; give 'float32' or 'bfloat16'"),
         ("groups=3", "groups is 3; give a mapping of keys"),
         ("name=2026", "name is 2026; give a text in quotes"),
         ("grow=perhaps", "grow is 'perhaps'; give true or false"),
@@ -120,6 +122,17 @@ def test_digest_follows_the_corpus_only() -> None:
     same = Recipe.model_validate({**MINIMAL, "task_runner": "threads"})
     other = Recipe.model_validate({**MINIMAL, "seed": 1})
     assert recipe.digest() == same.digest() != other.digest()
+
+
+def test_a_dtype_of_the_scorer_shapes_the_corpus_and_null_is_as_before_that_key() -> None:
+    def digest(**scorer: object) -> str:
+        return Recipe.model_validate({**MINIMAL, "scorer": scorer}).digest()
+
+    assert digest() == digest(dtype=None) == "146cf85baf70238a"  # before the key was there
+    assert len({digest(), digest(dtype="float32"), digest(dtype="bfloat16")}) == 3
+    kept = {*ScorerSpec.model_fields} - {"dtype", "devices", "path"}
+    assert ScorerSpec().shaping("path").keys() == kept
+    assert ScorerSpec(dtype=Precision.BFLOAT16).shaping("path").keys() == kept | {"dtype"}
 
 
 def test_a_limit_of_the_grader_shapes_the_corpus_and_an_address_does_not() -> None:
