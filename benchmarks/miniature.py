@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import torch
 
-from benchmarks.lines import Line, median_line, ratio_line, report
+from benchmarks.lines import Line, absent, median_line, ratio_line, report
 from benchmarks.turns import THREADS
 from diffusion.data.layout import CanvasLayout, Form, encode_prompt
 from diffusion.decoding import Rule
@@ -67,6 +67,12 @@ def ways() -> dict[str, Way]:
 
 def main() -> None:
     """Measure and print."""
+    if missing := [name for name in ("base", "nap") if not (MODELS / name).is_dir()]:
+        lower = [f"{name}_seconds" for name in ways()]
+        names = [*lower, *(f"{name}_vs_ao_{MASKS}" for name in ways())]
+        reason = f"{MODELS.relative_to(ROOT)} holds no model {' and '.join(missing)}"
+        report("miniature", *absent(names, reason, lower=lower))
+        return
     torch.set_num_threads(THREADS)
     models = {
         name: load_decoder(ModelReference(path=str(MODELS / name)), "cpu")

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from diffusion.evaluation.settings import BENCHMARKS, Evaluation, Training, part
+from diffusion.data.layout import Form
+from diffusion.evaluation.settings import BENCHMARKS, Evaluation, System, Training, part
 from diffusion.settings import STRICT, Settings, check_name
 from flows.recipe_files import EVALUATIONS, EXPERIMENTS, find_recipe, settings_of
 from support import plugins
@@ -117,8 +118,8 @@ def evaluation(experiment: Experiment, settings: list[Settings], out: Path) -> E
 
 def _check(name: str, read: Evaluation, trained: dict[str, Settings]) -> None:
     """Raise UserError for mistakes that would otherwise show only after hours of training."""
-    # Names of systems, by their cell of the tables and the seed of their training.
-    names: dict[tuple[object, ...], dict[int | None, str]] = {}
+    # Systems by their cell of the tables and the seed of their training.
+    places: dict[tuple[object, ...], dict[int | None, System]] = {}
     for system in read.systems:
         settings, path = trained.get(system.model.path), locate(system.model.path)
         if settings is None and system.training is not Training.BASE:
@@ -134,20 +135,37 @@ def _check(name: str, read: Evaluation, trained: dict[str, Settings]) -> None:
             )
         if settings is None and path.count("/") > 1 and not Path(path).is_dir():
             raise UserError(f"{name}: {system.name}: {path}: no such model directory")
+        if system.path_hints and not system.variant:
+            continue  # it has no place but a line of its own
         cell = (
             *(system.base_name, system.training, system.made_rule().order, system.form),
-            *(system.paths, system.tuned_paths, system.cache),
-            *(system.variant, system.fill or read.fill),
+            *(_paths(system), system.cache, system.variant, system.fill or read.fill),
         )
-        seeds = names.setdefault(cell, {})
-        if seeds and (system.training_seed in seeds or None in (system.training_seed, *seeds)):
+        seeds = places.setdefault(cell, {})
+        if seeds:
             other = seeds.get(system.training_seed, next(iter(seeds.values())))
-            raise UserError(
-                f"{name}: {other!r} and {system.name!r} are one cell of the tables; give one of "
-                "them a different base, or evaluate it by a recipe of its own (trainings that "
-                "differ in their seed alone: give each its training_seed)"
-            )
-        seeds[system.training_seed] = system.name
+            is_same_seed = other.training_seed == system.training_seed
+            if is_same_seed or None in (system.training_seed, *seeds) or _unlike(other, system):
+                raise UserError(
+                    f"{name}: {other.name!r} and {system.name!r} are one cell of the tables; give "
+                    "one of them a different base, or evaluate it by a recipe of its own "
+                    "(trainings that differ in their seed alone: give each its training_seed)"
+                )
+        seeds[system.training_seed] = system
+
+
+def _paths(system: System) -> tuple[int, ...]:
+    """The paths by which the tables tell systems apart."""
+    if system.form is not Form.CANVAS:
+        return ()
+    tuned = system.tuned_paths or system.paths
+    return (system.paths, tuned) if system.training is Training.NAP else (system.paths,)
+
+
+def _unlike(one: System, other: System) -> bool:
+    """Whether two systems of a cell differ in more than the seed of their training."""
+    names = ("rule", "path_hints", "tuned_paths", "paths")
+    return any(getattr(one, name) != getattr(other, name) for name in names)
 
 
 def _masks(settings: Settings) -> int:

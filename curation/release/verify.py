@@ -87,7 +87,9 @@ def _without_second_build(run: Path, problems: list[str]) -> list[str]:
     """The problems; what a second build that was stopped explains is one of them, the first."""
     if not (run / UNFINISHED_FILE).is_file():
         return problems
-    others = [one for one in problems if one.startswith((f"{RELEASE_FOLDER}/", MANIFEST_FILE))]
+    # It changes the recipe only with the release, and the first build needs it to go back.
+    own = (f"{RELEASE_FOLDER}/", MANIFEST_FILE, RECIPE_FILE)
+    others = [one for one in problems if one.startswith(own)]
     return problems if len(others) == len(problems) else [UNFINISHED, *others]
 
 

@@ -130,8 +130,12 @@ class EvaluationCell:
 
     def is_decoded_like(self, other: "EvaluationCell") -> bool:
         """Whether both may be of two trainings of one kind; they may be of two machines."""
-        names = ("rule", "masks", "temperature", "fill", "seed", "sampling", "count")
-        return all(getattr(self.result, name) == getattr(other.result, name) for name in names)
+        names = (
+            *("rule", "masks", "temperature", "fill", "seed", "sampling", "path_hints"),
+            *("tuned_paths", "count"),
+        )
+        is_alike = all(getattr(self.result, name) == getattr(other.result, name) for name in names)
+        return is_alike and self.right.keys() == other.right.keys()
 
 
 Trainings = tuple[EvaluationCell, ...]
@@ -198,7 +202,6 @@ class EvaluationCells:
             return (
                 (cell.training, cell.order, cell.form) == (training, order, form)
                 and cell.cache is None  # others are only in the table of every cell
-                and (bool(variant) or not cell.path_hints)  # a variant may be trained with them
                 and cell.steps == (None if order is Order.FAST else steps)
                 and (form is Form.LONG_COT or cell.paths == (paths or most))
                 and (training is not Training.NAP or cell.tuned_paths == (tuned_paths or most))
@@ -206,20 +209,31 @@ class EvaluationCells:
 
         wanted = (subject, variant, fill or self.fill(subject))
         cells = [
-            one for one in self.all if (one.subject, one.result.variant, one.result.fill) == wanted
+            one
+            for one in self.all
+            if (one.subject, one.result.variant, one.result.fill) == wanted
+            # A variant may be trained with hints; others with hints have a line of their own.
+            and (variant or not one.result.path_hints)
         ]
         alike = {one.result.order for one in cells if one.result.form is form}
         if order is Order.AO and order not in alike:
             order = Order.BLOCKWISE
         return _one_a_seed([one for one in cells if fits(one.result)])
 
+    def main(self, subject: ModelOnBenchmark) -> list[EvaluationCell]:
+        """The cells that Tables 1 to 5 and the claims are about."""
+        fill = self.fill(subject)
+        return [one for one in self._plain(subject) if one.result.fill is fill]
+
     def _plain(self, subject: ModelOnBenchmark) -> list[EvaluationCell]:
-        return [one for one in self.all if one.subject == subject and not one.result.variant]
+        return [
+            one
+            for one in self.all
+            if one.subject == subject and not (one.result.variant or one.result.path_hints)
+        ]
 
     def _main(self, subject: ModelOnBenchmark) -> list[Result]:
-        """The results that Tables 1 to 5 are about."""
-        fill = self.fill(subject)
-        return [one.result for one in self._plain(subject) if one.result.fill is fill]
+        return [one.result for one in self.main(subject)]
 
 
 def _one_a_seed(fitting: Sequence[EvaluationCell]) -> Trainings:
@@ -236,7 +250,7 @@ def _one_a_seed(fitting: Sequence[EvaluationCell]) -> Trainings:
                 f"{second.run}: {second.result.system!r} and {first.result.system!r} of "
                 f"{first.run} are one cell of the tables; print them apart, or give one of them a "
                 "different base in its recipe (or each its training_seed, if they are trainings "
-                "that differ in their seed alone)"
+                "that differ in their seed alone and decoded the same problems)"
             )
     return tuple(sorted(fitting, key=lambda one: one.result.training_seed or 0))
 

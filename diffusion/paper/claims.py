@@ -4,7 +4,8 @@ A claim is about a difference between systems on the same problems. It holds if 
 the difference (paired bootstrap over problems) lies on the claimed side of 0, is contradicted if it
 lies on the other side, and is open otherwise. With few discordant pairs a bootstrap's interval is
 too narrow, so a gain of accuracy must also pass an exact sign test. Where both sides were trained
-with several seeds, the interval is also about other trainings, and there is no sign test.
+with several seeds, the interval is also about other trainings, and there is no sign test, but so
+many problems must differ that one could be passed.
 Under 30 problems there is no verdict.
 """
 
@@ -16,6 +17,7 @@ from diffusion.evaluation.settings import Training
 from diffusion.paper.cells import EvaluationCells, ModelOnBenchmark, Trainings
 from diffusion.paper.trainings import (
     change_of_gain,
+    decisive,
     discordant,
     gain,
     gain_of_arness,
@@ -53,7 +55,8 @@ def claims(cells: EvaluationCells) -> Table:
         "95 % intervals over problems; a gain must also pass an exact sign test. They say nothing "
         + (
             f"of other seeds of the fine-tuning where there is one seed. {seeds} There a claim "
-            "holds or is contradicted if that interval says so, without a sign test."
+            "holds or is contradicted if that interval says so and six problems or more differ, "
+            "without a sign test."
             if seeds
             else "of other seeds of the fine-tuning."
         ),
@@ -118,7 +121,8 @@ def _accuracies(cells: EvaluationCells, subject: ModelOnBenchmark) -> Iterator[_
             True,
             cells.count(subject),
             len(four),
-            change is not None and _is_sure(change, [wider_and_narrower(*some) for some in four]),
+            change is not None
+            and _is_sure(change, [wider_and_narrower(*some) for some in four], decisive(four)),
         )
     for n in steps:
         base_ao, nap_ao = (cells.find(subject, one, Order.AO, n) for one in (_BASE, _NAP))
@@ -147,17 +151,18 @@ def _gain(text: str, first: Trainings, second: Trainings, *, rises: bool) -> _Cl
         rises,
         min(one.result.count for one, _ in pairs),
         len(pairs),
-        _is_sure(difference, [discordant(*pair) for pair in pairs]),
+        _is_sure(difference, [discordant(*pair) for pair in pairs], decisive(pairs)),
     )
 
 
-def _is_sure(difference: Interval, splits: Sequence[tuple[int, int]]) -> bool:
-    """Whether one training passes the sign test, or the interval of several has a width.
+def _is_sure(difference: Interval, splits: Sequence[tuple[int, int]], problems: int) -> bool:
+    """Whether one training passes the sign test, or the interval of several is wide enough.
 
-    Seeds whose differences happen to be equal prove nothing about the spread of others.
+    `problems` are those that differ. The bootstrap over a few of them is too narrow, and seeds
+    whose differences happen to be equal prove nothing about the spread of others.
     """
     if len(splits) > 1:
-        return difference.high - difference.low > _ROUNDING
+        return difference.high - difference.low > _ROUNDING and sign_test(problems, 0) < LEVEL
     return sign_test(*splits[0]) < LEVEL
 
 

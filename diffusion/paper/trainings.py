@@ -41,8 +41,11 @@ def matched(*groups: Trainings) -> list[tuple[EvaluationCell, ...]]:
 
 def accuracy(group: Trainings) -> Interval | None:
     """The accuracy, if there is a cell."""
-    if len(group) == 1:
-        one = group[0].result
+    if not group:
+        return None
+    one = group[0].result
+    shares = {cell.result.accuracy for cell in group}
+    if len(group) == 1 or shares in ({0.0}, {1.0}):  # no spread to draw from, so that of one seed
         return Interval(one.accuracy, one.low, one.high)
     return _share(_over_seeds([one.right for one in group]))
 
@@ -120,6 +123,17 @@ def wider_and_narrower(
     return _more_and_less(_gains(a, b), _gains(c, d))
 
 
+def decisive(seeds: Sequence[tuple[EvaluationCell, ...]]) -> int:
+    """The number of problems on which a gain, or the change of one, is not 0 over all seeds."""
+    totals: dict[Problem, float] = {}
+    for first, second, *others in seeds:
+        gains = _gains(first, second)
+        taken = _gains(*others) if others else dict.fromkeys(gains, 0.0)
+        for problem, value in gains.items():
+            totals[problem] = totals.get(problem, 0.0) + value - taken[problem]
+    return sum(map(bool, totals.values()))
+
+
 def _is_base(group: Trainings) -> bool:
     return group[0].result.training is Training.BASE
 
@@ -153,7 +167,7 @@ def _change_of_gain(
 ) -> dict[Problem, float] | None:
     if not all(a.is_comparable_with(one) for one in (b, c, d)):
         return None
-    if len({tuple(one.right) for one in (a, b, c, d)}) > 1:
+    if any(one.right.keys() != a.right.keys() for one in (b, c, d)):
         return None
     return _paired(_gains(a, b), _gains(c, d))
 

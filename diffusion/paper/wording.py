@@ -96,11 +96,7 @@ def about_seeds(cells: Iterable[EvaluationCell]) -> str:
 
 def main_cells(cells: EvaluationCells) -> list[EvaluationCell]:
     """The cells that Tables 1 to 5 and the claims are about."""
-    return [
-        one
-        for one in cells.all
-        if not one.result.variant and one.result.fill is cells.fill(one.subject)
-    ]
+    return [one for subject in cells.subjects() for one in cells.main(subject)]
 
 
 def about_fill(cells: EvaluationCells) -> str:

@@ -19,7 +19,7 @@ from diffusion.paper.tables import tables
 from diffusion.paper.trainings import accuracy, change_of_gain, gain, gain_of_arness, matched
 from support.display.tables import Table
 from support.errors import UserError
-from support.stats import Interval, mean, paired_difference, t_interval
+from support.stats import Interval, mean, paired_difference, t_interval, wilson
 from tests.diffusion.evaluated import canvas, cell, problem, write_run
 
 SUBJECT = ModelOnBenchmark("tiny", "tiny")
@@ -148,6 +148,8 @@ def test_only_seeds_of_both_are_compared(tmp_path: Path) -> None:
         ((16, 20, 18), (24, 26, 28), "contradicted"),
         ((24, 26, 28), (16, 25, 27), "open"),  # +7.5, and +20, +2.5, +2.5 of the seeds
         ((24, 24, 24), (16, 16, 16), "holds"),  # no seed differs, and 8 of 40 are many
+        ((21, 21, 21), (16, 16, 16), "open"),  # no test over five problems can be passed
+        ((20, 21, 21), (16, 16, 16), "open"),  # nor where the seeds differ a little
         ((22,), (20,), "open"),  # a sign test over two problems
         ((28,), (16,), "holds"),
     ],
@@ -176,6 +178,26 @@ def test_a_claim_about_the_gap_is_about_seeds(tmp_path: Path) -> None:
     assert row[2:] == ("3", f"+18.3 [{low:+.1f}, {high:+.1f}]", "holds")
 
 
+def test_the_gap_needs_no_order_of_problems(tmp_path: Path) -> None:
+    few, many = seeded((24,), (14,)), seeded((26,), (24,), steps=156)
+    backwards = [(result, problems[::-1]) for result, problems in many]
+    found = [
+        [
+            row
+            for row in claims(EvaluationCells([write_run(tmp_path / name, cells)])).rows
+            if row[0].startswith("the gap is wider")
+        ]
+        for name, cells in (("alike", few + many), ("backwards", few + backwards))
+    ]
+    assert found[0] == found[1] and len(found[0]) == 1
+
+
+def test_trainings_that_all_solve_the_same_keep_a_width(tmp_path: Path) -> None:
+    cells = EvaluationCells([write_run(tmp_path, seeded((40, 40, 40), (0, 0, 0)))])
+    nap, long_cot = (cells.find(SUBJECT, *one, 39) for one in (NAP, LONG_COT))
+    assert accuracy(nap) == wilson(40, 40) and accuracy(long_cot) == wilson(0, 40)
+
+
 def test_what_differs_in_more_than_the_seed_is_no_group(tmp_path: Path) -> None:
     for number, change in enumerate(
         ({"training_seed": 0}, {"training_seed": None}, {"training_seed": 1, "seed": 5})
@@ -187,6 +209,46 @@ def test_what_differs_in_more_than_the_seed_is_no_group(tmp_path: Path) -> None:
         cells = EvaluationCells([write_run(tmp_path / str(number), pair)])
         with pytest.raises(UserError, match="are one cell of the tables"):
             cells.find(SUBJECT, *NAP, 39)
+
+
+@pytest.mark.parametrize(
+    ("kind", "first", "second"),
+    [
+        (LONG_COT, {}, {"first": 40}),
+        (LONG_COT, {}, {"first": 39}),
+        (LONG_COT, {"tuned_paths": 3}, {"tuned_paths": 1}),
+        (NAP, {"variant": "hints"}, {"variant": "hints", "path_hints": 4}),
+    ],
+    ids=["other problems", "one problem in common", "other paths", "other hints"],
+)
+def test_trainings_of_one_kind_differ_in_the_seed_alone(
+    tmp_path: Path, kind: tuple[Training, Order], first: Any, second: Any
+) -> None:
+    pair = []
+    for seed, changes in enumerate((first, second)):
+        start = changes.pop("first", 0)
+        some = [canvas(n, ["1", "2", "2"], right=True) for n in range(start, start + 40)]
+        pair.append(cell(f"seed {seed}", some, *kind, training_seed=seed, **changes))
+    cells = EvaluationCells([write_run(tmp_path, pair)])
+    with pytest.raises(UserError, match="are one cell of the tables"):
+        cells.find(SUBJECT, *kind, 39, variant=second.get("variant", ""))
+
+
+def test_cells_with_hints_change_no_table_but_those_of_single_cells(tmp_path: Path) -> None:
+    plain = seeded((24,), (16,))
+    four = [canvas(n, ["1"] * 4, right=n < 10) for n in range(40)]
+    hinted = [
+        cell("hints", four, *NAP, training_seed=1, path_hints=4, paths=4, steps=20),
+        cell("hints, fill last", four, *NAP, path_hints=4, paths=4, fill=Fill.LAST),
+    ]
+    before = EvaluationCells([write_run(tmp_path / "plain", plain)])
+    cells = EvaluationCells([tmp_path / "plain", write_run(tmp_path / "hinted", hinted)])
+    now, then = titled(cells), titled(before)
+    for title, table in then.items():
+        if title.startswith("Table"):
+            assert now[title] == dataclasses.replace(table, title=now[title].title)
+    assert claims(cells).rows == claims(before).rows
+    assert {"hints", "hints, fill last"} < {row[0] for row in now["Every cell"].rows}
 
 
 def test_variants_are_beside_the_plain_training_and_nowhere_else(tmp_path: Path) -> None:

@@ -371,6 +371,11 @@ def test_a_second_build_that_is_killed_between_shards_is_called_unfinished_not_d
     data.write_bytes(whole[:-1])
     assert find_problems(run)[1].startswith(f"release/data/{data.name}: ")
     data.write_bytes(whole)
+    recipe = run / "recipe.yaml"
+    first = recipe.read_text()
+    recipe.write_text(f"{first}# changed\n")
+    assert find_problems(run)[1].startswith("recipe.yaml: ")
+    recipe.write_text(first)
 
     back = tmp_path / "back"
     shutil.copytree(run, back)

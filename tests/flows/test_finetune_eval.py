@@ -226,6 +226,7 @@ def test_seeds_variants_and_fill_are_cells_of_their_own() -> None:
         ["systems.6.training_seed=0", "systems.7.training_seed=1"],
         ["systems.7.variant=shuffled paths"],
         ["systems.7.fill=last"],
+        ["systems.7.path_hints=[Go step by step., First all products., Take the last first.]"],
     ):
         experiment = find_experiment("tiny", (f"evaluate.set={json.dumps([*same, *more])}",))
         evaluation(experiment, trainings(experiment, "runs/corpus"), Path("out"))
@@ -233,6 +234,11 @@ def test_seeds_variants_and_fill_are_cells_of_their_own() -> None:
         ["systems.7.training_seed=1"],  # the other has none
         ["systems.6.training_seed=1", "systems.7.training_seed=1"],
         ["systems.7.fill=free"],
+        [  # what tables would refuse once all is decoded
+            *("systems.6.training_seed=0", "systems.7.training_seed=1"),
+            *("systems.6.variant=hints", "systems.7.variant=hints"),
+            "systems.7.path_hints=[Go step by step., First all products., Take the last first.]",
+        ],
     ):
         experiment = find_experiment("tiny", (f"evaluate.set={json.dumps([*same, *less])}",))
         with pytest.raises(UserError, match="are one cell of the tables"):
