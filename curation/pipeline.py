@@ -158,8 +158,10 @@ def run_steps(job: Job, executor: Executor) -> Outcome:
             return earlier
         release_stage.check_previous_release(job)
         begin_anew(job.run)
-        release_stage.begin(job)
+        if not job.recipe.grow:  # a corpus that grows keeps what it read, or is refused
+            release_stage.begin(job)
         source_index: SourceIndex = executor.submit(Step.READ_PROMPTS).result()
+        release_stage.begin(job)
         if not release_stage.has_manifest(job):  # it keeps the recipe that made the release
             release_stage.write_recipe(job)
         if not job.teacher.is_record:

@@ -88,7 +88,7 @@ def test_bundled_recipes_are_the_papers_or_tiny(name: str) -> None:
     settings = settings_of(name, ())
     assert settings.name == name
     assert yaml.safe_load(as_yaml(settings))["form"] == settings.form
-    if not name.startswith("tiny"):
+    if not name.startswith(("tiny", "miniature")):
         assert (settings.epochs, settings.learning_rate, settings.batch) == (3, 2e-6, 256)
         assert (settings.paths, settings.slot_tokens, settings.summary_tokens) == (3, 330, 32)
 

@@ -43,8 +43,12 @@ PATHS = {
     "canvas": "canvases",
     "others": "control: paths of other prompts",
 }
-COLOURS = {"web": BLUE, "math500": RED, "traces": SAND, "own_long_cot": GREY, "canvas": GREEN}
+COLOURS = {
+    **{"web": BLUE, "math500": RED, "traces": SAND, "openr1": INK},
+    **{"own_long_cot": GREY, "canvas": GREEN},
+}
 BETWEEN = (64, 256, 1024, 8192)  # tokens of documents that are compared
+HIGHEST = 4.5  # nats a token; a few documents that are little longer than a window have more
 FEW = 10  # documents of a bin that has a figure
 MOST_BINS = 8
 WINDOW = 64
@@ -246,7 +250,14 @@ def _side_by_side(path: Path, panels: dict[str, dict[str, Points]]) -> None:
             for series, points in texts.items():
                 if len(points.nats) >= FEW:
                     _curve(axis, points, COLOURS[series], TEXTS[series])
+                elif len(points.nats):
+                    few = {"marker": "x", "color": COLOURS[series], "label": TEXTS[series]}
+                    axis.scatter(points.tokens, points.nats, s=30, **few)
             axis.axhline(0, color=INK, linewidth=0.8)
+            axis.set_ylim(-0.4, HIGHEST)
+            if above := sum(int((points.nats > HIGHEST).sum()) for points in texts.values()):
+                where = {"transform": axis.transAxes, "ha": "right", "va": "top"}
+                axis.text(0.99, 0.98, f"above {HIGHEST}: {above} of them", fontsize=8, **where)
             axis.set_xscale("log", base=2)
             axis.set_xlim(32, 1.2 * BETWEEN[-1])
             axis.xaxis.set_major_formatter("{x:.0f}")
