@@ -14,6 +14,7 @@ from torch.nn.functional import linear
 from transformers import ModernBertConfig, ModernBertForMaskedLM, PreTrainedTokenizerFast
 
 from diffusion.models.network.denoiser import Denoiser, Dlm
+from diffusion.settings import ModelReference, Precision, Settings
 from schemas.arrow import RELEASE
 from schemas.canvas import long_cot, render
 from tests.diffusion import layouts
@@ -241,3 +242,17 @@ def everywhere(dlm: Dlm, ids_BT: Tensor, attention_mask_BT: Tensor | None = None
     positions_R = torch.arange(ids_BT.numel())
     logits = logits_of(dlm.denoiser, ids_BT, positions_R, attention_mask_BT)
     return logits.reshape(*ids_BT.shape, -1)
+
+
+def small_training(folder: Path) -> Settings:
+    """Four steps of a small LLaDA on eight canvases, in float32."""
+    return Settings(
+        name="small",
+        model=ModelReference(path=str(make("llada", folder / "model"))),
+        corpus=str(write_corpus(folder / "corpus", rows=8, validation=2)),
+        slot_tokens=30,
+        summary_tokens=12,
+        epochs=2,
+        batch=4,
+        precision=Precision.FLOAT32,
+    )

@@ -14,12 +14,12 @@ from diffusion.data.corpus import Encoded, ReleasedRow
 from diffusion.data.layout import Form, encode
 from diffusion.data.path_hints import hint_of
 from diffusion.models.network.denoiser import Dlm
-from diffusion.settings import ModelReference, Precision, Settings
+from diffusion.settings import ModelReference, Settings
 from diffusion.training.collate import collate, mask_step, pieces
 from diffusion.training.estimate import estimate
 from diffusion.training.prepared import prepare
 from diffusion.training.train import fine_tune
-from tests.diffusion.checkpoints import make, write_corpus
+from tests.diffusion.checkpoints import make, small_training
 from tests.diffusion.decodes import canvas, decoder
 
 HINTS = ("Go", "Go step by step.", "We need 2.")
@@ -28,16 +28,7 @@ TEXTS = ("Go step by step.\n2 + 3", "Go on: 5", "It is 5.")
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(
-        name="small",
-        model=ModelReference(path=str(make("llada", tmp_path / "model"))),
-        corpus=str(write_corpus(tmp_path / "corpus", rows=8, validation=2)),
-        slot_tokens=30,
-        summary_tokens=12,
-        epochs=2,
-        batch=4,
-        precision=Precision.FLOAT32,
-    )
+    return small_training(tmp_path)
 
 
 @pytest.fixture

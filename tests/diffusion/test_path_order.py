@@ -10,25 +10,16 @@ from diffusion import models
 from diffusion.data import corpus
 from diffusion.data.canvas_layouts import CanvasLayouts
 from diffusion.data.layout import Form, layout_of
-from diffusion.settings import ModelReference, Precision, Settings
+from diffusion.settings import Settings
 from diffusion.training.collate import collate, mask_step, pieces
 from diffusion.training.objective import draw_order
 from diffusion.training.train import fine_tune
-from tests.diffusion.checkpoints import make, write_corpus
+from tests.diffusion.checkpoints import small_training
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(
-        name="small",
-        model=ModelReference(path=str(make("llada", tmp_path / "model"))),
-        corpus=str(write_corpus(tmp_path / "corpus", rows=8, validation=2)),
-        slot_tokens=30,
-        summary_tokens=12,
-        epochs=2,
-        batch=4,
-        precision=Precision.FLOAT32,
-    )
+    return small_training(tmp_path)
 
 
 def test_a_path_moves_with_its_number_and_the_summary_stays(settings: Settings) -> None:
