@@ -117,6 +117,6 @@ def test_the_estimate_agrees_with_the_exact_value(monkeypatch: pytest.MonkeyPatc
 def test_long_texts_take_bounded_time(characters: int) -> None:
     rng = Random(0)
     a, b = words(rng, characters), words(rng, characters)
-    start = time.process_time()
+    start = time.thread_time()
     assert 0.0 < similarity(a, b) < 0.9
-    assert time.process_time() - start < 2.0  # 0.02 to 0.3 s on an idle core
+    assert time.thread_time() - start < 2.0  # 0.02 to 0.3 s on an idle core

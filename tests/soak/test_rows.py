@@ -85,13 +85,21 @@ def test_the_same_seed_gives_the_same_rows() -> None:
 
 @pytest.mark.slow
 def test_no_text_keeps_this_process_busy() -> None:
-    """The answer checker is killed in its own process; what runs here must be quick by itself."""
+    """The answer checker is killed in its own process; what runs here must be quick by itself.
+
+    A text counts as slow if it was so three times: once may be a collection of garbage, and the
+    threads that other tests left do not count.
+    """
+
+    def seconds(pair: tuple[str, str]) -> float:
+        began = time.thread_time()
+        pool.grade([pair])
+        return time.thread_time() - began
+
     slow = []
     with GradePool(workers=1, timeout_seconds=0.5) as pool:
         for text in hostile.texts():
             for pair in ((text, "7"), ("The answer is 7.", text)):
-                began = time.process_time()
-                pool.grade([pair])
-                if (seconds := time.process_time() - began) > 1:
-                    slow.append((seconds, text[:40], len(text)))
+                if all(seconds(pair) > 1 for _ in range(3)):
+                    slow.append((text[:40], len(text)))
     assert not slow
