@@ -18,6 +18,7 @@ from diffusion.decoding.sampling import Fill
 from diffusion.evaluation.aup import CurvePoint
 from diffusion.evaluation.canvas_paths import (
     NO_FIGURES,
+    CanvasFigures,
     CanvasIntervals,
     canvas_figures,
     canvas_intervals,
@@ -76,17 +77,21 @@ class EvaluationCell:
         return self._orders(rows, [content(row["tokens_K"], row["end_ids"]) for row in rows])
 
     @cached_property
-    def canvas(self) -> CanvasIntervals:
-        """What the paths of its canvases say; nothing for other texts."""
+    def figures(self) -> dict[Problem, CanvasFigures]:
+        """What the paths of each canvas say; nothing for other texts."""
         if self.result.form is not Form.CANVAS:
-            return NO_FIGURES
-        rows = self._rows("texts", "path_answers", "path_grades")
-        return canvas_intervals(
-            [
-                canvas_figures(row["texts"][:-1], row["path_answers"], row["path_grades"])
-                for row in rows
-            ]
-        )
+            return {}
+        return {
+            (row["id"], row["gold"]): canvas_figures(
+                row["texts"][:-1], row["path_answers"], row["path_grades"]
+            )
+            for row in self._rows("texts", "path_answers", "path_grades")
+        }
+
+    @cached_property
+    def canvas(self) -> CanvasIntervals:
+        """The means of `figures`; nothing for other texts."""
+        return canvas_intervals([*self.figures.values()]) if self.figures else NO_FIGURES
 
     @cached_property
     def curve_point(self) -> CurvePoint:

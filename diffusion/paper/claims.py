@@ -108,8 +108,12 @@ def _accuracies(cells: EvaluationCells, subject: ModelOnBenchmark) -> Iterator[_
     steps = cells.steps(subject)
     nap = {n: cells.find(subject, _NAP, Order.FORCED, n) for n in steps}
     long_cot = {n: cells.find(subject, _LONG_COT, Order.AO, n) for n in steps}
+    base = {n: cells.find(subject, _BASE, Order.AO, n) for n in steps}
     for n in steps:
         yield _gain(f"NAP > Long-CoT at {n} steps", nap[n], long_cot[n], rises=True)
+    for n in steps:
+        yield _gain(f"Long-CoT > the base at {n} steps", long_cot[n], base[n], rises=True)
+        yield _gain(f"NAP > the base at {n} steps", nap[n], base[n], rises=True)
     if len(steps) > 1:
         few, many = steps[0], steps[-1]
         pairs = (nap[few], long_cot[few]), (nap[many], long_cot[many])
@@ -125,10 +129,10 @@ def _accuracies(cells: EvaluationCells, subject: ModelOnBenchmark) -> Iterator[_
             and _is_sure(change, [wider_and_narrower(*some) for some in four], decisive(four)),
         )
     for n in steps:
-        base_ao, nap_ao = (cells.find(subject, one, Order.AO, n) for one in (_BASE, _NAP))
+        nap_ao = cells.find(subject, _NAP, Order.AO, n)
         base_forced = cells.find(subject, _BASE, Order.FORCED, n)
         forced = f"parallel-forced at {n} steps"
-        yield _gain(f"{forced} hurts the base model", base_forced, base_ao, rises=False)
+        yield _gain(f"{forced} hurts the base model", base_forced, base[n], rises=False)
         yield _gain(f"{forced} helps NAP", nap[n], nap_ao, rises=True)
     for n in steps:
         by_paths = [

@@ -4,8 +4,8 @@ from diffusion.data.layout import Form
 from diffusion.decoding.sampling import Fill
 from diffusion.evaluation.canvas_paths import CanvasIntervals
 from diffusion.paper.cells import EvaluationCell, EvaluationCells
-from diffusion.paper.trainings import accuracy, arness_of, canvas_of
-from diffusion.paper.wording import NONE, name_of, percent, share, training_of, two
+from diffusion.paper.trainings import accuracy, arness_of, canvas_of, gain_over_vote
+from diffusion.paper.wording import NONE, name_of, percent, points, share, training_of, two
 from support.display.tables import Table
 from support.stats import Interval
 
@@ -24,7 +24,13 @@ def paths_of_canvases(cells: EvaluationCells) -> tuple[Table, ...]:
                 (
                     *(cell.system, name_of(one.subject), training_of(one)),
                     *(NONE if cell.steps is None else str(cell.steps), str(cell.paths)),
-                    *(percent(accuracy((one,))), path, vote, oracle),
+                    *(
+                        percent(accuracy((one,))),
+                        path,
+                        vote,
+                        points(gain_over_vote((one,))),
+                        oracle,
+                    ),
                     *(share(canvas_of((one,), "diversity")), copies),
                 )
             )
@@ -35,7 +41,8 @@ def paths_of_canvases(cells: EvaluationCells) -> tuple[Table, ...]:
             title="Paths of a canvas",
             header=(
                 *("system", "model", "tuned on", "steps", "paths", "accuracy of the summary"),
-                *("of a path, mean", "of the vote", "of some path", "diversity", "copies"),
+                *("of a path, mean", "of the vote", "summary - vote", "of some path"),
+                *("diversity", "copies"),
             ),
             rows=tuple(rows),
             note=PATHS,

@@ -98,6 +98,24 @@ def gain_of_arness(
     return _over_seeds([_gain_of_arness(a, b, content) for a, b in matched(first, second)])
 
 
+def gain_over_vote(group: Trainings) -> Interval | None:
+    """How much more summaries are right than the votes of their paths; None if one has no vote."""
+    return _over_seeds([_paired_with(one.right, one, "vote") for one in group])
+
+
+def gain_of_copies(first: Trainings, second: Trainings) -> Interval | None:
+    """How many more canvases of the first have paths that are all the same, as a share of all.
+
+    None if they do not compare, as in `gain`.
+    """
+    return _over_seeds(
+        [
+            _paired_with(_known(a, "copies"), b, "copies") if a.is_comparable_with(b) else None
+            for a, b in matched(first, second)
+        ]
+    )
+
+
 def change_of_gain(first: TrainingsPair, second: TrainingsPair) -> Interval | None:
     """How much the first pair's gain exceeds the second pair's, on the same problems."""
     return _over_seeds([_change_of_gain(*four) for four in matched(*first, *second)])
@@ -150,6 +168,19 @@ def _gain(first: EvaluationCell, second: EvaluationCell) -> dict[Problem, float]
     if not first.is_comparable_with(second):
         return None
     return _paired(first.right, second.right)
+
+
+def _known(one: EvaluationCell, name: str) -> dict[Problem, float]:
+    """One of `CanvasFigures` of every canvas; empty if one has none."""
+    values = {problem: getattr(figures, name) for problem, figures in one.figures.items()}
+    return {} if None in values.values() else values
+
+
+def _paired_with(
+    first: dict[Problem, float], one: EvaluationCell, name: str
+) -> dict[Problem, float]:
+    """What the first has more on each problem than a cell's canvases have of a figure."""
+    return _paired(first, _known(one, name))
 
 
 def _gain_of_arness(

@@ -8,7 +8,7 @@ from diffusion.data.layout import Form
 from diffusion.decoding import Order
 from diffusion.evaluation.settings import Training
 from diffusion.paper.cells import EvaluationCell, EvaluationCells, Trainings
-from diffusion.paper.trainings import accuracy, canvas_of, gain
+from diffusion.paper.trainings import accuracy, canvas_of, gain, gain_of_copies
 from diffusion.paper.wording import NONE, about_seeds, name_of, percent, points, share
 from support.display.tables import Table
 
@@ -47,11 +47,11 @@ def variants(cells: EvaluationCells) -> tuple[Table, ...]:
             header=(
                 *("model", "steps", "decoded by", "paths", "training", "accuracy"),
                 *("difference to plain", "of a path, mean", "of the vote", "of some path"),
-                *("diversity", "copies"),
+                *("diversity", "copies", "copies more than plain"),
             ),
             rows=tuple(rows),
             note="Differences are to the plain training at the same number of steps, on the same "
-            "problems, in percentage points. The table of paths says what the last five columns "
+            "problems, in percentage points. The table of paths says what the other columns "
             f"are. {about_seeds(compared)}".rstrip(),
         ),
     )
@@ -74,4 +74,5 @@ def _row(name: str, group: Trainings, plain: Trainings) -> tuple[str, ...]:
         *(name or PLAIN, percent(accuracy(group))),
         *(points(gain(group, plain)) if name else NONE, path, vote, oracle),
         *(share(canvas_of(group, "diversity")), copies),
+        points(gain_of_copies(group, plain)) if name else NONE,
     )

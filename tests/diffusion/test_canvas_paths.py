@@ -119,10 +119,10 @@ def test_a_table_shows_the_paths_of_every_canvas(tmp_path: Path) -> None:
     shown = {table.title.partition(" (")[0]: table for table in tables(EvaluationCells([run]))}
     new, former = shown["Paths of a canvas"].rows
     assert [figure.partition(" ")[0] for figure in new[5:]] == [
-        *("50.0", "50.0", "50.0", "75.0"),  # summary, mean path, vote, oracle
+        *("50.0", "50.0", "50.0", "+0.0", "75.0"),  # summary, mean path, vote, the gain, oracle
         *("0.58", "25.0"),  # diversity (0 + 2 + 3 + 2) / 12, copies
     ]
-    assert former[6:] == ("-", "-", "-", "-", former[10]) and former[10].startswith("0.0 [")
+    assert former[6:-1] == ("-",) * 5 and former[-1].startswith("0.0 [")
     every = shown["Every cell"]
     at = every.header.index("copies")
     assert every.header[at : at + 5] == ("copies", "diversity", "path", "vote", "oracle")

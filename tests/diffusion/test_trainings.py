@@ -16,7 +16,15 @@ from diffusion.evaluation.settings import Training
 from diffusion.paper.cells import EvaluationCells, ModelOnBenchmark
 from diffusion.paper.claims import claims
 from diffusion.paper.tables import tables
-from diffusion.paper.trainings import accuracy, change_of_gain, gain, gain_of_arness, matched
+from diffusion.paper.trainings import (
+    accuracy,
+    change_of_gain,
+    gain,
+    gain_of_arness,
+    gain_of_copies,
+    gain_over_vote,
+    matched,
+)
 from support.display.tables import Table
 from support.errors import UserError
 from support.stats import Interval, mean, paired_difference, t_interval, wilson
@@ -274,11 +282,38 @@ def test_variants_are_beside_the_plain_training_and_nowhere_else(tmp_path: Path)
     assert table.rows[0][5].startswith("60.0 [") and table.rows[0][6] == "-"
     assert table.rows[1][5].startswith("75.0 [") and table.rows[1][6].startswith("+15.0 [")
     assert table.rows[3][6].startswith("-2.5 [")
-    assert table.rows[4][5:] == ("-",) * 7 and table.rows[5][6] == "-", "no plain one to compare"
-    path, vote, oracle, diversity, copies = table.rows[1][7:]
+    assert table.rows[4][5:] == ("-",) * 8 and table.rows[5][6] == "-", "no plain one to compare"
+    path, vote, oracle, diversity, copies, more = table.rows[1][7:]
+    assert table.rows[0][12] == "-" and more == "+0.0 [+0.0, +0.0]"
     assert path.startswith("66.7") and vote.startswith("100.0") and oracle.startswith("100.0")
     assert diversity.startswith("0.67") and copies.startswith("0.0")
     assert "NAP, shuffled paths, seed 0" in {row[2] for row in now["Every cell"].rows}
+
+
+def test_copies_and_votes_are_compared_canvas_by_canvas(tmp_path: Path) -> None:
+    """Of 40 canvases 20 hold copies, with hints the first 10 of these; votes are the first 30."""
+    alike, unlike = ["1", "1", "1"], ["1", "1", "2"]
+
+    def some(copies: int, **changes: Any) -> Any:
+        made = [
+            canvas(
+                n, alike if n < copies else unlike if n < 30 else ["2"] * 2 + ["3"], right=n < 24
+            )
+            for n in range(40)
+        ]
+        return cell(changes.get("variant", "NAP"), made, *NAP, training_seed=0, **changes)
+
+    run = write_run(tmp_path, [some(20), some(10, variant="hints"), cell("AO", rows(9), *BASE)])
+    cells = EvaluationCells([run])
+    plain, hints = (cells.find(SUBJECT, *NAP, 39, variant=name) for name in ("", "hints"))
+    copied = [float(n < 10) - float(n < 20) for n in range(40)]
+    assert gain_of_copies(hints, plain) == mean(copied)
+    assert gain_over_vote(plain) == mean([float(n < 24) - float(n < 30) for n in range(40)])
+    base = cells.find(SUBJECT, *BASE, 39)
+    assert gain_of_copies(plain, base) is None and gain_over_vote(base) is None
+    shown = titled(cells)
+    assert shown["Variants of NAP's training"].rows[1][-1].startswith("-25.0 [-40.0, ")
+    assert shown["Paths of a canvas"].rows[0][8].startswith("-15.0 [")
 
 
 def test_fill_last_is_a_line_of_tables_1_and_2_alone(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
-"""Longer word problems, for the paper in small: four events one after the other, six calculations.
+"""Longer word problems, for the paper in small: three events and four calculations.
 
-Something is counted, and four things happen to it: two of them need a product, and each adds to
-the count or takes from it. A solution has about 60 to 80 tokens of the tiny models' tokenizer, so
-that three of them fill most of a canvas with slots of 80. Every problem has six visibly different
+Something is counted, and three things happen to it: one of them needs a product, and each adds to
+the count or takes from it. A solution has about 60 to 72 tokens of the tiny models' tokenizer, so
+that three of them fill most of a canvas with slots of 72. Every problem has six visibly different
 solutions.
 
 To add a theme, write one entry of `THEMES`.
@@ -14,7 +14,10 @@ from random import Random
 
 from tools.tiny.families import NAMES, THINGS, Draft, Family
 
-LARGEST = 999  # three digits: what the tiny models calculate with
+LARGEST = 199  # what such small models can learn to add to and take from in short trainings
+
+# Of the event with a product, and of the two others: something comes, and something goes.
+SIGNS = ((1, 1, -1), (1, -1, 1), (1, -1, -1), (-1, 1, 1), (-1, 1, -1), (-1, -1, 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +70,12 @@ THEMES = {
         go="Sold:",
     ),
     "hall": Theme(
-        start="{a} of the seats in a hall are taken.",
-        more="{c} more are taken on Friday.",
-        less="{c} of them are free after an hour.",
-        more_each="{n} rows of {b} seats are taken after that.",
-        less_each="{n} rows of {b} seats are free after that.",
-        question="How many seats are taken in all?",
+        start="In a hall {a} seats are taken.",
+        more="{c} more seats are taken on Friday.",
+        less="{c} seats get free after an hour.",
+        more_each="Then {n} rows of {b} seats are taken.",
+        less_each="Then {n} rows of {b} seats get free.",
+        question="How many seats are taken now?",
         come="Taken:",
         go="Free:",
     ),
@@ -111,28 +114,22 @@ class _Event:
     def size(self) -> int:
         return self.times * self.each
 
-    @property
-    def line(self) -> tuple[str, ...]:
-        return (f"{self.times} * {self.each} = {self.size}",) if self.times > 1 else ()
-
 
 def draw(theme: Theme, rng: Random) -> Draft:
     """One problem; the count stays between 1 and `LARGEST` in every solution."""
     words = {"who": rng.choice(NAMES), "thing": rng.choice(THINGS)}
     while True:
-        start = rng.randint(21, 199)
-        signs = [1, 1, -1, -1] if rng.random() < 0.5 else [rng.choice((1, -1)) for _ in range(4)]
+        start = rng.randint(11, 79)
+        signs = rng.choice(SIGNS)
         events = [
-            _Event(signs[0], rng.randint(2, 6), rng.randint(6, 24)),
-            _Event(signs[1], rng.randint(2, 6), rng.randint(6, 24)),
-            _Event(signs[2], 1, rng.randint(11, 89)),
-            _Event(signs[3], 1, rng.randint(11, 89)),
+            _Event(signs[0], rng.randint(2, 5), rng.randint(3, 9)),
+            _Event(signs[1], 1, rng.randint(3, 29)),
+            _Event(signs[2], 1, rng.randint(3, 29)),
         ]
         rng.shuffle(events)
-        counts = [start + sum(e.sign * e.size for e in events[:k]) for k in range(5)]
-        backwards = [start + sum(e.sign * e.size for e in events[k:]) for k in range(5)]
-        both = {event.sign for event in events} == {1, -1}
-        if both and all(1 < count <= LARGEST for count in counts + backwards):
+        counts = [start + sum(e.sign * e.size for e in events[:k]) for k in range(4)]
+        backwards = [start + sum(e.sign * e.size for e in events[k:]) for k in range(4)]
+        if all(1 < count <= LARGEST for count in counts + backwards):
             break
     sentences = [
         (theme.more_each if event.sign > 0 else theme.less_each).format(
@@ -152,37 +149,51 @@ def draw(theme: Theme, rng: Random) -> Draft:
 
 
 def _ways(start: int, events: list[_Event], theme: Theme) -> tuple[tuple[str, ...], ...]:
-    products = tuple(line for event in events for line in event.line)
     gains = [event for event in events if event.sign > 0]
     losses = [event for event in events if event.sign < 0]
     come, go = sum(e.size for e in gains), sum(e.size for e in losses)
     total = start + come - go
-    way_of_sums = (*products, *_sum(theme.come, gains), *_sum(theme.go, losses))
+    product = tuple(_size(event, theme) for event in events if event.times > 1)
+    sums = (*product, *_sum(theme.come, gains), *_sum(theme.go, losses))
     return (
-        ("Go step by step.", *_running(start, events, inline=True)),
-        ("First all products.", *products, *_running(start, events, inline=False)),
-        (*way_of_sums, f"{start} + {come} = {start + come}", f"{start + come} - {go} = {total}"),
-        ("Take the last first.", *_running(start, events[::-1], inline=True)),
-        ("Add first, then take.", *_running(start, gains + losses, inline=True)),
+        ("Go step by step.", *_running(start, events, theme)),
+        ("First the product.", *product, *_running(start, events, theme, without_product=True)),
         (
-            *way_of_sums,
+            "First add all that is the same.",
+            *sums,
+            f"Add: {start} + {come} = {start + come}",
+            f"Left: {start + come} - {go} = {total}",
+        ),
+        ("Take the last first.", *_running(start, events[::-1], theme)),
+        ("Add first, then take.", *_running(start, gains + losses, theme)),
+        (
+            "The first number is the last.",
+            *sums,
             *(
-                (f"{come} - {go} = {come - go}", f"{start} + {come - go} = {total}")
+                (f"More: {come} - {go} = {come - go}", f"Now: {start} + {come - go} = {total}")
                 if come >= go
-                else (f"{go} - {come} = {go - come}", f"{start} - {go - come} = {total}")
+                else (f"Less: {go} - {come} = {go - come}", f"Now: {start} - {go - come} = {total}")
             ),
         ),
     )
 
 
-def _running(start: int, events: list[_Event], *, inline: bool) -> tuple[str, ...]:
-    """The count after each event; with `inline`, a product stands before its event."""
+def _size(event: _Event, theme: Theme) -> str:
+    label = theme.come if event.sign > 0 else theme.go
+    product = f"{event.times} * {event.each} = " if event.times > 1 else ""
+    return f"{label} {product}{event.size}"
+
+
+def _running(
+    start: int, events: list[_Event], theme: Theme, *, without_product: bool = False
+) -> tuple[str, ...]:
+    """For each event its size, then the count after it."""
     lines: list[str] = []
     for event in events:
-        if inline:
-            lines += event.line
+        if event.times == 1 or not without_product:
+            lines.append(_size(event, theme))
         after = start + event.sign * event.size
-        lines.append(f"{start} {'+' if event.sign > 0 else '-'} {event.size} = {after}")
+        lines.append(f"Now: {start} {'+' if event.sign > 0 else '-'} {event.size} = {after}")
         start = after
     return tuple(lines)
 

@@ -51,7 +51,7 @@ CANVAS_MASKS = 156  # 3 slots of 48 and a summary of 12, as in the recipes of th
 EPSILON = 1e-3
 # Kernels are made for every new shape and kept: few shapes save minutes and gigabytes.
 # Tokens of a row: the longest prompt, solution and fill token; and of one as long as a canvas.
-ROWS: dict[Kind, tuple[int, int]] = {"short": (104, 192), "chains": (176, 344)}
+ROWS: dict[Kind, tuple[int, int]] = {"short": (104, 192), "chains": (144, 312)}
 SHAPE_ROWS = 512  # masked positions are padded to a multiple
 FILL_WEIGHT = 0.2  # of a fill token behind the first, beside a solution's token
 RESULT_TAILS = 0.7  # share of the lost tails that begin at a result
