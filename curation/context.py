@@ -4,7 +4,8 @@ Parts are created when they are first used. Stages take a `Job`, which every pro
 three plain values (recipe JSON, run directory, limit), so that a stage can run anywhere.
 """
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -27,7 +28,7 @@ from curation.vllm_servers import servers
 from curation.vllm_servers.servers import Servers
 from schemas.recipe import Part, Recipe
 from schemas.records import Stage
-from support.display.progress import Progress
+from support.display.progress import Progress, Work
 from support.errors import UserError
 from support.paths import locate
 
@@ -254,20 +255,44 @@ class StageProgress:
         self._shown = shown
         self._bars: dict[Stage, Progress] = {}
         self._moved: dict[Stage, ProgressState] = {}
+        self._work: dict[Stage, Work] = {}
         self._lock = Lock()
 
-    def add(self, stage: Stage, done: int = 0, *, more: int = 0, note: str = "") -> None:
-        """Move a stage's bar by `done`; `more` lengthens it, `note` stands behind it."""
+    def add(
+        self, stage: Stage, done: int = 0, *, more: int = 0, note: str = "", work: Work | None = None
+    ) -> None:
+        """Move a stage's bar by `done`; `more` lengthens it, `note` stands behind it.
+
+        Where units differ in size, `work` adds the sizes of those that are done and those that are
+        left now, and the time that is left follows them.
+        """
         if not self._shown:
             return
         with self._lock:
             if stage not in self._bars:
                 self._bars[stage] = Progress(f"{stage:>9}", UNITS[stage])
-            self._bars[stage].update(done, more=more, note=note)
+            if work is not None:
+                before = self._work.get(stage, Work(0, 0))
+                work = Work(before.done + work.done, before.left + work.left)
+                self._work[stage] = work
+            self._bars[stage].update(done, more=more, note=note, work=work)
             last = self._moved.get(stage, ProgressState())
             self._moved[stage] = ProgressState(
                 last.done + done, last.total + more, note or last.note
             )
+
+    def add_sized(
+        self, stage: Stage, sizes: Iterable[int], *, note: str = ""
+    ) -> Callable[[int], None]:
+        """Lengthen a stage's bar by units of these sizes; call the result with units done."""
+        waiting = deque(sizes)
+        self.add(stage, more=len(waiting), note=note, work=Work(0, sum(waiting)))
+
+        def done(units: int) -> None:
+            size = sum(waiting.popleft() for _ in range(units))
+            self.add(stage, units, work=Work(size, -size))
+
+        return done
 
     def states(self) -> dict[Stage, ProgressState]:
         """Where every bar stands that was moved, also after its end."""

@@ -101,11 +101,13 @@ def _gains(job: Job, spec: ScorerSpec, canvases: Iterable[Document]) -> list[Seq
     items = [
         ScoredInstance(prompt=doc.prompt, paths=doc.paths) for doc in canvases if not doc.reason
     ]
-    job.bars.add(Stage.SCORED, more=len(items), note="controls of path level")
+    told = job.bars.add_sized(
+        Stage.SCORED, [one.characters for one in items], note="controls of path level"
+    )
     settings = SeqDepSettings(
         batch_tokens=spec.batch_tokens, keep_part=spec.keep_part, levels=(Level.PATH,)
     )
-    measured = job.scorers.score(items, settings, progress=lambda n: job.bars.add(Stage.SCORED, n))
+    measured = job.scorers.score(items, settings, progress=told)
     return [scores.path for scores in measured]
 
 

@@ -95,8 +95,6 @@ def score(job: Job, index: int) -> ShardMarker:
     if marker := shards.matching_marker(job.run, Stage.SCORED, index, fingerprint):
         return marker
     canvases = list(load_canvases(job, index))
-    if job.recipe.scorer is not None:
-        job.bars.add(Stage.SCORED, more=len(canvases))
     data = arrow.table(Scores, _scores(job, canvases))
     return shards.write(job.run, Stage.SCORED, index, fingerprint, data, ())
 
@@ -123,7 +121,8 @@ def _scores(job: Job, canvases: Sequence[Canvas]) -> list[Scores]:
         keep_part=spec.keep_part,
         siblings=spec.siblings,
     )
-    measured = scorers.score(texts, settings, progress=lambda n: job.bars.add(Stage.SCORED, n))
+    told = job.bars.add_sized(Stage.SCORED, [one.characters for one in texts])
+    measured = scorers.score(texts, settings, progress=told)
     return [
         Scores(
             prompt_id=canvas.prompt.id,

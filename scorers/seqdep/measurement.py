@@ -37,6 +37,12 @@ class ScoredInstance:
     paths: tuple[str, ...] = ()
     summary: str = ""
 
+    @property
+    def characters(self) -> int:
+        """Of all that is scored or seen, at least one."""
+        texts = (self.prompt, self.text, self.summary, *self.paths)
+        return 1 + sum(map(len, texts))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeqDepSettings:

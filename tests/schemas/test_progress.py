@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+from curation.context import StageProgress
+from schemas.records import Stage
 from support.display.progress import SECONDS, Progress, Work
 
 
@@ -108,3 +110,20 @@ def test_a_terminal_gets_a_bar(
         bar.update(4, note="done")
     shown = capsys.readouterr().err
     assert "\rscored: 100%" in shown and "4/4" in shown and "done" in shown
+
+
+def test_the_time_left_of_a_stage_follows_the_sizes_of_its_units(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two shards: after 20 seconds 2 of 5 canvases are done, but 900 of 1,000 characters."""
+    bars = StageProgress()
+    first = bars.add_sized(Stage.SCORED, [800, 20, 30])
+    second = bars.add_sized(Stage.SCORED, [100, 50], note="controls")
+    clock[0] = 10.0
+    first(1)
+    clock[0] = 20.0
+    second(1)
+    bars.end(*Stage)
+    line = capsys.readouterr().err.strip()
+    assert line == "scored: 2 of 5 canvases in 0:20, about 0:02 left, controls"
+    assert bars.states()[Stage.SCORED] == (2, 5, "controls")
