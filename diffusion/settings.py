@@ -13,15 +13,9 @@ from typing import Any, ClassVar
 
 from diffusion.data.layout import CanvasLayout, Form, layout_of
 from diffusion.data.path_hints import check_hints
+from schemas.precision import Precision as Precision
 
 STRICT = {"extra": "forbid"}  # pydantic's configuration: an unknown key is an error
-
-
-class Precision(StrEnum):
-    """The number type of forward and backward passes; weights and optimiser stay float32."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
 
 
 class Attention(StrEnum):

@@ -1,10 +1,10 @@
-"""The number formats in which a scorer can compute: of `--dtype` and of `scorer.dtype`."""
+"""The number types in which models compute: of scorers, trainings and evaluations."""
 
 from enum import StrEnum
 
 
 class Precision(StrEnum):
-    """The numbers that the scorer computes with."""
+    """The number type of forward and backward passes; a training's weights stay float32."""
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
