@@ -61,7 +61,7 @@ MINIATURE := runs/miniature-prompts.jsonl
 
 $(MINIATURE): tools/tiny/problems.py tools/tiny/chains.py
 	@mkdir -p runs
-	$(BIN)/python -m tools.tiny.problems --kind chains --split train --seed 11 --count 8000 --out $@
+	$(BIN)/python -m tools.tiny.problems --kind chains --split train --seed 11 --count 20000 --out $@
 
 miniature: venv $(MINIATURE)
 	$(BIN)/polytrace build miniature

@@ -15,7 +15,7 @@ from uuid import UUID
 from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from curation.context import StageProgress
+from curation.stage_progress import StageProgress
 from schemas.records import Stage
 
 SECONDS = 3.0  # between two updates

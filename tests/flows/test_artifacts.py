@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from curation.context import StageProgress
 from curation.inspect import html_report
 from curation.inspect.funnel import funnel
 from curation.release.token_usage import JudgeUsage, TokenUsage, count_token_usage
+from curation.stage_progress import StageProgress
 from flows import artifacts, progress
 from flows.artifacts import stage_rows, token_rows
 from flows.progress import Meter, show_in_ui

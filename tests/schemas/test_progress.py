@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from curation.context import StageProgress
+from curation.stage_progress import StageProgress
 from schemas.records import Stage
 from support.display.progress import SECONDS, Progress, Work
 
