@@ -330,6 +330,19 @@ def test_twice_gives_the_same_bytes_and_counts_add_up(run: Path, tmp_path: Path)
     }
 
 
+@pytest.mark.parametrize("kind", ["dpo", "rlvr"])
+def test_lines_in_memory_change_nothing(
+    kind: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exporting.export(run, kind, tmp_path / "a")
+    monkeypatch.setattr(exporting, "AT_ONCE", 4)
+    seen: list[int] = []
+    exporting.export(run, kind, tmp_path / "b", progress=seen.append)
+    assert sum(seen) == 60
+    for split in ("train", "validation"):
+        assert lines(tmp_path / "a", split) == lines(tmp_path / "b", split)
+
+
 def test_a_run_and_its_release_folder_give_the_same(run: Path, tmp_path: Path) -> None:
     exporting.export(run, "parathinker", tmp_path / "a")
     facts = exporting.export(run / "release", "parathinker", tmp_path / "b")

@@ -66,7 +66,8 @@ def test_trl_trains_on_pairs(exports: Path, tiny_teacher: Path) -> None:
     (loss,) = [e["train_loss"] for e in trainer.state.log_history if "train_loss" in e]
     assert math.isfinite(loss)
     tokenizer = AutoTokenizer.from_pretrained(tiny_teacher)
-    for row, seen in zip(rows, trainer.train_dataset, strict=True):
+    trained: Any = trainer.train_dataset
+    for row, seen in zip(rows, trained, strict=True):
         for side in ("chosen", "rejected"):
             (ids,) = [seen[name] for name in (f"{side}_ids", f"{side}_input_ids") if name in seen]
             assert row[side][0]["content"] in tokenizer.decode(ids)
