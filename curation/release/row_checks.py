@@ -14,7 +14,7 @@ from schemas.records import Grade, Released
 
 def row_problems(row: Released, manifest: Manifest, recipe: Recipe | None) -> Iterator[str]:
     """The problems of a row."""
-    yield from _texts(row, recipe)
+    yield from text_problems(row, recipe)
     yield from _paths(row, manifest)
     if row.summary_tokens > manifest.summary_tokens:
         yield f"summary of {row.summary_tokens} tokens in a slot of {manifest.summary_tokens}"
@@ -27,7 +27,7 @@ def row_problems(row: Released, manifest: Manifest, recipe: Recipe | None) -> It
         yield f"scored by {scorer}, the manifest has {stated}"
 
 
-def _texts(row: Released, recipe: Recipe | None) -> Iterator[str]:
+def text_problems(row: Released, recipe: Recipe | None) -> Iterator[str]:
     """A text that several columns repeat must be the same in all of them."""
     paths = tuple(path.text for path in row.paths)
     try:

@@ -17,6 +17,7 @@ from flows.cli.decoded.arness import arness
 from flows.cli.decoded.tables import tables
 from flows.cli.doctor.command import doctor
 from flows.cli.evaluate import evaluate
+from flows.cli.export import export
 from flows.cli.finetune_eval import finetune_eval
 from flows.cli.inspect import inspect
 from flows.cli.publish import publish
@@ -39,7 +40,7 @@ app = typer.Typer(
 
 
 for command in (
-    *(build, verify, inspect, publish, score, seqdep_report, train, evaluate, tables),
+    *(build, verify, inspect, publish, export, score, seqdep_report, train, evaluate, tables),
     *(arness, finetune_eval, report, doctor),
 ):
     app.command()(command)

@@ -19,6 +19,7 @@ class RowFault(StrEnum):
     BAD_CHOICES = "bad_choices"  # no list of two to ten distinct texts
     MISSING_TESTS = "missing_tests"  # `columns.tests` is absent, null or empty
     NOT_SELF_CONTAINED = "not_self_contained"  # it points at a drawing, an image or a link it lacks
+    NO_CANVAS = "no_canvas"  # of kind `canvases`: it holds no whole paths
     GROUPED = "grouped"  # `traces.group`: its traces stand with an earlier row of the same prompt
     NULL_TRACE = "null_trace"  # of a trace: the source holds null in its place
     TRACE_NOT_TEXT = "trace_not_text"  # of a trace: a number, or an object without the text's field

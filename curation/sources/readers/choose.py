@@ -1,4 +1,4 @@
-"""The reader for a kind that lives on the hub and may be given as files."""
+"""The reader for files of any format, and for a kind that lives on the hub and may be files."""
 
 from curation.sources.readers import csv, jsonl
 from curation.sources.readers.csv import CsvReader
@@ -9,9 +9,14 @@ from curation.sources.readers.reader import Reader, holds
 
 
 def choose(path: str | None, *, repo: str, config: str, split: str, revision: str | None) -> Reader:
-    """Files where there is a path (Parquet, else JSON Lines, else CSV, by name), else the hub."""
+    """Files where there is a path, else the hub."""
     if path is None:
         return HubReader(repo=repo, config=config, split=split, revision=revision)
+    return of_files(path)
+
+
+def of_files(path: str) -> Reader:
+    """Files of the first format that their names tell: Parquet, else JSON Lines, else CSV."""
     if holds(path, (".parquet",)):
         return ParquetReader(path)
     is_csv = holds(path, csv.SUFFIXES) and not holds(path, jsonl.SUFFIXES)

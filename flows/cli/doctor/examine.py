@@ -39,6 +39,7 @@ PLUGGABLE = (
         "curation.teachers",
         "curation.graders",
         "curation.filters",
+        "curation.exports",
         "diffusion.models",
     ),
     *("diffusion.decoding.rules", "diffusion.evaluation.benchmarks"),
