@@ -200,14 +200,15 @@ class Stream:
         prompt, form, is_vllm = work.group.prompt, endpoint.form, endpoint.is_vllm
         try:
             body = self._sampling.body(prompt, work.indices, is_vllm=is_vllm, form=form)
-            reply = await endpoint.connection.post(self._path, body)
+            most = self._sampling.most_reply(len(work.indices), len(body))
+            reply = await endpoint.connection.post(self._path, body, most)
             samples = choices(reply, len(work.indices), self._sampling.part)
         except BusyError as busy:
             pause = endpoint.rest(busy.seconds, sent=began)
             asyncio.get_running_loop().call_later(pause, self._pump)
             self._ready.append(work)
         except BadReplyError as bad:
-            error = UnavailableError(endpoint.connection.hide(str(bad)))
+            error = UnavailableError(endpoint.connection.clean(str(bad)))
             endpoint.fail(error)
             self._again(work, error, charged=is_trial or endpoint.last_success > began)
         except UnavailableError as error:
@@ -247,7 +248,7 @@ class Stream:
         elif work.group.is_idle:
             self._settle(work.group)
 
-    def _again(self, work: Work, error: Exception, *, charged: bool) -> None:
+    def _again(self, work: Work, error: UnavailableError, *, charged: bool) -> None:
         """Send a request once more, or give it up.
 
         It is sent later where the request itself seems to be at fault, which is `charged` to it.
@@ -257,7 +258,7 @@ class Stream:
         work.attempts += charged
         if work.attempts >= ATTEMPTS and now - work.since >= self._give_up:
             for index in work.indices:
-                self._outcomes.append(work.group.fail(index, "server_error", str(error)))
+                self._outcomes.append(work.group.fail(index, error.reason, str(error)))
             if work.group.is_idle:
                 self._settle(work.group)
         elif charged:
