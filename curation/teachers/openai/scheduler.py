@@ -28,7 +28,8 @@ from curation.teachers.openai.endpoints import EndpointPool
 from curation.teachers.openai.feed import Feed, NothingYetError
 from curation.teachers.openai.group import Group
 from curation.teachers.openai.inbox import Inbox, Work
-from curation.teachers.openai.wire import BadReplyError, Choice, ServerSampling, choices
+from curation.teachers.openai.wire import BadReplyError, ServerSampling, choices
+from schemas.records import Trace
 from support.errors import UserError
 
 ATTEMPTS = 5  # failures charged to one request, until it may be given up
@@ -92,8 +93,8 @@ class Stream:
             self._pump()
             while self._outcomes or self._open or not self._is_read:
                 error = self._error or self._pool.fatal
-                for work, samples in self._inbox.take(everything=error is not None):
-                    self._deliver(work, samples)
+                for work, traces in self._inbox.take(everything=error is not None):
+                    self._deliver(work, traces)
                 while self._outcomes:
                     yield self._outcomes.popleft()
                 if error is not None:
@@ -228,20 +229,24 @@ class Stream:
             endpoint.succeed(len(samples))
             self._has_answered = True
             self._settle_refused(began)
+            traces = [
+                self._sampling.trace(prompt, work.indices[choice.number], choice)
+                for choice in samples
+            ]
             for choice in samples:
                 written = self._sampling.max_tokens if choice.tokens is None else choice.tokens
                 work.group.expect(choice.prompt_tokens or 0, written)
-            self._inbox.put(work, samples)
+            self._inbox.put(work, traces)
+            work.group.keep(traces)
         finally:
             endpoint.in_flight -= len(work.indices)
 
-    def _deliver(self, work: Work, samples: Sequence[Choice]) -> None:
-        """Make traces of a reply; samples that it left out are requested again."""
-        for choice in samples:
-            trace = self._sampling.trace(work.group.prompt, work.indices[choice.number], choice)
+    def _deliver(self, work: Work, traces: Sequence[Trace]) -> None:
+        """Yield the traces of a reply; samples that it left out are requested again."""
+        for trace in traces:
             work.group.enter(trace)
             self._outcomes.append(trace)
-        delivered = {work.indices[choice.number] for choice in samples}
+        delivered = {trace.index for trace in traces}
         if rest := [index for index in work.indices if index not in delivered]:
             batches = self._sampling.batches(work.group.prompt, rest)  # a seed is the first's alone
             self._ready.extend(replace(work, indices=indices) for indices in batches)
