@@ -4,10 +4,10 @@ Every other format is a pickle, and loading a pickle can run any code. This is c
 model is loaded, because transformers also loads pickles, and adapters beside a model.
 """
 
-import json
 from pathlib import Path
 
 from support.errors import UserError
+from support.files import read_json
 
 SUFFIX = ".safetensors"
 ADAPTER = "adapter_config.json"  # transformers would load what it names into the model
@@ -33,7 +33,7 @@ def weight_files(folder: Path) -> list[Path]:
             )
         return files
     try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        names = set(read_json(index)["weight_map"].values())
         strangers = sorted(name for name in names if not _is_ours(name))
     except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise UserError(f"{index}: cannot be read: {error}; fetch it again") from None

@@ -6,6 +6,7 @@ Also the hash of a file, and the lock that keeps two commands from one run direc
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -13,13 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from support.errors import UserError
 
 PART = ".part"
 """The end of a name under which a file or a folder is written before it is whole."""
 
+MOST_JSON = 128 * 10**6  # bytes; the index of a model with 100,000 tensors has ten million
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:/")  # a Path has but one of its slashes
 _DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
@@ -27,6 +29,22 @@ _DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 def is_disk_fault(error: BaseException) -> bool:
     """Whether a disk is full, over its quota, read-only or broken: only the user can mend that."""
     return isinstance(error, OSError) and error.errno in _DISK_FAULTS
+
+
+def read_json(file: Path, most: int = MOST_JSON) -> Any:
+    """The JSON of a file that others wrote.
+
+    Raises OSError where it cannot be read; ValueError where it is no JSON, is nested too deep, or
+    holds more than `most` bytes.
+    """
+    with file.open("rb") as opened:
+        data = opened.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"it holds more than {most:,} bytes")
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("its JSON is nested too deep") from None
 
 
 @contextmanager

@@ -6,7 +6,6 @@ special token that a text spells out ("<|im_end|>") would be read as that token 
 """
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +16,7 @@ from tokenizers import Tokenizer
 
 from curation.canvases.word_counts import WordCounts
 from support.errors import UserError, first_line
+from support.files import read_json
 from support.paths import locate
 
 _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?", re.ASCII)
@@ -160,7 +160,7 @@ def _from_transformers(folder: Path) -> Tokenizer:
 def _config_specials(directory: str) -> Iterator[str]:
     """Special tokens that only tokenizer_config.json declares (older model directories)."""
     try:
-        config = json.loads(Path(directory, "tokenizer_config.json").read_text(encoding="utf-8"))
+        config = read_json(Path(directory, "tokenizer_config.json"))
         declared = config.get("added_tokens_decoder", {}).values()
         yield from (token["content"] for token in declared if token.get("special"))
     except (OSError, ValueError, AttributeError, KeyError, TypeError):

@@ -12,8 +12,6 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pydantic import ValidationError
-
 from curation.publish.plan import (
     DATA,
     FileAction,
@@ -33,6 +31,7 @@ from support.errors import StoppedError, UserError
 from support.retry import GOES_ON, Say
 
 INDEX = "polytrace.json"
+MOST_INDEX = 64 * 10**6  # bytes; a file takes some two hundred
 CARD = "README.md"
 
 
@@ -146,10 +145,12 @@ class _Folder:
         self._call(attempt)
 
     def _index(self) -> FolderIndex:
-        text = self._call(lambda: self._fs.cat_file(self._path(INDEX)))
+        text = self._call(lambda: self._fs.cat_file(self._path(INDEX), start=0, end=MOST_INDEX + 1))
         try:
+            if len(text) > MOST_INDEX:
+                raise ValueError("longer than an index")
             return FolderIndex.model_validate_json(text)
-        except ValidationError:
+        except ValueError:  # pydantic's are among them
             raise UserError(
                 f"{self.url}: its {INDEX} is damaged, or of another program; choose another --to, "
                 "or empty the folder"

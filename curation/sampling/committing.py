@@ -1,4 +1,4 @@
-"""Journals are committed while samples come: what is lost in a crash is a quarter of a second's."""
+"""Journals are committed while samples come: a power cut costs those of a quarter of a second."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable

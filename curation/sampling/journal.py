@@ -1,9 +1,10 @@
 """The journal of a shard: traces that were paid for are never lost.
 
-One JSON line a trace, appended and group-committed: `append` buffers, `commit` writes and fsyncs.
-A prompt that the teacher refused for good has its line too, so that it is never asked for again.
-A crash costs at most what was appended since the last commit. Lines are plain ASCII, so lone
-surrogates and NUL bytes in a teacher's text survive.
+One JSON line a trace. `append` hands it to the kernel at once, so that it outlives this process;
+`commit` forces what was appended to the disk, a few times a second. So a kill costs nothing that
+was appended, and a power cut at most what was appended since the last commit. A prompt that the
+teacher refused for good has its line too, so that it is never asked for again. Lines are plain
+ASCII, so lone surrogates and NUL bytes in a teacher's text survive.
 """
 
 import dataclasses
@@ -125,16 +126,18 @@ def read_line(file: BinaryIO, offset: int) -> Trace | Refusal | None:
 class Journal:
     """An append-only file of traces; safe to commit from one thread while another appends.
 
-    The file is made by the first commit that has something to write.
+    The file is made by the first entry. A line that could not be written is kept in memory, and
+    tried again before the next one.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: int | None = None
-        self._file_lock = Lock()
-        self._lines: list[bytes] = []
-        self._oldest = 0.0  # when the first line of the buffer was appended
-        self._lines_lock = Lock()  # apart from the file's, so that no append waits for a disk
+        self._is_new = False  # the folder may not name the file on the disk yet
+        self._unwritten = b""
+        self._uncommitted: float | None = None  # since when the file holds what the disk may not
+        self._write_lock = Lock()
+        self._commit_lock = Lock()  # apart from the other, so that no append waits for a commit
 
     def load(self) -> JournalContents:
         """What the file holds; a torn tail is cut off the file, so that appending is safe."""
@@ -145,29 +148,40 @@ class Journal:
                 os.fsync(file.fileno())
         return reading
 
-    def append(self, entry: Trace | Refusal) -> None:
-        """Buffer an entry; commits by itself when the buffer is older than `COMMIT_SECONDS`."""
-        line, now = _line(entry), time.monotonic()
-        with self._lines_lock:
-            if not self._lines:
-                self._oldest = now
-            self._lines.append(line)
-            is_due = now - self._oldest >= COMMIT_SECONDS
+    def append(self, *entries: Trace | Refusal) -> None:
+        """Write entries to the file; commits where the last commit is `COMMIT_SECONDS` ago.
+
+        Raises OSError where the disk fails or is full; no half line is left then.
+        """
+        lines, now = b"".join(map(_line, entries)), time.monotonic()
+        if not lines:
+            return
+        with self._write_lock:
+            self._unwritten += lines
+            if self._uncommitted is None:
+                self._uncommitted = now
+            self._write()
+            is_due = now - self._uncommitted >= COMMIT_SECONDS
         if is_due:
             self.commit()
 
     def commit(self) -> None:
-        """Write and fsync what is buffered; an OSError leaves the file and the buffer whole."""
-        with self._file_lock:
-            with self._lines_lock:
-                lines, self._lines = self._lines, []
-            if not lines:
+        """Force everything that was appended to the disk; OSError where that fails."""
+        with self._commit_lock:
+            with self._write_lock:
+                self._write()
+                file, since = self._file, self._uncommitted
+                self._uncommitted = None
+            if file is None or since is None:
                 return
             try:
-                self._write(b"".join(lines))
+                os.fsync(file)
+                if self._is_new:  # else a power cut may lose the new file's name
+                    fsync(self.path.parent)
+                    self._is_new = False
             except OSError:
-                with self._lines_lock:
-                    self._lines = lines + self._lines
+                with self._write_lock:
+                    self._uncommitted = since
                 raise
 
     def close(self) -> None:
@@ -175,26 +189,29 @@ class Journal:
         try:
             self.commit()
         finally:
-            with self._file_lock:
+            with self._commit_lock, self._write_lock:
                 if self._file is not None:
                     os.close(self._file)
                     self._file = None
 
-    def _write(self, data: bytes) -> None:
+    def _write(self) -> None:
+        """Write what is not written yet; call with the lock."""
+        if not self._unwritten:
+            return
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._is_new = not self.path.exists()
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
             self._file = os.open(self.path, flags, 0o666)
-            fsync(self.path.parent)  # else a power cut may lose the new file's name
-        start = os.fstat(self._file).st_size
+        written = 0
         try:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(self._file, rest) :]
-            os.fsync(self._file)
+            while written < len(self._unwritten):
+                written += os.write(self._file, memoryview(self._unwritten)[written:])
         except OSError:  # a full disk must not leave half a line for the next one to run into
-            os.ftruncate(self._file, start)
+            if written:
+                os.ftruncate(self._file, os.fstat(self._file).st_size - written)
             raise
+        self._unwritten = b""
 
 
 def _line(entry: Trace | Refusal) -> bytes:

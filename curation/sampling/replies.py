@@ -49,11 +49,12 @@ class Replies:
             places = self._opened
             if self._journal is None:
                 self._journal = Journal(self._folder / f"{uuid4().hex}.jsonl")
+            replies = tuple(replies)
             for trace in replies:
                 self._new[trace.key] = trace
-                self._journal.append(trace)
                 if self.allowance is not None:
                     self.allowance.add_reply(trace)
+            self._journal.append(*replies)
             self._journal.commit()
             if len(self._new) > MOST_HELD:
                 self._indexed = places.add(self._journal.path, self._indexed)

@@ -2,7 +2,7 @@
 
 Shards of prompts and a teacher come in. Every shard is closed once, with all its traces in order,
 as soon as its last outcome has come. Samples that exist (those of `have`, and those in
-the shard's journal) are never requested again; new ones are journaled within a quarter of a second.
+the shard's journal) are never requested again; new ones are journaled as they come.
 `shard_state.py` keeps the state of one shard, `limits.py` says what may still be asked for, and
 `closing.py` closes shards.
 """

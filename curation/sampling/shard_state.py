@@ -12,7 +12,7 @@ journal back and goes on appending, so that the traces of former settings stay a
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from curation.sampling import journal
@@ -55,6 +55,7 @@ class ShardState:
     _traces: dict[str, Trace]
     _failures: dict[Sample, Failure]
     is_spilled: bool = False
+    _kept: set[str] = field(default_factory=set)  # keys of traces that `enter` need not journal
 
     def request(
         self,
@@ -81,7 +82,19 @@ class ShardState:
             refusal=next((refusal for refusal in refusals if refusal is not None), None),
             recorded=recorded,
             in_rounds=in_rounds,
+            keep=self.keep,
         )
+
+    def keep(self, traces: Sequence[Trace]) -> None:
+        """Journal traces that have come, before they are entered; those of no sample are left out.
+
+        Raises OSError where the disk fails.
+        """
+        if self.is_record:
+            return
+        fresh = [t for t in traces if self.keys.get((t.prompt_id, t.index)) == t.key]
+        self._kept.update(trace.key for trace in fresh)
+        self.journal.append(*fresh)
 
     def enter(self, outcome: SampleOutcome) -> None:
         """Take an outcome for a missing sample.
@@ -99,7 +112,9 @@ class ShardState:
         elif isinstance(outcome, Trace):
             if outcome.key != key:
                 raise ValueError(f"the trace for {sample} has key {outcome.key}, not {key}")
-            if not self.is_record:
+            if key in self._kept:
+                self._kept.remove(key)
+            elif not self.is_record:
                 self.journal.append(outcome)
             self._traces[key] = outcome
             self.held += len(outcome.text)

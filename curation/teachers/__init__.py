@@ -49,6 +49,10 @@ def _ignore(prompt_tokens: int, completion_tokens: int) -> None:
     pass
 
 
+def _keep_nothing(traces: Sequence[Trace]) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One prompt to be sampled.
@@ -62,7 +66,8 @@ class Request:
     to the teacher, too. `is_stopped` turns true when the build's budget is spent: then no more
     requests come, no prompt lacks a trace any more, and what was not sent yet need not be. A
     teacher that lets replies wait may call `expect` with their tokens, read and written, as they
-    come, so that the budget's end shows before their outcomes are yielded.
+    come, so that the budget's end shows before their outcomes are yielded, and `keep` with their
+    traces, in the thread that takes its outcomes, so that a kill costs none of them.
     """
 
     prompt: Prompt
@@ -77,6 +82,7 @@ class Request:
     in_rounds: bool = False
     is_stopped: Callable[[], bool] = _never
     expect: Callable[[int, int], None] = _ignore
+    keep: Callable[[Sequence[Trace]], None] = _keep_nothing
 
     @property
     def lacks_required(self) -> bool:

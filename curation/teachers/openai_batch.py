@@ -24,11 +24,14 @@ from curation.teachers.openai.options import (
     require,
     server_sampling,
 )
+from curation.teachers.openai.reply_body import READ_BYTES
 from curation.teachers.openai.request_form import TokensField, first_form
-from curation.teachers.openai.wire import PROBLEM, UNSTATED, Api, ServerSampling
+from curation.teachers.openai.wire import PROBLEM, SEED_SPACING, UNSTATED, Api, ServerSampling
 from schemas.records import Prompt
 from support.errors import UserError
 from support.signals import said_when_ended
+
+REQUEST_BYTES = 65_536  # of a request, so far as its reply may repeat it
 
 
 def build(
@@ -173,9 +176,10 @@ class OpenAIBatch:
     async def sample(self, requests: Iterable[Request], shortfall: Shortfall) -> Outcomes:
         """Outcomes as batches come back; the server is asked when the first sample is missing."""
         connection = self._connect()
+        most = SEED_SPACING if self._grouped else 1  # samples of one request
         stream = self._stream = BatchStream(
             self._sampling,
-            BatchApi(connection, self._patience),
+            BatchApi(connection, self._patience, self._sampling.most_reply(most, REQUEST_BYTES)),
             grouped=self._grouped,
             in_flight=self._in_flight,
             form=first_form(self._tokens_field),
@@ -199,5 +203,6 @@ class OpenAIBatch:
         session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=10),
             headers={"Authorization": f"Bearer {key}"} if key else {},
+            read_bufsize=READ_BYTES,
         )
         return Connection(session, self._url, key)

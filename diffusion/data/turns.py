@@ -5,7 +5,6 @@ A model that was tuned to chat ends its turn with a token of its own (`<|eot_id|
 other special token is part of the answer.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from support.errors import UserError
+from support.files import read_json
 
 GENERATION_CONFIG = "generation_config.json"
 _PROBE = "polytrace"  # an answer that is put into the chat template, to see what follows it
@@ -69,7 +69,7 @@ def _behind_an_answer(tokenizer: Any) -> Iterator[int]:
 def read_json_object(file: Path) -> Mapping[str, Any]:
     """A JSON file of a model's directory; UserError where it cannot be read or holds no object."""
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = read_json(file)
     except (OSError, ValueError) as error:
         raise UserError(f"{file}: cannot be read: {error}; fetch it again") from None
     if not isinstance(data, dict):

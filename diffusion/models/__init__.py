@@ -10,7 +10,6 @@ the `model_type` that it takes, and whose object is a module with the same names
 """
 
 import importlib
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,6 +34,7 @@ from diffusion.models.network.denoiser import Denoiser, Dlm
 from diffusion.settings import ModelReference
 from support import plugins
 from support.errors import UserError, first_line
+from support.files import read_json
 
 Config = Mapping[str, Any]
 State = Mapping[str, Tensor]  # weights under transformers' names
@@ -288,7 +288,7 @@ _KEPT = (".json", ".jinja", ".txt", ".model", ".py", ".tiktoken")
 def read_config(folder: Path) -> Config:
     """The parsed config.json."""
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = read_json(folder / "config.json")
     except (OSError, ValueError) as error:
         raise UserError(f"{folder}: no model directory: config.json: {error}") from None
     if not isinstance(config, dict):

@@ -6,7 +6,7 @@ from typing import Any
 
 from curation.prompts.dedup import prompt_id
 from curation.sampling.service import FinishedShard, Progress, Shard, no_shortfall, run
-from curation.teachers import Failure, Shortfall
+from curation.teachers import Failure, Shortfall, openai_server
 from curation.teachers.openai_batch import build
 from schemas.records import FinishReason, Prompt, Trace
 from support.signals import stop_at_once
@@ -65,6 +65,12 @@ def by_batches(url: str, folder: Path, in_flight: int) -> None:
     """The same of two shards through the batch teacher, ended at once by a signal."""
     stop_at_once()
     sample(build(model="loop", endpoints=url, seeds=True, in_flight=in_flight), folder, shards(2))
+
+
+def by_server(url: str, folder: Path, in_flight: int, size: int) -> None:
+    """The same of two shards of `size` prompts through the teacher that asks a server."""
+    teacher = openai_server.build(model="loop", endpoints=url, seeds=True, in_flight=in_flight)
+    sample(teacher, folder, shards(2, size))
 
 
 def usable(one: Prompt, traces: Sequence[Trace]) -> int:

@@ -1,5 +1,6 @@
-"""The journal: what was committed comes back, whatever happened to the file's end."""
+"""The journal: what was appended comes back, whatever happened to the file's end."""
 
+import os
 import resource
 import tracemalloc
 from collections.abc import Iterator
@@ -128,21 +129,67 @@ def test_a_missing_file_is_empty_and_no_file_is_made_for_nothing(tmp_path: Path)
     assert not path.exists()
 
 
-def test_what_is_committed_is_in_the_file_before_close(tmp_path: Path) -> None:
+def test_what_is_appended_is_in_the_file_at_once(tmp_path: Path) -> None:
+    """A kill costs nothing that was appended: the kernel has it."""
     book = Journal(tmp_path / "j")
-    book.append(trace(0))
-    assert read(tmp_path / "j").traces == []
-    book.commit()
-    assert read(tmp_path / "j").traces == [trace(0)]
+    for n in range(3):
+        book.append(trace(n))
+        assert read(tmp_path / "j").traces == [trace(m) for m in range(n + 1)]
     book.close()
 
 
-def test_a_late_append_commits_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def syncs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A number for every fsync."""
+    made: list[int] = []
+    fsync = os.fsync
+
+    def counted(file: int) -> None:
+        made.append(file)
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", counted)
+    return made
+
+
+def test_a_commit_forces_to_the_disk_what_is_new(tmp_path: Path, syncs: list[int]) -> None:
+    book = Journal(tmp_path / "j")
+    book.append(trace(0), trace(1))
+    assert syncs == []
+    book.commit()
+    assert len(syncs) == 2  # the file, and the folder that names it
+    book.commit()
+    assert len(syncs) == 2
+    book.append(trace(2))
+    book.close()
+    assert len(syncs) == 3
+
+
+def test_a_late_append_commits_by_itself(
+    tmp_path: Path, syncs: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(journal, "COMMIT_SECONDS", 0.0)
     book = Journal(tmp_path / "j")
     book.append(trace(0))
-    assert read(tmp_path / "j").traces == [trace(0)]
+    assert len(syncs) == 2
     book.close()
+
+
+def test_a_commit_that_fails_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsync = os.fsync
+
+    def broken(file: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    book = Journal(tmp_path / "j")
+    book.append(trace(0))
+    monkeypatch.setattr(os, "fsync", broken)
+    for _ in range(2):
+        with pytest.raises(OSError, match="Input/output"):
+            book.commit()
+    monkeypatch.setattr(os, "fsync", fsync)
+    book.close()
+    assert read(tmp_path / "j").traces == [trace(0)]
 
 
 @contextmanager
@@ -161,10 +208,13 @@ def test_a_full_disk_leaves_no_half_line_and_loses_nothing(tmp_path: Path) -> No
     book.append(trace(0))
     book.commit()
     before = path.read_bytes()
-    book.append(trace(1, "y" * 1000))
-    with _largest_file(len(before) + 100), pytest.raises(OSError):
-        book.commit()
-    assert path.read_bytes() == before
+    with _largest_file(len(before) + 100):
+        with pytest.raises(OSError):
+            book.append(trace(1, "y" * 1000))
+        assert path.read_bytes() == before
+        with pytest.raises(OSError):
+            book.commit()
+        assert path.read_bytes() == before
     book.append(trace(2))
     book.close()
     assert read(path).traces == [trace(0), trace(1, "y" * 1000), trace(2)]

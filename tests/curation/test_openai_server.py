@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import aclosing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import Any
 import pytest
 
 from curation.sampling.journal import read
-from curation.sampling.service import Progress, Shard, run
+from curation.sampling.service import Progress, Shard, no_shortfall, run
+from curation.teachers import Request, SampleBudget, SampleOutcome
 from curation.teachers.openai.load_limit import START, UNKNOWN
 from curation.teachers.openai.wire import BadReplyError, Choice, ServerSampling, choices
 from curation.teachers.openai_server import OpenAIServer, build
@@ -604,6 +606,33 @@ def test_what_came_before_the_end_is_kept(server: Loopback, tmp_path: Path) -> N
     kept = sum(len(read(path).traces) for path in tmp_path.glob("*.jsonl*"))
     answered = sum(one.status == 200 for one in server.served())
     assert answered - 30 < kept <= answered and kept > 0  # those on their way are lost with it
+
+
+def test_what_has_come_is_kept_before_it_is_looked_at(server: Loopback) -> None:
+    kept: list[Trace] = []
+
+    async def take_one() -> SampleOutcome:
+        teacher, one = made(server, seeds=False), prompt("1 + 1?")
+        keys = tuple(teacher.key(one, index) for index in range(8))
+        request = Request(
+            prompt=one,
+            shard=0,
+            position=0,
+            wanted=SampleBudget(8, 8),
+            missing=tuple(range(8)),
+            keys=keys,
+            keep=kept.extend,
+        )
+        async with aclosing(teacher.sample([request], no_shortfall)) as outcomes:  # type: ignore[type-var]
+            first = await anext(outcomes)
+            for _ in range(200):
+                await asyncio.sleep(0.05)
+                if len(kept) == 8:
+                    break
+        return first
+
+    first = asyncio.run(take_one())
+    assert first in kept and sorted(trace.index for trace in kept) == list(range(8))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from curation.teachers.openai.client import MB, MOST_PAGE
+from curation.teachers.openai.client import MOST_PAGE
+from curation.teachers.openai.reply_body import MB
 from diffusion.memory import SHAPES
 from diffusion.models import family_of
 from diffusion.training.estimate import shape_of

@@ -10,14 +10,17 @@ import random
 import signal
 import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from curation.release.verify import find_problems
 from tests.builds import contents, make
+from tests.curation.served_runs import by_server
 from tests.flows.commands import start
 from tests.forked import begin
+from tests.servers.loopback import Behaviour, Loopback
 from tests.soak import dying, hostile
 
 
@@ -79,3 +82,41 @@ def test_the_command_killed_at_20_random_instants(tmp_path: Path) -> None:
         check_same(tmp_path / f"run{done}", tmp_path / "whole")
         done += 1
     print(f"{kills} kills, {done} builds came to their end")
+
+
+@pytest.mark.soak
+def test_what_a_kill_costs_of_a_thousand_answered_samples(tmp_path: Path) -> None:
+    """Five kills at 64 in flight; the server counts what it is asked for twice.
+
+    What it had answered before the signal may still be on its way: of a thousand, two on a quiet
+    machine, and five where the process has to wait for a core. What it answers to a process that is
+    being taken down was in flight, and is printed.
+    """
+    answered = lost = late = 0
+    with Loopback(Behaviour(latency_s=0.2, jitter_s=0.2)) as server:
+        draw = random.Random(5)
+        for number in range(5):
+            server.forget()
+            run, said = tmp_path / str(number), tmp_path / "errors"
+            most = 1000 + draw.randrange(100)
+            process = begin(by_server, server.url, run, 64, 224, output=said)
+            while sum(one.status == 200 for one in server.served()) < most:
+                assert process.is_alive(), said.read_text()
+                time.sleep(0.05)
+            killed = time.monotonic()
+            process.kill()
+            process.join()
+            before = {one.digest for one in server.served() if (one.ended or killed) < killed}
+            process = begin(by_server, server.url, run, 64, 224, output=said)
+            process.join()
+            assert process.exitcode == 0, said.read_text()
+            times = Counter(one.digest for one in server.served() if one.status == 200)
+            assert len(times) == 1344
+            twice = {digest for digest, count in times.items() if count > 1}
+            answered, lost, late = (
+                answered + len(before),
+                lost + len(twice & before),
+                late + len(twice - before),
+            )
+            print(f"{len(before)} answered, {len(twice & before)} lost, {len(twice - before)} late")
+    assert lost <= 0.005 * answered, f"{lost} of {answered} were asked for twice, and {late} late"

@@ -8,11 +8,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
 import orjson
 
+from curation.teachers.openai.reply_body import MB, ReplyMemory, TooLargeError, read, read_start
 from support.display.text import one_line
 from support.errors import PolytraceError, ShortError, UserError
 from support.files import is_disk_fault
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 PROBE_SECONDS = 10.0
 LONGEST_RETRY_AFTER = 86_400.0
-MB = 10**6
 MOST_PAGE = 16 * MB  # metrics of vLLM take about one
+MOST_ERROR = 65_536  # bytes of a page that says what is wrong; the rest is not read
 PROMPT_FAULTS = (400, 413, 422)  # of a request: perhaps it is the prompt that is refused
 _CONTEXT = (
     "context length",
@@ -35,7 +36,6 @@ _CONTEXT = (
     "max_model_len",
     "too long",
 )
-MOST_REPLY = 512 * MB  # a million tokens take some four, more where a server adds its own fields
 _OVERLOADED = 529  # not in HTTPStatus; several gateways use it
 SERVER_FAULTS = {408, 409, 425, _OVERLOADED, 500, *range(502, 512), *range(520, 528)}
 
@@ -43,13 +43,22 @@ SERVER_FAULTS = {408, 409, 425, _OVERLOADED, 500, *range(502, 512), *range(520, 
 class UnavailableError(Exception):
     """The server could not answer; that says nothing about the request.
 
-    `is_refused`: no server listens there; `is_timeout`: the answer took too long.
+    `is_refused`: no server listens there; `is_timeout`: the answer took too long. `reason` is that
+    of a sample which is given up for it.
     """
 
-    def __init__(self, cause: str, *, is_refused: bool = False, is_timeout: bool = False) -> None:
+    def __init__(
+        self,
+        cause: str,
+        *,
+        is_refused: bool = False,
+        is_timeout: bool = False,
+        reason: str = "server_error",
+    ) -> None:
         super().__init__(cause)
         self.is_refused = is_refused
         self.is_timeout = is_timeout
+        self.reason = reason
 
 
 class BusyError(Exception):
@@ -69,11 +78,12 @@ class RejectedError(Exception):
 
 
 class Connection(NamedTuple):
-    """A session and the base address, ".../v1"."""
+    """A session and the base address, ".../v1"; `memory` is what its long replies share."""
 
     session: "aiohttp.ClientSession"
     url: str
     key: str | None = None
+    memory: ReplyMemory | None = None
 
     def hide(self, text: str) -> str:
         """A text of the server's without the key, which it may repeat."""
@@ -104,24 +114,32 @@ class Connection(NamedTuple):
             raise UnavailableError(self._reason(error), is_refused=is_refused) from None
         except TimeoutError:
             raise UnavailableError(late, is_timeout=True) from None
+        except TooLargeError as error:
+            raise UnavailableError(str(error), reason="reply_too_large") from None
         except (aiohttp.ClientError, OSError) as error:
             if is_disk_fault(error):  # a download that does not fit says nothing of the server
                 raise
             raise UnavailableError(self._reason(error)) from None
 
-    async def post(self, path: str, body: "bytes | aiohttp.FormData") -> bytes:
-        """The reply to one request; UnavailableError, BusyError or RejectedError else."""
+    async def post(
+        self, path: str, body: "bytes | aiohttp.FormData", most: int = MOST_PAGE
+    ) -> bytes:
+        """The reply to one request; UnavailableError, BusyError or RejectedError else.
+
+        One that is longer than `most` bytes is an UnavailableError.
+        """
         headers = {"Content-Type": "application/json"} if isinstance(body, bytes) else {}
         with self._explained("no answer within teacher.timeout_seconds"):
             async with self.session.post(
                 self.url + path, data=body, headers=headers, allow_redirects=False
             ) as reply:
-                content = await _read(reply, MOST_REPLY)
-        self._check(reply, content)
-        return content
+                if reply.status == HTTPStatus.OK:
+                    return await read(reply, most, self.memory)
+                content = await read_start(reply, MOST_ERROR)
+        raise self._error(reply, content)
 
-    async def download(self, path: str, file: BinaryIO) -> None:
-        """Write the content of a page of any length to a file; the errors of `post`."""
+    async def download(self, path: str, file: BinaryIO, most: int = MOST_PAGE) -> None:
+        """Write the content of a page to a file; the errors of `post`."""
         import aiohttp
 
         seconds = self.session.timeout.total  # for each piece: the whole may take hours
@@ -131,22 +149,23 @@ class Connection(NamedTuple):
                 self.url + path, timeout=timeout, allow_redirects=False
             ) as reply:
                 if reply.status != HTTPStatus.OK:
-                    self._check(reply, await _read(reply, MOST_PAGE))
+                    raise self._error(reply, await read_start(reply, MOST_ERROR))
                 async for chunk in reply.content.iter_any():
+                    most -= len(chunk)
+                    if most < 0:
+                        raise TooLargeError(f"{path} is longer than it may be")
                     file.write(chunk)
 
-    def _check(self, reply: "aiohttp.ClientResponse", content: bytes) -> None:
-        """The error of a reply with another status than 200."""
-        if reply.status == HTTPStatus.OK:
-            return
+    def _error(self, reply: "aiohttp.ClientResponse", content: bytes) -> Exception:
+        """The error of a reply with another status than 200, which begins with `content`."""
         message = self.clean(error_message(content) or reply.reason or "no reason given")
         if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
             seconds = retry_after(reply.headers.get("Retry-After"))
             bounded = 1.0 if seconds is None else min(max(0.0, seconds), LONGEST_RETRY_AFTER)
-            raise BusyError(bounded)
+            return BusyError(bounded)
         if reply.status in SERVER_FAULTS or reply.status < HTTPStatus.MULTIPLE_CHOICES:
-            raise UnavailableError(f"HTTP {reply.status}: {message}")
-        raise RejectedError(reply.status, message)
+            return UnavailableError(f"HTTP {reply.status}: {message}")
+        return RejectedError(reply.status, message)
 
     async def get(self, url: str) -> tuple[int, bytes]:
         """Status and content of a page; UnavailableError where there is no answer."""
@@ -155,18 +174,8 @@ class Connection(NamedTuple):
         timeout = aiohttp.ClientTimeout(total=PROBE_SECONDS)
         with self._explained(f"{url} does not answer"):
             async with self.session.get(url, timeout=timeout, allow_redirects=False) as reply:
-                content = await _read(reply, MOST_PAGE)
+                content = await read(reply, MOST_PAGE)
         return reply.status, content
-
-
-async def _read(reply: "aiohttp.ClientResponse", most: int) -> bytes:
-    """The content; UnavailableError where it is longer: a server may send without end."""
-    content = bytearray()
-    async for chunk in reply.content.iter_any():
-        content += chunk
-        if len(content) > most:
-            raise UnavailableError(f"answers with more than {most // MB} MB")
-    return bytes(content)
 
 
 def address(endpoint: str) -> str:
@@ -189,12 +198,25 @@ def address(endpoint: str) -> str:
 def error_message(content: bytes) -> str:
     """What an error reply says."""
     try:
-        data = orjson.loads(content)
-        inner = data.get("error", data)
-        message = inner.get("message", inner) if isinstance(inner, dict) else inner
-        return message if isinstance(message, str) else str(data.get("detail", message))
-    except (orjson.JSONDecodeError, AttributeError):
+        return message_of(orjson.loads(content))
+    except orjson.JSONDecodeError:
         return "" if content.lstrip().startswith(b"<") else content.decode("utf-8", "replace")
+
+
+def message_of(data: Any) -> str:
+    """What the JSON of an error reply says."""
+    if not isinstance(data, dict):
+        return _shown(data)
+    inner = data.get("error", data)
+    message = inner.get("message", inner) if isinstance(inner, dict) else inner
+    return message if isinstance(message, str) else _shown(data.get("detail", message))
+
+
+def _shown(data: Any) -> str:
+    try:
+        return str(data)
+    except RecursionError:
+        return "an error whose JSON is nested too deep"
 
 
 def _reason(error: Exception) -> str:

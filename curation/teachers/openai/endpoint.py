@@ -22,11 +22,13 @@ from curation.teachers.openai.client import Connection, RejectedError, Unavailab
 from curation.teachers.openai.load_limit import Window
 from curation.teachers.openai.request_form import STANDARD, RequestForm, adapted
 from curation.teachers.openai.wire import ServerSampling
+from support.display.text import shorten
 from support.errors import UserError
 
 CEILING_SECONDS = 60.0  # how long a server that died gets half of what it had
 SHORTEST_REST, LONGEST_REST = 0.5, 60.0  # seconds after a 429
 MOST_FAILURES = 3  # in a row, until nothing more is sent
+MOST_NAMES = 20  # of models, in a message
 _SHA = re.compile(r"/snapshots/([0-9a-f]{40})(?:/|$)")
 
 
@@ -233,16 +235,20 @@ class Endpoint:
     def _check(self, content: bytes, model: str, revision: str) -> None:
         try:
             data = orjson.loads(content)
-            served = {one["id"]: one for one in data["data"]}
-        except (orjson.JSONDecodeError, KeyError, TypeError):
+            served = {str(one["id"]): one for one in data["data"]}
+        except (orjson.JSONDecodeError, KeyError, TypeError, RecursionError):
             return  # some servers list no models; a wrong one is refused by the first request
         if model not in served:
-            names = ", ".join(repr(name) for name in sorted(map(str, served))) or "no model"
+            shown = [repr(shorten(name, 100)) for name in sorted(served)[:MOST_NAMES]]
+            more = [f"{len(served) - MOST_NAMES} more"] if len(served) > MOST_NAMES else []
+            names = ", ".join([*shown, *more]) or "no model"
             raise UserError(f"teacher.model: {self.url} serves {names}, not {model!r}")
         card = served[model]
         self.is_vllm = card.get("owned_by") == "vllm"
-        match = _SHA.search(str(card.get("root") or ""))
-        stated = str(card.get("revision") or (match[1] if match else ""))
+        root, revision_said = card.get("root"), card.get("revision")
+        match = _SHA.search(root) if isinstance(root, str) else None
+        stated = revision_said if isinstance(revision_said, str) else ""
+        stated = stated[:64] or (match[1] if match else "")
         if revision and stated and not stated.startswith(revision):
             raise UserError(
                 f"teacher.revision: {self.url} serves revision {stated}, not {revision}"

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from curation.teachers.openai import load_limit
 from curation.teachers.openai.client import Connection
 from curation.teachers.openai.endpoint import BreakerState, Endpoint
+from curation.teachers.openai.reply_body import READ_BYTES, ReplyMemory
 from curation.teachers.openai.request_form import STANDARD, RequestForm
 from support.errors import ShortError, UserError
 
@@ -107,8 +108,10 @@ class EndpointPool:
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4),
             timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=10),
             headers=headers,
+            read_bufsize=READ_BYTES,
         )
-        connections = [Connection(self._session, url, self._key) for url in self._urls]
+        memory = ReplyMemory()
+        connections = [Connection(self._session, url, self._key, memory) for url in self._urls]
         self.endpoints = [Endpoint(one, self._in_flight, most, self._form) for one in connections]
 
     async def close(self) -> None:

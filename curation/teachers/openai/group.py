@@ -27,6 +27,7 @@ class Group:
         self.refusal: Failure | None = request.refusal  # the server rejects the prompt for good
         self.is_stopped = request.is_stopped  # nothing more may be sent: the budget is spent
         self.expect = request.expect
+        self.keep = request.keep
         self._is_closed = False
 
     @property

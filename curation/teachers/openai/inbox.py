@@ -1,8 +1,8 @@
 """Replies that have come and wait to be processed.
 
 The next request is sent before the last reply is processed: when hundreds of replies come at once,
-the server would otherwise wait for journals and graders. A reply waits until no other has come for
-two milliseconds, but for a tenth of a second at most.
+the server would otherwise wait for graders. A reply waits until no other has come for two
+milliseconds, but for a tenth of a second at most. Its traces are in the journal before that.
 """
 
 import time
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from curation.teachers.openai.group import Group
-from curation.teachers.openai.wire import Choice
+from schemas.records import Trace
 
 AT_ONCE = 8  # replies looked at between two turns of the connections
 CALM_SECONDS = 0.002
@@ -34,21 +34,21 @@ class Work:
 
 
 class Inbox:
-    """Replies in the order in which they came; `samples` counts the choices in them."""
+    """Replies in the order in which they came; `samples` counts the traces in them."""
 
     def __init__(self) -> None:
         self.samples = 0
-        self._replies: deque[tuple[Work, Sequence[Choice], float]] = deque()
+        self._replies: deque[tuple[Work, Sequence[Trace], float]] = deque()
 
     def __bool__(self) -> bool:
         return bool(self._replies)
 
-    def put(self, work: Work, samples: Sequence[Choice]) -> None:
+    def put(self, work: Work, samples: Sequence[Trace]) -> None:
         """Take a reply."""
         self._replies.append((work, samples, time.monotonic()))
         self.samples += len(samples)
 
-    def take(self, *, everything: bool) -> Iterator[tuple[Work, Sequence[Choice]]]:
+    def take(self, *, everything: bool) -> Iterator[tuple[Work, Sequence[Trace]]]:
         """The replies to look at now, a few at a time; or all there are."""
         if self.rest() and not everything:
             return

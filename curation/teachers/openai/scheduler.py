@@ -28,7 +28,8 @@ from curation.teachers.openai.endpoints import EndpointPool
 from curation.teachers.openai.feed import Feed, NothingYetError
 from curation.teachers.openai.group import Group
 from curation.teachers.openai.inbox import Inbox, Work
-from curation.teachers.openai.wire import BadReplyError, Choice, ServerSampling, choices
+from curation.teachers.openai.wire import BadReplyError, ServerSampling, choices
+from schemas.records import Trace
 from support.errors import UserError
 
 ATTEMPTS = 5  # failures charged to one request, until it may be given up
@@ -92,8 +93,8 @@ class Stream:
             self._pump()
             while self._outcomes or self._open or not self._is_read:
                 error = self._error or self._pool.fatal
-                for work, samples in self._inbox.take(everything=error is not None):
-                    self._deliver(work, samples)
+                for work, traces in self._inbox.take(everything=error is not None):
+                    self._deliver(work, traces)
                 while self._outcomes:
                     yield self._outcomes.popleft()
                 if error is not None:
@@ -200,14 +201,15 @@ class Stream:
         prompt, form, is_vllm = work.group.prompt, endpoint.form, endpoint.is_vllm
         try:
             body = self._sampling.body(prompt, work.indices, is_vllm=is_vllm, form=form)
-            reply = await endpoint.connection.post(self._path, body)
+            most = self._sampling.most_reply(len(work.indices), len(body))
+            reply = await endpoint.connection.post(self._path, body, most)
             samples = choices(reply, len(work.indices), self._sampling.part)
         except BusyError as busy:
             pause = endpoint.rest(busy.seconds, sent=began)
             asyncio.get_running_loop().call_later(pause, self._pump)
             self._ready.append(work)
         except BadReplyError as bad:
-            error = UnavailableError(endpoint.connection.hide(str(bad)))
+            error = UnavailableError(endpoint.connection.clean(str(bad)))
             endpoint.fail(error)
             self._again(work, error, charged=is_trial or endpoint.last_success > began)
         except UnavailableError as error:
@@ -227,27 +229,31 @@ class Stream:
             endpoint.succeed(len(samples))
             self._has_answered = True
             self._settle_refused(began)
+            traces = [
+                self._sampling.trace(prompt, work.indices[choice.number], choice)
+                for choice in samples
+            ]
             for choice in samples:
                 written = self._sampling.max_tokens if choice.tokens is None else choice.tokens
                 work.group.expect(choice.prompt_tokens or 0, written)
-            self._inbox.put(work, samples)
+            self._inbox.put(work, traces)
+            work.group.keep(traces)
         finally:
             endpoint.in_flight -= len(work.indices)
 
-    def _deliver(self, work: Work, samples: Sequence[Choice]) -> None:
-        """Make traces of a reply; samples that it left out are requested again."""
-        for choice in samples:
-            trace = self._sampling.trace(work.group.prompt, work.indices[choice.number], choice)
+    def _deliver(self, work: Work, traces: Sequence[Trace]) -> None:
+        """Yield the traces of a reply; samples that it left out are requested again."""
+        for trace in traces:
             work.group.enter(trace)
             self._outcomes.append(trace)
-        delivered = {work.indices[choice.number] for choice in samples}
+        delivered = {trace.index for trace in traces}
         if rest := [index for index in work.indices if index not in delivered]:
             batches = self._sampling.batches(work.group.prompt, rest)  # a seed is the first's alone
             self._ready.extend(replace(work, indices=indices) for indices in batches)
         elif work.group.is_idle:
             self._settle(work.group)
 
-    def _again(self, work: Work, error: Exception, *, charged: bool) -> None:
+    def _again(self, work: Work, error: UnavailableError, *, charged: bool) -> None:
         """Send a request once more, or give it up.
 
         It is sent later where the request itself seems to be at fault, which is `charged` to it.
@@ -257,7 +263,7 @@ class Stream:
         work.attempts += charged
         if work.attempts >= ATTEMPTS and now - work.since >= self._give_up:
             for index in work.indices:
-                self._outcomes.append(work.group.fail(index, "server_error", str(error)))
+                self._outcomes.append(work.group.fail(index, error.reason, str(error)))
             if work.group.is_idle:
                 self._settle(work.group)
         elif charged:

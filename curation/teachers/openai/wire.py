@@ -5,7 +5,6 @@ choices. A reply that does not hold what was requested raises `BadReplyError`: n
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 import orjson
 
 from curation.teachers._part import ReplyPart, TraceText, take
+from curation.teachers.openai.reply_body import most_bytes, parse
 from curation.teachers.openai.request_form import STANDARD, RequestForm
 from schemas.recipe import digest
 from schemas.records import END_OF_THINKING, FinishReason, Prompt, Trace
@@ -191,6 +191,12 @@ class ServerSampling:
                 body["return_token_ids"] = True
         return orjson.dumps(body | dict(self.extra))
 
+    def most_reply(self, samples: int, request: int) -> int:
+        """Bytes that the reply to a request of so many bytes may hold."""
+        return most_bytes(
+            max_tokens=self.max_tokens, samples=samples, request=request, extra=self.extra
+        )
+
 
 def choices(reply: bytes, requested: int, part: ReplyPart) -> list[Choice]:
     """The samples of a reply, at most `requested`; BadReplyError where there are none."""
@@ -203,6 +209,13 @@ def choices(reply: bytes, requested: int, part: ReplyPart) -> list[Choice]:
 
 def choices_of(data: object, requested: int, part: ReplyPart) -> list[Choice]:
     """`choices`, of a reply whose JSON is read already."""
+    try:
+        return _choices(data, requested, part)
+    except RecursionError:  # no message can show it either
+        raise BadReplyError("its JSON is nested too deep") from None
+
+
+def _choices(data: object, requested: int, part: ReplyPart) -> list[Choice]:
     if not isinstance(data, dict) or not isinstance(data.get("choices"), list):
         raise BadReplyError(f"no choices: {str(data)[:80]!r}")
     raw_choices = data["choices"][:requested]
@@ -224,14 +237,6 @@ def choices_of(data: object, requested: int, part: ReplyPart) -> list[Choice]:
     return whole
 
 
-def parse(reply: bytes) -> Any:
-    """JSON of a server's; ValueError where it is none."""
-    try:
-        return orjson.loads(reply)
-    except orjson.JSONDecodeError:  # it takes no half of a surrogate pair, which a text may hold
-        return json.loads(reply)
-
-
 def _choice(
     raw: object,
     number: int,
@@ -244,10 +249,10 @@ def _choice(
         raise BadReplyError(f"choice {number} is no object")
     index = raw.get("index", number)
     if not isinstance(index, int) or not 0 <= index < requested:
-        raise BadReplyError(f"choice {number} of {requested} has index {index!r}")
+        raise BadReplyError(f"choice {number} of {requested} has index {index!r:.80}")
     reason = raw.get("finish_reason")
     if reason in (None, "abort", "error"):  # the engine broke off: that is no sample
-        raise BrokenOffError(f"choice {number} was broken off (finish_reason {reason!r})")
+        raise BrokenOffError(f"choice {number} was broken off (finish_reason {reason!r:.80})")
     message = raw.get("message", raw)
     if not isinstance(message, dict):
         raise BadReplyError(f"choice {number} has no message")

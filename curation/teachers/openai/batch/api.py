@@ -7,18 +7,18 @@ of batches is read first, and the call is made again only if no batch has our fi
 
 import asyncio
 import io
-import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import orjson
 
-from curation.teachers.openai.batch.lines import LineResult, name_of, result_of
+from curation.teachers.openai.batch.request_queue import MOST_BYTES, MOST_REQUESTS
+from curation.teachers.openai.batch.result_file import BatchFile
 from curation.teachers.openai.client import (
     PROMPT_FAULTS,
     BusyError,
@@ -58,57 +58,13 @@ class BatchState:
         return self.status in OVER
 
 
-class BatchFile:
-    """The lines of a batch's files by the name of their request, kept in a temporary file."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._file: BinaryIO = tempfile.TemporaryFile(prefix="polytrace-")  # noqa: SIM115
-        self._places: dict[str, tuple[int, int]] = {}
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
-
-    def result(self, name: str) -> LineResult | None:
-        """What became of a request; None where the server says nothing of it."""
-        if name not in self._places:
-            return None
-        start, length = self._places[name]
-        self._file.seek(start)
-        try:
-            found = result_of(self._file.read(length))
-        except ValueError:
-            return None
-        return replace(found, message=self._connection.clean(found.message))
-
-    def close(self) -> None:
-        """Delete the file."""
-        self._file.close()
-
-    async def add(self, path: str) -> None:
-        """Download one more file; what is not whole of an earlier try is written over."""
-        start = self._file.seek(0, 2)
-        try:
-            await self._connection.download(path, self._file)
-        except BaseException:
-            self._file.truncate(start)
-            raise
-        await asyncio.to_thread(self._note, start)  # of gigabytes this takes a while
-
-    def _note(self, start: int) -> None:
-        """Note where the lines from `start` on lie."""
-        self._file.seek(start)
-        for line in self._file:
-            if (name := name_of(line)) is not None:
-                self._places.setdefault(name, (start, len(line)))
-            start += len(line)
-
-
 class BatchApi:
-    """The batch API of one server; `patience` is in seconds."""
+    """The batch API of one server; `patience` is in seconds, `most_line` in bytes of a reply."""
 
-    def __init__(self, connection: Connection, patience: float) -> None:
-        self._connection, self._patience = connection, patience
+    def __init__(
+        self, connection: Connection, patience: float, most_line: int = MOST_BYTES
+    ) -> None:
+        self._connection, self._patience, self._most_line = connection, patience, most_line
         self.url = connection.url
 
     def clean(self, text: str) -> str:
@@ -142,7 +98,7 @@ class BatchApi:
             )
             return await self._connection.post("/files", form)
 
-        file = await self._patiently("/files", _read(upload))
+        file = await self._patiently("/files", _read(upload, _with_id))
         body = {
             "input_file_id": file["id"],
             "endpoint": f"/v1{path}",
@@ -163,7 +119,7 @@ class BatchApi:
             except (BusyError, RejectedError):
                 is_unclear = False
                 raise
-            return _object(content)
+            return _with_id(_object(content))
 
         made = await self._patiently("/batches", create)
         return await self.get(str(made["id"]))
@@ -171,25 +127,37 @@ class BatchApi:
     async def cancel(self, batch: str) -> None:
         """Ask the server to stop a batch."""
         path = f"/batches/{quote(batch, safe='')}/cancel"
-        await self._patiently(path, _read(lambda: self._connection.post(path, b"{}")))
+        await self._patiently(path, _read(lambda: self._connection.post(path, b"{}"), dict))
 
-    async def download(self, *files: str | None, may_lack: bool = False) -> BatchFile:
-        """The lines of files.
+    async def results(self, state: BatchState, *, may_lack: bool = False) -> BatchFile:
+        """What became of a batch's requests.
 
-        A server keeps files for some weeks: where one `may_lack`, it counts as empty.
+        A server keeps files for some weeks: where they `may_lack`, they count as empty.
         """
-        lines = BatchFile(self._connection)
+        lines = BatchFile(self._connection, self._most_line)
+        files = (state.output_file,) if may_lack else (state.output_file, state.error_file)
+        await self._download(lines, files, state.total or MOST_REQUESTS, may_lack=may_lack)
+        return lines
+
+    async def requests(self, state: BatchState) -> BatchFile:
+        """The requests of a batch."""
+        lines = BatchFile(self._connection, MOST_BYTES)
+        await self._download(lines, (state.input_file,), 1, may_lack=False)
+        return lines
+
+    async def _download(
+        self, lines: BatchFile, files: Iterable[str | None], requests: int, *, may_lack: bool
+    ) -> None:
         for file in filter(None, files):
             path = f"/files/{quote(file, safe='')}/content"
             try:
-                await self._patiently(path, partial(lines.add, path), passes=_LACKING)
+                await self._patiently(path, partial(lines.add, path, requests), passes=_LACKING)
             except RejectedError:
                 if not may_lack:
                     raise ShortError(
                         f"teacher.endpoints: {self.url} lacks {path}, the file of a batch; wait "
                         f"until that batch is over, or cancel it, and run the same command again"
                     ) from None
-        return lines
 
     async def _asked(self, path: str, read: Callable[[dict[str, Any]], T]) -> T:
         async def ask() -> T:
@@ -236,11 +204,20 @@ class BatchApi:
         return ending(error.status, message)
 
 
-def _read(call: Callable[[], Awaitable[bytes]]) -> Callable[[], Awaitable[dict[str, Any]]]:
+def _read(
+    call: Callable[[], Awaitable[bytes]], check: Callable[[dict[str, Any]], dict[str, Any]]
+) -> Callable[[], Awaitable[dict[str, Any]]]:
     async def read() -> dict[str, Any]:
-        return _object(await call())
+        return check(_object(await call()))
 
     return read
+
+
+def _with_id(row: dict[str, Any]) -> dict[str, Any]:
+    """The description of something that was made; UnavailableError where it has no id."""
+    if not isinstance(row.get("id"), str):
+        raise UnavailableError("an answer names no id")
+    return row
 
 
 def _object(content: bytes) -> dict[str, Any]:
@@ -284,5 +261,5 @@ def _state(row: Any) -> BatchState:
             done=int(counts.get("completed") or 0) + int(counts.get("failed") or 0),
             total=int(counts.get("total") or 0),
         )
-    except (KeyError, TypeError, AttributeError, ValueError):
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
         raise UnavailableError("an answer describes no batch") from None

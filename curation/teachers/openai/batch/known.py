@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import NamedTuple
 
-from curation.teachers.openai.batch.api import BatchApi, BatchFile, BatchState
+from curation.teachers.openai.batch.api import BatchApi, BatchState
 from curation.teachers.openai.batch.lines import LineResult, samples_of
+from curation.teachers.openai.batch.result_file import BatchFile
 from curation.teachers.openai.group import Group
 from curation.teachers.openai.inbox import Work
 from curation.teachers.openai.request_form import RequestForm, form_of
@@ -62,10 +63,10 @@ class KnownBatches:
             if not self.form.is_fixed:
                 self.form = self.form.joined(form)
             if state.is_over:
-                names = await api.download(state.output_file, may_lack=True)
+                names = await api.results(state, may_lack=True)
                 self._results[state.id] = names
             else:
-                names = await api.download(state.input_file)
+                names = await api.requests(state)
                 names.close()
                 self.live[state.id] = LiveBatch(state=state, form=form)
                 self._running.add(state.id)

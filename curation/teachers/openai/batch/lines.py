@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from curation.teachers.openai.client import error_message, is_too_long
-from curation.teachers.openai.wire import parse
+from curation.teachers.openai.client import is_too_long, message_of
+from curation.teachers.openai.reply_body import parse
 
 _ID = re.compile(r"([0-9a-f]{16})-([0-9a-f]{1,512})")
 
@@ -91,9 +91,7 @@ def result_of(line: bytes) -> LineResult:
 
 
 def _said(body: object) -> str:
-    import orjson
-
-    return error_message(orjson.dumps(body)) if body else ""
+    return message_of(body) if body else ""
 
 
 def _code(body: object) -> str:

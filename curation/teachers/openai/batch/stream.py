@@ -178,7 +178,7 @@ class BatchStream:
         if state.status == "failed":
             self._fail(live)
             return
-        results = await self._api.download(state.output_file, state.error_file)
+        results = await self._api.results(state)
         refused: list[tuple[Work, LineResult]] = []
         answers = 0
         try:
