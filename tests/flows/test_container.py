@@ -246,12 +246,16 @@ def test_no_bundled_schedule_is_active_at_first() -> None:
 
 
 def programs() -> Path | None:
-    """The folder of PostgreSQL's programs, the newest version's."""
-    found = shutil.which("initdb")
-    if found:
-        return Path(found).parent
-    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    return folders[-1].parent if folders else None
+    """The folder that holds all of PostgreSQL's programs that are needed; the newest version's."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_version, reverse=True)
+    if found := shutil.which("initdb"):
+        folders.append(Path(found).resolve().parent)
+    needed = ("initdb", "pg_ctl", "createdb")
+    return next((one for one in folders if all((one / name).exists() for name in needed)), None)
+
+
+def _version(folder: Path) -> int:
+    return int(folder.parent.name) if folder.parent.name.isdigit() else 0
 
 
 def free_port() -> int:
@@ -274,7 +278,7 @@ def postgres() -> Iterator[int]:
     if user:
         for one in (folder, secret):
             shutil.chown(one, "nobody")
-    names = {key: SERVICES["database"]["environment"][key] for key in ("POSTGRES_USER",)}
+    names = SERVICES["database"]["environment"]
     made = ["initdb", "-D", str(data), "-U", names["POSTGRES_USER"], "-A", "scram-sha-256"]
     environment = {"LC_ALL": "C", "PATH": os.environ["PATH"]}
 
@@ -296,7 +300,7 @@ def postgres() -> Iterator[int]:
         run("pg_ctl", "-D", str(data), "-w", "-l", str(folder / "log"), "-o", options, "start")
         try:
             where = ("-h", "127.0.0.1", "-p", str(port), "-U", names["POSTGRES_USER"])
-            run("createdb", *where, SERVICES["database"]["environment"]["POSTGRES_DB"])
+            run("createdb", *where, names["POSTGRES_DB"])
             yield port
         finally:
             run("pg_ctl", "-D", str(data), "-m", "immediate", "stop")
