@@ -280,6 +280,7 @@ def postgres() -> Iterator[int]:
             shutil.chown(one, "nobody")
     names = SERVICES["database"]["environment"]
     made = ["initdb", "-D", str(data), "-U", names["POSTGRES_USER"], "-A", "scram-sha-256"]
+    made += names["POSTGRES_INITDB_ARGS"].split()
     environment = {"LC_ALL": "C", "PATH": os.environ["PATH"]}
 
     def run(program: str, *args: str) -> None:
@@ -321,6 +322,8 @@ def test_the_server_of_compose_runs_on_postgresql(postgres: int, tmp_path: Path)
         "PREFECT_SERVER_DATABASE_HOST": "127.0.0.1",
         "PREFECT_SERVER_DATABASE_PORT": str(postgres),
         "PREFECT_HOME": str(tmp_path / "home"),
+        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",  # tests/conftest.py hides errors
+        "PREFECT_UI_STATIC_DIRECTORY": str(tmp_path / "ui"),
     }
     command = [str(port) if one == "4200" else one for one in service["command"]]
     command[command.index("0.0.0.0")] = "127.0.0.1"
@@ -350,8 +353,9 @@ def test_the_server_of_compose_runs_on_postgresql(postgres: int, tmp_path: Path)
         with httpx.Client(auth=("user", "word"), timeout=60) as client:
             made = client.post(f"{api}/flows/", json=flow).raise_for_status().json()
             assert client.get(f"{api}/flows/{made['id']}").json()["name"] == "kept"
+        assert httpx.get(f"http://127.0.0.1:{port}/", timeout=60, follow_redirects=True).is_success
     finally:
         server.terminate()
         server.wait(timeout=60)
     assert not list((tmp_path / "home").glob("*.db")), "SQLite is not in use"
-    assert PASSWORD not in log.read_text()
+    assert PASSWORD not in log.read_text() and "ERROR" not in log.read_text()
