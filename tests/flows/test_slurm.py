@@ -180,6 +180,28 @@ def test_a_build_that_lacks_samples_is_queued_again(slurm: Slurm, tmp_path: Path
     assert (tmp_path / "words").read_text().splitlines() == [line, line]
 
 
+@needs_bash
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["build", "train", "evaluate"])
+def test_a_job_near_its_time_limit_is_queued_again(
+    script: str, slurm: Slurm, tmp_path: Path
+) -> None:
+    code = "test -e again || { touch again; exec sleep 60; }"
+    for name in ("polytrace", "accelerate"):
+        slurm.program(name, f"sh -c '{code}' name")
+    slurm.program("dask", "sleep 60")
+    words = ("--nodes=1", "--array=1-1") if script == "evaluate" else ("--nodes=1",)
+    job = submit(slurm, tmp_path, "sbatch", *words, f"examples/slurm/{script}.sbatch", "recipe")
+    task = f"{job}_1" if script == "evaluate" else job
+    until((tmp_path / "again").exists, slurm, 60)
+    pid = slurm.running(task)
+    assert pid is not None
+    os.kill(pid, signal.SIGUSR1)
+    until(lambda: slurm.ended(job), slurm, 60)
+    assert slurm.ended(job) == {task: [0, 0]}
+    assert "the time limit is near" in log(slurm, task)
+
+
 VLLM = """
 import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
