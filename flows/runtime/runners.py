@@ -54,7 +54,7 @@ def _dask() -> Any:
         except (OSError, ValueError) as error:
             raise absent("dask", error) from None
         try:
-            client.wait_for_workers(1, timeout=WORKER_SECONDS)  # type: ignore[no-untyped-call]
+            client.wait_for_workers(1, timeout=WORKER_SECONDS)
         except TimeoutError:
             raise idle() from None
         finally:
