@@ -1,38 +1,85 @@
-"""Checks before Prefect starts that the cluster answers whose address the environment names."""
+"""The cluster that the environment names: its address, and whether anything answers there."""
 
+import json
 import os
 import socket
+import time
+from pathlib import Path
 
 from support.errors import UserError, first_line
 from support.redact import public_address
 
-DASK = "POLYTRACE_DASK"  # the address of a Dask scheduler
+DASK = "POLYTRACE_DASK"  # the address of a Dask scheduler, or the .json file that holds it
 RAY = "POLYTRACE_RAY"  # the address of a Ray head
 CONNECT_SECONDS = 3.0
+FILE_SECONDS = 120.0  # a scheduler that is started beside the build writes its file meanwhile
+WORKER_SECONDS = 300.0  # what a node may need to start its first worker
+LOOK_SECONDS = 0.5
 _CLUSTERS = {"dask": (DASK, "Dask scheduler"), "ray": (RAY, "Ray head")}
+
+
+def address_of(task_runner: str) -> str | None:
+    """The address of the cluster, if the environment names one.
+
+    Raises OSError or ValueError if a scheduler's file is named and cannot be read.
+    """
+    given = os.environ.get(_CLUSTERS[task_runner][0])
+    if not given or not _is_file(task_runner):
+        return given or None
+    held = json.loads(Path(given).read_text(encoding="utf-8"))
+    if not isinstance(held, dict) or not isinstance(held.get("address"), str):
+        raise ValueError("the file holds no address")
+    return str(held["address"])
 
 
 def check_address(task_runner: str) -> None:
     """Raise UserError if nothing listens at the address of the cluster that a recipe asks for.
 
-    Dask would retry for ten seconds, and Ray for minutes.
+    Dask would retry for ten seconds, and Ray for minutes. Only a scheduler's file is waited for: it
+    may be missing, or be that of an earlier scheduler, while the scheduler starts.
     """
-    variable, _ = _CLUSTERS.get(task_runner, ("", ""))
-    if not (address := os.environ.get(variable)):
+    if task_runner not in _CLUSTERS or not os.environ.get(_CLUSTERS[task_runner][0]):
         return
-    place = address.rpartition("://")[2].partition("/")[0].rpartition("@")[2]
-    host, _, port = place.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
-    except (OSError, ValueError, OverflowError) as error:
-        raise absent(task_runner, error) from None
+    deadline = time.monotonic() + (FILE_SECONDS if _is_file(task_runner) else 0)
+    while True:
+        try:
+            return _connect(address_of(task_runner) or "")
+        except (OSError, ValueError, OverflowError) as error:
+            if time.monotonic() >= deadline:
+                raise absent(task_runner, error) from None
+        time.sleep(LOOK_SECONDS)
 
 
 def absent(task_runner: str, error: Exception) -> UserError:
     """The error for a cluster that does not answer; no password of its address is shown."""
-    variable, what = _CLUSTERS[task_runner]
-    address = os.environ[variable]
-    shown, name = public_address(address), type(error).__name__
+    _, what = _CLUSTERS[task_runner]
+    named, is_whole = _named(task_runner)
     # The reason may repeat the address, so it is left out if a part of the address is hidden.
-    reason = first_line(error) if shown == address else name
-    return UserError(f"{variable}={shown}: no {what} answers there ({reason})")
+    reason = first_line(error) if is_whole else type(error).__name__
+    return UserError(f"{named}: no {what} answers there ({reason})")
+
+
+def idle() -> UserError:
+    """The error for a Dask scheduler without workers, which would let a build wait for ever."""
+    return UserError(
+        f"{_named('dask')[0]}: no worker has come to this Dask scheduler within "
+        f"{WORKER_SECONDS:.0f} s; start `dask worker` on the nodes, and look at what it prints"
+    )
+
+
+def _is_file(task_runner: str) -> bool:
+    return task_runner == "dask" and os.environ[DASK].endswith(".json")
+
+
+def _named(task_runner: str) -> tuple[str, bool]:
+    """The variable and its value as it may be shown, and whether nothing of it is hidden."""
+    variable, _ = _CLUSTERS[task_runner]
+    given = os.environ[variable]
+    shown = given if _is_file(task_runner) else public_address(given)
+    return f"{variable}={shown}", shown == given
+
+
+def _connect(address: str) -> None:
+    place = address.rpartition("://")[2].partition("/")[0].rpartition("@")[2]
+    host, _, port = place.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()

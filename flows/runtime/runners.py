@@ -10,7 +10,13 @@ from typing import Any
 
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.runtime.cluster import DASK, RAY, absent, check_address
+from flows.runtime.cluster import (
+    WORKER_SECONDS,
+    absent,
+    address_of,
+    check_address,
+    idle,
+)
 from schemas.recipe import Recipe
 from support.errors import UserError
 
@@ -42,11 +48,17 @@ def _dask() -> Any:
     for name in list(logging.root.manager.loggerDict):
         if name.startswith("distributed"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-    if address := os.environ.get(DASK):
+    if address := address_of("dask"):
         try:
-            Client(address, timeout=CONNECT_SECONDS, set_as_default=False).close()  # type: ignore[no-untyped-call]
+            client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
         except (OSError, ValueError) as error:
             raise absent("dask", error) from None
+        try:
+            client.wait_for_workers(1, timeout=WORKER_SECONDS)
+        except TimeoutError:
+            raise idle() from None
+        finally:
+            client.close()  # type: ignore[no-untyped-call]
         return DaskTaskRunner(address=address)
     dask.config.set({"distributed.worker.daemon": False})  # a worker has the verifier's processes
     workers = {"n_workers": PROCESSES, "threads_per_worker": 1, "dashboard_address": None}
@@ -58,7 +70,7 @@ def _ray() -> Any:
     from prefect_ray import RayTaskRunner  # type: ignore[import-untyped]
 
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address := os.environ.get(RAY):
+    if address := address_of("ray"):
         return RayTaskRunner(address=address, init_kwargs=quiet)
     local = {"num_cpus": PROCESSES, "include_dashboard": False, **quiet}
     return RayTaskRunner(address="local", init_kwargs=local)
