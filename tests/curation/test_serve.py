@@ -152,8 +152,9 @@ def test_an_exception_ends_it(bench: Bench) -> None:
 
 
 PARENT = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it
 sys.path.insert(0, {root!r})
 from curation.vllm_servers.servers import HealthTimeouts, Servers
 from schemas.serve import Serve
