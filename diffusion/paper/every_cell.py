@@ -24,13 +24,8 @@ def paths_of_canvases(cells: EvaluationCells) -> tuple[Table, ...]:
                 (
                     *(cell.system, name_of(one.subject), training_of(one)),
                     *(NONE if cell.steps is None else str(cell.steps), str(cell.paths)),
-                    *(
-                        percent(accuracy((one,))),
-                        path,
-                        vote,
-                        points(gain_over_vote((one,))),
-                        oracle,
-                    ),
+                    *(percent(accuracy((one,))), path, vote),
+                    *(points(gain_over_vote((one,))), oracle),
                     *(share(canvas_of((one,), "diversity")), copies),
                 )
             )

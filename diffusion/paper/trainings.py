@@ -100,7 +100,7 @@ def gain_of_arness(
 
 def gain_over_vote(group: Trainings) -> Interval | None:
     """How much more summaries are right than the votes of their paths; None if one has no vote."""
-    return _over_seeds([_paired_with(one.right, one, "vote") for one in group])
+    return _over_seeds([_paired(one.right, _known(one, "vote")) for one in group])
 
 
 def gain_of_copies(first: Trainings, second: Trainings) -> Interval | None:
@@ -110,7 +110,7 @@ def gain_of_copies(first: Trainings, second: Trainings) -> Interval | None:
     """
     return _over_seeds(
         [
-            _paired_with(_known(a, "copies"), b, "copies") if a.is_comparable_with(b) else None
+            _paired(_known(a, "copies"), _known(b, "copies")) if a.is_comparable_with(b) else None
             for a, b in matched(first, second)
         ]
     )
@@ -174,13 +174,6 @@ def _known(one: EvaluationCell, name: str) -> dict[Problem, float]:
     """One of `CanvasFigures` of every canvas; empty if one has none."""
     values = {problem: getattr(figures, name) for problem, figures in one.figures.items()}
     return {} if None in values.values() else values
-
-
-def _paired_with(
-    first: dict[Problem, float], one: EvaluationCell, name: str
-) -> dict[Problem, float]:
-    """What the first has more on each problem than a cell's canvases have of a figure."""
-    return _paired(first, _known(one, name))
 
 
 def _gain_of_arness(
