@@ -16,8 +16,12 @@ import torch
 from diffusion.evaluation.settings import MOST_ROWS, Evaluation
 from diffusion.memory import rows_within
 from diffusion.models.network import attention
+from diffusion.settings import Precision
 from diffusion.training.estimate import shape_of
 from support.capacity import free_memory
+
+OWN = "sdpa"
+PRODUCTS = "sdpa or products"  # the latter for short rows (diffusion/models/network/attention.py)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +66,11 @@ def computed(
     """What this process decodes with on a device, for a model with that attention kernel."""
     device = device or default_device()
     kind = torch.device(device).type
+    is_half = evaluation.precision is Precision.BFLOAT16
     return Computed(
         device=kind,
         device_name=torch.cuda.get_device_name(device) if kind == "cuda" else _processor(),
-        attention=attention,
+        attention=PRODUCTS if is_half and attention == OWN and kind == "cpu" else attention,
         dtype=str(evaluation.precision),
         torch=str(torch.__version__),
         batch=batch,
@@ -74,9 +79,9 @@ def computed(
 
 
 def attention_of(net: Any) -> str:
-    """The attention kernel that a network runs with, as transformers names it."""
+    """The attention kernel that a network runs with: transformers' name, or ours, which is SDPA."""
     kernel = str(net.config._attn_implementation)
-    return "sdpa" if kernel == attention.NAME else kernel
+    return OWN if kernel == attention.NAME else kernel
 
 
 def rows_that_fit(net: Any, evaluation: Evaluation, longest: int, device: str, sharing: int) -> int:

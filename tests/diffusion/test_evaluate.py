@@ -158,6 +158,12 @@ def test_results_say_what_computed_them(evaluation: Evaluation, tmp_path: Path) 
     assert str(results[0].computed) in said[0]
 
 
+def test_half_precision_on_a_processor_has_an_attention_of_its_own(evaluation: Evaluation) -> None:
+    half = replace(evaluation, precision=Precision.BFLOAT16)
+    assert computed(half, "sdpa", 3, "cpu").attention == "sdpa or products"
+    assert computed(half, "eager", 3, "cpu").attention == "eager"
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
