@@ -1,6 +1,6 @@
 # make demo: install, build a parallel corpus with the bundled teacher, fine-tune two tiny models on it
 #   briefly, and print the paper's tables for a trial with 64 problems (four minutes after installation).
-# make miniature: the paper in small, with longer problems and all its tables (a day on two cores; it can be
+# make miniature: the paper in small, with all its tables (some hours on two cores; it can be
 #   stopped).
 # make check: install, lint, type-check, and run the tests that carry no marker (about 5 minutes).
 # make test: the same with the slow tests (about 16 minutes on 2 cores). WORKERS=n: so many test processes.
@@ -59,9 +59,9 @@ demo: venv
 
 MINIATURE := runs/miniature-prompts.jsonl
 
-$(MINIATURE): tools/tiny/problems.py tools/tiny/chains.py
+$(MINIATURE): tools/tiny/problems.py tools/tiny/families.py
 	@mkdir -p runs
-	$(BIN)/python -m tools.tiny.problems --kind chains --split train --seed 11 --count 20000 --out $@
+	$(BIN)/python -m tools.tiny.problems --split train --seed 11 --count 20000 --out $@
 
 miniature: venv $(MINIATURE)
 	$(BIN)/polytrace build miniature

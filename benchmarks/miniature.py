@@ -1,7 +1,7 @@
 """Real seconds a problem for every rule and budget, with the models of the paper in small.
 
 `python -m benchmarks.miniature`: eight test problems at once, in bfloat16 on two threads; the base
-and the Long-CoT model write one text of 228 masks, the NAP model a canvas of as many. All ways take
+and the Long-CoT model write one text of 132 masks, the NAP model a canvas of as many. All ways take
 turns. The ratios are to AO at one token a step of the same form, so that "faster" is a statement
 about time and not about steps.
 """
@@ -32,9 +32,9 @@ from support.paths import ROOT
 from tools.tiny.problems import distinct
 
 MODELS = ROOT / "tiny" / "miniature"
-PROBLEMS, RUNS, BLOCK = 8, 3, 38
-MASKS, SUMMARY = 228, 12
-BUDGETS = (228, 114, 76, 57)
+PROBLEMS, RUNS, BLOCK = 8, 3, 33
+MASKS, SUMMARY = 132, 12
+BUDGETS = (132, 66, 44, 33)
 ORDERS: dict[str, Rule] = {
     "ao": Confidence(),
     "ar_order": ArOrder(),
@@ -109,7 +109,7 @@ def lines(models: dict[str, Dlm]) -> Iterator[Line]:
 
 def _decode(dlm: Dlm, layout: CanvasLayout, way: Way) -> float:
     """Decode the problems; the median number of forward passes of a row."""
-    problems = islice(distinct(3, "test", "chains"), PROBLEMS)
+    problems = islice(distinct(3, "test"), PROBLEMS)
     requests = [Request(p.question, encode_prompt(dlm.tokenizer, p.question)) for p in problems]
     found = answers(
         dlm,

@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM
 from diffusion import models
 from tools.tiny import train_dlm
 from tools.tiny.train_dlm import (
-    ROWS,
+    CANVAS_ROW,
+    ROW,
     TEACHER,
     DlmSettings,
     batches,
@@ -42,7 +43,7 @@ def test_batches_are_the_same_from_any_step() -> None:
 def test_only_answers_are_masked_and_rows_end_in_fill() -> None:
     tokenizer = tokenizer_with_mask()
     for batch in batches(SMALL, tokenizer):
-        assert batch.ids_BT.shape[1] in ROWS["short"]
+        assert batch.ids_BT.shape[1] in (ROW, CANVAS_ROW)
         masked_BT = batch.ids_BT == tokenizer.mask_token_id
         assert torch.equal(batch.weights_BT > 0, masked_BT)
         sums = batch.weights_BT.sum(1)[masked_BT.any(1)]

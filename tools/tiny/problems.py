@@ -17,12 +17,9 @@ from pathlib import Path
 from random import Random
 from typing import Literal
 
-from tools.tiny.chains import CHAINS
 from tools.tiny.families import FAMILIES
 
 Split = Literal["train", "test"]
-Kind = Literal["short", "chains"]
-KINDS = {"short": FAMILIES, "chains": CHAINS}
 TEST_SHARE = 10  # one problem in ten is kept for testing
 
 
@@ -37,11 +34,10 @@ class Problem:
     split: Split
 
 
-def draw(rng: Random, kind: Kind = "short") -> Problem:
+def draw(rng: Random) -> Problem:
     """One problem of a uniformly drawn family, in whichever split its numbers fall."""
-    families = KINDS[kind]
-    name = rng.choice(sorted(families))
-    draft = families[name](rng)
+    name = rng.choice(sorted(FAMILIES))
+    draft = FAMILIES[name](rng)
     key = f"{name} {' '.join(map(str, draft.numbers))}".encode()
     bucket = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") % TEST_SHARE
     return Problem(
@@ -53,20 +49,20 @@ def draw(rng: Random, kind: Kind = "short") -> Problem:
     )
 
 
-def stream(seed: int, split: Split, start: int = 0, kind: Kind = "short") -> Iterator[Problem]:
+def stream(seed: int, split: Split, start: int = 0) -> Iterator[Problem]:
     """An endless stream of problems of `split`; item `i` is the same whatever `start` is."""
     for i in count(start):
         rng = Random(f"{seed} {split} {i}")
-        problem = draw(rng, kind)
+        problem = draw(rng)
         while problem.split != split:
-            problem = draw(rng, kind)
+            problem = draw(rng)
         yield problem
 
 
-def distinct(seed: int, split: Split, kind: Kind = "short") -> Iterator[Problem]:
+def distinct(seed: int, split: Split) -> Iterator[Problem]:
     """The problems of the stream whose questions differ."""
     seen: set[str] = set()
-    for problem in stream(seed, split, kind=kind):
+    for problem in stream(seed, split):
         if problem.question not in seen:
             seen.add(problem.question)
             yield problem
@@ -88,13 +84,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--split", choices=("train", "test"), default="test")
     parser.add_argument("--count", type=int, default=400, help="distinct problems to write")
-    parser.add_argument("--kind", choices=tuple(KINDS), default="short", help="of the problems")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--without", type=Path, help="problems of this file stay out, reworded too")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     with args.out.open("w", encoding="utf-8", newline="\n") as out:
-        problems = distinct(args.seed, args.split, args.kind)
+        problems = distinct(args.seed, args.split)
         if args.without:
             problems = unlike(problems, args.without)
         for problem in islice(problems, args.count):

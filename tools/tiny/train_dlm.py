@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -41,7 +41,7 @@ from diffusion.data.layout import encode_prompt
 from diffusion.models.network.denoiser import Dlm
 from support.files import replace_text
 from support.paths import ROOT
-from tools.tiny.problems import KINDS, Kind, Problem, stream
+from tools.tiny.problems import Problem, stream
 from tools.tiny.state import load_state, save_state
 
 TEACHER = ROOT / "tiny" / "teacher"
@@ -50,8 +50,8 @@ CONTEXT = 1024
 CANVAS_MASKS = 156  # 3 slots of 48 and a summary of 12, as in the recipes of the tiny models
 EPSILON = 1e-3
 # Kernels are made for every new shape and kept: few shapes save minutes and gigabytes.
-# Tokens of a row: the longest prompt, solution and fill token; and of one as long as a canvas.
-ROWS: dict[Kind, tuple[int, int]] = {"short": (104, 192), "chains": (144, 312)}
+ROW = 104  # tokens of a row: the longest prompt, solution and fill token
+CANVAS_ROW = 192  # tokens of a row as long as a canvas
 SHAPE_ROWS = 512  # masked positions are padded to a multiple
 FILL_WEIGHT = 0.2  # of a fill token behind the first, beside a solution's token
 RESULT_TAILS = 0.7  # share of the lost tails that begin at a result
@@ -68,8 +68,6 @@ class DlmSettings:
     warmup: int = 100
     decay: float = 0.5  # the last share of the steps, in which the learning rate goes to zero
     seed: int = 0
-    problems: Kind = "short"
-    begin: str = str(TEACHER)  # the directory of a tiny teacher, or of a tiny DLM to go on from
 
 
 class Example(NamedTuple):
@@ -132,11 +130,9 @@ def batches(
     """The batches from step `start` on."""
     for step in range(start, settings.steps):
         rng = Random(f"{settings.seed} {step}")
-        problems = stream(
-            settings.seed, "train", start=step * settings.rows, kind=settings.problems
-        )
-        examples = [encode(problem, rng, tokenizer) for problem in islice(problems, settings.rows)]
-        length = ROWS[settings.problems][step % 8 == 7]
+        problems = islice(stream(settings.seed, "train", start=step * settings.rows), settings.rows)
+        examples = [encode(problem, rng, tokenizer) for problem in problems]
+        length = CANVAS_ROW if step % 8 == 7 else ROW
         yield _mask(examples, length, step, settings, tokenizer)
 
 
@@ -186,8 +182,8 @@ def learning_rate(step: int, settings: DlmSettings) -> float:
     return settings.learning_rate * min(1.0, (step + 1) / settings.warmup, rest)
 
 
-def write_base(folder: Path, source: Path = TEACHER) -> None:
-    """A teacher's weights as a Dream directory: what is trained, before its first step.
+def write_base(folder: Path) -> None:
+    """The teacher's weights as a Dream directory: what is trained, before its first step.
 
     The mask, which the teacher has not, begins as the mean token; the biases that Qwen2's attention
     has and Llama's has not begin as zeros.
@@ -195,9 +191,9 @@ def write_base(folder: Path, source: Path = TEACHER) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = tokenizer_with_mask()
     tokenizer.save_pretrained(folder)
-    teacher = _config(source)
+    teacher = json.loads((TEACHER / "config.json").read_text(encoding="utf-8"))
     layers = teacher["num_hidden_layers"]
-    weights = load_file(source / "model.safetensors")
+    weights = load_file(TEACHER / "model.safetensors")
     words_VH = weights["model.embed_tokens.weight"]
     weights["model.embed_tokens.weight"] = torch.cat([words_VH, words_VH.mean(0, keepdim=True)])
     for layer in range(layers):
@@ -230,11 +226,6 @@ def write_base(folder: Path, source: Path = TEACHER) -> None:
     replace_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return config
-
-
 def loss_of(dlm: Dlm, batch: Batch) -> Tensor:
     """Mean over the rows of the weighted cross-entropy of their masked tokens, in nats."""
     positions_R = batch.weights_BT.flatten().nonzero().squeeze(1)
@@ -254,11 +245,8 @@ def train(settings: DlmSettings, out: Path, every: int) -> None:
     state.mkdir(parents=True, exist_ok=True)
     log = out / "training_log.jsonl"
     checkpoint = state / "checkpoint.safetensors"
-    begin = Path(settings.begin)
-    if _config(begin)["model_type"] == "llama":
-        write_base(state / "base", begin)
-        begin = state / "base"
-    dlm = models.load_model(str(begin))
+    write_base(state / "base")
+    dlm = models.load_model(str(state / "base"))
     tokenizer, model = dlm.tokenizer, dlm.denoiser
     optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, betas=(0.9, 0.98), weight_decay=0.05)
     start, lines = 0, []
@@ -295,19 +283,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=DlmSettings().steps)
-    parser.add_argument("--problems", choices=tuple(KINDS), default="short")
-    parser.add_argument(
-        "--begin", default=DlmSettings().begin, help="go on from this tiny teacher or tiny DLM"
-    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--every", type=int, default=200, help="steps between log lines and checkpoints"
     )
     args = parser.parse_args()
-    settings = DlmSettings(
-        steps=args.steps, seed=args.seed, problems=args.problems, begin=args.begin
-    )
-    train(settings, args.out, args.every)
+    train(DlmSettings(steps=args.steps, seed=args.seed), args.out, args.every)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from transformers.utils import logging as transformers_logging
 
 from schemas.canvas import render
 from tools.tiny import tokenizer as tiny_tokenizer
-from tools.tiny.problems import KINDS, Kind, Problem, stream
+from tools.tiny.problems import Problem, stream
 from tools.tiny.state import load_state, save_state
 
 transformers_logging.disable_progress_bar()
@@ -52,8 +52,6 @@ class TeacherSettings:
     warmup: int = 100
     seed: int = 0
     canvas_share: float = 0.1
-    problems: Kind = "short"
-    begin: str = ""  # the directory of a tiny teacher to go on from, else random weights
 
 
 def encode(
@@ -81,7 +79,7 @@ def batches(
         length = CONTEXT if step % 8 == 7 else SHORT
         rows = settings.tokens_per_step // length
         rng = Random(f"{settings.seed} {step}")
-        problems = stream(settings.seed, "train", start=step * 1000, kind=settings.problems)
+        problems = stream(settings.seed, "train", start=step * 1000)
         ids = torch.zeros(rows, length, dtype=torch.long)
         labels = torch.full((rows, length), IGNORE)
         for row in range(rows):
@@ -125,18 +123,6 @@ def new_model(vocab_size: int, eos: int, pad: int, seed: int) -> LlamaForCausalL
     return LlamaForCausalLM(config)
 
 
-def _begin(settings: TeacherSettings) -> tuple[PreTrainedTokenizerFast, LlamaForCausalLM]:
-    """The tokenizer and the model before the first step."""
-    if settings.begin:
-        return (
-            PreTrainedTokenizerFast.from_pretrained(settings.begin),
-            LlamaForCausalLM.from_pretrained(settings.begin, dtype=torch.float32),
-        )
-    tokenizer = tiny_tokenizer.train_tokenizer(seed=settings.seed)
-    ids = tokenizer.eos_token_id, tokenizer.pad_token_id
-    return tokenizer, new_model(len(tokenizer), *ids, settings.seed)
-
-
 def loss_of(model: LlamaForCausalLM, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Mean cross-entropy of the labelled tokens, head computed on those rows only."""
     with torch.autocast("cpu", torch.bfloat16):
@@ -150,7 +136,8 @@ def loss_of(model: LlamaForCausalLM, ids: torch.Tensor, labels: torch.Tensor) ->
 def train(settings: TeacherSettings, out: Path, every: int) -> None:
     """Train `settings.stop` steps and save the model directory."""
     out.mkdir(parents=True, exist_ok=True)
-    tokenizer, model = _begin(settings)
+    tokenizer = tiny_tokenizer.train_tokenizer(seed=settings.seed)
+    model = new_model(len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id, settings.seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, betas=(0.9, 0.95), weight_decay=0.1)
     checkpoint, log = out / "checkpoint.safetensors", out / "training_log.jsonl"
     lines = (
@@ -199,22 +186,12 @@ def main() -> None:
     parser.add_argument(
         "--stop", type=int, default=TeacherSettings().stop, help="steps that are run"
     )
-    parser.add_argument("--learning-rate", type=float, default=TeacherSettings().learning_rate)
-    parser.add_argument("--problems", choices=tuple(KINDS), default="short")
-    parser.add_argument("--begin", default="", help="go on from this tiny teacher's weights")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--every", type=int, default=100, help="steps between log lines and checkpoints"
     )
     args = parser.parse_args()
-    settings = TeacherSettings(
-        steps=args.steps,
-        stop=args.stop,
-        learning_rate=args.learning_rate,
-        problems=args.problems,
-        begin=args.begin,
-        seed=args.seed,
-    )
+    settings = TeacherSettings(steps=args.steps, stop=args.stop, seed=args.seed)
     train(settings, args.out, args.every)
 
 
