@@ -1,8 +1,8 @@
 """The pages: every relative link and anchor leads somewhere, every `polytrace` command parses.
 
-Read are README.md, AGENTS.md, CONTRIBUTING.md, ARCHITECTURE.md, SECURITY.md and docs/. Commands are those of
-bash blocks and of code spans that begin with `polytrace`; recipes, long options and, for `build`,
-overridden keys must exist.
+Read are the pages of `FRONT` at the root, and docs/. Commands are those of bash blocks and of code
+spans that begin with `polytrace`; recipes, long options and, for `build`, overridden keys must
+exist.
 """
 
 import re
