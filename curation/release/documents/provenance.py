@@ -64,16 +64,19 @@ def teacher_license(recipe: Recipe) -> tuple[str, str] | None:
     if (stated := statements(recipe).teacher_license) is not None:
         return one_line(stated), "the makers of this dataset state"
     path = components.writer(recipe).options.get("path")
-    card = Path(locate(path)) / "README.md" if isinstance(path, str) else None
-    if card is None or not card.is_file():
+    if not isinstance(path, str):
         return None
-    license = _license_of(card)
+    card = Path(locate(path)) / "README.md"
+    license = license_of_card(card)
     return None if license is None else (license, "the card in the model's folder states")
 
 
-def _license_of(card: Path) -> str | None:
+def license_of_card(card: Path) -> str | None:
+    """The license that a model's card states; None where there is none."""
     from huggingface_hub import metadata_load
 
+    if not card.is_file():
+        return None
     try:
         facts = metadata_load(card) or {}
     except Exception:  # another's file, with anything in it: then the license is not known
