@@ -95,12 +95,12 @@ def test_a_corpus_that_has_changed_little_shares_most_of_its_bytes(tmp_path: Pat
     }
     before = written(tmp_path / "before", rows)
     before_plain = written_plainly(tmp_path / "plain", rows)
-    assert len(before) < 1.06 * len(before_plain)
+    assert len(before) < 1.1 * len(before_plain)
     for name, now in changed.items():
         ours = share_of_new_bytes(before, written(tmp_path / name, now))
         plain = share_of_new_bytes(before_plain, written_plainly(tmp_path / f"{name}-plain", now))
         print(f"{name}: {ours:.2f} of the bytes are new; {plain:.2f} if written plainly")
-        assert ours < 0.4 < 0.95 < plain
+        assert ours < 0.3 < 0.95 < plain
 
 
 def column_chunks(path: Path) -> dict[bytes, int]:
@@ -121,13 +121,14 @@ def column_chunks(path: Path) -> dict[bytes, int]:
 def test_most_column_chunks_are_those_of_before(tmp_path: Path) -> None:
     rows, more = corpus(3010)[:3000], corpus(3010)[3000:]
     written(tmp_path / "a", rows)
-    written(tmp_path / "b", with_rows_added(rows, more))
+    changed = with_rows_added(rows, more)
+    written(tmp_path / "b", changed)
     (first,), (second,) = (list((tmp_path / n / "data").iterdir()) for n in "ab")
     before, after = column_chunks(first), column_chunks(second)
     kept = sum(size for digest, size in after.items() if digest in before)
     assert kept > 0.6 * sum(after.values())
     rest = [row.id for row in read_rows(second)]
-    assert rest == [c.prompt.id for c, _ in with_rows_added(rows, more)]
+    assert rest == [c.prompt.id for c, _ in changed]
 
 
 def test_row_groups_end_where_the_rows_say_so(tmp_path: Path) -> None:
