@@ -29,8 +29,8 @@ from support.files import atomic_write, sha256
 ROW_GROUP = 1000  # rows of a row group at most
 LEAST_GROUP = 64  # rows of a row group at least, but for the last one of a file
 ROWS_A_CUT = 400  # on average, one row in so many ends its row group
-# Bytes of a page before it is compressed. pyarrow's hash goes on over the ends of row groups; smaller
-# pages than its own (256 KiB to 1 MiB) find back to the former ones within a row group.
+# Bytes of a page before it is compressed. pyarrow's hash goes on over the ends of row groups; pages
+# that are smaller than its own (256 KiB to 1 MiB) find back to the former ones within a row group.
 PAGES = {"min_chunk_size": 64 * 1024, "max_chunk_size": 256 * 1024, "norm_level": 0}
 DICTIONARIES = [  # of columns with few values; those of the others would change with every row
     *("messages.list.element.role", "paths.list.element.grade", "summary_by"),
