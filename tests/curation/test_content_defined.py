@@ -105,8 +105,8 @@ def test_a_corpus_that_has_changed_little_shares_most_of_its_bytes(tmp_path: Pat
 
 def column_chunks(path: Path) -> dict[bytes, int]:
     """The bytes of every column chunk, by their digest."""
-    data, found = path.read_bytes(), {}
-    facts = pq.read_metadata(path)
+    data, facts = path.read_bytes(), pq.read_metadata(path)
+    found: dict[bytes, int] = {}
     for group in range(facts.num_row_groups):
         for number in range(facts.num_columns):
             chunk = facts.row_group(group).column(number)

@@ -23,7 +23,8 @@ SUMMARY: dict[str, Any] = {
 
 
 def settings(**changes: Any) -> Settings:
-    given = {"name": "demo_nap", "model": ModelReference(path="tiny/dlm"), "corpus": "runs/demo"}
+    given: dict[str, Any] = {"name": "demo_nap", "corpus": "runs/demo"}
+    given["model"] = ModelReference(path="tiny/dlm")
     return Settings(**(given | changes))
 
 
