@@ -1,8 +1,9 @@
 """The flow from a released corpus to tables: fine-tune, evaluate, score, print.
 
 In: an experiment and a run that released a corpus. Out: a directory with a folder for each
-training, `evaluation`, `seqdep`, `tables` and `report.md`. Every step is a command that continues
-where it stopped and does nothing if nothing has changed, and so does the flow.
+training, whose model has a card, `evaluation`, `seqdep`, `tables` and `report.md`. Every step is a
+command that continues where it stopped and does nothing if nothing has changed, and so does the
+flow.
 """
 
 import re
@@ -12,10 +13,12 @@ from typing import Any
 
 from prefect import flow, task
 
+from diffusion.evaluation.results import read_results
 from diffusion.paper.tables_page import write_page
 from diffusion.settings import Settings
 from flows.experiment import Experiment, SeqDep, default_out, evaluation, folder_of, trainings
 from flows.finetune import tune
+from flows.model_cards import write_model_cards
 from flows.page import REPORT, write_report
 from flows.recipe_files import as_yaml
 from flows.runtime.commands import run_command
@@ -79,6 +82,15 @@ def finetune_eval(
         if experiment.seqdep is not None:
             scored = str(folder / "seqdep")
             seqdep(experiment.seqdep, corpus, scored)
+        write_model_cards(
+            {
+                folder / folder_of(one): (one, summary)
+                for one, summary in zip(settings, summaries, strict=True)
+            },
+            manifest,
+            to_evaluate,
+            read_results(folder / "evaluation"),
+        )
         page = tables(str(folder / "evaluation"), str(folder / "tables"), scored)
         write_report(folder / REPORT, Path(corpus), folder / "evaluation")
         replace_text(

@@ -1,7 +1,7 @@
 """Recipe files: find one by its path or bundled name, read its settings, and write them."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,16 @@ def find_recipe(name: str, bundled: Path) -> Path:
     raise UserError(
         f"{name[:200]}: no such recipe file, and no bundled recipe; {hint(path.stem, names)}"
     )
+
+
+def completion(bundled: Path) -> Callable[[str], list[str]]:
+    """What completes a recipe in a shell: the bundled names that begin as it does."""
+
+    def names(incomplete: str) -> list[str]:
+        found = (file.stem for file in bundled.glob("*.yaml"))
+        return sorted(name for name in found if name.startswith(incomplete))
+
+    return names
 
 
 def settings_of(recipe: str, overrides: Sequence[str]) -> "Settings":

@@ -16,6 +16,8 @@ from schemas import former
 from schemas.budget import Budget, Price
 from schemas.canvas import MARKER
 from schemas.precision import Precision
+from schemas.release.section import Release
+from schemas.release.statements import Statements
 from schemas.samples import Rounds, Samples
 from schemas.section import Section, shaping_options
 from schemas.serve import Serve
@@ -31,7 +33,7 @@ Problem:
 
 In at most 20 words, say what decides between the attempts, then end with: {closing}"""
 # Keys of a recipe that shape no byte of the corpus (`serve` only in part: see `shaping`).
-SHAPELESS = {"task_runner", "serve", "handoff", "price", "budget"}
+SHAPELESS = {"task_runner", "serve", "handoff", "price", "budget", "card"}
 
 
 class Part(BaseModel):
@@ -167,22 +169,6 @@ class ScorerSpec(Section):
         return self.model_dump(mode="json", exclude={"devices", *null, *left_out})
 
 
-class Release(Section):
-    """How the dataset is cut and described."""
-
-    validation: float = Field(
-        default=0.02, ge=0, lt=1, description="Share of prompts for validation."
-    )
-    rows_per_file: int = Field(default=10_000, ge=1)
-    pretty_name: str | None = None
-    license: str | None = Field(
-        default=None, description="Overrides the sources' license on the card."
-    )
-    notice: str | None = Field(
-        default=None, description="A sentence that card and manifest must carry."
-    )
-
-
 class Recipe(Section):
     """A corpus, fully described."""
 
@@ -212,6 +198,11 @@ class Recipe(Section):
     scorer: ScorerSpec | None = ScorerSpec()
     filters: tuple[Part, ...] = ()
     release: Release = Release()
+    card: Statements | None = Field(
+        default=None,
+        description="What the makers of the corpus state on its card: the teacher's license, "
+        "intended use, where prompts come from, what the energy is estimated from.",
+    )
     grow: bool = Field(
         default=False,
         description="Add what is new in the sources; what was released stays as it is.",

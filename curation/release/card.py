@@ -6,13 +6,15 @@ without time, machine path or secret. Foreign text is escaped (`markdown.py`).
 
 from collections.abc import Sequence
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from curation import components
 from curation.release import licenses, markdown
+from curation.release.documents import limits, provenance
+from curation.release.documents.costs import Costs, cost_sentences
 from curation.release.figures import Picture
 from curation.release.statistics import Distribution, Stats
+from curation.release.writer import SPLITS
 from curation.seqdep_report import controls
 from schemas import arrow, canvas
 from schemas.manifest import Manifest
@@ -21,7 +23,6 @@ from schemas.records import Grade, Released
 from support import plugins
 from support.display.digits import rounded, rounded_text
 from support.display.text import one_line, shorten
-from support.paths import locate
 
 TAGS = ("polytrace", "math", "reasoning", "parallel-reasoning", "diffusion-language-model")
 GRADING = {  # by the grader's kind
@@ -43,7 +44,15 @@ PARTS = {
     "after_think": "only what follows `</think>`",
     None: "not applicable: the traces were written for the slot, or the record does not say",
 }
-BUNDLED = "tiny/teacher"
+CITATION = """\
+@misc{li2026nap,
+  title         = {Why Diffusion Language Models Struggle with Truly Parallel
+                   (Non-Autoregressive) Decoding?},
+  author        = {Li, Pengxiang and Muhtar, Dilxat and Yin, Lu and Chen, Tianlong and Liu, Shiwei},
+  year          = {2026},
+  eprint        = {2602.23225},
+  archivePrefix = {arXiv}
+}"""
 MOST_TEACHERS = 20  # models that are listed by name
 MOST_ORIGINS = 50  # pairs of source and license that are listed; every row may have its own
 _SIZES: Final = (
@@ -63,11 +72,12 @@ def render_card(
     example: Released | None,
     stats: Stats,
     pictures: Sequence[Picture] = (),
+    costs: Costs | None = None,
 ) -> str:
     """The text of `README.md`; `example` is the row that is shown in full."""
     from jinja2 import Environment, StrictUndefined
 
-    license = _license(manifest, recipe, stats)
+    license = license_of(manifest, recipe, stats)
     printed = markdown.printable_recipe(recipe)
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
@@ -89,7 +99,7 @@ def render_card(
         s=stats,
         example=example,
         metadata=metadata(manifest, recipe, stats),
-        title=_title(recipe),
+        title=title(recipe),
         served=_served(recipe),
         grading=_grading(recipe.grader.kind, components.grader_kinds(recipe.grader)),
         part=PARTS.get(manifest.teacher.part, markdown.code(manifest.teacher.part or "")),
@@ -97,7 +107,14 @@ def render_card(
         more_teachers=stats.teachers[MOST_TEACHERS:],
         origins=stats.origins[:MOST_ORIGINS],
         more_origins=stats.origins[MOST_ORIGINS:],
-        bundled_scorer=recipe.scorer is not None and _is_bundled(recipe.scorer.path),
+        sizes={split: _size_of(manifest, split) for split in SPLITS},
+        uses=limits.intended_uses(recipe),
+        no_uses=limits.UNINTENDED,
+        personal=limits.personal_information(recipe),
+        limits=limits.known_limits(manifest, recipe),
+        teacher_license=provenance.teacher_license(recipe),
+        citation=CITATION,
+        costs=cost_sentences(costs, manifest, recipe) if costs else ["Not counted."],
         path_level=controls.sentence(manifest.scorer.controls) if manifest.scorer else "",
         graders=components.grader_kinds(recipe.grader),
         judges=[shorten(name, 120) for name in components.judge_names(recipe.grader)],
@@ -140,45 +157,67 @@ def metadata(manifest: Manifest, recipe: Recipe, stats: Stats) -> str:
     from datasets import Features
     from huggingface_hub import DatasetCardData
 
-    license = _license(manifest, recipe, stats)
+    license = license_of(manifest, recipe, stats)
     extra: dict[str, Any] = {"license_name": license.name} if license.name else {}
     # `datasets` names its cache after the folder and these patterns, not the rows: without the
     # build id it would give the cached rows of another release. An empty release has a pattern
     # for train files too, or `datasets` would load stats.json as data.
     splits = sorted({file.split for file in manifest.release}) or ["train"]
-    patterns = [{"split": split, "path": _patterns(manifest, split)} for split in splits]
-    extra["configs"] = [{"config_name": "default", "data_files": patterns}]
+    globs = {split: data_patterns(manifest, split) for split in splits}
+    data_files = [
+        {"split": split, "path": found[0] if len(found) == 1 else found}
+        for split, found in globs.items()
+    ]
+    extra["configs"] = [{"config_name": "default", "data_files": data_files}]
     features = Features.from_arrow_schema(arrow.RELEASE)
     extra["dataset_info"] = {"config_name": "default", "features": features._to_yaml_list()}
+    if sources := provenance.source_datasets(recipe):
+        extra["source_datasets"] = sources
     data = DatasetCardData(
         language=["en"],
+        multilinguality=["monolingual"],
+        language_creators=provenance.language_creators(manifest, stats),
+        annotations_creators=provenance.annotations_creators(recipe),
         license=license.id,
-        pretty_name=_title(recipe),
+        pretty_name=title(recipe),
         size_categories=[_size(manifest.canvases)],
         task_categories=["text-generation"],
-        tags=[tag for tag in TAGS if tag != "math" or recipe.grader.kind == "math"],
+        tags=tags(manifest, recipe, stats),
         **extra,
     )
     return data.to_yaml(line_break="\n").rstrip("\n")
 
 
-def _patterns(manifest: Manifest, split: str) -> str | list[str]:
-    """One pattern for each edition that has files of the split; a lone one is no list."""
+def tags(manifest: Manifest, recipe: Recipe, stats: Stats) -> list[str]:
+    """The tags of the dataset."""
+    ours = [tag for tag in TAGS if tag != "math" or recipe.grader.kind == "math"]
+    return ours + ([provenance.SYNTHETIC] if provenance.is_synthetic(manifest, stats) else [])
+
+
+def data_patterns(manifest: Manifest, split: str) -> list[str]:
+    """Globs of a split's files, one for each edition that has files of it."""
     builds = [
         part.build
         for part in manifest.editions
         if any(file.split == split for file in manifest.files_of(part.build))
     ]
-    patterns = [f"data/{split}-{build}-*.parquet" for build in builds or [manifest.build]]
-    return patterns[0] if len(patterns) == 1 else patterns
+    return [f"data/{split}-{build}-*.parquet" for build in builds or [manifest.build]]
 
 
-def _is_bundled(path: str) -> bool:
-    """Whether a scorer is the bundled model."""
-    return Path(locate(path)).resolve() == Path(locate(BUNDLED)).resolve()
+class SplitSize(NamedTuple):
+    """How many files a split has, and how many bytes they have."""
+
+    files: int
+    bytes: int
 
 
-def _title(recipe: Recipe) -> str:
+def _size_of(manifest: Manifest, split: str) -> SplitSize:
+    files = [file for file in manifest.release if file.split == split]
+    return SplitSize(len(files), sum(file.bytes for file in files))
+
+
+def title(recipe: Recipe) -> str:
+    """The name of the dataset for readers."""
     return one_line(recipe.release.pretty_name or "") or recipe.name
 
 
@@ -186,7 +225,7 @@ def _size(rows: int) -> str:
     return next((name for limit, name in _SIZES if rows < limit), "1B<n<10B")
 
 
-def _license(manifest: Manifest, recipe: Recipe, stats: Stats) -> licenses.License:
+def license_of(manifest: Manifest, recipe: Recipe, stats: Stats) -> licenses.License:
     """The recipe's, else that of the released rows, else (nothing released) of the sources."""
     if recipe.release.license is not None:
         return licenses.combine([recipe.release.license])

@@ -29,6 +29,15 @@ class JudgeUsage(NamedTuple):
     written: int = 0
 
 
+class TraceUsage(NamedTuple):
+    """Tokens of the teacher's `traces`, of which `uncounted` have no count."""
+
+    traces: int = 0
+    uncounted: int = 0
+    read: int = 0
+    written: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenUsage:
     """Tokens of the teacher; `uncounted` of the `traces` have no count, as recorded ones do not.
@@ -53,32 +62,40 @@ class TokenUsage:
 
 def count_token_usage(run: Path, manifest: Manifest) -> TokenUsage:
     """Count the tokens of a run; DamagedError where a file cannot be read."""
+    released = 0
+    files = [run / file.path for file in manifest.release]
+    for batch in _batches(files, ["paths.list.element.trace.completion_tokens"]):
+        released += _sum(batch.column("paths").flatten().field("trace").field(0))
+    return TokenUsage(
+        **count_traces(run, manifest)._asdict(),
+        released=released,
+        summaries=sum(trace.completion_tokens or 0 for trace in requested_summaries(run)),
+        judge=count_judge_usage(run),
+    )
+
+
+def count_traces(run: Path, manifest: Manifest) -> TraceUsage:
+    """Count the tokens of all traces that the corpus was made from."""
+    used = TraceUsage()
     shards = [
         run / shard.path
         for shard in manifest.shards
         if shard.stage is Stage.TRACES and not shard.is_rejections
     ]
-    traces = uncounted = read = written = released = 0
     for batch in _batches(shards, ["prompt_tokens", "completion_tokens"]):
-        traces += batch.num_rows
-        uncounted += batch.column("completion_tokens").null_count
-        read += _sum(batch.column("prompt_tokens"))
-        written += _sum(batch.column("completion_tokens"))
-    files = [run / file.path for file in manifest.release]
-    for batch in _batches(files, ["paths.list.element.trace.completion_tokens"]):
-        released += _sum(batch.column("paths").flatten().field("trace").field(0))
-    journals = sorted((run / Stage.SUMMARIES).glob("[0-9]*.jsonl*"))
-    return TokenUsage(
-        traces=traces,
-        uncounted=uncounted,
-        read=read,
-        written=written,
-        released=released,
-        summaries=sum(
-            trace.completion_tokens or 0 for path in journals for trace in journal.read(path).traces
-        ),
-        judge=count_judge_usage(run),
-    )
+        used = TraceUsage(
+            used.traces + batch.num_rows,
+            used.uncounted + batch.column("completion_tokens").null_count,
+            used.read + _sum(batch.column("prompt_tokens")),
+            used.written + _sum(batch.column("completion_tokens")),
+        )
+    return used
+
+
+def requested_summaries(run: Path) -> Iterator[Trace]:
+    """Every summary that was requested, whatever became of it."""
+    for path in sorted((run / Stage.SUMMARIES).glob("[0-9]*.jsonl*")):
+        yield from journal.read(path).traces
 
 
 def count_judge_usage(run: Path) -> JudgeUsage:

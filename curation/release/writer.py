@@ -3,6 +3,11 @@
 In: canvases with scores, streamed, in order. Out: `data/{train,validation}-….parquet` with the
 columns of `schemas.arrow.RELEASE`; every file is complete or absent, and the same rows give the
 same bytes. At most one row group of each split is held in memory.
+
+A storage that keeps equal pieces of files once, as the Hub's does, is sent little of a corpus that
+has changed little: pages end, and row groups too, where the content says so, not after a number of
+bytes or rows. Otherwise one row more at the beginning would move every later one to other pages and
+other groups, and no piece would be the same (docs/adr/0034).
 """
 
 import hashlib
@@ -21,7 +26,18 @@ from schemas.manifest import RELEASE_FOLDER
 from schemas.records import Canvas, Released, Scores
 from support.files import atomic_write, sha256
 
-ROW_GROUP = 1000
+ROW_GROUP = 1000  # rows of a row group at most
+LEAST_GROUP = 64  # rows of a row group at least, but for the last one of a file
+ROWS_A_CUT = 400  # on average, one row in so many ends its row group
+# Bytes of a page before it is compressed. pyarrow's hash goes on over the ends of row groups; pages
+# that are smaller than its own (256 KiB to 1 MiB) find back to the former ones within a row group.
+PAGES = {"min_chunk_size": 64 * 1024, "max_chunk_size": 256 * 1024, "norm_level": 0}
+DICTIONARIES = [  # of columns with few values; those of the others would change with every row
+    *("messages.list.element.role", "paths.list.element.grade", "summary_by"),
+    *(f"paths.list.element.trace.{name}" for name in ("teacher", "revision", "hint")),
+    *("paths.list.element.trace.finish_reason", "stop_reason"),
+    *("scorer", "scorer_revision", "source", "license"),
+]
 Split = Literal["train", "validation"]
 SPLITS: tuple[Split, ...] = ("train", "validation")
 
@@ -31,8 +47,16 @@ def split_of(prompt_id: str, validation: float) -> Split:
 
     A larger share only adds prompts to validation.
     """
-    digest = hashlib.blake2b(f"split:{prompt_id}".encode(), digest_size=8).digest()
-    return "validation" if int.from_bytes(digest, "big") < validation * 2**64 else "train"
+    return "validation" if _hash(f"split:{prompt_id}") < validation * 2**64 else "train"
+
+
+def ends_group(prompt_id: str) -> bool:
+    """Whether the row of a prompt ends its row group, if that has rows enough."""
+    return _hash(f"group:{prompt_id}") < 2**64 // ROWS_A_CUT
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 def write_release(
@@ -79,8 +103,10 @@ class _Writer:
 
     def add(self, row: Released) -> None:
         self._waiting.append(row)
-        is_full = self._written + len(self._waiting) == self._rows_per_file
-        if is_full or len(self._waiting) == ROW_GROUP:
+        count = len(self._waiting)
+        is_full = self._written + count == self._rows_per_file
+        is_end = count >= LEAST_GROUP and ends_group(row.id)
+        if is_full or is_end or count == ROW_GROUP:
             self._flush()
         if is_full:
             self._close()
@@ -95,7 +121,15 @@ class _Writer:
         if self._parquet is None:
             part = self.resources.enter_context(atomic_write(self._file))
             self._parquet = self.resources.enter_context(
-                pq.ParquetWriter(part, arrow.RELEASE, compression="zstd", write_page_checksum=True)
+                pq.ParquetWriter(
+                    part,
+                    arrow.RELEASE,
+                    compression="zstd",
+                    use_dictionary=DICTIONARIES,
+                    use_content_defined_chunking=PAGES,
+                    write_page_index=True,
+                    write_page_checksum=True,
+                )
             )
         table = arrow.table(Released, self._waiting)
         self._parquet.write_table(table, row_group_size=ROW_GROUP)

@@ -15,8 +15,8 @@ from curation import components
 from curation.context import Job
 from curation.filters import SeesControls
 from curation.graders import Warns
-from curation.release import card, figures, statistics, writer
-from curation.release.rows import read_rows
+from curation.release import statistics, swap, writer
+from curation.release.documents.write import write_documents
 from curation.release.token_usage import JudgeUsage, count_judge_usage
 from curation.run_store import shards
 from curation.sampling.spending import spending
@@ -45,8 +45,6 @@ from schemas.recipe import load_recipe
 from schemas.records import Canvas, Scores, Stage
 from support.errors import DamagedError, UserError
 from support.files import replace_text
-
-_REPLACED = "release.old"  # the former release, during a swap
 
 
 def check_previous_release(job: Job) -> None:
@@ -114,10 +112,19 @@ def up_to_date_outcome(job: Job) -> Outcome | None:
         [build for build, _ in snapshots.edition_builds(job, source_index)]
     ):
         return None
-    if not shards.are_whole(job.run, manifest.named()):
+    if not shards.are_whole(job.run, manifest.named()) or not _says_the_same(job):
         return None
     _end(job)  # a second build may have been stopped before it changed anything
     return _outcome(job, manifest).model_copy(update={"reused": True})
+
+
+def _says_the_same(job: Job) -> bool:
+    """Whether the card of a complete run says what the recipe states for it."""
+    try:
+        former = load_recipe(job.run / RECIPE_FILE)
+    except UserError:
+        return False
+    return (former.card, former.price) == (job.recipe.card, job.recipe.price)
 
 
 def make_release(job: Job, source_index: SourceIndex) -> Outcome:
@@ -126,7 +133,7 @@ def make_release(job: Job, source_index: SourceIndex) -> Outcome:
     Filters learn from the first edition that holds a canvas. An edition that was released before
     keeps its files.
     """
-    _restore(job.run)
+    swap.restore(job.run)
     control_facts = measure_controls.measure(job, source_index)
     former = _former(job)
     parts = snapshots.edition_builds(job, source_index)
@@ -152,25 +159,17 @@ def make_release(job: Job, source_index: SourceIndex) -> Outcome:
         files += new
     job.bars.end(Stage.RELEASE)
     measured = statistics.measure(fresh, files)
-    replace_text(fresh / "stats.json", measured.text())
     manifest = build_manifest.build_manifest(
         job, source_index, tuple(editions), tuple(files), tally, measured, control_facts
     )
-    example = next(iter(read_rows(writer.data_path(fresh, files[0]))), None) if files else None
-    pictures = figures.draw(fresh, files, manifest, measured)
-    text = card.render_card(manifest, job.recipe, example, measured, pictures)
-    replace_text(fresh / "README.md", text)
-    named = [
-        writer.describe(fresh / name, f"release/{name}")
-        for name in ("README.md", "stats.json", *(one.path for one in pictures if one.path))
-    ]
+    named = [*write_documents(job.run, fresh, manifest, job.recipe, measured)]
     write_recipe(job)
     named += [writer.describe(job.run / name, name) for name in _small_files(job, source_index)]
     manifest = manifest.model_copy(update={"files": (*manifest.files, *named)})
     if problems := manifest.check():
         raise DamagedError(f"{job.run}: the sums do not hold: {'; '.join(problems)}")
     shards.make_durable(job.run, manifest.shards)
-    _swap(job.run, fresh)
+    swap.put_in_place(job.run, fresh)
     manifest.save(job.run / MANIFEST_FILE)
     _end(job)
     outcome = _outcome(job, manifest)
@@ -247,31 +246,6 @@ def _small_files(job: Job, source_index: SourceIndex) -> Iterator[str]:
             yield from (f"{stage}/{index:05d}.json" for index in range(source_index.shards))
     if measure_controls.is_wanted(job):
         yield measure_controls.CONTROLS
-
-
-def _swap(run: Path, fresh: Path) -> None:
-    """Put the fresh release in place; the former one is kept under its build id.
-
-    Both are renamed before anything is deleted, so that a kill in between loses no released file.
-    """
-    current, old = run / RELEASE_FOLDER, run / _REPLACED
-    if current.exists():
-        names = [path.name for path in (current / "data").glob("*.parquet")]
-        # A release without files, or whose files are all in the fresh one, need not be kept.
-        is_kept = any(not (fresh / "data" / name).exists() for name in names)
-        former = run / f"release.{names[0].split('-')[1]}" if is_kept else old
-        shutil.rmtree(former, ignore_errors=True)
-        current.rename(former)
-    fresh.rename(current)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _restore(run: Path) -> None:
-    """Undo a swap that was killed half-way."""
-    current, old = run / RELEASE_FOLDER, run / _REPLACED
-    if old.exists() and not current.exists():
-        old.rename(current)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _outcome(job: Job, manifest: Manifest) -> Outcome:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows import page
-from flows.recipe_files import RECIPES, find_recipe
+from flows.recipe_files import RECIPES, completion, find_recipe
 from flows.runtime.session import prefect
 from support.errors import NothingReleasedError, UserError
 
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 
 def build(
-    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a bundled recipe.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="A YAML file, or the name of a bundled recipe.", autocompletion=completion(RECIPES)
+        ),
+    ],
     set_: Annotated[
         list[str] | None,
         typer.Option(

@@ -31,7 +31,6 @@ from support.files import is_disk_fault
 from support.redact import hide_secrets, log_fault
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",

@@ -8,11 +8,17 @@ from typing import Annotated
 
 import typer
 
-from flows.recipe_files import EVALUATIONS
+from flows.recipe_files import EVALUATIONS, completion
 
 
 def evaluate(
-    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a bundled recipe.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="A YAML file, or the name of a bundled recipe.",
+            autocompletion=completion(EVALUATIONS),
+        ),
+    ],
     set_: Annotated[
         list[str] | None,
         typer.Option(

@@ -8,12 +8,17 @@ from typing import Annotated
 
 import typer
 
+from flows.recipe_files import EXPERIMENTS, completion
 from flows.runtime.session import prefect
 
 
 def finetune_eval(
     experiment: Annotated[
-        str, typer.Argument(help="A YAML file, or the name of a bundled experiment.")
+        str,
+        typer.Argument(
+            help="A YAML file, or the name of a bundled experiment.",
+            autocompletion=completion(EXPERIMENTS),
+        ),
     ],
     corpus: Annotated[Path, typer.Option(help="The run directory of a build.")],
     set_: Annotated[

@@ -9,11 +9,17 @@ from typing import Annotated
 
 import typer
 
-from flows.recipe_files import as_yaml, settings_of
+from flows.recipe_files import TRAININGS, as_yaml, completion, settings_of
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a bundled recipe.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="A YAML file, or the name of a bundled recipe.",
+            autocompletion=completion(TRAININGS),
+        ),
+    ],
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key, such as epochs=1."),

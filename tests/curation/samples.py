@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from curation.release import card, figures, statistics, writer
-from curation.release.rows import read_rows
+from curation.release import statistics, writer
+from curation.release.documents.write import write_documents
 from curation.run_store import shards
 from schemas import arrow
 from schemas.canvas import header, summary_header
@@ -213,19 +213,9 @@ def write_run(
             ),
         }
     )
-    example = next(iter(read_rows(writer.data_path(folder, files[0]))), None) if files else None
-    replace_text(folder / "stats.json", measured.text())
-    pictures = figures.draw(folder, files, manifest, measured)
-    text = card.render_card(manifest, chosen, example, measured, pictures)
-    replace_text(folder / "README.md", text)
-    named = (
-        "rejected/release-00000.parquet",
-        "recipe.yaml",
-        "release/README.md",
-        "release/stats.json",
-        *(f"release/{one.path}" for one in pictures if one.path),
-    )
-    facts = tuple(writer.describe(run / name, name) for name in named)
+    documents = write_documents(run, folder, manifest, chosen, measured)
+    named = ("rejected/release-00000.parquet", "recipe.yaml")
+    facts = (*(writer.describe(run / name, name) for name in named), *documents)
     manifest = manifest.model_copy(update={"files": facts})
     manifest.save(run / "manifest.json")
     return manifest

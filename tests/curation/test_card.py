@@ -68,6 +68,11 @@ def test_the_metadata_is_what_the_hub_allows(tmp_path: Path) -> None:
     assert data.language == ["en"]
     assert data.size_categories == ["n<1K"]
     assert data.task_categories == ["text-generation"]
+    assert data.annotations_creators == ["machine-generated"]
+    assert data.language_creators == ["found", "machine-generated"]
+    assert data.multilinguality == ["monolingual"]
+    assert data.source_datasets is None, "a file may be of any dataset"
+    assert "synthetic" in data.tags
     assert data.pretty_name == "sample"
     configs = MetadataConfigs.from_dataset_card_data(data)
     assert configs["default"]["data_files"] == [
@@ -85,6 +90,58 @@ def test_a_split_without_files_is_not_named(tmp_path: Path) -> None:
     none = head(render(tmp_path / "none", release=()))
     files = MetadataConfigs.from_dataset_card_data(none)["default"]["data_files"]
     assert [entry["split"] for entry in files] == ["train"]  # else stats.json would pass for data
+
+
+def test_the_datasets_of_the_prompts_are_those_that_were_read_or_stated(tmp_path: Path) -> None:
+    recipe = samples.recipe(
+        source=[
+            {"kind": "gsm8k"},
+            {"kind": "openr1_math", "path": "a-copy.parquet"},
+            {"kind": "hub", "repo": "org/problems"},
+            {"kind": "hub", "repo": str(tmp_path)},  # a folder of this machine
+        ],
+        card={"source_datasets": ["org/problems", "original"]},
+    )
+    assert head(render(tmp_path, recipe)).source_datasets == [
+        "openai/gsm8k",
+        "org/problems",
+        "original",
+    ]
+
+
+def test_labels_of_sources_are_annotations_that_were_found(tmp_path: Path) -> None:
+    label, judged = (
+        {"kind": "label"},
+        {"kind": "first_of", "graders": [{"kind": "label"}, {"kind": "math"}]},
+    )
+    found = head(render(tmp_path / "a", samples.recipe(grader=label, scorer=None), scorer=None))
+    assert found.annotations_creators == ["found"]
+    both = head(render(tmp_path / "b", samples.recipe(grader=judged, scorer=None), scorer=None))
+    assert both.annotations_creators == ["found", "machine-generated"]
+
+
+def test_paths_of_models_that_nobody_names_are_not_said_to_be_synthetic(tmp_path: Path) -> None:
+    recipe = samples.recipe()
+    manifest, found = measured(tmp_path, recipe)
+    traces = manifest.traces.model_copy(update={"sampled": 0})
+    manifest = manifest.model_copy(update={"traces": traces})
+    unnamed = statistics.TeacherPaths(name="recorded", revision="recorded", paths=90)
+    found = found.model_copy(update={"teachers": (unnamed,)})
+    data = head(render_card(manifest, recipe, None, found))
+    assert "synthetic" not in data.tags and data.language_creators == ["found"]
+
+
+def test_the_license_of_a_local_teacher_is_read_from_its_card(tmp_path: Path) -> None:
+    teacher = {"kind": "transformers_local", "path": "tiny/teacher"}
+    card = render(tmp_path, samples.recipe(teacher=teacher))
+    assert "Its license, as the card in the model's folder states: apache-2.0." in card
+
+
+def test_the_sizes_are_those_of_the_files(tmp_path: Path) -> None:
+    manifest, _ = measured(tmp_path, samples.recipe())
+    sizes = [file.bytes for file in manifest.release if file.split == "validation"]
+    line = f"| {len(sizes)} | {sum(sizes):,} |"
+    assert any(row.endswith(line) for row in render(tmp_path / "b").splitlines())
 
 
 def test_the_counts_are_the_manifests(tmp_path: Path) -> None:
@@ -233,7 +290,7 @@ def test_text_of_others_can_show_but_do_nothing(tmp_path: Path) -> None:
     assert "<script>" in card
     assert "<script>" not in re.sub(r"(`+)[^`].*?[^`]\1(?!`)", "", outside)
     headings = re.findall(r"(?m)^#+ .*", outside)
-    assert len(headings) == 14
+    assert len(headings) == 16
     assert "# Heading" not in headings
 
 

@@ -78,6 +78,8 @@ def test_a_release_starts_its_experiment_and_by_hand_it_goes_on(
     assert folder.name.startswith("small-") and outcome["canvases"] >= 8
     report = (folder / "report.md").read_text()
     assert f"{outcome['canvases']} canvases" in report
+    cards = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*/model/README.md"))]
+    assert len(cards) == 2 and all("\nmodel-index:\n" in card for card in cards)
     assert "| tiny_nap | canvas | 3 |" in report and "| tiny_long_cot | long_cot | 3 |" in report
     assert "| NAP + PF | tiny, tiny problems | NAP |" in report
     assert "Table 5" in report and "control: one path repeated" in report

@@ -1,5 +1,6 @@
 """The recipe: strict, with errors that help, and overrides."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import yaml
 
 from schemas.precision import Precision
 from schemas.recipe import Recipe, ScorerSpec, Summary, load_recipe
+from support import paths
 from support.errors import UserError
 from support.paths import ROOT, locate
 
@@ -167,6 +169,20 @@ def test_bundled_paths_are_found_from_anywhere(
     (tmp_path / "tiny" / "prompts").mkdir(parents=True)
     (tmp_path / "tiny" / "prompts" / "demo.jsonl").touch()
     assert locate("tiny/prompts/demo.jsonl") == "tiny/prompts/demo.jsonl"
+
+
+def test_weights_that_a_wheel_lacks_are_said_to_be_in_the_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    left_out = config["tool"]["hatch"]["build"]["targets"]["wheel"]["exclude"]
+    assert tuple(left_out) == paths.OF_CHECKOUTS
+    monkeypatch.setattr(paths, "ROOT", tmp_path / "site-packages")
+    for name in left_out:
+        with pytest.raises(UserError, match=r"leaves these weights out.*clone of its repository"):
+            locate(f"{name}/model")
+    monkeypatch.chdir(ROOT)
+    assert locate("tiny/tuned/nap") == "tiny/tuned/nap", "the command runs in a clone"
 
 
 @pytest.mark.parametrize(

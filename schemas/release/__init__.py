@@ -1,0 +1,1 @@
+"""Sections of a recipe about the released dataset: how it is cut, and what its makers say of it."""
