@@ -35,6 +35,7 @@ class RangeOf:
 
     key: str
     label: str
+    short: str
     low: str
     high: str
 
@@ -192,9 +193,9 @@ class Api:
 
 
 def _ranges(numbers: Numbers) -> Iterator[RangeOf]:
-    for key, label, _ in MEASURES:
+    for key, label, short, _ in MEASURES:
         if found := numbers.range_of(key):
-            yield RangeOf(key, label, rounded(found[0]), rounded(found[1]))
+            yield RangeOf(key, label, short, rounded(found[0]), rounded(found[1]))
 
 
 def _json(answer: object) -> web.Response:

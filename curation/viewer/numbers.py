@@ -28,21 +28,40 @@ Rows = NDArray[np.int32]
 
 
 class Measure(NamedTuple):
-    """A number of every row; its `column` in the release, where it has one of its own."""
+    """A number of every row, its name in full and above a column of the list.
+
+    `column` is the release's column, where it has one of its own.
+    """
 
     key: str
     label: str
+    short: str
     column: str | None = None
 
 
 MEASURES = (
-    Measure("right", "Share of right paths"),
-    Measure("tokens", "Tokens of all paths"),
-    Measure("seqdep_path", "SeqDep of paths, nats a token", "seqdep_path_nats_per_token"),
-    Measure("seqdep_step", "SeqDep of steps, nats a token", "seqdep_step_nats_per_token"),
-    Measure("seqdep_window", "SeqDep of windows, nats a token", "seqdep_window_nats_per_token"),
-    Measure("similarity", "Highest similarity of two paths", "similarity"),
-    Measure("pass_rate", "Pass rate of the prompt's samples", "pass_rate"),
+    Measure("right", "Share of right paths", "right"),
+    Measure("tokens", "Tokens of all paths", "tokens"),
+    Measure(
+        "seqdep_path",
+        "SeqDep of paths, nats a token",
+        "SeqDep of paths",
+        "seqdep_path_nats_per_token",
+    ),
+    Measure(
+        "seqdep_step",
+        "SeqDep of steps, nats a token",
+        "SeqDep of steps",
+        "seqdep_step_nats_per_token",
+    ),
+    Measure(
+        "seqdep_window",
+        "SeqDep of windows, nats a token",
+        "SeqDep of windows",
+        "seqdep_window_nats_per_token",
+    ),
+    Measure("similarity", "Highest similarity of two paths", "similarity", "similarity"),
+    Measure("pass_rate", "Pass rate of the prompt's samples", "pass rate", "pass_rate"),
 )
 _KEYS = {one.key for one in MEASURES}
 
@@ -137,13 +156,13 @@ class Numbers:
         rows = slice(start, start + facts.num_rows)
         chunks = {facts.column(n).path_in_schema: facts.column(n) for n in range(facts.num_columns)}
         wanted = [PATH_TOKENS, PATH_GRADES]
-        for _, _, column in MEASURES:
+        for column in (one.column for one in MEASURES):
             if column in chunks and not self._by_statistics(chunks[column], rows, column):
                 wanted.append(column)
         data = file.read_row_group(group, columns=wanted)
-        for key, _, column in MEASURES:
-            if column in data.column_names:
-                self.values[key][rows] = _floats(data.column(column))
+        for one in MEASURES:
+            if one.column in data.column_names:
+                self.values[one.key][rows] = _floats(data.column(one.column))
         self._fill_paths(data.column("paths"), rows)
         return int(facts.num_rows)
 

@@ -50,12 +50,12 @@ function line(row, place, found) {
   const right = row.grades.filter((one) => one === "right").length;
   grades.setAttribute("aria-label", `${right} of ${row.grades.length} paths right`);
   row.grades.forEach((one) => grades.append(make("span", GRADES[one], one), " "));
-  columns().forEach((one) => cell(row.values[one.key] ?? "–", "n", one.label));
+  columns().forEach((one) => cell(row.values[one.key] ?? "–", "n", one.short));
   return made;
 }
 
 function draw() {
-  const names = ["canvas", "prompt", "known answer", "paths", ...columns().map((one) => one.label)];
+  const names = ["canvas", "prompt", "known answer", "paths", ...columns().map((one) => one.short)];
   at("head").replaceChildren(...names.map((name, n) => {
     const box = make("th", name, n === 0 || n > 2 ? "n" : "");
     box.setAttribute("role", "columnheader");
