@@ -363,14 +363,16 @@ def test_search_and_filters_by_keyboard(page: Page, released: list[Released]) ->
     ]
     wait(
         page,
-        f"document.getElementById('status').textContent.endsWith('of {len(expected)} canvases that match, of 132')",
+        "document.getElementById('status').textContent"
+        f".endsWith('of {len(expected)} canvases that match, of 132')",
     )
     lines = page.run(
         "[...document.querySelectorAll('#lines tr td:first-child')].map(n => n.textContent)"
     )
     assert lines == [str(n + 1) for n in expected[:50]]
     page.run(
-        "const s = document.getElementById('sort'); s.value = 'seqdep_path'; s.dispatchEvent(new Event('change'))"
+        "const sort = document.getElementById('sort'); sort.value = 'seqdep_path';"
+        "sort.dispatchEvent(new Event('change'))"
     )
     page.run("document.getElementById('direction').click()")
     best = max(expected, key=lambda n: released[n].seqdep_path_nats_per_token or 0)
