@@ -153,11 +153,14 @@ class Numbers:
 
     def _read(self, file: pq.ParquetFile, group: int, start: int) -> int:
         facts = file.metadata.row_group(group)
+        if not facts.num_rows:
+            return 0
         rows = slice(start, start + facts.num_rows)
-        chunks = {facts.column(n).path_in_schema: facts.column(n) for n in range(facts.num_columns)}
+        columns = [facts.column(n) for n in range(facts.num_columns)]
+        chunks = {one.path_in_schema: one for one in columns}
         wanted = [PATH_TOKENS, PATH_GRADES]
-        for column in (one.column for one in MEASURES):
-            if column in chunks and not self._by_statistics(chunks[column], rows, column):
+        for key, _, _, column in MEASURES:
+            if column in chunks and not self._by_statistics(chunks[column], rows, key):
                 wanted.append(column)
         data = file.read_row_group(group, columns=wanted)
         for one in MEASURES:
@@ -166,7 +169,7 @@ class Numbers:
         self._fill_paths(data.column("paths"), rows)
         return int(facts.num_rows)
 
-    def _by_statistics(self, chunk: pq.ColumnChunkMetaData, rows: slice, column: str) -> bool:
+    def _by_statistics(self, chunk: pq.ColumnChunkMetaData, rows: slice, key: str) -> bool:
         """Whether the statistics of a column chunk say all: it is empty, or constant."""
         known = chunk.statistics
         if known is None or not known.has_null_count:
@@ -175,9 +178,7 @@ class Numbers:
             return True
         if known.null_count or not known.has_min_max or known.min != known.max:
             return False
-        for one in MEASURES:
-            if one.column == column:
-                self.values[one.key][rows] = known.min
+        self.values[key][rows] = known.min
         return True
 
     def _fill_paths(self, paths: pa.ChunkedArray, rows: slice) -> None:

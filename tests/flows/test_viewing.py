@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import pyarrow.parquet as pq
 import pytest
 
 from curation.release.reader import ReleaseReader
@@ -208,8 +209,9 @@ def test_mistakes_of_a_command_are_one_line(run: Path, tmp_path: Path) -> None:
 def test_a_damaged_release_is_a_sentence_and_what_is_whole_is_shown(tmp_path: Path) -> None:
     samples.write_run(tmp_path / "run", samples.corpus(40))
     first, *_, last = ReleaseReader(tmp_path / "run").files
-    data = last.read_bytes()
-    last.write_bytes(data[:4] + bytes(len(data) // 2) + data[4 + len(data) // 2 :])
+    data, footer = last.read_bytes(), pq.read_metadata(last).serialized_size
+    pages = len(data) - footer - 2 * len(b"PAR1") - 4
+    last.write_bytes(data[:4] + bytes(pages) + data[4 + pages :])
     process = start("view", "run", "--no-browser", cwd=tmp_path)
     try:
         address = address_of(process)
