@@ -18,7 +18,7 @@ from curation.inspect.terminal_view import LONGEST
 from curation.release.reader import ReleaseReader
 from curation.viewer import shown
 from curation.viewer.numbers import MEASURES, Numbers, selection
-from curation.viewer.search import Found, Searched, search
+from curation.viewer.search import TextHit, Searched, search
 from support.display.digits import rounded
 from support.display.text import one_line
 from support.errors import PolytraceError, UserError
@@ -73,7 +73,7 @@ class SearchStep:
     read: int
     of: int
     rows: list[shown.ListRow] = field(default_factory=list)
-    found: list[Found] = field(default_factory=list)
+    found: list[TextHit] = field(default_factory=list)
     done: bool = False
     next: int | None = None
     error: str = ""

@@ -160,7 +160,7 @@ class Numbers:
         chunks = {one.path_in_schema: one for one in columns}
         wanted = [PATH_TOKENS, PATH_GRADES]
         for key, _, _, column in MEASURES:
-            if column in chunks and not self._by_statistics(chunks[column], rows, key):
+            if column and column in chunks and not self._by_statistics(chunks[column], rows, key):
                 wanted.append(column)
         data = file.read_row_group(group, columns=wanted)
         for one in MEASURES:

@@ -24,7 +24,7 @@ _COLUMNS = ("id", "prompt", "summary", "paths.list.element.text")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class TextHit:
     """A row that holds the text: its number, where it stands there, and the words around it."""
 
     number: int
@@ -36,7 +36,7 @@ class Searched(NamedTuple):
     """What was found in the row groups up to row `end` that were not yielded before."""
 
     end: int
-    found: list[Found]
+    found: list[TextHit]
 
 
 def search(
@@ -59,13 +59,13 @@ def search(
                 counts = np.arange(start, end) >= after
                 if among is not None:
                     counts &= among[start:end]
-                found: list[Found] = []
+                found: list[TextHit] = []
                 if counts.any():
                     data = file.read_row_group(group, columns=list(_COLUMNS))
                     hits = np.flatnonzero(_holds(data, text) & counts)
                     rows = data.take(pa.array(hits)).to_pylist()
                     found = [
-                        Found(start + int(hit), *_excerpt(row, text))
+                        TextHit(start + int(hit), *_excerpt(row, text))
                         for hit, row in zip(hits, rows, strict=True)
                     ]
                 if end > after:

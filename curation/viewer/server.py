@@ -11,13 +11,14 @@ import hmac
 import re
 import secrets
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from importlib.resources import files
 
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from curation.release.reader import ReleaseReader
 from curation.viewer.api import Api
@@ -45,7 +46,6 @@ _FILES = {
     "view.js": ("view.js", "text/javascript"),
     "canvas.js": ("canvas.js", "text/javascript"),
 }
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def serve(corpus: ReleaseReader, port: int, is_up: Callable[[str], None]) -> None:
@@ -115,9 +115,9 @@ async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(_HEADERS)
 
 
-def _guard(token: str) -> "Callable[[web.Request, _Handler], Awaitable[web.StreamResponse]]":
+def _guard(token: str) -> Middleware:
     @web.middleware
-    async def guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         if not _HOSTS.fullmatch(request.headers.get("Host", "")):
             raise web.HTTPForbidden(text="this server is asked as 127.0.0.1 or localhost only\n")
         given = request.path.split("/", 2)[1]
@@ -129,7 +129,7 @@ def _guard(token: str) -> "Callable[[web.Request, _Handler], Awaitable[web.Strea
 
 
 @web.middleware
-async def _answer_errors(request: web.Request, handler: _Handler) -> web.StreamResponse:
+async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """A sentence for each error, which the page shows."""
     try:
         return await handler(request)
