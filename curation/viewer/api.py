@@ -18,7 +18,7 @@ from curation.inspect.terminal_view import LONGEST
 from curation.release.reader import ReleaseReader
 from curation.viewer import shown
 from curation.viewer.numbers import MEASURES, Numbers, selection
-from curation.viewer.search import TextHit, Searched, search
+from curation.viewer.search import Searched, TextHit, search
 from support.display.digits import rounded
 from support.display.text import one_line
 from support.errors import PolytraceError, UserError
