@@ -455,10 +455,12 @@ def test_it_fits_a_phone_is_dark_in_the_dark_and_has_names_for_everything(
 @needs_chromium
 def test_a_server_that_has_ended_is_said(tab: Page, run: Path) -> None:
     process = start("view", str(run / "release"), "--no-browser", cwd=run.parent)
-    opened(tab, address_of(process))
-    assert text_of(tab, "name") == "release"
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=SECONDS)
+    try:
+        opened(tab, address_of(process))
+        assert text_of(tab, "name") == "release"
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=SECONDS)
     tab.press("n")
     wait(tab, "!document.getElementById('error').hidden")
     assert "does not answer; was it ended?" in text_of(tab, "error")
