@@ -74,15 +74,17 @@ class Page:
 
     def press(self, key: str) -> None:
         """A key, down and up, wherever the focus is."""
-        codes = {"ArrowLeft": 37, "ArrowRight": 39, "Tab": 9, "Enter": 13, "Home": 36}
+        codes = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Tab": 9}
+        codes |= {"Enter": 13, "Escape": 27, "Home": 36}
+        text = "\r" if key == "Enter" else key if len(key) == 1 else ""
         for kind in ("keyDown", "keyUp"):
-            more = {"text": "\r"} if key == "Enter" and kind == "keyDown" else {}
+            more = {"text": text} if text and kind == "keyDown" else {}
             self.call(
                 "Input.dispatchKeyEvent",
                 type=kind,
                 key=key,
                 code=key,
-                windowsVirtualKeyCode=codes[key],
+                windowsVirtualKeyCode=codes.get(key) or (ord(key.upper()) if key.isalpha() else 0),
                 **more,
             )
 

@@ -155,7 +155,7 @@ def show(row: Released, cells: int, *, title: str = "canvas", abreast: bool = Tr
             [
                 Part(f"gold answer: {_brief(row.gold)}   ({correct})", "bold"),
                 *map(Part, filter(None, [draws.of_row(row)])),
-                Part(_seqdep(row)),
+                Part(seqdep(row)),
                 Part(f"similarity of the two most alike paths: {row.similarity:.2f}"),
             ],
             cells,
@@ -201,10 +201,18 @@ def _ruled(cells: int, *blocks: list[Text]) -> Text:
 
 def _path(index: int, row: Released) -> list[Part]:
     """Path number `index`, from 0: its facts, then its text."""
-    path, siblings = row.paths[index], row.sibling_gains
+    path = row.paths[index]
     mark, style = MARKS[path.grade]
     answer = "" if path.answer is None else f": {_brief(path.answer)}"
-    facts = [f"{path.tokens} tokens, {_brief(path.trace.teacher)}"]
+    facts = [f"{path.tokens} tokens, {_brief(path.trace.teacher)}", *dependence(index, row)]
+    heading = Part(f"path {index + 1}  {mark}{answer}", style)
+    return [heading, *(Part(fact, "dim") for fact in facts), Part(""), Part(_shown(path.text))]
+
+
+def dependence(index: int, row: Released) -> list[str]:
+    """What was measured of how path number `index`, from 0, depends on the others, in words."""
+    facts = []
+    siblings = row.sibling_gains
     gains, tokens = row.seqdep_path_gains or (), row.seqdep_path_tokens or ()
     if index == 0 and gains:
         facts.append("SeqDep begins with path 2")
@@ -216,9 +224,7 @@ def _path(index: int, row: Released) -> list[Part]:
         column = ((i, gains_from_i[index]) for i, gains_from_i in enumerate(siblings, 1))
         shares = ", ".join(f"{i} {gain:+.3f}" for i, gain in column if gain is not None)
         facts.append(f"nats a token from path {shares}")
-    facts += [f"near copy of path {i + 1}" for i, j in row.near_copies or () if j == index]
-    heading = Part(f"path {index + 1}  {mark}{answer}", style)
-    return [heading, *(Part(fact, "dim") for fact in facts), Part(""), Part(_shown(path.text))]
+    return facts + [f"near copy of path {i + 1}" for i, j in row.near_copies or () if j == index]
 
 
 def _brief(text: str) -> str:
@@ -229,7 +235,8 @@ def _shown(text: str) -> str:
     return visible(shorten(text, LONGEST))
 
 
-def _seqdep(row: Released) -> str:
+def seqdep(row: Released) -> str:
+    """SeqDep of a canvas at every level, on one line."""
     if row.scorer is None:
         return "SeqDep: not measured (no scorer)"
     levels = ((level, getattr(row, f"seqdep_{level}_nats_per_token")) for level in Level)

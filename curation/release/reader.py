@@ -1,7 +1,8 @@
 """Read the released rows of a run or a dataset, no more than are needed.
 
-In: a run directory, or a folder of a released dataset. Out: locations of rows, columns of row
-groups, whole rows. At most one row group and ROWS_AT_ONCE rows are held in memory.
+In: a run directory, a folder of a released dataset, or several of them or of their files. Out:
+locations of rows, columns of row groups, whole rows. At most one row group and ROWS_AT_ONCE rows
+are held in memory.
 """
 
 from bisect import bisect_right
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 
 from curation.release.rows import readable
 from schemas import arrow, former
-from schemas.manifest import MANIFEST_FILE, Manifest
+from schemas.manifest import MANIFEST_FILE, RECIPE_FILE, Manifest
 from support.errors import UserError
 
 ROWS_AT_ONCE = 100  # whole rows in memory
@@ -33,19 +34,18 @@ class RowLocation(NamedTuple):
 class ReleaseReader:
     """The `files` of released rows, train first; a dataset without its run has no `manifest`.
 
-    UserError or DamagedError where `where` is neither a complete run, nor the folder or a file of a
-    released dataset.
+    With `more`, the rows of all places follow one another, and there is no `manifest`. UserError or
+    DamagedError where a place is neither a complete run, nor the folder or a file of a released
+    dataset.
     """
 
-    def __init__(self, where: Path) -> None:
-        if not where.exists():
-            raise UserError(f"{where}: no such run directory")
+    def __init__(self, where: Path, *more: Path) -> None:
         self.where = where
         self.manifest: Manifest | None = None
-        self.files = _dataset(where) if not (where / MANIFEST_FILE).exists() else ()
-        if not self.files:
-            self.manifest = Manifest.load(where / MANIFEST_FILE)
-            self.files = tuple(where / file.path for file in self.manifest.release)
+        found = [self._files_of(place) for place in (where, *more)]
+        self.files = tuple(dict.fromkeys(path for files in found for path in files))
+        if more:
+            self.manifest = None
         self.groups: list[RowLocation] = []  # where every row group begins
         self._rows = 0
         for path in self.files:
@@ -57,6 +57,20 @@ class ReleaseReader:
             for group, size in enumerate(sizes):
                 self.groups.append(RowLocation(self._rows, path, group, 0))
                 self._rows += size
+
+    def _files_of(self, where: Path) -> tuple[Path, ...]:
+        """The files of one place; that of a run sets `manifest`."""
+        if not where.exists():
+            raise UserError(f"{where}: no such run directory")
+        if not (where / MANIFEST_FILE).exists() and (files := _dataset(where)):
+            return files
+        if (where / RECIPE_FILE).exists() and not (where / MANIFEST_FILE).exists():
+            raise UserError(
+                f"{where}: no complete run yet: its build goes on or was stopped; wait for its "
+                "end, or run the same polytrace build again"
+            )
+        self.manifest = Manifest.load(where / MANIFEST_FILE)
+        return tuple(where / file.path for file in self.manifest.release)
 
     def __len__(self) -> int:
         return self._rows
@@ -83,8 +97,10 @@ def _require_columns(path: Path, names: set[str]) -> None:
         )
 
 
-def rows(places: Sequence[RowLocation]) -> Iterator[tuple[RowLocation, pa.Table]]:
-    """Every location with its row, a table of one row.
+def rows(
+    places: Sequence[RowLocation], columns: Sequence[str] | None = None
+) -> Iterator[tuple[RowLocation, pa.Table]]:
+    """Every location with its row, a table of one row with all columns, or those of `columns`.
 
     A row group is read once for the rows in it among each ROWS_AT_ONCE.
     """
@@ -94,7 +110,7 @@ def rows(places: Sequence[RowLocation]) -> Iterator[tuple[RowLocation, pa.Table]
         for (path, group), members in groupby(sorted(chunk), key=lambda place: place[1:3]):
             wanted = list(members)
             with readable(path) as file:
-                data = arrow.under_todays_names(file.read_row_group(group))
+                data = arrow.under_todays_names(file.read_row_group(group, columns=columns))
                 data = data.take([place.offset for place in wanted])
             tables |= {place.number: data.slice(i, 1) for i, place in enumerate(wanted)}
         yield from ((place, tables[place.number]) for place in chunk)

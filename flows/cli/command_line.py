@@ -19,9 +19,10 @@ from flows.cli.doctor.command import doctor
 from flows.cli.evaluate import evaluate
 from flows.cli.export import export
 from flows.cli.finetune_eval import finetune_eval
-from flows.cli.inspect import inspect
+from flows.cli.look.inspect import inspect
+from flows.cli.look.report import report
+from flows.cli.look.view import view
 from flows.cli.publish import publish
-from flows.cli.report import report
 from flows.cli.score import score
 from flows.cli.seqdep_report import seqdep_report
 from flows.cli.train import train
@@ -39,8 +40,8 @@ app = typer.Typer(
 
 
 for command in (
-    *(build, verify, inspect, publish, export, score, seqdep_report, train, evaluate, tables),
-    *(arness, finetune_eval, report, doctor),
+    *(build, verify, inspect, view, publish, export, score, seqdep_report, train, evaluate),
+    *(tables, arness, finetune_eval, report, doctor),
 ):
     app.command()(command)
 

@@ -1,0 +1,1 @@
+"""`polytrace view`: a local page that looks through a whole corpus."""
