@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -27,6 +28,34 @@ def stop_at_once(last: Callable[[], None] = lambda: None) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
+
+
+@contextmanager
+def ended_by_ctrl_c() -> Iterator[None]:
+    """End this process at SIGINT with a sentence, unless a command inside sets its own handler.
+
+    Python's handler raises KeyboardInterrupt wherever it is, also within an import, where a module
+    may take it for an error of its own.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def stop(number: int, _: object) -> None:
+        exit_now(128 + number, "interrupted", lambda: None)
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is stop:
+            signal.signal(signal.SIGINT, before)
+
+
+def unwind_on_interrupt() -> None:
+    """Have SIGINT raise KeyboardInterrupt, so that context managers and `finally` blocks run."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def unwind_on_term() -> None:

@@ -65,8 +65,9 @@ def build(
         checks.recipe(chosen, recipe)
     if estimate:
         from curation.estimate import estimate_build
-        from support.signals import unwind_on_term
+        from support.signals import unwind_on_interrupt, unwind_on_term
 
+        unwind_on_interrupt()
         unwind_on_term()
         tried = estimate_build(chosen, limit)
         typer.echo(tried.json() if json else tried.text())

@@ -121,12 +121,12 @@ def test_what_an_experiment_and_a_handoff_name_is_checked(place: Path) -> None:
         steps=[4],
     )
     says = "experiment.yaml: tiny_nap is not trusted: model.trust_remote_code: runs code"
-    words = ("finetune-eval", "experiment.yaml", "--corpus", "nowhere", "--untrusted")
+    words: tuple[str, ...] = ("finetune-eval", "experiment.yaml", "--corpus", "x", "--untrusted")
     assert says in refused(place, *words)
     words = ("build", "good.yaml", "--untrusted", "--set", "handoff=experiment.yaml")
     assert f"good.yaml: handoff {says}" in refused(place, *words)
     fixed = ("--set", "train.0.set=[]", "--set", "evaluate.set=[benchmark.path=/etc/passwd]")
-    words = ("finetune-eval", "experiment.yaml", "--corpus", "nowhere", "--untrusted", *fixed)
+    words = ("finetune-eval", "experiment.yaml", "--corpus", "x", "--untrusted", *fixed)
     assert "evaluation.yaml is not trusted: benchmark.path: /etc/passwd lies" in refused(
         place, *words
     )
