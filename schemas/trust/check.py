@@ -168,7 +168,10 @@ def _files_fault(text: str, allowed: Allowed) -> str | None:
 
 
 def _model_fault(text: str, allowed: Allowed) -> str | None:
-    if names_server(text) or exists(text) or not _HUB_ID.fullmatch(text) or ".." in text:
+    # What is no directory is asked of the Hub, also as ORG/NAME:QUANTIZATION; only names of
+    # more than two parts, and those that cannot be ids, are not.
+    is_path = exists(text) or text.startswith(("/", "~", ".")) or text.strip("/").count("/") > 1
+    if names_server(text) or is_path:
         return _files_fault(text, allowed)
     fault = allowed.hub_fault()
     return fault and f"{fault}; {ALLOW}, or name a directory"
