@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+_ENDING: list[int] = []  # the thread that ends this process
 _MORE: list[Callable[[], str]] = []  # what is still to be said of work that others go on with
 
 
@@ -68,7 +69,15 @@ def unwind_on_term() -> None:
 
 
 def exit_now(code: int, why: str, last: Callable[[], None]) -> None:
-    """Print a sentence, call `last`, and end this process without waiting for threads."""
+    """Print a sentence, call `last`, and end this process without waiting for threads.
+
+    Asked again meanwhile, by a second Ctrl-C, it ends at once: supervisors end what was started.
+    """
+    if _ENDING:
+        if _ENDING[0] == threading.get_ident():
+            os._exit(code)
+        return  # another thread is at it
+    _ENDING.append(threading.get_ident())
     with suppress(OSError):  # not print: a signal may have interrupted a write to the same buffer
         os.write(2, f"\npolytrace: {why}; the same command goes on\n".encode())
         for sentence in filter(None, (more() for more in _MORE)):

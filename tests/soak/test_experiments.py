@@ -15,12 +15,14 @@ import pytest
 import yaml
 
 from diffusion.training.training_log import STEPS
+from flows.runtime.commands import PATIENCE as PATIENCE_OF_COMMANDS
 from tests.builds import BuiltRuns
 from tests.flows.commands import API, alive, start
 from tests.flows.test_finetune_eval import small
 
 KILLED_SECONDS = 5.0
-INTERRUPTED_SECONDS = 30.0  # a step of a training is finished and saved; cores may be shared
+# A training finishes its step and saves it: seconds, but minutes on cores that others keep busy.
+INTERRUPTED_SECONDS = PATIENCE_OF_COMMANDS + 30.0
 PATIENCE = 1800.0  # of a step of the journey, on a machine that does other work
 STAGES = ("train", "evaluate", "seqdep-report")
 
@@ -121,6 +123,20 @@ def test_interrupted_at_every_stage(whole: Whole, prefect_api: str) -> None:
         print(f"interrupted at {stage}: {interrupt(process):.2f} s")
         check_none_is_left(whole.place, KILLED_SECONDS)
     check_goes_on(whole, "interrupted", prefect_api)
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_does_not_wait_for_the_training(whole: Whole, prefect_api: str) -> None:
+    process = begin(whole.place, "twice", {API: prefect_api})
+    wait(process, lambda: is_at(whole.place, "twice", "train"))
+    began = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=KILLED_SECONDS)
+    print(f"interrupted twice: {time.monotonic() - began:.2f} s")
+    assert process.returncode == 128 + signal.SIGINT and "Traceback" not in err, err
+    check_none_is_left(whole.place, KILLED_SECONDS)
 
 
 def check_goes_on(whole: Whole, out: str, api: str) -> None:
