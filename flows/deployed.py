@@ -27,6 +27,7 @@ from flows.page import REPORT
 from flows.progress import show_in_ui
 from flows.recipe_files import RECIPES, find_recipe
 from flows.runtime.runners import THREADS
+from flows.trust import in_deployment
 from schemas.manifest import MANIFEST_FILE, Manifest
 from schemas.recipe import load_recipe
 from support.errors import NothingReleasedError, PolytraceError, UserError
@@ -66,13 +67,17 @@ def build(
 
     Args:
         recipe: A bundled recipe's name (see flows/recipes), or the path of a YAML file.
-        overrides: Keys to change, as in `teacher.endpoints=http://gpu1:8000/v1`.
+        overrides: Keys to change, as in `teacher.endpoints=http://gpu1:8000/v1`. Programs, code of
+            models, and foreign addresses, variables and folders are refused, unless the deployment
+            says otherwise.
         out: The run directory; `runs/<name>` when not given.
         limit: Read at most this many rows of the sources.
         price_per_million_tokens: What a million tokens written by the teacher cost, in any
             currency; the artifact NAME-tokens then says what the corpus cost.
     """
     chosen = load_recipe(find_recipe(recipe, RECIPES), overrides or ())
+    if (checks := in_deployment(recipe, overrides)) is not None:
+        checks.recipe(chosen, recipe)
     run = Path(out) if out else Path("runs") / chosen.name
     progress = key(chosen.name, "progress")
     start = run_stages if chosen.task_runner == "threads" else run_build  # a cluster's own flow
@@ -122,6 +127,8 @@ def finetune_eval(
     from flows.finetune_eval import finetune_eval as start
 
     chosen = find_experiment(experiment, tuple(overrides or ()))
+    if (checks := in_deployment(experiment, overrides)) is not None:
+        checks.experiment(chosen, experiment)
     folder = start(chosen, corpus, None, accelerate_config)
     with or_warning("the tables"):
         create_markdown_artifact(

@@ -15,6 +15,7 @@ from diffusion.training.prepared import fingerprint
 from diffusion.training.training_log import SUMMARY, read_summary
 from flows.recipe_files import as_yaml
 from flows.runtime.commands import run_command
+from flows.trust import of_parameter
 from support.files import replace_text
 
 
@@ -36,6 +37,8 @@ def finetune(
         out: The run directory; `runs/<name>` when not given.
         accelerate_config: An accelerate config file for DDP or FSDP2 (default: one process).
     """
+    if (checks := of_parameter()) is not None:
+        checks.settings(settings, f"the training {settings.name}")
     return tune(settings, Path(out) if out else Path("runs") / settings.name, accelerate_config)
 
 

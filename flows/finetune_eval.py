@@ -22,6 +22,7 @@ from flows.model_cards import write_model_cards
 from flows.page import REPORT, write_report
 from flows.recipe_files import as_yaml
 from flows.runtime.commands import run_command
+from flows.trust import of_parameter
 from schemas.manifest import MANIFEST_FILE, Manifest
 from support.display.tables import Table
 from support.files import lock, replace_text
@@ -69,6 +70,8 @@ def finetune_eval(
         out: The experiment's directory; `runs/<name>-<build>` when not given.
         accelerate_config: An accelerate config file for the trainings (default: one process).
     """
+    if (checks := of_parameter()) is not None:
+        checks.experiment(experiment, f"the experiment {experiment.name}")
     manifest = Manifest.load(Path(corpus) / MANIFEST_FILE)
     folder = Path(out) if out else default_out(experiment, manifest.build)
     settings = trainings(experiment, corpus)

@@ -21,6 +21,9 @@ from support.errors import UserError
 PART = ".part"
 """The end of a name under which a file or a folder is written before it is whole."""
 
+PRIVATE = 0o600
+"""The mode of files that may hold what a server said, raw: their owner reads them, and no other."""
+
 MOST_JSON = 128 * 10**6  # bytes; the index of a model with 100,000 tensors has ten million
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:/")  # a Path has but one of its slashes
 _DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -109,6 +112,11 @@ def fsync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def private(path: str, flags: int) -> int:
+    """An `opener` for `open`: a new file is readable by its owner alone from the first on."""
+    return os.open(path, flags, PRIVATE)
 
 
 class Openable(Protocol):

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from curation.teachers import Failure
 from schemas.records import FinishReason, Trace
-from support.files import fsync
+from support.files import PRIVATE, fsync
 
 COMMIT_SECONDS = 0.25  # an fsync takes some milliseconds
 _CHECK = "crc32"
@@ -202,7 +202,7 @@ class Journal:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._is_new = not self.path.exists()
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-            self._file = os.open(self.path, flags, 0o666)
+            self._file = os.open(self.path, flags, PRIVATE)
         written = 0
         try:
             while written < len(self._unwritten):

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from curation.vllm_servers import launch
 from curation.vllm_servers.launch import LaunchSpec
 from support.errors import PolytraceError, ShortError, UserError
+from support.files import private
 from support.network import free_port, is_healthy
 from support.processes import Child
 
@@ -123,8 +124,8 @@ class Server:
     def _live(self) -> _Fault | None:
         """Start the server and wait for its end; why it ended, None when closing."""
         path = self._spec.log
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as log:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(path, "ab", opener=private) as log:
             begin = log.tell()
             with self._lock:
                 if self._closing.is_set():

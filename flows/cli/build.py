@@ -9,6 +9,7 @@ import typer
 from flows import page
 from flows.recipe_files import RECIPES, completion, find_recipe
 from flows.runtime.session import prefect
+from flows.trust import AllowAddress, Untrusted, on_command_line
 from support.errors import NothingReleasedError, UserError
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def build(
             "the tokens, hours and yield to expect for all rows (or for --limit rows).",
         ),
     ] = False,
+    untrusted: Untrusted = False,
+    allow_address: AllowAddress = None,
 ) -> None:
     """Build a corpus from a recipe.
 
@@ -61,11 +64,15 @@ def build(
     from curation.inspect.few_correct import few_correct, nothing_released
     from schemas.recipe import load_recipe
 
+    checks = on_command_line(untrusted, allow_address)
     chosen = load_recipe(find_recipe(recipe, RECIPES), set_ or ())
+    if checks is not None:
+        checks.recipe(chosen, recipe)
     if estimate:
         from curation.estimate import estimate_build
-        from support.signals import unwind_on_term
+        from support.signals import unwind_on_interrupt, unwind_on_term
 
+        unwind_on_interrupt()
         unwind_on_term()
         tried = estimate_build(chosen, limit)
         typer.echo(tried.json() if json else tried.text())

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from flows.recipe_files import EVALUATIONS, completion
+from flows.trust import AllowAddress, Untrusted, on_command_line
 
 
 def evaluate(
@@ -38,6 +39,8 @@ def evaluate(
     merge: Annotated[
         bool, typer.Option("--merge", help="Decode nothing: count what all shards have decoded.")
     ] = False,
+    untrusted: Untrusted = False,
+    allow_address: AllowAddress = None,
 ) -> None:
     """Decode a benchmark with every system of a recipe, grade the answers, and count.
 
@@ -62,7 +65,10 @@ def evaluate(
     from support.signals import stop_at_once
     from support.yaml_file import load
 
+    checks = on_command_line(untrusted, allow_address)
     evaluation = load(find_recipe(recipe, EVALUATIONS), set_ or (), Evaluation)
+    if checks is not None:
+        checks.settings(evaluation, recipe)
     run = out or Path("runs") / evaluation.name
     share = None if shard is None else Shard.parse(shard)
     if share and merge:

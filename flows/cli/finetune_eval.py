@@ -10,6 +10,7 @@ import typer
 
 from flows.recipe_files import EXPERIMENTS, completion
 from flows.runtime.session import prefect
+from flows.trust import AllowAddress, Untrusted, on_command_line
 
 
 def finetune_eval(
@@ -33,6 +34,8 @@ def finetune_eval(
     accelerate_config: Annotated[
         Path | None, typer.Option(help="Train on several GPUs with this accelerate config.")
     ] = None,
+    untrusted: Untrusted = False,
+    allow_address: AllowAddress = None,
 ) -> None:
     """Fine-tune on a corpus, evaluate the models, and print the paper's tables.
 
@@ -48,7 +51,10 @@ def finetune_eval(
     from schemas.manifest import MANIFEST_FILE, Manifest
     from support.errors import UserError
 
+    checks = on_command_line(untrusted, allow_address)
     chosen = find_experiment(experiment, tuple(set_ or ()))
+    if checks is not None:
+        checks.experiment(chosen, experiment)
     if not corpus.is_dir():
         raise UserError(f"{corpus}: no such run directory")
     manifest = Manifest.load(corpus / MANIFEST_FILE)

@@ -14,6 +14,7 @@ import typer
 from schemas.precision import Precision
 from schemas.records import Level
 from support.errors import NothingReleasedError, UserError
+from support.signals import unwind_on_interrupt
 
 if TYPE_CHECKING:
     from scorers.seqdep.causal_lm import Scorer
@@ -189,6 +190,7 @@ def score(
 @contextmanager
 def say_how_to_resume() -> Iterator[None]:
     """On Ctrl-C, say that running the same command again continues."""
+    unwind_on_interrupt()
     try:
         yield
     except KeyboardInterrupt:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from flows.recipe_files import TRAININGS, as_yaml, completion, settings_of
+from flows.trust import AllowAddress, Untrusted, on_command_line
 
 
 def train(
@@ -38,6 +39,8 @@ def train(
             metavar="COUNTxKIND", help="With --dry-run: the devices, such as 8xa800-80gb."
         ),
     ] = None,
+    untrusted: Untrusted = False,
+    allow_address: AllowAddress = None,
 ) -> None:
     """Fine-tune a masked-diffusion language model on a released corpus.
 
@@ -53,7 +56,10 @@ def train(
     Examples: polytrace train tiny_nap --set corpus=runs/demo ·
     polytrace train llada_nap --set corpus=runs/nap_103k --dry-run --gpus 8xa800-80gb
     """
+    checks = on_command_line(untrusted, allow_address)
     settings = settings_of(recipe, set_ or ())
+    if checks is not None:
+        checks.settings(settings, recipe)
     if dry_run:
         from diffusion.training.estimate import estimate, parse_devices
 

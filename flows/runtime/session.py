@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from support.errors import PolytraceError, StoppedError, UserError
-from support.files import is_disk_fault
+from support.files import is_disk_fault, private
 from support.redact import hide_secrets, public_address
 
 API = "PREFECT_API_URL"
@@ -46,7 +46,7 @@ def prefect(run: Path) -> Iterator[None]:
         if str(error).startswith("Failed to reach API"):
             raise _unreachable() from None
         log = run / "polytrace.log"
-        with log.open("a", encoding="utf-8") as file:
+        with open(log, "a", encoding="utf-8", opener=private) as file:
             file.write(hide_secrets(traceback.format_exc()))
         raise PolytraceError(
             f"internal fault ({type(error).__name__}: {error}); the traceback is in {log}; "
