@@ -28,10 +28,15 @@ def find_recipe(name: str, bundled: Path) -> Path:
     file = bundled / f"{path.stem}.yaml"
     if os.path.isfile(file) and path.parent in (Path(), bundled.relative_to(ROOT)):
         return file
-    names = tuple(sorted(file.stem for file in bundled.glob("*.yaml")))
     raise UserError(
-        f"{name[:200]}: no such recipe file, and no bundled recipe; {hint(path.stem, names)}"
+        f"{name[:200]}: no such recipe file, and no bundled recipe; "
+        f"{hint(path.stem, names_of(bundled))}"
     )
+
+
+def names_of(bundled: Path) -> tuple[str, ...]:
+    """The names of the recipes in a folder of bundled ones."""
+    return tuple(sorted(file.stem for file in bundled.glob("*.yaml")))
 
 
 def settings_of(recipe: str, overrides: Sequence[str]) -> "Settings":
