@@ -11,10 +11,9 @@ from functools import wraps
 from typing import Any, ParamSpec
 from uuid import UUID
 
-from prefect import State, get_client, get_run_logger
+from prefect import State, get_client, get_run_logger, runtime
 from prefect.exceptions import Pause
 from prefect.logging.handlers import APILogHandler
-from prefect.runtime import deployment, flow_run
 from prefect.states import AwaitingRetry, Failed
 
 from flows.runtime.commands import stop_commands
@@ -55,21 +54,23 @@ def in_one_sentence(work: Callable[Arguments, str]) -> Callable[Arguments, str |
 def may_be_tried_again(error: PolytraceError) -> bool:
     """Whether the error may pass, and the run has been started seldom enough."""
     passes = error.exit_code == StoppedError.exit_code
-    starts: int = flow_run.run_count
-    return passes and deployment.id is not None and starts <= int(os.environ.get(RETRIES) or 0)
+    starts: int = runtime.flow_run.run_count
+    return (
+        passes and runtime.deployment.id is not None and starts <= int(os.environ.get(RETRIES) or 0)
+    )
 
 
 def _given_back(message: str) -> Pause:
     """Put this run into the queue of the workers again; what then ends its process."""
     get_run_logger().warning("%s; it is tried again", message)
     delay = timedelta(seconds=float(os.environ.get(RETRY_DELAY) or 300))
-    state = AwaitingRetry(scheduled_time=datetime.now(UTC) + delay, message=message)
+    state: State[Any] = AwaitingRetry(scheduled_time=datetime.now(UTC) + delay, message=message)
     with get_client(sync_client=True) as client:
-        client.set_flow_run_state(UUID(flow_run.id), state)
+        client.set_flow_run_state(UUID(runtime.flow_run.id), state)
     return Pause(message, state=state)
 
 
-def end_after_timeout(_flow: object, _run: object, state: State[Any]) -> None:
+def end_after_timeout(flow: Any, flow_run: Any, state: State[Any]) -> None:
     """End this process if its run has timed out; Prefect would wait for the threads at work."""
     if state.name == "TimedOut":
         APILogHandler().flush()
