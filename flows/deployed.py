@@ -13,6 +13,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.blocks.system import Secret
 from prefect.events import emit_event
+from prefect.flows import FlowStateHook
 from pydantic import Field, WithJsonSchema
 
 from curation.inspect.few_correct import nothing_released
@@ -35,7 +36,8 @@ ANNOUNCED = "announced"  # in the run: the build whose event was emitted
 BLOCK_NAME = r"^[a-z0-9-]+$"  # Prefect's rule; no token of the Hub matches it
 YAML_PATH = r"\.ya?ml$"
 PLAIN_URL = r"^[a-z0-9+.-]+://[^@?#]+$"  # without credentials, because the server stores it
-TIMEOUT, ENDS = seconds_allowed(), [end_after_timeout]
+TIMEOUT = seconds_allowed()
+ENDS: list[FlowStateHook[..., Any]] = [end_after_timeout]
 
 
 def choice(folder: Path) -> WithJsonSchema:
