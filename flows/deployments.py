@@ -18,6 +18,7 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterNam
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
+from pydantic import ValidationError
 
 from support.errors import PolytraceError, UserError
 
@@ -45,7 +46,7 @@ def deploy(folder: Path, names: Sequence[str], *, restart: bool, say: Say) -> No
             "export PREFECT_API_URL=http://127.0.0.1:4200/api"
         )
     chosen = [known[name] for name in names or known]
-    automations = [AutomationCore(**one) for one in _read(folder / AUTOMATIONS)["automations"]]
+    automations = read_automations(folder / AUTOMATIONS)
     with get_client(sync_client=True) as client:
         _make_pools(client, folder, {one["work_pool"]["name"] for one in chosen})
         _prefect(folder, "deploy", *(word for one in chosen for word in ("--name", one["name"])))
@@ -54,6 +55,16 @@ def deploy(folder: Path, names: Sequence[str], *, restart: bool, say: Say) -> No
         for automation in automations:
             _set(client, automation, wanted=restart)
             say(f"{automation.name}: {'set' if restart else 'left out'}")
+
+
+def read_automations(file: Path) -> list[AutomationCore]:
+    """The automations in a file of the format that `prefect automation create` reads."""
+    try:
+        return [AutomationCore.model_validate(one) for one in _read(file)["automations"]]
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{file.name}: {where}: {first['msg']}") from None
 
 
 def _read(file: Path) -> Any:
@@ -94,15 +105,12 @@ def _refuse_unknown_parameters(client: SyncPrefectClient, wanted: dict[str, Any]
 
 
 def _set(client: SyncPrefectClient, automation: AutomationCore, *, wanted: bool) -> None:
-    """One automation of its name, or none; one that the user paused stays paused."""
-    first, *others = [*client.read_automations_by_name(automation.name), None]
-    for old in (first, *others):
-        if old is not None and (old is not first or not wanted):
-            client.delete_automation(old.id)
-    if not wanted:
-        return
-    if first is None:
+    """Have one automation of this name, or none; one that the user paused stays paused."""
+    found = client.read_automations_by_name(automation.name)
+    for surplus in found[1:] if wanted else found:
+        client.delete_automation(surplus.id)
+    if found and wanted:
+        kept = automation.model_copy(update={"enabled": found[0].enabled})
+        client.update_automation(found[0].id, kept)
+    elif wanted:
         client.create_automation(automation)
-    else:
-        kept = automation.model_copy(update={"enabled": first.enabled})
-        client.update_automation(first.id, kept)

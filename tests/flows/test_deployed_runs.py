@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
+from prefect.events import EventTrigger, ResourceSpecification
 
+from flows.deployments import deploy, read_automations
 from flows.runtime.deployed_run import (
     RETRIES,
     RETRY_DELAY,
@@ -140,9 +142,23 @@ def test_what_may_pass_is_tried_again_a_few_times(monkeypatch: pytest.MonkeyPatc
 
 
 def test_without_a_server_or_a_plan_it_says_what_to_do(tmp_path: Path) -> None:
-    from flows.deployments import deploy
-
     with pytest.raises(UserError, match=r"prefect\.yaml: not in .*; go to the checkout"):
         deploy(tmp_path, (), restart=True, say=print)
     with pytest.raises(UserError, match="no deployment 'x'; there are demo, "):
         deploy(ROOT, ("x",), restart=True, say=print)
+
+
+def test_every_deployment_has_the_tag_that_the_automations_look_for(tmp_path: Path) -> None:
+    tag = "prefect.tag.polytrace-restart"
+    tagged = ResourceSpecification({"prefect.resource.role": "tag", "prefect.resource.id": tag})
+    for automation in read_automations(ROOT / "automations.yaml"):
+        assert isinstance(automation.trigger, EventTrigger)
+        assert automation.trigger.match_related == tagged, automation.name
+    for one in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]:
+        assert "polytrace-restart" in one["tags"], one["name"]
+        env = one["work_pool"]["job_variables"]["env"]
+        assert {RETRIES, RETRY_DELAY, TIMEOUT} < env.keys(), one["name"]
+    wrong = tmp_path / "automations.yaml"
+    wrong.write_text("automations: [{trigger: {type: event, posture: Reactive}, actions: []}]")
+    with pytest.raises(UserError, match=r"^automations\.yaml: name: Field required"):
+        read_automations(wrong)
