@@ -5,7 +5,6 @@ the automations of `automations.yaml`, which restart crashed runs.
 """
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -21,10 +20,11 @@ from prefect.settings import get_current_settings
 from pydantic import ValidationError
 
 from support.errors import PolytraceError, UserError
+from support.processes import DEVNULL, Child
 
 PLAN = "prefect.yaml"
 AUTOMATIONS = "automations.yaml"
-STDERR = 2
+STDERR = 2  # the file descriptor
 Say = Callable[[str], None]
 
 
@@ -79,9 +79,12 @@ def _prefect(folder: Path, *words: str) -> None:
     """A `prefect` command; what it says goes to standard error."""
     command = [sys.executable, "-m", "prefect", "--no-prompt", *words]
     settings = get_current_settings().to_environment_variables(exclude_unset=True)
-    environment = os.environ | settings
-    done = subprocess.run(command, cwd=folder, env=environment, stdout=STDERR, check=False)
-    if done.returncode:
+    streams = {"stdin": DEVNULL, "stdout": STDERR}
+    with Child[bytes](
+        command, grace=5.0, cwd=folder, env=os.environ | settings, **streams
+    ) as child:
+        child.wait()
+    if child.returncode:
         raise PolytraceError(f"prefect {words[0]} failed; its message is above")
 
 
