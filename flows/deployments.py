@@ -32,7 +32,7 @@ def deploy(folder: Path, names: Sequence[str], *, restart: bool, say: Say) -> No
     """Make or update the deployments of a folder; doing it twice changes nothing.
 
     Args:
-        folder: Holds `prefect.yaml`, and `automations.yaml` if `restart` is set.
+        folder: Holds `prefect.yaml` and `automations.yaml`.
         names: The deployments; all if empty.
         restart: Make the automations; if not, those of an earlier call are deleted.
         say: Told what was done.
