@@ -10,24 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from support.paths import ROOT
 from tests.builds import BuiltRuns, contents
 from tests.flows.places import WORKER, Place, served
 
-PATIENCE = 1800  # seconds; a quiet machine needs one or two minutes for each wait
-SILENCE = 60  # seconds without a heartbeat; shorter than in automations.yaml
+PATIENCE = 1800  # seconds; a quiet machine needs two minutes for the longest wait
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Any:
     with served(tmp_path) as made:
-        shutil.copy(ROOT / "prefect.yaml", tmp_path)
-        rules = yaml.safe_load((ROOT / "automations.yaml").read_text())
-        (crashed,) = (one for one in rules["automations"] if one["name"].endswith("-mark-crashed"))
-        crashed["trigger"]["within"] = SILENCE
-        (tmp_path / "automations.yaml").write_text(yaml.safe_dump(rules))
+        for file in ("prefect.yaml", "automations.yaml"):
+            shutil.copy(ROOT / file, tmp_path)
         yield made
 
 
@@ -76,8 +71,10 @@ def test_a_killed_run_is_restarted_twice_and_ends_with_the_same_bytes(
     os.kill(process(), signal.SIGKILL)  # the worker tells the server
     until(lambda: running(2), "the worker starts it again")
     assert place.slots("nightly") == 1
+    victim = process()
     os.killpg(worker.pid, signal.SIGKILL)  # nobody tells the server
-    os.kill(process(), signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        os.kill(victim, signal.SIGKILL)
     place.start(*WORKER)
     ended = until(lambda: place.read(f"flow_runs/{run}")["end_time"], "the run ends")
     assert ended and place.read(f"flow_runs/{run}")["state_type"] == "COMPLETED"
