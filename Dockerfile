@@ -31,7 +31,7 @@ RUN python requirements.py pyproject.toml "$EXTRAS" > /tmp/requirements.txt \
     && rm /tmp/requirements.txt requirements.py
 
 # An editable installation: Prefect loads flows/deployed.py as a file of the working directory.
-COPY README.md LICENSE prefect.yaml ./
+COPY README.md LICENSE automations.yaml prefect.yaml ./
 COPY curation ./curation
 COPY data_cards ./data_cards
 COPY diffusion ./diffusion

@@ -3,20 +3,18 @@
 In: names of recipes and datasets, and other simple values, as a form in the Prefect UI asks for
 them. Out: directories, and addresses of what was published. A build that has released a corpus
 emits the event `polytrace.corpus.released`, which can start other deployments. A mistake of the
-user fails the flow run with one sentence.
+user fails the flow run with one sentence; `runtime/deployed_run.py` says how else a run ends.
 """
 
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec, cast
+from typing import Annotated, Any, cast
 
-from prefect import State, flow, get_run_logger
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.blocks.system import Secret
 from prefect.events import emit_event
-from prefect.states import Failed
-from pydantic import Field
+from prefect.flows import FlowStateHook
+from pydantic import Field, WithJsonSchema
 
 from curation.inspect.few_correct import nothing_released
 from curation.publish import fsspec_folder, hub
@@ -25,39 +23,40 @@ from flows.artifacts import key, or_warning, show_corpus, show_page
 from flows.build import run_build, run_stages
 from flows.page import REPORT
 from flows.progress import show_in_ui
-from flows.recipe_files import RECIPES, find_recipe
+from flows.recipe_files import EXPERIMENTS, RECIPES, find_recipe, names_of
+from flows.runtime.deployed_run import end_after_timeout, in_one_sentence, seconds_allowed
 from flows.runtime.runners import THREADS
 from flows.trust import in_deployment
 from schemas.manifest import MANIFEST_FILE, Manifest
 from schemas.recipe import load_recipe
-from support.errors import NothingReleasedError, PolytraceError, UserError
+from support.errors import NothingReleasedError, UserError
 from support.files import replace_text
 
 RELEASED = "polytrace.corpus.released"
 ANNOUNCED = "announced"  # in the run: the build whose event was emitted
 BLOCK_NAME = r"^[a-z0-9-]+$"  # Prefect's rule; no token of the Hub matches it
+YAML_PATH = r"\.ya?ml$"
 PLAIN_URL = r"^[a-z0-9+.-]+://[^@?#]+$"  # without credentials, because the server stores it
-
-Arguments = ParamSpec("Arguments")
-
-
-def in_one_sentence(work: Callable[Arguments, str]) -> Callable[Arguments, str | State[str]]:
-    """If `work` raises an error for the user, the flow run fails with its message alone."""
-
-    @wraps(work)
-    def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> str | State[str]:
-        try:
-            return work(*args, **kwargs)
-        except PolytraceError as error:
-            return Failed(message=str(error))
-
-    return wrapped
+TIMEOUT = seconds_allowed()
+ENDS: list[FlowStateHook[..., Any]] = [end_after_timeout]
 
 
-@flow(name="build-recipe", task_runner=THREADS)
+def choice(folder: Path) -> WithJsonSchema:
+    """What the form offers: a bundled recipe of a folder, or the path of a YAML file."""
+    return WithJsonSchema(
+        {
+            "anyOf": [
+                {"title": "Bundled", "type": "string", "enum": [*names_of(folder)]},
+                {"title": "Path of a YAML file", "type": "string", "pattern": YAML_PATH},
+            ]
+        }
+    )
+
+
+@flow(name="build-recipe", task_runner=THREADS, timeout_seconds=TIMEOUT, on_failure=ENDS)
 @in_one_sentence
 def build(
-    recipe: str = "demo",
+    recipe: Annotated[str, choice(RECIPES)] = "demo",
     overrides: list[str] | None = None,
     out: str | None = None,
     limit: Annotated[int | None, Field(ge=1)] = None,
@@ -66,7 +65,7 @@ def build(
     """Build a corpus from a recipe; the same run goes on where it stopped.
 
     Args:
-        recipe: A bundled recipe's name (see flows/recipes), or the path of a YAML file.
+        recipe: A bundled recipe (see flows/recipes), or the path of a YAML file.
         overrides: Keys to change, as in `teacher.endpoints=http://gpu1:8000/v1`. Programs, code of
             models, and foreign addresses, variables and folders are refused, unless the deployment
             says otherwise.
@@ -106,10 +105,10 @@ def _announce(run: Path) -> None:
     replace_text(mark, manifest.build)
 
 
-@flow(name="finetune-eval-recipe")
+@flow(name="finetune-eval-recipe", timeout_seconds=TIMEOUT, on_failure=ENDS)
 @in_one_sentence
 def finetune_eval(
-    experiment: str = "tiny",
+    experiment: Annotated[str, choice(EXPERIMENTS)] = "tiny",
     corpus: str = "runs/demo",
     overrides: list[str] | None = None,
     accelerate_config: str | None = None,
@@ -140,7 +139,7 @@ def finetune_eval(
     return folder
 
 
-@flow(name="publish-recipe")
+@flow(name="publish-recipe", timeout_seconds=TIMEOUT, on_failure=ENDS)
 @in_one_sentence
 def publish(
     run: str,

@@ -28,18 +28,22 @@ def find_recipe(name: str, bundled: Path) -> Path:
     file = bundled / f"{path.stem}.yaml"
     if os.path.isfile(file) and path.parent in (Path(), bundled.relative_to(ROOT)):
         return file
-    names = tuple(sorted(file.stem for file in bundled.glob("*.yaml")))
     raise UserError(
-        f"{name[:200]}: no such recipe file, and no bundled recipe; {hint(path.stem, names)}"
+        f"{name[:200]}: no such recipe file, and no bundled recipe; "
+        f"{hint(path.stem, names_of(bundled))}"
     )
+
+
+def names_of(bundled: Path) -> tuple[str, ...]:
+    """The names of the recipes in a folder of bundled ones."""
+    return tuple(sorted(file.stem for file in bundled.glob("*.yaml")))
 
 
 def completion(bundled: Path) -> Callable[[str], list[str]]:
     """What completes a recipe in a shell: the bundled names that begin as it does."""
 
     def names(incomplete: str) -> list[str]:
-        found = (file.stem for file in bundled.glob("*.yaml"))
-        return sorted(name for name in found if name.startswith(incomplete))
+        return [name for name in names_of(bundled) if name.startswith(incomplete)]
 
     return names
 

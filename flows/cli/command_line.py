@@ -15,6 +15,7 @@ import typer
 from flows.cli.build import build
 from flows.cli.decoded.arness import arness
 from flows.cli.decoded.tables import tables
+from flows.cli.deploy.command import deploy
 from flows.cli.doctor.command import doctor
 from flows.cli.evaluate import evaluate
 from flows.cli.export import export
@@ -41,7 +42,7 @@ app = typer.Typer(
 
 for command in (
     *(build, verify, inspect, view, publish, export, score, seqdep_report, train, evaluate),
-    *(tables, arness, finetune_eval, report, doctor),
+    *(tables, arness, finetune_eval, report, doctor, deploy),
 ):
     app.command()(command)
 

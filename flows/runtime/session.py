@@ -54,6 +54,17 @@ def prefect(run: Path) -> Iterator[None]:
         ) from None
 
 
+@contextmanager
+def server_reached() -> Iterator[None]:
+    """Use the user's server inside; UserError if it does not answer."""
+    from httpx import TransportError
+
+    try:
+        yield
+    except TransportError:
+        raise _unreachable() from None
+
+
 def _unreachable() -> UserError:
     """The error if no server answers at the address in the variable or in Prefect's profile."""
     from prefect.settings import get_current_settings

@@ -1,0 +1,1 @@
+"""`polytrace deploy`: builds on a Prefect server, by a schedule or a form."""
