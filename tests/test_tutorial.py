@@ -73,4 +73,4 @@ def test_the_tutorial_runs_from_its_first_command_to_its_last(tmp_path: Path) ->
         said = done.stdout
         assert done.returncode == 0, f"{body}\n{said}"
     named = re.findall(r"`(runs/[\w./-]+)`", PAGE)
-    assert len(named) > 6 and [path for path in named if not (work / path).exists()] == []
+    assert len(named) > 5 and [path for path in named if not (work / path).exists()] == []
