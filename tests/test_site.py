@@ -43,8 +43,17 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if importlib.util.find_spec(package) is None:
             pytest.skip('mkdocs is not installed: pip install -c constraints.txt -e ".[docs]"')
     out = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", out]
-    no_network = OWN_NETWORK if can_unshare() else []
+    command = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "--quiet",
+        "--site-dir",
+        str(out),
+    ]
+    no_network: list[str | Path] = [*OWN_NETWORK] if can_unshare() else []
     done = subprocess.run(
         [*no_network, *command], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
     )

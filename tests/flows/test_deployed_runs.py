@@ -10,7 +10,7 @@ import pytest
 import yaml
 from prefect.events import EventTrigger, ResourceSpecification
 
-from flows.deployments import deploy, read_automations
+from flows.runtime.deployments import deploy, read_automations
 from flows.runtime.deployed_run import (
     RETRIES,
     RETRY_DELAY,

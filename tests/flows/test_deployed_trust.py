@@ -16,7 +16,7 @@ import yaml
 from flows.trust import TRUST_INLINE
 from support.paths import ROOT
 from tests.flows.homes import HOMES
-from tests.flows.test_deployed import Place
+from tests.flows.places import Place
 
 SECONDS = 900.0  # of a run, on a machine that does other work
 PROGRAM = "#!/bin/sh\ntouch started\n"

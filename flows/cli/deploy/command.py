@@ -26,7 +26,7 @@ def deploy(
 
     Example: polytrace deploy nightly
     """
-    from flows.deployments import deploy as make
+    from flows.runtime.deployments import deploy as make
     from flows.runtime.session import server_reached
 
     with server_reached():
