@@ -72,7 +72,7 @@ def test_the_metadata_is_what_the_hub_allows(tmp_path: Path) -> None:
     assert data.language_creators == ["found", "machine-generated"]
     assert data.multilinguality == ["monolingual"]
     assert data.source_datasets is None, "a file may be of any dataset"
-    assert "synthetic" in data.tags
+    assert "synthetic" in data.to_dict()["tags"]
     assert data.pretty_name == "sample"
     configs = MetadataConfigs.from_dataset_card_data(data)
     assert configs["default"]["data_files"] == [
@@ -128,7 +128,7 @@ def test_paths_of_models_that_nobody_names_are_not_said_to_be_synthetic(tmp_path
     unnamed = statistics.TeacherPaths(name="recorded", revision="recorded", paths=90)
     found = found.model_copy(update={"teachers": (unnamed,)})
     data = head(render_card(manifest, recipe, None, found))
-    assert "synthetic" not in data.tags and data.language_creators == ["found"]
+    assert "synthetic" not in data.to_dict()["tags"] and data.language_creators == ["found"]
 
 
 def test_the_license_of_a_local_teacher_is_read_from_its_card(tmp_path: Path) -> None:
