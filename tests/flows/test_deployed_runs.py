@@ -10,7 +10,6 @@ import pytest
 import yaml
 from prefect.events import EventTrigger, ResourceSpecification
 
-from flows.runtime.deployments import deploy, read_automations
 from flows.runtime.deployed_run import (
     RETRIES,
     RETRY_DELAY,
@@ -18,6 +17,7 @@ from flows.runtime.deployed_run import (
     in_one_sentence,
     may_be_tried_again,
 )
+from flows.runtime.deployments import deploy, read_automations
 from support.errors import PolytraceError, ShortError, UserError
 from support.paths import ROOT
 from tests.flows.places import WORKER, Place, served

@@ -34,6 +34,7 @@ HARMLESS = {
     *("delimiter", "devices", "device", "batch"),
     *("modules", "base", "variant"),  # of a model; of tables
     "set",  # overrides of a recipe, which is checked with them
+    *("teacher_license", "source_datasets", "intended_use", "personal_information"),  # on the card
 }
 
 
