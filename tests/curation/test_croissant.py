@@ -11,11 +11,13 @@ import mlcroissant
 import pyarrow.parquet as pq
 import pytest
 
+from curation.pipeline import run_build
 from curation.release.documents.croissant import CONFORMS_TO, CROISSANT_FILE, FILES, RECORDS
 from schemas import arrow
 from schemas.manifest import Manifest
-from schemas.recipe import Recipe
+from schemas.recipe import Recipe, load_recipe
 from support.files import sha256
+from support.paths import ROOT
 from tests.curation import samples
 
 STATED = {
@@ -183,3 +185,20 @@ def test_energy_needs_figures_above_zero(field: str) -> None:
     energy = {"watts": 1, "tokens_per_second": 1, field: 0}
     with pytest.raises(ValueError, match=field):
         samples.recipe(card={"energy": energy})
+
+
+def test_a_statement_alone_writes_the_documents_anew(tmp_path: Path) -> None:
+    recipe = ROOT / "tests" / "former_run" / "recipe.yaml"
+    stated = ["card={teacher_license: mit}"]
+
+    def built(*overrides: str) -> tuple[bool, dict[str, str]]:
+        outcome = run_build(load_recipe(recipe, overrides), tmp_path / "run", None)
+        files = sorted((tmp_path / "run" / "release").rglob("*.*"))
+        return outcome.reused, {path.name: sha256(path) for path in files}
+
+    _, before = built()
+    assert built() == (True, before)
+    is_reused, after = built(*stated)
+    assert not is_reused and before.keys() == after.keys()
+    assert {name for name in before if before[name] != after[name]} == {"README.md"}
+    assert built(*stated) == (True, after)
