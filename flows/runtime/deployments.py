@@ -90,10 +90,20 @@ def _prefect(folder: Path, *words: str) -> None:
 
 def _make_pools(client: SyncPrefectClient, folder: Path, names: Iterable[str]) -> None:
     for name in sorted(names):
-        try:
-            client.read_work_pool(name)
-        except ObjectNotFound:
-            _prefect(folder, "work-pool", "create", name, "--type", "process")
+        if not _has_pool(client, name):
+            try:
+                _prefect(folder, "work-pool", "create", name, "--type", "process")
+            except PolytraceError:
+                if not _has_pool(client, name):  # a worker that began meanwhile has made it
+                    raise
+
+
+def _has_pool(client: SyncPrefectClient, name: str) -> bool:
+    try:
+        client.read_work_pool(name)
+    except ObjectNotFound:
+        return False
+    return True
 
 
 def _refuse_unknown_parameters(client: SyncPrefectClient, wanted: dict[str, Any]) -> str:

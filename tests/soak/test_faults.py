@@ -308,6 +308,8 @@ def test_no_clock_that_may_jump_is_asked() -> None:
     assert asked == {
         # Retry-After may be a date; it is bounded.
         ("support/retry.py", "time.time"),
+        # When Prefect's server gives a run to a worker again, which is a time of day.
+        ("flows/runtime/deployed_run.py", "datetime.now"),
         # Hours of a budget, which the processes of several machines share.
         ("curation/sampling/spending.py", "time.time"),
         # Shown, beside "all servers are down".
