@@ -45,6 +45,7 @@ _FILES = {
     "view.css": ("view.css", "text/css"),
     "view.js": ("view.js", "text/javascript"),
     "canvas.js": ("canvas.js", "text/javascript"),
+    "selection.js": ("selection.js", "text/javascript"),
 }
 
 

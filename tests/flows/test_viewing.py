@@ -253,9 +253,14 @@ def wait(tab: Page, condition: str) -> None:
     """Until a JavaScript condition holds."""
     deadline = time.monotonic() + SECONDS
     while tab.run(f"Boolean({condition})") is not True:
-        said = tab.run("document.getElementById('status').textContent")
+        said = tab.run("document.getElementById('status')?.textContent")
         assert time.monotonic() < deadline, (condition, said, tab.faults)
         time.sleep(0.05)
+
+
+def reload(tab: Page) -> None:
+    tab.run("window.former = true; location.reload()")
+    wait(tab, "!window.former && document.querySelectorAll('#ranges input').length > 0")
 
 
 def text_of(tab: Page, name: str) -> str:
@@ -379,6 +384,18 @@ def test_search_and_filters_by_keyboard(page: Page, released: list[Released]) ->
     page.run("document.getElementById('direction').click()")
     best = max(expected, key=lambda n: released[n].seqdep_path_nats_per_token or 0)
     wait(page, f"document.querySelector('#lines td')?.textContent === '{best + 1}'")
+    reload(page)  # the address holds what was selected
+    status = f"of {len(expected)} canvases that match, of 132"
+    wait(page, f"document.getElementById('status').textContent.endsWith({status!r})")
+    wait(page, f"document.querySelector('#lines td')?.textContent === '{best + 1}'")
+    page.run("document.querySelector('#filters [type=reset]').click()")
+    wait(page, "document.getElementById('status').textContent.startsWith('1 to 50 of 132')")
+    page.run("document.getElementById('text').value = 'buys 17 more'")
+    page.press("/")
+    page.press("Enter")
+    wait(page, "location.hash.includes('text=buys+17+more')")
+    reload(page)
+    wait(page, "document.getElementById('status').textContent.startsWith('1 found on this page')")
     assert page.faults == []
 
 

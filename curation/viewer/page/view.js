@@ -1,6 +1,7 @@
 "use strict";
 // The list: pages of lines, filters, order, a search that streams, and the keyboard.
 import { ask, at, json, make, show, toggle_twin } from "./canvas.js";
+import { remember, remembered, restore } from "./selection.js";
 
 const GRADES = { right: "✓", wrong: "✗", unread: "?" };
 let state = { rows: 0, indexed: 0, measures: [] };
@@ -11,6 +12,7 @@ let cursors = [0]; // where the pages so far began, the one that is shown last
 let next = null;
 let controller = null; // of the request under way
 let searched = ""; // what is searched for; "": the list
+let is_ready = false; // all filters can be chosen
 
 const count = (n) => n.toLocaleString("en");
 const columns = () => state.measures.filter((one) => one.key !== "right");
@@ -152,6 +154,7 @@ function begin(text = searched, place = null) {
   at("sort").disabled = Boolean(searched);
   at("direction").disabled = Boolean(searched) || !at("sort").value;
   cursors = [0];
+  if (is_ready) remember(searched, chosen());
   return load(place);
 }
 
@@ -181,6 +184,11 @@ function toggle(open = at("filters").hidden) {
   at("filters").hidden = !open;
   at("toggle").setAttribute("aria-expanded", String(open));
   (open ? at("grades") : at("toggle")).focus();
+}
+
+function direct(down) {
+  at("direction").setAttribute("aria-pressed", String(down));
+  at("direction").textContent = down ? "highest first" : "lowest first";
 }
 
 function measures() {
@@ -224,9 +232,7 @@ at("filters").addEventListener("submit", (event) => { event.preventDefault(); be
 at("filters").addEventListener("reset", () => setTimeout(() => begin(), 0));
 at("sort").addEventListener("change", () => begin());
 at("direction").addEventListener("click", () => {
-  const down = at("direction").getAttribute("aria-pressed") !== "true";
-  at("direction").setAttribute("aria-pressed", String(down));
-  at("direction").textContent = down ? "highest first" : "lowest first";
+  direct(at("direction").getAttribute("aria-pressed") !== "true");
   begin();
 });
 at("toggle").addEventListener("click", () => toggle());
@@ -289,10 +295,19 @@ try {
   at("name").textContent = state.name;
   at("notice").textContent = state.notice;
   at("notice").hidden = !state.notice;
-  await begin("", 0);
+  const before = remembered();
+  at("text").value = before.get("text") ?? "";
+  await begin(at("text").value.trim() ? at("text").value : "", 0);
   await follow();
   at("toggle").textContent = "Filters";
   measures();
+  is_ready = true;
+  if (restore(before)) {
+    direct(before.has("descending"));
+    at("filters").hidden = false;
+    at("toggle").setAttribute("aria-expanded", "true");
+    await begin();
+  }
   draw();
   select(current, document.activeElement === document.body);
 } catch (error) {
