@@ -134,8 +134,10 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
     """A sentence for each error, which the page shows."""
     try:
         return await handler(request)
-    except (web.HTTPException, ConnectionError):
+    except web.HTTPException:
         raise
+    except ConnectionError:  # the page was closed, so nobody reads this answer
+        return web.Response()
     except UserError as error:
         return _sentence(str(error), HTTPStatus.BAD_REQUEST)
     except PolytraceError as error:
