@@ -20,6 +20,7 @@ from diffusion.settings import ModelReference
 from diffusion.training.train import fine_tune
 from diffusion.training.training_log import SUMMARY
 from flows.model_cards import write_model_cards
+from flows.page import REPORT, write_report
 from flows.recipe_files import settings_of
 from scorers.revision import directory_revision
 from support.paths import ROOT
@@ -61,7 +62,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def built(built_runs: BuiltRuns, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A build, with its report."""
-    return built_runs.copy(tmp_path_factory.mktemp("built") / "demo", "demo", limit=24)
+    run = built_runs.copy(tmp_path_factory.mktemp("built") / "demo", "demo", limit=24)
+    write_report(run / REPORT, run)
+    return run
 
 
 @pytest.fixture
