@@ -18,7 +18,7 @@ from pydantic import Field, WithJsonSchema
 
 from curation.inspect.few_correct import nothing_released
 from curation.publish import fsspec_folder, hub
-from curation.publish.plan import check_destination
+from curation.publish.plan import check_destination, locked_release
 from flows.artifacts import key, or_warning, show_corpus, show_page
 from flows.build import run_build, run_stages
 from flows.page import REPORT
@@ -160,15 +160,14 @@ def publish(
         token_block: Name of a Prefect Secret block that holds the Hub's token; the worker's
             environment (HF_TOKEN) when not given. Never the token itself.
     """
-    check_destination(repo, to, public=public, tag=revision)
+    check_destination(repo, to, public=public, tag=revision, collection=None)
     say = get_run_logger().info
     if to is not None:
         address, what = fsspec_folder.publish(Path(run), to, say=say), "a copy of the release"
     else:
         token = _secret(token_block) if token_block else None
-        address = hub.publish(
-            Path(run), str(repo), public=public, tag=revision, say=say, token=token
-        )
+        there = hub.HubDestination(repo=str(repo), public=public, tag=revision)
+        address = hub.publish(locked_release(Path(run), say), there, say=say, token=token).commit
         what = f"{repo} ({'public' if public else 'private'})"
     manifest = Manifest.load(Path(run) / MANIFEST_FILE)
     with or_warning("the address"):

@@ -66,7 +66,7 @@ def publish(run: Path, to: str, *, say: Say) -> str:
         items = _compare(release, published, folder)
         say(f"{count_changes(items)} to {folder.url}")
         done = published and (published.complete, published.build, published.recipe)
-        if changes(items) or done != (True, release.build, release.recipe_digest):
+        if changes(items) or done != (True, release.build, release.digest):
             _send(folder, release, items, published)
     return folder.url
 
@@ -216,7 +216,7 @@ def _send(
             FolderIndex(
                 name=release.name,
                 build=release.build,
-                recipe=release.recipe_digest,
+                recipe=release.digest,
                 complete=complete,
                 files=tuple(arrived[path] for path in named),
             )

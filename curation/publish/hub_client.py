@@ -129,7 +129,7 @@ def _of_status(status: int, repo: str, detail: str) -> PolytraceError:
         401: "the hub wants a valid token; set HF_TOKEN",
         403: f"the token lacks the right to write to {repo.partition('/')[0]}; set HF_TOKEN to one "
         "that has it, or choose another --repo",
-        404: "the hub has no such dataset or organisation, or hides it from this token; check "
+        404: "the hub has no such repository or organisation, or hides it from this token; check "
         "--repo and HF_TOKEN",
     }.get(status, "the hub refuses")
     return UserError(f"{repo}: {reason}{detail}")

@@ -23,7 +23,7 @@ from flows.cli.finetune_eval import finetune_eval
 from flows.cli.look.inspect import inspect
 from flows.cli.look.report import report
 from flows.cli.look.view import view
-from flows.cli.publish import publish
+from flows.cli.publishing.command import publish
 from flows.cli.score import score
 from flows.cli.seqdep_report import seqdep_report
 from flows.cli.train import train

@@ -310,7 +310,7 @@ def test_a_fault_that_passes_is_waited_for(
         (Fault("GET", "/api/datasets/", 401), 2, "set HF_TOKEN (401: as told)"),
         (Fault("POST", "/repos/create", 403), 2, "lacks the right to write to org"),
         (Fault("POST", "/preupload/", 403), 2, "lacks the right to write to org"),
-        (Fault("POST", "/commit/", 404), 2, "no such dataset or organisation"),
+        (Fault("POST", "/commit/", 404), 2, "no such repository or organisation"),
         (Fault("POST", "/commit/", 413), 2, "the hub refuses (413: as told)"),
         (Fault("POST", "/commit/", 429, retry_after="3600"), 3, "asks to wait 3600 s"),
         (Fault("PUT", "/storage/", 429, retry_after="3600"), 3, "asks to wait 3600 s"),
@@ -495,7 +495,7 @@ def test_data_of_a_former_build_goes_and_other_files_stay(
     repo.commit({**repo.files, **more, "LICENSE": File(b"free", is_lfs=False)})
     done = publish(hub, run, home=tmp_path)
     assert done.code == 0, done.err
-    assert "1 of a former build deleted" in done.err
+    assert "1 of a former version deleted" in done.err
     assert remote(hub) == {**local(run), own: b"own", "LICENSE": b"free"}
 
 

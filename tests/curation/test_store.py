@@ -168,7 +168,7 @@ def test_a_later_build_replaces_the_former(s3: S3Server, run: Path, longer: Path
     assert not old & new
     s3.requests.clear()
     said = publish(longer)
-    assert f"and {len(old)} of a former build deleted" in said[0]
+    assert f"and {len(old)} of a former version deleted" in said[0]
     assert remote(s3) == local(longer) | {"data/more.parquet": b"of the user"}
     card = next(n for n, (_, path) in enumerate(s3.changes()) if path.startswith(f"/{ROOT}/{CARD}"))
     gone = [n for n, (verb, _) in enumerate(s3.changes()) if verb != "PUT"]

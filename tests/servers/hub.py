@@ -1,13 +1,14 @@
-"""A Hub of datasets on 127.0.0.1, spoken to by the real `huggingface_hub` client over HTTP.
+"""A Hub on 127.0.0.1, spoken to by the real `huggingface_hub` client over HTTP.
 
     with HubServer() as hub:
         hub.faults.append(Fault("POST", "/commit/", 429, retry_after="1"))
         ...                      # HF_ENDPOINT=hub.url, HF_TOKEN=hub.token
-        hub.repos["org/name"].commits, hub.received, hub.requests
+        hub.repos["org/name"].commits, hub.collections, hub.received, hub.requests
 
-In: what the client sends to make, read, fill, tag and download datasets (no Xet). Out: answers as
-the Hub gives them, faults as told, and everything that was received. `org` may be written to, other
-namespaces not; a private dataset is there for the token alone.
+In: what the client sends to make, read, fill, tag and download datasets, models and Spaces (no Xet;
+an id is of one kind alone), and to make and fill collections. Out: answers as the Hub gives them,
+faults as told, and everything that was received. `org` may be written to, other namespaces not; a
+private repository is there for the token alone.
 """
 
 import base64
@@ -84,9 +85,11 @@ Tree = dict[str, File]
 
 @dataclass
 class Repo:
-    """A dataset; `commits` from the first, which made it."""
+    """A repository; `commits` from the first, which made it."""
 
     private: bool
+    kind: str = "dataset"
+    sdk: str | None = None  # of a Space
     commits: list[tuple[str, Tree]] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
 
@@ -116,6 +119,15 @@ class Repo:
         raise Refused(404, f"Invalid rev id: {revision}", "RevisionNotFound")
 
 
+@dataclass
+class Collection:
+    """A collection; `items` are ids and kinds of repositories."""
+
+    title: str
+    private: bool
+    items: list[tuple[str, str]] = field(default_factory=list)
+
+
 class Refused(Exception):
     """An answer that is an error."""
 
@@ -131,6 +143,7 @@ class HubServer:
 
     def __init__(self) -> None:
         self.repos: dict[str, Repo] = {}
+        self.collections: dict[str, Collection] = {}  # by slug
         self.objects: dict[str, bytes] = {}
         self.faults: list[Fault] = []
         self.requests: list[tuple[str, str, int | None]] = []  # method, path, status
@@ -190,6 +203,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         self.route = unquote(urlsplit(self.path).path)
         self.query = parse_qs(urlsplit(self.path).query)
+        named = re.match("(?:/api)?/(dataset|model|space)s/", self.route)
+        self.kind = named[1] if named else "model"
         fault = self.hub.fault(self.command, self.route)
         try:
             if fault is not None and fault.status is None:
@@ -274,13 +289,13 @@ class _Handler(BaseHTTPRequestHandler):
     # Who may do what
 
     def _repo(self, name: str, *, write: bool = False) -> Repo:
-        """The dataset, if the caller may see it, and write to it."""
+        """The repository, if the caller may see it, and write to it."""
         sent = self.headers.get("Authorization")
         is_known = sent == f"Bearer {self.hub.token}"
         if sent is not None and not is_known:
             raise Refused(401, "Invalid credentials in Authorization header")
         repo = self.hub.repos.get(name)
-        if repo is None or (repo.private and not is_known):
+        if repo is None or repo.kind != self.kind or (repo.private and not is_known):
             raise Refused(404 if is_known else 401, "Repository not found", "RepoNotFound")
         if write and not is_known:
             raise Refused(401, "Invalid username or password.")
@@ -288,22 +303,68 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refused(403, "Forbidden: you don't have write rights")
         return repo
 
-    def create(self) -> None:
-        asked = json.loads(self.body)
+    def _check_owner(self, name: str) -> None:
         if self.headers.get("Authorization") != f"Bearer {self.hub.token}":
             raise Refused(401, "Invalid username or password.")
+        if name != "org":
+            raise Refused(403, "You don't have the rights to create this under this namespace")
+
+    def create(self) -> None:
+        asked = json.loads(self.body)
+        self._check_owner(asked["organization"])
         name = f"{asked['organization']}/{asked['name']}"
-        if asked["organization"] != "org":
-            raise Refused(403, "You don't have the rights to create a dataset under this namespace")
+        kind, sdk = asked.get("type", "model"), asked.get("sdk")
         if name in self.hub.repos:
-            raise Refused(409, "You already created this dataset repo")
-        self.hub.repos[name] = Repo(private=asked.get("visibility", "public") == "private")
-        self._json({"url": f"{self.hub.url}/datasets/{name}", "name": name})
+            raise Refused(409, f"You already created this {kind} repo")
+        if (kind == "space") != (sdk is not None):
+            raise Refused(400, "a Space, and nothing else, has an sdk")
+        is_private = asked.get("visibility", "public") == "private"
+        self.hub.repos[name] = Repo(private=is_private, kind=kind, sdk=sdk)
+        prefix = "" if kind == "model" else f"{kind}s/"
+        self._json({"url": f"{self.hub.url}/{prefix}{name}", "name": name})
 
     def settings(self, name: str) -> None:
         repo = self._repo(name, write=True)
         repo.private = json.loads(self.body)["visibility"] == "private"
         self._json({"private": repo.private})
+
+    # Collections
+
+    def collect(self) -> None:
+        asked = json.loads(self.body)
+        owner, title = asked["namespace"], asked["title"]
+        self._check_owner(owner)
+        number = hashlib.sha1(title.encode()).hexdigest()[:24]
+        slug = f"{owner}/{re.sub('[^a-z0-9]+', '-', title.lower())}-{number}"
+        if slug in self.hub.collections:
+            answer = {"error": "This collection already exists", "slug": slug}
+            self._send(409, json.dumps(answer).encode())
+            return
+        self.hub.collections[slug] = Collection(title, asked["private"])
+        self.collection(slug)
+
+    def collection(self, slug: str) -> None:
+        found = self.hub.collections[slug]
+        items = [
+            {"_id": str(at), "id": name, "type": kind, "position": at}
+            for at, (name, kind) in enumerate(found.items)
+        ]
+        owner = {"name": slug.partition("/")[0], "type": "org"}
+        facts = {"slug": slug, "title": found.title, "owner": owner, "items": items}
+        more = {"position": 0, "theme": "green", "upvotes": 0, "private": found.private}
+        self._json({**facts, **more, "lastUpdated": "2026-01-01T00:00:00.000Z"})
+
+    def collect_item(self, slug: str) -> None:
+        self._check_owner(slug.partition("/")[0])
+        asked = json.loads(self.body)["item"]
+        repo = self.hub.repos.get(asked["id"])
+        if repo is None or repo.kind != asked["type"]:
+            raise Refused(404, "This item does not exist")
+        items = self.hub.collections[slug].items
+        if (asked["id"], asked["type"]) in items:
+            raise Refused(409, "This item is already in the collection")
+        items.append((asked["id"], asked["type"]))
+        self.collection(slug)
 
     # Reading
 
@@ -375,7 +436,7 @@ class _Handler(BaseHTTPRequestHandler):
         _, tree = self._repo(name, write=True).find(revision)
         files = []
         for asked in json.loads(self.body)["files"]:
-            is_lfs = asked["path"].endswith((".parquet", ".png")) or asked["size"] > 10 * 2**20
+            is_lfs = asked["path"].endswith(_LARGE) or asked["size"] > 10 * 2**20
             there = tree.get(asked["path"])
             oid = None if there is None else there.sha256 if there.is_lfs else there.blob
             mode = "lfs" if is_lfs else "regular"
@@ -390,7 +451,7 @@ class _Handler(BaseHTTPRequestHandler):
             facts = {"oid": asked["oid"], "size": asked["size"]}
             if asked["oid"] not in self.hub.objects:
                 upload = f"{self.hub.url}/storage/{asked['oid']}?{SIGNATURE}"
-                verify = f"{self.hub.url}/datasets/{name}.git/info/lfs/verify"
+                verify = f"{self.hub.url}{self.route.removesuffix('objects/batch')}verify"
                 facts["actions"] = {"upload": {"href": upload}, "verify": {"href": verify}}
             objects.append(facts)
         self._json({"transfer": "basic", "objects": objects})
@@ -429,7 +490,8 @@ class _Handler(BaseHTTPRequestHandler):
             elif key == "deletedFile":
                 del tree[value["path"]]
         oid = repo.commit(tree)
-        self._json({"commitOid": oid, "commitUrl": f"{self.hub.url}/datasets/{name}/commit/{oid}"})
+        prefix = "" if self.kind == "model" else f"{self.kind}s/"
+        self._json({"commitOid": oid, "commitUrl": f"{self.hub.url}/{prefix}{name}/commit/{oid}"})
 
     def tag(self, name: str, revision: str) -> None:
         repo = self._repo(name, write=True)
@@ -464,10 +526,15 @@ def _entry(tree: Tree, path: str) -> dict[str, Any]:
 
 
 _NAME = r"([\w.-]+/[\w.-]+)"
-_API = f"/api/datasets/{_NAME}"
+_API = f"/api/(?:dataset|model|space)s/{_NAME}"
+_PAGE = f"(?:/(?:dataset|space)s)?/{_NAME}"
+_LARGE = (".parquet", ".png", ".safetensors")
 _ROUTES: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("POST", "/api/repos/create", _Handler.create),
     ("POST", "/api/validate-yaml", _Handler.validate),
+    ("POST", "/api/collections", _Handler.collect),
+    ("GET", f"/api/collections/{_NAME}", _Handler.collection),
+    ("POST", f"/api/collections/{_NAME}/items", _Handler.collect_item),
     ("GET", _API, _Handler.info),
     ("GET", f"{_API}/revision/([^/]+)", _Handler.info),
     ("GET", f"{_API}/refs", _Handler.refs),
@@ -479,8 +546,8 @@ _ROUTES: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("POST", f"{_API}/tag/([^/]+)", _Handler.tag),
     ("DELETE", f"{_API}/tag/([^/]+)", _Handler.untag),
     ("PUT", f"{_API}/settings", _Handler.settings),
-    ("POST", f"/datasets/{_NAME}\\.git/info/lfs/objects/batch", _Handler.batch),
-    ("POST", f"/datasets/{_NAME}\\.git/info/lfs/verify", _Handler.verify),
+    ("POST", f"{_PAGE}\\.git/info/lfs/objects/batch", _Handler.batch),
+    ("POST", f"{_PAGE}\\.git/info/lfs/verify", _Handler.verify),
     ("PUT", r"/storage/([0-9a-f]{64})", _Handler.store),
-    ("GET HEAD", f"/datasets/{_NAME}/resolve/([^/]+)/(.+)", _Handler.resolve),
+    ("GET HEAD", f"{_PAGE}/resolve/([^/]+)/(.+)", _Handler.resolve),
 )
