@@ -302,6 +302,8 @@ def test_a_key_is_sent_to_its_own_servers_alone(
         {"benchmark": {"kind": "gpqa"}},
         {"benchmark": {"kind": "tiny", "path": "/etc/passwd"}},
         {"serve": {}, "teacher": {"kind": "openai_server", "model": "org/name"}},
+        {"serve": {"model": "org/name/weights.gguf"}},  # vLLM fetches the file from the Hub
+        {"serve": {}, "teacher": {"kind": "openai_server", "model": "org/name/weights.gguf"}},
         {"serve": {}, "teacher": {"kind": "recorded", "top_up": {"kind": "x", "model": "/etc"}}},
     ],
     ids=str,
