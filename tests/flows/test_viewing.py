@@ -149,6 +149,15 @@ def test_only_who_has_the_address_is_answered(address: str) -> None:
         assert get(address, "api/state", method)[0].status in (404, 405), method
 
 
+def test_requests_that_name_no_path_are_refused_like_any_other(address: str) -> None:
+    """They are no internal fault, whose traceback would be a file for each of them."""
+    parts = urlsplit(address)
+    for line in ("OPTIONS *", "CONNECT attacker.example:80"):
+        with socket.create_connection((parts.hostname, parts.port or 0)) as connection:
+            connection.sendall(f"{line} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            assert connection.recv(12) == b"HTTP/1.1 404", line
+
+
 def test_no_path_of_a_request_is_a_path_of_a_file(address: str) -> None:
     for path in (
         *("../../../../etc/passwd", "..%2f..%2fetc%2fpasswd", "%2e%2e/numbers.py"),
