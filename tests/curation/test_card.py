@@ -235,6 +235,13 @@ def test_a_scorer_that_knows_only_its_own_kind_of_text_is_named_a_limit(tmp_path
     assert "knows no other text" in render(tmp_path / "bundled", bundled)
 
 
+def test_limits_of_a_grader_among_others_are_named(tmp_path: Path) -> None:
+    inside = [{"kind": "code", "allow_weak_sandbox": True}, {"kind": "choice"}]
+    text = render(tmp_path, samples.recipe(grader={"kind": "first_of", "graders": inside}))
+    assert "without a full sandbox (`allow_weak_sandbox`)" in text
+    assert "A right choice may be a guess" in text
+
+
 def test_twice_gives_the_same_card_without_time_or_place(tmp_path: Path) -> None:
     first, second = render(tmp_path / "a"), render(tmp_path / "b")
     assert first == second
