@@ -197,11 +197,15 @@ def test_mistakes_of_a_command_are_one_line(run: Path, tmp_path: Path) -> None:
     building = tmp_path / "building"
     building.mkdir()
     (building / "recipe.yaml").write_text("name: x")
+    (tmp_path / "trained").mkdir()
+    for name in ("recipe.yaml", "training.jsonl"):
+        (tmp_path / "trained" / name).write_text("{}")
     samples.write_run(tmp_path / "nothing", [])
     for given, words in {
         "nowhere": "no such run directory",
         "notes.txt": "no complete run",
         "building": "run the same polytrace build again",
+        "trained": "is the directory of a training or an evaluation",
         "nothing": "polytrace inspect nothing says why",
     }.items():
         done = polytrace("view", given, "--no-browser", cwd=tmp_path)
