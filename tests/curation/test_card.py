@@ -1,3 +1,4 @@
+import html
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -311,6 +312,17 @@ def test_no_text_closes_its_fence(text: str) -> None:
     closing = [line for line in block[1:] if line.strip(" ") == fence.group()]
     assert closing == [block[-1]]
     assert "\n".join(block[1:-1]) == visible(text)
+
+
+WWW = ("www.attacker.example", "see WWW.attacker.example", "(www.a.b)", "_www.a.b")
+
+
+@pytest.mark.parametrize("name", WWW)
+def test_a_name_of_a_server_becomes_no_link(name: str) -> None:
+    """The Markdown of GitHub and of the Hub makes links of what begins with `www.`, too."""
+    shown = markdown.escape(name)
+    assert re.search(r"www\.", shown, re.IGNORECASE) is None
+    assert html.unescape(shown).replace("\\", "") == name
 
 
 @given(st.text())
