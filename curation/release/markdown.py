@@ -15,7 +15,9 @@ from support.display.text import one_line, visible
 from support.redact import without_credentials
 
 _ACTIVE = re.compile(r"([\\`*_{}\[\]()<>#|~$&!])")
-_SECRET = re.compile(r"(?:^|_)(?:(?:api|access|secret)_?key|token|secret|passwd|password|auth\w*)$")
+_SECRET = re.compile(
+    r"(?:^|[_-])(?:(?:api|access|secret)[_-]?key|token|secret|passwd|password|auth\w*)$"
+)
 _WWW = re.compile(r"(www)\.", re.IGNORECASE)  # GitHub's Markdown makes a link of it
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 _FOLDER = re.compile(r"(?:/|~|[A-Za-z]:[\\/]|\\\\)")

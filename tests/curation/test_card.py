@@ -372,6 +372,18 @@ def test_the_printed_recipe_holds_no_folder_and_no_credential(tmp_path: Path) ->
     assert yaml.safe_load(markdown.printable_recipe(plain).text) == plain.shaping()
 
 
+def test_names_of_headers_are_names_of_secrets_too(tmp_path: Path) -> None:
+    """Some gateways take headers for a provider in the body of a request."""
+    headers = {"X-API-Key": "hunter2", "x-auth-token": "hunter2", "trace": "shown"}
+    teacher = {"kind": "openai_server", "model": "m", "extra": {"extra_headers": headers}}
+    printed = markdown.printable_recipe(samples.recipe(teacher=teacher))
+    assert "hunter2" not in printed.text and "trace: shown" in printed.text
+    assert printed.withheld == (
+        "teacher.extra.extra_headers.X-API-Key",
+        "teacher.extra.extra_headers.x-auth-token",
+    )
+
+
 @pytest.mark.parametrize(
     ("stated", "wanted"),
     [
