@@ -69,15 +69,17 @@ def refuse_kernels(facts: object, folder: Path) -> None:
 
 def _implementations(facts: object) -> Iterator[tuple[str, str]]:
     """How a config wants its layers computed: keys and names, those of its parts too."""
-    if not isinstance(facts, dict):
-        return
-    for key, value in facts.items():
-        if isinstance(value, dict):
-            yield from _implementations(value)
-            if key.endswith(_IMPLEMENTATION):  # one for each part of the model
-                yield from ((key, one) for one in value.values() if isinstance(one, str))
-        elif isinstance(value, str) and key.endswith(_IMPLEMENTATION):
-            yield key, value
+    waiting: list[object] = [facts]
+    while waiting:
+        here = waiting.pop()
+        if isinstance(here, list):
+            waiting += here
+        elif isinstance(here, dict):
+            waiting += here.values()
+            for key, value in here.items():
+                if key.endswith(_IMPLEMENTATION):  # a name, or one for each part of the model
+                    named = value.values() if isinstance(value, dict) else (value,)
+                    yield from ((key, one) for one in named if isinstance(one, str))
 
 
 def _is_ours(name: str) -> bool:
