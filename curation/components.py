@@ -150,10 +150,15 @@ def of_others(recipe: Recipe) -> list[plugins.Plugin]:
     return [plugin for plugin in origins if plugin is not None]
 
 
+def deciding_graders(spec: Part) -> list[Part]:
+    """The graders that decide, in the order in which they are asked."""
+    inside = _graders_inside(spec)
+    return [part for one in inside for part in deciding_graders(one)] if inside else [spec]
+
+
 def grader_kinds(spec: Part) -> list[str]:
     """The kinds of the graders that decide, in the order in which they are asked."""
-    inside = _graders_inside(spec)
-    return [kind for one in inside for kind in grader_kinds(one)] if inside else [spec.kind]
+    return [one.kind for one in deciding_graders(spec)]
 
 
 def judges(spec: Part) -> list[Part]:

@@ -26,7 +26,7 @@ from schemas.manifest import Manifest
 from schemas.records import Released
 from support import plugins
 from support.errors import DamagedError, NothingReleasedError, UserError
-from support.files import atomic_folder, is_disk_fault, replace_text, sha256
+from support.files import atomic_folder, is_disk_fault, read_json, replace_text, sha256
 
 FACTS_FILE = "export.json"
 REFUSED_FILE = "refused.jsonl"
@@ -89,8 +89,22 @@ def _check_out(out: Path, run: Path) -> None:
         raise UserError(f"--out {out}: lies in the folder that is read; choose another place")
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise UserError(f"{out}: exists, and is no folder; choose another --out")
-    if out.is_dir() and any(out.iterdir()) and not (out / FACTS_FILE).is_file():
-        raise UserError(f"{out}: exists, and holds no export; choose another --out")
+    if out.is_dir() and any(out.iterdir()):
+        if not (out / FACTS_FILE).is_file():
+            raise UserError(f"{out}: exists, and holds no export; choose another --out")
+        if others := sorted({path.name for path in out.iterdir()} - _exported(out)):
+            raise UserError(
+                f"{out}: holds {others[0]} beside an export, which would be lost; move it away, or "
+                "choose another --out"
+            )
+
+
+def _exported(folder: Path) -> set[str]:
+    """The names of the files that an earlier export has written; none where it does not say."""
+    try:
+        return {FACTS_FILE, *read_json(folder / FACTS_FILE)["sha256"]}
+    except (OSError, ValueError, LookupError, TypeError):
+        return set()
 
 
 def _write(

@@ -15,14 +15,17 @@ from support.display.text import one_line, visible
 from support.redact import without_credentials
 
 _ACTIVE = re.compile(r"([\\`*_{}\[\]()<>#|~$&!])")
-_SECRET = re.compile(r"(?:^|_)(?:(?:api|access|secret)_?key|token|secret|passwd|password|auth\w*)$")
+_SECRET = re.compile(
+    r"(?:^|[_-])(?:(?:api|access|secret)[_-]?key|token|secret|passwd|password|auth\w*)$"
+)
+_WWW = re.compile(r"(www)\.", re.IGNORECASE)  # GitHub's Markdown makes a link of it
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 _FOLDER = re.compile(r"(?:/|~|[A-Za-z]:[\\/]|\\\\)")
 
 
 def escape(text: str) -> str:
     """`text` on one line, every character with a meaning in Markdown, HTML or maths escaped."""
-    escaped = _ACTIVE.sub(r"\\\1", one_line(text))
+    escaped = _WWW.sub(r"\1&#46;", _ACTIVE.sub(r"\\\1", one_line(text)))
     return _URL.sub(lambda url: url.group().replace(":", "&#58;", 1), escaped)  # no link
 
 

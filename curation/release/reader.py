@@ -20,6 +20,7 @@ from schemas.manifest import MANIFEST_FILE, RECIPE_FILE, Manifest
 from support.errors import UserError
 
 ROWS_AT_ONCE = 100  # whole rows in memory
+_OTHER_RUNS = ("training.jsonl", "cells")  # what trainings and evaluations write beside a recipe
 
 
 class RowLocation(NamedTuple):
@@ -65,6 +66,11 @@ class ReleaseReader:
         if not (where / MANIFEST_FILE).exists() and (files := _dataset(where)):
             return files
         if (where / RECIPE_FILE).exists() and not (where / MANIFEST_FILE).exists():
+            if any((where / name).exists() for name in _OTHER_RUNS):
+                raise UserError(
+                    f"{where}: is the directory of a training or an evaluation, which holds no "
+                    "canvases; give the run directory of a build"
+                )
             raise UserError(
                 f"{where}: no complete run yet: its build goes on or was stopped; wait for its "
                 "end, or run the same polytrace build again"

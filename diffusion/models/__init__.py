@@ -32,6 +32,7 @@ from diffusion.models.conversion.directories import local_directory as local_dir
 from diffusion.models.conversion.directories import located as located
 from diffusion.models.network.denoiser import Denoiser, Dlm
 from diffusion.settings import ModelReference
+from scorers.weights import refuse_kernels
 from support import plugins
 from support.errors import UserError, first_line
 from support.files import read_json
@@ -293,4 +294,5 @@ def read_config(folder: Path) -> Config:
         raise UserError(f"{folder}: no model directory: config.json: {error}") from None
     if not isinstance(config, dict):
         raise UserError(f"{folder}/config.json: is no mapping; take a model's own directory")
+    refuse_kernels(config, folder)
     return config

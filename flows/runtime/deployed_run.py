@@ -4,6 +4,7 @@ The environment of the run says how often it is tried again and how long it may 
 sets it for each deployment (`job_variables.env`).
 """
 
+import math
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -17,19 +18,37 @@ from prefect.logging.handlers import APILogHandler
 from prefect.states import AwaitingRetry, Failed
 
 from flows.runtime.commands import stop_commands
-from support.errors import PolytraceError, StoppedError
+from support.errors import PolytraceError, StoppedError, UserError
 from support.signals import exit_now
 
 RETRIES = "POLYTRACE_RETRIES"
 RETRY_DELAY = "POLYTRACE_RETRY_DELAY_SECONDS"
 TIMEOUT = "POLYTRACE_TIMEOUT_SECONDS"
+LEAST_DELAY = 60.0  # seconds: a run whose process has not ended yet would be marked as crashed
 
 Arguments = ParamSpec("Arguments")
 
 
 def seconds_allowed() -> float | None:
     """How long a run may take, or None if no limit is set."""
-    return float(os.environ.get(TIMEOUT) or 0) or None
+    return _setting(TIMEOUT, 0) or None
+
+
+def retry_delay() -> timedelta:
+    """How long a run waits for its next try."""
+    return timedelta(seconds=max(LEAST_DELAY, _setting(RETRY_DELAY, 300)))
+
+
+def _setting(name: str, otherwise: float) -> float:
+    """A number in the environment; UserError where there is something else."""
+    text = os.environ.get(name, "")
+    try:
+        number = float(text or otherwise)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise UserError(f"{name}: {text[:40]!r} is no number from 0 on; mend it in prefect.yaml")
+    return number
 
 
 def in_one_sentence(work: Callable[Arguments, str]) -> Callable[Arguments, str | State[str]]:
@@ -55,16 +74,14 @@ def may_be_tried_again(error: PolytraceError) -> bool:
     """Whether the error may pass, and the run has been started seldom enough."""
     passes = error.exit_code == StoppedError.exit_code
     starts: int = runtime.flow_run.run_count
-    return (
-        passes and runtime.deployment.id is not None and starts <= int(os.environ.get(RETRIES) or 0)
-    )
+    return passes and runtime.deployment.id is not None and starts <= _setting(RETRIES, 0)
 
 
 def _given_back(message: str) -> Pause:
     """Put this run into the queue of the workers again; what then ends its process."""
     get_run_logger().warning("%s; it is tried again", message)
-    delay = timedelta(seconds=float(os.environ.get(RETRY_DELAY) or 300))
-    state: State[Any] = AwaitingRetry(scheduled_time=datetime.now(UTC) + delay, message=message)
+    at = datetime.now(UTC) + retry_delay()
+    state: State[Any] = AwaitingRetry(scheduled_time=at, message=message)
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(UUID(runtime.flow_run.id), state)
     return Pause(message, state=state)

@@ -19,7 +19,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from pydantic import ValidationError
 
-from support.errors import PolytraceError, UserError
+from support.errors import PolytraceError, UserError, first_line
 from support.processes import DEVNULL, Child
 
 PLAN = "prefect.yaml"
@@ -37,7 +37,7 @@ def deploy(folder: Path, names: Sequence[str], *, restart: bool, say: Say) -> No
         restart: Make the automations; if not, those of an earlier call are deleted.
         say: Told what was done.
     """
-    known = {one["name"]: one for one in _read(folder / PLAN)["deployments"]}
+    known = {one["name"]: one for one in read_plan(folder / PLAN)}
     if unknown := sorted(set(names) - set(known)):
         raise UserError(f"{PLAN}: no deployment {unknown[0]!r}; there are {', '.join(known)}")
     if get_current_settings().api.url is None:
@@ -60,19 +60,45 @@ def deploy(folder: Path, names: Sequence[str], *, restart: bool, say: Say) -> No
 def read_automations(file: Path) -> list[AutomationCore]:
     """The automations in a file of the format that `prefect automation create` reads."""
     try:
-        return [AutomationCore.model_validate(one) for one in _read(file)["automations"]]
+        return [AutomationCore.model_validate(one) for one in _read(file, "automations")]
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UserError(f"{file.name}: {where}: {first['msg']}") from None
 
 
-def _read(file: Path) -> Any:
+def read_plan(file: Path) -> list[dict[str, Any]]:
+    """The deployments in a `prefect.yaml`; UserError for one that lacks what is needed here."""
+    entries = _read(file, "deployments")
+    for number, one in enumerate(entries):
+        pool = one.get("work_pool")
+        needed = {
+            "name": one.get("name"),
+            "entrypoint": one.get("entrypoint"),
+            "work_pool.name": pool.get("name") if isinstance(pool, dict) else None,
+        }
+        for key, value in needed.items():
+            if not isinstance(value, str) or not value:
+                raise UserError(f"{file.name}: deployments.{number}.{key}: give it as text")
+    return entries
+
+
+def _read(file: Path, key: str) -> list[dict[str, Any]]:
+    """The list of mappings under a key of a YAML file; UserError where there is none."""
     try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         where = file.parent.resolve()
         raise UserError(f"{file.name}: not in {where}; go to the checkout") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or first_line(error)
+        raise UserError(f"{file.name}{line}: cannot be read: {problem}") from None
+    entries = data.get(key) if isinstance(data, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
+        raise UserError(f"{file.name}: {key}: must be a list of mappings")
+    return entries
 
 
 def _prefect(folder: Path, *words: str) -> None:

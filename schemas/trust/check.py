@@ -168,9 +168,11 @@ def _files_fault(text: str, allowed: Allowed) -> str | None:
 
 
 def _model_fault(text: str, allowed: Allowed) -> str | None:
-    # What is no directory is asked of the Hub, also as ORG/NAME:QUANTIZATION; only names of
-    # more than two parts, and those that cannot be ids, are not.
-    is_path = exists(text) or text.startswith(("/", "~", ".")) or text.strip("/").count("/") > 1
+    # What is no directory is asked of the Hub, also as ORG/NAME:QUANTIZATION, and by vLLM as
+    # ORG/NAME/FILE.gguf; only other names of more than two parts, and those that cannot be ids,
+    # are not.
+    is_deep = text.strip("/").count("/") > 1 and not text.endswith(".gguf")
+    is_path = exists(text) or text.startswith(("/", "~", ".")) or is_deep
     if names_server(text) or is_path:
         return _files_fault(text, allowed)
     fault = allowed.hub_fault()

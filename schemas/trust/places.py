@@ -15,7 +15,8 @@ def place_fault(path: str) -> str | None:
 
     Links are followed, and a folder may hold no link that leads out.
     """
-    if path.startswith("~") or "\0" in path:
+    first = next(iter(Path(path).parts), "")  # of `./~/x` too, which readers expand as `~/x`
+    if first.startswith("~") or "\0" in path:
         return f"{path!r} is no plain path"
     try:
         place = Path(os.path.realpath(locate(path)))
@@ -42,7 +43,13 @@ def _is_inside(place: Path) -> bool:
 
 
 def _links_out(folder: Path) -> Iterator[str]:
-    for parent, folders, files in os.walk(folder):
+    """Links that lead out, also those behind a link to another folder of the directory."""
+    seen: set[str] = set()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        if (place := os.path.realpath(parent)) in seen:
+            folders.clear()
+            continue
+        seen.add(place)
         for name in (*folders, *files):
             path = Path(parent, name)
             if path.is_symlink() and not _is_inside(Path(os.path.realpath(path))):

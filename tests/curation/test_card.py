@@ -1,3 +1,4 @@
+import html
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -235,6 +236,13 @@ def test_a_scorer_that_knows_only_its_own_kind_of_text_is_named_a_limit(tmp_path
     assert "knows no other text" in render(tmp_path / "bundled", bundled)
 
 
+def test_limits_of_a_grader_among_others_are_named(tmp_path: Path) -> None:
+    inside = [{"kind": "code", "allow_weak_sandbox": True}, {"kind": "choice"}]
+    text = render(tmp_path, samples.recipe(grader={"kind": "first_of", "graders": inside}))
+    assert "without a full sandbox (`allow_weak_sandbox`)" in text
+    assert "A right choice may be a guess" in text
+
+
 def test_twice_gives_the_same_card_without_time_or_place(tmp_path: Path) -> None:
     first, second = render(tmp_path / "a"), render(tmp_path / "b")
     assert first == second
@@ -306,6 +314,17 @@ def test_no_text_closes_its_fence(text: str) -> None:
     assert "\n".join(block[1:-1]) == visible(text)
 
 
+WWW = ("www.attacker.example", "see WWW.attacker.example", "(www.a.b)", "_www.a.b")
+
+
+@pytest.mark.parametrize("name", WWW)
+def test_a_name_of_a_server_becomes_no_link(name: str) -> None:
+    """The Markdown of GitHub and of the Hub makes links of what begins with `www.`, too."""
+    shown = markdown.escape(name)
+    assert re.search(r"www\.", shown, re.IGNORECASE) is None
+    assert html.unescape(shown).replace("\\", "") == name
+
+
 @given(st.text())
 def test_escaped_text_is_one_line_without_live_characters(text: str) -> None:
     line = markdown.escape(text)
@@ -351,6 +370,18 @@ def test_the_printed_recipe_holds_no_folder_and_no_credential(tmp_path: Path) ->
     assert markdown.printable_recipe(samples.recipe()).withheld == ()
     plain = samples.recipe()
     assert yaml.safe_load(markdown.printable_recipe(plain).text) == plain.shaping()
+
+
+def test_names_of_headers_are_names_of_secrets_too(tmp_path: Path) -> None:
+    """Some gateways take headers for a provider in the body of a request."""
+    headers = {"X-API-Key": "hunter2", "x-auth-token": "hunter2", "trace": "shown"}
+    teacher = {"kind": "openai_server", "model": "m", "extra": {"extra_headers": headers}}
+    printed = markdown.printable_recipe(samples.recipe(teacher=teacher))
+    assert "hunter2" not in printed.text and "trace: shown" in printed.text
+    assert printed.withheld == (
+        "teacher.extra.extra_headers.X-API-Key",
+        "teacher.extra.extra_headers.x-auth-token",
+    )
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,18 @@ def test_statements_of_the_makers_and_what_is_estimated_from_them(tmp_path: Path
     assert "- Trials of one kind." in card
 
 
+def test_labels_of_sources_are_not_said_to_be_grades_of_a_program(tmp_path: Path) -> None:
+    """Also where a scorer measured the paths, which is no grading."""
+    label: dict[str, Any] = {"kind": "label"}
+    facts = made(tmp_path / "label", samples.recipe(grader=label))
+    said = facts["rai:dataAnnotationProtocol"]
+    assert "labels of the sources, taken over unchecked. SeqDep was measured with" in said
+    assert "graded" not in said
+    several = {"kind": "first_of", "graders": [{"kind": "math"}, label]}
+    said = made(tmp_path / "both", samples.recipe(grader=several))["rai:dataAnnotationProtocol"]
+    assert "math, label; label takes over" in said and "every path" not in said
+
+
 def test_what_nobody_stated_is_said_to_be_unknown(tmp_path: Path) -> None:
     facts = made(tmp_path, samples.recipe(source={"kind": "jsonl", "path": "p.jsonl"}))
     card = (tmp_path / "release" / "README.md").read_text(encoding="utf-8")

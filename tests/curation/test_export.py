@@ -371,6 +371,22 @@ def test_an_export_is_replaced_and_nothing_else(run: Path, tmp_path: Path) -> No
     assert contents(tmp_path) == before
 
 
+def test_files_that_somebody_put_beside_an_export_are_not_lost(run: Path, tmp_path: Path) -> None:
+    """Token ids made of it, or the run itself: replacing the folder would delete them."""
+    out = tmp_path / "out"
+    exporting.export(run, "parathinker", out)
+    (out / "tokens").mkdir()
+    (out / "tokens" / "data.arrow").write_text("hours of work")
+    with pytest.raises(UserError, match=r"tokens beside an export.*choose another --out"):
+        exporting.export(run, "parathinker", out)
+    assert (out / "tokens" / "data.arrow").read_text() == "hours of work"
+    shutil.rmtree(out / "tokens")
+    exporting.export(run, "parathinker", out)
+    (out / exporting.FACTS_FILE).write_text("{}")  # of anybody
+    with pytest.raises(UserError, match="choose another --out"):
+        exporting.export(run, "parathinker", out)
+
+
 def test_a_damaged_row_ends_the_export_and_leaves_no_folder(run: Path, tmp_path: Path) -> None:
     bad = Path(shutil.copytree(run / "release", tmp_path / "bad"))
     file = sorted((bad / "data").glob("train-*"))[0]

@@ -1,5 +1,6 @@
 """How a deployed run ends: later again after an error that may pass, or when its time is over."""
 
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from flows.runtime.deployed_run import (
     TIMEOUT,
     in_one_sentence,
     may_be_tried_again,
+    retry_delay,
+    seconds_allowed,
 )
 from flows.runtime.deployments import deploy, read_automations
 from support.errors import PolytraceError, ShortError, UserError
@@ -146,6 +149,41 @@ def test_without_a_server_or_a_plan_it_says_what_to_do(tmp_path: Path) -> None:
         deploy(tmp_path, (), restart=True, say=print)
     with pytest.raises(UserError, match="no deployment 'x'; there are demo, "):
         deploy(ROOT, ("x",), restart=True, say=print)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("deployments: [demo", "prefect.yaml, line 1: cannot be read: "),
+        ("", "prefect.yaml: deployments: must be a list"),
+        ("deployments:", "prefect.yaml: deployments: must be a list"),
+        ("deployments: [demo]", "prefect.yaml: deployments: must be a list"),
+        ("deployments: [{entrypoint: x}]", "prefect.yaml: deployments.0.name: "),
+        (
+            "deployments: [{name: a, entrypoint: x, work_pool: mine}]",
+            "deployments.0.work_pool.name",
+        ),
+    ],
+)
+def test_a_mistake_in_a_file_that_is_edited_is_one_sentence(
+    text: str, says: str, tmp_path: Path
+) -> None:
+    (tmp_path / "prefect.yaml").write_text(text)
+    with pytest.raises(UserError, match=re.escape(says)):
+        deploy(tmp_path, (), restart=True, say=print)
+    automations = tmp_path / "automations.yaml"
+    automations.write_text("automations: {name: x}")
+    with pytest.raises(UserError, match=r"automations\.yaml: automations: must be a list"):
+        read_automations(automations)
+
+
+def test_variables_of_a_deployment_are_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert seconds_allowed() is None and retry_delay().total_seconds() == 300
+    monkeypatch.setenv(RETRY_DELAY, "5")  # the process would still be ending
+    monkeypatch.setenv(TIMEOUT, "two days")
+    assert retry_delay().total_seconds() == 60
+    with pytest.raises(UserError, match=f"{TIMEOUT}: 'two days' is no number from 0 on"):
+        seconds_allowed()
 
 
 def test_every_deployment_has_the_tag_that_the_automations_look_for(tmp_path: Path) -> None:

@@ -156,6 +156,15 @@ def test_only_who_has_the_address_is_answered(address: str) -> None:
         assert get(address, "api/state", method)[0].status in (404, 405), method
 
 
+def test_requests_that_name_no_path_are_refused_like_any_other(address: str) -> None:
+    """They are no internal fault, whose traceback would be a file for each of them."""
+    parts = urlsplit(address)
+    for line in ("OPTIONS *", "CONNECT attacker.example:80"):
+        with socket.create_connection((parts.hostname, parts.port or 0)) as connection:
+            connection.sendall(f"{line} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            assert connection.recv(12) == b"HTTP/1.1 404", line
+
+
 def test_no_path_of_a_request_is_a_path_of_a_file(address: str) -> None:
     for path in (
         *("../../../../etc/passwd", "..%2f..%2fetc%2fpasswd", "%2e%2e/numbers.py"),
@@ -195,11 +204,15 @@ def test_mistakes_of_a_command_are_one_line(run: Path, tmp_path: Path) -> None:
     building = tmp_path / "building"
     building.mkdir()
     (building / "recipe.yaml").write_text("name: x")
+    (tmp_path / "trained").mkdir()
+    for name in ("recipe.yaml", "training.jsonl"):
+        (tmp_path / "trained" / name).write_text("{}")
     samples.write_run(tmp_path / "nothing", [])
     for given, words in {
         "nowhere": "no such run directory",
         "notes.txt": "no complete run",
         "building": "run the same polytrace build again",
+        "trained": "is the directory of a training or an evaluation",
         "nothing": "polytrace inspect nothing says why",
     }.items():
         done = polytrace("view", given, "--no-browser", cwd=tmp_path)

@@ -264,6 +264,9 @@ def test_a_key_is_sent_to_its_own_servers_alone(
         {"source": [{"kind": "jsonl", "path": "../up.jsonl"}]},
         {"source": [{"kind": "jsonl", "path": "inside/../../up.jsonl"}]},
         {"source": [{"kind": "jsonl", "path": "~/.netrc"}]},
+        {"source": [{"kind": "jsonl", "path": "./~/.netrc"}]},
+        {"source": [{"kind": "canvases", "path": ".//./~root/run"}]},
+        {"seqdep": {"web": "./~/notes.jsonl"}},
         {"source": [{"kind": "jsonl", "path": "file:///etc/passwd"}]},
         {"source": [{"kind": "jsonl", "path": "local:///etc/passwd"}]},
         {"source": [{"kind": "jsonl", "path": "simplecache::http://localhost/x"}]},
@@ -299,6 +302,8 @@ def test_a_key_is_sent_to_its_own_servers_alone(
         {"benchmark": {"kind": "gpqa"}},
         {"benchmark": {"kind": "tiny", "path": "/etc/passwd"}},
         {"serve": {}, "teacher": {"kind": "openai_server", "model": "org/name"}},
+        {"serve": {"model": "org/name/weights.gguf"}},  # vLLM fetches the file from the Hub
+        {"serve": {}, "teacher": {"kind": "openai_server", "model": "org/name/weights.gguf"}},
         {"serve": {}, "teacher": {"kind": "recorded", "top_up": {"kind": "x", "model": "/etc"}}},
     ],
     ids=str,
@@ -367,3 +372,20 @@ def test_links_that_lead_out_are_followed_before_they_are_allowed(
     os.unlink(home / "data" / "deep" / "x.jsonl")
     (home / "data" / "x.jsonl").symlink_to(home / "data" / "y.jsonl")
     assert place_fault("data") is None
+
+
+def test_a_link_behind_a_link_does_not_lead_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`corpus: run` reads run/data/*.parquet, wherever run/data lies."""
+    home = tmp_path / "home"
+    (home / "run").mkdir(parents=True)
+    (home / "other").mkdir()
+    (tmp_path / "private.parquet").write_text("x")
+    monkeypatch.chdir(home)
+    (home / "run" / "data").symlink_to("../other")
+    (home / "other" / "back").symlink_to("../run")  # a circle ends
+    assert place_fault("run") is None
+    (home / "other" / "train-0.parquet").symlink_to(tmp_path / "private.parquet")
+    assert "holds a link that leads out" in str(place_fault("run"))
+    assert "holds a link that leads out" in refused({"corpus": "run"})

@@ -152,6 +152,22 @@ def test_a_model_that_would_run_something_is_refused_in_one_line(
     assert not canary.exists()
 
 
+@pytest.mark.parametrize("command", ["teacher", *LOADING])
+def test_kernels_that_a_config_names_are_not_fetched(
+    command: str, good: dict[str, Path], tmp_path: Path
+) -> None:
+    """transformers would fetch them from the Hub and run them, where `kernels` is installed."""
+    kind = "masked" if command in ("train", "evaluate") else "causal"
+    model = tmp_path / "model"
+    shutil.copytree(good[kind], model)
+    facts = json.loads((model / "config.json").read_text())
+    nested = {"attn_implementation": {"": "sdpa", "text_config": "someone/kernel@main"}}
+    for named in ({"_attn_implementation": "someone/kernel"}, {"text_config": nested}):
+        (model / "config.json").write_text(json.dumps(facts | named))
+        said = run(*commands(model, tmp_path, good["corpus"])[command])
+        assert "attn_implementation is 'someone/kernel" in said and "code on the Hub" in said
+
+
 def test_a_teacher_with_code_of_its_own_is_refused_in_one_line(
     tmp_path: Path, tiny_teacher: Path, canary: Path
 ) -> None:

@@ -8,6 +8,7 @@ Source: docs.mlcommons.org/croissant/docs/croissant-spec.html and …/croissant-
 """
 
 import json
+from collections.abc import Sequence
 
 from curation import components
 from curation.release import card
@@ -158,16 +159,13 @@ def _records() -> Json:
 def _responsible(manifest: Manifest, recipe: Recipe, stats: Stats) -> Json:
     """The terms of responsible AI: the card in other words."""
     synthetic = provenance.is_synthetic(manifest, stats)
-    kinds = ", ".join(components.grader_kinds(recipe.grader))
+    kinds = components.grader_kinds(recipe.grader)
     sources = "; ".join(
         f"{shorten(one_line(s.label), 80)} ({s.rows:,} rows read, license "
         f"{shorten(one_line(s.license), 80)})"
         for s in manifest.sources[: card.MOST_ORIGINS]
     )
-    scored = (
-        f" and measured SeqDep with {one_line(manifest.scorer.name)}" if manifest.scorer else ""
-    )
-    tools = [f"Polytrace {manifest.polytrace}, graders: {kinds}"]
+    tools = [f"Polytrace {manifest.polytrace}, graders: {', '.join(kinds)}"]
     if manifest.scorer:
         tools.append(f"{one_line(manifest.scorer.name)}, revision {manifest.scorer.revision}")
     tools += [one_line(name) for name in components.judge_names(recipe.grader)]
@@ -192,13 +190,7 @@ def _responsible(manifest: Manifest, recipe: Recipe, stats: Stats) -> Json:
                 for f in manifest.filters
             ),
         ],
-        "rai:dataAnnotationProtocol": (
-            f"Programs and models graded every path (graders: {kinds}){scored}. No person "
-            "annotated anything for this corpus."
-            if provenance.annotations_creators(recipe) != [provenance.FOUND]
-            else "Grades are labels of the sources, taken over unchecked. No person annotated "
-            "anything for this corpus."
-        ),
+        "rai:dataAnnotationProtocol": _annotation(manifest, kinds),
         "rai:annotationsPerItem": "0 by people",
         "rai:machineAnnotationTools": tools,
         "rai:dataLimitations": [*notice, *limits.known_limits(manifest, recipe)],
@@ -210,6 +202,23 @@ def _responsible(manifest: Manifest, recipe: Recipe, stats: Stats) -> Json:
         ],
         "rai:personalSensitiveInformation": [limits.personal_information(recipe)],
     }
+
+
+def _annotation(manifest: Manifest, kinds: Sequence[str]) -> str:
+    """Who graded the paths and measured SeqDep."""
+    names = ", ".join(kinds)
+    if set(kinds) == {"label"}:
+        told = ["Grades are labels of the sources, taken over unchecked."]
+    elif "label" in kinds:
+        told = [
+            f"The first of these graders that decided graded a path: {names}; label takes over the "
+            "labels of the sources unchecked."
+        ]
+    else:
+        told = [f"Programs and models graded every path (graders: {names})."]
+    if manifest.scorer:
+        told.append(f"SeqDep was measured with {one_line(manifest.scorer.name)}.")
+    return " ".join([*told, "No person annotated anything for this corpus."])
 
 
 def _traces(manifest: Manifest, stats: Stats) -> str:

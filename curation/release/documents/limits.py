@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from curation import components
 from curation.release import markdown
 from curation.release.documents.provenance import statements
 from schemas.manifest import Manifest
@@ -35,6 +36,7 @@ UNINTENDED = (
 def known_limits(manifest: Manifest, recipe: Recipe) -> list[str]:
     """One limit each, in Markdown without foreign text."""
     kind, limits = recipe.grader.kind, []
+    graders = components.deciding_graders(recipe.grader)
     limits.append("A right answer does not prove a right path: grades compare final answers.")
     if kind == "label":
         limits.append("Grades are the labels of the sources; nothing checked them here.")
@@ -43,12 +45,12 @@ def known_limits(manifest: Manifest, recipe: Recipe) -> list[str]:
         limits.append(
             f"A `wrong` or `unparsed` grade may be the {judge}'s mistake on unusual notation."
         )
-    if recipe.grader.options.get("allow_weak_sandbox"):
+    if any(one.options.get("allow_weak_sandbox") for one in graders):
         limits.append(
             "Programs were allowed to run without a full sandbox (`allow_weak_sandbox`), so that "
             "one may have read its tests."
         )
-    if kind == "choice":
+    if any(one.kind == "choice" for one in graders):
         limits.append("A right choice may be a guess: one of few options is right by chance.")
     limits += [
         "The summary is given the known answer; it is no evidence that the paths lead there.",
