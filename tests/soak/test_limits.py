@@ -6,6 +6,8 @@ makes the same bytes.
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,8 +15,10 @@ import pytest
 
 from curation.release.verify import find_problems
 from schemas.manifest import RELEASE_FOLDER
+from support.paths import ROOT
 from tests.builds import BuiltRuns, contents, make
-from tests.flows.commands import API, polytrace
+from tests.flows.commands import polytrace
+from tests.flows.homes import HOMES
 from tests.flows.test_served import write_recipe
 from tests.forked import begin
 from tests.servers.loopback import Behaviour, Loopback
@@ -50,18 +54,6 @@ def check_out_of_memory(place: Path, *args: str) -> None:
 # --- memory
 
 
-def test_a_score_whose_memory_runs_out_goes_on_with_more(
-    built_runs: BuiltRuns, tmp_path: Path
-) -> None:
-    built_runs.copy(tmp_path / "runs" / "demo", "demo", limit=24)
-    score = ("score", "--model", "tiny/teacher", "--input", "runs/demo", "--segments", "step")
-    assert polytrace(*score, "--out", "whole.jsonl", cwd=tmp_path).returncode == 0
-    check_out_of_memory(tmp_path, *score, "--out", "some.jsonl")
-    code, said = ending(tmp_path, None, None, *score, "--out", "some.jsonl")
-    assert code == 0, said
-    assert (tmp_path / "some.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
-
-
 def test_a_training_whose_memory_runs_out_goes_on_with_more(
     built_runs: BuiltRuns, tmp_path: Path
 ) -> None:
@@ -73,16 +65,6 @@ def test_a_training_whose_memory_runs_out_goes_on_with_more(
     code, said = ending(tmp_path, None, None, *train, "--out", "some")
     assert code == 0, said
     assert contents(tmp_path / "some" / "model") == contents(tmp_path / "whole" / "model")
-
-
-def test_a_build_whose_memory_runs_out_goes_on_with_more(
-    built_runs: BuiltRuns, tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = built_runs.path("demo", limit=24)
-    monkeypatch.setenv(API, prefect_api)
-    check_out_of_memory(tmp_path, "build", "demo", "--limit", "24", "--out", "run")
-    make(tmp_path / "run", "demo", limit=24)
-    check_same(tmp_path / "run", whole)
 
 
 # --- open files
@@ -106,14 +88,25 @@ def test_a_teacher_is_asked_by_as_many_connections_as_may_be_open(tmp_path: Path
 
 @pytest.mark.parametrize("runner", ["threads", "dask"])
 def test_a_build_with_64_open_files(runner: str, tmp_path: Path) -> None:
+    """With Prefect's own server, and with two workers a cluster fits; with more it is refused."""
     recipe = hostile.write_plain(tmp_path, rows=20)
     args = ("--set", "shard_rows=10", "--set", f"task_runner={runner}", "--out", "run")
-    code, said = ending(tmp_path, None, 64, "build", str(recipe), *args)
-    if code == 2:
-        assert "lets a process open 64 files" in said.splitlines()[-1]
-        assert runner == "dask" and (os.cpu_count() or 2) > 2, said
+    command = [sys.executable, "-m", "flows.cli", "build", str(recipe), *args]
+    home = HOMES.make(tmp_path / ".prefect")
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", *command],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    if runner == "dask" and (os.cpu_count() or 2) > 2:
+        assert done.returncode == 2, done.stderr
+        assert "lets a process open 64 files" in done.stderr.splitlines()[-1]
         return
-    assert code == 0, said
+    assert done.returncode == 0, done.stderr
     make(tmp_path / "whole", str(recipe.with_suffix("")), "shard_rows=10")
     check_same(tmp_path / "run", tmp_path / "whole")
 
