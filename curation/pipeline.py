@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from curation.context import Job
-from curation.run_store.shards import ShardMarker
+from curation.run_store.shards import ShardMarker, refuse_newer
 from curation.sampling.spending import begin_anew
 from curation.stages import (
     measure_controls,
@@ -138,8 +138,8 @@ def check_resources(job: Job) -> None:
     trace_stage.check_servers(job)
     shard_stages.check_grader(job)
     job.check_scorer()
-    with lock(job.run):
-        pass  # a directory that is in use, or cannot be written to, shows before the work
+    with lock(job.run):  # a directory that is in use, or cannot be written to, shows before
+        refuse_newer(job.run)
 
 
 def up_to_date(job: Job) -> Outcome | None:

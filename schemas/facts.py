@@ -6,7 +6,14 @@ In: what a build counted and wrote. Out: the sections of `manifest.json` (see `m
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
 from schemas.records import Stage
 
@@ -40,6 +47,11 @@ class Fact(BaseModel):
         if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
             raise ValueError("holds a lone surrogate, which UTF-8 cannot carry")
         return value
+
+
+def has_more(error: ValidationError) -> bool:
+    """Whether what is not valid holds a fact that this version does not know."""
+    return any(one["type"] == "extra_forbidden" for one in error.errors())
 
 
 class SourceFacts(Fact):

@@ -35,10 +35,11 @@ from schemas.facts import (
     TeacherFacts,
     TokenCounts,
     TraceCounts,
+    has_more,
 )
 from schemas.records import Stage
 from support.display.invalid_values import describe
-from support.errors import DamagedError, UserError
+from support.errors import DamagedError, NewerError, UserError
 from support.files import replace_text
 
 MANIFEST_FILE = "manifest.json"
@@ -183,25 +184,29 @@ class Manifest(Fact):
             raise DamagedError(f"{path}: not a manifest; {_REMEDY}")
         version = facts.get("schema_version")
         if isinstance(version, int) and version > SCHEMA_VERSION:
-            raise UserError(
-                f"{path}: schema version {version} is newer than this polytrace; update it"
-            )
-        stated = facts.pop("checksum", None)
+            raise NewerError(path)
+        is_whole = facts.pop("checksum", None) == _checksum(facts)
         try:
             manifest = cls.model_validate_json(json.dumps(former.renamed(facts)))
         except ValidationError as error:
+            if is_whole:
+                raise NewerError(path) if has_more(error) else _of_other(path, facts) from None
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise DamagedError(f"{path}: {describe(first, where)}; {_REMEDY}") from None
         as_written_by_0_1 = _text(former.renamed(manifest._facts(), former.FORMER))
         if data not in (manifest.text().encode(), as_written_by_0_1.encode()):
-            if manifest.checksum() != stated == _checksum(facts):
-                raise UserError(
-                    f"{path}: was made by another version of Polytrace ({manifest.polytrace}), "
-                    "whose manifests hold other facts; run the same polytrace build again"
-                )
+            if is_whole:
+                raise _of_other(path, facts)
             raise DamagedError(f"{path}: was changed after the build (checksum); {_REMEDY}")
         return manifest
+
+
+def _of_other(path: Path, facts: dict[str, object]) -> UserError:
+    return UserError(
+        f"{path}: was made by another version of Polytrace ({facts.get('polytrace')}), "
+        "whose manifests hold other facts; run the same polytrace build again"
+    )
 
 
 def _text(facts: dict[str, object]) -> str:

@@ -7,11 +7,15 @@ Cores and memory respect the limits of the container, if there is one (cgroup v1
 import ctypes
 import math
 import os
+import resource
 import sys
 from pathlib import Path
 
+from support.errors import UserError, first_line
+
 CGROUP = Path("/sys/fs/cgroup")
 MEMINFO = Path("/proc/meminfo")
+FILES = 1024  # that a process may open where the hard limit lets it; most systems do
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of mallopt(3)
 _FULL = ("out of memory", "allocate memory", "enough memory", "status_alloc_failed")  # cuBLAS's
 _NEVER = 2**31 - 1  # the greatest C int: 2 GiB lie free at the heap's end before any is given back
@@ -62,6 +66,36 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(said in message for said in _FULL)
     )
+
+
+def memory_message(error: BaseException) -> str:
+    """The sentence for an error that `is_out_of_memory`."""
+    return (
+        f"memory ran out ({first_line(error)}); what was made before is kept. Give it more memory, "
+        "and run the same command again: it continues"
+    )
+
+
+def allow_files(wanted: int) -> int:
+    """Let this process and its children open so many files, or as many as the hard limit lets.
+
+    Returns how many they may open.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return most
+
+
+def require_files(least: int) -> None:
+    """Let this process and its children open many files; UserError if not even so many."""
+    wanted = max(FILES, least)
+    if (files := allow_files(wanted)) < least:
+        raise UserError(
+            f"this shell lets a process open {files} files, and this command needs {least} or "
+            f"more; run ulimit -n {wanted}, and the same command again"
+        )
 
 
 def keep_freed() -> None:

@@ -13,6 +13,16 @@ class UserError(PolytraceError, ValueError):
     exit_code = 2
 
 
+class NewerError(UserError):
+    """A newer version of Polytrace made this file, and holds more in it than this one knows."""
+
+    def __init__(self, path: object) -> None:
+        super().__init__(
+            f"{path}: was made by a newer version of Polytrace; update this one, or build into "
+            "another directory (--out)"
+        )
+
+
 class ShortError(PolytraceError, RuntimeError):
     """A teacher could not deliver every sample; what came is kept, the same command resumes."""
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.release.rows import readable
+from curation.run_store.shards import refuse_newer
 from schemas import arrow, former
 from schemas.manifest import MANIFEST_FILE, RECIPE_FILE, Manifest
 from support.errors import UserError
@@ -65,6 +66,7 @@ class ReleaseReader:
             raise UserError(f"{where}: no such run directory")
         if not (where / MANIFEST_FILE).exists() and (files := _dataset(where)):
             return files
+        refuse_newer(where)
         if (where / RECIPE_FILE).exists() and not (where / MANIFEST_FILE).exists():
             if any((where / name).exists() for name in _OTHER_RUNS):
                 raise UserError(

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from curation.release import figures, row_checks, statistics
 from curation.release.rows import read_rows
 from curation.release.writer import data_path
-from curation.run_store.shards import kind_of
+from curation.run_store.shards import kind_of, refuse_newer
 from curation.sampling import journal
 from schemas import arrow
 from schemas.facts import REJECTED_FOLDER, FileFacts, ReleaseFile, Shard
@@ -58,6 +58,7 @@ class _Tally:
 def find_problems(run: Path) -> list[str]:
     """The problems of a run, one line each."""
     try:
+        refuse_newer(run)
         manifest = Manifest.load(run / MANIFEST_FILE)
     except PolytraceError as error:
         return [one_line(str(error))]

@@ -15,12 +15,12 @@ from typing import Annotated, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from schemas import arrow, former
-from schemas.facts import Fact, FileFacts, Kind, Rejected, Shard
+from schemas.facts import Fact, FileFacts, Kind, Rejected, Shard, has_more
 from schemas.records import Rejection, Stage
-from support.errors import DamagedError
+from support.errors import DamagedError, NewerError
 from support.files import atomic_write, fsync, replace_text, sha256
 
 ROW_GROUP = 256
@@ -186,6 +186,12 @@ def read_marker(run: Path, stage: Stage, index: int) -> ShardMarker | None:
     return read_checksummed(ShardMarker, _marker_path(run, stage, index))
 
 
+def refuse_newer(run: Path) -> None:
+    """NewerError where the first shard of a stage was made by a newer version of Polytrace."""
+    for stage in Stage:
+        read_marker(run, stage, 0)
+
+
 def spans(counts: Iterable[int]) -> list[range]:
     """Consecutive ranges of shard numbers from 0, of these lengths."""
     return [range(start, end) for start, end in pairwise(accumulate(counts, initial=0))]
@@ -220,12 +226,20 @@ def with_checksum(facts: Fact) -> str:
 
 
 def read_checksummed(kind: type[F], path: Path) -> F | None:
-    """The facts in a file of `with_checksum`; None where it is missing, damaged or changed."""
+    """The facts in a file of `with_checksum`; None where it is missing, damaged or changed.
+
+    Raises NewerError where it is whole and holds facts that this version does not know.
+    """
     try:
         text = path.read_text(encoding="utf-8")
         body = json.loads(text)
-        del body["checksum"]
+        stated = body.pop("checksum")
         facts = kind.model_validate_json(json.dumps(former.renamed(body)))
+    except ValidationError as error:
+        compact = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+        if has_more(error) and stated == hashlib.sha256(compact.encode()).hexdigest():
+            raise NewerError(path) from None
+        return None
     except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
         return None
     return facts if text in (with_checksum(facts), _as_written_by_0_1(facts)) else None

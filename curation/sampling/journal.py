@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from curation.teachers import Failure
 from schemas.records import FinishReason, Trace
+from support.errors import NewerError
 from support.files import PRIVATE, fsync
 
 COMMIT_SECONDS = 0.25  # an fsync takes some milliseconds
@@ -51,7 +52,10 @@ class JournalContents(NamedTuple):
 
 
 def read(path: Path) -> JournalContents:
-    """Every whole line of a journal in order, duplicates included; a missing file is empty."""
+    """Every whole line of a journal in order, duplicates included; a missing file is empty.
+
+    Raises NewerError, as all that reads entries here.
+    """
     traces: list[Trace] = []
     refusals: list[Refusal] = []
     damaged = torn = 0
@@ -60,7 +64,7 @@ def read(path: Path) -> JournalContents:
             for line in file:
                 if not line.endswith(b"\n"):
                     torn = len(line)
-                elif (entry := _revive(line)) is None:
+                elif (entry := _revive(line, path)) is None:
                     damaged += 1
                 elif isinstance(entry, Trace):
                     traces.append(entry)
@@ -87,7 +91,7 @@ def last_of(folder: Path, teacher: str) -> Trace | None:
         return None
     with paths[-1].open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
-        entries = map(_revive, reversed(file.readlines()))
+        entries = (_revive(line, paths[-1]) for line in reversed(file.readlines()))
         return next((e for e in entries if isinstance(e, Trace) and e.teacher == teacher), None)
 
 
@@ -120,7 +124,7 @@ def places(path: Path, start: int = 0) -> Iterator[LinePlace]:
 def read_line(file: BinaryIO, offset: int) -> Trace | Refusal | None:
     """The entry of the line that begins at a byte; None where it is damaged."""
     file.seek(offset)
-    return _revive(file.readline())
+    return _revive(file.readline(), Path(file.name))
 
 
 class Journal:
@@ -234,16 +238,20 @@ def _json(row: dict[str, Any]) -> bytes:
     return _COMPACT.encode(row).encode("ascii")
 
 
-def _revive(line: bytes) -> Trace | Refusal | None:
-    """The entry of a line; None where the line is damaged, in whatever way.
+def _revive(line: bytes, path: Path) -> Trace | Refusal | None:
+    """The entry of a line of the file `path`; None where the line is damaged, in whatever way.
 
-    The checksum is over the fields, so that a changed text does not pass for the teacher's.
+    The checksum is over the fields, so that a changed text does not pass for the teacher's. Raises
+    NewerError where a whole line has a field that this version does not know: what it holds was
+    paid for.
     """
     try:
         row: Any = json.loads(line)
         if row.pop(_CHECK) != zlib.crc32(_json(row)):
             return None
         is_refusal = _REFUSED in row
+        if not is_refusal and row.keys() > set(_FIELDS):
+            raise NewerError(path)
         texts = ("key", "prompt_id", _REFUSED, "detail") if is_refusal else _TEXTS
         if not (isinstance(row["index"], int) and all(isinstance(row[t], str) for t in texts)):
             return None
@@ -257,5 +265,7 @@ def _revive(line: bytes) -> Trace | Refusal | None:
             )
             return Refusal(row["key"], failure)
         return Trace(**{**row, "finish_reason": FinishReason(row["finish_reason"])})
+    except NewerError:
+        raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

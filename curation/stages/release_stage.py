@@ -43,7 +43,7 @@ from schemas.manifest import (
 from schemas.outcome import Outcome
 from schemas.recipe import load_recipe
 from schemas.records import Canvas, Scores, Stage
-from support.errors import DamagedError, UserError
+from support.errors import DamagedError, NewerError, UserError
 from support.files import replace_text
 
 
@@ -194,9 +194,11 @@ def _grader_sentences(job: Job) -> Iterator[str]:
 
 
 def _former(job: Job) -> Manifest | None:
-    """The manifest of an earlier build, if it can be read."""
+    """The manifest of an earlier build, if it can be read; NewerError where that is no damage."""
     try:
         return Manifest.load(job.run / MANIFEST_FILE)
+    except NewerError:
+        raise
     except (UserError, DamagedError):
         return None
 

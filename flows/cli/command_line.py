@@ -28,6 +28,7 @@ from flows.cli.score import score
 from flows.cli.seqdep_report import seqdep_report
 from flows.cli.train import train
 from flows.cli.verify import verify
+from support.capacity import is_out_of_memory, memory_message
 from support.errors import PolytraceError, StoppedError
 from support.files import is_disk_fault
 from support.redact import hide_secrets, log_fault
@@ -63,6 +64,9 @@ def main() -> None:
     except Exception as error:
         if is_disk_fault(error):
             print(f"polytrace: {_disk_message(error)}", file=sys.stderr)
+            sys.exit(StoppedError.exit_code)
+        if is_out_of_memory(error):
+            print(f"polytrace: {hide_secrets(memory_message(error))}", file=sys.stderr)
             sys.exit(StoppedError.exit_code)
         what = f"internal fault ({type(error).__name__}); the traceback is in {log_fault()}"
         print(f"polytrace: {what}", file=sys.stderr)

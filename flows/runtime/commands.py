@@ -59,8 +59,12 @@ def run_command(arguments: Sequence[str], accelerate_config: str | None = None) 
         process.wait()
     if process.returncode < 0:
         name = signal.Signals(-process.returncode).name
-        hint = "; out of memory?" if name == "SIGKILL" else ""
-        raise PolytraceError(f"{arguments[0]} was ended by {name}{hint}; the same command goes on")
+        if name == "SIGKILL":
+            raise StoppedError(
+                f"{arguments[0]} was ended by SIGKILL, as Linux does where memory runs out; the "
+                "same command goes on, with more memory"
+            )
+        raise PolytraceError(f"{arguments[0]} was ended by {name}; the same command goes on")
     if process.returncode:
         why = ours.removeprefix("polytrace: ") or last
         error = _ERRORS.get(process.returncode, PolytraceError)

@@ -18,11 +18,14 @@ from flows.runtime.cluster import (
     idle,
 )
 from schemas.recipe import Recipe
+from support.capacity import require_files
 from support.errors import UserError
 
 PROCESSES = os.cpu_count() or 2
 THREADS: Any = ThreadPoolTaskRunner(max_workers=PROCESSES)
 CONNECT_SECONDS = 10
+# Files that the process of a cluster of its own opens: measured, and as many more as a build needs.
+DASK_FILES, DASK_WORKER_FILES = 44, 10
 
 
 def runner_of(recipe: Recipe) -> Any:
@@ -60,6 +63,7 @@ def _dask() -> Any:
         finally:
             client.close()  # type: ignore[no-untyped-call]
         return DaskTaskRunner(address=address)
+    require_files(DASK_FILES + DASK_WORKER_FILES * PROCESSES)
     dask.config.set({"distributed.worker.daemon": False})  # a worker has the verifier's processes
     workers = {"n_workers": PROCESSES, "threads_per_worker": 1, "dashboard_address": None}
     return DaskTaskRunner(cluster_kwargs=workers)

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import typer
 
+from support.capacity import is_out_of_memory, require_files
 from support.errors import PolytraceError, StoppedError, UserError
 from support.files import is_disk_fault, private
 from support.redact import hide_secrets, public_address
 
 API = "PREFECT_API_URL"
+LEAST_FILES = 64  # that a process may open: a build on two cores opens 23, Prefect's server 17
 DATABASE_BYTES = 32 * 10**6  # a new database takes 1 MB, a build of many shards some more
 
 
@@ -21,9 +23,10 @@ DATABASE_BYTES = 32 * 10**6  # a new database takes 1 MB, a build of many shards
 def prefect(run: Path) -> Iterator[None]:
     """Run a flow inside: without Prefect's log, stopped at once by a signal.
 
-    An internal fault is logged in the run. The error of a failing disk passes, because
-    `command_line.py` reports it.
+    An internal fault is logged in the run. The error of a failing disk or of full memory passes,
+    because `command_line.py` reports it.
     """
+    require_files(LEAST_FILES)
     typer.echo("starting Prefect (about ten seconds) …", err=True)
     for name, value in {
         "PREFECT_LOGGING_LEVEL": "CRITICAL",
@@ -41,7 +44,7 @@ def prefect(run: Path) -> Iterator[None]:
     except PolytraceError:
         raise
     except Exception as error:
-        if is_disk_fault(error):
+        if is_disk_fault(error) or is_out_of_memory(error):
             raise
         if str(error).startswith("Failed to reach API"):
             raise _unreachable() from None

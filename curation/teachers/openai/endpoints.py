@@ -7,7 +7,6 @@ model, `fatal` holds the error that ends the run.
 
 import asyncio
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from curation.teachers.openai.client import Connection
 from curation.teachers.openai.endpoint import BreakerState, Endpoint
 from curation.teachers.openai.reply_body import READ_BYTES, ReplyMemory
 from curation.teachers.openai.request_form import STANDARD, RequestForm
+from support.capacity import allow_files
 from support.errors import ShortError, UserError
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class EndpointPool:
     def _connect(self) -> None:
         import aiohttp
 
-        most = _allow_files(self._in_flight or load_limit.MOST, len(self._urls))
+        most = self._most_in_flight()
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._session = aiohttp.ClientSession(
             # The default limit of 100 would throttle unseen; vLLM drops idle connections after 5 s.
@@ -113,6 +113,19 @@ class EndpointPool:
         memory = ReplyMemory()
         connections = [Connection(self._session, url, self._key, memory) for url in self._urls]
         self.endpoints = [Endpoint(one, self._in_flight, most, self._form) for one in connections]
+
+    def _most_in_flight(self) -> int:
+        """How many requests an endpoint may have: each is a connection, and so an open file."""
+        wanted = (self._in_flight or load_limit.MOST) * len(self._urls) + _SPARE_FILES
+        files = allow_files(wanted)
+        spare = min(_SPARE_FILES, files * 3 // 4)
+        most = max(1, (files - spare) // len(self._urls))
+        if most < (self._in_flight or load_limit.START):
+            self._say(
+                f"{most} samples are in flight at a time, because this shell lets a process open "
+                f"{files} files; ulimit -n {wanted} allows more"
+            )
+        return most
 
     async def close(self) -> None:
         """Leave nothing running."""
@@ -249,16 +262,3 @@ def read_key(variable: str | None) -> str | None:
     if key:
         return key
     raise UserError(f"teacher.api_key_env: the environment has no {variable}; export it")
-
-
-def _allow_files(in_flight: int, endpoints: int) -> int:
-    """Raise the soft limit of open files: every request in flight is a connection.
-
-    Returns how many an endpoint may have, which is less than wanted where the hard limit is low.
-    """
-    wanted = in_flight * endpoints + _SPARE_FILES
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    return max(1, (most - _SPARE_FILES) // endpoints)
