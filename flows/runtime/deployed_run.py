@@ -23,6 +23,8 @@ from support.signals import exit_now
 RETRIES = "POLYTRACE_RETRIES"
 RETRY_DELAY = "POLYTRACE_RETRY_DELAY_SECONDS"
 TIMEOUT = "POLYTRACE_TIMEOUT_SECONDS"
+# A worker that took the run again while its process still ends would call the new start crashed.
+SHORTEST_RETRY_DELAY = 60.0
 
 Arguments = ParamSpec("Arguments")
 
@@ -63,7 +65,8 @@ def may_be_tried_again(error: PolytraceError) -> bool:
 def _given_back(message: str) -> Pause:
     """Put this run into the queue of the workers again; what then ends its process."""
     get_run_logger().warning("%s; it is tried again", message)
-    delay = timedelta(seconds=float(os.environ.get(RETRY_DELAY) or 300))
+    asked = float(os.environ.get(RETRY_DELAY) or 300)
+    delay = timedelta(seconds=max(SHORTEST_RETRY_DELAY, asked))
     state: State[Any] = AwaitingRetry(scheduled_time=datetime.now(UTC) + delay, message=message)
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(UUID(runtime.flow_run.id), state)
