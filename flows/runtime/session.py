@@ -16,6 +16,7 @@ from support.redact import hide_secrets, public_address
 
 API = "PREFECT_API_URL"
 LEAST_FILES = 64  # that a process may open: a build on two cores opens 23, Prefect's server 17
+ANSWER_SECONDS = 20.0  # Prefect's own client would ask a silent server for seven minutes
 DATABASE_BYTES = 32 * 10**6  # a new database takes 1 MB, a build of many shards some more
 
 
@@ -35,12 +36,14 @@ def prefect(run: Path) -> Iterator[None]:
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     }.items():
         os.environ.setdefault(name, value)
-    _check_home()
     from flows.runtime.server import own_server, stopped_at_once
 
     try:
-        with stopped_at_once(), own_server():
-            yield
+        with stopped_at_once():
+            _check_home()
+            check_server()
+            with own_server():
+                yield
     except PolytraceError:
         raise
     except Exception as error:
@@ -62,10 +65,30 @@ def server_reached() -> Iterator[None]:
     """Use the user's server inside; UserError if it does not answer."""
     from httpx import TransportError
 
+    check_server()
     try:
         yield
     except TransportError:
         raise _unreachable() from None
+
+
+def check_server() -> None:
+    """UserError if the user's server is silent, also if it accepts connections; asks no other."""
+    from httpx import TransportError
+    from prefect.client.orchestration import get_client
+    from prefect.settings import (
+        PREFECT_API_REQUEST_TIMEOUT,
+        PREFECT_CLIENT_MAX_RETRIES,
+        get_current_settings,
+        temporary_settings,
+    )
+
+    if get_current_settings().api.url is None:
+        return
+    once = {PREFECT_API_REQUEST_TIMEOUT: ANSWER_SECONDS, PREFECT_CLIENT_MAX_RETRIES: 0}
+    with temporary_settings(once), get_client(sync_client=True) as client:
+        if isinstance(client.api_healthcheck(), TransportError):
+            raise _unreachable()
 
 
 def _unreachable() -> UserError:

@@ -4,6 +4,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with served(tmp_path_factory.mktemp("light")) as made:
         (made.folder / "flows" / "light.py").write_text(LIGHT)
         shutil.copy(ROOT / "automations.yaml", made.folder)
-        once = {RETRIES: "1", RETRY_DELAY: "60"}
+        once = {RETRIES: "1", RETRY_DELAY: "1"}  # which is too short, and counts as 60
         plan = [entry("absent", **once), entry("endless", **once, **{TIMEOUT: "3"})]
         (made.folder / "prefect.yaml").write_text(yaml.safe_dump({"deployments": plan}))
         made.deploy()
@@ -91,7 +92,10 @@ def test_a_run_is_given_back_and_tried_again_or_ends_when_its_time_is_over(place
     ended = place.wait("absent", 900)
     assert ended["state_type"] == "COMPLETED" and ended["run_count"] == 2
     states = {one["name"]: one for one in place.read("flow_run_states/", flow_run_id=absent)}
-    assert states["AwaitingRetry"]["message"] == "the teacher does not answer"
+    waiting = states["AwaitingRetry"]
+    assert waiting["message"] == "the teacher does not answer"
+    began, due = waiting["timestamp"], waiting["state_details"]["scheduled_time"]
+    assert datetime.fromisoformat(due) - datetime.fromisoformat(began) > timedelta(seconds=50)
     assert not states.keys() & {"Crashed", "Failed"}
     late = place.wait("endless", 900)
     assert late["id"] == endless
