@@ -51,6 +51,12 @@ def prefect(run: Path) -> Iterator[None]:
             raise
         if str(error).startswith("Failed to reach API"):
             raise _unreachable() from None
+        if _is_of_transport(error):
+            where = f" at {address}" if (address := _address()) else ""
+            raise StoppedError(
+                f"the Prefect server{where} does not answer any more; what was made is kept, and "
+                "the same command goes on once it does"
+            ) from None
         log = run / "polytrace.log"
         with open(log, "a", encoding="utf-8", opener=private) as file:
             file.write(hide_secrets(traceback.format_exc()))
@@ -60,21 +66,27 @@ def prefect(run: Path) -> Iterator[None]:
         ) from None
 
 
+def _is_of_transport(error: Exception) -> bool:
+    """Whether a connection of Prefect's client broke, or brought no answer."""
+    from httpx import TransportError
+
+    return isinstance(error, TransportError)
+
+
 @contextmanager
 def server_reached() -> Iterator[None]:
     """Use the user's server inside; UserError if it does not answer."""
-    from httpx import TransportError
-
     check_server()
     try:
         yield
-    except TransportError:
-        raise _unreachable() from None
+    except Exception as error:
+        if _is_of_transport(error):
+            raise _unreachable() from None
+        raise
 
 
 def check_server() -> None:
     """UserError if the user's server is silent, also if it accepts connections; asks no other."""
-    from httpx import TransportError
     from prefect.client.orchestration import get_client
     from prefect.settings import (
         PREFECT_API_REQUEST_TIMEOUT,
@@ -87,15 +99,21 @@ def check_server() -> None:
         return
     once = {PREFECT_API_REQUEST_TIMEOUT: ANSWER_SECONDS, PREFECT_CLIENT_MAX_RETRIES: 0}
     with temporary_settings(once), get_client(sync_client=True) as client:
-        if isinstance(client.api_healthcheck(), TransportError):
-            raise _unreachable()
+        failure = client.api_healthcheck()
+    if failure is not None and _is_of_transport(failure):
+        raise _unreachable()
+
+
+def _address() -> str:
+    """The server's address, without secrets."""
+    from prefect.settings import get_current_settings
+
+    return hide_secrets(public_address(get_current_settings().api.url or ""))
 
 
 def _unreachable() -> UserError:
     """The error if no server answers at the address in the variable or in Prefect's profile."""
-    from prefect.settings import get_current_settings
-
-    where = hide_secrets(public_address(get_current_settings().api.url or ""))
+    where = _address()
     if os.environ.get(API):
         source, undo = "the variable", f"unset {API}"
     else:

@@ -4,6 +4,7 @@ The short tests end it at its stages; the long one presses Ctrl-C in every part 
 """
 
 import os
+import random
 import signal
 import subprocess
 import time
@@ -113,6 +114,30 @@ def test_killed_at_every_stage(whole: Whole, prefect_api: str) -> None:
         print(f"killed at {stage}: {check_none_is_left(whole.place, KILLED_SECONDS):.2f} s")
         process.communicate()
     check_goes_on(whole, "killed", prefect_api)
+
+
+@pytest.mark.soak
+def test_killed_at_ten_random_instants(whole: Whole, prefect_api: str) -> None:
+    """One in each tenth of the time that it takes. Whenever it has ended, a new one begins."""
+    draw = random.Random(10)
+    instants = [whole.seconds * (tenth + draw.random()) / 10 for tenth in range(10)]
+    draw.shuffle(instants)
+    done = 0
+    while instants:
+        process = begin(whole.place, f"drawn{done}", {API: prefect_api})
+        try:
+            _, err = process.communicate(timeout=instants[-1])
+        except subprocess.TimeoutExpired:
+            process.kill()
+            left = check_none_is_left(whole.place, KILLED_SECONDS)
+            process.communicate()
+            print(f"killed after {instants.pop():.1f} of {whole.seconds:.1f} s; {left:.2f} s")
+            continue
+        assert process.returncode == 0, err
+        assert made(whole.place / f"drawn{done}") == whole.files
+        done += 1
+    print(f"{done} experiments ended meanwhile")
+    check_goes_on(whole, f"drawn{done}", prefect_api)
 
 
 @pytest.mark.slow
