@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from diffusion.decoding import Order
+from diffusion.decoding.sampling import Fill
 from diffusion.evaluation.settings import Training
 from diffusion.paper.cells import EvaluationCells, ModelOnBenchmark, Trainings
 from diffusion.paper.trainings import (
@@ -111,6 +112,7 @@ def _accuracies(cells: EvaluationCells, subject: ModelOnBenchmark) -> Iterator[_
     base = {n: cells.find(subject, _BASE, Order.AO, n) for n in steps}
     for n in steps:
         yield _gain(f"NAP > Long-CoT at {n} steps", nap[n], long_cot[n], rises=True)
+    yield from _other_leads(cells, subject, steps)
     for n in steps:
         yield _gain(f"Long-CoT > the base at {n} steps", long_cot[n], base[n], rises=True)
         yield _gain(f"NAP > the base at {n} steps", nap[n], base[n], rises=True)
@@ -144,6 +146,19 @@ def _accuracies(cells: EvaluationCells, subject: ModelOnBenchmark) -> Iterator[_
             yield _gain(f"{paths} paths > {paths - 1} at {n} steps", *pair, rises=True)
 
 
+def _other_leads(
+    cells: EvaluationCells, subject: ModelOnBenchmark, steps: Sequence[int]
+) -> Iterator[_Claim]:
+    """NAP's lead where fill is committed last, and by Fast-dLLM, which chooses its own steps."""
+    if cells.fill(subject) is Fill.FREE:
+        for n in steps:
+            nap = cells.find(subject, _NAP, Order.FORCED, n, fill=Fill.LAST)
+            long_cot = cells.find(subject, _LONG_COT, Order.AO, n, fill=Fill.LAST)
+            yield _gain(f"NAP > Long-CoT at {n} steps, fill last", nap, long_cot, rises=True)
+    nap, long_cot = (cells.find(subject, one, Order.FAST, None) for one in (_NAP, _LONG_COT))
+    yield _gain("NAP > Long-CoT, both by Fast-dLLM", nap, long_cot, rises=True)
+
+
 def _gain(text: str, first: Trainings, second: Trainings, *, rises: bool) -> _Claim:
     difference = gain(first, second)
     if difference is None:
@@ -171,26 +186,45 @@ def _is_sure(difference: Interval, splits: Sequence[tuple[int, int]], problems: 
 
 
 def _orders(cells: EvaluationCells, subject: ModelOnBenchmark) -> Iterator[_Claim]:
+    own = cells.fill(subject)
     for n in cells.steps(subject)[-1:]:
-        ao = {
-            training: cells.find(subject, training, Order.AO, n)
-            for training in (_BASE, _LONG_COT, _NAP)
-        }
-        forced = cells.find(subject, _NAP, Order.FORCED, n)
-        for content, of in ((False, f"at {n} steps"), (True, f"of content at {n} steps")):
-            claims = [(f"Long-CoT raises the ARness of AO, {of}", ao[_LONG_COT], ao[_BASE], True)]
-            claims += [
-                (f"NAP parallel-forced has less ARness than {name} AO, {of}", forced, other, False)
-                for other, name in (
-                    (ao[_BASE], "the base's"),
-                    (ao[_LONG_COT], "Long-CoT's"),
-                    (ao[_NAP], "NAP's"),
-                )
-            ]
-            for text, first, second, rises in claims:
-                change = gain_of_arness(first, second, content=content)
-                if change is not None:
-                    pairs = matched(first, second)
-                    both = [len(ordered_in_both(*pair, content=content)) for pair in pairs]
-                    is_sure = len(pairs) < 2 or change.high - change.low > _ROUNDING
-                    yield _Claim(text, change, rises, min(both), len(pairs), is_sure, True)
+        yield from _changes_of_arness(cells, subject, n, f"at {n} steps", own, content=False)
+        yield from _changes_of_arness(
+            cells, subject, n, f"of content at {n} steps", own, content=True
+        )
+        if own is Fill.FREE:
+            yield from _changes_of_arness(
+                cells, subject, n, f"at {n} steps, fill last", Fill.LAST, content=False
+            )
+
+
+def _changes_of_arness(
+    cells: EvaluationCells,
+    subject: ModelOnBenchmark,
+    steps: int,
+    of: str,
+    fill: Fill,
+    *,
+    content: bool,
+) -> Iterator[_Claim]:
+    ao = {
+        training: cells.find(subject, training, Order.AO, steps, fill=fill)
+        for training in (_BASE, _LONG_COT, _NAP)
+    }
+    forced = cells.find(subject, _NAP, Order.FORCED, steps, fill=fill)
+    claims = [(f"Long-CoT raises the ARness of AO, {of}", ao[_LONG_COT], ao[_BASE], True)]
+    claims += [
+        (f"NAP parallel-forced has less ARness than {name} AO, {of}", forced, other, False)
+        for other, name in (
+            (ao[_BASE], "the base's"),
+            (ao[_LONG_COT], "Long-CoT's"),
+            (ao[_NAP], "NAP's"),
+        )
+    ]
+    for text, first, second, rises in claims:
+        change = gain_of_arness(first, second, content=content)
+        if change is not None:
+            pairs = matched(first, second)
+            both = [len(ordered_in_both(*pair, content=content)) for pair in pairs]
+            is_sure = len(pairs) < 2 or change.high - change.low > _ROUNDING
+            yield _Claim(text, change, rises, min(both), len(pairs), is_sure, True)
