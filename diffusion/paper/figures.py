@@ -77,7 +77,7 @@ def _save(panels: Sequence[Panel], path: Path, title: str) -> None:
     columns = min(4, len(panels))
     lines = -(-len(panels) // columns)
     files = path.with_suffix(".png"), path.with_suffix(".svg")
-    size = max(3.2 * columns, 6.4), 3.1 * lines + 0.4
+    size = max(3.2 * columns, 6.4), 3.4 * lines + 0.4
     with save(*files, size=size, dpi=130) as figure:
         axes = figure.subplots(lines, columns, squeeze=False)
         for axis in axes.flat[len(panels) :]:
@@ -86,6 +86,19 @@ def _save(panels: Sequence[Panel], path: Path, title: str) -> None:
             panel.draw(axis)
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
         figure.tight_layout()
+
+
+def _legend(axis: "Axes") -> None:
+    """Below the axis, where it covers no data."""
+    axis.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.2),
+        ncols=3,
+        fontsize=8,
+        frameon=False,
+        columnspacing=1,
+        handletextpad=0.2,
+    )
 
 
 def _orders(cells: EvaluationCells) -> Iterator[Panel]:
@@ -107,18 +120,13 @@ def _scatter(cell: EvaluationCell, title: str) -> Panel:
             some = [point for point, one in zip(points, is_fill, strict=True) if one is fill]
             xs, ys = [x for x, _ in some], [y for _, y in some]
             axis.scatter(xs, ys, s=7, color=colour, linewidths=0, label=label)
-        axis.set_title(title, fontsize=9)
         axis.set_xlabel("step")
         axis.set_ylabel("position")
         axis.invert_yaxis()
         arness = cell.result.arness
-        axis.legend(
-            title=None if arness is None else f"mean ARness {arness:.2f}",
-            fontsize=7,
-            title_fontsize=8,
-            framealpha=0.9,
-            edgecolor="white",
-        )
+        mean = "" if arness is None else f"\nmean ARness {arness:.2f}"
+        axis.set_title(f"{title}{mean}", fontsize=9)
+        _legend(axis)
 
     return Panel(title.replace("\n", ", "), len(points), panel)
 
@@ -156,7 +164,7 @@ def _grouped(groups: dict[ModelOnBenchmark, dict[Order, Trainings]]) -> Panel:
         axis.set_xticks(range(len(groups)), [name_of(subject) for subject in groups])
         axis.set_ylabel("accuracy, %")
         axis.set_ylim(0, 100)
-        axis.legend(fontsize=8, frameon=False)
+        _legend(axis)
 
     bars = [
         f"{name_of(subject)}, {order}"
@@ -211,7 +219,7 @@ def _changes(cells: EvaluationCells) -> Iterator[Panel]:
         axis.set_ylim(len(lines) - 0.4, -0.6)
         axis.set_xlim(0, 1.02)
         axis.set_xlabel("Global-ARness@1 under AO")
-        axis.legend(fontsize=8, frameon=False, loc="upper left")
+        _legend(axis)
 
     points = sum(one is not None for _, *both, _ in lines for one in both)
     yield Panel("ARness before and after", points, panel)
