@@ -33,7 +33,7 @@ from curation.publish.plan import (
 from schemas.facts import FileFacts
 from support.display.text import one_line
 from support.errors import UserError
-from support.retry import Say, retry
+from support.retry import GOES_ON, Say, retry
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -114,7 +114,8 @@ def dry_run(opened: AbstractContextManager[Publication], to: HubDestination) -> 
             remote = _remote_state(api, to.repo, what.kind)
             note = "" if remote else f"{to.repo} does not exist yet, or is hidden from you\n"
         except Exception as error:  # the Hub cannot be read: list the files as if it held none
-            remote, note = None, f"{as_our_error(error, to.repo, api.token)}\n"
+            why = str(as_our_error(error, to.repo, api.token)).removesuffix(GOES_ON)
+            remote, note = None, f"{why}; nothing was compared, so every file is listed as new\n"
         items = _compare(what, remote)
         if remote is not None:
             _refuse_wrong_destination(to, remote, items, what.digest)

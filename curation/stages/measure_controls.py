@@ -102,7 +102,7 @@ def _gains(job: Job, spec: ScorerSpec, canvases: Iterable[Document]) -> list[Seq
         ScoredInstance(prompt=doc.prompt, paths=doc.paths) for doc in canvases if not doc.reason
     ]
     told = job.bars.add_sized(
-        Stage.SCORED, [one.characters for one in items], note="controls of path level"
+        Stage.SCORED, [one.characters for one in items], note="controls of the path level included"
     )
     settings = SeqDepSettings(
         batch_tokens=spec.batch_tokens, keep_part=spec.keep_part, levels=(Level.PATH,)

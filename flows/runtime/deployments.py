@@ -20,11 +20,10 @@ from prefect.settings import get_current_settings
 from pydantic import ValidationError
 
 from support.errors import PolytraceError, UserError, first_line
-from support.processes import DEVNULL, Child
+from support.processes import DEVNULL, PIPE, STDOUT, Child
 
 PLAN = "prefect.yaml"
 AUTOMATIONS = "automations.yaml"
-STDERR = 2  # the file descriptor
 Say = Callable[[str], None]
 
 
@@ -49,7 +48,7 @@ def deploy(folder: Path, names: Sequence[str], *, restart: bool, say: Say) -> No
     automations = read_automations(folder / AUTOMATIONS)
     with get_client(sync_client=True) as client:
         _make_pools(client, folder, {one["work_pool"]["name"] for one in chosen})
-        _prefect(folder, "deploy", *(word for one in chosen for word in ("--name", one["name"])))
+        run_prefect(folder, "deploy", *(word for one in chosen for word in ("--name", one["name"])))
         for one in chosen:
             say(f"{_refuse_unknown_parameters(client, one)}: deployed")
         for automation in automations:
@@ -101,16 +100,17 @@ def _read(file: Path, key: str) -> list[dict[str, Any]]:
     return entries
 
 
-def _prefect(folder: Path, *words: str) -> None:
-    """A `prefect` command; what it says goes to standard error."""
+def run_prefect(folder: Path, *words: str) -> None:
+    """A `prefect` command; what it says goes to standard error, and only where it fails."""
     command = [sys.executable, "-m", "prefect", "--no-prompt", *words]
     settings = get_current_settings().to_environment_variables(exclude_unset=True)
-    streams = {"stdin": DEVNULL, "stdout": STDERR}
+    streams = {"stdin": DEVNULL, "stdout": PIPE, "stderr": STDOUT}
     with Child[bytes](
         command, grace=5.0, cwd=folder, env=os.environ | settings, **streams
     ) as child:
-        child.wait()
+        said, _ = child.communicate()
     if child.returncode:
+        sys.stderr.write(said.decode(errors="replace"))
         raise PolytraceError(f"prefect {words[0]} failed; its message is above")
 
 
@@ -118,7 +118,7 @@ def _make_pools(client: SyncPrefectClient, folder: Path, names: Iterable[str]) -
     for name in sorted(names):
         if not _has_pool(client, name):
             try:
-                _prefect(folder, "work-pool", "create", name, "--type", "process")
+                run_prefect(folder, "work-pool", "create", name, "--type", "process")
             except PolytraceError:
                 if not _has_pool(client, name):  # a worker that began meanwhile has made it
                     raise
@@ -140,7 +140,7 @@ def _refuse_unknown_parameters(client: SyncPrefectClient, wanted: dict[str, Any]
             schema = {**(found.parameter_openapi_schema or {}), "additionalProperties": False}
             client.update_deployment(found.id, DeploymentUpdate(parameter_openapi_schema=schema))
             return f"{client.read_flow(found.flow_id).name}/{found.name}"
-    raise PolytraceError(f"prefect deploy made no {wanted['name']}; its message is above")
+    raise PolytraceError(f"prefect deploy made no {wanted['name']}")
 
 
 def _set(client: SyncPrefectClient, automation: AutomationCore, *, wanted: bool) -> None:

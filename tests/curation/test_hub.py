@@ -422,6 +422,18 @@ def test_a_dry_run_changes_nothing(hub: HubServer, run: Path, tmp_path: Path) ->
     assert set(words.values()) == {"unchanged"}
     assert {method for method, _, _ in hub.requests[asked:]} == {"GET"}
 
+
+def test_a_dry_run_without_the_hub_says_that_nothing_was_compared(
+    hub: HubServer, run: Path, tmp_path: Path
+) -> None:
+    done = publish(hub, run, "--dry-run", home=tmp_path, HF_ENDPOINT="http://127.0.0.1:9")
+    assert done.code == 0, done.err
+    first, *files, last = done.out.splitlines()
+    assert first.startswith(f"{NAME}: the hub cannot be reached")
+    assert first.endswith("; nothing was compared, so every file is listed as new")
+    assert "the same command goes on" not in done.out, "nothing was stopped"
+    assert {line.split()[0] for line in files} == {"new"} and last.endswith("nothing was sent")
+
     unread = publish(hub, run, "--dry-run", home=tmp_path, HF_TOKEN="")
     assert unread.code == 0, unread.err
     assert "set HF_TOKEN" in unread.out and f"new  {'':>7}" in unread.out

@@ -21,7 +21,7 @@ from flows.runtime.deployed_run import (
     retry_delay,
     seconds_allowed,
 )
-from flows.runtime.deployments import deploy, read_automations
+from flows.runtime.deployments import deploy, read_automations, run_prefect
 from support.errors import PolytraceError, ShortError, UserError
 from support.paths import ROOT
 from tests.flows.places import WORKER, Place, served
@@ -146,6 +146,14 @@ def test_what_may_pass_is_tried_again_a_few_times(monkeypatch: pytest.MonkeyPatc
     assert not isinstance(state, str) and state.is_failed() and state.message == "no answer"
     monkeypatch.delenv(RETRIES)
     assert not any(tried_again(short)), "nothing asks for it"
+
+
+def test_what_prefect_prints_is_shown_where_it_fails(capfd: pytest.CaptureFixture[str]) -> None:
+    run_prefect(ROOT, "version")
+    assert capfd.readouterr() == ("", ""), "its hundred lines say what to do next, which is done"
+    with pytest.raises(PolytraceError, match="prefect deploi failed; its message is above"):
+        run_prefect(ROOT, "deploi")
+    assert "deploi" in capfd.readouterr().err
 
 
 def test_without_a_server_or_a_plan_it_says_what_to_do(tmp_path: Path) -> None:
