@@ -291,6 +291,11 @@ def type_in(tab: Page, text: str) -> None:
     tab.call("Input.insertText", text=text)
 
 
+def go_to_search(tab: Page) -> None:
+    tab.press("/")
+    wait(tab, "document.activeElement.id === 'text'")
+
+
 ON_LINE = "document.activeElement.dataset.place === '{}'"
 SHOWN = "document.getElementById('shown').dataset.number === '{}'"
 
@@ -342,7 +347,7 @@ def test_the_keyboard_is_enough(page: Page, released: list[Released]) -> None:
 
 @needs_chromium
 def test_search_and_filters_by_keyboard(page: Page, released: list[Released]) -> None:
-    page.press("/")
+    go_to_search(page)
     type_in(page, "BUYS 17 more")
     page.press("Enter")
     wait(
@@ -357,8 +362,9 @@ def test_search_and_filters_by_keyboard(page: Page, released: list[Released]) ->
     wait(page, SHOWN.format(number))
     page.press("Escape")
     wait(page, "!document.getElementById('canvas').open")
+    wait(page, ON_LINE.format(0))
 
-    page.press("/")
+    go_to_search(page)
     page.run("document.getElementById('text').value = 'apples'")
     page.press("Enter")
     wait(
@@ -374,7 +380,7 @@ def test_search_and_filters_by_keyboard(page: Page, released: list[Released]) ->
         "Number(document.querySelector('#lines td').textContent) > 50",
     )
 
-    page.press("/")
+    go_to_search(page)
     page.run("document.getElementById('text').value = ''")
     page.press("Enter")
     wait(page, "document.getElementById('status').textContent.startsWith('1 to 50 of 132')")
@@ -411,8 +417,8 @@ def test_search_and_filters_by_keyboard(page: Page, released: list[Released]) ->
     wait(page, f"document.querySelector('#lines td')?.textContent === '{best + 1}'")
     page.run("document.querySelector('#filters [type=reset]').click()")
     wait(page, "document.getElementById('status').textContent.startsWith('1 to 50 of 132')")
+    go_to_search(page)
     page.run("document.getElementById('text').value = 'buys 17 more'")
-    page.press("/")
     page.press("Enter")
     wait(page, "location.hash.includes('text=buys+17+more')")
     reload(page)

@@ -244,7 +244,9 @@ at("before").addEventListener("click", () => move(-1));
 at("after").addEventListener("click", () => move(1));
 at("twin").addEventListener("click", toggle_twin);
 at("close").addEventListener("click", () => at("canvas").close());
-at("canvas").addEventListener("close", () => select(current));
+at("canvas").addEventListener("close", () => { // comes late: who has gone on to a field stays there
+  select(current, !document.activeElement.closest("input, select"));
+});
 at("go").addEventListener("submit", async (event) => {
   event.preventDefault();
   const wanted = at("number").valueAsNumber - 1;
