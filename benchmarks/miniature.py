@@ -98,7 +98,9 @@ def lines(models: dict[str, Dlm]) -> Iterator[Line]:
             if number:
                 seconds[name].append((time.perf_counter() - began) / PROBLEMS)
     for name, way in all_ways.items():
-        yield median_line(f"{name}_seconds", seconds[name], "seconds a problem", better="lower")
+        yield median_line(
+            f"{name}_seconds", seconds[name], "seconds a problem", better="lower", digits=4
+        )
         yield ratio_line(
             f"{name}_vs_ao_{MASKS}",
             seconds[f"{way.model}_ao_{MASKS}"],
