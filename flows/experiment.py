@@ -77,11 +77,16 @@ def find_experiment(name: str, overrides: tuple[str, ...] = ()) -> Experiment:
 
 
 def trainings(experiment: Experiment, corpus: str) -> list[Settings]:
-    """The trainings in order, all on `corpus`; UserError if two have the same name."""
+    """The trainings in order, all on `corpus`.
+
+    UserError if two have the same name, or for bundled weights that a wheel lacks.
+    """
     trained = [
         dataclasses.replace(settings_of(use.recipe, use.set), corpus=corpus)
         for use in experiment.train
     ]
+    for settings in trained:
+        locate(settings.model.path)
     names = [settings.name for settings in trained]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(

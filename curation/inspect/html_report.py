@@ -69,12 +69,13 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """A column's histogram; the lowest and highest 1 % are counted in the outermost bars."""
+    """A column's histogram; `beyond` values, the outer 1 %, are counted in the outermost bars."""
 
     title: str
     bars: tuple[Bar, ...]
     rows: int
     missing: int
+    beyond: int
     median: float
 
 
@@ -249,13 +250,15 @@ def _histogram(title: str, values: Floats, spread: Distribution) -> Histogram | 
         width = float(math.ceil((high - low + 1) / BARS))
         bars = math.ceil((high - low + 1) / width)
     edges: Floats = low + width * np.arange(bars + 1, dtype=np.float64)
-    rows = binned(values, edges).bins.tolist()
+    counts = binned(values, edges)
+    rows = counts.bins.tolist()
     ends = edges.tolist()
     return Histogram(
         title,
         tuple(Bar(ends[k], ends[k + 1] - step, n, n / max(rows)) for k, n in enumerate(rows)),
         spread.count,
         spread.missing,
+        counts.beyond,
         spread.p50,
     )
 

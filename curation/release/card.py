@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
 from curation import components
+from curation.canvases.rules import STOPS
 from curation.release import licenses, markdown
 from curation.release.documents import limits, provenance
 from curation.release.documents.costs import Costs, cost_sentences
@@ -119,6 +120,7 @@ def render_card(
         graders=components.grader_kinds(recipe.grader),
         judges=[shorten(name, 120) for name in components.judge_names(recipe.grader)],
         layout=_layout(manifest.paths),
+        stops=STOPS,
         grades=[(grade.value, getattr(manifest.grades, grade)) for grade in Grade],
         distributions=_distributions(stats),
         pictures=pictures,
@@ -257,7 +259,8 @@ def _layout(paths: int) -> str:
 
 
 def _distributions(stats: Stats) -> list[tuple[str, Distribution]]:
-    return [
+    """What was measured; where nothing was, all of it, so that the table is not empty."""
+    named = [
         ("tokens of a path", stats.path_tokens),
         ("tokens of a summary", stats.summary_tokens),
         ("highest similarity of two paths", stats.similarity),
@@ -271,6 +274,7 @@ def _distributions(stats: Stats) -> list[tuple[str, Distribution]]:
         ("samples drawn for a prompt", stats.samples_drawn),
         ("pass rate of a prompt", stats.pass_rate),
     ]
+    return [(name, one) for name, one in named if one.count] or named
 
 
 def _known(value: float | None, otherwise: str = "not recorded") -> str:

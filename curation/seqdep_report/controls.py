@@ -116,7 +116,7 @@ def sentence(measured: ControlFacts | None, between: Interval | None = None) -> 
     if own is None or others is None or repeated is None:
         return "Path level: undefined, because the canvases have one path or are too few."
     if repeated.low is None or others.low is None:
-        return f"Path level: under {FEW} canvases say nothing."
+        return f"Path level: not judged, because fewer than {FEW} canvases were measured."
     gains = (
         f"one path repeated gains {_with_interval(repeated)} nats a token from its siblings, "
         f"paths of other prompts {_with_interval(others)}"

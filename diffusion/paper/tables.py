@@ -154,7 +154,7 @@ def _table_2(cells: EvaluationCells) -> Table:
             if any(last):
                 rows.append(_row_2("fill last", last, (NONE, NONE, NONE)))
     return Table(
-        title="Table 2. ARness under AO before and after Long-CoT fine-tuning",
+        title="Table 2. ARness by training: base model and Long-CoT under AO, NAP parallel-forced",
         header=("model", *_beside_paper(("base", "Long-CoT", "change")), "NAP + PF"),
         rows=tuple(rows),
         note=f"{_steps(cells)} A model that fills its slot from the far end has a low ARness, "

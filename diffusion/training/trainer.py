@@ -195,9 +195,9 @@ class Trainer:
             f"{hints}a row: prompt, {layout.masks} masks and {layout.header_tokens} header tokens"
             f"{', hints not counted' if hints else ''}; "
             f"{self.schedule.steps} steps of {self.settings.batch} instances\n"
-            f"{self.ready.dlm.family}: {self.trained:,} of {self.parameters:,} parameters trained, "
-            f"{self.accelerator.num_processes} x {self.accelerator.device.type}"
-            + (f"\ngoing on from step {start}" if start else "")
+            f"a network of the family {self.ready.dlm.family}: {self.trained:,} of "
+            f"{self.parameters:,} parameters are trained, on {self.accelerator.num_processes} x "
+            f"{self.accelerator.device.type}" + (f"\ngoing on from step {start}" if start else "")
         )
 
     def _finish(self, line: LoggedStep, buckets: Buckets | None) -> TrainingSummary:

@@ -83,7 +83,8 @@ def train(
         f"tuned in {summary.steps} steps on {summary.instances} of {summary.rows} rows; "
         f"last loss {summary.loss:.3f}"
         + (f", validation {held_out:.3f}" if held_out is not None else "")
-        + f"\n  model    {run}/model\n  curves   {run}/training.jsonl, {run}/validation.jsonl"
+        + f"\n  model    {run}/model\n  curves   {run}/training.jsonl"
+        + (f", {run}/validation.jsonl" if held_out is not None else "")
     )
 
 

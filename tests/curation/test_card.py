@@ -281,6 +281,24 @@ def test_what_was_not_done_is_said(tmp_path: Path) -> None:
     assert head(empty).size_categories == ["n<1K"]
 
 
+def test_a_corpus_without_a_scorer_has_no_lines_of_seqdep(tmp_path: Path) -> None:
+    recipe = samples.recipe()
+    manifest, found = measured(tmp_path, recipe)
+    nothing = statistics.measure(tmp_path, ())
+    scores = ("seqdep_", "summary_gain_")
+    unscored = found.model_copy(
+        update={name: value for name, value in nothing if name.startswith(scores)}
+    )
+    row = released(samples.canvas(3), samples.scores(3))
+    card = render_card(manifest.model_copy(update={"scorer": None}), recipe, row, unscored)
+    assert "\n## Lengths\n" in card and "the recipe names no scorer" in card
+    assert "| tokens of a path |" in card and "| 0 | - |" not in card
+    assert "SeqDep is measured under one scorer" not in card
+    scored = render_card(manifest, recipe, row, found)
+    assert "\n## Lengths and SeqDep\n" in scored and "| gain of the summary, nats |" in scored
+    assert "SeqDep is measured under one scorer" in scored
+
+
 def test_text_of_others_can_show_but_do_nothing(tmp_path: Path) -> None:
     canvas, scores = samples.with_text(3, NASTY)
     sources = (SourceFacts(label=NASTY, license=NASTY, fingerprint=NASTY, rows=32),)

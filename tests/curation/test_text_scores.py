@@ -310,7 +310,7 @@ def test_a_report_has_a_table_a_picture_and_its_scores(tmp_path: Path, scorer: S
     for name in ("web text", "long-CoT form of this corpus", "other prompts", "one path repeated"):
         assert name in table
     page = (out / "report.md").read_text()
-    assert "under 30 canvases say nothing" in table
+    assert "fewer than 30 canvases were measured" in table
     assert table.splitlines()[0] in page and "under 30 documents" in page and "seqdep.png" in page
     assert (out / "seqdep.png").read_bytes()[:4] == b"\x89PNG"
     first = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}

@@ -339,7 +339,7 @@ def test_fill_last_is_a_line_of_tables_1_and_2_and_has_claims_of_its_own(tmp_pat
         if row[0] == "fill last"
     )
     assert one[5] == "0.75 [0.40, 0.80]" and one[7].startswith("30.0 [")
-    title = "Table 2. ARness under AO before and after Long-CoT fine-tuning"
+    title = "Table 2. ARness by training: base model and Long-CoT under AO, NAP parallel-forced"
     *_, raw, content, two = now[title].rows
     assert (raw[0], content[0], two[0]) == ("tiny, tiny problems", "its content alone", "fill last")
     assert raw[7] == "0.50 [0.40, 0.60]" and content[7] == "0.25"
@@ -356,5 +356,5 @@ def test_a_page_of_fill_last_alone_is_about_it(tmp_path: Path) -> None:
         "Fill is committed last: tiny, tiny problems."
         in shown["Table 3. Accuracy by steps: tiny"].note
     )
-    title = "Table 2. ARness under AO before and after Long-CoT fine-tuning"
+    title = "Table 2. ARness by training: base model and Long-CoT under AO, NAP parallel-forced"
     assert "fill last" not in {row[0] for row in shown[title].rows}

@@ -16,8 +16,15 @@ from tests.builds import make
 MB = 1 << 20
 
 
-def command(place: Path, megabytes: int | None, files: int | None, *args: str) -> None:
-    """`polytrace ARGS` in the folder `place`, with so many megabytes more than it has now."""
+def command(
+    place: Path, megabytes: int | None, files: int | None, api: str | None, *args: str
+) -> None:
+    """`polytrace ARGS` in the folder `place`, with so many megabytes more than it has now.
+
+    Flows run on the Prefect server `api`, if it is not None.
+    """
+    if api is not None:
+        os.environ["PREFECT_API_URL"] = api
     if megabytes is not None:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         most = pages * os.sysconf("SC_PAGE_SIZE") + megabytes * MB

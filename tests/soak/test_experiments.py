@@ -106,14 +106,20 @@ def interrupt(process: "subprocess.Popen[str]") -> float:
 
 
 @pytest.mark.slow
-def test_killed_at_every_stage(whole: Whole, prefect_api: str) -> None:
+def test_killed_and_interrupted_at_every_stage(whole: Whole, prefect_api: str) -> None:
+    def at(stage: str) -> "subprocess.Popen[str]":
+        process = begin(whole.place, "stopped", {API: prefect_api})
+        wait(process, lambda: is_at(whole.place, "stopped", stage))
+        return process
+
     for stage in STAGES:
-        process = begin(whole.place, "killed", {API: prefect_api})
-        wait(process, lambda at=stage: is_at(whole.place, "killed", at))  # type: ignore[misc]
+        process = at(stage)
         process.kill()
         print(f"killed at {stage}: {check_none_is_left(whole.place, KILLED_SECONDS):.2f} s")
         process.communicate()
-    check_goes_on(whole, "killed", prefect_api)
+        print(f"interrupted at {stage}: {interrupt(at(stage)):.2f} s")
+        check_none_is_left(whole.place, KILLED_SECONDS)
+    check_goes_on(whole, "stopped", prefect_api)
 
 
 @pytest.mark.soak
@@ -141,16 +147,6 @@ def test_killed_at_ten_random_instants(whole: Whole, prefect_api: str) -> None:
 
 
 @pytest.mark.slow
-def test_interrupted_at_every_stage(whole: Whole, prefect_api: str) -> None:
-    for stage in STAGES:
-        process = begin(whole.place, "interrupted", {API: prefect_api})
-        wait(process, lambda at=stage: is_at(whole.place, "interrupted", at))  # type: ignore[misc]
-        print(f"interrupted at {stage}: {interrupt(process):.2f} s")
-        check_none_is_left(whole.place, KILLED_SECONDS)
-    check_goes_on(whole, "interrupted", prefect_api)
-
-
-@pytest.mark.slow
 def test_a_second_ctrl_c_does_not_wait_for_the_training(whole: Whole, prefect_api: str) -> None:
     process = begin(whole.place, "twice", {API: prefect_api})
     wait(process, lambda: is_at(whole.place, "twice", "train"))
@@ -175,7 +171,7 @@ def check_goes_on(whole: Whole, out: str, api: str) -> None:
 @pytest.mark.soak
 def test_ctrl_c_in_every_part_of_the_journey(whole: Whole, prefect_api: str) -> None:
     """With a Prefect server of its own. Whenever the journey has ended, a new one begins."""
-    check_ctrl_c(whole, prefect_api, parts=60)
+    check_ctrl_c(whole, prefect_api, parts=20)
 
 
 def check_ctrl_c(whole: Whole, api: str, parts: int) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,14 +27,22 @@ from tests.soak import hostile, limited
 
 pytestmark = pytest.mark.soak
 FEW = 40  # megabytes beyond those of the imports
+MEGABYTES = (5, 20, 60, 120, 250, 500)  # the same
+ABORTED = (-signal.SIGABRT, -signal.SIGSEGV, 127)  # how the C library ends a process
 SLOW = 0.2  # seconds of one fsync
 
 
-def ending(place: Path, megabytes: int | None, files: int | None, *args: str) -> tuple[int, str]:
+def ending(
+    place: Path,
+    *args: str,
+    megabytes: int | None = None,
+    files: int | None = None,
+    api: str | None = None,
+) -> tuple[int, str]:
     """The exit code of a command, and what it said on standard error."""
     said = place / "said"
     said.unlink(missing_ok=True)
-    process = begin(limited.command, place, megabytes, files, *args, output=said)
+    process = begin(limited.command, place, megabytes, files, api, *args, output=said)
     process.join()
     assert process.exitcode is not None
     return process.exitcode, said.read_text()
@@ -45,7 +54,7 @@ def check_same(run: Path, whole: Path) -> None:
 
 
 def check_out_of_memory(place: Path, *args: str) -> None:
-    code, said = ending(place, FEW, None, *args)
+    code, said = ending(place, *args, megabytes=FEW)
     assert code == 3, said
     assert "polytrace: memory ran out" in said.splitlines()[-1]
     assert "run the same command again" in said.splitlines()[-1] and "Traceback" not in said
@@ -62,9 +71,57 @@ def test_a_training_whose_memory_runs_out_goes_on_with_more(
     train = ("train", "tiny_nap", *(word for one in sets for word in ("--set", one)))
     assert polytrace(*train, "--out", "whole", cwd=tmp_path).returncode == 0
     check_out_of_memory(tmp_path, *train, "--out", "some")
-    code, said = ending(tmp_path, None, None, *train, "--out", "some")
+    code, said = ending(tmp_path, *train, "--out", "some")
     assert code == 0, said
     assert contents(tmp_path / "some" / "model") == contents(tmp_path / "whole" / "model")
+
+
+def check_ends_with_more(
+    place: Path, api: str | None, is_as_whole: Callable[[], bool], *args: str
+) -> None:
+    """With little memory the command ends with its sentence, or as the C library ends it, or well.
+
+    A library that cannot go on without memory ends the process, as Linux does; nothing can then be
+    said. It never ends well with less than all.
+    """
+    for megabytes in MEGABYTES:
+        code, said = ending(place, *args, megabytes=megabytes, api=api)
+        print(f"{megabytes} MB more: exit code {code}; {said.splitlines()[-1:]}")
+        if code == 0:
+            assert is_as_whole()
+        elif code == 3:
+            assert "polytrace: memory ran out" in said.splitlines()[-1] and "Traceback" not in said
+        else:
+            assert code in ABORTED, said
+    code, said = ending(place, *args, api=api)
+    assert code == 0, said
+    assert is_as_whole()
+
+
+def test_a_build_whose_memory_runs_out_goes_on_with_more(tmp_path: Path, prefect_api: str) -> None:
+    make(tmp_path / "whole", "demo", "shard_rows=10", limit=60)
+    build = ("build", "demo", "--set", "shard_rows=10", "--limit", "60", "--out", "run")
+
+    def is_as_whole() -> bool:
+        check_same(tmp_path / "run", tmp_path / "whole")
+        return True
+
+    check_ends_with_more(tmp_path, prefect_api, is_as_whole, *build)
+
+
+def test_scoring_whose_memory_runs_out_goes_on_with_more(
+    built_runs: BuiltRuns, tmp_path: Path
+) -> None:
+    built_runs.copy(tmp_path / "runs" / "demo", "demo", limit=60)
+    score = ("score", "--model", "tiny/teacher", "--input", "runs/demo", "--out")
+    code, said = ending(tmp_path, *score, "whole.parquet")
+    assert code == 0, said
+
+    def is_as_whole() -> bool:
+        some, whole = ((tmp_path / f"{name}.parquet").read_bytes() for name in ("some", "whole"))
+        return some == whole
+
+    check_ends_with_more(tmp_path, None, is_as_whole, *score, "some.parquet")
 
 
 # --- open files
@@ -112,7 +169,7 @@ def test_a_build_with_64_open_files(runner: str, tmp_path: Path) -> None:
 
 
 def test_too_few_open_files_are_refused_before_any_work(tmp_path: Path) -> None:
-    code, said = ending(tmp_path, None, 40, "build", "demo", "--out", "run")
+    code, said = ending(tmp_path, "build", "demo", "--out", "run", files=40)
     assert code == 2, said
     assert "open 40 files" in said.splitlines()[-1] and "ulimit -n 1024" in said.splitlines()[-1]
     assert "Traceback" not in said and not (tmp_path / "run" / "prompts").exists()

@@ -54,8 +54,9 @@ def known_limits(manifest: Manifest, recipe: Recipe) -> list[str]:
         limits.append("A right choice may be a guess: one of few options is right by chance.")
     limits += [
         "The summary is given the known answer; it is no evidence that the paths lead there.",
-        "SeqDep is measured under one scorer; figures of another scorer do not compare.",
     ]
+    if manifest.scorer:
+        limits.append("SeqDep is measured under one scorer; figures of another do not compare.")
     if manifest.scorer and recipe.scorer is not None and is_bundled(recipe.scorer.path):
         limits.append(
             "SeqDep means little where the scorer does not know the kind of text. This one, the "
