@@ -96,7 +96,7 @@ def test_the_share_between_the_controls_has_an_interval_over_prompts() -> None:
 
 def test_few_canvases_and_no_controls_say_so() -> None:
     point = Interval(0.1, None, None)
-    assert "under 30 canvases" in controls.sentence(controls.compared(5, point, point, point))
+    assert "fewer than 30 canvases" in controls.sentence(controls.compared(5, point, point, point))
     assert "undefined" in controls.sentence(controls.compared(5, None, point, point))
     assert "were not measured" in controls.sentence(None)
 
