@@ -9,6 +9,7 @@ that `--help` answers at once.
 import io
 import os
 import sys
+from typing import Annotated
 
 import typer
 
@@ -34,11 +35,28 @@ from support.files import is_disk_fault
 from support.redact import hide_secrets, log_fault
 
 app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    help="Build parallel reasoning corpora, fine-tune models on them, and evaluate the models.",
+    no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown"
 )
+
+
+def _say_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        typer.echo(version("polytrace"))
+        raise typer.Exit
+
+
+@app.callback()
+def _polytrace(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Build parallel reasoning corpora, fine-tune models on them, and evaluate the models."""
 
 
 for command in (

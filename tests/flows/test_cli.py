@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,11 @@ def test_a_users_mistake_ends_with_2_and_no_traceback(
     assert code == 2, err
     assert out == ""
     assert err.strip()
+
+
+def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:
+    done = polytrace("--version", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"{version('polytrace')}\n")
 
 
 def test_help_without_arguments(tmp_path: Path) -> None:
