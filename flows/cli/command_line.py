@@ -34,9 +34,7 @@ from support.errors import PolytraceError, StoppedError
 from support.files import is_disk_fault
 from support.redact import hide_secrets, log_fault
 
-app = typer.Typer(
-    no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown"
-)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
 
 
 def _say_version(is_asked: bool) -> None:

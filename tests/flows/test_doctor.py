@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from curation.teachers.openai.client import MOST_PAGE
 from curation.teachers.openai.reply_body import MB
@@ -29,10 +30,10 @@ from flows.cli.doctor.examine import (
     served,
     text,
 )
-from flows.cli.doctor.fitting import GB, GIB, SMALL, Endpoint, Facts, Gpu, fits
+from flows.cli.doctor.fitting import GB, GIB, OF_CLONES, SMALL, Endpoint, Facts, Gpu, fits
 from schemas.recipe import load_recipe
 from support.errors import PolytraceError
-from support.paths import ROOT
+from support.paths import OF_CHECKOUTS, ROOT
 from support.processes import PIPE, Child
 from tests.flows.commands import run, script
 
@@ -53,6 +54,7 @@ LAPTOP = Facts(
     gpus=(),
     driver_gpus=0,
     teacher=11_400_000,
+    is_clone=True,
     has_hub_token=False,
     prefect="embedded server, started for each build",
     sandbox="user namespaces and seccomp, for grader.kind=code",
@@ -123,6 +125,31 @@ def test_a_laptop_runs_what_is_small() -> None:
     assert "138 GB on one GPU, or 30 GB on each of 8" in why(LAPTOP, "train llada_nap")
     assert why(LAPTOP, "evaluate paper_dream") == "needs a GPU that holds 30 GB of weights"
     assert why(LAPTOP, "finetune-eval dream") == "train dream_nap does not fit"
+
+
+def test_an_installation_without_all_weights_fits_no_recipe_that_needs_them() -> None:
+    installed = replace(LAPTOP, is_clone=False)
+    assert fitting(installed) == SMALL.keys() - OF_CLONES
+    assert why(installed, "finetune-eval tiny_demo").startswith("its weights are in a clone")
+    assert "finetune-eval tiny" in fitting(installed)
+
+
+def test_recipes_that_need_a_clone_are_those_that_name_its_weights() -> None:
+    folders = {"train": "train", "evaluate": "evaluate", "experiments": "finetune-eval"}
+    texts = {
+        f"{name} {path.stem}": path.read_text()
+        for folder, name in folders.items()
+        for path in (ROOT / "flows" / "recipes" / folder).glob("*.yaml")
+    }
+    needing = {
+        name for name, held in texts.items() if any(weights in held for weights in OF_CHECKOUTS)
+    }
+    for name, held in texts.items():
+        if name.startswith("finetune-eval "):
+            experiment = yaml.safe_load(held)
+            used = {f"train {one['recipe']}" for one in experiment["train"]}
+            needing |= {name} if used & needing else set()
+    assert needing == OF_CLONES
 
 
 def test_every_bundled_recipe_is_named() -> None:

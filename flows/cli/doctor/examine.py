@@ -22,7 +22,7 @@ from flows.cli.doctor.fitting import PAPER, Endpoint, Facts, Fit, Gpu, command, 
 from flows.cli.doctor.isolating import isolation_of_programs
 from support import capacity
 from support.errors import PolytraceError, UserError
-from support.paths import ROOT
+from support.paths import OF_CHECKOUTS, ROOT
 from support.plugins import Plugin, installed
 from support.processes import DEVNULL, PIPE, Child
 from support.redact import public_address
@@ -169,6 +169,7 @@ def examine(endpoints: Sequence[str] = ()) -> Facts:
         gpus=gpus,
         driver_gpus=len(visible_gpus(otherwise=lambda: len(gpus))),
         teacher=weights.stat().st_size if weights.is_file() else None,
+        is_clone=all((ROOT / folder).is_dir() for folder in OF_CHECKOUTS),
         has_hub_token=has_hub_token,
         sandbox=isolation_of_programs(),
         prefect=prefect,

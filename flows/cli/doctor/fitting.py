@@ -36,6 +36,13 @@ SMALL = {
     "finetune-eval tiny_demo": "CPU, minutes",
     "finetune-eval miniature": "a day on the CPU",
 }
+# Those whose weights only a clone of the repository holds (support/paths.py).
+OF_CLONES = frozenset(
+    {
+        *("train miniature_nap", "train miniature_long_cot", "evaluate miniature"),
+        *("finetune-eval miniature", "finetune-eval tiny_demo"),
+    }
+)
 # An evaluation or an experiment, and the training of the model that it names.
 PAPER = {
     "evaluate paper_llada": "llada_nap",
@@ -73,7 +80,8 @@ class Facts:
     """The machine; sizes in bytes. `packages` are versions, None if one is not installed.
 
     `training` is the memory that a device needs when a recipe of `polytrace train` trains a model
-    of the Hub, by recipe and by the number of devices. `evaluation` is the memory for evaluating
+    of the Hub, by recipe and by the number of devices. `is_clone`: whether all bundled weights are
+    here, which a wheel lacks in part. `evaluation` is the memory for evaluating
     that model. `corpus` is the disk space of the paper's corpus. `plugins`
     are parts of recipes that other packages have.
     """
@@ -87,6 +95,7 @@ class Facts:
     gpus: tuple[Gpu, ...]
     driver_gpus: int
     teacher: int | None
+    is_clone: bool
     has_hub_token: bool
     prefect: str
     sandbox: str
@@ -99,11 +108,11 @@ class Facts:
 
 def fits(facts: Facts) -> tuple[Fit, ...]:
     """Every bundled recipe: those of `build` by their names, others after their command."""
-    small, no_server = _small(facts), _served(facts)
+    no_server = _served(facts)
     disk = f"about {size(facts.corpus)} of disk"
     full = f"{disk}, {size(facts.disk)} are free" if facts.disk < facts.corpus else no_server
     all_ = (
-        *(Fit(name, small is None, small or note) for name, note in SMALL.items()),
+        *(_bundled(facts, name, note) for name, note in SMALL.items()),
         Fit("gsm8k_vllm", no_server is None, no_server or _server(facts)),
         Fit("nap_103k", full is None, full or f"{_server(facts)}; {disk}, and the hub"),
         *(_training(facts, name) for name in facts.training),
@@ -115,6 +124,13 @@ def fits(facts: Facts) -> tuple[Fit, ...]:
 def command(recipe: str) -> str:
     """The command that takes a recipe; `build` is not written before its own."""
     return recipe.partition(" ")[0] if " " in recipe else "build"
+
+
+def _bundled(facts: Facts, recipe: str, note: str) -> Fit:
+    problem = _small(facts)
+    if problem is None and recipe in OF_CLONES and not facts.is_clone:
+        problem = "its weights are in a clone of the repository alone"
+    return Fit(recipe, problem is None, problem or note)
 
 
 def _small(facts: Facts) -> str | None:
