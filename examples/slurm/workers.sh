@@ -7,7 +7,7 @@ IFS=, read -r -a gpus <<<"${CUDA_VISIBLE_DEVICES:-}"
 count=${WORKERS_PER_NODE:-${#gpus[@]}}
 ((count > 0)) || count=1
 
-# Prefect's database belongs on a disk of the node: SQLite needs locks that network disks lack.
+# What a worker keeps for itself belongs on a disk of its node.
 scratch=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; wait; rm -rf "$scratch"' EXIT
 trap 'exit 143' TERM INT

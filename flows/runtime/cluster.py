@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from support.errors import UserError, first_line
@@ -43,11 +44,25 @@ def check_address(task_runner: str) -> None:
     deadline = time.monotonic() + (FILE_SECONDS if _is_file(task_runner) else 0)
     while True:
         try:
-            return _connect(address_of(task_runner) or "")
+            _connect(address_of(task_runner) or "")
+            return
         except (OSError, ValueError, OverflowError) as error:
             if time.monotonic() >= deadline:
                 raise absent(task_runner, error) from None
         time.sleep(LOOK_SECONDS)
+
+
+def own_host() -> str | None:
+    """The address of this machine on its way to the cluster; None without a cluster that answers.
+
+    Workers on other nodes reach this machine there, if the cluster is not named by a loopback
+    address.
+    """
+    for task_runner, (variable, _) in _CLUSTERS.items():
+        if os.environ.get(variable):
+            with suppress(OSError, ValueError, OverflowError):
+                return _connect(address_of(task_runner) or "")
+    return None
 
 
 def absent(task_runner: str, error: Exception) -> UserError:
@@ -79,7 +94,9 @@ def _named(task_runner: str) -> tuple[str, bool]:
     return f"{variable}={shown}", shown == given
 
 
-def _connect(address: str) -> None:
+def _connect(address: str) -> str:
+    """Connect to a cluster, and say from which address of this machine."""
     place = address.rpartition("://")[2].partition("/")[0].rpartition("@")[2]
     host, _, port = place.rpartition(":")
-    socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    with socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS) as connection:
+        return str(connection.getsockname()[0])

@@ -12,13 +12,19 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
+from secrets import token_urlsafe
 
 import prefect
-from prefect.server.api.server import SubprocessASGIServer
-from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_URL,
+    get_current_settings,
+    temporary_settings,
+)
 
-from flows.runtime.cluster import DASK, RAY
+from flows.runtime.cluster import own_host
 from flows.runtime.commands import stop_commands
 from support import signals
 from support.errors import ShortError, StoppedError
@@ -66,43 +72,47 @@ def stopped_at_once() -> Iterator[None]:
 def own_server() -> Iterator[None]:
     """A Prefect server for this process and its workers; none where the user has one already.
 
-    Workers in other processes of this machine get its address; each would start its own without
-    it. When the server dies, this process ends, because Prefect would retry each of its many
+    It listens on loopback; where the environment names a cluster, at the address of this machine
+    that the cluster's workers reach, with a password. They are handed both: without an address,
+    each worker would start a server of its own, and one that is killed would leave it behind. When
+    the server dies, this process ends, because Prefect would retry each of its many
     reports for a minute. A server of the user's is not watched, because it may come back. Raises
     StoppedError if the server does not start.
     """
     if get_current_settings().api.url is not None:
         yield
         return
-    server, port = _start()
+    host = own_host() or HOST
+    password = None if ip_address(host).is_loopback else f"polytrace:{token_urlsafe(32)}"
+    server, port = _start(host, password)
     atexit.register(server.end)  # after Prefect's own handlers, which send the last reports
-    default = SubprocessASGIServer()  # the one that Prefect would start: it takes ours for it
-    default.port, default.server_process, default.running = port, server, True
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}/api"
     is_over = threading.Event()
     watch = threading.Thread(target=_watch, args=(server, is_over), daemon=True)
     watch.start()
     try:
-        is_elsewhere = {DASK, RAY} & os.environ.keys()  # workers that cannot reach our loopback
-        with temporary_settings({} if is_elsewhere else {PREFECT_API_URL: default.api_url}):
+        with temporary_settings({PREFECT_API_URL: address, PREFECT_API_AUTH_STRING: password}):
             yield
     finally:
         is_over.set()
         watch.join()
 
 
-def _start() -> tuple[Child[bytes], int]:
+def _start(host: str, password: str | None) -> tuple[Child[bytes], int]:
     """The server, once it answers, and its port."""
+    # Its own services ask it as a client does.
+    secrets = ("PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING")
     settings = get_current_settings()
     deadline = time.monotonic() + settings.server.ephemeral.startup_timeout_seconds
     taken: set[int] = set()
     for _ in range(STARTS):
-        port = free_port(HOST, taken)
+        port = free_port(host, taken)
         server = Child[bytes](
             (
                 *(sys.executable, "-m", "uvicorn"),
                 *("--factory", "prefect.server.api.server:create_app"),
                 *("--app-dir", str(Path(prefect.__file__).parents[1])),
-                *("--host", HOST, "--port", str(port), "--log-level", "error", "--lifespan", "on"),
+                *("--host", host, "--port", str(port), "--log-level", "error", "--lifespan", "on"),
             ),
             grace=GRACE_SECONDS,
             stdin=DEVNULL,
@@ -114,11 +124,12 @@ def _start() -> tuple[Child[bytes], int]:
                 "PREFECT_UI_ENABLED": "0",
                 "PREFECT__SERVER_EPHEMERAL": "1",
                 "PREFECT__SERVER_FINAL": "1",
+                **(dict.fromkeys(secrets, password) if password else {}),
             },
         )
         _RUNNING[:] = [server]
         while server.poll() is None and time.monotonic() < deadline:
-            if is_healthy(HOST, port, 5.0, "/api/health"):
+            if is_healthy(host, port, 5.0, "/api/health"):
                 return server, port
             time.sleep(START_LOOK_SECONDS)
         server.end()
