@@ -173,9 +173,8 @@ def _funnel(manifest: Manifest) -> Iterator[FunnelStep]:
     total = manifest.prompts.in_
     for stage, prompts, _ in funnel(manifest):
         if prompts.dropped or stage is Stage.RELEASE:
-            yield FunnelStep(
-                str(stage), prompts.before, prompts.after, prompts.after / max(1, total)
-            )
+            share = prompts.after / max(1, total)
+            yield FunnelStep(str(stage), prompts.before, prompts.after, share)
 
 
 def _measured(
@@ -250,15 +249,14 @@ def _histogram(title: str, values: Floats, spread: Distribution) -> Histogram | 
         width = float(math.ceil((high - low + 1) / BARS))
         bars = math.ceil((high - low + 1) / width)
     edges: Floats = low + width * np.arange(bars + 1, dtype=np.float64)
-    counts = binned(values, edges)
-    rows = counts.bins.tolist()
-    ends = edges.tolist()
+    counts, beyond = binned(values, edges)
+    rows, ends = counts.tolist(), edges.tolist()
     return Histogram(
         title,
         tuple(Bar(ends[k], ends[k + 1] - step, n, n / max(rows)) for k, n in enumerate(rows)),
         spread.count,
         spread.missing,
-        counts.beyond,
+        beyond,
         spread.p50,
     )
 
