@@ -163,9 +163,8 @@ def corpus_page(run: Path) -> CorpusPage:
 def _facts(run: Path, manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield from facts(manifest)
     if manifest.release:
-        yield from draws.of_release(
-            statistics.read_stats(run / RELEASE_FOLDER / statistics.STATS_FILE)
-        )
+        stats = statistics.read_stats(run / RELEASE_FOLDER / statistics.STATS_FILE)
+        yield from draws.of_release(stats)
 
 
 def _funnel(manifest: Manifest) -> Iterator[FunnelStep]:
