@@ -5,6 +5,7 @@ Cores and memory respect the limits of the container, if there is one (cgroup v1
 """
 
 import ctypes
+import errno
 import math
 import os
 import resource
@@ -17,7 +18,12 @@ CGROUP = Path("/sys/fs/cgroup")
 MEMINFO = Path("/proc/meminfo")
 FILES = 1024  # that a process may open where the hard limit lets it; most systems do
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of mallopt(3)
-_FULL = ("out of memory", "allocate memory", "enough memory", "status_alloc_failed")  # cuBLAS's
+_FULL = (
+    *("out of memory", "allocate memory", "enough memory"),
+    "status_alloc_failed",  # cuBLAS's
+    *("start new thread", "launch worker thread"),
+)
+_LIBRARIES = ("pyarrow", "safetensors")
 _NEVER = 2**31 - 1  # the greatest C int: 2 GiB lie free at the heap's end before any is given back
 
 
@@ -61,11 +67,23 @@ def free_memory(cgroup: Path = CGROUP, meminfo: Path = MEMINFO) -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that the memory of this machine or of a device is full."""
-    message = str(error).lower()
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(said in message for said in _FULL)
-    )
+    """Whether an error says that the memory of this machine or of a device is full.
+
+    Without memory no thread can be started either. Arrow and safetensors say it with their most
+    general errors.
+    """
+    if isinstance(error, MemoryError):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    is_known = isinstance(error, RuntimeError) or type(error).__module__.startswith(_LIBRARIES)
+    return is_known and any(said in str(error).lower() for said in _FULL)
+
+
+def raise_if_out_of_memory(error: BaseException) -> None:
+    """Raise the error again where memory ran out: what could not be read or loaded may be whole."""
+    if is_out_of_memory(error):
+        raise error
 
 
 def memory_message(error: BaseException) -> str:

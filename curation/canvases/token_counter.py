@@ -15,6 +15,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from curation.canvases.word_counts import WordCounts
+from support.capacity import raise_if_out_of_memory
 from support.errors import UserError, first_line
 from support.files import read_json
 from support.paths import locate
@@ -132,6 +133,7 @@ def _load(name: str) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_file(str(file)) if file.is_file() else _from_transformers(folder)
     except Exception as error:  # the loaders raise bare Exception, OSError, KeyError and others
+        raise_if_out_of_memory(error)
         if file.is_file():
             problem = "damaged tokenizer.json"
         elif folder.is_dir():

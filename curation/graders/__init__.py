@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from curation.sampling.replies import Replies
 from schemas.records import Grade, GradedTrace, Prompt, Trace
 from scorers.answers.grade import Answer
+from support.capacity import raise_if_out_of_memory
 from support.errors import PolytraceError, UserError, first_line
 
 
@@ -92,6 +93,7 @@ def _blaming(grader: object) -> Iterator[None]:
     except PolytraceError:
         raise
     except Exception as error:
+        raise_if_out_of_memory(error)
         if type(grader).__module__.startswith("curation."):
             raise
         what = f"{type(error).__name__}: {first_line(error)}"

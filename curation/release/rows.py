@@ -23,6 +23,7 @@ from schemas.records import (
     Scores,
     SeqDep,
 )
+from support.capacity import raise_if_out_of_memory
 from support.errors import DamagedError, first_line
 from support.stats import wilson
 
@@ -125,6 +126,7 @@ def readable(path: Path) -> Iterator[pq.ParquetFile]:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield file
     except (pa.ArrowException, OSError, ValueError, LookupError) as error:
+        raise_if_out_of_memory(error)
         raise DamagedError(
             f"{path}: cannot be read ({first_line(error)}); run polytrace verify"
         ) from None

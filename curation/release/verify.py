@@ -29,6 +29,7 @@ from schemas.manifest import (
 )
 from schemas.recipe import Recipe, load_recipe
 from schemas.records import Grade, Rejection
+from support.capacity import raise_if_out_of_memory
 from support.display.text import one_line
 from support.errors import PolytraceError, UserError
 from support.files import sha256
@@ -164,6 +165,7 @@ def _shard(run: Path, shard: Shard) -> Iterator[str]:
     try:
         rows = pq.read_metadata(run / shard.path).num_rows
     except (OSError, pa.ArrowException) as error:
+        raise_if_out_of_memory(error)
         yield f"{shard.path}: not Parquet ({error})"
         return
     if rows != shard.rows:
@@ -192,6 +194,7 @@ def _release_file(
             tally.path_tokens += sum(item.tokens for item in row.paths)
             tally.summary_tokens += row.summary_tokens
     except (PolytraceError, OSError, pa.ArrowException) as error:
+        raise_if_out_of_memory(error)
         yield f"cannot be read after row {number} ({error})"
         return
     if number != file.rows:
@@ -224,6 +227,7 @@ def _stats(run: Path, manifest: Manifest) -> Iterator[str]:
         if all(one != stated for one in measured):
             yield f"{STATS}: does not describe the rows of {RELEASE_FOLDER}/data"
     except (PolytraceError, OSError, pa.ArrowException, ValueError, LookupError) as error:
+        raise_if_out_of_memory(error)
         yield f"{STATS}: {error}"
 
 
@@ -235,6 +239,7 @@ def _rejections(run: Path, manifest: Manifest, tally: _Tally) -> Iterator[str]:
         try:
             data = pq.read_table(run / file.path, page_checksum_verification=True)
         except (OSError, pa.ArrowException) as error:
+            raise_if_out_of_memory(error)
             yield f"{file.path} cannot be read ({error})"
             return
         if not data.schema.equals(arrow.schema_of(Rejection)):

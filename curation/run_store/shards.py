@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError
 from schemas import arrow, former
 from schemas.facts import Fact, FileFacts, Kind, Rejected, Shard, has_more
 from schemas.records import Rejection, Stage
+from support.capacity import raise_if_out_of_memory
 from support.errors import DamagedError, NewerError
 from support.files import atomic_write, fsync, replace_text, sha256
 
@@ -113,6 +114,7 @@ def rejections(run: Path, stage: Stage, index: int) -> list[Rejection]:
             return []
         data = pq.read_table(path, page_checksum_verification=True)
     except (OSError, pa.ArrowException, ValueError, LookupError) as error:
+        raise_if_out_of_memory(error)
         raise DamagedError(f"{path}: cannot be read ({error}); delete it and build again") from None
     return list(arrow.records(Rejection, data))
 
@@ -165,6 +167,7 @@ def read(run: Path, stage: Stage, index: int, columns: Sequence[str] | None = No
                 wanted = [name for name in wanted if name in present]
             return file.read(wanted, use_threads=False)  # a shard is too small for threads
     except (OSError, pa.ArrowException, ValueError, LookupError) as error:
+        raise_if_out_of_memory(error)
         raise DamagedError(f"{path}: cannot be read ({error}); delete it and build again") from None
 
 

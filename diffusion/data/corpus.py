@@ -19,6 +19,7 @@ from diffusion.data.path_hints import hint_of
 from diffusion.data.turns import special_token_ids
 from schemas.arrow import SCHEMA_VERSION
 from schemas.canvas import long_cot
+from support.capacity import raise_if_out_of_memory
 from support.errors import UserError, first_line
 
 HUB = "hub:"
@@ -103,6 +104,7 @@ def rows(release: Path, split: str, limit: int | None = None) -> Iterator[Releas
                         paths = tuple(path["text"] for path in row["paths"])
                         yield ReleasedRow(row["id"], row["prompt"], paths, row["summary"])
         except (OSError, pa.ArrowException) as error:
+            raise_if_out_of_memory(error)
             raise UserError(f"{file}: cannot be read: {error}; build or fetch it again") from None
 
 

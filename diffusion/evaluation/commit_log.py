@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from support.capacity import raise_if_out_of_memory
 from support.display.text import visible
 from support.errors import UserError, first_line
 
@@ -128,6 +129,7 @@ def _parquet(file: Path) -> Records:
                     number += 1
                     yield f"{visible(str(file))}: row {number}", record
     except (OSError, pa.ArrowException) as error:
+        raise_if_out_of_memory(error)
         raise UserError(
             f"{visible(str(file))}: cannot be read as Parquet ({first_line(error)})"
         ) from None

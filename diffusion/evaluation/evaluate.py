@@ -45,6 +45,7 @@ from diffusion.evaluation.shards.processes import decoded, devices_of
 from diffusion.models import located
 from diffusion.settings import ModelReference
 from schemas import arrow
+from support.capacity import raise_if_out_of_memory
 from support.display.progress import Progress
 from support.errors import DamagedError, StoppedError, UserError
 from support.files import replace_text
@@ -268,6 +269,7 @@ def _read(file: Path, ids: Sequence[str]) -> list[DecodedProblem]:
     try:
         rows = list(arrow.records(DecodedProblem, pq.read_table(file)))
     except (OSError, pa.ArrowException, TypeError, ValueError, KeyError) as error:
+        raise_if_out_of_memory(error)
         raise DamagedError(f"{file}: cannot be read ({error}); delete it and run again") from None
     if [row.id for row in rows] != list(ids):
         raise DamagedError(f"{file}: holds other problems; delete it and run again")

@@ -18,6 +18,7 @@ from diffusion.evaluation.rows import DecodedProblem, content, order_of, stayed
 from diffusion.evaluation.settings import Cell, Evaluation, Training
 from schemas import arrow
 from schemas.records import Grade
+from support.capacity import raise_if_out_of_memory
 from support.errors import DamagedError, UserError
 from support.stats import mean, wilson
 
@@ -204,6 +205,7 @@ def read_results(run: Path) -> list[Result]:
         ]
         return list(arrow.records(Result, data, names))
     except (OSError, pa.ArrowException, TypeError, ValueError, KeyError) as error:
+        raise_if_out_of_memory(error)
         raise DamagedError(f"{file}: cannot be read ({error}); evaluate again") from None
 
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from diffusion.evaluation.arness import Arness, arness
 from schemas.records import Grade
+from support.capacity import raise_if_out_of_memory
 from support.errors import DamagedError
 
 
@@ -57,6 +58,7 @@ def read_rows(rows: Path, columns: list[str] | None = None) -> pa.Table:
     try:
         return pa.concat_tables([_table(file, columns) for file in files])
     except (OSError, pa.ArrowException) as error:
+        raise_if_out_of_memory(error)
         raise DamagedError(f"{rows}: cannot be read ({error}); evaluate again") from None
 
 

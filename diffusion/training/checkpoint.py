@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from support.capacity import raise_if_out_of_memory
 from support.errors import DamagedError, StoppedError, UserError
 from support.files import PART, atomic_write, replace_folder, replace_text, sha256
 
@@ -235,6 +236,7 @@ def _checked(file: Path, digest: str | None) -> Mapping[str, Tensor]:
             raise DamagedError(f"{file} is damaged (its content is not that of its digest)")
         state = load_file(file)
     except (OSError, SafetensorError) as error:
+        raise_if_out_of_memory(error)
         raise DamagedError(f"{file} is damaged ({error})") from None
     for name, value in state.items():
         if not value.isfinite().all():

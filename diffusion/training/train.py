@@ -25,6 +25,7 @@ from diffusion.settings import Attention, Precision, Settings
 from diffusion.training.prepared import fingerprint, prepare
 from diffusion.training.trainer import Trainer
 from diffusion.training.training_log import TrainingSummary, read_summary
+from support.capacity import raise_if_out_of_memory
 from support.errors import StoppedError, UserError
 
 
@@ -58,6 +59,7 @@ def fine_tune(
         with _stoppable() as is_asked:
             return loop.run(is_asked)
     except (OSError, SafetensorError) as error:
+        raise_if_out_of_memory(error)
         raise StoppedError(
             f"{out}: cannot go on ({error}); what was saved is whole. Mend that (a full disk: free "
             "some space) and run the same command again"

@@ -21,7 +21,7 @@ from scorers.revision import directory_revision, fetched
 from scorers.seqdep.attention import NAME, Branch, forward
 from scorers.seqdep.causal_lm import Batch, Scorer, Tokens, plain_tokenizer
 from scorers.weights import weight_files
-from support.capacity import keep_few_kernels
+from support.capacity import keep_few_kernels, raise_if_out_of_memory
 from support.errors import UserError, first_line
 
 __all__ = ["Batch", "Scorer", "Tokens", "load_scorer"]
@@ -90,6 +90,7 @@ def _read(directory: Path, path: str, dtype: torch.dtype, trust: bool) -> tuple[
         options |= {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
         model, info = auto.from_pretrained(directory, **options)
     except Exception as error:  # tokenizers raises bare Exception, remote code raises anything
+        raise_if_out_of_memory(error)
         raise UserError(
             f"scorer {path}: cannot be loaded as a causal LM: {first_line(error)}"
         ) from error

@@ -1,9 +1,12 @@
 """What a container may use, by the files of cgroup v1 and v2."""
 
+import errno
 import os
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from safetensors import SafetensorError
 
 from support.capacity import cores, free_memory, is_out_of_memory, keep_few_kernels, memory
 
@@ -92,6 +95,17 @@ def test_free_memory_is_the_less_of_container_and_machine(
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), True),
         (RuntimeError("shapes cannot be multiplied"), False),
         (ValueError("out of memory"), False),
+        (RuntimeError("can't start new thread"), True),
+        (pa.ArrowMemoryError("malloc of size 64 failed"), True),
+        (
+            pa.ArrowException("Unknown error: Failed to launch worker thread: Resource busy"),
+            True,
+        ),
+        (pa.ArrowInvalid("Parquet magic bytes not found in footer"), False),
+        (SafetensorError("I/O error: Cannot allocate memory (os error 12)"), True),
+        (SafetensorError("Error while deserializing header: header too large"), False),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
+        (OSError(errno.EIO, "Input/output error"), False),
     ],
 )
 def test_a_full_memory_is_told_from_other_errors(error: Exception, is_it: bool) -> None:

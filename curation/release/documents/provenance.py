@@ -13,6 +13,7 @@ from curation.sources import gsm8k, openr1_math
 from schemas.manifest import Manifest
 from schemas.recipe import Part, Recipe
 from schemas.release.statements import Statements
+from support.capacity import raise_if_out_of_memory
 from support.display.text import one_line
 from support.paths import locate
 
@@ -79,7 +80,8 @@ def license_of_card(card: Path) -> str | None:
         return None
     try:
         facts = metadata_load(card) or {}
-    except Exception:  # another's file, with anything in it: then the license is not known
+    except Exception as error:  # another's file, with anything in it: the license is not known
+        raise_if_out_of_memory(error)
         return None
     license = facts.get("license")
     return one_line(license)[:200] if isinstance(license, str) else None

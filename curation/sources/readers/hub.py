@@ -10,6 +10,7 @@ from typing import Any
 
 from curation.sources.columns.fields import printable
 from curation.sources.readers.reader import Reader, Record, digest_files, display_name, top_level
+from support.capacity import raise_if_out_of_memory
 from support.errors import UserError, first_line
 
 TIMEOUT_SECONDS = 20.0
@@ -53,6 +54,7 @@ class HubReader(Reader):
         except UserError:
             raise
         except Exception as error:  # the library raises dozens of kinds, from itself and from below
+            raise_if_out_of_memory(error)
             raise self._failed(number, error) from None
 
     def _open(self) -> Any:
@@ -80,6 +82,7 @@ def resolve(repo: str, revision: str | None) -> str:
     try:
         commit = HfApi().dataset_info(repo, revision=revision, timeout=TIMEOUT_SECONDS).sha
     except Exception as error:  # offline, unknown, gated, timeout: each is its own class
+        raise_if_out_of_memory(error)
         at = f" at revision {revision!r}" if revision else ""
         raise UserError(
             f"source {repo}{at}: the Hugging Face hub did not answer or has no such dataset "

@@ -15,6 +15,7 @@ from curation.sources.columns.fields import RawRow, printable
 from curation.sources.columns.reasons import RowFault
 from curation.sources.readers.reader import File, FileReader, Record, top_level
 from curation.sources.readers.remote import BLOCK_BYTES
+from support.capacity import raise_if_out_of_memory
 from support.errors import UserError, first_line
 
 SUFFIXES = (".parquet",)
@@ -58,6 +59,7 @@ def _rows(file: File, paths: tuple[str, ...] | None) -> Iterator[_Row]:
             for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=columns):
                 yield from _batch_rows(batch)
     except (pa.ArrowException, OSError) as error:
+        raise_if_out_of_memory(error)
         raise UserError(f"{file.name}: not a readable Parquet file: {first_line(error)}") from None
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from scorers.weights import weight_files
+from support.capacity import raise_if_out_of_memory
 from support.errors import UserError, first_line
 
 # Some chat templates print today's date; a corpus may not depend on the day it was sampled.
@@ -125,6 +126,7 @@ def load_causal_lm(path: Path, device: str | None, trust_remote_code: bool) -> C
         model, info = loaded
         model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
     except Exception as error:  # tokenizers raises bare Exception, remote code raises anything
+        raise_if_out_of_memory(error)
         raise UserError(
             f"teacher.path: {path}: cannot load the model: {first_line(error)}"
         ) from error

@@ -22,6 +22,7 @@ from diffusion.data.turns import read_json_object
 from diffusion.models.network.low_rank import LowRank, merged
 from scorers.revision import directory_revision
 from scorers.weights import ADAPTER, weight_files
+from support.capacity import raise_if_out_of_memory
 from support.errors import UserError
 from support.files import replace_text
 
@@ -219,6 +220,7 @@ def _pairs(
     try:
         found = load_file(file)
     except (OSError, SafetensorError) as error:
+        raise_if_out_of_memory(error)
         raise UserError(f"{file}: cannot be read: {error}; fetch it again") from None
     for name, one in found.items():
         if not one.is_floating_point() or one.element_size() == 1:

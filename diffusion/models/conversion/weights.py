@@ -20,6 +20,7 @@ from torch import Tensor
 
 from diffusion.models.network.attention import NAME
 from scorers.weights import weight_files
+from support.capacity import raise_if_out_of_memory
 from support.errors import UserError
 
 
@@ -167,6 +168,7 @@ def _opened(file: Path) -> Any:
     try:
         return safe_open(file, "pt")
     except (OSError, SafetensorError) as error:
+        raise_if_out_of_memory(error)
         raise UserError(f"{file}: cannot be read: {error}; fetch it again") from None
 
 
