@@ -46,10 +46,11 @@ RUN pip install --no-deps --editable .
 
 FROM python:3.11-slim-bookworm
 
-# Volumes take over the owner of the folders that they cover.
+# Volumes take over the owner of the folders that they cover. Each parent is named too, or it would
+# belong to root.
 RUN useradd --create-home --uid 10001 --user-group polytrace \
     && install --directory --owner=polytrace --group=polytrace \
-        /app/runs /home/polytrace/.prefect /home/polytrace/.cache/huggingface
+        /app/runs /home/polytrace/.prefect /home/polytrace/.cache /home/polytrace/.cache/huggingface
 
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app /app

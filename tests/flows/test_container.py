@@ -86,6 +86,16 @@ def filled(value: object, values: dict[str, str]) -> str:
     return VARIABLE.sub(one, str(value)).replace("$$", "$")
 
 
+def test_every_folder_of_the_user_is_the_users_with_its_parents() -> None:
+    """`install --owner` gives folders above the last one to root."""
+    (line,) = [rest for name, rest in instructions() if name == "RUN" and "useradd" in rest]
+    made = {Path(word) for word in line.split() if word.startswith("/home/polytrace/")}
+    assert made
+    for folder in made:
+        above = {one for one in folder.parents if Path("/home/polytrace") in one.parents}
+        assert above <= made, folder
+
+
 def test_what_is_copied_is_there_and_complete() -> None:
     sources = copied()
     for source in sources:
