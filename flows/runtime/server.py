@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import ip_address
 from pathlib import Path
 from secrets import token_urlsafe
 
@@ -72,10 +71,10 @@ def stopped_at_once() -> Iterator[None]:
 def own_server() -> Iterator[None]:
     """A Prefect server for this process and its workers; none where the user has one already.
 
-    It listens on loopback; where the environment names a cluster, at the address of this machine
-    that the cluster's workers reach, with a password. They are handed both: without an address,
-    each worker would start a server of its own, and one that is killed would leave it behind. When
-    the server dies, this process ends, because Prefect would retry each of its many
+    It asks for a password, and listens on loopback; where the environment names a cluster, at the
+    address of this machine that the cluster's workers reach. They are handed both: without an
+    address, each worker would start a server of its own, and one that is killed would leave it
+    behind. When the server dies, this process ends, because Prefect would retry each of its many
     reports for a minute. A server of the user's is not watched, because it may come back. Raises
     StoppedError if the server does not start.
     """
@@ -83,7 +82,7 @@ def own_server() -> Iterator[None]:
         yield
         return
     host = own_host() or HOST
-    password = None if ip_address(host).is_loopback else f"polytrace:{token_urlsafe(32)}"
+    password = f"polytrace:{token_urlsafe(32)}"
     server, port = _start(host, password)
     atexit.register(server.end)  # after Prefect's own handlers, which send the last reports
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}/api"
@@ -98,7 +97,7 @@ def own_server() -> Iterator[None]:
         watch.join()
 
 
-def _start(host: str, password: str | None) -> tuple[Child[bytes], int]:
+def _start(host: str, password: str) -> tuple[Child[bytes], int]:
     """The server, once it answers, and its port."""
     # Its own services ask it as a client does.
     secrets = ("PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING")
@@ -124,7 +123,7 @@ def _start(host: str, password: str | None) -> tuple[Child[bytes], int]:
                 "PREFECT_UI_ENABLED": "0",
                 "PREFECT__SERVER_EPHEMERAL": "1",
                 "PREFECT__SERVER_FINAL": "1",
-                **(dict.fromkeys(secrets, password) if password else {}),
+                **dict.fromkeys(secrets, password),
             },
         )
         _RUNNING[:] = [server]

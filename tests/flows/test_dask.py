@@ -134,16 +134,20 @@ def test_a_cluster_that_is_not_there_is_said_before_prefect_starts(
 
 ELSEWHERE = """
 import urllib.request, urllib.error
+from pathlib import Path
 from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
 from flows.runtime.server import own_server
 with own_server():
     address = get_current_settings().api.url
+    password = get_current_settings().api.auth_string.get_secret_value().encode()
     print(address.rpartition(":")[0], get_client(sync_client=True).hello().status_code)
     try:
         urllib.request.urlopen(address + "/version", timeout=20)
     except urllib.error.HTTPError as error:
         print(error.code)
+kept = [file for file in get_current_settings().home.rglob("*") if file.is_file()]
+print(bool(kept), any(password in file.read_bytes() for file in kept))
 """
 
 
@@ -169,5 +173,7 @@ def test_workers_elsewhere_reach_the_commands_server_by_its_password(tmp_path: P
             check=False,
             timeout=200,
         )
-    assert (done.returncode, done.stdout) == (0, f"http://{host} 200\n401\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, f"http://{host} 200\n401\nTrue False\n"), (
+        done.stderr
+    )
     check_all_end(tmp_path / ".prefect")

@@ -63,7 +63,8 @@ import sys
 from flows.runtime.server import own_server
 from prefect.settings import get_current_settings
 with own_server():
-    print(get_current_settings().api.url, flush=True)
+    api = get_current_settings().api
+    print(api.url, api.auth_string.get_secret_value(), flush=True)
     sys.stdin.read()
 """
 BUILDS = {"build", "refused", "demo"}
@@ -107,8 +108,8 @@ def ended(process: "subprocess.Popen[str]") -> list[object]:
 
 
 @contextmanager
-def own_server(environment: Mapping[str, str]) -> Iterator[str]:
-    """The address of the Prefect server that a command of ours would start, for all commands."""
+def own_server(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Address and password of the Prefect server that a command would start, for all commands."""
     with subprocess.Popen(
         [sys.executable, "-c", SERVER],
         env=environment,
@@ -117,9 +118,8 @@ def own_server(environment: Mapping[str, str]) -> Iterator[str]:
         text=True,
     ) as process:
         assert process.stdin is not None and process.stdout is not None
-        address = process.stdout.readline().strip()
-        assert address, "the server did not start"
-        yield address
+        address, password = process.stdout.readline().split()
+        yield address, password
         process.stdin.close()
 
 
@@ -152,8 +152,8 @@ def main(folder: Path, key: str, token: str, guard: str) -> None:
             "DO_NOT_TRACK": "1",
             "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         }
-        with own_server(environment) as api:
-            environment["PREFECT_API_URL"] = api
+        with own_server(environment) as (api, password):
+            environment |= {"PREFECT_API_URL": api, "PREFECT_API_AUTH_STRING": password}
             for stage in (BUILDS, COMMANDS.keys() - BUILDS):
                 begun = {name: started(COMMANDS[name], home, environment) for name in sorted(stage)}
                 told |= {name: ended(process) for name, process in begun.items()}
