@@ -110,7 +110,7 @@ def _line(label: str, value: str) -> str:
         COLUMNS,
         initial_indent=f"{label:>{LABEL}}  ",
         subsequent_indent=" " * (LABEL + 2),
-        max_lines=2,
+        max_lines=4 if label == "sandbox" else 2,  # its reason is a whole sentence
         placeholder=" …",
     )
 
