@@ -4,8 +4,11 @@ import json
 import os
 import socket
 import time
+from collections.abc import Iterable
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from support.errors import UserError, first_line
 from support.redact import public_address
@@ -63,6 +66,41 @@ def own_host() -> str | None:
             with suppress(OSError, ValueError, OverflowError):
                 return _connect(address_of(task_runner) or "")
     return None
+
+
+def check_reach(server: str, workers: Iterable[str]) -> None:
+    """Raise UserError if Dask workers on other machines were to report to a server on loopback."""
+    host = urlsplit(server).hostname or ""
+    if not (host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)):
+        return
+    for worker in workers:
+        where = worker.rpartition("://")[2].rpartition(":")[0].strip("[]")
+        if _is_address(where) and not _is_here(where):
+            raise UserError(
+                f"{_named('dask')[0]}: its worker at {where} is on another machine, and cannot "
+                f"reach the Prefect server at {public_address(server)}; name the scheduler by its "
+                "address in the workers' network, or set PREFECT_API_URL to a server that all "
+                "machines reach"
+            )
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_here(host: str) -> bool:
+    """Whether an IP address is one of this machine's."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return False
+    return True
 
 
 def absent(task_runner: str, error: Exception) -> UserError:

@@ -8,6 +8,7 @@ import logging
 import os
 from typing import Any
 
+from prefect.settings import get_current_settings
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.runtime.cluster import (
@@ -15,6 +16,7 @@ from flows.runtime.cluster import (
     absent,
     address_of,
     check_address,
+    check_reach,
     idle,
 )
 from schemas.recipe import Recipe
@@ -58,6 +60,8 @@ def _dask() -> Any:
             raise absent("dask", error) from None
         try:
             client.wait_for_workers(1, timeout=WORKER_SECONDS)
+            if (server := get_current_settings().api.url) is not None:
+                check_reach(server, client.scheduler_info()["workers"])
         except TimeoutError:
             raise idle() from None
         finally:

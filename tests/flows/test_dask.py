@@ -15,7 +15,7 @@ import pytest
 
 from curation.release.verify import find_problems
 from flows.runtime.cluster import DASK as ADDRESS
-from flows.runtime.cluster import RAY
+from flows.runtime.cluster import RAY, check_reach
 from flows.runtime.runners import runner_of
 from schemas.recipe import load_recipe
 from support.errors import UserError
@@ -130,6 +130,21 @@ def test_a_cluster_that_is_not_there_is_said_before_prefect_starts(
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"polytrace: {variable}=") and "answers there" in line
     assert not (tmp_path / ".prefect").exists()
+
+
+@pytest.mark.parametrize("server", ["http://127.0.0.1:4200/api", "http://localhost:4200/api"])
+def test_workers_elsewhere_that_cannot_reach_the_server_are_said(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ADDRESS, "tcp://127.0.0.1:8786")  # as through a tunnel
+    here = ["tcp://127.0.0.1:4001", "tcp://[::1]:4002", "inproc://127.0.0.1/1/2"]
+    check_reach(server, here)
+    with pytest.raises(UserError) as caught:
+        check_reach(server, [*here, "tcp://203.0.113.9:4003"])
+    said = str(caught.value)
+    assert "its worker at 203.0.113.9 is on another machine" in said and server in said
+    assert "PREFECT_API_URL" in said
+    check_reach("http://203.0.113.1:4200/api", ["tcp://203.0.113.9:4003"])
 
 
 ELSEWHERE = """
