@@ -95,6 +95,8 @@ def test_free_memory_is_the_less_of_container_and_machine(
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), True),
         (RuntimeError("shapes cannot be multiplied"), False),
         (ValueError("out of memory"), False),
+        (Exception("out of memory"), True),  # of tokenizers
+        (Exception("expected value at line 1 column 1"), False),
         (RuntimeError("can't start new thread"), True),
         (pa.ArrowMemoryError("malloc of size 64 failed"), True),
         (
