@@ -19,6 +19,7 @@ import prefect
 from prefect.settings import (
     PREFECT_API_AUTH_STRING,
     PREFECT_API_URL,
+    PREFECT_CLIENT_CUSTOM_HEADERS,
     get_current_settings,
     temporary_settings,
 )
@@ -91,7 +92,9 @@ def own_server(task_runner: str = "threads") -> Iterator[None]:
     watch = threading.Thread(target=_watch, args=(server, is_over), daemon=True)
     watch.start()
     try:
-        with temporary_settings({PREFECT_API_URL: address, PREFECT_API_AUTH_STRING: password}):
+        ours = {PREFECT_API_URL: address, PREFECT_API_AUTH_STRING: password}
+        others = {PREFECT_CLIENT_CUSTOM_HEADERS}  # of the user's, perhaps another `Authorization`
+        with temporary_settings(ours, restore_defaults=others):
             yield
     finally:
         is_over.set()
@@ -133,6 +136,7 @@ def _start(host: str, password: str) -> tuple[Child[bytes], int]:
                 "PREFECT_UI_ENABLED": "0",
                 "PREFECT__SERVER_EPHEMERAL": "1",
                 "PREFECT__SERVER_FINAL": "1",
+                "PREFECT_CLIENT_CUSTOM_HEADERS": "{}",
                 **dict.fromkeys(secrets, password),
             },
         )

@@ -151,7 +151,14 @@ print(bool(kept), any(password in file.read_bytes() for file in kept))
 """
 
 
-NO_PROXY_THERE = "http://127.0.0.1:9"
+# What a user may have set for servers of their own.
+IN_THE_WAY = {
+    "HTTP_PROXY": "http://127.0.0.1:9",
+    "PREFECT_API_AUTH_STRING": "user:theirs",
+    "PREFECT_SERVER_API_AUTH_STRING": "user:theirs",
+    "PREFECT_API_KEY": "theirs",
+    "PREFECT_CLIENT_CUSTOM_HEADERS": '{"Authorization": "Bearer theirs"}',
+}
 
 
 def own_address() -> str | None:
@@ -171,7 +178,7 @@ def test_workers_elsewhere_reach_the_commands_server_by_its_password(tmp_path: P
             [sys.executable, "-c", ELSEWHERE],
             cwd=tmp_path,
             env=environment(tmp_path)
-            | {ADDRESS: f"tcp://{host}:{head.getsockname()[1]}", "HTTP_PROXY": NO_PROXY_THERE},
+            | {ADDRESS: f"tcp://{host}:{head.getsockname()[1]}", **IN_THE_WAY},
             capture_output=True,
             text=True,
             check=False,
