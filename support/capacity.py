@@ -70,9 +70,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the memory of this machine or of a device is full.
 
     Without memory no thread can be started either. Arrow, safetensors and tokenizers say it with
-    their most general errors, the last with `Exception` itself.
+    their most general errors, the last with `Exception` itself. A library may raise its own error
+    because of one of these, as datasets does.
     """
     if isinstance(error, MemoryError):
+        return True
+    if error.__cause__ is not None and is_out_of_memory(error.__cause__):
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM

@@ -86,6 +86,13 @@ def test_free_memory_is_the_less_of_container_and_machine(
         assert free_memory(tmp_path, tmp_path / "no such file") == free
 
 
+def test_an_error_that_full_memory_has_caused_is_one() -> None:
+    error = ValueError("An error occurred while generating the dataset")
+    assert not is_out_of_memory(error)
+    error.__cause__ = MemoryError()
+    assert is_out_of_memory(error)
+
+
 @pytest.mark.parametrize(
     ("error", "is_it"),
     [
