@@ -10,6 +10,7 @@ from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 
+from support.capacity import raise_if_out_of_memory
 from support.errors import UserError, first_line
 from support.files import sha256
 
@@ -73,6 +74,7 @@ def fetched(name: str, what: str, *, code: bool, commit: str | None = None) -> P
             )
         )
     except Exception as error:  # offline, unknown, gated: each has its own class
+        raise_if_out_of_memory(error)
         raise UserError(
             f"{what}: is no local directory{_near(Path(name))}, and the hub did not give it "
             f"({first_line(error)}); check name and network"

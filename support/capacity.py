@@ -69,14 +69,18 @@ def free_memory(cgroup: Path = CGROUP, meminfo: Path = MEMINFO) -> int:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the memory of this machine or of a device is full.
 
-    Without memory no thread can be started either. Arrow and safetensors say it with their most
-    general errors.
+    Without memory no thread can be started either. Arrow, safetensors and tokenizers say it with
+    their most general errors, the last with `Exception` itself. A library may raise its own error
+    because of one of these, as datasets does.
     """
     if isinstance(error, MemoryError):
         return True
+    if error.__cause__ is not None and is_out_of_memory(error.__cause__):
+        return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    is_known = isinstance(error, RuntimeError) or type(error).__module__.startswith(_LIBRARIES)
+    is_general = isinstance(error, RuntimeError) or type(error) is Exception
+    is_known = is_general or type(error).__module__.startswith(_LIBRARIES)
     return is_known and any(said in str(error).lower() for said in _FULL)
 
 
@@ -88,9 +92,11 @@ def raise_if_out_of_memory(error: BaseException) -> None:
 
 def memory_message(error: BaseException) -> str:
     """The sentence for an error that `is_out_of_memory`."""
+    said = first_line(error)
+    threads = " or more threads (ulimit -u, or the container's limit of processes)"
     return (
-        f"memory ran out ({first_line(error)}); what was made before is kept. Give it more memory, "
-        "and run the same command again: it continues"
+        f"memory ran out ({said}); what was made before is kept. Give it more memory"
+        f"{threads if 'thread' in said else ''}, and run the same command again: it continues"
     )
 
 

@@ -194,6 +194,7 @@ def _fetched(name: str) -> Path:
         files = ["data/*.parquet", "README.md"]
         return Path(snapshot_download(name, repo_type="dataset", allow_patterns=files))
     except Exception as error:  # offline, unknown, gated: each has its own class
+        raise_if_out_of_memory(error)
         raise UserError(
             f"corpus {HUB}{name}: the hub did not give it ({first_line(error)})"
         ) from None

@@ -34,6 +34,7 @@ from diffusion.models.network.denoiser import Denoiser, Dlm
 from diffusion.settings import ModelReference
 from scorers.weights import refuse_kernels
 from support import plugins
+from support.capacity import raise_if_out_of_memory
 from support.errors import UserError, first_line
 from support.files import read_json
 
@@ -250,6 +251,7 @@ def tokenizer_of(
     try:
         tokenizer = family.tokenizer(folder, trust)
     except Exception as error:  # tokenizers raises bare Exception, remote code raises anything
+        raise_if_out_of_memory(error)
         raise UserError(
             f"{folder}: its tokenizer cannot be read: {first_line(error)}; fetch its files again"
         ) from error

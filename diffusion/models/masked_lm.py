@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
 
 from diffusion.models import Config, SpecialIds, State, known_families
 from diffusion.models.conversion import configs, weights
+from support.capacity import raise_if_out_of_memory
 from support.errors import UserError, first_line
 
 MODEL_TYPES: tuple[str, ...] = ()  # those that no other family takes
@@ -31,6 +32,7 @@ def build(folder: Path, config: Config, dtype: torch.dtype, trust: bool) -> Any:
             output_loading_info=True,
         )
     except Exception as error:  # an unknown type, a damaged file, or any error of remote code
+        raise_if_out_of_memory(error)
         raise UserError(
             f"{folder}: cannot be loaded as a masked language model: {first_line(error)}"
         ) from error
@@ -56,6 +58,7 @@ def blank(config: Config, dtype: torch.dtype, trust: bool) -> Any:
         known = AutoConfig.for_model(**config)
         return AutoModelForMaskedLM.from_config(known, dtype=dtype, trust_remote_code=trust)
     except Exception as error:
+        raise_if_out_of_memory(error)
         fault = first_line(error).partition(" Should contain one of ")[0]  # a list of all models
         raise UserError(
             f"config.json: no masked language model that transformers knows: {fault}"

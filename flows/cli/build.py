@@ -120,7 +120,7 @@ def _build(recipe: "Recipe", run: Path, limit: int | None) -> "Outcome":
         from flows.experiment import checked
 
         checked(recipe.handoff, run)  # a mistake shows before hours of work
-    with prefect(run):
+    with prefect(run, recipe.task_runner):
         from flows.build import run_build
 
         return run_build(recipe, run, limit)

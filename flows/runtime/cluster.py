@@ -55,16 +55,16 @@ def check_address(task_runner: str) -> None:
         time.sleep(LOOK_SECONDS)
 
 
-def own_host() -> str | None:
+def own_host(task_runner: str) -> str | None:
     """The address of this machine on its way to the cluster; None without a cluster that answers.
 
     Workers on other nodes reach this machine there, if the cluster is not named by a loopback
-    address.
+    address. A cluster that the environment names for another task runner is none.
     """
-    for task_runner, (variable, _) in _CLUSTERS.items():
-        if os.environ.get(variable):
-            with suppress(OSError, ValueError, OverflowError):
-                return _connect(address_of(task_runner) or "")
+    if task_runner not in _CLUSTERS or not os.environ.get(_CLUSTERS[task_runner][0]):
+        return None
+    with suppress(OSError, ValueError, OverflowError):
+        return _connect(address_of(task_runner) or "")
     return None
 
 
@@ -101,6 +101,16 @@ def _is_here(host: str) -> bool:
         except OSError:
             return False
     return True
+
+
+def unreached(address: str) -> UserError:
+    """The error where the command's own Prefect server is not reached, most often by workers."""
+    return UserError(
+        f"the Prefect server of this command is not reached at {address}; if workers of a cluster "
+        "ask it, name the cluster by an address of its network, let them reach that port, and keep "
+        "their HTTP proxy from it (NO_PROXY); or set PREFECT_API_URL to a server that all of them "
+        "reach; what was made is kept"
+    )
 
 
 def absent(task_runner: str, error: Exception) -> UserError:

@@ -19,6 +19,7 @@ import prefect
 from prefect.settings import (
     PREFECT_API_AUTH_STRING,
     PREFECT_API_URL,
+    PREFECT_CLIENT_CUSTOM_HEADERS,
     get_current_settings,
     temporary_settings,
 )
@@ -68,20 +69,21 @@ def stopped_at_once() -> Iterator[None]:
 
 
 @contextmanager
-def own_server() -> Iterator[None]:
+def own_server(task_runner: str = "threads") -> Iterator[None]:
     """A Prefect server for this process and its workers; none where the user has one already.
 
-    It asks for a password, and listens on loopback; where the environment names a cluster, at the
-    address of this machine that the cluster's workers reach. They are handed both: without an
-    address, each worker would start a server of its own, and one that is killed would leave it
-    behind. When the server dies, this process ends, because Prefect would retry each of its many
-    reports for a minute. A server of the user's is not watched, because it may come back. Raises
-    StoppedError if the server does not start.
+    It asks for a password, and listens on loopback; where the environment names a cluster for the
+    task runner, at the address of this machine that the cluster's workers reach. They are handed
+    both: without an address, each worker would start a server of its own, and one that is killed
+    would leave it behind. When the server dies, this process ends, because Prefect would retry each
+    of its many reports for a minute. A server of the user's is not watched, because it may come
+    back. Raises StoppedError if the server does not start.
     """
     if get_current_settings().api.url is not None:
         yield
         return
-    host = own_host() or HOST
+    host = own_host(task_runner) or HOST
+    _ask_no_proxy(host)
     password = f"polytrace:{token_urlsafe(32)}"
     server, port = _start(host, password)
     atexit.register(server.end)  # after Prefect's own handlers, which send the last reports
@@ -90,11 +92,22 @@ def own_server() -> Iterator[None]:
     watch = threading.Thread(target=_watch, args=(server, is_over), daemon=True)
     watch.start()
     try:
-        with temporary_settings({PREFECT_API_URL: address, PREFECT_API_AUTH_STRING: password}):
+        ours = {PREFECT_API_URL: address, PREFECT_API_AUTH_STRING: password}
+        others = {PREFECT_CLIENT_CUSTOM_HEADERS}  # of the user's, perhaps another `Authorization`
+        with temporary_settings(ours, restore_defaults=others):
             yield
     finally:
         is_over.set()
         watch.join()
+
+
+def _ask_no_proxy(host: str) -> None:
+    """Let no HTTP proxy of the environment stand between this process and its server.
+
+    It would be shown the password, and seldom reaches the address.
+    """
+    for name in [name for name in ("no_proxy", "NO_PROXY") if name in os.environ] or ["NO_PROXY"]:
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), host)))
 
 
 def _start(host: str, password: str) -> tuple[Child[bytes], int]:
@@ -123,6 +136,7 @@ def _start(host: str, password: str) -> tuple[Child[bytes], int]:
                 "PREFECT_UI_ENABLED": "0",
                 "PREFECT__SERVER_EPHEMERAL": "1",
                 "PREFECT__SERVER_FINAL": "1",
+                "PREFECT_CLIENT_CUSTOM_HEADERS": "{}",
                 **dict.fromkeys(secrets, password),
             },
         )

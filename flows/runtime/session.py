@@ -9,6 +9,7 @@ from pathlib import Path
 
 import typer
 
+from flows.runtime.cluster import unreached
 from support.capacity import is_out_of_memory, require_files
 from support.errors import PolytraceError, StoppedError, UserError
 from support.files import is_disk_fault, private
@@ -17,11 +18,12 @@ from support.redact import hide_secrets, public_address
 API = "PREFECT_API_URL"
 LEAST_FILES = 64  # that a process may open: a build on two cores opens 23, Prefect's server 17
 ANSWER_SECONDS = 20.0  # Prefect's own client would ask a silent server for seven minutes
+UNREACHED = "Failed to reach API at "  # so begins the error of Prefect's client
 DATABASE_BYTES = 32 * 10**6  # a new database takes 1 MB, a build of many shards some more
 
 
 @contextmanager
-def prefect(run: Path) -> Iterator[None]:
+def prefect(run: Path, task_runner: str = "threads") -> Iterator[None]:
     """Run a flow inside: without Prefect's log, stopped at once by a signal.
 
     An internal fault is logged in the run. The error of a failing disk or of full memory passes,
@@ -42,14 +44,16 @@ def prefect(run: Path) -> Iterator[None]:
         with stopped_at_once():
             _check_home()
             check_server()
-            with own_server():
+            with own_server(task_runner):
                 yield
     except PolytraceError:
         raise
     except Exception as error:
         if is_disk_fault(error) or is_out_of_memory(error):
             raise
-        if str(error).startswith("Failed to reach API"):
+        if str(error).startswith(UNREACHED):
+            if not _address():
+                raise unreached(str(error).removeprefix(UNREACHED)) from None
             raise _unreachable() from None
         if _is_of_transport(error):
             where = f" at {address}" if (address := _address()) else ""
@@ -105,10 +109,11 @@ def check_server() -> None:
 
 
 def _address() -> str:
-    """The server's address, without secrets."""
+    """The address of the user's server, without secrets; empty where there is none."""
     from prefect.settings import get_current_settings
 
-    return hide_secrets(public_address(get_current_settings().api.url or ""))
+    url = get_current_settings().api.url
+    return hide_secrets(public_address(url)) if url else ""
 
 
 def _unreachable() -> UserError:

@@ -18,6 +18,7 @@ import torch
 from scorers.seqdep import loader, measurement
 from scorers.seqdep.causal_lm import Scorer
 from scorers.seqdep.measurement import Measured, ScoredInstance, SeqDepSettings
+from support.capacity import raise_if_out_of_memory
 from support.errors import UserError, first_line
 
 
@@ -51,6 +52,7 @@ class ModelSpec:
                 trust_remote_code=self.trust_remote_code,
             )
         except (RuntimeError, AssertionError) as error:
+            raise_if_out_of_memory(error)
             raise UserError(
                 f"scorer device {device}: cannot be used ({first_line(error)})"
             ) from None
@@ -113,21 +115,21 @@ class Scorers:
             process.shutdown(wait=False, cancel_futures=True)
 
 
-_scorer: Scorer | UserError | None = None  # that this process has loaded, if it is a scorer's
+_scorer: Scorer | Exception | None = None  # that this process has loaded, or why it has not
 
 
 def _start(model: ModelSpec, device: str) -> None:
     global _scorer
     try:
         _scorer = model.load(device)
-    except UserError as error:  # an initialiser that raises would only break the pool
+    except Exception as error:  # an initialiser that raises would only break the pool
         _scorer = error
 
 
-def _identity(scorer: Scorer | UserError | None = None) -> ScorerIdentity:
+def _identity(scorer: Scorer | Exception | None = None) -> ScorerIdentity:
     """The identity of a scorer (default: this process's); raises the error of its loading."""
     scorer = scorer or _scorer
-    if isinstance(scorer, UserError):
+    if isinstance(scorer, Exception):
         raise scorer
     assert scorer is not None
     return ScorerIdentity(scorer.name, scorer.revision)

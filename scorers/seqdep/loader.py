@@ -150,7 +150,8 @@ def _tried(scorer: Scorer, path: str) -> Scorer:
 def _agrees(scorer: Scorer, batch: Batch, expected_R: Tensor, allowed: float) -> bool:
     try:
         return float((scorer.log_probs(batch) - expected_R).abs().mean()) <= allowed
-    except Exception:  # raised by a model that cannot take the mask, or has another structure
+    except Exception as error:  # of a model that cannot take the mask, or has another structure
+        raise_if_out_of_memory(error)
         return False
 
 

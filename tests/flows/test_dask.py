@@ -153,7 +153,7 @@ from pathlib import Path
 from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
 from flows.runtime.server import own_server
-with own_server():
+with own_server("dask"):
     address = get_current_settings().api.url
     password = get_current_settings().api.auth_string.get_secret_value().encode()
     print(address.rpartition(":")[0], get_client(sync_client=True).hello().status_code)
@@ -164,6 +164,16 @@ with own_server():
 kept = [file for file in get_current_settings().home.rglob("*") if file.is_file()]
 print(bool(kept), any(password in file.read_bytes() for file in kept))
 """
+
+
+# What a user may have set for servers of their own.
+IN_THE_WAY = {
+    "HTTP_PROXY": "http://127.0.0.1:9",
+    "PREFECT_API_AUTH_STRING": "user:theirs",
+    "PREFECT_SERVER_API_AUTH_STRING": "user:theirs",
+    "PREFECT_API_KEY": "theirs",
+    "PREFECT_CLIENT_CUSTOM_HEADERS": '{"Authorization": "Bearer theirs"}',
+}
 
 
 def own_address() -> str | None:
@@ -182,7 +192,8 @@ def test_workers_elsewhere_reach_the_commands_server_by_its_password(tmp_path: P
         done = subprocess.run(
             [sys.executable, "-c", ELSEWHERE],
             cwd=tmp_path,
-            env=environment(tmp_path) | {ADDRESS: f"tcp://{host}:{head.getsockname()[1]}"},
+            env=environment(tmp_path)
+            | {ADDRESS: f"tcp://{host}:{head.getsockname()[1]}", **IN_THE_WAY},
             capture_output=True,
             text=True,
             check=False,

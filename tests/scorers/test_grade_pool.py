@@ -15,6 +15,7 @@ from sympy.core.random import rng
 from schemas.records import Grade
 from scorers.answers.grade import Answer, GradePool
 from scorers.answers.verify import _math_verify_worker, math_verify_pool
+from scorers.answers.verify.worker_pool import LOST, WorkerPool
 
 ROOT = Path(__file__).resolve().parents[2]
 TOWER = r"\boxed{9^{9^{9^9}}}"
@@ -55,13 +56,43 @@ def test_a_worker_that_dies_loses_nothing_and_any_thread_may_grade() -> None:
     with GradePool(workers=1, timeout_seconds=60) as pool:
         thread = threading.Thread(target=lambda: answers.extend(pool.grade(items)))
         thread.start()
-        worker = None
-        while worker is None or worker.question is None:
-            time.sleep(0.05)
-            worker = next(iter(pool._pool.workers._workers), None)
-        os.kill(worker.process.pid, signal.SIGKILL)
+        for _ in range(2):  # its question is asked once more
+            worker = None
+            while worker is None or worker.question != 0 or worker.process.poll() is not None:
+                time.sleep(0.05)
+                worker = next(iter(pool._pool.workers._workers), None)
+            os.kill(worker.process.pid, signal.SIGKILL)
         thread.join(60)
     assert [answer.grade for answer in answers] == [Grade.TIMEOUT, Grade.CORRECT]
+
+
+DIES = """
+import os, signal, sys
+from pathlib import Path
+print('"ready"', flush=True)
+for line in sys.stdin:
+    died = Path(__file__).with_name("died")
+    if "first" in line and not died.exists():
+        died.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if "last" in line:
+        with Path(__file__).with_name("asked").open("a") as file:
+            file.write("once\\n")
+        os._exit(1)
+    print("[1]", flush=True)
+"""
+
+
+def test_a_question_whose_worker_another_one_kills_is_asked_once_more(tmp_path: Path) -> None:
+    """As Linux does where memory runs out; one that ends its worker itself is lost."""
+    script = tmp_path / "script.py"
+    script.write_text(DIES)
+    pool = WorkerPool(script, 1, 60)
+    try:
+        assert pool.ask(["first", "second", "last", "third"]) == [1, 1, LOST, 1]
+    finally:
+        pool.close()
+    assert (tmp_path / "asked").read_text() == "once\n"
 
 
 def test_workers_that_do_not_start_are_an_error(

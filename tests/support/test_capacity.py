@@ -86,6 +86,13 @@ def test_free_memory_is_the_less_of_container_and_machine(
         assert free_memory(tmp_path, tmp_path / "no such file") == free
 
 
+def test_an_error_that_full_memory_has_caused_is_one() -> None:
+    error = ValueError("An error occurred while generating the dataset")
+    assert not is_out_of_memory(error)
+    error.__cause__ = MemoryError()
+    assert is_out_of_memory(error)
+
+
 @pytest.mark.parametrize(
     ("error", "is_it"),
     [
@@ -95,6 +102,8 @@ def test_free_memory_is_the_less_of_container_and_machine(
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), True),
         (RuntimeError("shapes cannot be multiplied"), False),
         (ValueError("out of memory"), False),
+        (Exception("out of memory"), True),  # of tokenizers
+        (Exception("expected value at line 1 column 1"), False),
         (RuntimeError("can't start new thread"), True),
         (pa.ArrowMemoryError("malloc of size 64 failed"), True),
         (

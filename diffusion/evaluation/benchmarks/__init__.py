@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from support.capacity import raise_if_out_of_memory
 from support.errors import UserError, first_line
 from support.paths import locate
 
@@ -64,6 +65,7 @@ def _from_hub(repo: str, config: str, split: str) -> Iterator[Row]:
     try:
         rows = load_dataset(repo, config, split=split)
     except Exception as error:
+        raise_if_out_of_memory(error)
         causes = [error, error.__cause__, error.__context__]
         is_gated = any(isinstance(one, GatedRepoError) for one in causes) or "gated" in str(error)
         if is_gated:

@@ -26,6 +26,7 @@ from diffusion.evaluation.shards.plan import Facts, Piece, Plan, plan
 from diffusion.settings import ModelReference
 from scorers.seqdep.device_pool import visible_devices
 from support import errors
+from support.capacity import is_out_of_memory, memory_message
 from support.errors import PolytraceError, StoppedError, UserError, first_line
 from support.files import is_disk_fault
 from support.paths import module_environment
@@ -160,6 +161,8 @@ def _told(error: Exception) -> dict[str, Any]:
     elif is_disk_fault(error):
         assert isinstance(error, OSError)
         told["disk"] = [error.errno, error.strerror, error.filename and str(error.filename)]
+    elif is_out_of_memory(error):
+        told |= {"error": StoppedError.__name__, "message": memory_message(error)}
     elif not isinstance(error, PolytraceError):
         while_ = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
         told["message"] = (

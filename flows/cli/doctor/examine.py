@@ -169,7 +169,7 @@ def examine(endpoints: Sequence[str] = ()) -> Facts:
         gpus=gpus,
         driver_gpus=len(visible_gpus(otherwise=lambda: len(gpus))),
         teacher=weights.stat().st_size if weights.is_file() else None,
-        is_clone=all((ROOT / folder).is_dir() for folder in OF_CHECKOUTS),
+        is_clone=all((ROOT / one).is_dir() or Path(one).is_dir() for one in OF_CHECKOUTS),
         has_hub_token=has_hub_token,
         sandbox=isolation_of_programs(),
         prefect=prefect,

@@ -14,6 +14,7 @@ from curation.publish.plan import WHOLE, Publication, RepoKind, files_of
 from diffusion.training.training_log import STEPS, SUMMARY
 from flows.model_cards import CARD
 from scorers.weights import ADAPTER, SUFFIX, weight_files
+from support.capacity import raise_if_out_of_memory
 from support.errors import UserError
 from support.files import read_json
 
@@ -102,6 +103,7 @@ def _check_whole(folder: Path) -> None:
                 with safe_open(file, "numpy") as weights:
                     weights.keys()
             except (OSError, SafetensorError) as error:
+                raise_if_out_of_memory(error)
                 raise UserError(_damaged(file, error)) from None
 
 

@@ -1,7 +1,8 @@
 """Worker processes that answer questions and can be killed without harm.
 
 In: questions, as plain data. Out: a reply to each, in their order; LOST for a question whose worker
-was killed or died.
+was killed for taking too long, or died. If another one killed the worker, as Linux does where the
+machine's memory runs out, the question may be innocent, and is asked once more.
 
 Each worker is a fresh interpreter that speaks JSON lines: no fork (the caller may have threads), no
 re-import of the caller's `__main__`, no pickle. It is run with the seconds of processor time that a
@@ -13,21 +14,24 @@ then ends them; they end with the caller when it is killed.
 import json
 import os
 import selectors
+import signal
 import sys
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
-from support.processes import DEVNULL, PIPE, Child
+from support.processes import DEVNULL, PIPE, Child, TimeoutExpired
 
 START_SECONDS = 120.0  # to import sympy on a busy machine
 WALL_FACTOR = 6.0  # the limit is processor time; this much wall-clock time is the backstop
 QUESTIONS_PER_WORKER = 64  # fewer are not worth the start of another worker
 QUESTIONS_BEFORE_RENEWAL = 5000  # bounds what the caches of a worker hold
 STARTS = 3
+END_SECONDS = 5.0  # from the end of a worker's output to the end of its process
 
 
 class Lost(Enum):
@@ -116,6 +120,7 @@ class WorkerPool:
         """
         replies: list[Any] = [LOST] * len(questions)
         waiting = deque(range(len(questions)))
+        asked_again: set[int] = set()
         try:
             while waiting or any(worker.question is not None for worker in self._workers):
                 self._start(len(waiting))
@@ -124,7 +129,10 @@ class WorkerPool:
                         index = waiting.popleft()
                         worker.ask(index, questions[index])
                 for worker in self._wait():
-                    self._receive(worker, replies)
+                    unanswered = self._receive(worker, replies)
+                    if unanswered is not None and unanswered not in asked_again:
+                        asked_again.add(unanswered)
+                        waiting.append(unanswered)
                 self._kill_overdue()
         except BaseException:  # Ctrl-C as well: no question may be left in flight
             self.close()
@@ -151,13 +159,17 @@ class WorkerPool:
             left = min((worker.deadline for worker in busy), default=0.0) - time.monotonic()
             return [key.data for key, _ in selector.select(max(left, 0.0))]
 
-    def _receive(self, worker: _Worker, replies: list[Any]) -> None:
+    def _receive(self, worker: _Worker, replies: list[Any]) -> int | None:
+        """Take what a worker wrote; the question that it had if another one killed it."""
         line = worker.read()
         if line == b"":
-            return
+            return None
         if line is None:
+            with suppress(TimeoutExpired):  # how it ended, before it is killed below
+                worker.process.wait(END_SECONDS)
             self._lose(worker)
-        elif not worker.ready:
+            return worker.question if worker.process.returncode == -signal.SIGKILL else None
+        if not worker.ready:
             worker.ready, self._failed_starts = True, 0
         else:
             assert worker.question is not None
@@ -166,6 +178,7 @@ class WorkerPool:
             if worker.asked >= QUESTIONS_BEFORE_RENEWAL:
                 self._workers.remove(worker)
                 worker.kill()
+        return None
 
     def _kill_overdue(self) -> None:
         now = time.monotonic()
