@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 PROBE_SECONDS = 10.0
 LONGEST_RETRY_AFTER = 86_400.0
 MOST_PAGE = 16 * MB  # metrics of vLLM take about one
+DEEPEST = 100  # levels of JSON that an error is shown with
 MOST_ERROR = 65_536  # bytes of a page that says what is wrong; the rest is not read
 PROMPT_FAULTS = (400, 413, 422)  # of a request: perhaps it is the prompt that is refused
 _CONTEXT = (
@@ -213,10 +214,18 @@ def message_of(data: Any) -> str:
 
 
 def _shown(data: Any) -> str:
-    try:
-        return str(data)
-    except RecursionError:
-        return "an error whose JSON is nested too deep"
+    return "an error whose JSON is nested too deep" if _is_deep(data) else str(data)
+
+
+def _is_deep(data: Any) -> bool:
+    """Whether JSON is nested deeper than `DEEPEST`: some versions of Python could not show it."""
+    level = [data] if isinstance(data, dict | list) else []
+    for _ in range(DEEPEST):
+        values = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [one for held in values for one in held if isinstance(one, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def _reason(error: Exception) -> str:

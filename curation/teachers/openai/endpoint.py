@@ -235,9 +235,11 @@ class Endpoint:
     def _check(self, content: bytes, model: str, revision: str) -> None:
         try:
             data = orjson.loads(content)
-            served = {str(one["id"]): one for one in data["data"]}
-        except (orjson.JSONDecodeError, KeyError, TypeError, RecursionError):
+            served = {one["id"]: one for one in data["data"]}
+        except (orjson.JSONDecodeError, KeyError, TypeError):
             return  # some servers list no models; a wrong one is refused by the first request
+        if not all(isinstance(name, str) for name in served):
+            return  # the same
         if model not in served:
             shown = [repr(shorten(name, 100)) for name in sorted(served)[:MOST_NAMES]]
             more = [f"{len(served) - MOST_NAMES} more"] if len(served) > MOST_NAMES else []
