@@ -79,10 +79,11 @@ def wait(process: "subprocess.Popen[str]", is_so: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def is_at(place: Path, out: str, stage: str) -> bool:
-    """Whether the stage's own process is at work."""
+def is_at(place: Path, out: str, stage: str, since: float = 0.0) -> bool:
+    """Whether the stage's own process is at work; a training has written a step `since` then."""
     if stage == "train":
-        return any(file.stat().st_size for file in place.glob(f"{out}/*/{STEPS}"))
+        written = [file.stat() for file in place.glob(f"{out}/*/{STEPS}")]
+        return any(one.st_size and one.st_mtime > since for one in written)
     return any(f"flows.cli {stage}" in line for line in alive(place / ".prefect"))
 
 
@@ -112,8 +113,9 @@ def interrupt(process: "subprocess.Popen[str]") -> float:
 @pytest.mark.slow
 def test_killed_and_interrupted_at_every_stage(whole: Whole, prefect_api: str) -> None:
     def at(stage: str) -> "subprocess.Popen[str]":
+        since = time.time()
         process = begin(whole.place, "stopped", {API: prefect_api})
-        wait(process, lambda: is_at(whole.place, "stopped", stage))
+        wait(process, lambda: is_at(whole.place, "stopped", stage, since))
         return process
 
     for stage in STAGES:
