@@ -198,6 +198,17 @@ def test_variables_of_a_deployment_are_numbers(monkeypatch: pytest.MonkeyPatch) 
         seconds_allowed()
 
 
+def test_a_second_report_of_a_crash_finds_the_run_still_crashed() -> None:
+    """It comes a third of a second after the first; a run given back meanwhile would be lost."""
+    file = yaml.safe_load((ROOT / "automations.yaml").read_text())
+    found = {one["name"]: one["trigger"] for one in file["automations"]}
+    restart = found["polytrace-restart-crashed"]
+    assert restart["posture"] == "Proactive" and restart["within"] >= 10
+    assert restart["after"] == ["prefect.flow-run.Crashed"]
+    assert "prefect.flow-run.Crashed" not in restart["expect"]
+    assert {"prefect.flow-run.AwaitingRetry", "prefect.flow-run.Running"} <= set(restart["expect"])
+
+
 def test_every_deployment_has_the_tag_that_the_automations_look_for(tmp_path: Path) -> None:
     tag = "prefect.tag.polytrace-restart"
     tagged = ResourceSpecification({"prefect.resource.role": "tag", "prefect.resource.id": tag})
