@@ -68,8 +68,15 @@ def test_whatever_happens(
         other = samples
     served = {"kind": "openai_server", "model": "loop", "endpoints": judge.url, "in_flight": 8}
     template = "[{trace}] TRACE {gold}\nEnd in VERDICT: CORRECT or VERDICT: INCORRECT."
-    graders = [{"kind": "math"}, {"kind": "judge", "teacher": served, "prompt": template}]
-    always = {"grader": draw.choice(graders), "price": {"prompt": 2.0, "completion": 8.0}}
+    graders: list[dict[str, Any]] = [
+        {"kind": "math"},
+        {"kind": "judge", "teacher": served, "prompt": template},
+    ]
+    grader, price = draw.choice(graders), {"prompt": 2.0, "completion": 8.0}
+    judged = {"judge": {"prompt": 0.5, "completion": 1.0}} if grader["kind"] == "judge" else {}
+    if judged:  # the card counts all verdicts in the run directory, also those of other samples
+        other = samples
+    always = {"grader": grader, "price": {**price, **judged}}
     (tmp_path / "first").mkdir()
     (tmp_path / "second").mkdir()
     with (

@@ -61,7 +61,10 @@ def cost_sentences(costs: Costs, manifest: Manifest, recipe: Recipe) -> list[str
         return [f"Nothing was sampled for this corpus. {recorded}"]
     tokens = f"Tokens: the teacher read {costs.read:,} and wrote {costs.written:,}."
     if costs.judge.replies:
-        tokens += f" The judge read {costs.judge.read:,} and wrote {costs.judge.written:,}."
+        tokens += (
+            f" The judge read {costs.judge.read:,} and wrote {costs.judge.written:,}, for all "
+            "verdicts in the run directory."
+        )
     if traces.uncounted:
         tokens += (
             f" {traces.uncounted:,} of the {traces.traces:,} traces have no count and are not in "
