@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from schemas.trust.addresses import Address
 from support.errors import UserError, first_line
 from support.redact import public_address
 
@@ -42,7 +43,7 @@ def check_address(task_runner: str) -> None:
     Dask would retry for ten seconds, and Ray for minutes. Only a scheduler's file is waited for: it
     may be missing, or be that of an earlier scheduler, while the scheduler starts.
     """
-    if task_runner not in _CLUSTERS or not os.environ.get(_CLUSTERS[task_runner][0]):
+    if not _is_asked_for(task_runner):
         return
     deadline = time.monotonic() + (FILE_SECONDS if _is_file(task_runner) else 0)
     while True:
@@ -61,7 +62,7 @@ def own_host(task_runner: str) -> str | None:
     Workers on other nodes reach this machine there, if the cluster is not named by a loopback
     address. A cluster that the environment names for another task runner is none.
     """
-    if task_runner not in _CLUSTERS or not os.environ.get(_CLUSTERS[task_runner][0]):
+    if not _is_asked_for(task_runner):
         return None
     with suppress(OSError, ValueError, OverflowError):
         return _connect(address_of(task_runner) or "")
@@ -70,8 +71,8 @@ def own_host(task_runner: str) -> str | None:
 
 def check_reach(server: str, workers: Iterable[str]) -> None:
     """Raise UserError if Dask workers on other machines were to report to a server on loopback."""
-    host = urlsplit(server).hostname or ""
-    if not (host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)):
+    url = urlsplit(server)
+    if not Address(url.scheme, url.hostname or "", None).is_loopback:
         return
     for worker in workers:
         where = worker.rpartition("://")[2].rpartition(":")[0].strip("[]")
@@ -128,6 +129,11 @@ def idle() -> UserError:
         f"{_named('dask')[0]}: no worker has come to this Dask scheduler within "
         f"{WORKER_SECONDS:.0f} s; start `dask worker` on the nodes, and look at what it prints"
     )
+
+
+def _is_asked_for(task_runner: str) -> bool:
+    """Whether the environment names a cluster for this task runner."""
+    return task_runner in _CLUSTERS and bool(os.environ.get(_CLUSTERS[task_runner][0]))
 
 
 def _is_file(task_runner: str) -> bool:
